@@ -1,0 +1,107 @@
+/** `iopf exec [options] -- PROGRAM [ARGS…]` */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { deviceKinds } from '../device/index.js';
+import { type DeviceSpec, type MachineSpec, machineOfDevices, parseDevice } from '../exec/machine-spec.js';
+import { exitCodeOf, runProgram } from '../exec/run.js';
+import { formatSummary } from '../exec/summary.js';
+import { UserError } from '../exec/user-error.js';
+import type { IopfMode } from '../vfio/machine-state.js';
+
+const PREMAP_MOST = 512;
+
+interface Options {
+  readonly device: readonly string[];
+  readonly machine?: string;
+  readonly iopf: IopfMode;
+  readonly premap: number;
+  readonly json?: string;
+  readonly trace?: string;
+  readonly quiet?: true;
+}
+
+export function execCommand(): Command {
+  return new Command('exec')
+    .description(
+      'run a program on our VFIO: its devices are emulated, its memory is faulted in, nothing is pinned',
+    )
+    .argument('<program>', 'program to run')
+    .argument('[args...]', 'its arguments')
+    .option(
+      '--device <KIND@BDF[,key=value...]>',
+      'a device and its PCI address (repeatable)',
+      (value: string, before: string[]) => [...before, value],
+      [],
+    )
+    .option('--machine <file>', 'groups, devices and IOMMU from a YAML file')
+    .addOption(
+      new Option(
+        '--iopf <mode>',
+        'I/O page faults: auto (on at VFIO_SET_IOMMU), ask (on VFIO_IOMMU_ENABLE_IOPF), off (as the kernel)',
+      )
+        .choices(['auto', 'ask', 'off'])
+        .default('auto'),
+    )
+    .option('--premap <pages>', 'pages brought in per fault, 1 to 512', parsePremap, 1)
+    .option('--json <file>', 'write the summary as JSON')
+    .option('--trace <file>', 'write a trace: kernel text, or Chrome/Perfetto JSON for *.json')
+    .option('--quiet', 'no summary on stderr')
+    .addHelpText('after', kindsHelp)
+    .passThroughOptions()
+    .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
+    .action(run);
+}
+
+async function run(program: string, args: string[], options: Options): Promise<void> {
+  const summary = await runProgram({
+    program,
+    arguments: args,
+    machine: await machineOf(options),
+    iopf: options.iopf,
+    premapPages: options.premap,
+    trace: options.trace ?? null,
+  });
+  if (options.json !== undefined) write(options.json, `${JSON.stringify(summary, null, 2)}\n`);
+  if (options.quiet !== true) process.stderr.write(`${formatSummary(summary)}\n`);
+  process.exitCode = exitCodeOf(summary);
+}
+
+async function machineOf(options: Options): Promise<MachineSpec> {
+  const devices: DeviceSpec[] = options.device.map(parseDevice);
+  if (options.machine === undefined) return machineOfDevices(devices);
+  // Loaded only when asked for: the parsers cost a fifth of the start-up.
+  const { parseMachine } = await import('../exec/machine-file.js');
+  const fromFile = parseMachine(readText(options.machine), options.machine);
+  return { ...fromFile, groups: [...fromFile.groups, ...machineOfDevices(devices).groups] };
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new UserError(`cannot read the machine file ${path}: ${(error as NodeJS.ErrnoException).code}`);
+  }
+}
+
+function write(path: string, text: string): void {
+  try {
+    writeFileSync(path, text);
+  } catch (error) {
+    throw new UserError(`cannot write ${path}: ${(error as NodeJS.ErrnoException).code}`);
+  }
+}
+
+function parsePremap(text: string): number {
+  const pages = Number(text);
+  if (!Number.isInteger(pages) || pages < 1 || pages > PREMAP_MOST)
+    throw new InvalidArgumentError(`a number of pages from 1 to ${PREMAP_MOST} is needed.`);
+  return pages;
+}
+
+function kindsHelp(): string {
+  const lines = [...deviceKinds.values()].map((kind) => {
+    const keys = Object.entries(kind.options).map(([key, about]) => `      ${key}=  ${String(about)}`);
+    return [`  ${kind.name}  ${kind.summary}`, ...keys].join('\n');
+  });
+  return `\nDevices (each also takes fault=on|off: whether it can wait for a page):\n${lines.join('\n')}\n`;
+}

@@ -1,0 +1,18 @@
+/** Devices: the kinds that exist, and the kit to write another. */
+import { edu } from './edu/kind.js';
+import type { DeviceKind } from './kind.js';
+import { nvme } from './nvme/kind.js';
+
+export { type BlockStore, CHUNK_BYTES, memoryStore } from './block-store.js';
+export { DmaPort } from './dma-port.js';
+export type { DeviceHost } from './host.js';
+export type { DeviceKind } from './kind.js';
+export { DeviceOptions, OptionError, type OptionTable } from './options.js';
+export type { BarDescription, CapabilityDescription, PciDescription } from './pci/description.js';
+export type { PciDevice } from './pci/device.js';
+export { PciEndpoint, type Surroundings } from './pci/endpoint.js';
+
+/** Every kind by its name. */
+export const deviceKinds: ReadonlyMap<string, DeviceKind> = new Map(
+  [edu, nvme].map((kind) => [kind.name, kind]),
+);

@@ -1,0 +1,14 @@
+import type { PciFunction } from '../vfio/pci-function.js';
+import type { OptionTable } from './options.js';
+import type { Surroundings } from './pci/endpoint.js';
+
+/** A kind of device, as `--device KIND@BDF[,key=value…]` names it. */
+export interface DeviceKind {
+  readonly name: string;
+  /** What it is, in a few words, for the help text. */
+  readonly summary: string;
+  /** The option keys it takes. */
+  readonly options: OptionTable;
+  /** Makes one. Throws OptionError, with a message for the user, where an option is unknown or cannot be. */
+  create(options: Readonly<Record<string, string>>, surroundings: Surroundings): PciFunction;
+}

@@ -1,0 +1,171 @@
+import type { AllocateDma, DmaBuffer } from '../../mm/frame-memory.js';
+import type { Batch } from './batch.js';
+import { AdminOpcode, ALL_NAMESPACES, SQE_UNSUPPORTED, Sqe } from './command.js';
+import { EventInformation, Events, EventType } from './events.js';
+import { Features } from './features.js';
+import {
+  activeNamespaces,
+  type ControllerIdentity,
+  IdentifyKind,
+  identifyController,
+  identifyNamespace,
+  namespaceDescriptors,
+} from './identify.js';
+import { LogPage, LogPages, Statistics, WARNING_TEMPERATURE } from './log-pages.js';
+import type { Namespace } from './namespace.js';
+import type { QueueTable } from './queue-table.js';
+import { NO_COMPLETION, Status } from './status.js';
+
+const PAGE_BYTES = 4096;
+/** Of Get Log Page's DW10: leave the event masked. */
+const RETAIN_EVENT = 0x8000;
+
+/** The admin command set (NVM Express 1.4, 5). One command at a time; its answer's data goes out with its completion. */
+export class AdminCommands {
+  readonly features = new Features();
+  readonly statistics = new Statistics();
+  readonly events = new Events();
+  readonly logs: LogPages;
+  /** Result word of the command executed last. */
+  result = 0;
+  readonly #identity: ControllerIdentity;
+  readonly #namespace: Namespace;
+  readonly #queues: QueueTable;
+  readonly #batch: Batch;
+  readonly #answer: DmaBuffer;
+
+  constructor(
+    identity: ControllerIdentity,
+    namespace: Namespace,
+    queues: QueueTable,
+    batch: Batch,
+    allocate: AllocateDma,
+  ) {
+    this.#identity = identity;
+    this.#namespace = namespace;
+    this.#queues = queues;
+    this.#batch = batch;
+    this.#answer = allocate(PAGE_BYTES);
+    this.logs = new LogPages(this.statistics, this.features, identity.firmware);
+  }
+
+  /** A controller reset: what the host had set is gone; what was counted stays. */
+  reset(): void {
+    this.features.reset();
+    this.events.reset();
+  }
+
+  /** Does the command at word `at`. Returns its status, or NO_COMPLETION; `result` is its result. */
+  execute(at: number): number {
+    const { commands } = this.#batch;
+    const head = commands[at + Sqe.HEAD]!;
+    const dw10 = commands[at + Sqe.DW10]!;
+    const dw11 = commands[at + Sqe.DW11]!;
+    this.result = 0;
+    if ((head & SQE_UNSUPPORTED) !== 0) return Status.INVALID_FIELD;
+    switch (head & 0xff) {
+      case AdminOpcode.IDENTIFY:
+        return this.#identify(at, dw10 & 0xff);
+      case AdminOpcode.CREATE_CQ:
+        return this.#queues.createCompletion(dw10, dw11, this.#queuePage(at), this.features.completionQueues);
+      case AdminOpcode.CREATE_SQ:
+        return this.#queues.createSubmission(dw10, dw11, this.#queuePage(at), this.features.submissionQueues);
+      case AdminOpcode.DELETE_CQ:
+        return this.#queues.deleteCompletion(dw10 & 0xffff);
+      case AdminOpcode.DELETE_SQ:
+        return this.#queues.deleteSubmission(dw10 & 0xffff);
+      case AdminOpcode.GET_FEATURES:
+        return this.#feature(this.features.get(dw10, dw11));
+      case AdminOpcode.SET_FEATURES:
+        return this.#setFeatures(dw10, dw11);
+      case AdminOpcode.GET_LOG_PAGE:
+        return this.#getLogPage(at, dw10, dw11);
+      case AdminOpcode.ABORT:
+        return this.#abort(dw10);
+      case AdminOpcode.ASYNC_EVENT_REQUEST:
+        return this.events.request(head >>> 16) ? NO_COMPLETION : Status.ASYNC_EVENT_LIMIT;
+      default:
+        return Status.INVALID_OPCODE;
+    }
+  }
+
+  /** IOVA page of a queue that is created; -1 where PRP1 does not begin a page. */
+  #queuePage(at: number): number {
+    const low = this.#batch.commands[at + Sqe.PRP1]!;
+    if ((low & 0xfff) !== 0) return -1;
+    return this.#batch.commands[at + Sqe.PRP1 + 1]! * 2 ** 20 + (low >>> 12);
+  }
+
+  #identify(at: number, kind: number): number {
+    const namespace = this.#batch.commands[at + Sqe.NAMESPACE]!;
+    switch (kind) {
+      case IdentifyKind.CONTROLLER:
+        return this.#send(at, identifyController(this.#identity), 0, PAGE_BYTES);
+      case IdentifyKind.NAMESPACE:
+        if (namespace !== 1) return Status.INVALID_NAMESPACE;
+        return this.#send(at, identifyNamespace(this.#identity, this.#namespace), 0, PAGE_BYTES);
+      case IdentifyKind.ACTIVE_NAMESPACES:
+        if (namespace >= ALL_NAMESPACES - 1) return Status.INVALID_NAMESPACE;
+        return this.#send(at, activeNamespaces(namespace), 0, PAGE_BYTES);
+      case IdentifyKind.NAMESPACE_DESCRIPTORS:
+        if (namespace !== 1) return Status.INVALID_NAMESPACE;
+        return this.#send(at, namespaceDescriptors(this.#identity), 0, PAGE_BYTES);
+      default:
+        return Status.INVALID_FIELD;
+    }
+  }
+
+  #getLogPage(at: number, dw10: number, dw11: number): number {
+    const { commands } = this.#batch;
+    const id = dw10 & 0xff;
+    const length = ((dw11 & 0xffff) * 2 ** 16 + (dw10 >>> 16) + 1) * 4;
+    const offset = commands[at + Sqe.DW13]! * 2 ** 32 + commands[at + Sqe.DW12]!;
+    const namespace = commands[at + Sqe.NAMESPACE]!;
+    // Health is told of the whole controller only.
+    if (id === LogPage.HEALTH && namespace !== 0 && namespace !== ALL_NAMESPACES) return Status.INVALID_FIELD;
+    const page = this.logs.page(id);
+    if (page === null) return Status.INVALID_LOG_PAGE;
+    if (offset % 4 !== 0 || offset > page.length) return Status.INVALID_FIELD;
+    if ((dw10 & RETAIN_EVENT) === 0) {
+      if (id === LogPage.ERROR) this.events.unmask(EventType.ERROR);
+      if (id === LogPage.HEALTH) this.events.unmask(EventType.HEALTH);
+    }
+    return this.#send(at, page, offset, Math.min(length, page.length - offset));
+  }
+
+  #feature(status: number): number {
+    if (status === Status.SUCCESS) this.result = this.features.result;
+    return status;
+  }
+
+  #setFeatures(dw10: number, dw11: number): number {
+    const status = this.#feature(this.features.set(dw10, dw11, this.#queues.ioQueuesExist));
+    if (this.features.temperatureCritical && (this.features.healthEvents & WARNING_TEMPERATURE) !== 0) {
+      this.events.report(EventType.HEALTH, EventInformation.TEMPERATURE_THRESHOLD, LogPage.HEALTH);
+    }
+    return status;
+  }
+
+  /** Result bit 0: the command was not aborted. Only event requests are ever in flight; they are aborted and answered. */
+  #abort(dw10: number): number {
+    const identifier = dw10 >>> 16;
+    const found = (dw10 & 0xffff) === 0 && this.events.abort(identifier);
+    if (found) {
+      const admin = this.#queues.submission(0)!;
+      this.#batch.complete(admin, admin.head, identifier, Status.ABORT_REQUESTED, 0);
+    }
+    this.result = found ? 0 : 1;
+    return Status.SUCCESS;
+  }
+
+  /** Answers with [offset, offset + length) of a structure, at most a page of it. */
+  #send(at: number, data: Uint8Array, offset: number, length: number): number {
+    if (length === 0) return Status.SUCCESS;
+    const { commands, prp, outgoing, tag } = this.#batch;
+    const status = prp.resolve(commands, at, length, 0);
+    if (status !== Status.SUCCESS) return status;
+    this.#answer.bytes.set(data.subarray(offset, offset + length));
+    prp.append(outgoing, 0, length, this.#answer, 0, tag);
+    return Status.SUCCESS;
+  }
+}

@@ -1,0 +1,187 @@
+import { PAGE_SIZE } from '../../mm/address-space.js';
+import type { AllocateDma, DmaBuffer } from '../../mm/frame-memory.js';
+import { DmaList } from '../dma-list.js';
+import type { DmaOwner, DmaPort } from '../dma-port.js';
+import { CQE_BYTES, CQE_WORDS, SQE_BYTES, SQE_WORDS } from './command.js';
+import { BATCH_COMMANDS, TRANSFER_PAGES } from './limits.js';
+import { Prp } from './prp.js';
+import type { SubmissionQueue } from './queue.js';
+import { Status, statusField } from './status.js';
+
+/** Pieces of DMA lists: every command of a batch with its data may need a page more for a chunk's end. */
+const PIECES = 4096;
+/** The most pieces that one command adds. */
+export const COMMAND_PIECES = TRANSFER_PAGES + 1;
+/** Tag of what belongs to a queue and not to a command. */
+const QUEUE = -1;
+
+/**
+ * A batch of commands of one submission queue on its way: fetched in one call, its data moved in one call for each
+ * direction, its completions behind the data in the same call. That order is the order that the host sees.
+ *
+ * A command whose data is refused gets Data Transfer Error; the others go on. A completion queue or submission queue that is
+ * refused ends the controller's life (fatal status).
+ */
+export class Batch implements DmaOwner {
+  /** Submission queue entries, SQE_WORDS each. */
+  readonly commands: Uint32Array;
+  readonly prp: Prp;
+  /** Memory to device: data of writes. */
+  readonly incoming = new DmaList(PIECES);
+  /** Device to memory: data of reads, then completions. */
+  readonly outgoing = new DmaList(PIECES);
+  /** Completions made so far. */
+  completed = 0;
+  /** Commands answered with an error, in this batch. */
+  errors = 0;
+  readonly #port: DmaPort;
+  readonly #fetches = new DmaList(PIECES);
+  readonly #commandBuffer: DmaBuffer;
+  readonly #completionBuffer: DmaBuffer;
+  readonly #completions: Uint32Array;
+  readonly #listRefused = new Uint8Array(BATCH_COMMANDS);
+  #fetching = false;
+  #broken = false;
+
+  constructor(port: DmaPort, allocate: AllocateDma) {
+    this.#port = port;
+    this.#commandBuffer = allocate(BATCH_COMMANDS * SQE_BYTES);
+    this.#completionBuffer = allocate(BATCH_COMMANDS * CQE_BYTES);
+    this.commands = words(this.#commandBuffer);
+    this.#completions = words(this.#completionBuffer);
+    this.prp = new Prp(port, allocate(BATCH_COMMANDS * PAGE_SIZE));
+  }
+
+  /** Begins an empty batch. */
+  begin(): void {
+    this.completed = 0;
+    this.errors = 0;
+    this.incoming.clear();
+    this.outgoing.clear();
+  }
+
+  /** Begins a batch with `count` commands from the queue's head on. False: the queue's memory was refused. */
+  fetch(queue: SubmissionQueue, count: number): boolean {
+    this.begin();
+    const fetches = this.#fetches;
+    fetches.clear();
+    const first = Math.min(count, queue.entries - queue.head);
+    const start = queue.head * SQE_BYTES;
+    fetches.appendRange(queue.page, start, first * SQE_BYTES, this.#commandBuffer, 0, QUEUE);
+    if (count > first) {
+      const rest = (count - first) * SQE_BYTES;
+      fetches.appendRange(queue.page, 0, rest, this.#commandBuffer, first * SQE_BYTES, QUEUE);
+    }
+    return this.#port.read(fetches, this);
+  }
+
+  /** The list for fetches of PRP lists; see `fetchLists`. */
+  get lists(): DmaList {
+    this.#fetches.clear();
+    return this.#fetches;
+  }
+
+  fetchLists(): void {
+    this.#listRefused.fill(0);
+    if (this.#fetches.count === 0) return;
+    this.#fetching = true;
+    this.#port.read(this.#fetches, this);
+    this.#fetching = false;
+  }
+
+  listRefused(slot: number): boolean {
+    return this.#listRefused[slot] !== 0;
+  }
+
+  /** Whether another command's data surely fits into the lists. */
+  get room(): boolean {
+    // The completions at the end need a piece for each page that they lie in, and one more at the queue's wrap.
+    return this.incoming.room >= COMMAND_PIECES && this.outgoing.room >= COMMAND_PIECES + BATCH_COMMANDS;
+  }
+
+  /** The tag for DMA of the command that is completed next. */
+  get tag(): number {
+    return this.completed;
+  }
+
+  /** Makes the completion of a command. */
+  complete(queue: SubmissionQueue, sqHead: number, identifier: number, status: number, result: number): void {
+    const at = this.completed++ * CQE_WORDS;
+    const words = this.#completions;
+    if (status !== Status.SUCCESS) this.errors++;
+    words[at] = result;
+    words[at + 1] = 0;
+    words[at + 2] = sqHead | (queue.id << 16);
+    words[at + 3] = identifier | (statusField(status) << 17);
+  }
+
+  /** DMA of a command, a PRP list or a queue was refused. */
+  refused(tag: number): void {
+    if (tag === QUEUE) this.#broken = true;
+    else if (this.#fetching) this.#listRefused[tag] = 1;
+    else this.fail(tag, Status.DATA_TRANSFER_ERROR);
+  }
+
+  /** Changes a completion that has not left yet. */
+  fail(completion: number, status: number): void {
+    const at = completion * CQE_WORDS + 3;
+    const words = this.#completions;
+    words[at] = (words[at]! & 0x1ffff) | (statusField(status) << 17);
+    this.errors++;
+  }
+
+  /** Moves the data of writes. */
+  receive(): void {
+    if (this.incoming.count > 0) this.#port.read(this.incoming, this);
+  }
+
+  /**
+   * Moves the data of reads and then the completions, and advances the completion queue. False: the queue's memory was
+   * refused.
+   */
+  send(queue: SubmissionQueue): boolean {
+    const { completions } = queue;
+    const first = Math.min(this.completed, completions.entries - completions.tail);
+    this.#stage(queue, 0, first);
+    this.#stage(queue, first, this.completed - first);
+    this.#broken = false;
+    this.#port.write(this.outgoing, this);
+    return !this.#broken;
+  }
+
+  /** Completion `index` of the batch: status and identifier of a command, for the error log. */
+  completion(index: number): Uint32Array {
+    return this.#completions.subarray(index * CQE_WORDS, (index + 1) * CQE_WORDS);
+  }
+
+  #stage(queue: SubmissionQueue, from: number, count: number): void {
+    if (count === 0) return;
+    const { completions } = queue;
+    const words = this.#completions;
+    for (let index = from; index < from + count; index++) {
+      words[index * CQE_WORDS + 3]! |= completions.phase << 16;
+    }
+    this.outgoing.appendRange(
+      completions.page,
+      completions.tail * CQE_BYTES,
+      count * CQE_BYTES,
+      this.#completionBuffer,
+      from * CQE_BYTES,
+      QUEUE,
+    );
+    completions.tail += count;
+    if (completions.tail === completions.entries) {
+      completions.tail = 0;
+      completions.phase ^= 1;
+    }
+  }
+}
+
+function words(buffer: DmaBuffer): Uint32Array {
+  return new Uint32Array(buffer.bytes.buffer, buffer.bytes.byteOffset, buffer.bytes.byteLength / 4);
+}
+
+/** Words of a batch's entry `slot`. */
+export function commandAt(slot: number): number {
+  return slot * SQE_WORDS;
+}

@@ -1,0 +1,53 @@
+/** The layout of commands and completions (NVM Express 1.4, 4.2 and 4.6), as indexes of their 32-bit words. */
+
+export const SQE_BYTES = 64;
+export const SQE_WORDS = 16;
+export const CQE_BYTES = 16;
+export const CQE_WORDS = 4;
+
+/** Words of a submission queue entry. */
+export const Sqe = {
+  /** Opcode in bits 0–7, fused 8–9, data pointer kind 14–15, command identifier 16–31. */
+  HEAD: 0,
+  NAMESPACE: 1,
+  PRP1: 6,
+  PRP2: 8,
+  DW10: 10,
+  DW11: 11,
+  DW12: 12,
+  DW13: 13,
+  DW14: 14,
+  DW15: 15,
+} as const;
+
+/** Bits of HEAD that must be zero here: fused operations and SGLs are not supported. */
+export const SQE_UNSUPPORTED = 0xc300;
+
+export const AdminOpcode = {
+  DELETE_SQ: 0x00,
+  CREATE_SQ: 0x01,
+  GET_LOG_PAGE: 0x02,
+  DELETE_CQ: 0x04,
+  CREATE_CQ: 0x05,
+  IDENTIFY: 0x06,
+  ABORT: 0x08,
+  SET_FEATURES: 0x09,
+  GET_FEATURES: 0x0a,
+  ASYNC_EVENT_REQUEST: 0x0c,
+} as const;
+
+export const IoOpcode = {
+  FLUSH: 0x00,
+  WRITE: 0x01,
+  READ: 0x02,
+  COMPARE: 0x05,
+  WRITE_ZEROES: 0x08,
+  DATASET_MANAGEMENT: 0x09,
+} as const;
+
+/** Of a write's DW12: the data is durable before the completion. */
+export const FORCE_UNIT_ACCESS = 0x40000000;
+/** Of dataset management's DW11. */
+export const DEALLOCATE = 0x4;
+/** A namespace id that means all of them. */
+export const ALL_NAMESPACES = 0xffffffff;

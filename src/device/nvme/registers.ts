@@ -1,0 +1,171 @@
+import type { DmaBuffer } from '../../mm/frame-memory.js';
+import { IO_QUEUES, QUEUE_ENTRIES } from './limits.js';
+
+/** Controller registers, bytes of BAR 0 (NVM Express 1.4, 3.1). */
+export const Register = {
+  CAP: 0x00,
+  VS: 0x08,
+  INTMS: 0x0c,
+  INTMC: 0x10,
+  CC: 0x14,
+  CSTS: 0x1c,
+  AQA: 0x24,
+  ASQ: 0x28,
+  ACQ: 0x30,
+  END: 0x38,
+  DOORBELLS: 0x1000,
+  /** Behind the doorbells: the MSI-X table and its pending bits. */
+  MSIX_TABLE: 0x2000,
+  MSIX_PENDING: 0x3000,
+  SIZE: 0x4000,
+} as const;
+
+/** 1.4. */
+export const VERSION = 0x00010400;
+/** Queues are contiguous; 7.5 s to become ready at most; NVM command set; 4 KiB pages only. */
+const CAP_LOW = (QUEUE_ENTRIES - 1) | (1 << 16) | (15 << 24);
+const CAP_HIGH = 1 << 5;
+
+export const ControllerConfiguration = {
+  ENABLE: 0x1,
+  /** Command set, page size, arbitration: only 0 of each is supported. */
+  UNSUPPORTED: 0x3ff0,
+  SHUTDOWN: 0xc000,
+  SQ_ENTRY_SHIFT: 16,
+  CQ_ENTRY_SHIFT: 20,
+} as const;
+
+export const ControllerStatus = {
+  READY: 0x1,
+  FATAL: 0x2,
+  SHUTDOWN: 0xc,
+  SHUTDOWN_COMPLETE: 0x8,
+} as const;
+
+const word = (offset: number): number => offset / 4;
+const CC = word(Register.CC);
+const CSTS = word(Register.CSTS);
+const INTMS = word(Register.INTMS);
+const INTMC = word(Register.INTMC);
+const DOORBELLS = word(Register.DOORBELLS);
+
+/**
+ * The registers in the BAR's memory, which a program may have mapped: CC, the admin queue's registers and the doorbells are
+ * simply read there. In a plain page INTMS shows the mask and INTMC shows 0, so that every write to INTMC is noticed.
+ * Reads need no barrier: on x86-64 a program's stores appear in its order, and what follows a doorbell is read by a system
+ * call.
+ */
+export class Registers {
+  readonly #words: Int32Array;
+  /** CC as the controller last acted on it. */
+  configuration = 0;
+  interruptMask = 0;
+
+  constructor(memory: DmaBuffer) {
+    this.#words = new Int32Array(memory.bytes.buffer, memory.bytes.byteOffset, word(Register.MSIX_TABLE));
+  }
+
+  /** Values as after power-on. The memory may hold anything. */
+  reset(): void {
+    this.#words.fill(0);
+    this.configuration = 0;
+    this.interruptMask = 0;
+    this.showConstants();
+  }
+
+  /** Puts back what a program that maps the page may have overwritten. */
+  showConstants(): void {
+    this.#words[word(Register.CAP)] = CAP_LOW;
+    this.#words[word(Register.CAP) + 1] = CAP_HIGH;
+    this.#words[word(Register.VS)] = VERSION;
+  }
+
+  /** CC, INTMS or INTMC is not what it was. Hot. */
+  get touched(): boolean {
+    const words = this.#words;
+    return words[CC] !== this.configuration || words[INTMS] !== this.interruptMask || words[INTMC] !== 0;
+  }
+
+  /** Takes what was written to INTMS and INTMC. */
+  takeInterruptMask(): void {
+    const words = this.#words;
+    this.interruptMask = (this.interruptMask | words[INTMS]!) & ~words[INTMC]!;
+    words[INTMS] = this.interruptMask;
+    words[INTMC] = 0;
+  }
+
+  /** Takes CC; returns what it was before. */
+  takeConfiguration(): number {
+    const before = this.configuration;
+    this.configuration = this.#words[CC]!;
+    return before;
+  }
+
+  get status(): number {
+    return this.#words[CSTS]!;
+  }
+
+  set status(value: number) {
+    this.#words[CSTS] = value;
+  }
+
+  /** Entries of the admin submission and completion queues. */
+  get adminSqEntries(): number {
+    return (this.#words[word(Register.AQA)]! & 0xfff) + 1;
+  }
+
+  get adminCqEntries(): number {
+    return ((this.#words[word(Register.AQA)]! >>> 16) & 0xfff) + 1;
+  }
+
+  /** IOVA page of an admin queue (ASQ, ACQ). */
+  queuePage(register: number): number {
+    const low = this.#words[word(register)]! >>> 0;
+    return (this.#words[word(register) + 1]! >>> 0) * 2 ** 20 + (low >>> 12);
+  }
+
+  read(offset: number): number {
+    if (offset === Register.INTMC) return this.interruptMask >>> 0;
+    return this.#words[word(offset)]! >>> 0;
+  }
+
+  /** Stores a write to a register that can be written; the controller looks at it afterwards. */
+  write(offset: number, value: number): void {
+    switch (offset) {
+      case Register.INTMS:
+      case Register.INTMC:
+      case Register.CC:
+      case Register.AQA:
+        this.#words[word(offset)] = value;
+        break;
+      case Register.ASQ:
+      case Register.ACQ:
+        this.#words[word(offset)] = value & ~0xfff;
+        break;
+      case Register.ASQ + 4:
+      case Register.ACQ + 4:
+        this.#words[word(offset)] = value;
+        break;
+    }
+  }
+
+  submissionTail(queue: number): number {
+    return this.#words[DOORBELLS + 2 * queue]!;
+  }
+
+  completionHead(queue: number): number {
+    return this.#words[DOORBELLS + 2 * queue + 1]!;
+  }
+
+  setSubmissionTail(queue: number, value: number): void {
+    this.#words[DOORBELLS + 2 * queue] = value;
+  }
+
+  setCompletionHead(queue: number, value: number): void {
+    this.#words[DOORBELLS + 2 * queue + 1] = value;
+  }
+
+  clearDoorbells(): void {
+    this.#words.fill(0, DOORBELLS, DOORBELLS + 2 * (IO_QUEUES + 1));
+  }
+}

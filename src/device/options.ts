@@ -1,0 +1,69 @@
+/** An option that the user gave and that cannot be: the message says what is wrong and what is allowed. */
+export class OptionError extends Error {}
+
+/** Option keys of a device kind, each with what it means, for the help text and for errors. */
+export type OptionTable = Readonly<Record<string, string>>;
+
+/** The `key=value` options of one device, checked against what its kind takes. */
+export class DeviceOptions {
+  readonly #given: Readonly<Record<string, string>>;
+
+  /** Throws OptionError for a key that the kind does not take. */
+  constructor(
+    readonly kind: string,
+    table: OptionTable,
+    given: Readonly<Record<string, string>>,
+  ) {
+    this.#given = given;
+    for (const key of Object.keys(given)) {
+      if (Object.hasOwn(table, key)) continue;
+      const allowed = Object.keys(table);
+      throw new OptionError(
+        `device ${kind} has no option '${key}'; ` +
+          (allowed.length > 0 ? `it takes ${allowed.join(', ')}` : 'it takes none'),
+      );
+    }
+  }
+
+  text(key: string): string | undefined {
+    return this.#given[key];
+  }
+
+  /** Bytes: a number with an optional suffix K, M, G or T (powers of 1024). */
+  size(key: string, fallback: number): number {
+    const given = this.#given[key];
+    if (given === undefined) return fallback;
+    const match = /^(\d{1,15})([KMGT]?)(i?B)?$/i.exec(given);
+    const bytes = match
+      ? Number(match[1]) * 1024 ** ' KMGT'.indexOf((match[2] || ' ').toUpperCase())
+      : Number.NaN;
+    if (!Number.isSafeInteger(bytes)) {
+      this.refuse(key, 'a size in bytes, or with K, M, G or T: 64M');
+    }
+    return bytes;
+  }
+
+  /** A number, decimal or with 0x. */
+  number(key: string, fallback: number): number {
+    const given = this.#given[key];
+    if (given === undefined) return fallback;
+    const value = /^(0x[0-9a-f]+|\d+)$/i.test(given) ? Number(given) : Number.NaN;
+    if (!Number.isFinite(value)) this.refuse(key, 'a number, like 268435455 or 0xfffffff');
+    return value;
+  }
+
+  /** One of some words. */
+  choice<Word extends string>(key: string, words: readonly Word[], fallback: Word): Word {
+    const given = this.#given[key];
+    if (given === undefined) return fallback;
+    const word = words.find((candidate) => candidate === given);
+    if (word === undefined) this.refuse(key, `one of ${words.join(', ')}`);
+    return word;
+  }
+
+  refuse(key: string, wanted: string): never {
+    throw new OptionError(
+      `device ${this.kind}: ${key}=${this.#given[key] ?? ''} cannot be; ${key} takes ${wanted}`,
+    );
+  }
+}

@@ -1,0 +1,50 @@
+import type { SparseArea } from '../../vfio/pci-function.js';
+
+/** A base address register: memory space only. */
+export interface BarDescription {
+  readonly index: number;
+  /** Bytes; a power of two, at least 4096. */
+  readonly size: number;
+  /** Where firmware put it: multiple of its size, below 2^32. */
+  readonly address: number;
+  /** Takes two registers; then `index + 1` is not used. */
+  readonly wide?: boolean;
+  /** The program may map it; else every access is a call to the device. */
+  readonly mappable: boolean;
+  /** The parts that may be mapped, where that is not all. */
+  readonly sparse?: readonly SparseArea[];
+}
+
+/** A capability at a fixed offset of config space (bytes). The list is chained in the order given. */
+export type CapabilityDescription =
+  | { readonly kind: 'power'; readonly offset: number }
+  | { readonly kind: 'msi'; readonly offset: number; readonly vectors: number }
+  | {
+      readonly kind: 'msix';
+      readonly offset: number;
+      /** 1 to 2048. */
+      readonly vectors: number;
+      readonly bar: number;
+      /** Bytes from the BAR's start. */
+      readonly table: number;
+      readonly pending: number;
+    }
+  /** PCI Express endpoint with function-level reset; config space has 4096 bytes. */
+  | { readonly kind: 'express'; readonly offset: number };
+
+/** What a function is, before it does anything. */
+export interface PciDescription {
+  readonly vendor: number;
+  readonly device: number;
+  readonly subsystemVendor: number;
+  readonly subsystem: number;
+  readonly revision: number;
+  /** 24 bits: class, subclass, programming interface. */
+  readonly classCode: number;
+  /** It has an interrupt pin (INTA). */
+  readonly pin: boolean;
+  /** What firmware left in the interrupt line register. */
+  readonly line: number;
+  readonly bars: readonly BarDescription[];
+  readonly capabilities: readonly CapabilityDescription[];
+}

@@ -1,0 +1,17 @@
+/**
+ * What the author of a device writes: its registers and its engines. The endpoint around it does config space, regions,
+ * interrupts and reset.
+ */
+export interface PciDevice {
+  /** Everything as after power-on; memory of its BARs has been zeroed. */
+  reset(): void;
+  /**
+   * Reads a BAR's register: `size` is 1, 2 or 4 bytes and `offset` a multiple of it. Returns an unsigned number; bits beyond
+   * `size` are cut.
+   */
+  read(bar: number, offset: number, size: number): number;
+  /** Writes a BAR's register; the same of `offset` and `size`. */
+  write(bar: number, offset: number, size: number, value: number): void;
+  /** Looks at memory that the program writes without telling and does what work there is; true: there was some. */
+  poll(): boolean;
+}

@@ -1,0 +1,68 @@
+import { PciInterruptIndex } from '../../abi/pci.js';
+import type { InterruptSink } from '../../vfio/pci-function.js';
+
+/** A function's interrupts: the pin, and messages when MSI or MSI-X is on; then the pin is silent. */
+export class Interrupts {
+  #sink: InterruptSink | null = null;
+  readonly #armed = [0, 0, 0];
+  #pin = false;
+  #pinDisabled = false;
+  #shown = false;
+
+  /** Interrupts are messages now (MSI or MSI-X). */
+  get messages(): boolean {
+    return this.armed(PciInterruptIndex.MSI) > 0 || this.armed(PciInterruptIndex.MSIX) > 0;
+  }
+
+  /** Level of the pin that the device asks for, whether or not it reaches the sink. */
+  get pinAsserted(): boolean {
+    return this.#pin;
+  }
+
+  /** Vectors of an index (INTx, MSI, MSI-X) that are on. */
+  armed(index: number): number {
+    return this.#armed[index] ?? 0;
+  }
+
+  connect(sink: InterruptSink | null): void {
+    this.#sink = sink;
+    this.#armed.fill(0);
+    this.#pin = false;
+    this.#pinDisabled = false;
+    this.#shown = false;
+  }
+
+  /** SET_IRQS switched `vectors` of an index on (0: off). */
+  arm(index: number, vectors: number): void {
+    if (index < this.#armed.length) this.#armed[index] = vectors;
+    this.#show();
+  }
+
+  /** Command register: the pin may not be asserted. */
+  disablePin(disabled: boolean): void {
+    this.#pinDisabled = disabled;
+    this.#show();
+  }
+
+  /** Sends vector `vector` (0-based) as a message; with fewer MSI vectors on, the last stands for the rest. False: no messages. */
+  message(vector: number): boolean {
+    const msi = this.armed(PciInterruptIndex.MSI);
+    if (this.armed(PciInterruptIndex.MSIX) > 0) this.#sink?.msix(vector);
+    else if (msi > 0) this.#sink?.msi(Math.min(vector, msi - 1));
+    else return false;
+    return true;
+  }
+
+  /** Sets the level of the pin. */
+  pin(asserted: boolean): void {
+    this.#pin = asserted;
+    this.#show();
+  }
+
+  #show(): void {
+    const level = this.#pin && !this.#pinDisabled && !this.messages;
+    if (level === this.#shown) return;
+    this.#shown = level;
+    this.#sink?.intx(level);
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * The engine's thread: builds the machine, takes the listener from the launcher, and serves the run to its end. Entry point
+ * of a worker; all it says to the main thread is an EngineMessage.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import { errnoName } from '../abi/errno.js';
+import { Counters } from '../iommu/observer.js';
+import { allocateNative, close, errno, poll, read, syscall, write } from '../mm/process/libc.js';
+import { openTrace } from '../trace/trace-file.js';
+import { type Architecture, architecture } from './arch.js';
+import { FileCalls } from './file-calls.js';
+import type { DescriptorWindow } from './filter.js';
+import { buildHardware } from './hardware.js';
+import { Listener } from './listener.js';
+import { MemoryCalls } from './memory-calls.js';
+import { OpenFiles } from './open-files.js';
+import type { ExecOrder } from './order.js';
+import { PathCalls } from './path-calls.js';
+import { ProcessTable } from './process.js';
+import { type EngineSummary, summarize } from './summary.js';
+import { Supervisor } from './supervisor.js';
+import { UserError } from './user-error.js';
+
+export interface EngineOrder {
+  readonly order: ExecOrder;
+  readonly window: DescriptorWindow;
+  /** Where the launcher reports. */
+  readonly reportFd: number;
+  /** Becomes readable when the run must end. */
+  readonly stopFd: number;
+  /** Takes lines for the guard. */
+  readonly guardFd: number;
+}
+
+export type EngineMessage =
+  | { readonly kind: 'done'; readonly summary: EngineSummary }
+  /** Nothing ran: the user must change something. */
+  | { readonly kind: 'refused'; readonly message: string }
+  /** A defect of ours. */
+  | { readonly kind: 'bug'; readonly message: string };
+
+const HIGHEST_CALL = 512;
+const POLLIN = 1;
+const buffer = allocateNative(4096);
+const pollWords = new Int32Array(buffer.bytes.buffer, 0, 2);
+const pollShorts = new Int16Array(buffer.bytes.buffer, 0, 4);
+
+/** Reads what the launcher has to say up to a line's end; '' where it is gone. `wait` false: only what is there. */
+function readReport(fd: number, wait: boolean): string {
+  let text = '';
+  for (;;) {
+    pollWords[0] = fd;
+    pollShorts[2] = POLLIN;
+    if (poll(buffer.address, 1, wait ? -1 : 0) !== 1) return text;
+    const got = read(fd, buffer.address + 16, 2048);
+    if (got <= 0) return text;
+    text += Buffer.from(buffer.bytes.slice(16, 16 + got)).toString();
+    if (wait && text.endsWith('\n')) return text;
+  }
+}
+
+/** The listener of the launcher's filter, as a descriptor of ours. Throws UserError. */
+function takeListener(arch: Architecture, reportFd: number): { fd: number; pid: number } {
+  const report = readReport(reportFd, true);
+  const [word, pid, listener] = report.trim().split(' ');
+  if (word !== 'listener')
+    throw new UserError(
+      report.startsWith('error ') ? report.slice(6).trim() : 'the launcher ended before the program began',
+    );
+  const pidfd = syscall(arch.nr.pidfd_open, Number(pid), 0, 0, 0, 0, 0);
+  if (pidfd < 0) throw new UserError(`cannot open the launched process: ${errnoName(errno())}`);
+  const fd = syscall(arch.nr.pidfd_getfd, pidfd, Number(listener), 0, 0, 0, 0);
+  const error = errno();
+  close(pidfd);
+  if (fd < 0)
+    throw new UserError(
+      `cannot take the seccomp listener (${errnoName(error)}); a sandbox may forbid pidfd_getfd or tracing of children`,
+    );
+  return { fd, pid: Number(pid) };
+}
+
+function serve({ order, window, reportFd, stopFd, guardFd }: EngineOrder): EngineSummary {
+  const arch = architecture(process.arch)!;
+  const counters = new Counters(() => performance.now() * 1000);
+  const trace = order.trace === null ? null : openTrace(order.trace, () => performance.now() * 1000);
+  const hardware = buildHardware({
+    spec: order.machine,
+    iopf: order.iopf,
+    premapPages: order.premapPages,
+    counters,
+    observer: trace,
+  });
+  const tellGuard = (line: string): void => {
+    const bytes = Buffer.from(`${line}\n`);
+    buffer.bytes.set(bytes, 16);
+    write(guardFd, buffer.address + 16, bytes.length);
+  };
+  tellGuard(`directory ${hardware.shadow.root}`);
+  try {
+    const { fd, pid } = takeListener(arch, reportFd);
+    const listener = new Listener(fd);
+    const files = new OpenFiles();
+    const mayClose = (): void => {
+      files.suspect = true;
+    };
+    const processes = new ProcessTable(arch, hardware.memory, pid, (seen) => tellGuard(`process ${seen}`));
+    const memoryCalls = new MemoryCalls(listener, arch, processes, mayClose);
+    const door = {
+      openContainer: () => hardware.machine.openContainer(),
+      openGroup: (number: number) => hardware.machine.openGroup(number),
+      backing: hardware.backing,
+    };
+    const fileCalls = new FileCalls(listener, arch, window, processes, files, door, memoryCalls);
+    const pathCalls = new PathCalls(listener, arch, hardware.shadow, (group, closeOnExec) =>
+      fileCalls.open(group, closeOnExec),
+    );
+    const handlers: (() => void)[] = new Array(HIGHEST_CALL).fill(undefined);
+    for (const calls of [memoryCalls, pathCalls, fileCalls])
+      for (const [nr, handler] of calls.handlers) handlers[nr] = handler;
+    const supervisor = new Supervisor(listener, stopFd, handlers, processes, files, () => performance.now());
+    supervisor.run();
+    const late = readReport(reportFd, false);
+    if (late.startsWith('error ')) throw new UserError(late.slice(6).trim());
+    return summarize(counters, supervisor.interceptedCalls);
+  } finally {
+    trace?.close();
+    hardware.shadow.remove();
+  }
+}
+
+function run(): EngineMessage {
+  try {
+    return { kind: 'done', summary: serve(workerData as EngineOrder) };
+  } catch (error) {
+    if (error instanceof UserError) return { kind: 'refused', message: error.message };
+    return { kind: 'bug', message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+  }
+}
+
+parentPort!.postMessage(run());

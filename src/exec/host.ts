@@ -1,0 +1,111 @@
+/** What the machine that iopf runs on is like, and what Node changed about this process that the program must not see. */
+import {
+  accessSync,
+  constants,
+  existsSync,
+  fstatSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+} from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { architecture } from './arch.js';
+import type { DescriptorWindow } from './filter.js';
+import { UserError } from './user-error.js';
+
+const WINDOW_SIZE = 64;
+/** Programs that close "all" descriptors stop here, and RLIMIT_NOFILE is this by default. */
+const WINDOW_TOP = 1024;
+
+/** Throws UserError where this machine cannot run programs under a filter at all. */
+export function checkHost(): void {
+  if (process.platform !== 'linux') throw new UserError(`iopf exec needs Linux, not ${process.platform}`);
+  if (architecture(process.arch) === null)
+    throw new UserError(`iopf exec knows the system calls of x86-64 only, not of ${process.arch}`);
+  const actions = '/proc/sys/kernel/seccomp/actions_avail';
+  if (existsSync(actions) && !readFileSync(actions, 'latin1').includes('user_notif'))
+    throw new UserError('the kernel offers no SECCOMP_RET_USER_NOTIF; iopf exec needs Linux 5.14 or later');
+}
+
+/** Finds a program as execvp would. Throws UserError. */
+export function findProgram(name: string): string {
+  const isProgram = (path: string): boolean => {
+    try {
+      accessSync(path, constants.X_OK);
+      return statSync(path).isFile();
+    } catch {
+      return false;
+    }
+  };
+  const places = name.includes('/')
+    ? [name]
+    : (process.env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin')
+        .split(delimiter)
+        .map((folder) => join(folder, name));
+  const found = places.find(isProgram);
+  if (found !== undefined) return found;
+  throw new UserError(
+    name.includes('/') && existsSync(name)
+      ? `${name} is not executable`
+      : `program not found: ${name}${name.includes('/') ? '' : ' (looked in PATH)'}`,
+  );
+}
+
+/** The descriptors 3 and up that our caller left open for the program: neither Node's nor ours. */
+export function inheritedDescriptors(): number[] {
+  const links = new Map<number, string>();
+  for (const name of readdirSync('/proc/self/fd')) {
+    const fd = Number(name);
+    try {
+      fstatSync(fd);
+      links.set(fd, readlinkSync(`/proc/self/fd/${fd}`));
+    } catch {
+      // The descriptor of the listing itself.
+    }
+  }
+  const ends = new Map<string, number>();
+  for (const link of links.values()) ends.set(link, (ends.get(link) ?? 0) + 1);
+  const isInherited = (fd: number, link: string): boolean => {
+    if (fd < 3 || link.startsWith('anon_inode:') || link === '/dev/null') return false;
+    // Node's own pipes have both ends here; one that was left for the program has one.
+    return !link.startsWith('pipe:') || ends.get(link) === 1;
+  };
+  return [...links].filter(([fd, link]) => isInherited(fd, link)).map(([fd]) => fd);
+}
+
+/**
+ * RLIMIT_NOFILE as it was before Node raised it: that of the process which called us, past npm and its shell. Null where it
+ * cannot be told, or nothing was raised.
+ */
+export function callersDescriptorLimit(): [soft: number, hard: number] | null {
+  try {
+    let pid = process.ppid;
+    for (;;) {
+      const name = readFileSync(`/proc/${pid}/comm`, 'latin1').trim();
+      const parent = parentOf(pid);
+      const isNpm = (text: string): boolean => /^(node|npm|npx)\b/.test(text);
+      const isNpmsShell = parent > 1 && isNpm(readFileSync(`/proc/${parent}/comm`, 'latin1'));
+      if (parent <= 1 || !(isNpm(name) || (isNpmsShell && /^(sh|bash|dash)$/.test(name)))) break;
+      pid = parent;
+    }
+    const match = /^Max open files\s+(\d+|unlimited)\s+(\d+|unlimited)/m.exec(
+      readFileSync(`/proc/${pid}/limits`, 'latin1'),
+    );
+    if (match === null || match[1] === 'unlimited' || match[2] === 'unlimited') return null;
+    return [Number(match[1]), Number(match[2])];
+  } catch {
+    return null;
+  }
+}
+
+/** Where the descriptors that we hand out lie, below a soft limit: SECCOMP_IOCTL_NOTIF_ADDFD cannot go above it. */
+export function descriptorWindow(softLimit: number): DescriptorWindow {
+  const end = Math.min(softLimit, WINDOW_TOP);
+  return { first: end - Math.min(WINDOW_SIZE, Math.floor(end / 2)), end };
+}
+
+function parentOf(pid: number): number {
+  const match = /^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'));
+  return match === null ? 0 : Number(match[1]);
+}

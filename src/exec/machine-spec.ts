@@ -1,0 +1,64 @@
+/** The machine of a run as `--device` options describe it: devices by kind and address. */
+import { defaultGeometry, type IommuGeometry } from '../iommu/geometry.js';
+import { UserError } from './user-error.js';
+
+/** A device as the user asked for it. */
+export interface DeviceSpec {
+  readonly kind: string;
+  /** `0000:02:00.0` */
+  readonly address: string;
+  readonly options: Readonly<Record<string, string>>;
+  /** Whether it can take I/O page faults. */
+  readonly canFault: boolean;
+}
+
+export interface GroupSpec {
+  /** The group's number, or null for the next one that is free. */
+  readonly number: number | null;
+  readonly devices: readonly DeviceSpec[];
+}
+
+export interface MachineSpec {
+  readonly geometry: IommuGeometry;
+  readonly groups: readonly GroupSpec[];
+}
+
+const ADDRESS = /^([0-9a-f]{4}):([0-9a-f]{2}):([01][0-9a-f])\.([0-7])$/;
+
+/** The machine of a run without a machine file: VT-d's geometry, and each device in a group of its own. */
+export function machineOfDevices(devices: readonly DeviceSpec[]): MachineSpec {
+  return {
+    geometry: defaultGeometry,
+    groups: devices.map((device) => ({ number: null, devices: [device] })),
+  };
+}
+
+/** Parses `KIND@BDF[,key=value…]`. Throws UserError. */
+export function parseDevice(text: string): DeviceSpec {
+  const [head = '', ...pairs] = text.split(',');
+  const at = head.indexOf('@');
+  const example = 'for example nvme@0000:02:00.0,size=64M';
+  if (at <= 0) throw new UserError(`--device ${text}: expected KIND@BDF[,key=value…], ${example}`);
+  const options: Record<string, string> = {};
+  for (const pair of pairs) {
+    const equals = pair.indexOf('=');
+    if (equals <= 0) throw new UserError(`--device ${text}: "${pair}" is no key=value, ${example}`);
+    options[pair.slice(0, equals)] = pair.slice(equals + 1);
+  }
+  const address = parseAddress(head.slice(at + 1), `--device ${text}`);
+  const canFault = options['fault'] ?? 'on';
+  if (canFault !== 'on' && canFault !== 'off')
+    throw new UserError(`--device ${text}: fault=${canFault} must be on or off`);
+  delete options['fault'];
+  return { kind: head.slice(0, at), address, options, canFault: canFault === 'on' };
+}
+
+/** Checks a PCI address, domain optional; returns it in full. Throws UserError naming `where`. */
+export function parseAddress(text: string, where: string): string {
+  const full = /^[0-9a-fA-F]{2}:/.test(text) ? `0000:${text}` : text;
+  if (!ADDRESS.test(full.toLowerCase()))
+    throw new UserError(
+      `${where}: "${text}" is no PCI address; expected DDDD:BB:DD.F in hexadecimal (device up to 1f, function up to 7), for example 0000:02:00.0`,
+    );
+  return full.toLowerCase();
+}

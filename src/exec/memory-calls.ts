@@ -1,0 +1,95 @@
+/**
+ * System calls that take memory away: our MMU notifier (R3.1). Each is told to the address space before the kernel does it,
+ * so that no translation is left when the page goes; then the kernel carries it out.
+ */
+import type { ProcessSpace } from '../mm/process/space.js';
+import type { Architecture } from './arch.js';
+import type { Listener } from './listener.js';
+import type { ProcessTable } from './process.js';
+
+const MREMAP_MAYMOVE = 1;
+const MREMAP_FIXED = 2;
+/** Advice that drops or moves pages: DONTNEED, FREE, REMOVE, HWPOISON, SOFT_OFFLINE, PAGEOUT, DONTNEED_LOCKED, COLLAPSE. */
+const takingAdvice = new Set([4, 8, 9, 100, 101, 21, 24, 25]);
+
+export class MemoryCalls {
+  /** Handlers by system call number; each answers the current call. */
+  readonly handlers: ReadonlyMap<number, () => void>;
+
+  constructor(
+    private readonly call: Listener,
+    architecture: Architecture,
+    private readonly processes: ProcessTable,
+    /** Descriptors may be gone after the call. */
+    private readonly mayClose: () => void,
+  ) {
+    const { nr } = architecture;
+    this.handlers = new Map([
+      [nr.munmap, this.on((space) => this.range(space), true)],
+      [nr.mprotect, this.on((space) => this.range(space), false)],
+      [nr.pkey_mprotect, this.on((space) => this.range(space), false)],
+      [nr.remap_file_pages, this.on((space) => this.range(space), false)],
+      [nr.madvise, this.on((space) => takingAdvice.has(call.int(2)) && this.range(space), false)],
+      [nr.mremap, this.on((space) => this.mremap(space), true)],
+      [nr.brk, this.on((space) => space.invalidateForBrk(call.argument(0)), false)],
+      // Where the segment ends is not in the call.
+      [nr.shmdt, this.on((space) => space.invalidateAll(), true)],
+      [nr.fork, this.on((space) => space.invalidateForFork(), false)],
+      [nr.clone, this.on((space) => space.invalidateForFork(), false)],
+      [nr.clone3, this.on((space) => space.invalidateForFork(), false)],
+      [nr.execve, () => this.leave()],
+      [nr.execveat, () => this.leave()],
+      [nr.exit_group, () => this.leave()],
+      [nr.exit, () => this.exit()],
+    ]);
+  }
+
+  /** mmap with MAP_FIXED: what lies there goes. */
+  mapFixed(): void {
+    const space = this.processes.known(this.call.tid)?.knownSpace;
+    if (space) this.range(space);
+    this.mayClose();
+    this.call.proceed();
+  }
+
+  private on(tell: (space: ProcessSpace) => unknown, closes: boolean): () => void {
+    return () => {
+      const space = this.processes.known(this.call.tid)?.knownSpace;
+      if (space) tell(space);
+      if (closes && space) this.mayClose();
+      this.call.proceed();
+    };
+  }
+
+  private leave(): void {
+    const process = this.processes.known(this.call.tid);
+    if (process !== null) this.processes.leave(process, this.call.tid);
+    this.mayClose();
+    this.call.proceed();
+  }
+
+  private range(space: ProcessSpace): void {
+    space.invalidate(this.call.argument(0), this.call.argument(1));
+  }
+
+  private mremap(space: ProcessSpace): void {
+    const { call } = this;
+    const [address, oldLength, newLength, flags] = [
+      call.argument(0),
+      call.argument(1),
+      call.argument(2),
+      call.int(3),
+    ];
+    const moves = (flags & MREMAP_FIXED) !== 0 || ((flags & MREMAP_MAYMOVE) !== 0 && newLength > oldLength);
+    if (moves) space.invalidate(address, oldLength);
+    else if (newLength < oldLength) space.invalidate(address + newLength, oldLength - newLength);
+    if ((flags & MREMAP_FIXED) !== 0) space.invalidate(call.argument(4), newLength);
+  }
+
+  private exit(): void {
+    const { tid } = this.call;
+    this.mayClose();
+    this.processes.forgetThread(tid);
+    this.call.proceed();
+  }
+}

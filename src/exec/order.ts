@@ -1,0 +1,14 @@
+import type { IopfMode } from '../vfio/machine-state.js';
+import type { MachineSpec } from './machine-spec.js';
+
+/** What a run is asked to do. Plain data: it crosses threads. */
+export interface ExecOrder {
+  readonly program: string;
+  readonly arguments: readonly string[];
+  readonly machine: MachineSpec;
+  readonly iopf: IopfMode;
+  /** Pages brought in per fault, 1 to 512 (R4.1). */
+  readonly premapPages: number;
+  /** Trace file; its ending chooses the form: `.json` Chrome/Perfetto, else the kernel's text. */
+  readonly trace: string | null;
+}

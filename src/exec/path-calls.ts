@@ -1,0 +1,222 @@
+/**
+ * System calls that name a path: those that name our devices are answered from the shadow tree, all others go on.
+ *
+ * A program could change the string after we looked; then it sees its host's file instead of ours, which harms nobody.
+ */
+import { readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { Errno } from '../abi/errno.js';
+import { IovecArray } from '../mm/process/iovec.js';
+import {
+  allocateNative,
+  close,
+  errno,
+  O_CLOEXEC,
+  open,
+  processVmReadv,
+  processVmWritev,
+  syscall,
+} from '../mm/process/libc.js';
+import { copyString } from '../mm/process/space.js';
+import type { Architecture } from './arch.js';
+import type { Listener } from './listener.js';
+import type { ShadowTree } from './shadow.js';
+
+const PATH_MAX = 4096;
+const AT_FDCWD = -100;
+const AT_SYMLINK_NOFOLLOW = 0x100;
+const O_ACCMODE = 3;
+const O_NOFOLLOW = 0o400000;
+const O_DIRECTORY = 0o200000;
+const O_PATH = 0o10000000;
+const STAT_BYTES = 144;
+const STATX_BYTES = 256;
+const S_IFCHR_RW = 0o020666;
+const VFIO_MAJOR = 511;
+const MISC_MAJOR = 10;
+const VFIO_MINOR = 196;
+
+/** Opens a VFIO file for the calling program and answers its call, or refuses it. `group` null: the container. */
+export type OpenVfio = (group: number | null, closeOnExec: boolean) => void;
+
+const scratch = allocateNative(2 * PATH_MAX);
+const scratchView = new DataView(scratch.bytes.buffer);
+const local = new IovecArray(1);
+const remote = new IovecArray(1);
+
+export class PathCalls {
+  /** Handlers by system call number; each answers the current call. */
+  readonly handlers: ReadonlyMap<number, () => void>;
+
+  constructor(
+    private readonly listener: Listener,
+    private readonly architecture: Architecture,
+    private readonly tree: ShadowTree,
+    private readonly openVfio: OpenVfio,
+  ) {
+    const { nr } = architecture;
+    const call = listener;
+    const nofollow = (n: number): boolean => (call.int(n) & AT_SYMLINK_NOFOLLOW) === 0;
+    this.handlers = new Map([
+      [nr.open, () => this.open(AT_FDCWD, 0, call.int(1))],
+      [nr.openat, () => this.open(call.int(0), 1, call.int(2))],
+      [nr.openat2, () => this.openat2()],
+      [nr.stat, () => this.stat(AT_FDCWD, 0, call.argument(1), true)],
+      [nr.lstat, () => this.stat(AT_FDCWD, 0, call.argument(1), false)],
+      [nr.newfstatat, () => this.stat(call.int(0), 1, call.argument(2), nofollow(3))],
+      [nr.statx, () => this.statx(nofollow(2))],
+      [nr.access, () => this.access(AT_FDCWD, 0, call.int(1))],
+      [nr.faccessat, () => this.access(call.int(0), 1, call.int(2))],
+      [nr.faccessat2, () => this.access(call.int(0), 1, call.int(2))],
+      [nr.readlink, () => this.readlink(AT_FDCWD, 0, call.argument(1), call.int(2))],
+      [nr.getxattr, () => this.noAttribute(true)],
+      [nr.lgetxattr, () => this.noAttribute(false)],
+      [nr.listxattr, () => this.noAttributes(true)],
+      [nr.llistxattr, () => this.noAttributes(false)],
+      [nr.readlinkat, () => this.readlink(call.int(0), 1, call.argument(2), call.int(3))],
+    ]);
+  }
+
+  private open(directory: number, path: number, flags: number): void {
+    const found = this.find(directory, path, (flags & O_NOFOLLOW) === 0);
+    if (found === null) return this.listener.proceed();
+    const closeOnExec = (flags & O_CLOEXEC) !== 0;
+    if (found.node.kind === 'vfio' && (flags & (O_PATH | O_DIRECTORY)) === 0) {
+      this.openVfio(found.node.group, closeOnExec);
+      return;
+    }
+    if (found.node.kind === 'file' && (flags & O_ACCMODE) !== 0) return this.listener.refuse(Errno.EACCES);
+    const fd = open(this.tree.host(found.path), flags | O_CLOEXEC, 0);
+    if (fd < 0) return this.listener.refuse(errno());
+    const made = this.listener.answerWithFile(fd, -1, closeOnExec);
+    close(fd);
+    if (made < 0) this.listener.refuse(-made);
+  }
+
+  private openat2(): void {
+    const { listener } = this;
+    // struct open_how: the low half of flags holds all that concerns us.
+    if (!readBytes(listener.tid, listener.argument(2), 8)) return listener.proceed();
+    this.open(listener.int(0), 1, scratchView.getInt32(0, true));
+  }
+
+  private stat(directory: number, path: number, buffer: number, follow: boolean): void {
+    const found = this.find(directory, path, follow);
+    if (found === null) return this.listener.proceed();
+    const result = this.onHost(found.path, (name) =>
+      syscall(this.architecture.nr.newfstatat, AT_FDCWD, name, scratch.address, AT_SYMLINK_NOFOLLOW, 0, 0),
+    );
+    if (result < 0) return this.listener.refuse(errno());
+    if (found.node.kind === 'vfio') {
+      scratchView.setUint32(24, S_IFCHR_RW, true);
+      const [major, minor] = deviceNumber(found.node.group);
+      scratchView.setUint32(40, (major << 8) | (minor & 0xff), true);
+    }
+    this.answerBytes(buffer, STAT_BYTES, 0);
+  }
+
+  private statx(follow: boolean): void {
+    const { listener } = this;
+    const found = this.find(listener.int(0), 1, follow);
+    if (found === null) return listener.proceed();
+    const result = this.onHost(found.path, (name) =>
+      syscall(
+        this.architecture.nr.statx,
+        AT_FDCWD,
+        name,
+        AT_SYMLINK_NOFOLLOW,
+        listener.uint(3),
+        scratch.address,
+        0,
+      ),
+    );
+    if (result < 0) return listener.refuse(errno());
+    if (found.node.kind === 'vfio') {
+      scratchView.setUint16(28, S_IFCHR_RW, true);
+      const [major, minor] = deviceNumber(found.node.group);
+      scratchView.setUint32(128, major, true);
+      scratchView.setUint32(132, minor, true);
+    }
+    this.answerBytes(listener.argument(4), STATX_BYTES, 0);
+  }
+
+  private access(directory: number, path: number, mode: number): void {
+    const found = this.find(directory, path, true);
+    if (found === null) return this.listener.proceed();
+    const W_OK = 2;
+    if (found.node.kind === 'file' && (mode & W_OK) !== 0) this.listener.refuse(Errno.EACCES);
+    else this.listener.respond(0);
+  }
+
+  private noAttribute(follow: boolean): void {
+    if (this.find(AT_FDCWD, 0, follow) === null) this.listener.proceed();
+    else this.listener.refuse(Errno.ENODATA);
+  }
+
+  private noAttributes(follow: boolean): void {
+    if (this.find(AT_FDCWD, 0, follow) === null) this.listener.proceed();
+    else this.listener.respond(0);
+  }
+
+  private readlink(directory: number, path: number, buffer: number, size: number): void {
+    const found = this.find(directory, path, false);
+    if (found === null) return this.listener.proceed();
+    if (found.node.kind !== 'link' || size <= 0) return this.listener.refuse(Errno.EINVAL);
+    const bytes = Buffer.from(found.node.target).subarray(0, size);
+    scratch.bytes.set(bytes);
+    this.answerBytes(buffer, bytes.length, bytes.length);
+  }
+
+  /** The shadow's node that the call means, or null where it means another file. */
+  private find(directory: number, pathArgument: number, follow: boolean): ReturnType<ShadowTree['resolve']> {
+    const { listener } = this;
+    const path = copyString(listener.tid, listener.argument(pathArgument), PATH_MAX);
+    if (path === null || path === '') return null;
+    if (path.charCodeAt(0) === 0x2f) {
+      if (!path.includes('vfio') && !path.includes('/sys')) return null;
+      return this.tree.resolve(path, follow);
+    }
+    // A relative path means ours only below a directory of ours, and there only a device file needs us.
+    if (!/(^|\/)(vfio|\d+)$/.test(path)) return null;
+    try {
+      const base = readlinkSync(
+        directory === AT_FDCWD ? `/proc/${listener.tid}/cwd` : `/proc/${listener.tid}/fd/${directory}`,
+      );
+      const found = this.tree.resolve(join(this.tree.program(base), path), follow);
+      return found?.node.kind === 'vfio' ? found : null;
+    } catch {
+      return null;
+    }
+  }
+
+  /** Runs a call of ours on the host's name of a shadow path, which is put behind the scratch bytes. */
+  private onHost(path: string, call: (name: number) => number): number {
+    const bytes = Buffer.from(`${this.tree.host(path)}\0`);
+    scratch.bytes.set(bytes, PATH_MAX);
+    return call(scratch.address + PATH_MAX);
+  }
+
+  /** Copies scratch bytes to the program and answers its call, with EFAULT where that cannot be. */
+  private answerBytes(address: number, length: number, value: number): void {
+    local.count = remote.count = 0;
+    local.push(scratch.address, length);
+    remote.push(address, length);
+    const { listener } = this;
+    const written = processVmWritev(listener.tid, local.address, 1, remote.address, 1, 0);
+    if (written === length) listener.respond(value);
+    else listener.refuse(Errno.EFAULT);
+  }
+}
+
+/** Reads bytes of the program into the scratch memory. */
+function readBytes(tid: number, address: number, length: number): boolean {
+  local.count = remote.count = 0;
+  local.push(scratch.address, length);
+  remote.push(address, length);
+  return processVmReadv(tid, local.address, 1, remote.address, 1, 0) === length;
+}
+
+/** Device number of /dev/vfio/vfio (misc, fixed) or of a group (a dynamic major). */
+function deviceNumber(group: number | null): [major: number, minor: number] {
+  return group === null ? [MISC_MAJOR, VFIO_MINOR] : [VFIO_MAJOR, group];
+}

@@ -1,0 +1,211 @@
+/** The processes of a run, as far as we must know them: by thread, with their memory and the descriptors we gave them. */
+import { readFileSync } from 'node:fs';
+import { Bug } from '../abi/bug.js';
+import { close, syscall, waitpid } from '../mm/process/libc.js';
+import type { ProcessMemory } from '../mm/process/memory.js';
+import { ProcessSpace } from '../mm/process/space.js';
+import type { Architecture } from './arch.js';
+import type { OpenFile } from './open-files.js';
+
+const SPACES_MAX = 4096;
+const WNOHANG = 1;
+/** Threads of processes that never spoke to VFIO, remembered only to spare look-ups. */
+const STRANGERS_MAX = 4096;
+
+/** A process that has spoken to VFIO. */
+export class Process {
+  /** Descriptors known to be ours by number; checked once, because every change of a number in the window is trapped. */
+  readonly known = new Map<number, OpenFile>();
+  /** Numbers under which something was closed while another thread might have looked: ask the kernel each time. */
+  readonly uncertain = new Set<number>();
+  readonly threads = new Set<number>();
+  /** The thread in execve or exit_group, 0 where none is: its next call means that execve failed. */
+  leaving = 0;
+  private memory: ProcessSpace | null = null;
+
+  constructor(
+    readonly pid: number,
+    /** Readable once the process has exited. */
+    readonly pidfd: number,
+    private readonly makeSpace: () => ProcessSpace,
+  ) {}
+
+  get space(): ProcessSpace {
+    this.memory ??= this.makeSpace();
+    return this.memory;
+  }
+
+  /** Its address space if VFIO has seen it; memory calls of others concern nobody. */
+  get knownSpace(): ProcessSpace | null {
+    return this.memory;
+  }
+
+  /** The address space is another after exec. */
+  dropSpace(): ProcessSpace | null {
+    const old = this.memory;
+    this.memory = null;
+    return old;
+  }
+}
+
+export class ProcessTable {
+  private readonly byThread = new Map<number, Process>();
+  private readonly byPid = new Map<number, Process>();
+  private readonly strangers = new Set<number>();
+  private readonly told = new Set<number>();
+  private readonly freeSpaces = Array.from({ length: SPACES_MAX }, (_, index) => SPACES_MAX - 1 - index);
+  private readonly retiredSpaces: number[] = [];
+
+  constructor(
+    private readonly architecture: Architecture,
+    private readonly memory: ProcessMemory,
+    /** The program itself; Node reaps it. Others that end up as our children we reap. */
+    private readonly mainPid: number,
+    /** Told of every process that makes a trapped call, VFIO's or not, once or more. */
+    private readonly seen: (pid: number) => void,
+  ) {}
+
+  /** Changes whenever a process comes or goes. */
+  version = 0;
+
+  get all(): Iterable<Process> {
+    return this.byPid.values();
+  }
+
+  /** The process of a thread if VFIO knows it, else null. Hot. */
+  known(tid: number): Process | null {
+    const process = this.byThread.get(tid);
+    if (process !== undefined) {
+      if (process.leaving !== 0) this.settle(process, tid);
+      return process;
+    }
+    if (this.strangers.has(tid)) return null;
+    const pid = this.threadGroup(tid);
+    const found = this.byPid.get(pid);
+    if (found === undefined) {
+      if (this.strangers.size >= STRANGERS_MAX) this.strangers.clear();
+      this.strangers.add(tid);
+      return null;
+    }
+    this.bind(tid, found);
+    if (found.leaving !== 0) this.settle(found, tid);
+    return found;
+  }
+
+  /** The process of a thread that speaks to VFIO; null where it is gone. */
+  enter(tid: number): Process | null {
+    const known = this.known(tid);
+    if (known !== null) return known;
+    const pid = this.threadGroup(tid);
+    if (pid === 0) return null;
+    const pidfd = syscall(this.architecture.nr.pidfd_open, pid, 0, 0, 0, 0, 0);
+    if (pidfd < 0) return null;
+    const process = new Process(pid, pidfd, () => this.newSpace(pid));
+    this.byPid.set(pid, process);
+    this.version++;
+    this.strangers.clear();
+    this.bind(tid, process);
+    return process;
+  }
+
+  forgetThread(tid: number): void {
+    this.strangers.delete(tid);
+    const process = this.byThread.get(tid);
+    if (process === undefined) return;
+    process.threads.delete(tid);
+    this.byThread.delete(tid);
+  }
+
+  /** Lets the thread names of strangers expire: a number may be another's by now. */
+  forgetStrangers(): void {
+    this.strangers.clear();
+  }
+
+  /** The process is about to exec or exit in this thread: its memory may be another's at any moment from now on. */
+  leave(process: Process, tid: number): void {
+    process.leaving = tid;
+    const space = process.knownSpace;
+    if (space === null) return;
+    space.invalidateAll();
+    space.suspect = true;
+  }
+
+  /** Finds out what became of a process that was leaving, now that its thread `tid` (0: nobody) makes a call. */
+  settle(process: Process, tid: number): void {
+    const space = process.knownSpace;
+    if (space !== null && !space.alive) {
+      this.execed(process);
+      if (tid !== 0) this.bind(tid, process);
+    } else if (tid === process.leaving) {
+      if (space !== null) space.suspect = false;
+      process.leaving = 0;
+      // Close-on-exec may have run although there is no old memory to compare.
+      if (space === null) process.known.clear();
+    }
+  }
+
+  /** Every thread but the leader is gone, and the memory is new. */
+  execed(process: Process): void {
+    for (const tid of process.threads) this.byThread.delete(tid);
+    process.threads.clear();
+    process.leaving = 0;
+    process.known.clear();
+    process.uncertain.clear();
+    this.endSpace(process);
+  }
+
+  /** The process has exited: its memory ends, its numbers mean nothing any more. */
+  exited(process: Process): void {
+    this.execed(process);
+    this.byPid.delete(process.pid);
+    this.version++;
+    close(process.pidfd);
+    if (process.pid !== this.mainPid) waitpid(process.pid, 0, WNOHANG);
+  }
+
+  private endSpace(process: Process): void {
+    const space = process.dropSpace();
+    if (space === null) return;
+    space.end();
+    this.memory.remove(space);
+    this.retiredSpaces.push(space.id);
+  }
+
+  /** No VFIO file is open: frames of ended spaces stand in no table any more, so their numbers can be used again. */
+  recycleSpaces(): void {
+    this.freeSpaces.push(...this.retiredSpaces);
+    this.retiredSpaces.length = 0;
+  }
+
+  private threadGroup(tid: number): number {
+    const pid = threadGroup(tid);
+    if (pid !== 0 && !this.told.has(pid)) {
+      this.told.add(pid);
+      this.seen(pid);
+    }
+    return pid;
+  }
+
+  private bind(tid: number, process: Process): void {
+    this.byThread.set(tid, process);
+    process.threads.add(tid);
+  }
+
+  private newSpace(pid: number): ProcessSpace {
+    const id = this.freeSpaces.pop();
+    if (id === undefined) throw new Bug('address spaces used up', { limit: SPACES_MAX });
+    const space = new ProcessSpace(id, pid);
+    this.memory.add(space);
+    return space;
+  }
+}
+
+/** The thread group (process) of a thread, or 0 where it is gone. */
+function threadGroup(tid: number): number {
+  try {
+    const match = /^Tgid:\s+(\d+)/m.exec(readFileSync(`/proc/${tid}/status`, 'latin1'));
+    return match === null ? 0 : Number(match[1]);
+  } catch {
+    return 0;
+  }
+}

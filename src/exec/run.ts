@@ -1,0 +1,144 @@
+/**
+ * `iopf exec`, the main thread's part: starts the engine's thread and the launcher, passes signals on, and reaps the program.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { constants, release } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { allocateNative, close, eventfd, must, O_CLOEXEC, pipe2, prctl, write } from '../mm/process/libc.js';
+import { architecture } from './arch.js';
+import type { EngineMessage, EngineOrder } from './engine-thread.js';
+import { buildFilter } from './filter.js';
+import { startGuard } from './guard.js';
+import {
+  callersDescriptorLimit,
+  checkHost,
+  descriptorWindow,
+  findProgram,
+  inheritedDescriptors,
+} from './host.js';
+import type { LaunchOrder } from './launcher.js';
+import type { ExecOrder } from './order.js';
+import type { RunSummary } from './summary.js';
+import { UserError } from './user-error.js';
+
+const EFD_CLOEXEC = 0o2000000;
+const PR_SET_CHILD_SUBREAPER = 36;
+/** What a terminal sends to the whole foreground group: the program gets its own. */
+const ignoredSignals = ['SIGINT', 'SIGQUIT', 'SIGTSTP'] as const;
+const passedSignals = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
+
+const scratch = allocateNative(16);
+const scratchInts = new Int32Array(scratch.bytes.buffer, 0, 4);
+
+/** Runs a program on our VFIO to its end. Throws UserError where it cannot begin. */
+export async function runProgram(order: ExecOrder): Promise<RunSummary> {
+  checkHost();
+  const arch = architecture(process.arch)!;
+  const inherit = inheritedDescriptors();
+  const file = findProgram(order.program);
+  const limit = callersDescriptorLimit();
+  const window = descriptorWindow(limit?.[0] ?? Number.POSITIVE_INFINITY);
+  // Orphans of the program become our children, so that we may go on reading their memory (Yama) and can reap them.
+  prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+
+  const report = makePipe();
+  const guardPipe = makePipe();
+  startGuard(guardPipe.read);
+  close(guardPipe.read);
+  const stopFd = must('eventfd', eventfd(0, EFD_CLOEXEC));
+  const started = performance.now();
+  const reportInProgram = Math.max(2, ...inherit) + 1;
+  const launch: LaunchOrder = {
+    file,
+    filter: Buffer.from(buildFilter(arch, window)).toString('base64'),
+    seccompNumber: arch.nr.seccomp,
+    reportFd: reportInProgram,
+    inherit: [0, 1, 2, ...inherit],
+    descriptorLimit: limit,
+  };
+  const program = startLauncher(launch, [order.program, ...order.arguments], inherit, report.write);
+  close(report.write);
+  const engineOrder: EngineOrder = { order, window, reportFd: report.read, stopFd, guardFd: guardPipe.write };
+  const worker = new Worker(new URL('./engine-thread.js', import.meta.url), { workerData: engineOrder });
+
+  const stopPassing = passSignals(program);
+  const ended = endOf(program);
+  const message = await endOfEngine(worker);
+  if (message.kind !== 'done') program.kill('SIGKILL');
+  const { exitCode, signal } = await ended;
+  const wallSeconds = Math.round(performance.now() - started) / 1000;
+  stopPassing();
+  must('write', write(guardPipe.write, putText('end\n'), 4));
+  close(guardPipe.write);
+  close(report.read);
+  close(stopFd);
+  if (message.kind === 'refused') throw new UserError(message.message);
+  if (message.kind === 'bug') throw new Error(`defect in iopf: ${message.message}`);
+  return {
+    program: order.program,
+    exitCode,
+    signal,
+    iopf: order.iopf,
+    premap: order.premapPages,
+    kernel: release(),
+    ...message.summary,
+    wallSeconds,
+  };
+}
+
+/** The exit code that stands for how the program ended: its own, or 128 + signal. */
+export function exitCodeOf(run: RunSummary): number {
+  if (run.signal !== null) return 128 + constants.signals[run.signal as NodeJS.Signals];
+  return run.exitCode ?? 0;
+}
+
+function startLauncher(
+  launch: LaunchOrder,
+  argv: readonly string[],
+  inherit: readonly number[],
+  reportFd: number,
+): ChildProcess {
+  const stdio: (number | 'inherit' | 'ignore')[] = ['inherit', 'inherit', 'inherit'];
+  for (let fd = 3; fd < launch.reportFd; fd++) stdio.push(inherit.includes(fd) ? fd : 'ignore');
+  stdio.push(reportFd);
+  const launcher = fileURLToPath(new URL('./launcher.js', import.meta.url));
+  return spawn(process.execPath, [launcher, JSON.stringify(launch), ...argv], { stdio });
+}
+
+function endOf(program: ChildProcess): Promise<{ exitCode: number | null; signal: string | null }> {
+  return new Promise((resolve, reject) => {
+    program.on('error', reject);
+    program.on('exit', (exitCode, signal) => resolve({ exitCode, signal }));
+  });
+}
+
+function endOfEngine(worker: Worker): Promise<EngineMessage> {
+  return new Promise((resolve) => {
+    worker.on('message', resolve);
+    worker.on('error', (error) => resolve({ kind: 'bug', message: error.stack ?? error.message }));
+    worker.on('exit', () => resolve({ kind: 'bug', message: 'the engine ended without a word' }));
+  });
+}
+
+/** Passes signals to the program until the returned function is called. */
+function passSignals(program: ChildProcess): () => void {
+  const ignore = (): void => undefined;
+  const pass = (signal: NodeJS.Signals): void => void program.kill(signal);
+  for (const signal of ignoredSignals) process.on(signal, ignore);
+  for (const signal of passedSignals) process.on(signal, pass);
+  return () => {
+    for (const signal of ignoredSignals) process.off(signal, ignore);
+    for (const signal of passedSignals) process.off(signal, pass);
+  };
+}
+
+function makePipe(): { read: number; write: number } {
+  must('pipe2', pipe2(scratch.address, O_CLOEXEC));
+  return { read: scratchInts[0]!, write: scratchInts[1]! };
+}
+
+function putText(text: string): number {
+  scratch.bytes.set(Buffer.from(text));
+  return scratch.address;
+}

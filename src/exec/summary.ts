@@ -1,0 +1,106 @@
+/** What a run was, in numbers; `--json` writes it as it is. Bytes count 4 KiB pages. */
+
+import { LATENCY_BUCKET_NAMES } from '../iommu/latency.js';
+import type { Counters } from '../iommu/observer.js';
+import { PAGE_SIZE } from '../mm/address-space.js';
+import type { IopfMode } from '../vfio/machine-state.js';
+
+export interface FaultLatencySummary {
+  /** Microseconds from a page request to its response. */
+  readonly min: number;
+  readonly p50: number;
+  readonly p99: number;
+  readonly max: number;
+  /** Faults by VT-d's debugfs buckets. */
+  readonly buckets: Readonly<Record<string, number>>;
+}
+
+/** What the engine counted. */
+export interface EngineSummary {
+  readonly mappedBytesPeak: number;
+  readonly pinnedBytesPeak: number;
+  /** Peak of the pages present in I/O page tables. */
+  readonly residentBytesPeak: number;
+  readonly faults: number;
+  readonly pagesFaultedIn: number;
+  readonly pagesPremapped: number;
+  readonly invalidations: number;
+  readonly pagesInvalidated: number;
+  readonly dmaBytesRead: number;
+  readonly dmaBytesWritten: number;
+  readonly faultLatencyUs: FaultLatencySummary;
+  readonly interceptedCalls: number;
+}
+
+export interface RunSummary extends EngineSummary {
+  readonly program: string;
+  /** The program's exit code; where a signal ended it, null. */
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+  readonly iopf: IopfMode;
+  readonly premap: number;
+  /** The kernel that the program ran on. */
+  readonly kernel: string;
+  readonly wallSeconds: number;
+}
+
+export function summarize(counters: Counters, interceptedCalls: number): EngineSummary {
+  const latency = counters.faultLatency;
+  const round = (value: number): number => Math.round(value * 1000) / 1000;
+  return {
+    mappedBytesPeak: counters.mappedPagesPeak * PAGE_SIZE,
+    pinnedBytesPeak: counters.pinnedPagesPeak * PAGE_SIZE,
+    residentBytesPeak: counters.residentPagesPeak * PAGE_SIZE,
+    faults: counters.faults,
+    pagesFaultedIn: counters.pagesFaultedIn,
+    pagesPremapped: counters.pagesPremapped,
+    invalidations: counters.invalidations,
+    pagesInvalidated: counters.pagesInvalidated,
+    dmaBytesRead: counters.dmaBytesRead,
+    dmaBytesWritten: counters.dmaBytesWritten,
+    faultLatencyUs: {
+      min: round(latency.min),
+      p50: round(latency.percentile(0.5)),
+      p99: round(latency.percentile(0.99)),
+      max: round(latency.max),
+      buckets: Object.fromEntries(LATENCY_BUCKET_NAMES.map((name, index) => [name, latency.buckets[index]!])),
+    },
+    interceptedCalls,
+  };
+}
+
+/** The summary for people. */
+export function formatSummary(run: RunSummary): string {
+  const share = run.mappedBytesPeak === 0 ? 0 : (100 * run.residentBytesPeak) / run.mappedBytesPeak;
+  const ended = run.signal === null ? `exit code ${run.exitCode}` : `killed by ${run.signal}`;
+  const latency = run.faultLatencyUs;
+  const lines: [string, string][] = [
+    ['mapped for DMA', `${bytes(run.mappedBytesPeak)} at the peak: what static pinning would have pinned`],
+    ['pinned', `${bytes(run.pinnedBytesPeak)} at the peak`],
+    [
+      'in I/O page tables',
+      `${bytes(run.residentBytesPeak)} at the peak (${share.toFixed(share < 10 ? 1 : 0)} % of what was mapped)`,
+    ],
+    [
+      'page requests',
+      `${run.faults}: ${run.pagesFaultedIn} pages faulted in, ${run.pagesPremapped} pre-mapped`,
+    ],
+    ['fault latency', `min ${latency.min}, median ${latency.p50}, p99 ${latency.p99}, max ${latency.max} µs`],
+    ['taken away', `${run.pagesInvalidated} pages by ${run.invalidations} invalidations`],
+    ['device DMA', `${bytes(run.dmaBytesRead)} read, ${bytes(run.dmaBytesWritten)} written`],
+    ['intercepted calls', `${run.interceptedCalls} in ${run.wallSeconds.toFixed(2)} s`],
+  ];
+  const head = `iopf: ${run.program}: ${ended}; IOPF ${run.iopf}, pre-map ${run.premap}, Linux ${run.kernel}`;
+  return [head, ...lines.map(([name, value]) => `  ${name.padEnd(19)}${value}`)].join('\n');
+}
+
+function bytes(count: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let unit = 0;
+  let value = count;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${Number.isInteger(value) ? value : value.toFixed(1)} ${units[unit]}`;
+}

@@ -1,0 +1,42 @@
+/**
+ * Paths that can wait.
+ *
+ * Terms: a *flow* is a path written as a generator; between two yields it is atomic. It yields the *wait* it is in: what must
+ * come true before it may go on. A *runner* decides which flow goes next: direct (to the end now), virtual time, explorer.
+ */
+
+/** What a flow waits for. A flow may be resumed only when `ready` answers true, and must then re-check what it relies on. */
+export interface Wait {
+  /** What is waited for, for reports: `drain of 0000:02:00.0`. */
+  readonly what: string;
+  ready(): boolean;
+}
+
+/** A path that can wait and ends in a `T`. */
+export type Flow<T> = Generator<Wait, T, void>;
+
+/** A point where another path may come in between: nothing is waited for. */
+export const STEP: Wait = { what: 'step', ready: () => true };
+
+/** Keeps control paths of one object apart: the holder runs from `acquire` to `release`, others wait. */
+export class FlowLock {
+  private held = false;
+  private readonly wait: Wait;
+
+  constructor(name: string) {
+    this.wait = { what: name, ready: () => !this.held };
+  }
+
+  *acquire(): Flow<void> {
+    while (this.held) yield this.wait;
+    this.held = true;
+  }
+
+  release(): void {
+    this.held = false;
+  }
+
+  get isHeld(): boolean {
+    return this.held;
+  }
+}

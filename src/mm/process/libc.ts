@@ -1,0 +1,145 @@
+/**
+ * libc, as far as a live run needs it, through koffi. Addresses are numbers (user space ends at 2^47). Calls return what the
+ * C function returns; after -1, `errno()` tells why.
+ */
+import koffi from 'koffi';
+import { errnoName } from '../../abi/errno.js';
+import type { DmaBuffer } from '../frame-memory.js';
+
+const library = koffi.load(null);
+const declare = <Call>(name: string, result: string, parameters: string[]): Call =>
+  library.func(name, result, parameters) as unknown as Call;
+
+type Numbers = (...numbers: number[]) => number;
+
+export const errno = (): number => koffi.errno();
+
+/** syscall(2) with up to six integer or address arguments; all six must be given. */
+export const syscall = declare<Numbers>('syscall', 'long', [
+  'long',
+  'uintptr_t',
+  'uintptr_t',
+  'uintptr_t',
+  'uintptr_t',
+  'uintptr_t',
+  'uintptr_t',
+]);
+export const ioctl = declare<Numbers>('ioctl', 'int', ['int', 'ulong', 'uintptr_t']);
+export const poll = declare<Numbers>('poll', 'int', ['uintptr_t', 'ulong', 'int']);
+export const ppoll = declare<Numbers>('ppoll', 'int', ['uintptr_t', 'ulong', 'uintptr_t', 'uintptr_t']);
+export const close = declare<Numbers>('close', 'int', ['int']);
+export const dup = declare<Numbers>('dup', 'int', ['int']);
+export const read = declare<Numbers>('read', 'long', ['int', 'uintptr_t', 'size_t']);
+export const write = declare<Numbers>('write', 'long', ['int', 'uintptr_t', 'size_t']);
+export const pread = declare<Numbers>('pread', 'long', ['int', 'uintptr_t', 'size_t', 'int64_t']);
+export const pwrite = declare<Numbers>('pwrite', 'long', ['int', 'uintptr_t', 'size_t', 'int64_t']);
+export const ftruncate = declare<Numbers>('ftruncate', 'int', ['int', 'int64_t']);
+export const fcntl = declare<Numbers>('fcntl', 'int', ['int', 'int', 'uintptr_t']);
+export const prctl = declare<Numbers>('prctl', 'int', ['int', 'ulong', 'ulong', 'ulong', 'ulong']);
+export const signal = declare<Numbers>('signal', 'uintptr_t', ['int', 'uintptr_t']);
+export const eventfd = declare<Numbers>('eventfd', 'int', ['uint', 'int']);
+export const pipe2 = declare<Numbers>('pipe2', 'int', ['uintptr_t', 'int']);
+export const kill = declare<Numbers>('kill', 'int', ['int', 'int']);
+export const waitpid = declare<Numbers>('waitpid', 'int', ['int', 'uintptr_t', 'int']);
+export const exitNow = declare<(code: number) => never>('_exit', 'void', ['int']);
+export const fallocate = declare<Numbers>('fallocate', 'int', ['int', 'int', 'int64_t', 'int64_t']);
+export const msync = declare<Numbers>('msync', 'int', ['uintptr_t', 'size_t', 'int']);
+export const madvise = declare<Numbers>('madvise', 'int', ['uintptr_t', 'size_t', 'int']);
+export const munmap = declare<Numbers>('munmap', 'int', ['uintptr_t', 'size_t']);
+export const mmap = declare<Numbers>('mmap', 'intptr_t', [
+  'uintptr_t',
+  'size_t',
+  'int',
+  'int',
+  'int',
+  'int64_t',
+]);
+export const mprotect = declare<Numbers>('mprotect', 'int', ['uintptr_t', 'size_t', 'int']);
+export const mremap = declare<Numbers>('mremap', 'intptr_t', [
+  'uintptr_t',
+  'size_t',
+  'size_t',
+  'int',
+  'uintptr_t',
+]);
+export const prlimit = declare<Numbers>('prlimit', 'int', ['int', 'int', 'uintptr_t', 'uintptr_t']);
+export const setrlimit = declare<Numbers>('setrlimit', 'int', ['int', 'uintptr_t']);
+export const processVmReadv = declare<Numbers>('process_vm_readv', 'long', [
+  'int',
+  'uintptr_t',
+  'ulong',
+  'uintptr_t',
+  'ulong',
+  'ulong',
+]);
+export const processVmWritev = declare<Numbers>('process_vm_writev', 'long', [
+  'int',
+  'uintptr_t',
+  'ulong',
+  'uintptr_t',
+  'ulong',
+  'ulong',
+]);
+export const open = declare<(path: string, flags: number, mode: number) => number>('open', 'int', [
+  'str',
+  'int',
+  'uint',
+]);
+export const memfdCreate = declare<(name: string, flags: number) => number>('memfd_create', 'int', [
+  'str',
+  'uint',
+]);
+export const execvp = declare<(file: string, argv: (string | null)[]) => number>('execvp', 'int', [
+  'str',
+  'const char **',
+]);
+
+export const PROT_READ = 1;
+export const PROT_WRITE = 2;
+export const MAP_SHARED = 1;
+export const MAP_PRIVATE = 2;
+export const MAP_FIXED = 0x10;
+export const MAP_ANONYMOUS = 0x20;
+export const MAP_NORESERVE = 0x4000;
+export const MAP_FIXED_NOREPLACE = 0x100000;
+export const O_RDONLY = 0;
+export const O_RDWR = 2;
+export const O_CREAT = 0o100;
+export const O_CLOEXEC = 0o2000000;
+
+/** A libc call failed that we depend on: says which and why. */
+export class SystemError extends Error {
+  constructor(
+    call: string,
+    readonly errno: number,
+  ) {
+    super(`${call}: ${errnoName(errno)}`);
+    this.name = 'SystemError';
+  }
+}
+
+/** Returns `result`, or throws SystemError where it is -1. */
+export function must(call: string, result: number): number {
+  if (result === -1) throw new SystemError(call, errno());
+  return result;
+}
+
+/** The bytes at a native address, without a copy. They must stay mapped as long as the array is used. */
+export function bytesAt(address: number, length: number): Uint8Array {
+  return new Uint8Array(koffi.view(BigInt(address), length));
+}
+
+/** Zeroed memory at a fixed native address, taken lazily from the host and never given back. */
+export function allocateNative(bytes: number): DmaBuffer {
+  const address = must(
+    'mmap',
+    mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0),
+  );
+  return { bytes: bytesAt(address, bytes), address };
+}
+
+/** Maps a file, shared, and returns its memory. */
+export function mapShared(fd: number, offset: number, bytes: number): DmaBuffer {
+  const address = must('mmap', mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset));
+  return { bytes: bytesAt(address, bytes), address };
+}

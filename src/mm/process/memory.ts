@@ -1,0 +1,61 @@
+import { Bug } from '../../abi/bug.js';
+import { PAGE_SIZE } from '../address-space.js';
+import type { FrameMemory, SegmentList } from '../frame-memory.js';
+import { IOVEC_MAX, IovecArray } from './iovec.js';
+import { processVmReadv, processVmWritev } from './libc.js';
+import { FRAMES_PER_SPACE, type ProcessSpace } from './space.js';
+
+type Transfer = typeof processVmReadv;
+
+/** Memory of live processes, by the frames that their spaces hand out. Buffers need native addresses. */
+export class ProcessMemory implements FrameMemory {
+  private readonly spaces = new Map<number, ProcessSpace>();
+  private readonly local = new IovecArray();
+  private readonly remote = new IovecArray();
+
+  add(space: ProcessSpace): void {
+    this.spaces.set(space.id, space);
+  }
+
+  remove(space: ProcessSpace): void {
+    this.spaces.delete(space.id);
+  }
+
+  read(list: SegmentList): number {
+    return this.move(list, processVmReadv);
+  }
+
+  write(list: SegmentList): number {
+    return this.move(list, processVmWritev);
+  }
+
+  private move(list: SegmentList, transfer: Transfer): number {
+    const { local, remote } = this;
+    let moved = 0;
+    for (let segment = 0; segment < list.count; ) {
+      const id = Math.floor(list.frame[segment]! / FRAMES_PER_SPACE);
+      const base = id * FRAMES_PER_SPACE;
+      let bytes = 0;
+      local.count = remote.count = 0;
+      // The run of segments in one space; process_vm_* treats both sides as one stream of bytes.
+      for (; segment < list.count && local.count < IOVEC_MAX; segment++) {
+        const page = list.frame[segment]! - base;
+        if (page < 0 || page >= FRAMES_PER_SPACE) break;
+        const buffer = list.buffer[segment]!;
+        if (buffer.address === 0) throw new Bug('device memory without a native address', { segment });
+        local.push(buffer.address + list.bufferOffset[segment]!, list.length[segment]!);
+        remote.push(page * PAGE_SIZE + list.offset[segment]!, list.length[segment]!);
+        bytes += list.length[segment]!;
+      }
+      const space = this.spaces.get(id);
+      if (space === undefined || (space.suspect && !space.alive)) return moved;
+      const got = transfer(space.pid, local.address, local.count, remote.address, remote.count, 0);
+      if (got > 0) moved += got;
+      if (got !== bytes) {
+        space.forgetProtections();
+        return moved;
+      }
+    }
+    return moved;
+  }
+}

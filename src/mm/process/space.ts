@@ -1,0 +1,201 @@
+/**
+ * The address space of a live process.
+ *
+ * Its memory is read and written with process_vm_readv/writev, which go through the process's page tables at that moment: a
+ * page that was replaced is never reached through an old translation. Frames are therefore `id * 2^40 + page number`.
+ */
+import { readFileSync } from 'node:fs';
+import { Errno } from '../../abi/errno.js';
+import { type AddressSpace, type MmuNotifier, PAGE_SIZE, READ, WRITE } from '../address-space.js';
+import { IOVEC_MAX, IovecArray } from './iovec.js';
+import { allocateNative, prlimit, processVmReadv, processVmWritev } from './libc.js';
+import { VmaCache } from './vmas.js';
+
+/** Pages per space in the frame numbers: 2^40 pages are the 52 bits of a 5-level address. */
+export const FRAMES_PER_SPACE = 2 ** 40;
+
+/** User space with five-level page tables. */
+const USER_BYTES = 2 ** 56;
+const RLIMIT_MEMLOCK = 8;
+const CAP_IPC_LOCK = 14;
+const HIGH = 2 ** 32;
+
+/** Bounce buffer of copies, and where the one byte of each touched page goes. */
+const BOUNCE_BYTES = 1 << 20;
+const bounce = allocateNative(BOUNCE_BYTES);
+const local = new IovecArray();
+const remote = new IovecArray();
+const rlimit = allocateNative(16);
+const rlimitWords = new Uint32Array(rlimit.bytes.buffer, 0, 4);
+
+export class ProcessSpace implements AddressSpace {
+  invalidations = 0;
+  /** The process is in execve or exiting: its number may mean other memory any moment, so every access must ask `alive`. */
+  suspect = false;
+  private readonly notifiers = new Set<MmuNotifier>();
+  private readonly vmas: VmaCache;
+  private accounted = 0;
+
+  constructor(
+    readonly id: number,
+    readonly pid: number,
+  ) {
+    this.vmas = new VmaCache(`/proc/${pid}/maps`);
+  }
+
+  copyFrom(address: number, into: Uint8Array): boolean {
+    for (let done = 0; done < into.length; ) {
+      const length = Math.min(BOUNCE_BYTES, into.length - done);
+      this.vector(address + done, length);
+      if (processVmReadv(this.pid, local.address, 1, remote.address, 1, 0) !== length) return false;
+      for (let index = 0; index < length; index++) into[done + index] = bounce.bytes[index]!;
+      done += length;
+    }
+    return true;
+  }
+
+  copyTo(address: number, from: Uint8Array): boolean {
+    for (let done = 0; done < from.length; ) {
+      const length = Math.min(BOUNCE_BYTES, from.length - done);
+      for (let index = 0; index < length; index++) bounce.bytes[index] = from[done + index]!;
+      this.vector(address + done, length);
+      if (processVmWritev(this.pid, local.address, 1, remote.address, 1, 0) !== length) return false;
+      done += length;
+    }
+    return true;
+  }
+
+  pageIn(first: number, count: number, access: number, frames: Float64Array): number {
+    const got = this.touch(first, count, access);
+    const base = this.id * FRAMES_PER_SPACE + first;
+    for (let index = 0; index < got; index++) frames[index] = base + index;
+    return got;
+  }
+
+  pin(first: number, count: number, access: number, frames: Float64Array): number {
+    const got = this.pageIn(first, count, access, frames);
+    return got === 0 ? -Errno.EFAULT : got;
+  }
+
+  unpin(): void {
+    // Nothing holds a page of another process from user space; docs/limits.md says what follows from that.
+  }
+
+  get lockedPages(): number {
+    const match = /^VmLck:\s+(\d+) kB/m.exec(this.status());
+    return this.accounted + (match === null ? 0 : Number(match[1]) / (PAGE_SIZE / 1024));
+  }
+
+  get lockLimitPages(): number {
+    if (prlimit(this.pid, RLIMIT_MEMLOCK, 0, rlimit.address) !== 0) return 0;
+    const low = rlimitWords[0]!;
+    const high = rlimitWords[1]!;
+    return high === 0xffffffff ? Number.POSITIVE_INFINITY : Math.floor((high * HIGH + low) / PAGE_SIZE);
+  }
+
+  get ipcLock(): boolean {
+    const match = /^CapEff:\s+([0-9a-f]+)/m.exec(this.status());
+    return match !== null && ((Number.parseInt(match[1]!.slice(-8), 16) >>> CAP_IPC_LOCK) & 1) === 1;
+  }
+
+  accountLocked(pages: number): void {
+    this.accounted += pages;
+  }
+
+  subscribe(notifier: MmuNotifier): () => void {
+    this.notifiers.add(notifier);
+    return () => void this.notifiers.delete(notifier);
+  }
+
+  /** The process is about to take away or change the bytes [address, address + length): tells every notifier. */
+  invalidate(address: number, length: number): void {
+    if (!(length > 0) || address + length > USER_BYTES) return; // the kernel will refuse it
+    this.invalidations++;
+    this.vmas.drop();
+    const first = Math.floor(address / PAGE_SIZE);
+    const count = Math.ceil((address + length) / PAGE_SIZE) - first;
+    for (const notifier of this.notifiers) notifier.invalidate(first, count);
+  }
+
+  /** Invalidates what a fork write-protects: the pages of private areas (copy-on-write). */
+  invalidateForFork(): void {
+    for (const area of this.vmas.privateAreas())
+      this.invalidate(area.first * PAGE_SIZE, (area.end - area.first) * PAGE_SIZE);
+  }
+
+  /** Invalidates every page. */
+  invalidateAll(): void {
+    this.invalidate(0, USER_BYTES);
+  }
+
+  /** brk(2) to `address`: takes away what lies between it and the heap's end. */
+  invalidateForBrk(address: number): void {
+    const end = this.vmas.heapEnd() * PAGE_SIZE;
+    if (address !== 0 && address < end) this.invalidate(address, end - address);
+  }
+
+  /** An access failed that a translation promised: whatever is known of protections is old. */
+  forgetProtections(): void {
+    this.vmas.drop();
+  }
+
+  /** Whether this is still the memory of the process: false once it has exec'ed or exited. */
+  get alive(): boolean {
+    return this.vmas.alive();
+  }
+
+  /** The address space ends: exec or exit. */
+  end(): void {
+    this.invalidations++;
+    for (const notifier of [...this.notifiers]) notifier.release();
+    this.notifiers.clear();
+    this.vmas.close();
+  }
+
+  /** Makes the host bring pages in by reading a byte of each; returns how many from the first on allow the access. */
+  private touch(first: number, count: number, access: number): number {
+    if (this.suspect && !this.alive) return 0;
+    const allowed = this.vmas.allowed(first, count, access === WRITE ? READ | WRITE : access);
+    for (let done = 0; done < allowed; ) {
+      const batch = Math.min(allowed - done, IOVEC_MAX);
+      local.count = remote.count = 0;
+      local.push(bounce.address, batch);
+      for (let index = 0; index < batch; index++) remote.push((first + done + index) * PAGE_SIZE, 1);
+      const got = processVmReadv(this.pid, local.address, 1, remote.address, batch, 0);
+      if (got !== batch) return done + Math.max(got, 0);
+      done += batch;
+    }
+    return allowed;
+  }
+
+  private vector(address: number, length: number): void {
+    local.count = remote.count = 0;
+    local.push(bounce.address, length);
+    remote.push(address, length);
+  }
+
+  private status(): string {
+    try {
+      return readFileSync(`/proc/${this.pid}/status`, 'latin1');
+    } catch {
+      return '';
+    }
+  }
+}
+
+/** Reads a NUL-terminated string of at most `limit` bytes from a process; null on EFAULT, or where it does not end in time. */
+export function copyString(pid: number, address: number, limit: number): string | null {
+  for (let done = 0; done < limit; ) {
+    // Up to the page's end: the next page may not be there.
+    const length = Math.min(limit - done, PAGE_SIZE - ((address + done) % PAGE_SIZE), BOUNCE_BYTES - done);
+    if (length <= 0) return null;
+    local.count = remote.count = 0;
+    local.push(bounce.address + done, length);
+    remote.push(address + done, length);
+    if (processVmReadv(pid, local.address, 1, remote.address, 1, 0) !== length) return null;
+    const end = bounce.bytes.indexOf(0, done);
+    if (end >= 0 && end < done + length) return Buffer.from(bounce.bytes.buffer, 0, end).toString('latin1');
+    done += length;
+  }
+  return null;
+}

@@ -1,0 +1,525 @@
+/**
+ * A simulated process's memory, deterministic: mappings of every kind that VFIO meets, copy-on-write, reclaim to swap, locked
+ * pages. It tells its notifiers before a page goes (R3.1), and does what it announced before anyone else can act.
+ *
+ * Terms: in the page table READ means *present* and WRITE *may be written where it is*; what is allowed is the area's.
+ */
+import { Bug } from '../abi/bug.js';
+import { Errno } from '../abi/errno.js';
+import type { Flow, Wait } from '../flow/flow.js';
+import { type AddressSpace, type MmuNotifier, PAGE_SIZE, READ, WRITE } from './address-space.js';
+import { type Area, Areas } from './areas.js';
+import { PageTable } from './page-table.js';
+import { SimulatedFile } from './simulated-file.js';
+import { type PageContent, type SimulatedMemory, ZERO_FRAME } from './simulated-memory.js';
+
+/** Kinds of memory, as the vectors name them. */
+export type MemoryKind =
+  | 'anon'
+  | 'devzero'
+  | 'norsv'
+  | 'hugetlb'
+  | 'shared'
+  | 'memfd'
+  | 'memfdPrivate'
+  | 'tmpfsFile';
+
+export interface MmapOptions {
+  readonly kind: MemoryKind;
+  /** READ and WRITE; 0: none. */
+  readonly protection: number;
+  /** The file behind memfd, memfdPrivate and tmpfsFile; made with the size of the mapping where it is not given. */
+  readonly file?: SimulatedFile;
+  /** First page of the file. */
+  readonly offset?: number;
+}
+
+export interface SimulatedSpaceOptions {
+  readonly id?: number;
+  readonly lockLimitPages?: number;
+  readonly ipcLock?: boolean;
+  /** A page in swap must be waited for: `pageIn` answers -1. */
+  readonly swapInWaits?: boolean;
+}
+
+const WAITS = -2;
+const NO_MEMORY = -3;
+const FORBIDDEN = -1;
+const HUGE_PAGES = 512;
+const SWAP_IN: Wait = { what: 'swap-in', ready: () => true };
+
+export class SimulatedSpace implements AddressSpace {
+  readonly id: number;
+  lockedPages = 0;
+  lockLimitPages: number;
+  ipcLock: boolean;
+  invalidations = 0;
+
+  private readonly areas = new Areas();
+  private readonly table = new PageTable();
+  private readonly swap = new Map<number, PageContent>();
+  private readonly notifiers: MmuNotifier[] = [];
+  private readonly swapInWaits: boolean;
+  private readonly removeReclaim: () => void;
+  /** Where reclaim goes on. */
+  private hand = 0;
+
+  constructor(
+    readonly memory: SimulatedMemory,
+    options: SimulatedSpaceOptions = {},
+  ) {
+    this.id = options.id ?? 0;
+    this.lockLimitPages = options.lockLimitPages ?? Number.POSITIVE_INFINITY;
+    this.ipcLock = options.ipcLock ?? true;
+    this.swapInWaits = options.swapInWaits ?? false;
+    this.removeReclaim = memory.addReclaim(() => this.reclaim(1) === 1);
+  }
+
+  /** Pages present in the page table. */
+  get presentPages(): number {
+    return this.table.present;
+  }
+
+  /** Notifiers subscribed. */
+  get notifierCount(): number {
+    return this.notifiers.length;
+  }
+
+  /** The frame that a page has now, without bringing it in; -1 where it is not present. */
+  frameAt(page: number): number {
+    return this.table.lookup(page, 0);
+  }
+
+  /** The file behind a page, or null. */
+  fileAt(page: number): SimulatedFile | null {
+    return this.areas.find(page)?.file ?? null;
+  }
+
+  /** mmap(2) with MAP_FIXED: what was there goes first. */
+  mmap(first: number, count: number, options: MmapOptions): void {
+    this.munmap(first, count);
+    const { kind, protection } = options;
+    const anonymous = kind === 'anon' || kind === 'devzero' || kind === 'norsv' || kind === 'hugetlb';
+    const offset = options.offset ?? 0;
+    const file = anonymous ? null : (options.file ?? new SimulatedFile(this.memory, offset + count));
+    this.areas.insert({
+      first,
+      end: first + count,
+      protection,
+      shared: !anonymous && kind !== 'memfdPrivate',
+      file,
+      offset,
+      huge: kind === 'hugetlb',
+      locked: false,
+    });
+    file?.spaces.add(this);
+  }
+
+  /** munmap(2). */
+  munmap(first: number, count: number): void {
+    this.notify(first, count);
+    for (const area of this.areas.remove(first, first + count)) {
+      if (area.locked) this.lockedPages -= area.end - area.first;
+    }
+    this.drop(first, count);
+  }
+
+  /** mprotect(2): ENOMEM where a page is not mapped, else 0. */
+  mprotect(first: number, count: number, protection: number): number {
+    if (!this.areas.covers(first, first + count)) return Errno.ENOMEM;
+    this.notify(first, count);
+    for (const area of this.areas.within(first, first + count)) area.protection = protection;
+    return 0;
+  }
+
+  /** madvise(MADV_DONTNEED): EINVAL on locked, ENOMEM on unmapped pages, else 0. Private memory is lost, a file's is not. */
+  dontNeed(first: number, count: number): number {
+    const end = first + count;
+    if (!this.areas.covers(first, end)) return Errno.ENOMEM;
+    if (this.lockedIn(first, end) !== 0) return Errno.EINVAL;
+    this.notify(first, count);
+    this.drop(first, count);
+    return 0;
+  }
+
+  /** madvise(MADV_PAGEOUT): pages that can go to swap go there. */
+  pageOut(first: number, count: number): void {
+    const end = first + count;
+    for (let at = this.table.nextPresent(first, end); at < end; at = this.table.nextPresent(at + 1, end)) {
+      this.swapOut(at);
+    }
+  }
+
+  /**
+   * mremap(2): moves to `to` where given (MREMAP_FIXED), else shrinks or grows in place. Returns 0 or the errno: EFAULT (nothing
+   * there), ENOMEM (no room to grow).
+   */
+  mremap(first: number, oldCount: number, newCount: number, to: number | null = null): number {
+    if (!this.areas.covers(first, first + oldCount)) return Errno.EFAULT;
+    if (newCount < oldCount) this.munmap(first + newCount, oldCount - newCount);
+    const kept = Math.min(oldCount, newCount);
+    if (to !== null) this.move(first, kept, to);
+    const start = to ?? first;
+    if (newCount > oldCount) {
+      const tail = start + oldCount;
+      const next = this.areas.list[this.areas.indexFrom(tail)];
+      if (next !== undefined && next.first < start + newCount) return Errno.ENOMEM;
+      const area = this.areas.find(tail - 1)!;
+      if (area.locked) this.lockedPages += newCount - oldCount;
+      area.end = start + newCount;
+    }
+    return 0;
+  }
+
+  /** mlock(2): 0, ENOMEM (a gap, or above the limit) or EPERM (the limit is 0). */
+  mlock(first: number, count: number): number {
+    const end = first + count;
+    if (!this.ipcLock && this.lockLimitPages === 0) return Errno.EPERM;
+    const locked = this.lockedIn(first, end);
+    if (!this.ipcLock && this.lockedPages + count - locked > this.lockLimitPages) return Errno.ENOMEM;
+    const covered = this.areas.covers(first, end);
+    for (const area of this.areas.within(first, end)) {
+      if (!area.locked) this.lockedPages += area.end - area.first;
+      area.locked = true;
+      const access = (area.protection & WRITE) !== 0 && !area.shared ? WRITE : area.protection & READ;
+      if (access !== 0) for (let at = area.first; at < area.end; at++) this.frameFor(area, at, access, true);
+    }
+    return covered ? 0 : Errno.ENOMEM;
+  }
+
+  munlock(first: number, count: number): number {
+    const covered = this.areas.covers(first, first + count);
+    for (const area of this.areas.within(first, first + count)) {
+      if (area.locked) this.lockedPages -= area.end - area.first;
+      area.locked = false;
+    }
+    return covered ? 0 : Errno.ENOMEM;
+  }
+
+  /** fork(2): private pages are shared until one side writes; pinned ones are copied for the child at once. */
+  fork(id: number): SimulatedSpace {
+    const child = new SimulatedSpace(this.memory, {
+      id,
+      lockLimitPages: this.lockLimitPages,
+      ipcLock: this.ipcLock,
+      swapInWaits: this.swapInWaits,
+    });
+    for (const area of this.areas.list) {
+      if (!area.shared) this.notify(area.first, area.end - area.first);
+      child.areas.insert({ ...area, locked: false });
+      area.file?.spaces.add(child);
+      this.shareWith(child, area);
+    }
+    for (const [page, content] of this.swap) {
+      child.swap.set(page, { byte: content.byte, data: content.data?.slice() ?? null });
+    }
+    return child;
+  }
+
+  /** The process ends: notifiers are told and gone, and all memory is given back. */
+  exit(): void {
+    this.invalidations++;
+    for (const notifier of this.notifiers.splice(0)) notifier.release();
+    for (const area of this.areas.list) area.file?.spaces.delete(this);
+    this.munmap(0, 2 ** 36);
+    this.removeReclaim();
+  }
+
+  /** Takes up to `count` pages away and keeps their bytes in swap. Returns how many went; pinned, locked and shared ones stay. */
+  reclaim(count: number): number {
+    let reclaimed = 0;
+    const end = 2 ** 36;
+    for (let seen = this.table.present; seen > 0 && reclaimed < count; seen--) {
+      let page = this.table.nextPresent(this.hand, end);
+      if (page === end) page = this.table.nextPresent(0, end);
+      if (page === end) break;
+      this.hand = page + 1;
+      if (this.swapOut(page)) reclaimed++;
+    }
+    return reclaimed;
+  }
+
+  /** The host takes these pages away whatever they are, as migration does: each comes back in another frame. */
+  migrate(first: number, count: number): void {
+    this.notify(first, count);
+    const end = first + count;
+    for (let at = this.table.nextPresent(first, end); at < end; at = this.table.nextPresent(at + 1, end)) {
+      const frame = this.table.lookup(at, 0);
+      if (!this.memory.isExclusive(frame) || this.memory.isPinned(frame)) continue;
+      const target = this.memory.allocate();
+      if (target < 0) return;
+      this.memory.copy(frame, target);
+      this.table.set(at, target, this.table.bits(at));
+      this.memory.release(frame);
+    }
+  }
+
+  copyFrom(address: number, into: Uint8Array): boolean {
+    for (let done = 0; done < into.length; ) {
+      const at = address + done;
+      const offset = at % PAGE_SIZE;
+      const length = Math.min(PAGE_SIZE - offset, into.length - done);
+      const frame = this.reach(Math.floor(at / PAGE_SIZE), READ);
+      if (frame < 0) return false;
+      this.memory.readPage(frame, offset, into.subarray(done, done + length));
+      done += length;
+    }
+    return true;
+  }
+
+  copyTo(address: number, from: Uint8Array): boolean {
+    for (let done = 0; done < from.length; ) {
+      const at = address + done;
+      const offset = at % PAGE_SIZE;
+      const length = Math.min(PAGE_SIZE - offset, from.length - done);
+      const frame = this.reach(Math.floor(at / PAGE_SIZE), WRITE);
+      if (frame < 0) return false;
+      this.memory.writePage(frame, offset, from.subarray(done, done + length));
+      done += length;
+    }
+    return true;
+  }
+
+  /** The program sets every byte of whole pages; false where one cannot be written. */
+  fillPages(first: number, count: number, byte: number): boolean {
+    for (let page = first; page < first + count; page++) {
+      const frame = this.reach(page, WRITE);
+      if (frame < 0) return false;
+      this.memory.setAll(frame, byte);
+    }
+    return true;
+  }
+
+  pageIn(first: number, count: number, access: number, frames: Float64Array): number {
+    const got = this.bringIn(first, count, access, frames, !this.swapInWaits);
+    if (got >= 0) return got;
+    return got === WAITS ? -1 : 0;
+  }
+
+  *pageInFlow(first: number, count: number, access: number, frames: Float64Array): Flow<number> {
+    yield SWAP_IN;
+    return Math.max(0, this.bringIn(first, count, access, frames, true));
+  }
+
+  pin(first: number, count: number, access: number, frames: Float64Array): number {
+    const got = this.bringIn(first, count, access, frames, true);
+    if (got < 0) return got === NO_MEMORY ? -Errno.ENOMEM : -Errno.EFAULT;
+    for (let i = 0; i < got; i++) {
+      const area = this.areas.find(first + i)!;
+      // Bringing a later page in may have reclaimed an earlier one; pinned as we go, it stays.
+      let frame = this.frameFor(area, first + i, access, true);
+      if (frame >= 0 && !area.shared && this.sharesAnonymous(frame)) frame = this.breakSharing(first + i, frame);
+      if (frame < 0) return i === 0 ? -Errno.ENOMEM : i;
+      this.memory.pin(frame);
+      frames[i] = frame;
+    }
+    return got;
+  }
+
+  unpin(frames: Float64Array, count: number): void {
+    for (let i = 0; i < count; i++) this.memory.unpin(frames[i]!);
+  }
+
+  accountLocked(pages: number): void {
+    this.lockedPages += pages;
+  }
+
+  subscribe(notifier: MmuNotifier): () => void {
+    this.notifiers.push(notifier);
+    return () => {
+      const index = this.notifiers.indexOf(notifier);
+      if (index >= 0) this.notifiers.splice(index, 1);
+    };
+  }
+
+  /** A file gets shorter: its pages behind the new end go, private copies of them too. */
+  fileTruncated(file: SimulatedFile, size: number): void {
+    for (const area of this.areas.list) {
+      if (area.file !== file) continue;
+      const first = Math.max(area.first, area.first + size - area.offset);
+      if (first >= area.end) continue;
+      this.notify(first, area.end - first);
+      this.drop(first, area.end - first);
+    }
+  }
+
+  private notify(first: number, count: number): void {
+    this.invalidations++;
+    for (let i = 0; i < this.notifiers.length; i++) this.notifiers[i]!.invalidate(first, count);
+  }
+
+  /** The frame that the program itself reaches, brought in. */
+  private reach(page: number, access: number): number {
+    const area = this.areas.find(page);
+    return area === null ? FORBIDDEN : this.frameFor(area, page, access, true);
+  }
+
+  private bringIn(first: number, count: number, access: number, frames: Float64Array, mayWait: boolean): number {
+    const end = first + count;
+    let at = first;
+    while (at < end) {
+      const area = this.areas.find(at);
+      const stop = area === null ? at : Math.min(end, area.end);
+      let frame = FORBIDDEN;
+      for (; at < stop; at++) {
+        frame = this.frameFor(area!, at, access, mayWait);
+        if (frame < 0) break;
+        frames[at - first] = frame;
+      }
+      if (frame < 0) return at === first ? frame : at - first;
+    }
+    return count;
+  }
+
+  /** The frame of a page for an access, brought in where it is not at hand; else FORBIDDEN, NO_MEMORY or WAITS. */
+  private frameFor(area: Area, page: number, access: number, mayWait: boolean): number {
+    const needed = access & WRITE;
+    // As pin_user_pages: a write needs write permission, anything else read permission.
+    if ((area.protection & (needed || READ)) === 0) return FORBIDDEN;
+    const frame = this.table.lookup(page, needed);
+    return frame >= 0 ? frame : this.faultIn(area, page, needed, mayWait);
+  }
+
+  private faultIn(area: Area, page: number, write: number, mayWait: boolean): number {
+    const present = this.table.lookup(page, 0);
+    if (present >= 0) {
+      if (!area.shared && !this.memory.isExclusive(present)) return this.breakSharing(page, present);
+      this.table.set(page, present, READ | WRITE);
+      return present;
+    }
+    const swapped = this.swap.size === 0 ? undefined : this.swap.get(page);
+    if (swapped !== undefined) return mayWait ? this.swapIn(page, swapped) : WAITS;
+    if (area.file !== null) return this.fileIn(area, area.file, page, write);
+    if (area.huge) return this.hugeIn(area, page);
+    if (write === 0) {
+      this.table.set(page, ZERO_FRAME, READ);
+      return ZERO_FRAME;
+    }
+    const frame = this.memory.allocate();
+    if (frame < 0) return NO_MEMORY;
+    this.table.set(page, frame, READ | WRITE);
+    return frame;
+  }
+
+  private fileIn(area: Area, file: SimulatedFile, page: number, write: number): number {
+    const filePage = page - area.first + area.offset;
+    if (filePage >= file.size) return FORBIDDEN;
+    const frame = file.frameFor(filePage);
+    if (frame < 0) return NO_MEMORY;
+    this.memory.hold(frame);
+    this.table.set(page, frame, area.shared ? READ | WRITE : READ);
+    return write === 0 || area.shared ? frame : this.breakSharing(page, frame);
+  }
+
+  private hugeIn(area: Area, page: number): number {
+    const first = this.memory.allocateBlock(HUGE_PAGES);
+    if (first < 0) return NO_MEMORY;
+    const base = page - ((page - area.first) % HUGE_PAGES);
+    this.table.setRun(base, first, HUGE_PAGES, READ | WRITE);
+    return first + page - base;
+  }
+
+  /** Copy-on-write: the page gets a frame of its own. */
+  private breakSharing(page: number, shared: number): number {
+    // Held, because reclaim may take this very page on the way to a frame for its copy.
+    this.memory.hold(shared);
+    const frame = this.memory.allocate();
+    if (frame < 0) {
+      this.memory.release(shared);
+      return NO_MEMORY;
+    }
+    this.notify(page, 1);
+    if (this.table.lookup(page, 0) === shared) this.memory.release(shared);
+    this.swap.delete(page);
+    this.memory.copy(shared, frame);
+    this.memory.release(shared);
+    this.table.set(page, frame, READ | WRITE);
+    return frame;
+  }
+
+  private swapIn(page: number, content: PageContent): number {
+    const frame = this.memory.allocate();
+    if (frame < 0) return NO_MEMORY;
+    this.memory.putContent(frame, content);
+    this.swap.delete(page);
+    this.table.set(page, frame, READ | WRITE);
+    return frame;
+  }
+
+  private swapOut(page: number): boolean {
+    const area = this.areas.find(page);
+    const frame = this.table.lookup(page, 0);
+    if (area === null || area.locked || area.shared) return false;
+    if (!this.memory.isExclusive(frame) || this.memory.isPinned(frame)) return false;
+    this.notify(page, 1);
+    this.swap.set(page, this.memory.takeContent(frame));
+    this.table.clear(page, 1);
+    this.memory.release(frame);
+    return true;
+  }
+
+  /** A page that another process has too, as a fork leaves it: a pin must not go to a frame that a write replaces. */
+  private sharesAnonymous(frame: number): boolean {
+    return frame !== ZERO_FRAME && !this.memory.isOfFile(frame) && !this.memory.isExclusive(frame);
+  }
+
+  private shareWith(child: SimulatedSpace, area: Area): void {
+    const table = this.table;
+    const end = area.end;
+    for (let at = table.nextPresent(area.first, end); at < end; at = table.nextPresent(at + 1, end)) {
+      const frame = table.lookup(at, 0);
+      if (!area.shared && this.memory.isPinned(frame) && !this.memory.isOfFile(frame)) {
+        const copy = this.memory.allocate();
+        if (copy < 0) throw new Bug('no memory to fork', { page: at });
+        this.memory.copy(frame, copy);
+        child.table.set(at, copy, READ | WRITE);
+        continue;
+      }
+      this.memory.hold(frame);
+      if (!area.shared) table.removeBits(at, WRITE);
+      child.table.set(at, frame, table.bits(at));
+    }
+  }
+
+  /** Moves pages with their areas; what was at the target goes. */
+  private move(first: number, count: number, to: number): void {
+    this.munmap(to, count);
+    this.notify(first, count);
+    for (const area of this.areas.remove(first, first + count)) {
+      area.end = area.end - first + to;
+      area.first = area.first - first + to;
+      this.areas.insert(area);
+    }
+    const end = first + count;
+    for (let at = this.table.nextPresent(first, end); at < end; at = this.table.nextPresent(at + 1, end)) {
+      this.table.set(at - first + to, this.table.lookup(at, 0), this.table.bits(at));
+    }
+    this.table.clear(first, count);
+    for (const [page, content] of [...this.swap]) {
+      if (page < first || page >= end) continue;
+      this.swap.delete(page);
+      this.swap.set(page - first + to, content);
+    }
+  }
+
+  /** Empties the page table and swap of a range, and lets the frames go. */
+  private drop(first: number, count: number): void {
+    const end = first + count;
+    for (let at = this.table.nextPresent(first, end); at < end; at = this.table.nextPresent(at + 1, end)) {
+      this.memory.release(this.table.lookup(at, 0));
+    }
+    this.table.clear(first, count);
+    if (this.swap.size === 0) return;
+    for (const page of [...this.swap.keys()]) if (page >= first && page < end) this.swap.delete(page);
+  }
+
+  private lockedIn(first: number, end: number): number {
+    let pages = 0;
+    for (let index = this.areas.indexFrom(first); index < this.areas.list.length; index++) {
+      const area = this.areas.list[index]!;
+      if (area.first >= end) break;
+      if (area.locked) pages += Math.min(end, area.end) - Math.max(first, area.first);
+    }
+    return pages;
+  }
+}

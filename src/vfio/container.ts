@@ -1,0 +1,105 @@
+/**
+ * VFIO containers and their files (kernel: vfio/container.c).
+ *
+ * A container lives while its descriptor is open or a group is in it. Its IOMMU is chosen once, while groups are in it, and
+ * goes with the last of them, and all mappings with it.
+ */
+import { fail } from '../abi/errno.js';
+import { ContainerIoctl, VFIO_API_VERSION, VfioExtension } from '../abi/vfio.js';
+import type { Caller, VfioFile } from './file.js';
+import type { VfioGroup } from './group.js';
+import type { MachineState } from './machine-state.js';
+import { checkExtension, openType1, type Type1 } from './type1/type1.js';
+
+export class Container {
+  readonly groups: VfioGroup[] = [];
+  private type1: Type1 | null = null;
+
+  constructor(private readonly machine: MachineState) {}
+
+  get hasIommu(): boolean {
+    return this.type1 !== null;
+  }
+
+  ioctl(caller: Caller, request: number, argument: number): number {
+    switch (request) {
+      case ContainerIoctl.VFIO_GET_API_VERSION:
+        return VFIO_API_VERSION;
+      case ContainerIoctl.VFIO_CHECK_EXTENSION:
+        return this.machine.type1Module ? checkExtension(this.machine, this.type1, this.groups, argument) : 0;
+      case ContainerIoctl.VFIO_SET_IOMMU:
+        this.setIommu(argument);
+        return 0;
+      default:
+        return this.type1 ? this.type1.ioctl(caller, request, argument) : fail('EINVAL');
+    }
+  }
+
+  /** Takes a group in and gives it the container's IOMMU. EPERM: not viable; else what attaching answers; then nothing changed. */
+  addGroup(group: VfioGroup): void {
+    if (!group.viable) fail('EPERM');
+    this.type1?.attach(group);
+    this.groups.push(group);
+    group.container = this;
+  }
+
+  /** A group leaves, with its IOMMU; the last one takes the mappings along. */
+  removeGroup(group: VfioGroup): void {
+    this.type1?.detach(group);
+    this.groups.splice(this.groups.indexOf(group), 1);
+    group.container = null;
+    if (this.groups.length > 0) return;
+    this.type1?.release();
+    this.type1 = null;
+  }
+
+  /** EINVAL: no group, or an IOMMU already, or a type that cannot be opened; ENODEV: no such type; and what attaching answers. */
+  private setIommu(type: number): void {
+    if (this.groups.length === 0 || this.type1) fail('EINVAL');
+    if (!this.machine.type1Module) fail('ENODEV');
+    if (type === VfioExtension.VFIO_IOPF || checkExtension(this.machine, null, [], type) === 0)
+      fail('ENODEV');
+    const type1 = openType1(this.machine, type);
+    const attached: VfioGroup[] = [];
+    try {
+      for (const group of this.groups) {
+        type1.attach(group);
+        attached.push(group);
+      }
+      type1.enableIopfByDefault();
+    } catch (error) {
+      for (const group of attached.reverse()) type1.detach(group);
+      type1.release();
+      throw error;
+    }
+    this.type1 = type1;
+  }
+}
+
+/** An open /dev/vfio/vfio. */
+export class ContainerFile implements VfioFile {
+  readonly kind = 'container';
+  readonly name = '/dev/vfio/vfio';
+
+  constructor(readonly container: Container) {}
+
+  ioctl(caller: Caller, request: number, argument: number): number {
+    return this.container.ioctl(caller, request, argument);
+  }
+
+  read(): number {
+    return fail('EINVAL');
+  }
+
+  write(): number {
+    return fail('EINVAL');
+  }
+
+  mmap(): void {
+    fail('ENODEV');
+  }
+
+  release(): void {
+    // Groups hold the container; without any it has neither mappings nor an IOMMU.
+  }
+}

@@ -1,0 +1,119 @@
+/**
+ * A device and the files that programs have of it (kernel: vfio_device, vfio_main.c).
+ */
+import { Bug } from '../abi/bug.js';
+import { fail } from '../abi/errno.js';
+import { DeviceIoctl } from '../abi/vfio.js';
+import { deviceFeature, getDeviceInfo, getIrqInfo } from './device-info.js';
+import type { Caller, MmapRequest, VfioFile } from './file.js';
+import type { VfioGroup } from './group.js';
+import { getHotResetInfo, hotReset } from './hot-reset.js';
+import { Interrupts } from './interrupts.js';
+import type { MachineState } from './machine-state.js';
+import type { PciFunction } from './pci-function.js';
+import { RegionAccess } from './region-access.js';
+import { getRegionInfo } from './region-info.js';
+import { setIrqs } from './set-irqs.js';
+
+/** A PCI function bound to vfio-pci. All its files share one interrupt state. */
+export class VfioDevice {
+  readonly interrupts: Interrupts;
+  private opened = 0;
+  private access: RegionAccess | null = null;
+
+  constructor(
+    readonly group: VfioGroup,
+    readonly pciFunction: PciFunction,
+    readonly machine: MachineState,
+  ) {
+    this.interrupts = new Interrupts(pciFunction, machine.kernel);
+  }
+
+  /** A file of the device, which holds its group open. EINVAL where the group has no container with an IOMMU. */
+  open(): VfioFile {
+    this.group.useByDevice();
+    if (this.opened++ === 0) this.pciFunction.open(this.interrupts);
+    return new DeviceFile(this);
+  }
+
+  /** A file is gone; with the last one the function becomes quiet. */
+  close(): void {
+    if (this.opened === 0)
+      throw new Bug('device is closed more often than opened', { address: this.pciFunction.address });
+    if (--this.opened === 0) {
+      this.interrupts.release();
+      this.pciFunction.release();
+      this.access = null;
+    }
+    this.group.releaseByDevice();
+  }
+
+  get isOpen(): boolean {
+    return this.opened > 0;
+  }
+
+  get regions(): RegionAccess {
+    this.access ??= new RegionAccess(this.pciFunction, this.machine.kernel);
+    return this.access;
+  }
+}
+
+class DeviceFile implements VfioFile {
+  readonly kind = 'device';
+  readonly name = 'anon_inode:[vfio-device]';
+
+  constructor(private readonly device: VfioDevice) {}
+
+  get pciFunction(): PciFunction {
+    return this.device.pciFunction;
+  }
+
+  ioctl(caller: Caller, request: number, argument: number): number {
+    const { pciFunction, interrupts, machine, group } = this.device;
+    switch (request) {
+      case DeviceIoctl.VFIO_DEVICE_GET_INFO:
+        getDeviceInfo(caller, argument, pciFunction, machine.kernel);
+        return 0;
+      case DeviceIoctl.VFIO_DEVICE_GET_REGION_INFO:
+        getRegionInfo(caller, argument, pciFunction, machine.kernel);
+        return 0;
+      case DeviceIoctl.VFIO_DEVICE_GET_IRQ_INFO:
+        getIrqInfo(caller, argument, pciFunction, machine.kernel);
+        return 0;
+      case DeviceIoctl.VFIO_DEVICE_SET_IRQS:
+        setIrqs(caller, argument, pciFunction, interrupts);
+        return 0;
+      case DeviceIoctl.VFIO_DEVICE_RESET:
+        if (!pciFunction.resettable) fail('EINVAL');
+        pciFunction.reset();
+        return 0;
+      case DeviceIoctl.VFIO_DEVICE_GET_PCI_HOT_RESET_INFO:
+        getHotResetInfo(caller, argument, pciFunction, group.bus);
+        return 0;
+      case DeviceIoctl.VFIO_DEVICE_PCI_HOT_RESET:
+        hotReset(caller, argument, pciFunction, group.bus, machine.kernel);
+        return 0;
+      case DeviceIoctl.VFIO_DEVICE_FEATURE:
+        deviceFeature(caller, argument);
+        return 0;
+      default:
+        return fail('ENOTTY');
+    }
+  }
+
+  read(caller: Caller, address: number, count: number, offset: number): number {
+    return this.device.regions.read(caller, address, count, offset);
+  }
+
+  write(caller: Caller, address: number, count: number, offset: number): number {
+    return this.device.regions.write(caller, address, count, offset);
+  }
+
+  mmap(_caller: Caller, request: MmapRequest): void {
+    this.device.regions.mmap(request);
+  }
+
+  release(): void {
+    this.device.close();
+  }
+}

@@ -1,0 +1,23 @@
+import type { IommuGeometry } from '../iommu/geometry.js';
+import type { Counters, Observer } from '../iommu/observer.js';
+import type { KernelProfile } from './kernel.js';
+
+/** When a container is switched to IOPF: at VFIO_SET_IOMMU and each attach, only when the program asks, or never (design/abi.md). */
+export type IopfMode = 'auto' | 'ask' | 'off';
+
+/** What all containers, groups and devices of one machine share. */
+export interface MachineState {
+  readonly geometry: IommuGeometry;
+  readonly kernel: KernelProfile;
+  readonly iopf: IopfMode;
+  /** Pages brought in per fault, the faulting one included; 1 switches pre-mapping off (R4.1). */
+  readonly premapPages: number;
+  /** Mappings that a container may hold (module parameter dma_entry_limit). */
+  dmaEntryLimit: number;
+  /** Module parameter of vfio_iommu_type1: groups without interrupt remapping may be used. */
+  allowUnsafeInterrupts: boolean;
+  /** Whether the type1 module is there. */
+  readonly type1Module: boolean;
+  readonly counters: Counters;
+  readonly observer: Observer | null;
+}

@@ -1,0 +1,115 @@
+/**
+ * A machine: its IOMMU, its groups of PCI functions, and the kernel that answers for them. The face of this folder.
+ */
+import { fail } from '../abi/errno.js';
+import { defaultGeometry, type IommuGeometry } from '../iommu/geometry.js';
+import { IommuGroup } from '../iommu/group.js';
+import { Counters, type Observer } from '../iommu/observer.js';
+import { Container, ContainerFile } from './container.js';
+import type { VfioFile } from './file.js';
+import { type Driver, VfioGroup } from './group.js';
+import { type PciBus, parsePciAddress } from './hot-reset.js';
+import { DEFAULT_KERNEL, type KernelVersion, kernelProfile } from './kernel.js';
+import type { IopfMode, MachineState } from './machine-state.js';
+import type { PciFunction } from './pci-function.js';
+
+export interface GroupOptions {
+  /** The IOMMU group's number: /dev/vfio/N. */
+  readonly number: number;
+  readonly functions: readonly PciFunction[];
+  /** False: a host driver has something in the group. */
+  readonly viable?: boolean;
+  /** The IOMMU of this group, where it is not the machine's. */
+  readonly geometry?: IommuGeometry;
+}
+
+export interface MachineOptions {
+  readonly groups: readonly GroupOptions[];
+  readonly geometry?: IommuGeometry;
+  /** Whose answers (default 6.12). */
+  readonly kernel?: KernelVersion;
+  /** Default `auto`. */
+  readonly iopf?: IopfMode;
+  /** Pages brought in per fault, 1 to 512; 1 switches pre-mapping off (default). */
+  readonly premapPages?: number;
+  /** Mappings per container: 1 to 2^32 - 1 (default 65,535, as the kernel's). */
+  readonly dmaEntryLimit?: number;
+  readonly allowUnsafeInterrupts?: boolean;
+  /** False: the type1 module is not loaded. */
+  readonly type1Module?: boolean;
+  readonly counters?: Counters;
+  readonly observer?: Observer | null;
+}
+
+export interface Machine {
+  readonly counters: Counters;
+  /** Numbers of the groups that /dev/vfio shows. */
+  readonly groupNumbers: readonly number[];
+  /** open(2) of /dev/vfio/vfio. */
+  openContainer(): VfioFile;
+  /** open(2) of /dev/vfio/N: ENOENT, EBUSY. */
+  openGroup(number: number): VfioFile;
+  /** Binds a function to a driver as a write to sysfs does: ENODEV, EBUSY. `address` may be a host function of the group. */
+  bind(group: number, address: string, driver: Driver): void;
+  /** Sets the module parameter allow_unsafe_interrupts. */
+  allowUnsafeInterrupts(allow: boolean): void;
+  /** Sets the module parameter dma_entry_limit, for containers that choose their IOMMU from now on. */
+  limitDmaEntries(limit: number): void;
+}
+
+const HOST_FUNCTION = 'a function of the host';
+
+export function createMachine(options: MachineOptions): Machine {
+  const state: MachineState = {
+    geometry: options.geometry ?? defaultGeometry,
+    kernel: kernelProfile(options.kernel ?? DEFAULT_KERNEL),
+    iopf: options.iopf ?? 'auto',
+    premapPages: options.premapPages ?? 1,
+    dmaEntryLimit: options.dmaEntryLimit ?? 65535,
+    allowUnsafeInterrupts: options.allowUnsafeInterrupts ?? false,
+    type1Module: options.type1Module ?? true,
+    counters: options.counters ?? new Counters(),
+    observer: options.observer ?? null,
+  };
+  const groups = new Map<number, VfioGroup>();
+  const bus: PciBus = { neighbours: (address) => neighbours(groups.values(), address) };
+  for (const group of options.groups) groups.set(group.number, createGroup(group, state, bus));
+
+  const find = (number: number): VfioGroup => groups.get(number) ?? fail('ENOENT');
+  return {
+    counters: state.counters,
+    get groupNumbers() {
+      return [...groups.values()].filter((group) => group.exists).map((group) => group.number);
+    },
+    openContainer: () => new ContainerFile(new Container(state)),
+    openGroup: (number) => find(number).open(),
+    bind: (number, address, driver) => find(number).bind(address, driver),
+    allowUnsafeInterrupts: (allow) => {
+      state.allowUnsafeInterrupts = allow;
+    },
+    limitDmaEntries: (limit) => {
+      state.dmaEntryLimit = limit;
+    },
+  };
+}
+
+function createGroup(options: GroupOptions, state: MachineState, bus: PciBus): VfioGroup {
+  const iommuGroup = new IommuGroup(options.number);
+  for (const pciFunction of options.functions) iommuGroup.add(pciFunction.iommu);
+  const group = new VfioGroup(iommuGroup, options.geometry ?? state.geometry, state, bus, options.functions);
+  if (options.viable === false) group.bind(HOST_FUNCTION, 'host');
+  return group;
+}
+
+function neighbours(groups: Iterable<VfioGroup>, address: string): ReturnType<PciBus['neighbours']> {
+  const own = parsePciAddress(address);
+  const found: { group: number; pciFunction: PciFunction }[] = [];
+  for (const group of groups) {
+    for (const pciFunction of group.functions) {
+      const other = parsePciAddress(pciFunction.address);
+      if (other.segment === own.segment && other.bus === own.bus)
+        found.push({ group: group.number, pciFunction });
+    }
+  }
+  return found;
+}

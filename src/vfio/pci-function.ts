@@ -1,0 +1,68 @@
+/**
+ * What a VFIO device file drives: a PCI function as vfio-pci sees it. `device/` implements it, `vfio/` calls it.
+ *
+ * Regions and interrupts have vfio-pci's fixed indexes: regions 0–5 BARs, 6 ROM, 7 config, 8 VGA; interrupts 0 INTx, 1 MSI,
+ * 2 MSI-X, 3 ERR, 4 REQ.
+ */
+import type { IommuDevice } from '../iommu/device.js';
+
+/** A part of a region that may be mapped, in bytes from the region's start. */
+export interface SparseArea {
+  readonly offset: number;
+  readonly size: number;
+}
+
+export interface PciRegion {
+  /** Bytes; 0 where the function has no such region. */
+  readonly size: number;
+  readonly readable: boolean;
+  readonly writable: boolean;
+  readonly mappable: boolean;
+  /** The parts that may be mapped, where that is not the whole region (VFIO_REGION_INFO_CAP_SPARSE_MMAP). */
+  readonly sparse?: readonly SparseArea[];
+  /** The BAR holds the MSI-X table and may be mapped over it (VFIO_REGION_INFO_CAP_MSIX_MAPPABLE). */
+  readonly msixMappable?: boolean;
+}
+
+/** Where a function sends its interrupts: vfio's interrupt state, which turns them into eventfd signals. */
+export interface InterruptSink {
+  /** Level of the INTx pin. */
+  intx(asserted: boolean): void;
+  /** MSI vector, 0-based. */
+  msi(vector: number): void;
+  /** MSI-X vector, 0-based. */
+  msix(vector: number): void;
+}
+
+export interface PciFunction {
+  /** `0000:02:00.0` */
+  readonly address: string;
+  /** What kind of device it is, as `--device` names it: `nvme`. */
+  readonly kind: string;
+  readonly iommu: IommuDevice;
+  /** Nine regions by index. */
+  readonly regions: readonly PciRegion[];
+  /** Vectors per interrupt index (five); 0: the function has none of these. */
+  readonly interruptCounts: readonly number[];
+  /** VFIO_DEVICE_FLAGS_RESET: the function can be reset by itself. */
+  readonly resettable: boolean;
+  /** The function survives a reset of the bus that it is on (VFIO_DEVICE_PCI_HOT_RESET); absent: it does not (ENOTTY). */
+  readonly busReset?: boolean;
+
+  /** The first descriptor is opened: the function is reset, and from now on it may do DMA and raise interrupts into `sink`. */
+  open(sink: InterruptSink): void;
+  /** The last descriptor is gone: the function is reset and quiet: it does no DMA and raises nothing any more. */
+  release(): void;
+  /** Function-level reset. */
+  reset(): void;
+  /** Reads `into.length` bytes of a region; the range lies inside the region. Unaligned and odd lengths are legal. */
+  readRegion(index: number, offset: number, into: Uint8Array): void;
+  writeRegion(index: number, offset: number, from: Uint8Array): void;
+  /** SET_IRQS armed or disarmed an interrupt index: `vectors` signalled from now on (0: off). Shows in config space (MSI-X enable). */
+  interruptsEnabled(index: number, vectors: number): void;
+  /**
+   * Looks at memory that the program writes without telling (mapped BARs: doorbells), and does what work there is. Returns
+   * whether it found any. Called often; a function with nothing mapped returns false at once.
+   */
+  poll(): boolean;
+}

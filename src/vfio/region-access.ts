@@ -1,0 +1,170 @@
+/**
+ * read(2), write(2) and mmap(2) of a device file: which region an offset means, and what may be done there (kernel:
+ * vfio_pci_rw, vfio_pci_core_mmap).
+ */
+import { fail } from '../abi/errno.js';
+import {
+  PCI_CAP_ID,
+  PCI_CAP_NEXT,
+  PciBar,
+  PciCapability,
+  PciCommand,
+  PciConfig,
+  PciMsix,
+  PciRegionIndex,
+  PciStatus,
+} from '../abi/pci.js';
+import { REGION_OFFSET } from '../abi/vfio.js';
+import { PAGE_SIZE } from '../mm/address-space.js';
+import type { Caller, MmapRequest } from './file.js';
+import type { KernelProfile } from './kernel.js';
+import type { PciFunction } from './pci-function.js';
+
+const { ROM, CONFIG, VGA, BAR5, COUNT } = PciRegionIndex;
+const MAP_SHARED = 1;
+const MAP_SHARED_VALIDATE = 3;
+const MAP_TYPE = 0x0f;
+
+/** A transfer is cut into pieces of this many bytes, so that a huge count costs no memory. */
+const chunk = new Uint8Array(4096);
+
+/** The bytes of a BAR that hold the MSI-X table, which vfio keeps for itself: [start, end). */
+interface MsixTable {
+  readonly bar: number;
+  readonly start: number;
+  readonly end: number;
+}
+
+export class RegionAccess {
+  private readonly msix: MsixTable | null;
+
+  constructor(
+    private readonly pciFunction: PciFunction,
+    private readonly kernel: KernelProfile,
+  ) {
+    this.msix = findMsixTable(pciFunction);
+  }
+
+  /** Returns the bytes read: fewer at the end of a region. EINVAL, EFAULT, EIO where memory decoding is off. */
+  read(caller: Caller, address: number, count: number, offset: number): number {
+    if (count === 0) return 0;
+    const { index, position, length } = this.locate(offset, count);
+    for (let done = 0; done < length; ) {
+      const piece = chunk.subarray(0, Math.min(chunk.length, length - done));
+      this.transfer(index, position + done, piece, false);
+      if (!caller.mm.copyTo(address + done, piece)) fail('EFAULT');
+      done += piece.length;
+    }
+    return length;
+  }
+
+  /** Returns the bytes written. As `read`; EINVAL for the ROM. */
+  write(caller: Caller, address: number, count: number, offset: number): number {
+    if (count === 0) return 0;
+    const { index, position, length } = this.locate(offset, count);
+    if (index === ROM) fail('EINVAL');
+    for (let done = 0; done < length; ) {
+      const piece = chunk.subarray(0, Math.min(chunk.length, length - done));
+      if (!caller.mm.copyFrom(address + done, piece)) fail('EFAULT');
+      this.transfer(index, position + done, piece, true);
+      done += piece.length;
+    }
+    return length;
+  }
+
+  /** EINVAL unless the range lies in a BAR that may be mapped, and in its sparse areas where it has some. */
+  mmap(request: MmapRequest): void {
+    const index = Math.floor(request.offset / REGION_OFFSET);
+    const start = request.offset % REGION_OFFSET;
+    const end = start + request.length;
+    const type = request.flags & MAP_TYPE;
+    if (type !== MAP_SHARED && type !== MAP_SHARED_VALIDATE) fail('EINVAL');
+    const region = index <= BAR5 ? this.pciFunction.regions[index] : undefined;
+    if (!region?.mappable || end > Math.ceil(region.size / PAGE_SIZE) * PAGE_SIZE) fail('EINVAL');
+    if (
+      region.sparse &&
+      !region.sparse.some((area) => start >= area.offset && end <= area.offset + area.size)
+    ) {
+      fail('EINVAL');
+    }
+  }
+
+  private locate(offset: number, count: number): { index: number; position: number; length: number } {
+    const index = Math.floor(offset / REGION_OFFSET);
+    const position = offset % REGION_OFFSET;
+    const region = index < COUNT && index !== VGA ? this.pciFunction.regions[index] : undefined;
+    if (!region) fail('EINVAL');
+    if (index === CONFIG) {
+      if (position + count > region.size) fail('EFAULT');
+      return { index, position, length: count };
+    }
+    if (position >= region.size) fail('EINVAL');
+    return { index, position, length: Math.min(count, region.size - position) };
+  }
+
+  private transfer(index: number, position: number, bytes: Uint8Array, isWrite: boolean): void {
+    const widest = index === CONFIG ? 4 : this.kernel.barAccess;
+    const memory = index <= BAR5 && !this.isIoBar(index);
+    for (let done = 0; done < bytes.length; ) {
+      const at = position + done;
+      const table = this.msix && this.msix.bar === index ? this.msix : null;
+      const width = accessWidth(at, bytes.length - done, widest, table);
+      const piece = bytes.subarray(done, done + width);
+      if (table && at >= table.start && at < table.end) {
+        if (!isWrite) piece.fill(0xff);
+      } else {
+        if (memory && !this.memoryDecoded()) fail('EIO');
+        if (isWrite) this.pciFunction.writeRegion(index, at, piece);
+        else this.pciFunction.readRegion(index, at, piece);
+      }
+      done += width;
+    }
+  }
+
+  private memoryDecoded(): boolean {
+    return (readConfig16(this.pciFunction, PciConfig.COMMAND) & PciCommand.MEMORY) !== 0;
+  }
+
+  private isIoBar(index: number): boolean {
+    return (readConfig16(this.pciFunction, PciConfig.BASE_ADDRESS_0 + 4 * index) & PciBar.SPACE_IO) !== 0;
+  }
+}
+
+/** The widest naturally aligned access at `at` that neither passes the end nor an edge of the MSI-X table. */
+function accessWidth(at: number, left: number, widest: number, table: MsixTable | null): number {
+  let room = left;
+  if (table && at >= table.start && at < table.end) return Math.min(left, table.end - at);
+  if (table && at < table.start) room = Math.min(room, table.start - at);
+  for (let width = widest; width > 1; width /= 2) if (room >= width && at % width === 0) return width;
+  return 1;
+}
+
+const word = new Uint8Array(4);
+const half = word.subarray(0, 2);
+
+function readConfig16(pciFunction: PciFunction, offset: number): number {
+  pciFunction.readRegion(CONFIG, offset, half);
+  return half[0]! | (half[1]! << 8);
+}
+
+function readConfig32(pciFunction: PciFunction, offset: number): number {
+  pciFunction.readRegion(CONFIG, offset, word);
+  return (word[0]! | (word[1]! << 8) | (word[2]! << 16) | (word[3]! << 24)) >>> 0;
+}
+
+function findMsixTable(pciFunction: PciFunction): MsixTable | null {
+  if ((readConfig16(pciFunction, PciConfig.STATUS) & PciStatus.CAP_LIST) === 0) return null;
+  let at = readConfig16(pciFunction, PciConfig.CAPABILITY_LIST) & 0xfc;
+  // A list of capabilities has at most 48 entries in 192 bytes; a loop in it must not hold us.
+  for (let i = 0; at !== 0 && i < 48; i++) {
+    const header = readConfig16(pciFunction, at);
+    if (((header >> (8 * PCI_CAP_ID)) & 0xff) === PciCapability.MSIX) {
+      const entries = (readConfig16(pciFunction, at + PciMsix.FLAGS) & PciMsix.TABLE_SIZE) + 1;
+      const table = readConfig32(pciFunction, at + PciMsix.TABLE);
+      const start = (table & ~PciMsix.BAR_INDEX) >>> 0;
+      return { bar: table & PciMsix.BAR_INDEX, start, end: start + entries * PciMsix.ENTRY_SIZE };
+    }
+    at = (header >> (8 * PCI_CAP_NEXT)) & 0xfc;
+  }
+  return null;
+}

@@ -1,0 +1,48 @@
+/** VFIO_IOMMU_DIRTY_PAGES (kernel: vfio_iommu_type1_dirty_pages). */
+import { ArgumentBuffer } from '../../abi/argument-buffer.js';
+import { fail } from '../../abi/errno.js';
+import { DirtyPagesFlag } from '../../abi/vfio.js';
+import { DirtyBitmap, DirtyBitmapGet } from '../../abi/vfio-structs.js';
+import { copyIn } from '../argument.js';
+import type { Caller } from '../file.js';
+import { ADDRESS_END } from './map-dma.js';
+import type { Type1 } from './type1.js';
+import { bitmapAddress, writeUserBitmap } from './user-bitmap.js';
+
+const {
+  VFIO_IOMMU_DIRTY_PAGES_FLAG_START: START,
+  VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP: STOP,
+  VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP: GET_BITMAP,
+} = DirtyPagesFlag;
+
+const buffer = new ArgumentBuffer(DirtyBitmap.size);
+const get = new ArgumentBuffer(DirtyBitmapGet.size);
+
+/** EACCES for a type1 of version 1; EFAULT; EINVAL: argsz, flags (one at a time), bitmap, range, or no log is kept. */
+export function dirtyPages(caller: Caller, argument: number, type1: Type1): void {
+  if (type1.version === 1) fail('EACCES');
+  copyIn(caller, argument, buffer, DirtyBitmap.size);
+  const flags = buffer.u32(DirtyBitmap.at.flags);
+  if (flags === START) type1.startDirtyLog();
+  else if (flags === STOP) type1.stopDirtyLog();
+  else if (flags === GET_BITMAP) getBitmap(caller, argument, type1);
+  else fail('EINVAL');
+}
+
+function getBitmap(caller: Caller, argument: number, type1: Type1): void {
+  const room = buffer.u32(DirtyBitmap.at.argsz) - DirtyBitmap.size;
+  if (room < DirtyBitmapGet.size) fail('EINVAL');
+  if (!caller.mm.copyFrom(argument + DirtyBitmap.size, get.bytes)) fail('EFAULT');
+  const { at } = DirtyBitmapGet;
+  const first = get.pages(at.iova);
+  const pages = get.pages(at.size);
+  if (first + pages > ADDRESS_END) fail(type1.machine.kernel.wrap);
+  const address = bitmapAddress(get, at['bitmap.pgsize'], pages);
+  if (pages === 0 || (get.inPage(at.iova) | get.inPage(at.size)) !== 0) fail('EINVAL');
+  if (!type1.dirtyTracking || type1.cuts(first, first + pages)) fail('EINVAL');
+  let mapping = type1.mappings.firstFrom(first);
+  for (; mapping && mapping.iovaPage < first + pages; mapping = type1.mappings.after(mapping)) {
+    writeUserBitmap(caller, address, first, mapping);
+    type1.restartDirtyLog(mapping);
+  }
+}

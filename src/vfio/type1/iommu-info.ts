@@ -1,0 +1,86 @@
+/** VFIO_IOMMU_GET_INFO with its capability chain (kernel: vfio_iommu_type1_get_info). */
+import { ArgumentBuffer } from '../../abi/argument-buffer.js';
+import { writeStruct } from '../../abi/layout.js';
+import { IommuInfoCapability, IommuInfoFlag, IopfCapabilityFlag } from '../../abi/vfio.js';
+import {
+  DmaAvailCap,
+  IommuType1Info,
+  IopfCap,
+  IovaRangeCap,
+  IovaRangeEntry,
+  MigrationCap,
+} from '../../abi/vfio-structs.js';
+import { PAGE_SIZE } from '../../mm/address-space.js';
+import { copyIn, copyOut } from '../argument.js';
+import { infoBytes } from '../device-info.js';
+import type { Caller } from '../file.js';
+import { buildChain, copyChainOut } from '../info-chain.js';
+import type { Type1 } from './type1.js';
+import { DIRTY_BITMAP_SIZE_MAX } from './user-bitmap.js';
+
+const info = new ArgumentBuffer(IommuType1Info.size);
+
+/** EFAULT; EINVAL for a small argsz. */
+export function getIommuInfo(caller: Caller, argument: number, type1: Type1): void {
+  const { kernel } = type1.machine;
+  info.bytes.fill(0);
+  copyIn(caller, argument, info, IommuType1Info.end.iova_pgsizes);
+  const { at } = IommuType1Info;
+  // Of the first argsz, as the chain may change it.
+  const bytes = infoBytes(info.u32(at.argsz), IommuType1Info, 'iova_pgsizes', kernel);
+  info.setU32(at.flags, IommuInfoFlag.VFIO_IOMMU_INFO_PGSIZES);
+  info.setU64(at.iova_pgsizes, type1.pageSizes);
+  const chain = buildChain(capabilities(type1), IommuType1Info.size, kernel.capabilityAlignment);
+  copyChainOut(caller, argument, info, at, chain, IommuType1Info.size, IommuInfoFlag.VFIO_IOMMU_INFO_CAPS);
+  copyOut(caller, argument, info, bytes);
+}
+
+function capabilities(type1: Type1): Uint8Array[] {
+  const list = [
+    writeStruct(MigrationCap, {
+      id: IommuInfoCapability.VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION,
+      version: 1,
+      pgsize_bitmap: PAGE_SIZE,
+      max_dirty_bitmap_size: DIRTY_BITMAP_SIZE_MAX,
+    }),
+    // Written without the tail padding that sizeof would add.
+    writeStruct(DmaAvailCap, {
+      id: IommuInfoCapability.VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL,
+      version: 1,
+      avail: type1.mappingsAvailable,
+    }),
+    iovaRanges(type1),
+  ];
+  if (type1.machine.iopf !== 'off') list.push(iopf(type1));
+  return list;
+}
+
+function iovaRanges(type1: Type1): Uint8Array {
+  const { ranges } = type1;
+  const capability = new Uint8Array(IovaRangeCap.size + ranges.length * IovaRangeEntry.size);
+  capability.set(
+    writeStruct(IovaRangeCap, {
+      id: IommuInfoCapability.VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE,
+      version: 1,
+      nr_iovas: ranges.length,
+    }),
+  );
+  ranges.forEach((range, i) => {
+    const start = BigInt(range.first) * BigInt(PAGE_SIZE);
+    const end = BigInt(range.end) * BigInt(PAGE_SIZE) - 1n;
+    capability.set(writeStruct(IovaRangeEntry, { start, end }), IovaRangeCap.size + i * IovaRangeEntry.size);
+  });
+  return capability;
+}
+
+/** IOPF's own, always the last (R5.9). */
+function iopf(type1: Type1): Uint8Array {
+  return writeStruct(IopfCap, {
+    id: IommuInfoCapability.VFIO_IOMMU_TYPE1_INFO_CAP_IOPF,
+    version: 1,
+    flags:
+      (type1.iopfEnabled ? IopfCapabilityFlag.ENABLED : 0) |
+      (type1.allDevicesFault ? IopfCapabilityFlag.ALL_DEVICES : 0),
+    premap_pages: type1.machine.premapPages,
+  });
+}

@@ -1,0 +1,103 @@
+/** VFIO_IOMMU_UNMAP_DMA (kernel: vfio_dma_do_unmap). */
+import { ArgumentBuffer } from '../../abi/argument-buffer.js';
+import { fail } from '../../abi/errno.js';
+import { DmaUnmapFlag } from '../../abi/vfio.js';
+import { DmaUnmap, VfioBitmap } from '../../abi/vfio-structs.js';
+import { copyIn, copyOut } from '../argument.js';
+import type { Caller } from '../file.js';
+import { ADDRESS_END } from './map-dma.js';
+import type { Mapping } from './mapping.js';
+import type { Type1 } from './type1.js';
+import { bitmapAddress, writeUserBitmap } from './user-bitmap.js';
+
+const {
+  VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP: FLAG_BITMAP,
+  VFIO_DMA_UNMAP_FLAG_ALL: FLAG_ALL,
+  VFIO_DMA_UNMAP_FLAG_VADDR: FLAG_VADDR,
+} = DmaUnmapFlag;
+
+const buffer = new ArgumentBuffer(DmaUnmap.size);
+const bitmap = new ArgumentBuffer(VfioBitmap.size);
+
+/**
+ * Unmaps, or with VADDR makes addresses invalid, and reports how many bytes it was for. EFAULT; EINVAL (argsz, flags, bitmap,
+ * alignment, a mapping that the range would cut); EINVAL or EOVERFLOW (wrap). Nothing has changed then, but for an EFAULT in
+ * the bitmap or in the report, which come after mappings went.
+ */
+export function unmapDma(caller: Caller, argument: number, type1: Type1): void {
+  copyIn(caller, argument, buffer, DmaUnmap.size);
+  const flags = buffer.u32(DmaUnmap.at.flags);
+  if ((flags & ~(FLAG_BITMAP | FLAG_ALL | FLAG_VADDR)) !== 0) fail('EINVAL');
+  let dirtyAt = -1;
+  if ((flags & FLAG_BITMAP) !== 0) {
+    if ((flags & (FLAG_ALL | FLAG_VADDR)) !== 0) fail('EINVAL');
+    dirtyAt = readBitmap(caller, argument, type1);
+  }
+  const range = readRange(flags, type1);
+  const pages =
+    (flags & FLAG_VADDR) !== 0
+      ? invalidateVaddr(type1, range.first, range.end)
+      : unmapRange(caller, type1, range.first, range.end, dirtyAt);
+  buffer.setPages(DmaUnmap.at.size, pages);
+  copyOut(caller, argument, buffer, DmaUnmap.size);
+}
+
+function readBitmap(caller: Caller, argument: number, type1: Type1): number {
+  if (buffer.u32(DmaUnmap.at.argsz) < DmaUnmap.size + VfioBitmap.size) fail('EINVAL');
+  if (!caller.mm.copyFrom(argument + DmaUnmap.size, bitmap.bytes)) fail('EFAULT');
+  const address = bitmapAddress(bitmap, 0, buffer.pages(DmaUnmap.at.size));
+  if (!type1.dirtyTracking) fail('EINVAL');
+  return address;
+}
+
+const range = { first: 0, end: 0 };
+
+/** The pages that the call is for; `end` is `first` where an older kernel finds nothing. */
+function readRange(flags: number, type1: Type1): { first: number; end: number } {
+  const { at } = DmaUnmap;
+  const first = buffer.pages(at.iova);
+  const pages = buffer.pages(at.size);
+  if (buffer.inPage(at.iova) !== 0) fail('EINVAL');
+  range.first = first;
+  if ((flags & FLAG_ALL) !== 0) {
+    if (first !== 0 || pages !== 0 || buffer.inPage(at.size) !== 0) fail('EINVAL');
+    range.end = ADDRESS_END;
+    return range;
+  }
+  if (pages === 0 || buffer.inPage(at.size) !== 0) fail('EINVAL');
+  const end = first + pages;
+  if (end > ADDRESS_END) fail(type1.machine.kernel.wrap);
+  if (type1.version === 2 && type1.cuts(first, end)) fail('EINVAL');
+  range.end = end === ADDRESS_END && !type1.machine.kernel.rangeToTheEnd ? first : end;
+  return range;
+}
+
+/** Removes the mappings that begin in the range, and for version 2 those are all that it touches. Returns their pages. */
+function unmapRange(caller: Caller, type1: Type1, first: number, end: number, dirtyAt: number): number {
+  let pages = 0;
+  for (let mapping = type1.mappings.firstFrom(first); mapping; ) {
+    if (mapping.iovaPage >= end || mapping.iovaPage < first) break;
+    if (dirtyAt >= 0) writeUserBitmap(caller, dirtyAt, first, mapping);
+    const next: Mapping | null = type1.mappings.after(mapping);
+    pages += mapping.pages;
+    type1.removeMapping(mapping);
+    mapping = next;
+  }
+  return pages;
+}
+
+/** VFIO_DMA_UNMAP_FLAG_VADDR. EINVAL where one is invalid already; then none is changed. */
+function invalidateVaddr(type1: Type1, first: number, end: number): number {
+  const found: Mapping[] = [];
+  let mapping = type1.mappings.firstFrom(first);
+  for (
+    ;
+    mapping && mapping.iovaPage < end && mapping.iovaPage >= first;
+    mapping = type1.mappings.after(mapping)
+  ) {
+    if (mapping.vaddrInvalid) fail('EINVAL');
+    found.push(mapping);
+  }
+  for (const each of found) each.vaddrInvalid = true;
+  return found.reduce((pages, each) => pages + each.pages, 0);
+}

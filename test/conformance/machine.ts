@@ -1,0 +1,86 @@
+/** The machine that a recording ran on: QEMU's VT-d with the devices that test/vectors/README.md lists. */
+import type { IommuGeometry } from '../../src/iommu/geometry.js';
+import { defaultGeometry } from '../../src/iommu/geometry.js';
+import { PAGE_SIZE } from '../../src/mm/address-space.js';
+import type { SimulatedMemory } from '../../src/mm/simulated-memory.js';
+import type { KernelVersion } from '../../src/vfio/kernel.js';
+import {
+  createMachine,
+  type GroupOptions,
+  type Machine,
+  type MachineOptions,
+} from '../../src/vfio/machine.js';
+import type { PciFunction } from '../../src/vfio/pci-function.js';
+import { e1000e, ownDevice, pciTestdev } from './fixtures.js';
+import type { VectorCase, VectorFile } from './vectors.js';
+
+export interface RecordedMachine {
+  readonly machine: Machine;
+  /** Group numbers and PCI addresses by the recording's names. */
+  readonly vars: Readonly<Record<string, string>>;
+  readonly functions: ReadonlyMap<string, PciFunction>;
+}
+
+/** Builds the machine for one case. IOPF is off: the answers are the kernel's. */
+export function recordedMachine(
+  file: VectorFile,
+  vectorCase: VectorCase,
+  kernel: KernelVersion,
+  frames: SimulatedMemory,
+): RecordedMachine {
+  const parameters = vectorCase.setup.moduleParams ?? {};
+  const limit = vectorCase.setup.dmaEntryLimit ?? parameters['dma_entry_limit'];
+  const groups = recordedGroups(file, frames);
+  const options: MachineOptions = {
+    groups,
+    geometry: recordedGeometry(file),
+    kernel,
+    iopf: 'off',
+    type1Module: !file.boot.startsWith('notype1'),
+    allowUnsafeInterrupts: parameters['allow_unsafe_interrupts'] === '1',
+    ...(limit === undefined ? {} : { dmaEntryLimit: Number(limit) }),
+  };
+  const functions = new Map(groups.flatMap((group) => group.functions).map((each) => [each.address, each]));
+  return { machine: createMachine(options), vars: file.machine.vars, functions };
+}
+
+function recordedGroups(file: VectorFile, frames: SimulatedMemory): GroupOptions[] {
+  // Without an IOMMU there is no group.
+  if (file.boot.startsWith('noiommu')) return [];
+  const { vars } = file.machine;
+  const edu = (name: string) => ownDevice('edu', vars[name]!, frames);
+  const functions: Record<string, () => GroupOptions['functions']> = {
+    g0: () => [edu('d0')],
+    g1: () => [edu('d1')],
+    g2: () => [edu('d2a'), edu('d2b')],
+    g3: () => [pciTestdev(vars['d3']!)],
+    // Its other function, an e1000 (h4), is the host's.
+    g4: () => [edu('d4')],
+    g5: () => [e1000e(vars['d5']!)],
+    g6: () => [ownDevice('nvme', vars['d6']!, frames)],
+  };
+  return Object.entries(functions)
+    .filter(([name]) => vars[name] !== undefined)
+    .map(([name, make]) => ({ number: Number(vars[name]), functions: make() }));
+}
+
+function recordedGeometry(file: VectorFile): IommuGeometry {
+  const { geometry } = file;
+  if (!geometry) return defaultGeometry;
+  const lastEnd = Number(geometry.iovaRanges.at(-1)![1]);
+  return {
+    ...defaultGeometry,
+    addressWidth: Math.round(Math.log2(lastEnd)),
+    reserved: holes(geometry.iovaRanges),
+    snoopControl: geometry.iommu.includes('snoop-control=on'),
+    interruptRemapping: !file.boot.startsWith('noir'),
+  };
+}
+
+/** What lies between the ranges is reserved. */
+function holes(ranges: readonly (readonly [string, string])[]): IommuGeometry['reserved'] {
+  return ranges.slice(1).map(([start], i) => {
+    const first = (Number(ranges[i]![1]) + 1) / PAGE_SIZE;
+    return { firstPage: first, pages: Number(start) / PAGE_SIZE - first, kind: 'msi' };
+  });
+}

@@ -1,0 +1,102 @@
+/** A process of a replay: descriptors and memory, as the kernel's task has them. */
+import { fail } from '../../src/abi/errno.js';
+import type { SimulatedFile } from '../../src/mm/simulated-file.js';
+import type { Caller, CallerFile, EventCounter, VfioFile } from '../../src/vfio/file.js';
+import type { ProcessMemory } from './process-memory.js';
+
+/** What a descriptor refers to; shared by dup and fork. */
+export class OpenFile {
+  references = 1;
+
+  constructor(readonly what: VfioFile | EventFile | SimulatedFile | 'other') {}
+
+  drop(): void {
+    if (--this.references === 0 && isVfio(this.what)) this.what.release();
+  }
+}
+
+/** An eventfd. */
+export class EventFile {
+  count = 0;
+  private readonly watchers = new Set<() => void>();
+
+  signal(): void {
+    this.count++;
+    for (const watcher of this.watchers) {
+      this.count = 0;
+      watcher();
+    }
+  }
+
+  take(): EventCounter {
+    return {
+      signal: () => this.signal(),
+      watch: (signalled) => {
+        this.watchers.add(signalled);
+        return () => this.watchers.delete(signalled);
+      },
+      close: () => {},
+    };
+  }
+}
+
+export function isVfio(what: OpenFile['what']): what is VfioFile {
+  return typeof what === 'object' && 'ioctl' in what;
+}
+
+export class Process implements Caller {
+  private readonly descriptors = new Map<number, OpenFile>();
+
+  constructor(readonly mm: ProcessMemory) {}
+
+  file(fd: number): CallerFile | null {
+    const open = this.descriptors.get(fd);
+    if (!open) return null;
+    if (open.what instanceof EventFile) {
+      const event = open.what;
+      return { kind: 'eventfd', take: () => event.take() };
+    }
+    return isVfio(open.what) ? { kind: 'vfio', file: open.what } : { kind: 'other' };
+  }
+
+  install(file: VfioFile): number {
+    return this.add(new OpenFile(file));
+  }
+
+  add(open: OpenFile): number {
+    let fd = 3;
+    while (this.descriptors.has(fd)) fd++;
+    this.descriptors.set(fd, open);
+    return fd;
+  }
+
+  /** EBADF where the number is not open. */
+  get(fd: number): OpenFile {
+    return this.descriptors.get(fd) ?? fail('EBADF');
+  }
+
+  dup(fd: number): number {
+    const open = this.get(fd);
+    open.references++;
+    return this.add(open);
+  }
+
+  close(fd: number): void {
+    this.get(fd).drop();
+    this.descriptors.delete(fd);
+  }
+
+  fork(id: number): Process {
+    const child = new Process(this.mm.fork(id));
+    for (const [fd, open] of this.descriptors) {
+      open.references++;
+      child.descriptors.set(fd, open);
+    }
+    return child;
+  }
+
+  exit(): void {
+    this.mm.exit();
+    for (const fd of [...this.descriptors.keys()]) this.close(fd);
+  }
+}

@@ -1,0 +1,380 @@
+/** Replays a case in a fresh machine and process, and finds where an answer differs from the recording. */
+import { errnoName, fail, VfioError } from '../../src/abi/errno.js';
+import { GroupIoctl } from '../../src/abi/vfio.js';
+import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
+import type { MemoryKind } from '../../src/mm/simulated.js';
+import { SimulatedFile } from '../../src/mm/simulated-file.js';
+import { SimulatedMemory } from '../../src/mm/simulated-memory.js';
+import type { VfioFile } from '../../src/vfio/file.js';
+import { type KernelVersion, kernelProfile } from '../../src/vfio/kernel.js';
+import { eduCopy } from './edu-copy.js';
+import { type RecordedMachine, recordedMachine } from './machine.js';
+import { EventFile, isVfio, OpenFile, Process } from './process.js';
+import { ProcessMemory, pageOf, protection } from './process-memory.js';
+import { sysfsRead, sysfsWrite } from './sysfs.js';
+import {
+  type Answer,
+  bytesHex,
+  expected,
+  hexBytes,
+  type VectorCase,
+  type VectorFile,
+  type VectorMemory,
+  type VectorStep,
+} from './vectors.js';
+
+/** A step whose answer differs. */
+export interface Difference {
+  readonly step: number;
+  readonly asked: VectorStep;
+  readonly expected: Partial<Answer>;
+  readonly came: Partial<Answer>;
+}
+
+/** Bytes that may hold arguments, and read and write buffers, up to where no memory is. */
+const ARGUMENT_BYTES = 0x4000;
+/** Where the recording program's text begins: a read-only page of a file. */
+const TEXT_PAGE = 0x400;
+const DEFAULT_LIMIT_BYTES = 8 << 20;
+const MAIN = 'main';
+
+const FIONBIO = 0x5421;
+const FIONCLEX = 0x5450;
+const FIOCLEX = 0x5451;
+const DESCRIPTOR_BYTES = 'fdfdfdfd';
+const MADV_DONTNEED = 'MADV_DONTNEED';
+
+/** Replays one case; an empty list means that every step answered as the kernel did. */
+export function replayCase(file: VectorFile, vectorCase: VectorCase, kernel: KernelVersion): Difference[] {
+  const replay = new Replay(file, vectorCase, kernel);
+  const differences: Difference[] = [];
+  vectorCase.steps.forEach((step, index) => {
+    const wanted = expected(step, kernel);
+    const came = replay.run(step);
+    const keys = Object.keys(wanted) as (keyof Answer)[];
+    const different = keys.filter((key) => came[key] !== wanted[key]);
+    if (different.length === 0) return;
+    differences.push({
+      step: index,
+      asked: step,
+      expected: pick(wanted, different),
+      came: pick(came, different),
+    });
+  });
+  return differences;
+}
+
+function pick(answer: Partial<Answer>, keys: readonly (keyof Answer)[]): Partial<Answer> {
+  return Object.fromEntries(keys.map((key) => [key, answer[key]]));
+}
+
+/** What an operation answers when it succeeds. */
+interface Success {
+  readonly ret?: number;
+  readonly out?: string;
+  readonly outText?: string;
+}
+
+class Replay {
+  private readonly memory = new SimulatedMemory();
+  private readonly recorded: RecordedMachine;
+  private readonly processes = new Map<string, Process>();
+  /** Descriptor numbers by the recording's names; a child has its parent's. */
+  private readonly names = new Map<string, number>();
+  /** PCI addresses of device descriptors. */
+  private readonly addresses = new Map<string, string>();
+  private readonly files = new Map<string, SimulatedFile>();
+  private readonly argumentsEnd: number;
+
+  constructor(file: VectorFile, vectorCase: VectorCase, kernel: KernelVersion) {
+    this.recorded = recordedMachine(file, vectorCase, kernel, this.memory);
+    this.argumentsEnd = Number(file.machine.argBuffersEndAt);
+    const { setup } = vectorCase;
+    const mm = ProcessMemory.create(this.memory, {
+      zeroPageUnshared: kernelProfile(kernel).zeroPageUnshared,
+      lockLimitPages: Math.floor((setup.rlimitMemlock ?? DEFAULT_LIMIT_BYTES) / PAGE_SIZE),
+      ipcLock: setup.capIpcLock,
+    });
+    this.processes.set(MAIN, new Process(mm));
+    mm.mmap(pageOf(this.argumentsEnd - ARGUMENT_BYTES), pageOf(ARGUMENT_BYTES), 'anon', READ | WRITE);
+    mm.space.fillPages(pageOf(this.argumentsEnd - ARGUMENT_BYTES), pageOf(ARGUMENT_BYTES), 0);
+    mm.mmap(TEXT_PAGE, 1, 'memfdPrivate', READ);
+    for (const memory of setup.memory) this.setUpMemory(mm, memory);
+  }
+
+  run(step: VectorStep): Partial<Answer> {
+    const process = this.processes.get(step.proc ?? MAIN)!;
+    const answer = this.answer(process, step);
+    return { ...answer, vmPinKb: 0, vmLckKb: process.mm.lockedPages * (PAGE_SIZE / 1024) };
+  }
+
+  private answer(process: Process, step: VectorStep): Partial<Answer> {
+    this.output = undefined;
+    try {
+      const success = this.operate(process, step);
+      const out = success.out ?? this.output;
+      return {
+        errno: null,
+        ret: step.as === undefined ? (success.ret ?? 0) : 0,
+        ...success,
+        ...(out === undefined ? {} : { out }),
+        ...(step.as === undefined ? {} : { ret: 0 }),
+      };
+    } catch (error) {
+      if (!(error instanceof VfioError)) throw error;
+      const out = this.output ?? (step.op === 'read' || step.op === 'pread' ? '' : undefined);
+      return { ret: -1, errno: errnoName(error.errno), ...(out === undefined ? {} : { out }) };
+    }
+  }
+
+  /** The argument buffer after the call, also where the call failed. */
+  private output: string | undefined;
+
+  private operate(process: Process, step: VectorStep): Success {
+    const { mm } = process;
+    const first = pageOf(step.addr ?? 0);
+    const count = Math.ceil((step.size ?? 0) / PAGE_SIZE);
+    switch (step.op) {
+      case 'open':
+        return this.named(step, this.open(process, this.fill(step.path!)));
+      case 'close':
+        process.close(this.fd(step));
+        return {};
+      case 'dup':
+        return this.named(step, process.dup(this.fd(step)));
+      case 'eventfd':
+        return this.named(step, process.add(new OpenFile(new EventFile())));
+      case 'memfd':
+        return this.named(step, process.add(new OpenFile(new SimulatedFile(this.memory, count))));
+      case 'ioctl':
+        return this.ioctl(process, step);
+      case 'read':
+      case 'pread':
+        return this.read(process, step);
+      case 'write':
+      case 'pwrite':
+        return this.write(process, step);
+      case 'lseek':
+        process.get(this.fd(step));
+        return fail('ESPIPE');
+      case 'poll':
+        return this.poll(process, step);
+      case 'readlinkProcFd':
+        return { outText: (process.get(this.fd(step)).what as VfioFile).name };
+      case 'status':
+        return {};
+      case 'mmap':
+        return this.mmap(process, step);
+      case 'munmap':
+        mm.munmap(first, count);
+        return {};
+      case 'mprotect':
+        return succeed(mm.space.mprotect(first, count, protection(step.prot!)));
+      case 'madvise':
+        if (step.advice === MADV_DONTNEED) return succeed(mm.space.dontNeed(first, count));
+        mm.space.pageOut(first, count);
+        return {};
+      case 'mlock':
+        return succeed(mm.space.mlock(first, count));
+      case 'munlock':
+        return succeed(mm.space.munlock(first, count));
+      case 'mremap': {
+        const to = (step.flags! & 2) !== 0 ? pageOf(step.newAddr!) : null;
+        return succeed(mm.space.mremap(first, pageOf(step.oldSize!), pageOf(step.newSize!), to));
+      }
+      case 'ftruncate':
+        this.files.get(step.mem!)!.truncate(count);
+        return {};
+      case 'fill':
+        if (!mm.copyTo(Number(step.addr), new Uint8Array(step.size!).fill(step.byte!))) fail('EFAULT');
+        return {};
+      case 'poke':
+        if (!mm.copyTo(Number(step.addr), hexBytes(step.in!))) fail('EFAULT');
+        return {};
+      case 'peek': {
+        const bytes = new Uint8Array(step.size!);
+        if (!mm.copyFrom(Number(step.addr), bytes)) fail('EFAULT');
+        return { out: bytesHex(bytes) };
+      }
+      case 'fork':
+        this.processes.set(step.as!, process.fork(this.processes.size));
+        return {};
+      case 'exitProc':
+      case 'killProc':
+        this.processes.get(step.target!)!.exit();
+        return {};
+      case 'setrlimitMemlock':
+        mm.space.lockLimitPages = Math.floor(step.bytes! / PAGE_SIZE);
+        return {};
+      case 'dropCapIpcLock':
+        mm.space.ipcLock = false;
+        return {};
+      case 'sysfsWrite':
+        sysfsWrite(this.recorded, this.fill(step.path!), this.fill(step.value!));
+        return {};
+      case 'sysfsRead':
+        return { outText: sysfsRead(this.recorded, this.fill(step.path!)) };
+      case 'ls':
+        return { outText: [...this.recorded.machine.groupNumbers.map(String).sort(), 'vfio'].join(',') };
+      case 'deviceCopy': {
+        const device = this.recorded.functions.get(this.addresses.get(step.fd!)!)!;
+        eduCopy(device, Number(step.srcIova), Number(step.dstIova), step.size!);
+        return {};
+      }
+      default:
+        throw new Error(`operation ${step.op} is not known`);
+    }
+  }
+
+  private open(process: Process, path: string): number {
+    const { machine } = this.recorded;
+    if (path === '/dev/vfio/') fail('EISDIR');
+    if (path === '/dev/null') return process.add(new OpenFile('other'));
+    if (path === '/dev/vfio/vfio') return process.install(machine.openContainer());
+    const number = /^\/dev\/vfio\/(\d+)$/.exec(path)?.[1] ?? fail('ENOENT');
+    return process.install(machine.openGroup(Number(number)));
+  }
+
+  private ioctl(process: Process, step: VectorStep): Success {
+    const { what } = process.get(this.fd(step));
+    const argument = this.placeArgument(process, step);
+    const request = step.nr!;
+    let ret: number;
+    try {
+      ret = isVfio(what) ? callIoctl(process, what, request, argument) : fail('ENOTTY');
+    } finally {
+      this.takeArgument(process, step, argument);
+    }
+    if (request === GroupIoctl.VFIO_GROUP_GET_DEVICE_FD && step.as) this.nameDevice(step, ret);
+    return { ret };
+  }
+
+  private nameDevice(step: VectorStep, fd: number): void {
+    this.names.set(step.as!, fd);
+    if (typeof step.arg === 'object' && step.arg.str) this.addresses.set(step.as!, this.fill(step.arg.str));
+  }
+
+  /** Puts the argument where it ends with the memory and returns what the call gets. */
+  private placeArgument(process: Process, step: VectorStep): number {
+    const { arg } = step;
+    if (typeof arg !== 'object') return arg ?? 0;
+    if (arg.ptr !== undefined) return Number(arg.ptr);
+    const bytes =
+      arg.str === undefined ? hexBytes(arg.in!) : Buffer.from(`${this.fill(arg.str)}\0`, 'latin1');
+    for (const [offset, name] of arg.fdAt ?? [])
+      new DataView(bytes.buffer, bytes.byteOffset).setInt32(offset, this.number(name), true);
+    const address = this.argumentsEnd - bytes.length;
+    if (!process.mm.copyTo(address, bytes)) throw new Error('the argument does not fit');
+    return address;
+  }
+
+  /** Reads the argument back, with descriptor numbers made unrecognisable as in the recording. */
+  private takeArgument(process: Process, step: VectorStep, address: number): void {
+    const { arg } = step;
+    if (typeof arg !== 'object' || arg.in === undefined) return;
+    const bytes = new Uint8Array(arg.in.length / 2);
+    process.mm.copyFrom(address, bytes);
+    let out = bytesHex(bytes);
+    for (const [offset] of arg.fdAt ?? []) {
+      out = out.slice(0, offset * 2) + DESCRIPTOR_BYTES + out.slice(offset * 2 + DESCRIPTOR_BYTES.length);
+    }
+    this.output = out;
+  }
+
+  private read(process: Process, step: VectorStep): Success {
+    const { what } = process.get(this.fd(step));
+    const size = step.size!;
+    if (what instanceof EventFile) {
+      if (what.count === 0) fail('EAGAIN');
+      const bytes = new Uint8Array(8);
+      new DataView(bytes.buffer).setBigUint64(0, BigInt(what.count), true);
+      what.count = 0;
+      return { ret: 8, out: bytesHex(bytes) };
+    }
+    if (!isVfio(what)) return fail('EINVAL');
+    const address = this.argumentsEnd - Math.max(size, 1);
+    const ret = what.read(process, address, size, Number(step.offset ?? 0));
+    const bytes = new Uint8Array(ret);
+    process.mm.copyFrom(address, bytes);
+    return { ret, out: bytesHex(bytes) };
+  }
+
+  private write(process: Process, step: VectorStep): Success {
+    const { what } = process.get(this.fd(step));
+    if (!isVfio(what)) return fail('EINVAL');
+    const bytes = hexBytes(step.in!);
+    const address = this.argumentsEnd - Math.max(bytes.length, 1);
+    process.mm.copyTo(address, bytes);
+    return { ret: what.write(process, address, bytes.length, Number(step.offset ?? 0)) };
+  }
+
+  /** POLLIN and POLLOUT were asked for; a VFIO file is always ready. */
+  private poll(process: Process, step: VectorStep): Success {
+    const { what } = process.get(this.fd(step));
+    const readable = !(what instanceof EventFile) || what.count > 0;
+    return { ret: 1, out: readable ? '0500' : '0400' };
+  }
+
+  private mmap(process: Process, step: VectorStep): Success {
+    const first = pageOf(step.addr!);
+    const count = Math.ceil(step.size! / PAGE_SIZE);
+    if (step.kind !== 'sharedFd' && step.kind !== 'privateFd') {
+      process.mm.mmap(first, count, step.kind as MemoryKind, protection(step.prot!));
+      return {};
+    }
+    const open = process.get(this.fd(step));
+    if (!isVfio(open.what)) throw new Error('only device files are mapped in recordings');
+    open.what.mmap(process, {
+      length: step.size!,
+      protection: protection(step.prot!),
+      flags: step.kind === 'sharedFd' ? 1 : 2,
+      offset: Number(step.offset),
+    });
+    open.references++;
+    process.mm.mmapDevice(first, count, protection(step.prot!), () => open.drop());
+    return {};
+  }
+
+  private setUpMemory(mm: ProcessMemory, memory: VectorMemory): void {
+    const first = pageOf(memory.addr);
+    const count = Math.ceil(memory.size / PAGE_SIZE);
+    const kind = (memory.kind === 'hugetlbMemfd' ? 'memfd' : memory.kind) as MemoryKind;
+    mm.mmap(first, count, kind, memory.fill === undefined ? protection(memory.prot) : READ | WRITE);
+    const file = mm.space.fileAt(first);
+    if (file) this.files.set(memory.name, file);
+    if (memory.fill === undefined) return;
+    mm.space.fillPages(first, count, memory.fill);
+    mm.space.mprotect(first, count, protection(memory.prot));
+  }
+
+  private named(step: VectorStep, fd: number): Success {
+    if (step.as) this.names.set(step.as, fd);
+    return {};
+  }
+
+  private fd(step: VectorStep): number {
+    return this.number(step.fd!);
+  }
+
+  /** The number of a descriptor; one that was never made is not open. */
+  private number(name: string): number {
+    return this.names.get(name) ?? -1;
+  }
+
+  /** Puts group numbers and PCI addresses in. */
+  private fill(text: string): string {
+    return text.replace(/\{(\w+)\}/g, (_, name: string) => this.recorded.vars[name] ?? name);
+  }
+}
+
+/** ioctl(2): a few requests are the VFS's own. */
+function callIoctl(process: Process, file: VfioFile, request: number, argument: number): number {
+  if (request === FIOCLEX || request === FIONCLEX) return 0;
+  if (request === FIONBIO) return process.mm.copyFrom(argument, new Uint8Array(4)) ? 0 : fail('EFAULT');
+  return file.ioctl(process, request, argument);
+}
+
+function succeed(errno: number): Success {
+  if (errno !== 0) throw new VfioError(errno);
+  return {};
+}

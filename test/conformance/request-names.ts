@@ -1,0 +1,53 @@
+/** Names and argument layouts of requests, for messages. The recording names containers c…, groups g…, devices d…. */
+import type { StructLayout } from '../../src/abi/layout.js';
+import { ContainerIoctl, DeviceIoctl, GroupIoctl, Type1Ioctl } from '../../src/abi/vfio.js';
+import {
+  DeviceFeature,
+  DeviceInfo,
+  DirtyBitmap,
+  DmaMap,
+  DmaUnmap,
+  GroupStatus,
+  IommuType1Info,
+  IrqInfo,
+  IrqSet,
+  PciHotReset,
+  PciHotResetInfo,
+  RegionInfo,
+} from '../../src/abi/vfio-structs.js';
+
+const deviceLayouts: Readonly<Record<number, StructLayout<string>>> = {
+  [DeviceIoctl.VFIO_DEVICE_GET_INFO]: DeviceInfo,
+  [DeviceIoctl.VFIO_DEVICE_GET_REGION_INFO]: RegionInfo,
+  [DeviceIoctl.VFIO_DEVICE_GET_IRQ_INFO]: IrqInfo,
+  [DeviceIoctl.VFIO_DEVICE_SET_IRQS]: IrqSet,
+  [DeviceIoctl.VFIO_DEVICE_GET_PCI_HOT_RESET_INFO]: PciHotResetInfo,
+  [DeviceIoctl.VFIO_DEVICE_PCI_HOT_RESET]: PciHotReset,
+  [DeviceIoctl.VFIO_DEVICE_FEATURE]: DeviceFeature,
+};
+const containerLayouts: Readonly<Record<number, StructLayout<string>>> = {
+  [Type1Ioctl.VFIO_IOMMU_GET_INFO]: IommuType1Info,
+  [Type1Ioctl.VFIO_IOMMU_MAP_DMA]: DmaMap,
+  [Type1Ioctl.VFIO_IOMMU_UNMAP_DMA]: DmaUnmap,
+  [Type1Ioctl.VFIO_IOMMU_DIRTY_PAGES]: DirtyBitmap,
+};
+const groupLayouts: Readonly<Record<number, StructLayout<string>>> = {
+  [GroupIoctl.VFIO_GROUP_GET_STATUS]: GroupStatus,
+};
+
+export function requestName(request: number, fd: string): string {
+  const tables = fd.startsWith('d')
+    ? [DeviceIoctl]
+    : fd.startsWith('g')
+      ? [GroupIoctl]
+      : [ContainerIoctl, Type1Ioctl];
+  for (const table of tables) {
+    for (const [name, number] of Object.entries(table)) if (number === request) return name;
+  }
+  return `0x${request.toString(16)}`;
+}
+
+export function requestLayout(request: number, fd: string): StructLayout<string> | undefined {
+  if (fd.startsWith('d')) return deviceLayouts[request];
+  return fd.startsWith('g') ? groupLayouts[request] : containerLayouts[request];
+}

@@ -1,0 +1,109 @@
+/** Replays whole files and tells what differed. */
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { formatStruct } from '../../src/abi/layout.js';
+import { type KernelVersion, kernelVersions } from '../../src/vfio/kernel.js';
+import { type Difference, replayCase } from './replay.js';
+import { requestLayout, requestName } from './request-names.js';
+import {
+  type Answer,
+  hexBytes,
+  readVectors,
+  type VectorCase,
+  type VectorFile,
+  type VectorStep,
+} from './vectors.js';
+
+export interface CaseResult {
+  readonly file: string;
+  readonly name: string;
+  readonly differences: readonly Difference[];
+  /** The replay itself broke: a bug of ours. */
+  readonly error: Error | null;
+}
+
+/** The vector files that a path means: itself, or those in it. */
+export function vectorFiles(path: string): string[] {
+  if (!statSync(path).isDirectory()) return [path];
+  return readdirSync(path)
+    .filter((name) => name.endsWith('.json'))
+    .sort()
+    .map((name) => join(path, name));
+}
+
+export interface FileResult {
+  readonly path: string;
+  /** The kernel that was replayed: the one asked for, or where the file has no answers of it the one it was recorded on. */
+  readonly kernel: KernelVersion;
+  readonly cases: readonly CaseResult[];
+}
+
+/** Replays the cases of a file, or the one with this name. */
+export function runFile(path: string, asked: KernelVersion, only?: string): FileResult {
+  const file = readVectors(path);
+  const kernel = recordedKernel(file, asked);
+  const cases = file.cases
+    .filter((each) => only === undefined || each.name === only)
+    .map((each) => runCase(path, file, each, kernel));
+  return { path, kernel, cases };
+}
+
+/** `boot` is `main-6.1`; only where a file was recorded again it has `otherKernels`. */
+function recordedKernel(file: VectorFile, asked: KernelVersion): KernelVersion {
+  if (file.otherKernels !== undefined) return asked;
+  return kernelVersions.find((kernel) => file.boot.endsWith(`-${kernel}`)) ?? asked;
+}
+
+function runCase(path: string, file: VectorFile, vectorCase: VectorCase, kernel: KernelVersion): CaseResult {
+  try {
+    return {
+      file: path,
+      name: vectorCase.name,
+      differences: replayCase(file, vectorCase, kernel),
+      error: null,
+    };
+  } catch (error) {
+    return { file: path, name: vectorCase.name, differences: [], error: error as Error };
+  }
+}
+
+export function failed(result: CaseResult): boolean {
+  return result.error !== null || result.differences.length > 0;
+}
+
+/** What went wrong in a case: each step that differs, what was asked, what was expected and what came. */
+export function describe(result: CaseResult): string {
+  const lines = [`${result.name}:`];
+  if (result.error) lines.push(`  ${result.error.stack ?? result.error.message}`);
+  for (const difference of result.differences) {
+    lines.push(`  step ${difference.step}: ${describeStep(difference.asked)}`);
+    lines.push(`    expected ${describeAnswer(difference.expected)}`);
+    lines.push(`    came     ${describeAnswer(difference.came)}`);
+  }
+  return lines.join('\n');
+}
+
+function describeStep(step: VectorStep): string {
+  const { op, fd, nr, arg, proc } = step;
+  const who = proc ? `${proc}: ` : '';
+  if (op !== 'ioctl') {
+    const shown = ['path', 'addr', 'offset', 'size', 'in', 'kind', 'prot'] as const;
+    const parts = shown.filter((key) => step[key] !== undefined).map((key) => `${key}=${step[key]}`);
+    return `${who}${op}(${[fd, ...parts].filter(Boolean).join(', ')})`;
+  }
+  return `${who}ioctl(${fd}, ${requestName(nr!, fd!)}, ${describeArgument(nr!, fd!, arg)})`;
+}
+
+function describeArgument(request: number, fd: string, arg: VectorStep['arg']): string {
+  if (typeof arg !== 'object') return `${arg}`;
+  if (arg.in === undefined) return arg.str === undefined ? arg.ptr! : JSON.stringify(arg.str);
+  const layout = requestLayout(request, fd);
+  const bytes = hexBytes(arg.in);
+  return `${layout ? formatStruct(layout, bytes) : arg.in} [${bytes.length} bytes]`;
+}
+
+function describeAnswer(answer: Partial<Answer>): string {
+  return Object.entries(answer)
+    .map(([key, value]) => `${key} ${value}`)
+    .join(', ');
+}

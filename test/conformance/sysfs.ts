@@ -1,0 +1,45 @@
+/** The sysfs files that recordings touch: driver binding and module parameters. */
+import { fail } from '../../src/abi/errno.js';
+import type { RecordedMachine } from './machine.js';
+
+const BIND = /^\/sys\/bus\/pci\/drivers\/([\w-]+)\/bind$/;
+const UNBIND = /^\/sys\/bus\/pci\/devices\/([\w:.]+)\/driver\/unbind$/;
+const PARAMETER = /^\/sys\/module\/vfio_iommu_type1\/parameters\/(\w+)$/;
+const OVERRIDE = /^\/sys\/bus\/pci\/devices\/([\w:.]+)\/driver_override$/;
+
+export function sysfsWrite(recorded: RecordedMachine, path: string, value: string): void {
+  const { machine } = recorded;
+  const driver = BIND.exec(path)?.[1];
+  if (driver) {
+    machine.bind(groupOf(recorded, value), value, driver === 'vfio-pci' ? 'vfio-pci' : 'host');
+    return;
+  }
+  if (UNBIND.test(path)) {
+    machine.bind(groupOf(recorded, value), value, null);
+    return;
+  }
+  switch (PARAMETER.exec(path)?.[1]) {
+    case 'allow_unsafe_interrupts':
+      machine.allowUnsafeInterrupts(value === '1' || value === 'Y');
+      break;
+    case 'dma_entry_limit':
+      machine.limitDmaEntries(Number(value));
+      break;
+    default:
+      fail('ENOENT');
+  }
+}
+
+/** What the recording's set-up wrote there: the function that has a host driver names it, the others vfio-pci. */
+export function sysfsRead(recorded: RecordedMachine, path: string): string {
+  const address = OVERRIDE.exec(path)?.[1] ?? fail('ENOENT');
+  return address === recorded.vars['h4'] ? 'e1000' : 'vfio-pci';
+}
+
+/** d2a, d2b and g2 belong together, h4 and g4 too. */
+function groupOf(recorded: RecordedMachine, address: string): number {
+  const name = Object.keys(recorded.vars).find(
+    (key) => recorded.vars[key] === address && !key.startsWith('g'),
+  );
+  return Number(recorded.vars[`g${name?.charAt(1)}`] ?? fail('ENODEV'));
+}

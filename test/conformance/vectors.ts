@@ -1,0 +1,117 @@
+/** The recorded answers of real kernels (test/vectors/README.md), and what a step expects of one kernel. */
+import { readFileSync } from 'node:fs';
+import type { KernelVersion } from '../../src/vfio/kernel.js';
+
+export interface VectorFile {
+  readonly topic: string;
+  readonly boot: string;
+  readonly machine: { readonly vars: Readonly<Record<string, string>>; readonly argBuffersEndAt: string };
+  readonly geometry: VectorGeometry | null;
+  /** Kernels other than the first that were recorded, where there are any. */
+  readonly otherKernels?: unknown;
+  readonly cases: readonly VectorCase[];
+}
+
+export interface VectorGeometry {
+  readonly iommu: string;
+  /** First and last address of each range. */
+  readonly iovaRanges: readonly (readonly [string, string])[];
+}
+
+export interface VectorCase {
+  readonly name: string;
+  readonly why: string;
+  readonly setup: {
+    readonly memory: readonly VectorMemory[];
+    /** Bytes; null: 8 MiB. */
+    readonly rlimitMemlock: number | null;
+    readonly capIpcLock: boolean;
+    readonly dmaEntryLimit?: number;
+    readonly moduleParams?: Readonly<Record<string, string>>;
+  };
+  readonly steps: readonly VectorStep[];
+}
+
+export interface VectorMemory {
+  readonly name: string;
+  readonly addr: string;
+  readonly size: number;
+  readonly prot: string;
+  readonly kind: string;
+  readonly fill?: number;
+}
+
+export type VectorArgument =
+  | number
+  | {
+      readonly ptr?: string;
+      readonly str?: string;
+      readonly in?: string;
+      readonly fdAt?: readonly (readonly [number, string])[];
+    };
+
+/** What a step answers. */
+export interface Answer {
+  readonly ret: number;
+  readonly errno: string | null;
+  readonly out?: string;
+  readonly outText?: string;
+  readonly vmPinKb: number;
+  readonly vmLckKb: number;
+}
+
+export interface VectorStep extends Answer {
+  readonly op: string;
+  readonly fd?: string;
+  readonly as?: string;
+  readonly proc?: string;
+  readonly target?: string;
+  readonly path?: string;
+  readonly value?: string;
+  readonly flags?: number;
+  readonly nr?: number;
+  readonly arg?: VectorArgument;
+  readonly addr?: string;
+  readonly size?: number;
+  readonly offset?: string | number;
+  readonly prot?: string;
+  readonly kind?: string;
+  readonly in?: string;
+  readonly byte?: number;
+  readonly mem?: string;
+  readonly advice?: string;
+  readonly oldSize?: number;
+  readonly newSize?: number;
+  readonly newAddr?: string;
+  readonly bytes?: number;
+  readonly srcIova?: string;
+  readonly dstIova?: string;
+  readonly otherKernels?: Readonly<Partial<Record<KernelVersion, Partial<Answer>>>>;
+}
+
+/** Reads a file; numbers beyond 2^53 are rounded, as no argument that counts is one. */
+export function readVectors(path: string): VectorFile {
+  return JSON.parse(readFileSync(path, 'utf8')) as VectorFile;
+}
+
+/** What the kernel answered: the recording, with what was different there. */
+export function expected(step: VectorStep, kernel: KernelVersion): Answer {
+  const { ret, errno, vmPinKb, vmLckKb } = step;
+  const answer = {
+    ret,
+    errno,
+    vmPinKb,
+    vmLckKb,
+    ...(step.out === undefined ? {} : { out: step.out }),
+    ...(step.outText === undefined ? {} : { outText: step.outText }),
+  };
+  return { ...answer, ...step.otherKernels?.[kernel] };
+}
+
+export function hexBytes(hex: string): Uint8Array {
+  return Uint8Array.from(Buffer.from(hex, 'hex'));
+}
+
+export function bytesHex(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex');
+}

@@ -1,0 +1,283 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { Errno, VfioError } from '../../src/abi/errno.js';
+import { runDirect } from '../../src/flow/direct.js';
+import type { Flow, Wait } from '../../src/flow/flow.js';
+import { IommuDevice } from '../../src/iommu/device.js';
+import { Domain } from '../../src/iommu/domain.js';
+import { IommuGroup } from '../../src/iommu/group.js';
+import type { Observer } from '../../src/iommu/observer.js';
+import {
+  type DeviceFaultHandler,
+  type Fault,
+  FaultReport,
+  NO_PASID,
+  type PageRequestGroup,
+  PageResponse,
+  type PageResponseCode,
+} from '../../src/iommu/page-request.js';
+import { READ, WRITE } from '../../src/mm/address-space.js';
+
+function errnoOf(action: () => unknown): number {
+  try {
+    action();
+  } catch (error) {
+    if (error instanceof VfioError) return error.errno;
+    throw error;
+  }
+  return 0;
+}
+
+/** Answers what it is told to; groups wait until `open` is true. */
+class TestHandler implements DeviceFaultHandler {
+  open = true;
+  code: PageResponseCode = PageResponse.SUCCESS;
+  readonly groups: PageRequestGroup[] = [];
+  private readonly wait: Wait = { what: 'the guest', ready: () => this.open };
+
+  answer(): PageResponseCode {
+    return this.code;
+  }
+
+  *handle(group: PageRequestGroup): Flow<PageResponseCode> {
+    this.groups.push(group);
+    while (!this.open) yield this.wait;
+    return this.code;
+  }
+
+  pageLost(): void {}
+}
+
+const request = (over: Partial<Fault> = {}): Fault => ({
+  kind: 'page-request',
+  iovaPage: 0x100,
+  access: READ,
+  pasid: NO_PASID,
+  group: 1,
+  last: true,
+  level: 'flat',
+  ...over,
+});
+
+let device: IommuDevice;
+let handler: TestHandler;
+let answers: [number, number, number][];
+
+beforeEach(() => {
+  answers = [];
+  const observer = {
+    pageRequest: () => {},
+    pageResponse: (_device: IommuDevice, pasid: number, group: number, code: number) =>
+      answers.push([pasid, group, code]),
+  } as unknown as Observer;
+  device = new IommuDevice({
+    address: '0000:76:00.0',
+    observer,
+    limits: { pendingGroups: 3, partialRequests: 4 },
+  });
+  device.attach(new Domain());
+  handler = new TestHandler();
+});
+
+function ready(wants: number = FaultReport.FLAT): void {
+  device.handlers.register(handler, wants);
+  device.enableIopf();
+}
+
+describe('handlers', () => {
+  const { FLAT, NESTED_L1, NESTED_L2 } = FaultReport;
+
+  test('R1.2: FLAT together with NESTED is EINVAL, in one call or in two', () => {
+    expect(errnoOf(() => device.handlers.register(handler, FLAT | NESTED_L1))).toBe(Errno.EINVAL);
+    expect(errnoOf(() => device.handlers.register(handler, FLAT | NESTED_L2))).toBe(Errno.EINVAL);
+    expect(errnoOf(() => device.handlers.register(handler, 0))).toBe(Errno.EINVAL);
+    expect(device.handlers.has(handler)).toBe(false);
+    device.handlers.register(handler, FLAT);
+    expect(errnoOf(() => device.handlers.register(new TestHandler(), NESTED_L2))).toBe(Errno.EINVAL);
+  });
+
+  test('R1.2: a second handler for a page table is EBUSY, one for the other stage is welcome', () => {
+    device.handlers.register(handler, NESTED_L2);
+    expect(errnoOf(() => device.handlers.register(new TestHandler(), NESTED_L2))).toBe(Errno.EBUSY);
+    const guest = new TestHandler();
+    device.handlers.register(guest, NESTED_L1);
+    expect(device.handlers.at('stage1')).toBe(guest);
+    expect(device.handlers.at('stage2')).toBe(handler);
+    device.handlers.unregister(guest);
+    expect(device.handlers.at('stage1')).toBeNull();
+    expect(device.handlers.at('stage2')).toBe(handler);
+    expect(errnoOf(() => device.handlers.unregister(guest))).toBe(Errno.EINVAL);
+  });
+
+  test('the feature: ENODEV where the device cannot, EBUSY where it is on', () => {
+    const plain = new IommuDevice({ address: '0000:00:00.0', canFault: false });
+    expect(errnoOf(() => plain.enableIopf())).toBe(Errno.ENODEV);
+    device.enableIopf();
+    expect(errnoOf(() => device.enableIopf())).toBe(Errno.EBUSY);
+  });
+
+  test('a group knows its devices, and a device its group', () => {
+    const group = new IommuGroup(138);
+    group.add(device);
+    expect(device.group?.number).toBe(138);
+    expect(() => group.add(device)).toThrow('already');
+  });
+});
+
+describe('reporting', () => {
+  test('R1.1: a page request group with partial requests reaches the handler whole and is answered once', () => {
+    ready();
+    expect(runDirect(device.report(request({ iovaPage: 1, last: false })))).toEqual({ errno: 0, code: null });
+    expect(runDirect(device.report(request({ iovaPage: 9, group: 2 })))).toEqual({ errno: 0, code: 0 });
+    expect(runDirect(device.report(request({ iovaPage: 2, last: false, access: WRITE })))).toEqual({
+      errno: 0,
+      code: null,
+    });
+    expect(runDirect(device.report(request({ iovaPage: 3 })))).toEqual({ errno: 0, code: 0 });
+    expect(handler.groups.map((group) => group.requests.map((fault) => fault.iovaPage))).toEqual([
+      [9],
+      [1, 2, 3],
+    ]);
+    expect(answers).toEqual([
+      [NO_PASID, 2, PageResponse.SUCCESS],
+      [NO_PASID, 1, PageResponse.SUCCESS],
+    ]);
+    expect(device.queue.partialCount).toBe(0);
+  });
+
+  test('R1.1: requests of another PASID are another group', () => {
+    ready();
+    runDirect(device.report(request({ iovaPage: 1, pasid: 7, last: false })));
+    runDirect(device.report(request({ iovaPage: 2, pasid: 8 })));
+    expect(handler.groups[0]!.requests.map((fault) => fault.iovaPage)).toEqual([2]);
+    expect(device.queue.partialCount).toBe(1);
+  });
+
+  test('R1.1: an unrecoverable fault is EOPNOTSUPP and is not answered', () => {
+    ready();
+    expect(runDirect(device.report(request({ kind: 'unrecoverable' })))).toEqual({
+      errno: Errno.EOPNOTSUPP,
+      code: null,
+    });
+    expect(answers).toEqual([]);
+  });
+
+  test('R1.3: a level that no one asked for is EOPNOTSUPP and answered INVALID, and reporting goes on', () => {
+    ready();
+    for (const level of ['stage1', 'stage2'] as const) {
+      expect(runDirect(device.report(request({ level })))).toEqual({
+        errno: Errno.EOPNOTSUPP,
+        code: PageResponse.INVALID,
+      });
+    }
+    expect(answers).toEqual([
+      [NO_PASID, 1, PageResponse.INVALID],
+      [NO_PASID, 1, PageResponse.INVALID],
+    ]);
+    expect(device.counters.faultsRefused).toBe(2);
+    expect(runDirect(device.report(request())).code).toBe(PageResponse.SUCCESS);
+  });
+
+  test('R1.3: with the feature off nothing reaches the handler', () => {
+    device.handlers.register(handler, FaultReport.FLAT);
+    expect(device.fault(1, READ)).toBe(false);
+    expect(runDirect(device.faultFlow(1, READ))).toBe(false);
+    expect(runDirect(device.report(request())).errno).toBe(Errno.EOPNOTSUPP);
+    expect(handler.groups).toEqual([]);
+  });
+
+  test('R1.2: on a nested device each stage goes to its own handler', () => {
+    device.detach();
+    device.attach(new Domain({ nested: true }));
+    ready(FaultReport.NESTED_L2);
+    const guest = new TestHandler();
+    device.handlers.register(guest, FaultReport.NESTED_L1);
+    runDirect(device.report(request({ level: 'stage1', pasid: 3 })));
+    runDirect(device.report(request({ level: 'stage2' })));
+    expect(guest.groups.map((group) => group.level)).toEqual(['stage1']);
+    expect(handler.groups.map((group) => group.level)).toEqual(['stage2']);
+    expect(runDirect(device.report(request())).errno).toBe(Errno.EOPNOTSUPP);
+  });
+
+  test('a page number that is none is EINVAL', () => {
+    ready();
+    expect(runDirect(device.report(request({ iovaPage: 0.5 }))).errno).toBe(Errno.EINVAL);
+    expect(handler.groups).toEqual([]);
+  });
+});
+
+describe('answers', () => {
+  test('R1.4: an answer that matches no device, PASID and group is EINVAL and counted', () => {
+    ready();
+    handler.open = false;
+    const flow = device.report(request({ pasid: 5, group: 9 }));
+    flow.next();
+    expect(device.queue.pendingCount).toBe(1);
+    expect(errnoOf(() => device.respond(5, 8, PageResponse.SUCCESS))).toBe(Errno.EINVAL);
+    expect(errnoOf(() => device.respond(NO_PASID, 9, PageResponse.SUCCESS))).toBe(Errno.EINVAL);
+    expect(device.counters.responsesUnmatched).toBe(2);
+    expect(answers).toEqual([]);
+    handler.open = true;
+    expect(runDirect(flow).code).toBe(PageResponse.SUCCESS);
+    expect(answers).toEqual([[5, 9, PageResponse.SUCCESS]]);
+    expect(errnoOf(() => device.respond(5, 9, PageResponse.SUCCESS))).toBe(Errno.EINVAL);
+  });
+
+  test('R1.4: a group whose name is pending already is refused, and the pending one is answered once', () => {
+    ready();
+    handler.open = false;
+    const flow = device.report(request());
+    flow.next();
+    expect(runDirect(device.report(request())).errno).toBe(Errno.EINVAL);
+    handler.open = true;
+    runDirect(flow);
+    expect(handler.groups.length).toBe(1);
+  });
+
+  test('a request above the pending limit is answered SUCCESS, so that the device asks again', () => {
+    ready();
+    handler.open = false;
+    const flows = [1, 2, 3].map((group) => device.report(request({ group })));
+    for (const flow of flows) flow.next();
+    expect(runDirect(device.report(request({ group: 4 })))).toEqual({ errno: 0, code: PageResponse.SUCCESS });
+    expect(device.fault(1, READ)).toBe(true);
+    expect(device.counters.requestsOverflowed).toBe(2);
+    expect(handler.groups.length).toBe(3);
+    handler.open = true;
+    for (const flow of flows) runDirect(flow);
+    expect(device.queue.pendingCount).toBe(0);
+  });
+
+  test('partial requests above their limit are refused with ENOSPC', () => {
+    ready();
+    for (let i = 0; i < 4; i++) runDirect(device.report(request({ last: false, iovaPage: i })));
+    expect(runDirect(device.report(request({ last: false }))).errno).toBe(Errno.ENOSPC);
+    expect(device.queue.partialCount).toBe(4);
+  });
+});
+
+describe('drain', () => {
+  test('R1.5, R5.6: it waits for the answers that are due and takes no new requests', () => {
+    ready();
+    handler.open = false;
+    const pending = device.report(request());
+    pending.next();
+    runDirect(device.report(request({ group: 2, last: false })));
+    device.disableIopf();
+    const drain = device.drain();
+    expect(drain.next().value?.ready()).toBe(false);
+    expect(device.fault(1, READ)).toBe(false);
+    expect(() => device.detach()).toThrow('faults');
+    handler.open = true;
+    expect(runDirect(pending).code).toBe(PageResponse.SUCCESS);
+    expect(drain.next().done).toBe(true);
+    expect(device.counters.partialsDiscarded).toBe(1);
+    device.handlers.unregister(handler);
+    device.detach();
+    expect(device.domain).toBeNull();
+  });
+
+  test('draining with page requests on is a bug of the caller', () => {
+    ready();
+    expect(() => runDirect(device.drain())).toThrow('page requests on');
+  });
+});

@@ -1,0 +1,63 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { PageBitmap } from '../../../src/vfio/type1/mapping-bitmap.js';
+
+test('a page bitmap does what a plain set does', () => {
+  const range = fc.record({
+    kind: fc.constantFrom('set', 'clear'),
+    page: fc.oneof(fc.integer({ min: 0, max: 130 }), fc.integer({ min: 32_700, max: 33_000 })),
+    count: fc.oneof(fc.integer({ min: 0, max: 70 }), fc.integer({ min: 0, max: 33_000 })),
+  });
+  fc.assert(
+    fc.property(fc.array(range, { maxLength: 20 }), fc.integer({ min: 1, max: 70_000 }), (ranges, pages) => {
+      const bitmap = new PageBitmap(pages);
+      const model = new Set<number>();
+      for (const { kind, page, count } of ranges) {
+        const first = Math.min(page, pages);
+        const length = Math.min(count, pages - first);
+        const before = model.size;
+        for (let at = first; at < first + length; at++) {
+          if (kind === 'set') model.add(at);
+          else model.delete(at);
+        }
+        const changed = kind === 'set' ? bitmap.set(first, length) : bitmap.clear(first, length);
+        expect(changed).toBe(Math.abs(model.size - before));
+        expect(bitmap.count).toBe(model.size);
+      }
+      const runs: [number, number][] = [];
+      for (let at = bitmap.nextSet(0, pages); at < pages; ) {
+        const stop = bitmap.nextClear(at, pages);
+        runs.push([at, stop]);
+        at = bitmap.nextSet(stop, pages);
+      }
+      const expected: [number, number][] = [];
+      for (const page of [...model].sort((a, b) => a - b)) {
+        const last = expected[expected.length - 1];
+        if (last && last[1] === page) last[1]++;
+        else expected.push([page, page + 1]);
+      }
+      expect(runs).toEqual(expected);
+      for (let page = 0; page < pages; page += 61) expect(bitmap.test(page)).toBe(model.has(page));
+    }),
+    { numRuns: 100 },
+  );
+});
+
+test('searches stop at the end that they are given', () => {
+  const bitmap = new PageBitmap(100_000);
+  bitmap.set(50_000, 10);
+  expect(bitmap.nextSet(0, 50_000)).toBe(50_000);
+  expect(bitmap.nextSet(0, 40_000)).toBe(40_000);
+  expect(bitmap.nextSet(50_010, 100_000)).toBe(100_000);
+  expect(bitmap.nextClear(50_000, 50_005)).toBe(50_005);
+  expect(bitmap.nextClear(50_003, 100_000)).toBe(50_010);
+});
+
+test('what was cleared as a whole can be set again', () => {
+  const bitmap = new PageBitmap(64);
+  bitmap.set(3, 4);
+  bitmap.clearAll();
+  expect(bitmap.count).toBe(0);
+  expect(bitmap.test(3)).toBe(false);
+  expect(bitmap.set(63, 1)).toBe(1);
+});
