@@ -8,6 +8,7 @@ import { Counters } from '../iommu/observer.js';
 import { allocateNative, close, errno, poll, read, syscall, write } from '../mm/process/libc.js';
 import { openTrace } from '../trace/trace-file.js';
 import { type Architecture, architecture } from './arch.js';
+import { EventSet } from './event-set.js';
 import { FileCalls } from './file-calls.js';
 import type { DescriptorWindow } from './filter.js';
 import { buildHardware } from './hardware.js';
@@ -40,6 +41,8 @@ export type EngineMessage =
   | { readonly kind: 'bug'; readonly message: string };
 
 const HIGHEST_CALL = 512;
+/** How often the loop looks after what happens without notice. */
+const HOUSEKEEPING_MS = 50;
 const POLLIN = 1;
 const buffer = allocateNative(4096);
 const pollWords = new Int32Array(buffer.bytes.buffer, 0, 2);
@@ -100,10 +103,13 @@ function serve({ order, window, reportFd, stopFd, guardFd }: EngineOrder): Engin
     const { fd, pid } = takeListener(arch, reportFd);
     const listener = new Listener(fd);
     const files = new OpenFiles();
+    const events = new EventSet(stopFd, HOUSEKEEPING_MS);
     const mayClose = (): void => {
       files.suspect = true;
     };
-    const processes = new ProcessTable(arch, hardware.memory, pid, (seen) => tellGuard(`process ${seen}`));
+    const processes = new ProcessTable(arch, hardware.memory, events, pid, (seen) =>
+      tellGuard(`process ${seen}`),
+    );
     const memoryCalls = new MemoryCalls(listener, arch, processes, mayClose);
     const door = {
       openContainer: () => hardware.machine.openContainer(),
@@ -117,7 +123,7 @@ function serve({ order, window, reportFd, stopFd, guardFd }: EngineOrder): Engin
     const handlers: (() => void)[] = new Array(HIGHEST_CALL).fill(undefined);
     for (const calls of [memoryCalls, pathCalls, fileCalls])
       for (const [nr, handler] of calls.handlers) handlers[nr] = handler;
-    const supervisor = new Supervisor(listener, stopFd, handlers, processes, files, () => performance.now());
+    const supervisor = new Supervisor(listener, events, handlers, processes, files, () => performance.now());
     supervisor.run();
     const late = readReport(reportFd, false);
     if (late.startsWith('error ')) throw new UserError(late.slice(6).trim());

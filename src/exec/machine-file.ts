@@ -46,7 +46,9 @@ export function parseMachine(text: string, name: string): MachineSpec {
   const document = parseDocument(text, { lineCounter: lines });
   const syntax = document.errors[0];
   if (syntax !== undefined)
-    throw new UserError(`${name}:${lines.linePos(syntax.pos[0]).line}: ${syntax.message.split('\n')[0]}`);
+    throw new UserError(
+      `${name}:${lines.linePos(syntax.pos[0]).line}: ${syntax.message.split(/ at line |\n/)[0]}`,
+    );
   const lineOf = (path: readonly PropertyKey[]): number => {
     for (let depth = path.length; depth > 0; depth--) {
       const parent = document.getIn(path.slice(0, depth - 1), true) as

@@ -5,6 +5,7 @@ import { close, syscall, waitpid } from '../mm/process/libc.js';
 import type { ProcessMemory } from '../mm/process/memory.js';
 import { ProcessSpace } from '../mm/process/space.js';
 import type { Architecture } from './arch.js';
+import type { EventSet } from './event-set.js';
 import type { OpenFile } from './open-files.js';
 
 const SPACES_MAX = 4096;
@@ -59,14 +60,12 @@ export class ProcessTable {
   constructor(
     private readonly architecture: Architecture,
     private readonly memory: ProcessMemory,
+    private readonly events: EventSet,
     /** The program itself; Node reaps it. Others that end up as our children we reap. */
     private readonly mainPid: number,
     /** Told of every process that makes a trapped call, VFIO's or not, once or more. */
     private readonly seen: (pid: number) => void,
   ) {}
-
-  /** Changes whenever a process comes or goes. */
-  version = 0;
 
   get all(): Iterable<Process> {
     return this.byPid.values();
@@ -102,7 +101,7 @@ export class ProcessTable {
     if (pidfd < 0) return null;
     const process = new Process(pid, pidfd, () => this.newSpace(pid));
     this.byPid.set(pid, process);
-    this.version++;
+    this.events.addProcess(pidfd, pid);
     this.strangers.clear();
     this.bind(tid, process);
     return process;
@@ -158,9 +157,13 @@ export class ProcessTable {
   exited(process: Process): void {
     this.execed(process);
     this.byPid.delete(process.pid);
-    this.version++;
     close(process.pidfd);
     if (process.pid !== this.mainPid) waitpid(process.pid, 0, WNOHANG);
+  }
+
+  exitedPid(pid: number): void {
+    const process = this.byPid.get(pid);
+    if (process !== undefined) this.exited(process);
   }
 
   private endSpace(process: Process): void {

@@ -87,7 +87,7 @@ export class IommuDevice {
     const domain = this.domain;
     if (domain === null) return -1;
     const frame = domain.translate(iovaPage, access);
-    if (frame >= 0) this.iotlb.fill(iovaPage, frame, domain.permissionAt(iovaPage));
+    if (frame >= 0) this.iotlb.fill(iovaPage, frame, access);
     return frame;
   }
 

@@ -23,11 +23,16 @@ export class Iotlb {
     return this.frame[slot]!;
   }
 
-  fill(page: number, frame: number, bits: number): void {
+  /** Keeps what a walk found: the frame of a page for an access. */
+  fill(page: number, frame: number, access: number): void {
     const slot = page & this.mask;
+    if (this.page[slot] === page && this.frame[slot] === frame) {
+      this.bits[slot]! |= access;
+      return;
+    }
     this.page[slot] = page;
     this.frame[slot] = frame;
-    this.bits[slot] = bits;
+    this.bits[slot] = access;
   }
 
   /** Forgets [page, page + count). */

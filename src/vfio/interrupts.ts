@@ -6,7 +6,8 @@
  * masks itself when it fires; a *resample* eventfd unmasks it.
  */
 import { fail } from '../abi/errno.js';
-import { PciInterruptIndex } from '../abi/pci.js';
+import { PciCommand, PciConfig, PciInterruptIndex } from '../abi/pci.js';
+import { readConfig16 } from './config-access.js';
 import type { EventCounter } from './file.js';
 import type { KernelProfile } from './kernel.js';
 import type { InterruptSink, PciFunction } from './pci-function.js';
@@ -53,8 +54,16 @@ export class Interrupts implements InterruptSink {
     if (this.on === MSIX) this.triggers.get(vector)?.signal();
   }
 
-  /** Signals a vector as the function would (DATA_NONE, DATA_BOOL), whatever is masked. */
+  /**
+   * Signals a vector as the function would (DATA_NONE, DATA_BOOL), whatever is masked; but not INTx where the command register
+   * disables it.
+   */
   loopback(vector: number): void {
+    if (
+      this.on === INTX &&
+      (readConfig16(this.pciFunction, PciConfig.COMMAND) & PciCommand.INTX_DISABLE) !== 0
+    )
+      return;
     this.triggers.get(vector)?.signal();
   }
 

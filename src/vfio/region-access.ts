@@ -16,6 +16,7 @@ import {
 } from '../abi/pci.js';
 import { REGION_OFFSET } from '../abi/vfio.js';
 import { PAGE_SIZE } from '../mm/address-space.js';
+import { readConfig16, readConfig32 } from './config-access.js';
 import type { Caller, MmapRequest } from './file.js';
 import type { KernelProfile } from './kernel.js';
 import type { PciFunction } from './pci-function.js';
@@ -137,19 +138,6 @@ function accessWidth(at: number, left: number, widest: number, table: MsixTable 
   if (table && at < table.start) room = Math.min(room, table.start - at);
   for (let width = widest; width > 1; width /= 2) if (room >= width && at % width === 0) return width;
   return 1;
-}
-
-const word = new Uint8Array(4);
-const half = word.subarray(0, 2);
-
-function readConfig16(pciFunction: PciFunction, offset: number): number {
-  pciFunction.readRegion(CONFIG, offset, half);
-  return half[0]! | (half[1]! << 8);
-}
-
-function readConfig32(pciFunction: PciFunction, offset: number): number {
-  pciFunction.readRegion(CONFIG, offset, word);
-  return (word[0]! | (word[1]! << 8) | (word[2]! << 16) | (word[3]! << 24)) >>> 0;
 }
 
 function findMsixTable(pciFunction: PciFunction): MsixTable | null {

@@ -112,7 +112,8 @@ export function e1000e(address: string): PciFunction {
   return fixtureFunction({
     kind: 'e1000e',
     address,
-    header: `8680d310030110000000000200000000${'00'.repeat(8)}01c0${'00'.repeat(18)}86800000${'00'.repeat(4)}c8`,
+    // As data recorded from QEMU's vfio-pci shows it: type 0 header with the capability list at 0xc8.
+    header: `8680d310030110000000000200000000000024fe000026fe01c00000000028fe${'00'.repeat(12)}86800000000020fec8000000000000000a010000`,
     capabilities: {
       160: '110004000300000003200000',
       200: '01d02200',
@@ -133,7 +134,21 @@ export function e1000e(address: string): PciFunction {
   });
 }
 
-/** One of the project's own devices. */
+/** Bytes of region 0 (`registers`) and of config space (`config`) that QEMU's device has otherwise than ours, by offset. */
+interface RecordedBytes {
+  readonly config?: Readonly<Record<number, string>>;
+  readonly registers?: Readonly<Record<number, string>>;
+  /** Region 0 refuses reads of 8 bytes below this offset: they find ones. */
+  readonly narrowBelow?: number;
+}
+
+/** What belongs to the machine: nvme's link and memory page limits, and how QEMU's edu takes a wide read. */
+const recordedBytes: Readonly<Record<string, RecordedBytes>> = {
+  edu: { narrowBelow: 0x80 },
+  nvme: { config: { 164: '00003000' }, registers: { 4: '20184000' } },
+};
+
+/** One of the project's own devices, with what is different in the recorded machine. */
 export function ownDevice(kind: string, address: string, frames: SimulatedMemory): PciFunction {
   const host = {
     frames,
@@ -141,5 +156,24 @@ export function ownDevice(kind: string, address: string, frames: SimulatedMemory
     regionMemory: (_index: number, bytes: number) => allocatePlain(bytes),
   };
   const options: Record<string, string> = kind === 'nvme' ? { size: '1M' } : {};
-  return deviceKinds.get(kind)!.create(options, { address, iommu: new IommuDevice({ address }), host });
+  const own = deviceKinds.get(kind)!.create(options, { address, iommu: new IommuDevice({ address }), host });
+  const { config = {}, registers = {}, narrowBelow = 0 } = recordedBytes[kind] ?? {};
+  const readOwn = own.readRegion.bind(own);
+  own.readRegion = (index, offset, into) => {
+    readOwn(index, offset, into);
+    if (index === PciRegionIndex.CONFIG) overlay(config, offset, into);
+    if (index !== PciRegionIndex.BAR0) return;
+    overlay(registers, offset, into);
+    if (into.length === 8 && offset < narrowBelow) into.fill(0xff);
+  };
+  return own;
+}
+
+function overlay(bytes: Readonly<Record<number, string>>, offset: number, into: Uint8Array): void {
+  for (const [at, hex] of Object.entries(bytes)) {
+    hexBytes(hex).forEach((byte, i) => {
+      const place = Number(at) + i - offset;
+      if (place >= 0 && place < into.length) into[place] = byte;
+    });
+  }
 }

@@ -2,13 +2,13 @@
 import { errnoName, fail, VfioError } from '../../src/abi/errno.js';
 import { GroupIoctl } from '../../src/abi/vfio.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
-import type { MemoryKind } from '../../src/mm/simulated.js';
 import { SimulatedFile } from '../../src/mm/simulated-file.js';
 import { SimulatedMemory } from '../../src/mm/simulated-memory.js';
 import type { VfioFile } from '../../src/vfio/file.js';
 import { type KernelVersion, kernelProfile } from '../../src/vfio/kernel.js';
 import { eduCopy } from './edu-copy.js';
 import { type RecordedMachine, recordedMachine } from './machine.js';
+import { memoryStep, pagesOf, setUpMemory } from './memory-step.js';
 import { EventFile, isVfio, OpenFile, Process } from './process.js';
 import { ProcessMemory, pageOf, protection } from './process-memory.js';
 import { sysfsRead, sysfsWrite } from './sysfs.js';
@@ -19,7 +19,6 @@ import {
   hexBytes,
   type VectorCase,
   type VectorFile,
-  type VectorMemory,
   type VectorStep,
 } from './vectors.js';
 
@@ -42,7 +41,8 @@ const FIONBIO = 0x5421;
 const FIONCLEX = 0x5450;
 const FIOCLEX = 0x5451;
 const DESCRIPTOR_BYTES = 'fdfdfdfd';
-const MADV_DONTNEED = 'MADV_DONTNEED';
+const MAP_SHARED = 1;
+const MAP_PRIVATE = 2;
 
 /** Replays one case; an empty list means that every step answered as the kernel did. */
 export function replayCase(file: VectorFile, vectorCase: VectorCase, kernel: KernelVersion): Difference[] {
@@ -99,7 +99,10 @@ class Replay {
     mm.mmap(pageOf(this.argumentsEnd - ARGUMENT_BYTES), pageOf(ARGUMENT_BYTES), 'anon', READ | WRITE);
     mm.space.fillPages(pageOf(this.argumentsEnd - ARGUMENT_BYTES), pageOf(ARGUMENT_BYTES), 0);
     mm.mmap(TEXT_PAGE, 1, 'memfdPrivate', READ);
-    for (const memory of setup.memory) this.setUpMemory(mm, memory);
+    for (const memory of setup.memory) {
+      const backing = setUpMemory(mm, memory);
+      if (backing) this.files.set(memory.name, backing);
+    }
   }
 
   run(step: VectorStep): Partial<Answer> {
@@ -112,28 +115,29 @@ class Replay {
     this.output = undefined;
     try {
       const success = this.operate(process, step);
-      const out = success.out ?? this.output;
+      // A descriptor's number is its process's business.
       return {
+        ret: 0,
         errno: null,
-        ret: step.as === undefined ? (success.ret ?? 0) : 0,
+        ...this.outOf(step),
         ...success,
-        ...(out === undefined ? {} : { out }),
         ...(step.as === undefined ? {} : { ret: 0 }),
       };
     } catch (error) {
       if (!(error instanceof VfioError)) throw error;
-      const out = this.output ?? (step.op === 'read' || step.op === 'pread' ? '' : undefined);
-      return { ret: -1, errno: errnoName(error.errno), ...(out === undefined ? {} : { out }) };
+      return { ret: -1, errno: errnoName(error.errno), ...this.outOf(step) };
     }
+  }
+
+  private outOf(step: VectorStep): Partial<Answer> {
+    const out = this.output ?? (step.op === 'read' || step.op === 'pread' ? '' : undefined);
+    return out === undefined ? {} : { out };
   }
 
   /** The argument buffer after the call, also where the call failed. */
   private output: string | undefined;
 
   private operate(process: Process, step: VectorStep): Success {
-    const { mm } = process;
-    const first = pageOf(step.addr ?? 0);
-    const count = Math.ceil((step.size ?? 0) / PAGE_SIZE);
     switch (step.op) {
       case 'open':
         return this.named(step, this.open(process, this.fill(step.path!)));
@@ -145,7 +149,10 @@ class Replay {
       case 'eventfd':
         return this.named(step, process.add(new OpenFile(new EventFile())));
       case 'memfd':
-        return this.named(step, process.add(new OpenFile(new SimulatedFile(this.memory, count))));
+        return this.named(
+          step,
+          process.add(new OpenFile(new SimulatedFile(this.memory, pagesOf(step.size!)))),
+        );
       case 'ioctl':
         return this.ioctl(process, step);
       case 'read':
@@ -163,51 +170,12 @@ class Replay {
         return { outText: (process.get(this.fd(step)).what as VfioFile).name };
       case 'status':
         return {};
-      case 'mmap':
-        return this.mmap(process, step);
-      case 'munmap':
-        mm.munmap(first, count);
-        return {};
-      case 'mprotect':
-        return succeed(mm.space.mprotect(first, count, protection(step.prot!)));
-      case 'madvise':
-        if (step.advice === MADV_DONTNEED) return succeed(mm.space.dontNeed(first, count));
-        mm.space.pageOut(first, count);
-        return {};
-      case 'mlock':
-        return succeed(mm.space.mlock(first, count));
-      case 'munlock':
-        return succeed(mm.space.munlock(first, count));
-      case 'mremap': {
-        const to = (step.flags! & 2) !== 0 ? pageOf(step.newAddr!) : null;
-        return succeed(mm.space.mremap(first, pageOf(step.oldSize!), pageOf(step.newSize!), to));
-      }
-      case 'ftruncate':
-        this.files.get(step.mem!)!.truncate(count);
-        return {};
-      case 'fill':
-        if (!mm.copyTo(Number(step.addr), new Uint8Array(step.size!).fill(step.byte!))) fail('EFAULT');
-        return {};
-      case 'poke':
-        if (!mm.copyTo(Number(step.addr), hexBytes(step.in!))) fail('EFAULT');
-        return {};
-      case 'peek': {
-        const bytes = new Uint8Array(step.size!);
-        if (!mm.copyFrom(Number(step.addr), bytes)) fail('EFAULT');
-        return { out: bytesHex(bytes) };
-      }
       case 'fork':
         this.processes.set(step.as!, process.fork(this.processes.size));
         return {};
       case 'exitProc':
       case 'killProc':
         this.processes.get(step.target!)!.exit();
-        return {};
-      case 'setrlimitMemlock':
-        mm.space.lockLimitPages = Math.floor(step.bytes! / PAGE_SIZE);
-        return {};
-      case 'dropCapIpcLock':
-        mm.space.ipcLock = false;
         return {};
       case 'sysfsWrite':
         sysfsWrite(this.recorded, this.fill(step.path!), this.fill(step.value!));
@@ -222,7 +190,8 @@ class Replay {
         return {};
       }
       default:
-        throw new Error(`operation ${step.op} is not known`);
+        if (step.op === 'mmap' && step.fd) return this.mmap(process, step);
+        return memoryStep(process.mm, this.files, step) ?? unknownOperation(step);
     }
   }
 
@@ -316,35 +285,17 @@ class Replay {
   }
 
   private mmap(process: Process, step: VectorStep): Success {
-    const first = pageOf(step.addr!);
-    const count = Math.ceil(step.size! / PAGE_SIZE);
-    if (step.kind !== 'sharedFd' && step.kind !== 'privateFd') {
-      process.mm.mmap(first, count, step.kind as MemoryKind, protection(step.prot!));
-      return {};
-    }
     const open = process.get(this.fd(step));
     if (!isVfio(open.what)) throw new Error('only device files are mapped in recordings');
     open.what.mmap(process, {
       length: step.size!,
       protection: protection(step.prot!),
-      flags: step.kind === 'sharedFd' ? 1 : 2,
+      flags: step.kind === 'sharedFd' ? MAP_SHARED : MAP_PRIVATE,
       offset: Number(step.offset),
     });
     open.references++;
-    process.mm.mmapDevice(first, count, protection(step.prot!), () => open.drop());
+    process.mm.mmapDevice(pageOf(step.addr!), pagesOf(step.size!), protection(step.prot!), () => open.drop());
     return {};
-  }
-
-  private setUpMemory(mm: ProcessMemory, memory: VectorMemory): void {
-    const first = pageOf(memory.addr);
-    const count = Math.ceil(memory.size / PAGE_SIZE);
-    const kind = (memory.kind === 'hugetlbMemfd' ? 'memfd' : memory.kind) as MemoryKind;
-    mm.mmap(first, count, kind, memory.fill === undefined ? protection(memory.prot) : READ | WRITE);
-    const file = mm.space.fileAt(first);
-    if (file) this.files.set(memory.name, file);
-    if (memory.fill === undefined) return;
-    mm.space.fillPages(first, count, memory.fill);
-    mm.space.mprotect(first, count, protection(memory.prot));
   }
 
   private named(step: VectorStep, fd: number): Success {
@@ -374,7 +325,6 @@ function callIoctl(process: Process, file: VfioFile, request: number, argument: 
   return file.ioctl(process, request, argument);
 }
 
-function succeed(errno: number): Success {
-  if (errno !== 0) throw new VfioError(errno);
-  return {};
+function unknownOperation(step: VectorStep): never {
+  throw new Error(`operation ${step.op} is not known`);
 }

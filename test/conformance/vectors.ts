@@ -39,6 +39,8 @@ export interface VectorMemory {
   readonly prot: string;
   readonly kind: string;
   readonly fill?: number;
+  /** What else was done to it before the steps. */
+  readonly note?: string;
 }
 
 export type VectorArgument =

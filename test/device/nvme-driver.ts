@@ -1,5 +1,6 @@
 /** A small NVMe driver, for tests and benches: drives a controller through its BAR, as a program would. */
 import { PciCommand } from '../../src/abi/pci.js';
+import type { DeviceHost } from '../../src/device/host.js';
 import { nvme } from '../../src/device/nvme/kind.js';
 import { Register } from '../../src/device/nvme/registers.js';
 import { PAGE_SIZE } from '../../src/mm/address-space.js';
@@ -117,8 +118,12 @@ export class NvmeDriver {
   admin!: QueuePair;
   #nextPage = 0;
 
-  constructor(options: Record<string, string> = {}, programOptions: ProgramOptions = {}) {
-    this.program = new Program(programOptions);
+  constructor(
+    options: Record<string, string> = {},
+    programOptions: ProgramOptions = {},
+    openBlockFile?: DeviceHost['openBlockFile'],
+  ) {
+    this.program = new Program(programOptions, openBlockFile);
     this.device = nvme.create(options, this.program.surroundings);
     this.view = new DataView(this.program.memory.bytes.buffer);
     this.device.open(this.program.sink);

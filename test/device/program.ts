@@ -22,6 +22,8 @@ export class FlatMemory implements FrameMemory {
   readonly bytes: Uint8Array;
   readonly gone = new Set<number>();
   calls = 0;
+  /** Off: pieces of a page or more are counted and not copied, for benches. */
+  copies = true;
   /** Called before each copy. */
   beforeCopy: ((list: SegmentList, write: boolean) => void) | null = null;
 
@@ -42,6 +44,10 @@ export class FlatMemory implements FrameMemory {
     this.beforeCopy?.(list, write);
     let done = 0;
     for (let index = 0; index < list.count; index++) {
+      if (!this.copies && list.length[index]! >= PAGE_SIZE) {
+        done += list.length[index]!;
+        continue;
+      }
       const start = list.frame[index]! * PAGE_SIZE + list.offset[index]!;
       const device = list.buffer[index]!.bytes;
       const at = list.bufferOffset[index]!;
@@ -103,9 +109,11 @@ export class Program {
   /** Called by the fault handler before it maps a page. */
   beforeFault: ((iovaPage: number) => void) | null = null;
 
-  constructor(options: ProgramOptions = {}) {
+  /** `openBlockFile` is the host's. */
+  constructor(options: ProgramOptions = {}, openBlockFile?: DeviceHost['openBlockFile']) {
     this.memory = new FlatMemory(options.pages ?? 4096);
     this.host = {
+      ...(openBlockFile ? { openBlockFile } : {}),
       frames: this.memory,
       allocate: allocatePlain,
       regionMemory: (index, bytes) => {

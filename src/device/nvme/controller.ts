@@ -77,9 +77,10 @@ export class NvmeController implements PciDevice {
       found = true;
     }
     if (!this.#ready || !this.#endpoint.dma.enabled) return found;
-    const { active } = this.#queues;
-    for (let index = 0; index < active.length; index++) {
-      const queue = active[index]!;
+    const queues = this.#queues;
+    // The admin queue comes first and may change the list behind itself.
+    for (let index = 0; index < queues.active.length; index++) {
+      const queue = queues.active[index]!;
       const tail = this.#registers.submissionTail(queue.id);
       if (tail !== queue.tail) this.#takeTail(queue, tail);
       if (queue.head === queue.tail) continue;
@@ -188,8 +189,6 @@ export class NvmeController implements PciDevice {
       found = true;
       if (admin) this.#adminCommand(queue);
       else this.#ioBatch(queue, Math.min(waiting, room, BATCH_COMMANDS));
-      // A queue may be deleted by the command that it brought; then it has no turn any more.
-      if (this.#queues.submission(queue.id) !== queue) break;
     }
     return found;
   }

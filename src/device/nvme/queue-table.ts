@@ -17,7 +17,7 @@ const CQ_ENTRY_SIZE = 4;
 
 /** The queues that exist, by identifier; 0 is the admin queue. */
 export class QueueTable {
-  /** Submission queues that exist, in order of identifier. Replaced, never changed, so that a loop over it is safe. */
+  /** Submission queues that exist, in order of identifier. */
   active: readonly SubmissionQueue[] = [];
   readonly #submissions: (SubmissionQueue | null)[] = new Array(IO_QUEUES + 1).fill(null);
   readonly #completions: (CompletionQueue | null)[] = new Array(IO_QUEUES + 1).fill(null);

@@ -139,6 +139,7 @@ export class ConfigSpace {
         );
         view.setUint32(offset + PciExpress.LINK_CAPABILITIES, LINK_X1_2_5GT_L0S, true);
         view.setUint16(offset + PciExpress.LINK_STATUS, LINK_X1_2_5GT, true);
+        view.setUint32(offset + PciExpress.DEVICE_CAPABILITIES_2, TLP_PREFIXES, true);
         writable.setUint16(offset + PciExpress.DEVICE_CONTROL, DEVICE_CONTROL_WRITABLE, true);
         break;
     }
@@ -150,5 +151,6 @@ const EXPRESS_VERSION_2 = 2;
 const ROLE_BASED_ERRORS = 0x8000;
 const LINK_X1_2_5GT_L0S = 0x0411;
 const LINK_X1_2_5GT = 0x0011;
+const TLP_PREFIXES = 0x300000;
 /** Error reporting, relaxed ordering, no snoop, payload and read request size, FLR. */
 const DEVICE_CONTROL_WRITABLE = 0xf8ff;

@@ -33,6 +33,16 @@ export const read = declare<Numbers>('read', 'long', ['int', 'uintptr_t', 'size_
 export const write = declare<Numbers>('write', 'long', ['int', 'uintptr_t', 'size_t']);
 export const pread = declare<Numbers>('pread', 'long', ['int', 'uintptr_t', 'size_t', 'int64_t']);
 export const pwrite = declare<Numbers>('pwrite', 'long', ['int', 'uintptr_t', 'size_t', 'int64_t']);
+export const epollCreate1 = declare<Numbers>('epoll_create1', 'int', ['int']);
+export const epollCtl = declare<Numbers>('epoll_ctl', 'int', ['int', 'int', 'int', 'uintptr_t']);
+export const epollWait = declare<Numbers>('epoll_wait', 'int', ['int', 'uintptr_t', 'int', 'int']);
+export const timerfdCreate = declare<Numbers>('timerfd_create', 'int', ['int', 'int']);
+export const timerfdSettime = declare<Numbers>('timerfd_settime', 'int', [
+  'int',
+  'int',
+  'uintptr_t',
+  'uintptr_t',
+]);
 export const ftruncate = declare<Numbers>('ftruncate', 'int', ['int', 'int64_t']);
 export const fcntl = declare<Numbers>('fcntl', 'int', ['int', 'int', 'uintptr_t']);
 export const prctl = declare<Numbers>('prctl', 'int', ['int', 'ulong', 'ulong', 'ulong', 'ulong']);

@@ -1,7 +1,8 @@
 /**
  * Which pages of a mapping have some property: sparse, and quick over runs (R3.4).
  *
- * Terms: a *chunk* is 32,768 pages (4 KiB of bits) and is made when its first page is set; indexes count from the mapping's first page.
+ * Terms: a *chunk* is 32,768 pages (4 KiB of bits) and is made when its first page is set; a mapping of up to 32 pages has a single
+ * *word* instead. Indexes count from the mapping's first page.
  */
 const CHUNK_PAGES = 32_768;
 const NONE: readonly (Uint32Array | null)[] = [];
@@ -10,12 +11,14 @@ export class PageBitmap {
   /** Pages set. */
   count = 0;
   private chunks: (Uint32Array | null)[] = NONE as (Uint32Array | null)[];
+  private word = 0;
 
   /** @param pages how many pages there are */
   constructor(readonly pages: number) {}
 
   test(page: number): boolean {
     if (this.count === 0) return false;
+    if (this.pages <= 32) return (this.word & (1 << page)) !== 0;
     const chunk = this.chunks[Math.floor(page / CHUNK_PAGES)];
     if (chunk === undefined || chunk === null) return false;
     const bit = page % CHUNK_PAGES;
@@ -26,6 +29,11 @@ export class PageBitmap {
   set(page: number, count: number): number {
     const before = this.count;
     const end = page + count;
+    if (this.pages <= 32) {
+      if (count > 0) this.word |= wordMask(page, end);
+      this.count = popCount(this.word);
+      return this.count - before;
+    }
     for (let at = page; at < end; ) {
       const index = Math.floor(at / CHUNK_PAGES);
       const chunk = this.chunkFor(index);
@@ -48,6 +56,11 @@ export class PageBitmap {
     if (this.count === 0) return 0;
     const before = this.count;
     const end = page + count;
+    if (this.pages <= 32) {
+      if (count > 0) this.word &= ~wordMask(page, end);
+      this.count = popCount(this.word);
+      return before - this.count;
+    }
     for (let at = page; at < end; ) {
       const index = Math.floor(at / CHUNK_PAGES);
       const base = index * CHUNK_PAGES;
@@ -69,12 +82,14 @@ export class PageBitmap {
 
   clearAll(): void {
     this.count = 0;
+    this.word = 0;
     this.chunks = NONE as (Uint32Array | null)[];
   }
 
   /** The first page set at or after `page` and below `end`, else `end`. */
   nextSet(page: number, end: number): number {
     if (this.count === 0) return end;
+    if (this.pages <= 32) return nextBit(this.word, page, end);
     for (let at = page; at < end; ) {
       const index = Math.floor(at / CHUNK_PAGES);
       const base = index * CHUNK_PAGES;
@@ -90,6 +105,7 @@ export class PageBitmap {
 
   /** The first page not set at or after `page` and below `end`, else `end`. */
   nextClear(page: number, end: number): number {
+    if (this.pages <= 32) return nextBit(~this.word, page, end);
     for (let at = page; at < end; ) {
       const index = Math.floor(at / CHUNK_PAGES);
       const base = index * CHUNK_PAGES;
@@ -114,6 +130,13 @@ export class PageBitmap {
     }
     return chunk;
   }
+}
+
+/** The first bit of a word in [from, end) that is set, else `end`. */
+function nextBit(word: number, from: number, end: number): number {
+  if (from >= end) return end;
+  const found = word & wordMask(from, end);
+  return found === 0 ? end : 31 - Math.clz32(found & -found);
 }
 
 /** The first bit in [from, end) that is set in `word ^ flip`, a word at a time; -1 where there is none. */

@@ -1,56 +1,51 @@
 import { Bug } from '../../abi/bug.js';
 import type { Mapping } from './mapping.js';
-import { MappingOrder } from './mapping-order.js';
+import { RangeTrie } from './range-trie.js';
 
 /** The mappings of a container by IOVA; they do not overlap. */
 export class MappingIndex {
-  private readonly order = new MappingOrder();
+  private readonly trie = new RangeTrie();
+  private readonly bySlot: (Mapping | null)[] = [];
 
   get size(): number {
-    return this.order.size;
+    return this.trie.size;
   }
 
   /** The mapping that covers an IOVA page, or null. Hot. */
   covering(iovaPage: number): Mapping | null {
-    const position = this.order.floor(iovaPage);
-    if (position < 0) return null;
-    const mapping = this.order.at(position);
-    return iovaPage < mapping.iovaPage + mapping.pages ? mapping : null;
+    const slot = this.trie.find(iovaPage);
+    return slot < 0 ? null : this.bySlot[slot]!;
   }
 
   /** The mapping that covers a page, or else the first behind it, or null. */
   firstFrom(iovaPage: number): Mapping | null {
-    const order = this.order;
-    const position = order.floor(iovaPage);
-    if (position >= 0) {
-      const mapping = order.at(position);
-      if (iovaPage < mapping.iovaPage + mapping.pages) return mapping;
-    }
-    const next = order.ceiling(iovaPage, 0);
-    return next < 0 ? null : order.at(next);
+    const slot = this.trie.findFrom(iovaPage);
+    return slot < 0 ? null : this.bySlot[slot]!;
   }
 
   /** The mapping behind one in the order of IOVAs, or null; the one itself may be gone by now. */
   after(mapping: Mapping): Mapping | null {
-    const position = this.order.ceiling(mapping.iovaPage + mapping.pages, 0);
-    return position < 0 ? null : this.order.at(position);
+    return this.firstFrom(mapping.iovaPage + mapping.pages);
   }
 
   /** Whether a mapping has a page in [first, first + count). */
   overlaps(first: number, count: number): boolean {
-    const mapping = this.firstFrom(first);
-    return mapping !== null && mapping.iovaPage < first + count;
+    return (count === 1 ? this.trie.find(first) : this.trie.findFrom(first, first + count)) >= 0;
   }
 
+  /** Adds a mapping that overlaps none. */
   insert(mapping: Mapping): void {
-    if (this.overlaps(mapping.iovaPage, mapping.pages)) {
-      throw new Bug('mappings overlap', { iovaPage: mapping.iovaPage, pages: mapping.pages });
-    }
-    this.order.insert(mapping, mapping.iovaPage, 0);
+    const slot = this.trie.insert(mapping.iovaPage, mapping.iovaPage + mapping.pages);
+    this.bySlot[slot] = mapping;
   }
 
   remove(mapping: Mapping): void {
-    this.order.remove(mapping, mapping.iovaPage, 0);
+    const slot = this.trie.find(mapping.iovaPage);
+    if (slot < 0 || this.bySlot[slot] !== mapping) {
+      throw new Bug('mapping is not in the index', { iovaPage: mapping.iovaPage });
+    }
+    this.trie.remove(slot);
+    this.bySlot[slot] = null;
   }
 
   /** All mappings in the order of IOVAs; the one at hand may be removed meanwhile. */

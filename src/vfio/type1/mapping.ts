@@ -7,12 +7,18 @@ export class Mapping {
   readonly mapped: PageBitmap;
   /** Which pages a device may have written since the last report; null while the dirty log is off. */
   dirty: PageBitmap | null = null;
+  /** What the kernel's log leaves behind the last page's bit (user-bitmap.ts); null: nothing. */
+  dirtyResidue: Uint32Array | null = null;
   /** The virtual address is not valid at the moment (VFIO_DMA_UNMAP_FLAG_VADDR). */
   vaddrInvalid = false;
   /** Whether the process that made it had CAP_IPC_LOCK then. */
   lockCapability = false;
   /** Pages in its process's locked-memory account. */
   lockedPages = 0;
+
+  /** Neighbours in a chain of the index by address; the index's alone. */
+  chainNext: Mapping | null = null;
+  chainPrevious: Mapping | null = null;
 
   constructor(
     readonly iovaPage: number,

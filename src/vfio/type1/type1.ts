@@ -145,10 +145,12 @@ export class Type1 implements IopfBackend {
   }
 
   /**
-   * Gives a group a domain: one that others have, or a new one into which all that is pinned is mapped. EINVAL: a mapping lies
-   * where its IOMMU cannot map; EPERM: no interrupt remapping; and what switching IOPF on answers (R5.5). Then nothing changed.
+   * Gives a group a domain: one that others have, or a new one into which all that is pinned is mapped. EBUSY: the address of a
+   * mapping is invalid at the moment; EINVAL: a mapping lies where its IOMMU cannot map; EPERM: no interrupt remapping; and what
+   * switching IOPF on answers (R5.5). Then nothing changed.
    */
   attach(group: VfioGroup): void {
+    for (const mapping of this.mappings) if (mapping.vaddrInvalid) fail('EBUSY');
     const ranges = commonRanges([...this.geometries(), group.geometry]);
     for (const mapping of this.mappings) {
       if (!rangesCover(ranges, mapping.iovaPage, mapping.iovaEnd)) fail('EINVAL');
@@ -250,7 +252,10 @@ export class Type1 implements IopfBackend {
   stopDirtyLog(): void {
     if (!this.dirtyTracking) return;
     this.dirtyTracking = false;
-    for (const mapping of this.mappings) mapping.dirty = null;
+    for (const mapping of this.mappings) {
+      mapping.dirty = null;
+      mapping.dirtyResidue = null;
+    }
     this.iopf?.dirtyStopped();
   }
 

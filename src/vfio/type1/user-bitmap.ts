@@ -11,6 +11,7 @@ export const DIRTY_BITMAP_SIZE_MAX = 0x1000_0000;
 
 const WORD_BITS = 64;
 const WORD_BYTES = 8;
+const HALF_BYTES = 4;
 /** One more than the last address of user space on x86-64 with 4-level paging (TASK_SIZE_MAX). */
 const USER_END = 2 ** 47 - PAGE_SIZE;
 
@@ -37,45 +38,70 @@ export function bitmapBytes(bits: number): number {
  * Writes a mapping's dirty pages into the bitmap at `address` of a range that begins at page `base`. Only words that the
  * mapping touches are written; where it does not begin on a word of the range, its first word is OR-ed, else overwritten.
  * EFAULT where a byte cannot be read or written.
+ *
+ * The kernel shifts a mapping's log in place by its offset in the range's words and afterwards clears only the bits of its pages, so
+ * that what was shifted beyond them shows up in later reports. Programs see it, and so it is done here: the *residue*.
  */
 export function writeUserBitmap(caller: Caller, address: number, base: number, mapping: Mapping): void {
   const offset = mapping.iovaPage - base;
   const shift = offset % WORD_BITS;
   const at = address + Math.floor(offset / WORD_BITS) * WORD_BYTES;
-  const bytes = new Uint8Array(bitmapBytes(mapping.pages + shift));
-  setDirtyBits(bytes, shift, mapping);
+  const bytes = bitmapBytes(mapping.pages + shift);
+  const log = logWords(mapping);
   if (shift > 0) {
+    shiftUp(log, shift, bytes / HALF_BYTES);
     const before = new Uint8Array(WORD_BYTES);
     if (!caller.mm.copyFrom(at, before)) fail('EFAULT');
-    for (let i = 0; i < WORD_BYTES; i++) bytes[i]! |= before[i]!;
+    const halves = new Uint32Array(before.buffer);
+    log[0]! |= halves[0]!;
+    log[1]! |= halves[1]!;
   }
-  if (!caller.mm.copyTo(at, bytes)) fail('EFAULT');
+  keepResidue(mapping, log);
+  if (!caller.mm.copyTo(at, new Uint8Array(log.buffer, 0, bytes))) fail('EFAULT');
 }
 
-/** All pages of a pinned mapping count as written: a device may write them at any time. */
-function setDirtyBits(bytes: Uint8Array, shift: number, mapping: Mapping): void {
-  if (mapping.pinned) {
-    setBits(bytes, shift, mapping.pages);
-    return;
-  }
-  const { dirty } = mapping;
-  if (!dirty) return;
-  for (let page = dirty.nextSet(0, mapping.pages); page < mapping.pages; ) {
-    const end = dirty.nextClear(page, mapping.pages);
-    setBits(bytes, shift + page, end - page);
-    page = dirty.nextSet(end, mapping.pages);
-  }
-}
-
-function setBits(bytes: Uint8Array, first: number, count: number): void {
-  const end = first + count;
-  for (let bit = first; bit < end; ) {
-    if (bit % 8 === 0 && bit + 8 <= end) {
-      bytes[bit / 8] = 0xff;
-      bit += 8;
-    } else {
-      bytes[Math.floor(bit / 8)]! |= 1 << (bit % 8);
-      bit++;
+/** A mapping's log with one word to spare, as the kernel allocates it, in halves of words. */
+function logWords(mapping: Mapping): Uint32Array {
+  const log = new Uint32Array((bitmapBytes(mapping.pages) + WORD_BYTES) / HALF_BYTES);
+  const { dirty, pages, pinned, dirtyResidue } = mapping;
+  if (dirtyResidue) log.set(dirtyResidue, log.length - dirtyResidue.length);
+  // A device may write any page of a pinned mapping at any time.
+  if (pinned) setBits(log, 0, pages);
+  else if (dirty) {
+    for (let page = dirty.nextSet(0, pages); page < pages; ) {
+      const end = dirty.nextClear(page, pages);
+      setBits(log, page, end - page);
+      page = dirty.nextSet(end, pages);
     }
   }
+  return log;
+}
+
+function setBits(log: Uint32Array, first: number, count: number): void {
+  const end = first + count;
+  for (let bit = first; bit < end; bit = (Math.floor(bit / 32) + 1) * 32) {
+    const from = bit % 32;
+    const width = Math.min(32 - from, end - bit);
+    log[Math.floor(bit / 32)]! |= width === 32 ? -1 : ((1 << width) - 1) << from;
+  }
+}
+
+/** Shifts the first `halves` halves up by 1 to 63 bits. */
+function shiftUp(log: Uint32Array, shift: number, halves: number): void {
+  const skip = shift >>> 5;
+  const bits = shift & 31;
+  for (let i = halves - 1; i >= 0; i--) {
+    const high = log[i - skip] ?? 0;
+    const low = log[i - skip - 1] ?? 0;
+    log[i] = bits === 0 ? high : (high << bits) | (low >>> (32 - bits));
+  }
+}
+
+/** Keeps what lies behind the last page's bit. A log of a mapping that faults has none: it tells what was written (R6.3). */
+function keepResidue(mapping: Mapping, log: Uint32Array): void {
+  if (!mapping.pinned) return;
+  const first = Math.floor(mapping.pages / 32);
+  const residue = log.slice(first);
+  residue[0]! &= -1 << (mapping.pages % 32);
+  mapping.dirtyResidue = residue;
 }

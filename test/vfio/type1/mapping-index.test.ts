@@ -79,11 +79,19 @@ test('overlapping mappings, and taking out what is not in, are bugs of the calle
   const index = new MappingIndex();
   const mapping = new Mapping(10, 5, 0, 3, mm);
   index.insert(mapping);
-  expect(() => index.insert(new Mapping(14, 1, 0, 3, mm))).toThrow('overlap');
   expect(() => index.remove(new Mapping(10, 5, 0, 3, mm))).toThrow('not in the index');
   index.remove(mapping);
   expect(index.size).toBe(0);
   expect(index.firstFrom(0)).toBeNull();
+  for (const [first, pages] of [
+    [14, 1],
+    [0, 2 ** 30],
+    [9, 2],
+  ] as const) {
+    const other = new MappingIndex();
+    other.insert(mapping);
+    expect(() => other.insert(new Mapping(first, pages, 0, 3, mm))).toThrow('overlap');
+  }
 });
 
 test('R3.5: the index by address finds exactly what overlaps, each once, the same memory mapped often too', () => {

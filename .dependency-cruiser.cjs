@@ -1,0 +1,52 @@
+/** The layers of docs/architecture.md: imports point down only. */
+const rooms = {
+  abi: [],
+  flow: [],
+  mm: ['abi', 'flow'],
+  iommu: ['abi', 'flow', 'mm'],
+  vfio: ['abi', 'flow', 'mm', 'iommu'],
+  device: ['abi', 'flow', 'mm', 'iommu', 'vfio'],
+  trace: ['abi', 'flow', 'mm', 'iommu'],
+  exec: ['abi', 'flow', 'mm', 'iommu', 'vfio', 'device', 'trace'],
+  cli: ['abi', 'flow', 'mm', 'iommu', 'vfio', 'device', 'trace', 'exec'],
+};
+
+/** libc, the clock, files and the environment belong to the live run: not below the doors. */
+const outside = '^(node:|koffi|fs$|os$|child_process$)';
+
+module.exports = {
+  forbidden: [
+    ...Object.entries(rooms).map(([room, below]) => ({
+      name: `${room} imports only what lies below it`,
+      severity: 'error',
+      from: { path: `^src/${room}/` },
+      to: { path: '^src/', pathNot: `^src/(${[room, ...below].join('|')})/` },
+    })),
+    {
+      name: 'every room is known',
+      severity: 'error',
+      from: { path: '^src/', pathNot: `^src/(${Object.keys(rooms).join('|')})/` },
+      to: {},
+    },
+    {
+      name: 'no libc, clock, file or environment below the doors',
+      severity: 'error',
+      from: { path: '^src/(abi|flow|mm|iommu|vfio|device)/', pathNot: '^src/mm/process/' },
+      to: { path: outside },
+    },
+    {
+      name: 'live processes are reached from exec only',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/(exec|mm/process)/' },
+      to: { path: '^src/mm/process/' },
+    },
+    { name: 'devices see types of vfio only', severity: 'error', from: { path: '^src/device/' }, to: { path: '^src/vfio/', dependencyTypesNot: ['type-only'] } },
+    { name: 'no circles', severity: 'error', from: { path: '^src/' }, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
+  ],
+  options: {
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    doNotFollow: { path: 'node_modules' },
+    enhancedResolveOptions: { extensions: ['.ts', '.js'] },
+  },
+};

@@ -1,0 +1,67 @@
+import {
+  allocateNative,
+  epollCreate1,
+  epollCtl,
+  epollWait,
+  must,
+  read,
+  timerfdCreate,
+  timerfdSettime,
+} from '../mm/process/libc.js';
+
+const EPOLL_CLOEXEC = 0o2000000;
+const EPOLL_CTL_ADD = 1;
+const EPOLLIN = 1;
+const CLOCK_MONOTONIC = 1;
+const TFD_CLOEXEC_NONBLOCK = 0o2000000 | 0o4000;
+/** struct epoll_event is packed on x86-64: u32 events, u64 data. */
+const EVENT_BYTES = 12;
+const EVENTS_AT_ONCE = 32;
+// Process ids are above these.
+const STOP = 0;
+const TICK = -1;
+
+/** Everything the loop waits for besides trapped calls, behind one descriptor, so that waiting costs the same for any number. */
+export class EventSet {
+  readonly fd = must('epoll_create1', epollCreate1(EPOLL_CLOEXEC));
+  private readonly timer = must('timerfd_create', timerfdCreate(CLOCK_MONOTONIC, TFD_CLOEXEC_NONBLOCK));
+  private readonly memory = allocateNative(EVENT_BYTES * EVENTS_AT_ONCE + 32);
+  private readonly view = new DataView(this.memory.bytes.buffer);
+
+  /** `stopFd` readable: stop. A tick comes every `tickMs` milliseconds. */
+  constructor(stopFd: number, tickMs: number) {
+    this.add(stopFd, STOP);
+    this.add(this.timer, TICK);
+    // struct itimerspec: interval and first expiry, each seconds and nanoseconds.
+    this.memory.bytes.fill(0, 0, 32);
+    this.view.setBigInt64(8, BigInt(tickMs) * 1_000_000n, true);
+    this.view.setBigInt64(24, BigInt(tickMs) * 1_000_000n, true);
+    must('timerfd_settime', timerfdSettime(this.timer, 0, this.memory.address, 0));
+  }
+
+  /** The process's descriptor becomes readable when it has exited. Closing it takes it out. */
+  addProcess(pidfd: number, pid: number): void {
+    this.add(pidfd, pid);
+  }
+
+  /** Hands over what has happened: the pid of each process that exited, a tick, the order to stop. */
+  take(handle: (event: number | 'tick' | 'stop') => void): void {
+    const count = epollWait(this.fd, this.memory.address, EVENTS_AT_ONCE, 0);
+    const keys = Array.from({ length: Math.max(count, 0) }, (_, index) =>
+      this.view.getInt32(index * EVENT_BYTES + 4, true),
+    );
+    for (const key of keys) {
+      if (key === TICK) {
+        read(this.timer, this.memory.address, 8);
+        handle('tick');
+      } else handle(key === STOP ? 'stop' : key);
+    }
+  }
+
+  private add(fd: number, key: number): void {
+    this.view.setUint32(0, EPOLLIN, true);
+    this.view.setInt32(4, key, true);
+    this.view.setInt32(8, 0, true);
+    must('epoll_ctl', epollCtl(this.fd, EPOLL_CTL_ADD, fd, this.memory.address));
+  }
+}

@@ -1,0 +1,139 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { DmaList } from '../../src/device/dma-list.js';
+import { DmaPort } from '../../src/device/dma-port.js';
+import { allocatePlain } from '../../src/mm/frame-memory.js';
+import { IOVA_BASE_PAGE, Program } from './program.js';
+
+function portOf(program: Program): DmaPort {
+  const port = new DmaPort(program.iommu, program.memory);
+  port.enabled = true;
+  return port;
+}
+
+describe('the DMA port', () => {
+  it('copies any range in both directions', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 0, max: 60 * 4096 }),
+        fc.integer({ min: 1, max: 300 * 4096 }),
+        fc.boolean(),
+        (offset, length, faulting) => {
+          const program = new Program({ pages: 400, faulting });
+          const port = portOf(program);
+          const buffer = allocatePlain(length + 2);
+          for (let at = 0; at < length; at++) program.memory.bytes[offset + at] = (at * 7 + 1) & 0xff;
+          expect(port.readRange(program.iova(offset), length, buffer, 1)).toBe(true);
+          expect(
+            Buffer.compare(
+              buffer.bytes.subarray(1, length + 1),
+              program.memory.bytes.subarray(offset, offset + length),
+            ),
+          ).toBe(0);
+          expect([buffer.bytes[0], buffer.bytes[length + 1]]).toEqual([0, 0]);
+          buffer.bytes.fill(0x5a, 1, length + 1);
+          expect(port.writeRange(program.iova(offset), length, buffer, 1)).toBe(true);
+          const written = program.memory.bytes.subarray(offset, offset + length);
+          expect(written.every((byte) => byte === 0x5a)).toBe(true);
+          expect(program.memory.bytes[offset + length]).toBe(0);
+        },
+      ),
+      { numRuns: 50 },
+    );
+  });
+
+  it('a refused page does not keep the others of a range from being copied', () => {
+    const program = new Program({ pages: 8 });
+    program.unmapFrame(1);
+    const buffer = allocatePlain(3 * 4096);
+    program.memory.bytes.fill(1);
+    expect(portOf(program).readRange(program.iova(0), 3 * 4096, buffer)).toBe(false);
+    expect([0, 4096, 8192].map((at) => buffer.bytes[at])).toEqual([1, 0, 1]);
+  });
+
+  it('of a tag that is refused the rest is skipped, and its owner is told once', () => {
+    const program = new Program({ pages: 8, faulting: true });
+    program.refusedFrames.add(2).add(3);
+    const buffer = allocatePlain(8 * 4096);
+    const list = new DmaList();
+    list.appendRange(IOVA_BASE_PAGE, 0, 4096, buffer, 0, 1);
+    list.appendRange(IOVA_BASE_PAGE + 2, 0, 3 * 4096, buffer, 0, 2);
+    list.appendRange(IOVA_BASE_PAGE + 1, 0, 4096, buffer, 4096, 3);
+    program.memory.bytes.fill(9);
+    const told: number[] = [];
+    const owner = { refused: (tag: number) => told.push(tag) };
+    expect(portOf(program).read(list, owner)).toBe(false);
+    expect(told).toEqual([2]);
+    expect(program.faults).toEqual([0x100, 0x102, 0x101]);
+    expect([buffer.bytes[0], buffer.bytes[4096], buffer.bytes[8192]]).toEqual([9, 9, 0]);
+  });
+
+  it('with bus mastering off everything is refused and nothing is asked of the IOMMU', () => {
+    const program = new Program({ pages: 8, faulting: true });
+    const port = portOf(program);
+    port.enabled = false;
+    expect(port.readRange(program.iova(0), 10, allocatePlain(10))).toBe(false);
+    expect(program.faults).toEqual([]);
+    expect(program.memory.calls).toBe(0);
+  });
+
+  it('a page that is lost again and again is refused in the end, and what lies before and behind it is copied', () => {
+    const program = new Program({ pages: 8 });
+    program.memory.bytes.fill(4);
+    program.memory.gone.add(1);
+    const buffer = allocatePlain(3 * 4096);
+    const list = new DmaList();
+    for (const page of [0, 1, 2]) list.append(IOVA_BASE_PAGE + page, 0, 4096, buffer, page * 4096, page);
+    const told: number[] = [];
+    expect(portOf(program).read(list, { refused: (tag) => told.push(tag) })).toBe(false);
+    expect(told).toEqual([1]);
+    expect([0, 4096, 8192].map((at) => buffer.bytes[at])).toEqual([4, 0, 4]);
+    expect(program.memory.calls).toBeLessThan(40);
+  });
+
+  it('translates anew what was to be copied after a lost page', () => {
+    const program = new Program({ pages: 16, faulting: true });
+    const port = portOf(program);
+    const buffer = allocatePlain(3 * 4096);
+    port.readRange(program.iova(0), 3 * 4096, buffer);
+    program.memory.bytes.fill(1, 0, 4096);
+    program.memory.bytes.fill(7, 8 * 4096, 9 * 4096);
+    program.memory.gone.add(1);
+    // Bringing page 1 back moves page 2 to frame 8.
+    program.beforeFault = (iovaPage) => {
+      if (iovaPage !== IOVA_BASE_PAGE + 1) return;
+      program.unmapFrame(2);
+      program.domain.map(IOVA_BASE_PAGE + 2, 8, 1, 3);
+    };
+    expect(port.readRange(program.iova(0), 3 * 4096, buffer)).toBe(true);
+    expect(buffer.bytes[8192]).toBe(7);
+  });
+
+  it('more pieces than a segment list holds go in several calls', () => {
+    const program = new Program({ pages: 2048 });
+    const list = new DmaList(4096);
+    const buffer = allocatePlain(4096);
+    // Descending pages, so that no two are neighbours.
+    for (let page = 2047; page >= 0; page--) list.append(IOVA_BASE_PAGE + page, 0, 1, buffer, page, 0);
+    for (let page = 0; page < 2048; page++) program.memory.bytes[page * 4096] = page & 0xff;
+    expect(portOf(program).read(list, null)).toBe(true);
+    expect(program.memory.calls).toBe(2);
+    expect([...buffer.bytes.subarray(0, 2048)].every((byte, page) => byte === (page & 0xff))).toBe(true);
+  });
+
+  it('a disk larger than a chunk is cut at the chunk, and an untouched chunk reads as zeros', async () => {
+    const { CHUNK_BYTES, memoryStore } = await import('../../src/device/block-store.js');
+    const sizes: number[] = [];
+    const store = memoryStore(CHUNK_BYTES + 4096, (bytes) => {
+      sizes.push(bytes);
+      return allocatePlain(bytes);
+    });
+    store.zero(0, CHUNK_BYTES + 4096);
+    expect(sizes).toEqual([]);
+    expect(store.chunk(1).bytes.length).toBe(4096);
+    store.chunk(1).bytes.fill(3);
+    store.zero(CHUNK_BYTES - 512, 1024);
+    expect(sizes).toEqual([4096]);
+    expect([store.chunk(1).bytes[511], store.chunk(1).bytes[512]]).toEqual([0, 3]);
+  });
+});

@@ -1,0 +1,349 @@
+/*
+ * A VFIO program that does what programs do. Usage: torture MODE BDF; prints "ok" and exits 7, or says what is wrong.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/vfio.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PAGE 4096UL
+#define REGION(index) ((off_t)(index) << 40)
+#define CONFIG 7
+#define MAPPINGS 2000
+
+static int container, group, device;
+
+static void fail(const char *format, ...)
+{
+	va_list list;
+
+	va_start(list, format);
+	vprintf(format, list);
+	va_end(list);
+	printf(" (errno %d %s)\n", errno, strerror(errno));
+	fflush(stdout);
+	_exit(1);
+}
+
+#define MUST(what) ({ long result_ = (long)(what); if (result_ == -1) fail("%s:%d: %s", __func__, __LINE__, #what); result_; })
+#define REFUSED(what, number) do { errno = 0; if ((long)(what) != -1 || errno != (number)) fail("%s:%d: %s should fail with %d", __func__, __LINE__, #what, number); } while (0)
+
+static int open_group(const char *address)
+{
+	char path[128], link[256];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu_group", address);
+	link[MUST(readlink(path, link, sizeof(link) - 1))] = 0;
+	snprintf(path, sizeof(path), "/dev/vfio/%s", strrchr(link, '/') + 1);
+	return open(path, O_RDWR | O_CLOEXEC);
+}
+
+static void set_up(const char *address)
+{
+	container = MUST(open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC));
+	group = MUST(open_group(address));
+	MUST(ioctl(group, VFIO_GROUP_SET_CONTAINER, &container));
+	MUST(ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU));
+	device = MUST(ioctl(group, VFIO_GROUP_GET_DEVICE_FD, address));
+}
+
+static int map(void *memory, uint64_t iova, size_t size)
+{
+	struct vfio_iommu_type1_dma_map map = { sizeof(map), VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+						(uintptr_t)memory, iova, size };
+
+	return ioctl(container, VFIO_IOMMU_MAP_DMA, &map);
+}
+
+static int unmap(uint64_t iova, size_t size)
+{
+	struct vfio_iommu_type1_dma_unmap unmap = { sizeof(unmap), 0, iova, size };
+
+	return ioctl(container, VFIO_IOMMU_UNMAP_DMA, &unmap) ? -1 : (int)(unmap.size / PAGE);
+}
+
+static void *pages(size_t count)
+{
+	void *memory = mmap(NULL, count * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		fail("mmap");
+	return memory;
+}
+
+static volatile int ticks;
+
+static void tick(int number)
+{
+	(void)number;
+	ticks++;
+}
+
+/* Under a 1 kHz timer with SA_RESTART each call happens exactly once: a second MAP would be EEXIST, a second UNMAP 0 pages. */
+static void signals(const char *address)
+{
+	struct sigaction action = { .sa_handler = tick, .sa_flags = SA_RESTART };
+	struct itimerval timer = { { 0, 1000 }, { 0, 1000 } };
+
+	set_up(address);
+	char *memory = pages(1);
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &timer, NULL);
+	for (int round = 0; round < 10 * MAPPINGS; round++) {
+		if (map(memory, round * PAGE, PAGE))
+			fail("map %d", round);
+		if (unmap(round * PAGE, PAGE) != 1)
+			fail("unmap %d", round);
+	}
+	if (ticks == 0)
+		fail("no signal came");
+}
+
+static void *mapper(void *argument)
+{
+	uintptr_t index = (uintptr_t)argument;
+	uint64_t base = (index + 1) << 30;
+
+	for (int round = 0; round < MAPPINGS; round++) {
+		char *memory = pages(2);
+		if (map(memory, base, 2 * PAGE))
+			fail("thread %lu: map", index);
+		if (round % 3 == 0)
+			munmap(memory, 2 * PAGE);
+		if (unmap(base, 2 * PAGE) != 2)
+			fail("thread %lu: unmap", index);
+		if (round % 3 != 0)
+			munmap(memory, 2 * PAGE);
+		int other = open("/dev/vfio/vfio", O_RDWR);
+		if (other < 0 || ioctl(other, VFIO_GET_API_VERSION) != VFIO_API_VERSION)
+			fail("thread %lu: second container", index);
+		close(other);
+	}
+	return NULL;
+}
+
+/* Several threads map, unmap and open at once. */
+static void threads(const char *address)
+{
+	pthread_t all[4];
+
+	set_up(address);
+	for (uintptr_t index = 0; index < 4; index++)
+		pthread_create(&all[index], NULL, mapper, (void *)index);
+	for (int index = 0; index < 4; index++)
+		pthread_join(all[index], NULL);
+}
+
+/* A child uses the inherited descriptors; when the parent closes them the child still holds the group. */
+static void forks(const char *address)
+{
+	int go[2], status;
+
+	set_up(address);
+	MUST(pipe(go));
+	pid_t child = fork();
+	if (child == 0) {
+		char *memory = pages(1);
+		char byte;
+
+		MUST(map(memory, 0, PAGE));
+		MUST(read(go[0], &byte, 1));
+		if (unmap(0, PAGE) != 1)
+			fail("unmap in the child");
+		_exit(5);
+	}
+	close(device);
+	close(container);
+	close(group);
+	REFUSED(open_group(address), EBUSY);
+	MUST(write(go[1], "x", 1));
+	MUST(waitpid(child, &status, 0));
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != 5)
+		fail("child ended with 0x%x", status);
+	MUST(open_group(address));
+}
+
+/* Close-on-exec closes ours like any others, a failed execve closes nothing, and a new program may take the device. */
+static void execs(const char *address)
+{
+	char *none[] = { "none", NULL };
+
+	set_up(address);
+	char *memory = pages(1);
+	MUST(map(memory, 0, PAGE));
+	REFUSED(execv("/nonexistent/program", none), ENOENT);
+	if (unmap(0, PAGE) != 1)
+		fail("the mapping is gone after a failed execve");
+	char *again[] = { "torture", "basic", (char *)address, NULL };
+	execv("/proc/self/exe", again);
+	fail("execv");
+}
+
+/* "Close everything" closes ours too, in whatever way; afterwards the group is free. */
+static void close_all(const char *address)
+{
+	set_up(address);
+	for (int fd = 3; fd < 1024; fd++)
+		close(fd);
+	REFUSED(ioctl(container, VFIO_GET_API_VERSION), EBADF);
+	set_up(address);
+	MUST(syscall(__NR_close_range, 3, ~0U, 0));
+	REFUSED(ioctl(container, VFIO_GET_API_VERSION), EBADF);
+	set_up(address);
+	if (unmap(0, PAGE) != 0)
+		fail("unmap");
+}
+
+/* Duplicates are the same file; the last one closes it. */
+static void duplicates(const char *address)
+{
+	uint16_t vendor = 0;
+
+	set_up(address);
+	int copies[] = { MUST(dup(device)), MUST(fcntl(device, F_DUPFD_CLOEXEC, 3)), MUST(dup2(device, 200)) };
+	close(device);
+	for (unsigned index = 0; index < 3; index++) {
+		struct vfio_device_info info = { .argsz = sizeof(info) };
+
+		MUST(ioctl(copies[index], VFIO_DEVICE_GET_INFO, &info));
+		if (info.num_regions != VFIO_PCI_NUM_REGIONS)
+			fail("%u regions", info.num_regions);
+	}
+	if (MUST(pread(copies[0], &vendor, 2, REGION(CONFIG))) != 2 || vendor != 0x1234)
+		fail("vendor 0x%x", vendor);
+	close(copies[0]);
+	close(copies[1]);
+	close(group);
+	close(container);
+	REFUSED(open_group(address), EBUSY);
+	close(copies[2]);
+	MUST(open_group(address));
+}
+
+/* A mapped BAR keeps its device, and so the group, open. */
+static void mapped_bar(const char *address)
+{
+	set_up(address);
+	volatile uint32_t *bar = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, device, REGION(0));
+	if (bar == MAP_FAILED)
+		fail("mmap of BAR 0");
+	REFUSED(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, device, REGION(CONFIG)), EINVAL);
+	REFUSED(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, device, REGION(0)), EINVAL);
+	close(device);
+	close(container);
+	close(group);
+	REFUSED(open_group(address), EBUSY);
+	if ((bar[0] & 0xffff) != 0x00ed)
+		fail("identification 0x%x", bar[0]);
+	munmap((void *)bar, PAGE);
+	MUST(open_group(address));
+}
+
+/* Pointers that lead nowhere are EFAULT, and leave things as they were. */
+static void bad_pointers(const char *address)
+{
+	void *const bad[] = { (void *)8, (void *)0x7fffffffe000, (void *)-4096L, (void *)0xffff888000000000 };
+
+	set_up(address);
+	for (unsigned index = 0; index < 4; index++) {
+		REFUSED(ioctl(container, VFIO_IOMMU_MAP_DMA, bad[index]), EFAULT);
+		REFUSED(ioctl(container, VFIO_IOMMU_UNMAP_DMA, bad[index]), EFAULT);
+		REFUSED(ioctl(container, VFIO_IOMMU_GET_INFO, bad[index]), EFAULT);
+		REFUSED(ioctl(group, VFIO_GROUP_SET_CONTAINER, bad[index]), EFAULT);
+		REFUSED(ioctl(group, VFIO_GROUP_GET_DEVICE_FD, bad[index]), EFAULT);
+		REFUSED(ioctl(device, VFIO_DEVICE_GET_INFO, bad[index]), EFAULT);
+		REFUSED(ioctl(device, VFIO_DEVICE_SET_IRQS, bad[index]), EFAULT);
+		REFUSED(pread(device, bad[index], 4, REGION(CONFIG)), EFAULT);
+		REFUSED(pwrite(device, bad[index], 2, REGION(CONFIG) + 4), EFAULT);
+		REFUSED(open(bad[index], O_RDWR), EFAULT);
+	}
+	/* An argument that ends at the end of its memory is read no further. */
+	char *edge = pages(2);
+	MUST(mprotect(edge + PAGE, PAGE, PROT_NONE));
+	struct vfio_group_status *status = (void *)(edge + PAGE - sizeof(*status));
+	status->argsz = sizeof(*status);
+	MUST(ioctl(group, VFIO_GROUP_GET_STATUS, status));
+	REFUSED(ioctl(group, VFIO_GROUP_GET_STATUS, edge + PAGE - 4), EFAULT);
+}
+
+/* A descriptor limit that leaves no room above our numbers is EMFILE, not a crash. */
+static void low_limit(const char *address)
+{
+	struct rlimit limit = { 64, 64 };
+
+	(void)address;
+	MUST(setrlimit(RLIMIT_NOFILE, &limit));
+	REFUSED(open("/dev/vfio/vfio", O_RDWR), EMFILE);
+}
+
+/* MSI arrives at an eventfd. */
+static void interrupt(const char *address)
+{
+	struct {
+		struct vfio_irq_set set;
+		int32_t fd;
+	} irq = { { sizeof(irq), VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER, VFIO_PCI_MSI_IRQ_INDEX, 0, 1 }, 0 };
+	uint32_t raise = 1;
+	uint64_t count = 0;
+
+	set_up(address);
+	irq.fd = MUST(eventfd(0, 0));
+	MUST(ioctl(device, VFIO_DEVICE_SET_IRQS, &irq));
+	MUST(pwrite(device, &raise, 4, REGION(0) + 0x60));
+	MUST(read(irq.fd, &count, 8));
+	if (count != 1)
+		fail("count %lu", count);
+}
+
+/* Leaves a grandchild behind that goes on for a while. */
+static void orphan(const char *address)
+{
+	set_up(address);
+	if (fork() == 0) {
+		usleep(300000);
+		int other = open("/dev/vfio/vfio", O_RDWR);
+		if (other < 0 || ioctl(other, VFIO_GET_API_VERSION) != VFIO_API_VERSION)
+			fail("orphan");
+		printf("orphan ok\n");
+		fflush(stdout);
+		_exit(0);
+	}
+}
+
+static const struct {
+	const char *name;
+	void (*run)(const char *address);
+} modes[] = {
+	{ "basic", set_up },		{ "signals", signals },	      { "threads", threads },
+	{ "forks", forks },		{ "execs", execs },	      { "close-all", close_all },
+	{ "duplicates", duplicates },	{ "mapped-bar", mapped_bar }, { "bad-pointers", bad_pointers },
+	{ "low-limit", low_limit },	{ "interrupt", interrupt },   { "orphan", orphan },
+};
+
+int main(int argc, char **argv)
+{
+	for (unsigned index = 0; argc == 3 && index < sizeof(modes) / sizeof(*modes); index++) {
+		if (strcmp(argv[1], modes[index].name))
+			continue;
+		modes[index].run(argv[2]);
+		printf("ok\n");
+		return 7;
+	}
+	fprintf(stderr, "usage: torture MODE BDF\n");
+	return 2;
+}
