@@ -69,7 +69,10 @@ export class IommuDevice {
     const domain = this.domain;
     if (domain === null) return;
     if (this.iopfEnabled || this.busy) {
-      throw new Bug('device is detached while it faults', { device: this.address, pending: this.queue.pendingCount });
+      throw new Bug('device is detached while it faults', {
+        device: this.address,
+        pending: this.queue.pendingCount,
+      });
     }
     domain.devices.splice(domain.devices.indexOf(this), 1);
     this.domain = null;
@@ -136,7 +139,15 @@ export class IommuDevice {
     let code: number = handler.answer(this, iovaPage, access);
     if (code === WAITS) {
       const level = nested ? 'stage2' : 'flat';
-      const fault: Fault = { kind: 'page-request', iovaPage, access, pasid: NO_PASID, group: id, last: true, level };
+      const fault: Fault = {
+        kind: 'page-request',
+        iovaPage,
+        access,
+        pasid: NO_PASID,
+        group: id,
+        last: true,
+        level,
+      };
       code = runDirect(this.handleGroup(handler, [fault]));
     } else {
       this.answered(NO_PASID, id, code as PageResponseCode);
@@ -146,14 +157,26 @@ export class IommuDevice {
   }
 
   /** `fault` as a path that may wait, for runs that put other paths in between. */
-  *faultFlow(iovaPage: number, access: number, level: FaultLevel = this.nested ? 'stage2' : 'flat'): Flow<boolean> {
+  *faultFlow(
+    iovaPage: number,
+    access: number,
+    level: FaultLevel = this.nested ? 'stage2' : 'flat',
+  ): Flow<boolean> {
     if (this.handlers.at(level) === null || !this.iopfEnabled) {
       this.counters.faultsRefused++;
       return false;
     }
     if (this.queue.full) return this.overflow();
     const group = this.queue.takeId();
-    const fault: Fault = { kind: 'page-request', iovaPage, access, pasid: NO_PASID, group, last: true, level };
+    const fault: Fault = {
+      kind: 'page-request',
+      iovaPage,
+      access,
+      pasid: NO_PASID,
+      group,
+      last: true,
+      level,
+    };
     const result = yield* this.report(fault);
     return result.code === PageResponse.SUCCESS;
   }

@@ -174,7 +174,8 @@ export class Domain {
       if (!this.huge.delete(block)) continue;
       for (let i = 0; i < 512; i++) this.large.add(block * 512 + i);
     }
-    for (let block = Math.floor(iovaPage / PAGES_2M); block * PAGES_2M < end; block++) this.large.delete(block);
+    for (let block = Math.floor(iovaPage / PAGES_2M); block * PAGES_2M < end; block++)
+      this.large.delete(block);
   }
 
   private observeFrames(observer: Observer, iovaPage: number, frames: Float64Array, count: number): void {

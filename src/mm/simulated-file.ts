@@ -1,7 +1,7 @@
-import { PageTable } from './page-table.js';
 import { READ } from './address-space.js';
-import type { SimulatedMemory } from './simulated-memory.js';
+import { PageTable } from './page-table.js';
 import type { SimulatedSpace } from './simulated.js';
+import type { SimulatedMemory } from './simulated-memory.js';
 
 /** A file whose pages live in memory: memfd, tmpfs, and what is behind shared anonymous memory. */
 export class SimulatedFile {
@@ -41,7 +41,11 @@ export class SimulatedFile {
 
   private dropFrom(first: number): void {
     const end = this.size;
-    for (let page = this.pages.nextPresent(first, end); page < end; page = this.pages.nextPresent(page + 1, end)) {
+    for (
+      let page = this.pages.nextPresent(first, end);
+      page < end;
+      page = this.pages.nextPresent(page + 1, end)
+    ) {
       this.memory.release(this.pages.lookup(page, READ));
     }
     this.pages.clear(first, end - first);

@@ -161,7 +161,8 @@ export class SimulatedMemory implements FrameMemory {
       let at = list.bufferOffset[i]!;
       for (let left = list.length[i]!; left > 0; ) {
         const length = Math.min(left, PAGE_SIZE - offset);
-        if (!(this.owners[frame]! > 0)) throw new Bug('access to a frame that nobody owns', { frame, toFrames });
+        if (!(this.owners[frame]! > 0))
+          throw new Bug('access to a frame that nobody owns', { frame, toFrames });
         const part = buffer.subarray(at, at + length);
         if (toFrames) this.writePage(frame, offset, part);
         else this.readPage(frame, offset, part);

@@ -1,17 +1,14 @@
 /**
  * A simulated process's memory, deterministic: mappings of every kind that VFIO meets, copy-on-write, reclaim to swap, locked
  * pages. It tells its notifiers before a page goes (R3.1), and does what it announced before anyone else can act.
- *
- * Terms: in the page table READ means *present* and WRITE *may be written where it is*; what is allowed is the area's.
  */
-import { Bug } from '../abi/bug.js';
 import { Errno } from '../abi/errno.js';
 import type { Flow, Wait } from '../flow/flow.js';
 import { type AddressSpace, type MmuNotifier, PAGE_SIZE, READ, WRITE } from './address-space.js';
 import { type Area, Areas } from './areas.js';
-import { PageTable } from './page-table.js';
 import { SimulatedFile } from './simulated-file.js';
-import { type PageContent, type SimulatedMemory, ZERO_FRAME } from './simulated-memory.js';
+import type { SimulatedMemory } from './simulated-memory.js';
+import { FORBIDDEN, NO_MEMORY, SimulatedPages, WAITS } from './simulated-pages.js';
 
 /** Kinds of memory, as the vectors name them. */
 export type MemoryKind =
@@ -42,10 +39,6 @@ export interface SimulatedSpaceOptions {
   readonly swapInWaits?: boolean;
 }
 
-const WAITS = -2;
-const NO_MEMORY = -3;
-const FORBIDDEN = -1;
-const HUGE_PAGES = 512;
 const SWAP_IN: Wait = { what: 'swap-in', ready: () => true };
 
 export class SimulatedSpace implements AddressSpace {
@@ -56,8 +49,7 @@ export class SimulatedSpace implements AddressSpace {
   invalidations = 0;
 
   private readonly areas = new Areas();
-  private readonly table = new PageTable();
-  private readonly swap = new Map<number, PageContent>();
+  private readonly pages: SimulatedPages;
   private readonly notifiers: MmuNotifier[] = [];
   private readonly swapInWaits: boolean;
   private readonly removeReclaim: () => void;
@@ -72,12 +64,13 @@ export class SimulatedSpace implements AddressSpace {
     this.lockLimitPages = options.lockLimitPages ?? Number.POSITIVE_INFINITY;
     this.ipcLock = options.ipcLock ?? true;
     this.swapInWaits = options.swapInWaits ?? false;
+    this.pages = new SimulatedPages(memory, (first, count) => this.notify(first, count));
     this.removeReclaim = memory.addReclaim(() => this.reclaim(1) === 1);
   }
 
   /** Pages present in the page table. */
   get presentPages(): number {
-    return this.table.present;
+    return this.pages.table.present;
   }
 
   /** Notifiers subscribed. */
@@ -87,7 +80,7 @@ export class SimulatedSpace implements AddressSpace {
 
   /** The frame that a page has now, without bringing it in; -1 where it is not present. */
   frameAt(page: number): number {
-    return this.table.lookup(page, 0);
+    return this.pages.table.lookup(page, 0);
   }
 
   /** The file behind a page, or null. */
@@ -121,7 +114,7 @@ export class SimulatedSpace implements AddressSpace {
     for (const area of this.areas.remove(first, first + count)) {
       if (area.locked) this.lockedPages -= area.end - area.first;
     }
-    this.drop(first, count);
+    this.pages.drop(first, count);
   }
 
   /** mprotect(2): ENOMEM where a page is not mapped, else 0. */
@@ -138,15 +131,16 @@ export class SimulatedSpace implements AddressSpace {
     if (!this.areas.covers(first, end)) return Errno.ENOMEM;
     if (this.lockedIn(first, end) !== 0) return Errno.EINVAL;
     this.notify(first, count);
-    this.drop(first, count);
+    this.pages.drop(first, count);
     return 0;
   }
 
   /** madvise(MADV_PAGEOUT): pages that can go to swap go there. */
   pageOut(first: number, count: number): void {
     const end = first + count;
-    for (let at = this.table.nextPresent(first, end); at < end; at = this.table.nextPresent(at + 1, end)) {
-      this.swapOut(at);
+    const table = this.pages.table;
+    for (let at = table.nextPresent(first, end); at < end; at = table.nextPresent(at + 1, end)) {
+      this.pages.swapOut(this.areas.find(at)!, at);
     }
   }
 
@@ -182,7 +176,8 @@ export class SimulatedSpace implements AddressSpace {
       if (!area.locked) this.lockedPages += area.end - area.first;
       area.locked = true;
       const access = (area.protection & WRITE) !== 0 && !area.shared ? WRITE : area.protection & READ;
-      if (access !== 0) for (let at = area.first; at < area.end; at++) this.frameFor(area, at, access, true);
+      if (access !== 0)
+        for (let at = area.first; at < area.end; at++) this.pages.frameFor(area, at, access, true);
     }
     return covered ? 0 : Errno.ENOMEM;
   }
@@ -208,10 +203,7 @@ export class SimulatedSpace implements AddressSpace {
       if (!area.shared) this.notify(area.first, area.end - area.first);
       child.areas.insert({ ...area, locked: false });
       area.file?.spaces.add(child);
-      this.shareWith(child, area);
-    }
-    for (const [page, content] of this.swap) {
-      child.swap.set(page, { byte: content.byte, data: content.data?.slice() ?? null });
+      this.pages.shareWith(child.pages, area);
     }
     return child;
   }
@@ -229,12 +221,12 @@ export class SimulatedSpace implements AddressSpace {
   reclaim(count: number): number {
     let reclaimed = 0;
     const end = 2 ** 36;
-    for (let seen = this.table.present; seen > 0 && reclaimed < count; seen--) {
-      let page = this.table.nextPresent(this.hand, end);
-      if (page === end) page = this.table.nextPresent(0, end);
+    for (let seen = this.pages.table.present; seen > 0 && reclaimed < count; seen--) {
+      let page = this.pages.table.nextPresent(this.hand, end);
+      if (page === end) page = this.pages.table.nextPresent(0, end);
       if (page === end) break;
       this.hand = page + 1;
-      if (this.swapOut(page)) reclaimed++;
+      if (this.pages.swapOut(this.areas.find(page)!, page)) reclaimed++;
     }
     return reclaimed;
   }
@@ -242,16 +234,7 @@ export class SimulatedSpace implements AddressSpace {
   /** The host takes these pages away whatever they are, as migration does: each comes back in another frame. */
   migrate(first: number, count: number): void {
     this.notify(first, count);
-    const end = first + count;
-    for (let at = this.table.nextPresent(first, end); at < end; at = this.table.nextPresent(at + 1, end)) {
-      const frame = this.table.lookup(at, 0);
-      if (!this.memory.isExclusive(frame) || this.memory.isPinned(frame)) continue;
-      const target = this.memory.allocate();
-      if (target < 0) return;
-      this.memory.copy(frame, target);
-      this.table.set(at, target, this.table.bits(at));
-      this.memory.release(frame);
-    }
+    this.pages.migrate(first, count);
   }
 
   copyFrom(address: number, into: Uint8Array): boolean {
@@ -307,8 +290,9 @@ export class SimulatedSpace implements AddressSpace {
     for (let i = 0; i < got; i++) {
       const area = this.areas.find(first + i)!;
       // Bringing a later page in may have reclaimed an earlier one; pinned as we go, it stays.
-      let frame = this.frameFor(area, first + i, access, true);
-      if (frame >= 0 && !area.shared && this.sharesAnonymous(frame)) frame = this.breakSharing(first + i, frame);
+      let frame = this.pages.frameFor(area, first + i, access, true);
+      if (frame >= 0 && !area.shared && this.pages.sharesAnonymous(frame))
+        frame = this.pages.breakSharing(first + i, frame);
       if (frame < 0) return i === 0 ? -Errno.ENOMEM : i;
       this.memory.pin(frame);
       frames[i] = frame;
@@ -339,7 +323,7 @@ export class SimulatedSpace implements AddressSpace {
       const first = Math.max(area.first, area.first + size - area.offset);
       if (first >= area.end) continue;
       this.notify(first, area.end - first);
-      this.drop(first, area.end - first);
+      this.pages.drop(first, area.end - first);
     }
   }
 
@@ -351,10 +335,16 @@ export class SimulatedSpace implements AddressSpace {
   /** The frame that the program itself reaches, brought in. */
   private reach(page: number, access: number): number {
     const area = this.areas.find(page);
-    return area === null ? FORBIDDEN : this.frameFor(area, page, access, true);
+    return area === null ? FORBIDDEN : this.pages.frameFor(area, page, access, true);
   }
 
-  private bringIn(first: number, count: number, access: number, frames: Float64Array, mayWait: boolean): number {
+  private bringIn(
+    first: number,
+    count: number,
+    access: number,
+    frames: Float64Array,
+    mayWait: boolean,
+  ): number {
     const end = first + count;
     let at = first;
     while (at < end) {
@@ -362,123 +352,13 @@ export class SimulatedSpace implements AddressSpace {
       const stop = area === null ? at : Math.min(end, area.end);
       let frame = FORBIDDEN;
       for (; at < stop; at++) {
-        frame = this.frameFor(area!, at, access, mayWait);
+        frame = this.pages.frameFor(area!, at, access, mayWait);
         if (frame < 0) break;
         frames[at - first] = frame;
       }
       if (frame < 0) return at === first ? frame : at - first;
     }
     return count;
-  }
-
-  /** The frame of a page for an access, brought in where it is not at hand; else FORBIDDEN, NO_MEMORY or WAITS. */
-  private frameFor(area: Area, page: number, access: number, mayWait: boolean): number {
-    const needed = access & WRITE;
-    // As pin_user_pages: a write needs write permission, anything else read permission.
-    if ((area.protection & (needed || READ)) === 0) return FORBIDDEN;
-    const frame = this.table.lookup(page, needed);
-    return frame >= 0 ? frame : this.faultIn(area, page, needed, mayWait);
-  }
-
-  private faultIn(area: Area, page: number, write: number, mayWait: boolean): number {
-    const present = this.table.lookup(page, 0);
-    if (present >= 0) {
-      if (!area.shared && !this.memory.isExclusive(present)) return this.breakSharing(page, present);
-      this.table.set(page, present, READ | WRITE);
-      return present;
-    }
-    const swapped = this.swap.size === 0 ? undefined : this.swap.get(page);
-    if (swapped !== undefined) return mayWait ? this.swapIn(page, swapped) : WAITS;
-    if (area.file !== null) return this.fileIn(area, area.file, page, write);
-    if (area.huge) return this.hugeIn(area, page);
-    if (write === 0) {
-      this.table.set(page, ZERO_FRAME, READ);
-      return ZERO_FRAME;
-    }
-    const frame = this.memory.allocate();
-    if (frame < 0) return NO_MEMORY;
-    this.table.set(page, frame, READ | WRITE);
-    return frame;
-  }
-
-  private fileIn(area: Area, file: SimulatedFile, page: number, write: number): number {
-    const filePage = page - area.first + area.offset;
-    if (filePage >= file.size) return FORBIDDEN;
-    const frame = file.frameFor(filePage);
-    if (frame < 0) return NO_MEMORY;
-    this.memory.hold(frame);
-    this.table.set(page, frame, area.shared ? READ | WRITE : READ);
-    return write === 0 || area.shared ? frame : this.breakSharing(page, frame);
-  }
-
-  private hugeIn(area: Area, page: number): number {
-    const first = this.memory.allocateBlock(HUGE_PAGES);
-    if (first < 0) return NO_MEMORY;
-    const base = page - ((page - area.first) % HUGE_PAGES);
-    this.table.setRun(base, first, HUGE_PAGES, READ | WRITE);
-    return first + page - base;
-  }
-
-  /** Copy-on-write: the page gets a frame of its own. */
-  private breakSharing(page: number, shared: number): number {
-    // Held, because reclaim may take this very page on the way to a frame for its copy.
-    this.memory.hold(shared);
-    const frame = this.memory.allocate();
-    if (frame < 0) {
-      this.memory.release(shared);
-      return NO_MEMORY;
-    }
-    this.notify(page, 1);
-    if (this.table.lookup(page, 0) === shared) this.memory.release(shared);
-    this.swap.delete(page);
-    this.memory.copy(shared, frame);
-    this.memory.release(shared);
-    this.table.set(page, frame, READ | WRITE);
-    return frame;
-  }
-
-  private swapIn(page: number, content: PageContent): number {
-    const frame = this.memory.allocate();
-    if (frame < 0) return NO_MEMORY;
-    this.memory.putContent(frame, content);
-    this.swap.delete(page);
-    this.table.set(page, frame, READ | WRITE);
-    return frame;
-  }
-
-  private swapOut(page: number): boolean {
-    const area = this.areas.find(page);
-    const frame = this.table.lookup(page, 0);
-    if (area === null || area.locked || area.shared) return false;
-    if (!this.memory.isExclusive(frame) || this.memory.isPinned(frame)) return false;
-    this.notify(page, 1);
-    this.swap.set(page, this.memory.takeContent(frame));
-    this.table.clear(page, 1);
-    this.memory.release(frame);
-    return true;
-  }
-
-  /** A page that another process has too, as a fork leaves it: a pin must not go to a frame that a write replaces. */
-  private sharesAnonymous(frame: number): boolean {
-    return frame !== ZERO_FRAME && !this.memory.isOfFile(frame) && !this.memory.isExclusive(frame);
-  }
-
-  private shareWith(child: SimulatedSpace, area: Area): void {
-    const table = this.table;
-    const end = area.end;
-    for (let at = table.nextPresent(area.first, end); at < end; at = table.nextPresent(at + 1, end)) {
-      const frame = table.lookup(at, 0);
-      if (!area.shared && this.memory.isPinned(frame) && !this.memory.isOfFile(frame)) {
-        const copy = this.memory.allocate();
-        if (copy < 0) throw new Bug('no memory to fork', { page: at });
-        this.memory.copy(frame, copy);
-        child.table.set(at, copy, READ | WRITE);
-        continue;
-      }
-      this.memory.hold(frame);
-      if (!area.shared) table.removeBits(at, WRITE);
-      child.table.set(at, frame, table.bits(at));
-    }
   }
 
   /** Moves pages with their areas; what was at the target goes. */
@@ -490,27 +370,7 @@ export class SimulatedSpace implements AddressSpace {
       area.first = area.first - first + to;
       this.areas.insert(area);
     }
-    const end = first + count;
-    for (let at = this.table.nextPresent(first, end); at < end; at = this.table.nextPresent(at + 1, end)) {
-      this.table.set(at - first + to, this.table.lookup(at, 0), this.table.bits(at));
-    }
-    this.table.clear(first, count);
-    for (const [page, content] of [...this.swap]) {
-      if (page < first || page >= end) continue;
-      this.swap.delete(page);
-      this.swap.set(page - first + to, content);
-    }
-  }
-
-  /** Empties the page table and swap of a range, and lets the frames go. */
-  private drop(first: number, count: number): void {
-    const end = first + count;
-    for (let at = this.table.nextPresent(first, end); at < end; at = this.table.nextPresent(at + 1, end)) {
-      this.memory.release(this.table.lookup(at, 0));
-    }
-    this.table.clear(first, count);
-    if (this.swap.size === 0) return;
-    for (const page of [...this.swap.keys()]) if (page >= first && page < end) this.swap.delete(page);
+    this.pages.move(first, count, to);
   }
 
   private lockedIn(first: number, end: number): number {

@@ -56,7 +56,8 @@ export class RangeTrie {
 
   /** Adds [first, end), which overlaps no range, and gives it a slot. */
   insert(first: number, end: number): number {
-    if (!(first >= 0 && first < end && end <= TRIE_LIMIT)) throw new Bug('range outside the trie', { first, end });
+    if (!(first >= 0 && first < end && end <= TRIE_LIMIT))
+      throw new Bug('range outside the trie', { first, end });
     const slot = this.freeSlots.pop() ?? this.nextSlot++;
     if (slot === this.first.length) {
       this.first = grown(this.first, new Float64Array(slot * 2));

@@ -3,7 +3,7 @@ import { runDirect } from '../../../src/flow/direct.js';
 import { IommuDevice, type IommuDeviceOptions } from '../../../src/iommu/device.js';
 import { Domain, type DomainOptions } from '../../../src/iommu/domain.js';
 import { Counters } from '../../../src/iommu/observer.js';
-import { READ, WRITE, type AddressSpace } from '../../../src/mm/address-space.js';
+import { type AddressSpace, READ, WRITE } from '../../../src/mm/address-space.js';
 import { SimulatedSpace, type SimulatedSpaceOptions } from '../../../src/mm/simulated.js';
 import { SimulatedMemory } from '../../../src/mm/simulated-memory.js';
 import type { IopfBackend } from '../../../src/vfio/iopf/backend.js';
@@ -52,7 +52,8 @@ export class TestContainer implements IopfBackend {
     this.attached.push(device);
     for (const mapping of this.mappings) {
       const frames = this.pins.get(mapping);
-      if (mapping.pinned && frames) domain.mapFrames(mapping.iovaPage, frames, mapping.pages, mapping.permission);
+      if (mapping.pinned && frames)
+        domain.mapFrames(mapping.iovaPage, frames, mapping.pages, mapping.permission);
     }
     return device;
   }

@@ -9,36 +9,40 @@ test('a page bitmap does what a plain set does', () => {
     count: fc.oneof(fc.integer({ min: 0, max: 70 }), fc.integer({ min: 0, max: 33_000 })),
   });
   fc.assert(
-    fc.property(fc.array(range, { maxLength: 20 }), fc.oneof(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 70_000 })), (ranges, pages) => {
-      const bitmap = new PageBitmap(pages);
-      const model = new Set<number>();
-      for (const { kind, page, count } of ranges) {
-        const first = Math.min(page, pages);
-        const length = Math.min(count, pages - first);
-        const before = model.size;
-        for (let at = first; at < first + length; at++) {
-          if (kind === 'set') model.add(at);
-          else model.delete(at);
+    fc.property(
+      fc.array(range, { maxLength: 20 }),
+      fc.oneof(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 70_000 })),
+      (ranges, pages) => {
+        const bitmap = new PageBitmap(pages);
+        const model = new Set<number>();
+        for (const { kind, page, count } of ranges) {
+          const first = Math.min(page, pages);
+          const length = Math.min(count, pages - first);
+          const before = model.size;
+          for (let at = first; at < first + length; at++) {
+            if (kind === 'set') model.add(at);
+            else model.delete(at);
+          }
+          const changed = kind === 'set' ? bitmap.set(first, length) : bitmap.clear(first, length);
+          expect(changed).toBe(Math.abs(model.size - before));
+          expect(bitmap.count).toBe(model.size);
         }
-        const changed = kind === 'set' ? bitmap.set(first, length) : bitmap.clear(first, length);
-        expect(changed).toBe(Math.abs(model.size - before));
-        expect(bitmap.count).toBe(model.size);
-      }
-      const runs: [number, number][] = [];
-      for (let at = bitmap.nextSet(0, pages); at < pages; ) {
-        const stop = bitmap.nextClear(at, pages);
-        runs.push([at, stop]);
-        at = bitmap.nextSet(stop, pages);
-      }
-      const expected: [number, number][] = [];
-      for (const page of [...model].sort((a, b) => a - b)) {
-        const last = expected[expected.length - 1];
-        if (last && last[1] === page) last[1]++;
-        else expected.push([page, page + 1]);
-      }
-      expect(runs).toEqual(expected);
-      for (let page = 0; page < pages; page += 61) expect(bitmap.test(page)).toBe(model.has(page));
-    }),
+        const runs: [number, number][] = [];
+        for (let at = bitmap.nextSet(0, pages); at < pages; ) {
+          const stop = bitmap.nextClear(at, pages);
+          runs.push([at, stop]);
+          at = bitmap.nextSet(stop, pages);
+        }
+        const expected: [number, number][] = [];
+        for (const page of [...model].sort((a, b) => a - b)) {
+          const last = expected[expected.length - 1];
+          if (last && last[1] === page) last[1]++;
+          else expected.push([page, page + 1]);
+        }
+        expect(runs).toEqual(expected);
+        for (let page = 0; page < pages; page += 61) expect(bitmap.test(page)).toBe(model.has(page));
+      },
+    ),
     { numRuns: 100 },
   );
 });

@@ -36,8 +36,7 @@ test('the index by IOVA does what a plain list does', () => {
       const next = numbers(seed);
       const index = new MappingIndex();
       let model: Mapping[] = [];
-      const covering = (page: number) =>
-        model.find((at) => page >= at.iovaPage && page < at.iovaEnd) ?? null;
+      const covering = (page: number) => model.find((at) => page >= at.iovaPage && page < at.iovaEnd) ?? null;
       for (let i = 0; i < inserts; i++) {
         const first = ascending ? i * 3000 : next(span);
         const mapping = new Mapping(first, 1 + next(longest), 0, 3, mm);

@@ -1,0 +1,127 @@
+import { describe, expect, it } from 'vitest';
+import { Type1Ioctl, VfioExtension } from '../../src/abi/vfio.js';
+import { DirtyBitmap, DmaMap } from '../../src/abi/vfio-structs.js';
+import { defaultGeometry, type IommuGeometry } from '../../src/iommu/geometry.js';
+import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
+import { eduCopy } from '../conformance/edu-copy.js';
+import { BUFFER, BUFFER_PAGES, errnoOf, Kit } from './kit.js';
+
+/** An IOMMU that cannot share a page table with the default one. */
+const snooping: IommuGeometry = { ...defaultGeometry, snoopControl: true };
+const narrow: IommuGeometry = { ...defaultGeometry, addressWidth: 39 };
+const START_LOG = 1;
+
+function dirtyLog(kit: Kit, flags: number): void {
+  kit.callStruct(kit.container, Type1Ioctl.VFIO_IOMMU_DIRTY_PAGES, DirtyBitmap, {
+    argsz: DirtyBitmap.size,
+    flags,
+  });
+}
+
+describe('groups behind IOMMUs that are not alike', () => {
+  it('get domains of their own, into which everything that is pinned is replayed', () => {
+    const kit = new Kit({ iopf: 'off', groups: [{}, { geometry: snooping }] }).ready();
+    kit.mm.space.fillPages(BUFFER / PAGE_SIZE, 700, 0x66);
+    kit.map(0x1000, 700);
+    kit.addGroup(2);
+    kit.openDevice(2);
+    expect(kit.functions[0]!.iommu.domain).not.toBe(kit.functions[1]!.iommu.domain);
+    expect(kit.functions[1]!.iommu.domain?.pages).toBe(700);
+    expect(kit.counters.pinnedPages).toBe(700);
+    eduCopy(kit.functions[1]!, 0x1000 * PAGE_SIZE, 0x1200 * PAGE_SIZE, 16);
+    expect(kit.unmap(0x1000, 700)).toBe(700);
+    expect(kit.functions.map((each) => each.iommu.domain?.pages)).toEqual([0, 0]);
+  });
+
+  it('R5.5: with IOPF on the new domain starts empty, and only pinned mappings are replayed', () => {
+    const kit = new Kit({ groups: [{}, { geometry: snooping }] }).ready();
+    kit.openDevice(1);
+    kit.map(0x100, 8);
+    kit.map(0x200, 4, 8, READ | WRITE | 8);
+    eduCopy(kit.functions[0]!, 0x100 * PAGE_SIZE, 0x101 * PAGE_SIZE, 16);
+    kit.addGroup(2);
+    expect(kit.functions[1]!.iommu.domain?.pages).toBe(4);
+    kit.openDevice(2);
+    eduCopy(kit.functions[1]!, 0x100 * PAGE_SIZE, 0x101 * PAGE_SIZE, 16);
+    expect(kit.functions[1]!.iommu.domain?.pages).toBe(6);
+  });
+
+  it('VFIO_DMA_CC_IOMMU holds only where all of them force coherency', () => {
+    const kit = new Kit({ iopf: 'off', groups: [{ geometry: snooping }, {}] }).ready();
+    expect(kit.checkExtension(VfioExtension.VFIO_DMA_CC_IOMMU)).toBe(1);
+    kit.addGroup(2);
+    expect(kit.checkExtension(VfioExtension.VFIO_DMA_CC_IOMMU)).toBe(0);
+  });
+
+  it('the narrower one limits what can be mapped, and gives it back when it leaves', () => {
+    const kit = new Kit({ iopf: 'off', groups: [{}, { geometry: narrow }] }).ready();
+    kit.addGroup(2);
+    const beyond = 2 ** 27;
+    expect(errnoOf(() => kit.map(beyond, 1))).toBe('EINVAL');
+    kit.closeGroup(2);
+    expect(errnoOf(() => kit.map(beyond, 1))).toBeNull();
+    expect(errnoOf(() => kit.addGroup(2))).toBe('EINVAL');
+    expect(kit.functions[1]!.iommu.domain).toBeNull();
+  });
+
+  it('one that leaves takes its domain along, and pages that others have stay', () => {
+    const kit = new Kit({ iopf: 'off', groups: [{}, { geometry: snooping }] }).ready();
+    kit.addGroup(2);
+    kit.map(0x100, 4);
+    kit.closeGroup(1);
+    expect(kit.functions[1]!.iommu.domain?.pages).toBe(4);
+    expect(kit.unmap(0x100, 4)).toBe(4);
+    expect([kit.counters.pinnedPages, kit.memory.pinned]).toEqual([0, 0]);
+  });
+});
+
+describe('a mapping', () => {
+  it('of 1 TiB costs less than 1 MiB until it is touched', () => {
+    const kit = new Kit().ready();
+    kit.mm.mmap(2 ** 30, 2 ** 28, 'anon', READ | WRITE);
+    const before = process.memoryUsage().arrayBuffers;
+    kit.callStruct(kit.container, Type1Ioctl.VFIO_IOMMU_MAP_DMA, DmaMap, {
+      argsz: DmaMap.size,
+      flags: READ | WRITE,
+      vaddr: 2 ** 42,
+      iova: 2 ** 40,
+      size: 2 ** 40,
+    });
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1 << 20);
+    expect(kit.counters.mappedPages).toBe(2 ** 28);
+  });
+
+  it('that fails at its last page leaves no pin, no account and no translation', () => {
+    const kit = new Kit({ iopf: 'off' }).ready();
+    expect(errnoOf(() => kit.map(0, BUFFER_PAGES + 1))).toBe('EFAULT');
+    expect([kit.memory.pinned, kit.mm.lockedPages, kit.functions[0]!.iommu.domain?.pages]).toEqual([0, 0, 0]);
+    expect([kit.counters.pinnedPages, kit.counters.mappedPages]).toEqual([0, 0]);
+    kit.map(0, BUFFER_PAGES);
+    expect(kit.mm.lockedPages).toBe(BUFFER_PAGES);
+  });
+
+  it('that is larger than the log can be is refused while the dirty log is on, and keeps it from starting', () => {
+    const kit = new Kit().ready();
+    const huge = 2 ** 31;
+    kit.map(0x10_0000, huge);
+    expect(errnoOf(() => dirtyLog(kit, START_LOG))).toBe('EINVAL');
+    kit.unmap(0x10_0000, huge);
+    dirtyLog(kit, START_LOG);
+    expect(errnoOf(() => kit.map(0x10_0000, huge))).toBe('EINVAL');
+    expect(kit.counters.mappedPages).toBe(0);
+    expect(errnoOf(() => kit.map(0, 1))).toBeNull();
+  });
+});
+
+describe('a container whose groups cannot all be attached', () => {
+  it('fails SET_IOMMU and has attached none', () => {
+    const unsafe: IommuGeometry = { ...defaultGeometry, interruptRemapping: false };
+    const kit = new Kit({ iopf: 'off', groups: [{}, { geometry: unsafe }] });
+    kit.addGroup(1);
+    kit.addGroup(2);
+    expect(errnoOf(() => kit.setIommu())).toBe('EPERM');
+    expect(kit.functions.map((each) => each.iommu.domain)).toEqual([null, null]);
+    kit.machine.allowUnsafeInterrupts(true);
+    expect(errnoOf(() => kit.setIommu())).toBeNull();
+  });
+});
