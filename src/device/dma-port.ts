@@ -25,7 +25,8 @@ const ATTEMPTS = 16;
  * A function's way to the program's memory: translate, fault where there is no translation, copy in few calls, in order.
  *
  * A fault may take other pages away (memory pressure), so no translation is held across one: what is translated is copied
- * first. A copy that stops short has met a page that went away unannounced; the translation is dropped and the page faulted.
+ * first, then all that is missing is faulted in, then it is translated. A copy that stops short has met a page that went away
+ * unannounced; its translation is dropped and the page faulted in again.
  */
 export class DmaPort {
   /** Bus mastering. Off: every access is refused. */
@@ -90,23 +91,24 @@ export class DmaPort {
   }
 
   #run(list: DmaList, access: number, owner: DmaOwner | null): boolean {
+    if (!this.enabled) return this.#refuseAll(list, owner);
     const segments = this.#segments;
-    const iommu = this.#iommu;
     segments.clear();
     let whole = true;
-    let skipping = false;
-    let skippedTag = 0;
-    /** The first piece that is in `segments`; those that were refused since have length 0. */
+    /** The first piece that is in `segments`. */
     let first = 0;
+    /** Pieces before this one have been faulted in already; one that is missing again says that there is not room for all. */
+    let faulted = 0;
+    let ahead = true;
+    let struggling = -1;
     let attempts = 0;
-    let next = 0;
-    while (next < list.count || segments.count > 0) {
+    for (let next = 0; next < list.count || segments.count > 0; ) {
       const atEnd = next === list.count;
-      if (!atEnd && skipping && list.tag[next] === skippedTag) {
-        list.length[next++] = 0;
+      if (!atEnd && list.length[next] === 0) {
+        next++;
         continue;
       }
-      const frame = atEnd || !this.enabled ? -1 : iommu.translate(list.page[next]!, access);
+      const frame = atEnd ? -1 : this.#iommu.translate(list.page[next]!, access);
       if (frame >= 0 && !segments.full) {
         segments.append(
           frame,
@@ -121,28 +123,50 @@ export class DmaPort {
       if (segments.count > 0) {
         const lost = this.#copy(list, first, access);
         segments.clear();
-        if (lost < 0) {
-          first = next;
-          attempts = 0;
-          continue;
-        }
-        attempts = lost === first ? attempts + 1 : 1;
-        first = lost;
+        first = lost < 0 ? next : lost;
+        if (lost < 0) continue;
         next = lost;
-        if (attempts < ATTEMPTS) continue;
       } else {
         first = next;
-        if (this.enabled && attempts++ < ATTEMPTS && iommu.fault(list.page[next]!, access)) continue;
+        ahead &&= next >= faulted;
+        faulted = ahead ? list.count : next + 1;
+        if (!this.#faultIn(list, next, faulted, access, owner)) whole = false;
       }
-      skipping = true;
-      skippedTag = list.tag[next]!;
-      list.length[next++] = 0;
-      first = next;
-      attempts = 0;
-      whole = false;
-      owner?.refused(skippedTag);
+      attempts = struggling === next ? attempts + 1 : 1;
+      struggling = next;
+      if (attempts === ATTEMPTS && list.length[next] !== 0) {
+        whole = false;
+        this.#refuse(list, next, owner);
+      }
     }
     return whole;
+  }
+
+  /** Faults in what is missing of pieces [from, end); `from` is. False: a page was refused. */
+  #faultIn(list: DmaList, from: number, end: number, access: number, owner: DmaOwner | null): boolean {
+    let whole = true;
+    for (let piece = from; piece < end; piece++) {
+      if (list.length[piece] === 0) continue;
+      const page = list.page[piece]!;
+      if (piece > from && this.#iommu.translate(page, access) >= 0) continue;
+      if (this.#iommu.fault(page, access)) continue;
+      whole = false;
+      this.#refuse(list, piece, owner);
+    }
+    return whole;
+  }
+
+  /** Drops a piece and those of the same tag that follow it. */
+  #refuse(list: DmaList, piece: number, owner: DmaOwner | null): void {
+    const tag = list.tag[piece]!;
+    for (let at = piece; at < list.count && list.tag[at] === tag; at++) list.length[at] = 0;
+    owner?.refused(tag);
+  }
+
+  #refuseAll(list: DmaList, owner: DmaOwner | null): boolean {
+    for (let piece = 0; piece < list.count; piece++)
+      if (list.length[piece] !== 0) this.#refuse(list, piece, owner);
+    return list.count === 0;
   }
 
   /** Copies the segments, which are the pieces from `first` on; returns the piece that was lost on the way, or -1. */

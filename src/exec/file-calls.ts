@@ -8,6 +8,7 @@ import {
   MAP_FIXED,
   MAP_FIXED_NOREPLACE,
   poll,
+  SystemError,
   syscall,
   write,
 } from '../mm/process/libc.js';
@@ -222,7 +223,7 @@ export class FileCalls implements Caller {
   /** Runs a call of the current thread's process; a VfioError is its answer. */
   private run(handle: (process: Process) => void): void {
     const process = this.processes.enter(this.call.tid);
-    if (process === null) return this.call.refuse(Errno.EINTR); // killed while it waited: nobody reads this
+    if (process === null) return this.call.refuse(Errno.EMFILE); // or it was killed, and nobody reads this
     this.process = process;
     try {
       handle(process);
@@ -236,13 +237,23 @@ export class FileCalls implements Caller {
 
   private giveOut(file: VfioFile, closeOnExec: boolean): void {
     const process = this.process!;
-    const number = this.freeNumber(process);
-    const backing =
-      file.pciFunction === undefined ? makeBacking(file.name, 0) : this.door.backing(file.pciFunction);
-    const { fd, lock } = this.files.describe(backing);
-    const made = this.call.answerWithFile(fd, number, closeOnExec);
-    const opened = this.files.add(file, backing, lock);
-    close(fd);
+    let number: number;
+    let described: { fd: number; lock: number };
+    let backing: Backing;
+    try {
+      number = this.freeNumber(process);
+      backing =
+        file.pciFunction === undefined ? makeBacking(file.name, 0) : this.door.backing(file.pciFunction);
+      described = this.files.describe(backing);
+    } catch (error) {
+      // Our own descriptors are used up: an errno for the program, not our end.
+      file.release();
+      if (error instanceof SystemError) throw new VfioError(Errno.EMFILE);
+      throw error;
+    }
+    const made = this.call.answerWithFile(described.fd, number, closeOnExec);
+    const opened = this.files.add(file, backing, described.lock);
+    close(described.fd);
     if (made >= 0) return this.remember(process, made, opened);
     this.files.reap();
     throw new VfioError(Errno.EMFILE);

@@ -46,7 +46,7 @@ export class MemoryCalls {
 
   /** mmap with MAP_FIXED: what lies there goes. */
   mapFixed(): void {
-    const space = this.processes.known(this.call.tid)?.knownSpace;
+    const space = this.processes.known(this.call.tid)?.space;
     if (space) this.range(space);
     this.mayClose();
     this.call.proceed();
@@ -54,7 +54,7 @@ export class MemoryCalls {
 
   private on(tell: (space: ProcessSpace) => unknown, closes: boolean): () => void {
     return () => {
-      const space = this.processes.known(this.call.tid)?.knownSpace;
+      const space = this.processes.known(this.call.tid)?.space;
       if (space) tell(space);
       if (closes && space) this.mayClose();
       this.call.proceed();

@@ -5,7 +5,7 @@
  * open-file-description lock on the description and probe it from another one. The lock ends with the last descriptor or
  * mapping, in whatever process: the kernel's own rule for files (fcntl(2), F_OFD_SETLK).
  */
-import { fstatSync, statSync } from 'node:fs';
+import { fstatSync, type Stats, statSync } from 'node:fs';
 import {
   allocateNative,
   close,
@@ -88,8 +88,8 @@ export class OpenFiles {
 
   /** The file that a descriptor of a process means, by its inode; null where it is none of ours or not open. */
   identify(tid: number, fd: number): OpenFile | 'other' | null {
-    const stat = statSync(`/proc/${tid}/fd/${fd}`, { throwIfNoEntry: false });
-    if (stat === undefined) return null;
+    const stat = statOf(`/proc/${tid}/fd/${fd}`);
+    if (stat === null) return null;
     for (const file of this.files)
       if (file.backing.inode === stat.ino && file.backing.device === stat.dev) return file;
     return 'other';
@@ -117,6 +117,15 @@ export class OpenFiles {
     const functions = new Set<PciFunction>();
     for (const { file } of this.files) if (file.pciFunction !== undefined) functions.add(file.pciFunction);
     this.openFunctions.splice(0, this.openFunctions.length, ...functions);
+  }
+}
+
+/** Null where there is no such descriptor, or the process lets nobody look (it is not dumpable). */
+function statOf(path: string): Stats | null {
+  try {
+    return statSync(path, { throwIfNoEntry: false }) ?? null;
+  } catch {
+    return null;
   }
 }
 

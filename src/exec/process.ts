@@ -1,6 +1,5 @@
 /** The processes of a run, as far as we must know them: by thread, with their memory and the descriptors we gave them. */
 import { readFileSync } from 'node:fs';
-import { Bug } from '../abi/bug.js';
 import { close, syscall, waitpid } from '../mm/process/libc.js';
 import type { ProcessMemory } from '../mm/process/memory.js';
 import { ProcessSpace } from '../mm/process/space.js';
@@ -22,31 +21,14 @@ export class Process {
   readonly threads = new Set<number>();
   /** The thread in execve or exit_group, 0 where none is: its next call means that execve failed. */
   leaving = 0;
-  private memory: ProcessSpace | null = null;
 
   constructor(
     readonly pid: number,
     /** Readable once the process has exited. */
     readonly pidfd: number,
-    private readonly makeSpace: () => ProcessSpace,
+    /** Another one after each exec. */
+    public space: ProcessSpace,
   ) {}
-
-  get space(): ProcessSpace {
-    this.memory ??= this.makeSpace();
-    return this.memory;
-  }
-
-  /** Its address space if VFIO has seen it; memory calls of others concern nobody. */
-  get knownSpace(): ProcessSpace | null {
-    return this.memory;
-  }
-
-  /** The address space is another after exec. */
-  dropSpace(): ProcessSpace | null {
-    const old = this.memory;
-    this.memory = null;
-    return old;
-  }
 }
 
 export class ProcessTable {
@@ -91,15 +73,20 @@ export class ProcessTable {
     return found;
   }
 
-  /** The process of a thread that speaks to VFIO; null where it is gone. */
+  /** The process of a thread that speaks to VFIO; null where it is gone, or we have no room for it. */
   enter(tid: number): Process | null {
     const known = this.known(tid);
     if (known !== null) return known;
     const pid = this.threadGroup(tid);
     if (pid === 0) return null;
+    const space = this.newSpace(pid);
+    if (space === null) return null;
     const pidfd = syscall(this.architecture.nr.pidfd_open, pid, 0, 0, 0, 0, 0);
-    if (pidfd < 0) return null;
-    const process = new Process(pid, pidfd, () => this.newSpace(pid));
+    if (pidfd < 0) {
+      this.endSpace(space);
+      return null;
+    }
+    const process = new Process(pid, pidfd, space);
     this.byPid.set(pid, process);
     this.events.addProcess(pidfd, pid);
     this.strangers.clear();
@@ -123,41 +110,38 @@ export class ProcessTable {
   /** The process is about to exec or exit in this thread: its memory may be another's at any moment from now on. */
   leave(process: Process, tid: number): void {
     process.leaving = tid;
-    const space = process.knownSpace;
-    if (space === null) return;
-    space.invalidateAll();
-    space.suspect = true;
+    process.space.invalidateAll();
+    process.space.suspect = true;
   }
 
   /** Finds out what became of a process that was leaving, now that its thread `tid` (0: nobody) makes a call. */
   settle(process: Process, tid: number): void {
-    const space = process.knownSpace;
-    if (space !== null && !space.alive) {
+    if (!process.space.alive) {
       this.execed(process);
       if (tid !== 0) this.bind(tid, process);
     } else if (tid === process.leaving) {
-      if (space !== null) space.suspect = false;
+      process.space.suspect = false;
       process.leaving = 0;
-      // Close-on-exec may have run although there is no old memory to compare.
-      if (space === null) process.known.clear();
     }
   }
 
-  /** Every thread but the leader is gone, and the memory is new. */
-  execed(process: Process): void {
+  /** Every thread but the leader is gone, close-on-exec has run, and the memory is new. */
+  private execed(process: Process): void {
     for (const tid of process.threads) this.byThread.delete(tid);
     process.threads.clear();
-    process.leaving = 0;
     process.known.clear();
     process.uncertain.clear();
-    this.endSpace(process);
+    process.leaving = 0;
+    this.endSpace(process.space);
+    const space = this.newSpace(process.pid);
+    if (space === null) this.forget(process);
+    else process.space = space;
   }
 
   /** The process has exited: its memory ends, its numbers mean nothing any more. */
   exited(process: Process): void {
-    this.execed(process);
-    this.byPid.delete(process.pid);
-    close(process.pidfd);
+    this.endSpace(process.space);
+    this.forget(process);
     if (process.pid !== this.mainPid) waitpid(process.pid, 0, WNOHANG);
   }
 
@@ -166,12 +150,17 @@ export class ProcessTable {
     if (process !== undefined) this.exited(process);
   }
 
-  private endSpace(process: Process): void {
-    const space = process.dropSpace();
-    if (space === null) return;
+  private forget(process: Process): void {
+    for (const tid of process.threads) this.byThread.delete(tid);
+    this.byPid.delete(process.pid);
+    close(process.pidfd);
+  }
+
+  private endSpace(space: ProcessSpace): void {
     space.end();
     this.memory.remove(space);
-    this.retiredSpaces.push(space.id);
+    // Frames of an ended space may still stand in tables of pinned mappings: then its number is not used again yet.
+    (space.hasPinned ? this.retiredSpaces : this.freeSpaces).push(space.id);
   }
 
   /** No VFIO file is open: frames of ended spaces stand in no table any more, so their numbers can be used again. */
@@ -194,9 +183,9 @@ export class ProcessTable {
     process.threads.add(tid);
   }
 
-  private newSpace(pid: number): ProcessSpace {
+  private newSpace(pid: number): ProcessSpace | null {
     const id = this.freeSpaces.pop();
-    if (id === undefined) throw new Bug('address spaces used up', { limit: SPACES_MAX });
+    if (id === undefined) return null;
     const space = new ProcessSpace(id, pid);
     this.memory.add(space);
     return space;

@@ -91,6 +91,44 @@ describe('the DMA port', () => {
     expect(program.memory.calls).toBeLessThan(40);
   });
 
+  it('cold pages are faulted in first and then copied together', () => {
+    const program = new Program({ pages: 64, faulting: true });
+    const port = portOf(program);
+    const buffer = allocatePlain(32 * 4096);
+    program.memory.bytes.fill(6);
+    expect(port.readRange(program.iova(0), 32 * 4096, buffer)).toBe(true);
+    expect(program.faults).toHaveLength(32);
+    expect(program.memory.calls).toBe(1);
+    expect(buffer.bytes.every((byte) => byte === 6)).toBe(true);
+  });
+
+  it('R3.1: where there is not room for all pages at once, every one is copied while it is there', () => {
+    const program = new Program({ pages: 64, faulting: true });
+    const port = portOf(program);
+    const buffer = allocatePlain(32 * 4096);
+    for (let page = 0; page < 32; page++) program.memory.bytes[page * 4096] = page + 1;
+    const resident: number[] = [];
+    program.beforeFault = (iovaPage) => {
+      resident.push(iovaPage - IOVA_BASE_PAGE);
+      if (resident.length > 3) program.unmapFrame(resident.shift()!);
+    };
+    const wild: number[] = [];
+    program.memory.beforeCopy = ({ count, frame, length }) => {
+      for (let index = 0; index < count; index++) {
+        for (let page = 0; page < length[index]! / 4096; page++) {
+          const touched = frame[index]! + page;
+          if (program.domain.frameAt(touched + IOVA_BASE_PAGE) < 0) wild.push(touched);
+        }
+      }
+    };
+    expect(port.readRange(program.iova(0), 32 * 4096, buffer)).toBe(true);
+    expect(wild).toEqual([]);
+    expect([...Array(32).keys()].map((page) => buffer.bytes[page * 4096])).toEqual(
+      [...Array(32).keys()].map((page) => page + 1),
+    );
+    expect(program.faults.length).toBeLessThanOrEqual(64);
+  });
+
   it('translates anew what was to be copied after a lost page', () => {
     const program = new Program({ pages: 16, faulting: true });
     const port = portOf(program);

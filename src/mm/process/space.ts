@@ -32,6 +32,8 @@ export class ProcessSpace implements AddressSpace {
   invalidations = 0;
   /** The process is in execve or exiting: its number may mean other memory any moment, so every access must ask `alive`. */
   suspect = false;
+  /** Whether pages were ever pinned: translations to them may outlive the space. */
+  hasPinned = false;
   private readonly notifiers = new Set<MmuNotifier>();
   private readonly vmas: VmaCache;
   private accounted = 0;
@@ -73,6 +75,7 @@ export class ProcessSpace implements AddressSpace {
   }
 
   pin(first: number, count: number, access: number, frames: Float64Array): number {
+    this.hasPinned = true;
     const got = this.pageIn(first, count, access, frames);
     return got === 0 ? -Errno.EFAULT : got;
   }
