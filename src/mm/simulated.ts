@@ -5,7 +5,7 @@
 import { Errno } from '../abi/errno.js';
 import type { Flow, Wait } from '../flow/flow.js';
 import { type AddressSpace, type MmuNotifier, PAGE_SIZE, READ, WRITE } from './address-space.js';
-import { type Area, Areas } from './areas.js';
+import { Areas } from './areas.js';
 import { SimulatedFile } from './simulated-file.js';
 import type { SimulatedMemory } from './simulated-memory.js';
 import { FORBIDDEN, NO_MEMORY, SimulatedPages, WAITS } from './simulated-pages.js';

@@ -430,8 +430,53 @@ describe('queues', () => {
     command(driver.device, 6);
     driver.device.poll();
     expect(admin.takeAll().map(({ status }) => status)).toEqual([0, 0]);
-    driver.createQueue(1, 16);
+    const again = driver.createQueue(1, 16);
+    expect(driver.device.poll()).toBe(false);
+    expect(again.take()).toBeNull();
     expect(driver.bytes(target, 1)[0]).toBe(0xcd);
+  });
+
+  it('a queue made again begins with both doorbells at zero', () => {
+    const { driver, admin } = enabled();
+    const queue = driver.createQueue(1, 8);
+    for (let count = 0; count < 3; count++) queue.run({ opcode: 0, namespace: 1 });
+    admin.run({ opcode: 0, dw10: 1 });
+    admin.run({ opcode: 4, dw10: 1 });
+    const again = driver.createQueue(1, 8);
+    for (let count = 0; count < 7; count++) again.push({ opcode: 0, namespace: 1 });
+    again.ring();
+    expect(again.takeAll()).toHaveLength(7);
+  });
+
+  it('the smallest admin queues work, one command at a time', () => {
+    const driver = new NvmeDriver();
+    driver.enable(2);
+    const { admin } = driver;
+    expect(driver.createQueue(1, 2).run({ opcode: 0, namespace: 1 }).status).toBe(0);
+    admin.push({ opcode: 0x0c, identifier: 400 });
+    admin.ring();
+    // There is no room to complete both, so nothing is aborted.
+    expect(admin.run({ opcode: 8, dw10: 400 << 16 })).toMatchObject({ status: 0, result: 1 });
+    driver.write(Register.DOORBELLS + 8 * 9, 1);
+    expect(admin.take()).toMatchObject({ identifier: 400 });
+  });
+
+  it('admin commands and events wait where the completion queue is full', () => {
+    const driver = new NvmeDriver();
+    driver.enable(4);
+    const { admin } = driver;
+    admin.push({ opcode: 0x0c, identifier: 400 });
+    for (let count = 0; count < 2; count++) admin.push({ opcode: 0x0a, dw10: 7 });
+    admin.ring();
+    for (let count = 0; count < 3; count++) admin.push({ opcode: 0x0a, dw10: 7 });
+    admin.ring();
+    const taken = [admin.take(false), admin.take(false), admin.take(false), admin.take(false)];
+    expect(taken.map((completion) => completion !== null)).toEqual([true, true, true, false]);
+    driver.write(Register.DOORBELLS + 8 * 9, 1);
+    expect(driver.device.poll()).toBe(false);
+    expect(admin.take(false)).toBeNull();
+    admin.acknowledge();
+    expect(admin.takeAll().map(({ identifier }) => identifier)).toContain(400);
   });
 
   it('an unknown admin opcode is refused', () => {

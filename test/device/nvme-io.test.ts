@@ -125,6 +125,23 @@ describe('reads and writes', () => {
     expect(driver.device.poll()).toBe(false);
   });
 
+  it('more data than a batch holds is done in several', () => {
+    const { driver, queue } = started({}, 64);
+    const bytes = 512 * 1024;
+    const target = driver.pages(129) + 512;
+    const prp = driver.prp(target, bytes);
+    const fields = { namespace: 1, dw12: 1023 };
+    driver.bytes(target, bytes).set(pseudoRandom(bytes));
+    for (let count = 0; count < 20; count++)
+      queue.push({ opcode: WRITE, ...prp, ...fields, dw10: 1024 * count });
+    for (let count = 0; count < 40; count++)
+      queue.push({ opcode: READ, ...prp, ...fields, dw10: 1024 * count });
+    queue.ring();
+    const completions = queue.takeAll();
+    expect(completions.map(({ status }) => status)).toEqual(new Array(60).fill(0));
+    expect(new Set(completions.map(({ identifier }) => identifier)).size).toBe(60);
+  });
+
   it('flush, write zeroes and deallocate do what they say', () => {
     const { driver, queue } = started();
     const page = driver.pages(1);
@@ -208,6 +225,17 @@ describe('wrong I/O commands', () => {
     });
   }
 
+  it('a list that cannot be fetched is not taken for the one that was fetched before', () => {
+    const { driver, queue } = started();
+    const target = driver.pages(4);
+    const fields = { opcode: READ, namespace: 1, dw12: 31 };
+    const { prp1, prp2 } = driver.prp(target, 4 * 4096);
+    expect(queue.run({ ...fields, prp1, prp2 }).status).toBe(0);
+    driver.bytes(target, 4 * 4096).fill(0xee);
+    expect(queue.run({ ...fields, prp1, prp2: 0x5000 })).toMatchObject({ status: 4, retryable: true });
+    expect(driver.bytes(target, 4 * 4096).every((byte) => byte === 0xee)).toBe(true);
+  });
+
   it('an entry of a list that is not page aligned is refused', () => {
     const { driver, queue } = started();
     const page = driver.pages(4);
@@ -254,6 +282,20 @@ describe('bus mastering', () => {
     expect(driver.device.poll()).toBe(true);
     expect(queue.take()).toMatchObject({ status: 0 });
     expect(driver.bytes(target, 1)[0]).toBe(0);
+  });
+});
+
+describe('power', () => {
+  it('in D3hot nothing is fetched; awake again, what waits is done', () => {
+    const { driver, queue } = started();
+    driver.device.writeRegion(7, 0x64, Uint8Array.of(3));
+    queue.push({ opcode: 0, namespace: 1 });
+    queue.ring();
+    expect(driver.device.poll()).toBe(false);
+    expect(queue.take()).toBeNull();
+    driver.device.writeRegion(7, 0x64, Uint8Array.of(0));
+    expect(driver.device.poll()).toBe(true);
+    expect(queue.take()).toMatchObject({ status: 0 });
   });
 });
 

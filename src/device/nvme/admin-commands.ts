@@ -13,6 +13,7 @@ import {
 } from './identify.js';
 import { LogPage, LogPages, Statistics, WARNING_TEMPERATURE } from './log-pages.js';
 import type { Namespace } from './namespace.js';
+import { completionRoom } from './queue.js';
 import type { QueueTable } from './queue-table.js';
 import { NO_COMPLETION, Status } from './status.js';
 
@@ -146,14 +147,16 @@ export class AdminCommands {
     return status;
   }
 
-  /** Result bit 0: the command was not aborted. Only event requests are ever in flight; they are aborted and answered. */
+  /**
+   * Result bit 0: the command was not aborted. Only event requests are ever in flight; one is taken back and completed where
+   * there is room for its completion beside the Abort's own.
+   */
   #abort(dw10: number): number {
     const identifier = dw10 >>> 16;
-    const found = (dw10 & 0xffff) === 0 && this.events.abort(identifier);
-    if (found) {
-      const admin = this.#queues.submission(0)!;
-      this.#batch.complete(admin, admin.head, identifier, Status.ABORT_REQUESTED, 0);
-    }
+    const admin = this.#queues.submission(0)!;
+    const room = completionRoom(admin.completions) >= 2;
+    const found = room && (dw10 & 0xffff) === 0 && this.events.abort(identifier);
+    if (found) this.#batch.complete(admin, admin.head, identifier, Status.ABORT_REQUESTED, 0);
     this.result = found ? 0 : 1;
     return Status.SUCCESS;
   }

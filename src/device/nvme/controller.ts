@@ -15,8 +15,6 @@ import { QueueTable } from './queue-table.js';
 import { ControllerConfiguration, ControllerStatus, Register, Registers } from './registers.js';
 import { NO_COMPLETION } from './status.js';
 
-/** An Abort completes itself and what it aborts. */
-const ADMIN_COMPLETIONS = 2;
 /** Batches of one queue before the others get their turn. */
 const BATCHES_PER_TURN = 4;
 
@@ -184,10 +182,9 @@ export class NvmeController implements PciDevice {
         if (!this.#queues.takeHead(completions)) this.#reportError(EventInformation.INVALID_DOORBELL_VALUE);
         room = completionRoom(completions);
       }
-      const admin = queue.id === 0;
-      if (room < (admin ? ADMIN_COMPLETIONS : 1)) break;
+      if (room === 0) break;
       found = true;
-      if (admin) this.#adminCommand(queue);
+      if (queue.id === 0) this.#adminCommand(queue);
       else this.#ioBatch(queue, Math.min(waiting, room, BATCH_COMMANDS));
     }
     return found;

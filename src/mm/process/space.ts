@@ -131,10 +131,11 @@ export class ProcessSpace implements AddressSpace {
     this.invalidate(0, USER_BYTES);
   }
 
-  /** brk(2) to `address`: takes away what lies between it and the heap's end. */
+  /** brk(2) to `address`: what is there behind it goes. A heap that grows has nothing there. */
   invalidateForBrk(address: number): void {
-    const end = this.vmas.heapEnd() * PAGE_SIZE;
-    if (address !== 0 && address < end) this.invalidate(address, end - address);
+    const first = Math.ceil(address / PAGE_SIZE);
+    const pages = address === 0 ? 0 : this.vmas.allowed(first, USER_BYTES / PAGE_SIZE - first, 0);
+    this.invalidate(first * PAGE_SIZE, pages * PAGE_SIZE);
   }
 
   /** An access failed that a translation promised: whatever is known of protections is old. */

@@ -1,6 +1,19 @@
 /** What /proc/PID/maps says: which pages may be read and written. Cached, because a page-in asks each time. */
 import { closeSync, openSync, readSync } from 'node:fs';
+import { Errno } from '../../abi/errno.js';
 import { PAGE_SIZE, READ, WRITE } from '../address-space.js';
+import { allocateNative, errno, ioctl } from './libc.js';
+
+/** PROCMAP_QUERY and its struct (linux/fs.h, Linux 6.11): one area by address, where the text lists them all. */
+const PROCMAP_QUERY = 0xc0686611;
+const QUERY_BYTES = 104;
+const VMA_READABLE = 1;
+const VMA_WRITABLE = 2;
+const VMA_SHARED = 8;
+const HIGH = 2 ** 32;
+const query = allocateNative(QUERY_BYTES);
+const queryWords = new Uint32Array(query.bytes.buffer, 0, QUERY_BYTES / 4);
+let canQuery = true;
 
 const chunk = Buffer.allocUnsafe(1 << 16);
 
@@ -16,7 +29,6 @@ interface Area {
 export class VmaCache {
   /** First page, end page and permission of each area, ascending. */
   private areas: Area[] = [];
-  private heap = 0;
   private fd: number;
 
   constructor(path: string) {
@@ -33,25 +45,22 @@ export class VmaCache {
     }
   }
 
-  /** How many pages from `first` on, at most `count`, allow `access`. */
+  /** How many pages from `first` on, at most `count`, allow `access`; with access 0, how many are there. */
   allowed(first: number, count: number, access: number): number {
-    const known = this.run(first, count, access);
-    if (known === count) return known;
+    let known = this.run(first, count, access);
     // Areas appear without notice (mmap does not take memory away), so a miss asks the kernel.
-    this.reload();
-    return this.run(first, count, access);
+    while (known < count && this.learn(first + known)) {
+      const more = this.run(first, count, access);
+      if (more === known) break;
+      known = more;
+    }
+    return known;
   }
 
   /** The private areas as the kernel has them now; a copy, because their invalidation drops the cache. */
   privateAreas(): readonly Area[] {
     this.reload();
     return this.areas.filter((area) => area.isPrivate);
-  }
-
-  /** First page behind the heap (brk), 0 where there is none. */
-  heapEnd(): number {
-    this.reload();
-    return this.heap;
   }
 
   /** Forgets everything: protections or areas are about to change. */
@@ -83,9 +92,42 @@ export class VmaCache {
     return Math.min(page, end) - first;
   }
 
+  /** Asks for the area that covers a page; false where there is none. Kernels before 6.11 are asked for all of them. */
+  private learn(page: number): boolean {
+    if (!canQuery) {
+      this.reload();
+      return true;
+    }
+    queryWords.fill(0, 0, QUERY_BYTES / 4);
+    queryWords[0] = QUERY_BYTES;
+    queryWords[4] = page * PAGE_SIZE; // stores the low 32 bits
+    queryWords[5] = (page * PAGE_SIZE) / HIGH;
+    if (ioctl(this.fd, PROCMAP_QUERY, query.address) !== 0) {
+      if (errno() !== Errno.ENOTTY) return false;
+      canQuery = false;
+      return this.learn(page);
+    }
+    const flags = queryWords[10]!;
+    this.insert({
+      first: (queryWords[7]! * HIGH + queryWords[6]!) / PAGE_SIZE,
+      end: (queryWords[9]! * HIGH + queryWords[8]!) / PAGE_SIZE,
+      permission: ((flags & VMA_READABLE) !== 0 ? READ : 0) | ((flags & VMA_WRITABLE) !== 0 ? WRITE : 0),
+      isPrivate: (flags & VMA_SHARED) === 0,
+    });
+    return true;
+  }
+
+  /** Puts an area in its place, instead of all that it overlaps: areas merge and grow without notice. */
+  private insert(area: Area): void {
+    let from = 0;
+    while (from < this.areas.length && this.areas[from]!.end <= area.first) from++;
+    let to = from;
+    while (to < this.areas.length && this.areas[to]!.first < area.end) to++;
+    this.areas.splice(from, to - from, area);
+  }
+
   private reload(): void {
     this.areas.length = 0;
-    this.heap = 0;
     if (this.fd < 0) return;
     try {
       let text = '';
@@ -99,11 +141,9 @@ export class VmaCache {
         const dash = line.indexOf('-');
         if (dash < 0) continue;
         const space = line.indexOf(' ', dash);
-        const end = Number.parseInt(line.slice(dash + 1, space), 16) / PAGE_SIZE;
-        if (line.endsWith('[heap]')) this.heap = end;
         this.areas.push({
           first: Number.parseInt(line.slice(0, dash), 16) / PAGE_SIZE,
-          end,
+          end: Number.parseInt(line.slice(dash + 1, space), 16) / PAGE_SIZE,
           permission: (line[space + 1] === 'r' ? READ : 0) | (line[space + 2] === 'w' ? WRITE : 0),
           isPrivate: line[space + 4] === 'p',
         });

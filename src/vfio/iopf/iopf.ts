@@ -97,7 +97,8 @@ export class Iopf {
   *devicesAttached(devices: readonly IommuDevice[]): Flow<void> {
     yield* this.lock.acquire();
     try {
-      if (this.enabled) yield* this.switchOnAll(devices);
+      // An ENABLE that came in between has switched them on already.
+      if (this.enabled) yield* this.switchOnAll(devices.filter((device) => !this.devicesOn.includes(device)));
     } finally {
       this.lock.release();
     }

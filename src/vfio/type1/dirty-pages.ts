@@ -7,7 +7,7 @@ import { copyIn } from '../argument.js';
 import type { Caller } from '../file.js';
 import { ADDRESS_END } from './map-dma.js';
 import type { Type1 } from './type1.js';
-import { bitmapAddress, writeUserBitmap } from './user-bitmap.js';
+import { bitmapAddress, hasSmallestPages, writeUserBitmap } from './user-bitmap.js';
 
 const {
   VFIO_IOMMU_DIRTY_PAGES_FLAG_START: START,
@@ -36,12 +36,15 @@ function getBitmap(caller: Caller, argument: number, type1: Type1): void {
   const { at } = DirtyBitmapGet;
   const first = get.pages(at.iova);
   const pages = get.pages(at.size);
-  if (first + pages > ADDRESS_END) fail(type1.machine.kernel.wrap);
-  const address = bitmapAddress(get, at['bitmap.pgsize'], pages);
-  if (pages === 0 || (get.inPage(at.iova) | get.inPage(at.size)) !== 0) fail('EINVAL');
-  if (!type1.dirtyTracking || type1.cuts(first, first + pages)) fail('EINVAL');
+  const { kernel } = type1.machine;
+  const end = first + pages;
+  if (end > ADDRESS_END || (end === ADDRESS_END && !kernel.rangeToTheEnd)) fail(kernel.wrap);
+  const address = bitmapAddress(get, at['bitmap.pgsize'], get.u64(at.size));
+  if (!hasSmallestPages(get, at['bitmap.pgsize']) || pages === 0) fail('EINVAL');
+  if ((get.inPage(at.iova) | get.inPage(at.size)) !== 0) fail('EINVAL');
+  if (!type1.dirtyTracking || type1.cuts(first, end)) fail('EINVAL');
   let mapping = type1.mappings.firstFrom(first);
-  for (; mapping && mapping.iovaPage < first + pages; mapping = type1.mappings.after(mapping)) {
+  for (; mapping && mapping.iovaPage < end; mapping = type1.mappings.after(mapping)) {
     writeUserBitmap(caller, address, first, mapping);
     type1.restartDirtyLog(mapping);
   }

@@ -118,8 +118,8 @@ export class RangeTrie {
 
   private search(node: number, level: number, base: number, page: number, limit: number): number {
     const span = SPANS[level]!;
-    let index = page <= base ? 0 : Math.floor((page - base) / span);
-    for (; (index = this.nextUsed(node, index)) < CELLS; index++) {
+    const start = page <= base ? 0 : Math.floor((page - base) / span);
+    for (let index = this.nextUsed(node, start); index < CELLS; index = this.nextUsed(node, index + 1)) {
       if (base + index * span >= limit) return -1;
       const cell = this.cells[node * CELLS + index]!;
       if (cell < 0) {

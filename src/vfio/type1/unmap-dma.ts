@@ -8,7 +8,7 @@ import type { Caller } from '../file.js';
 import { ADDRESS_END } from './map-dma.js';
 import type { Mapping } from './mapping.js';
 import type { Type1 } from './type1.js';
-import { bitmapAddress, writeUserBitmap } from './user-bitmap.js';
+import { bitmapAddress, hasSmallestPages, writeUserBitmap } from './user-bitmap.js';
 
 const {
   VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP: FLAG_BITMAP,
@@ -31,7 +31,7 @@ export function unmapDma(caller: Caller, argument: number, type1: Type1): void {
   let dirtyAt = -1;
   if ((flags & FLAG_BITMAP) !== 0) {
     if ((flags & (FLAG_ALL | FLAG_VADDR)) !== 0) fail('EINVAL');
-    dirtyAt = readBitmap(caller, argument, type1);
+    dirtyAt = readBitmap(caller, argument);
   }
   const range = readRange(flags, type1);
   const pages =
@@ -42,12 +42,10 @@ export function unmapDma(caller: Caller, argument: number, type1: Type1): void {
   copyOut(caller, argument, buffer, DmaUnmap.size);
 }
 
-function readBitmap(caller: Caller, argument: number, type1: Type1): number {
+function readBitmap(caller: Caller, argument: number): number {
   if (buffer.u32(DmaUnmap.at.argsz) < DmaUnmap.size + VfioBitmap.size) fail('EINVAL');
   if (!caller.mm.copyFrom(argument + DmaUnmap.size, bitmap.bytes)) fail('EFAULT');
-  const address = bitmapAddress(bitmap, 0, buffer.pages(DmaUnmap.at.size));
-  if (!type1.dirtyTracking) fail('EINVAL');
-  return address;
+  return bitmapAddress(bitmap, 0, buffer.u64(DmaUnmap.at.size));
 }
 
 const range = { first: 0, end: 0 };
@@ -67,6 +65,7 @@ function readRange(flags: number, type1: Type1): { first: number; end: number } 
   if (pages === 0 || buffer.inPage(at.size) !== 0) fail('EINVAL');
   const end = first + pages;
   if (end > ADDRESS_END) fail(type1.machine.kernel.wrap);
+  if ((flags & FLAG_BITMAP) !== 0 && !(type1.dirtyTracking && hasSmallestPages(bitmap, 0))) fail('EINVAL');
   if (type1.version === 2 && type1.cuts(first, end)) fail('EINVAL');
   range.end = end === ADDRESS_END && !type1.machine.kernel.rangeToTheEnd ? first : end;
   return range;

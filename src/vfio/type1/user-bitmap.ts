@@ -16,17 +16,29 @@ const HALF_BYTES = 4;
 const USER_END = 2 ** 47 - PAGE_SIZE;
 
 /**
- * Checks the `vfio_bitmap` at `offset` of a call for a range of `pages` pages and returns where its data is. EINVAL: not user
- * memory, a page size other than the smallest, a size that is 0, above the limit or too small for the range.
+ * Checks the `vfio_bitmap` at `offset` of a call for a range of `bytes` bytes and returns where its data is. EINVAL: not user
+ * memory, or a size that is 0, above the limit or too small for the range in pages of the size that the bitmap states.
  */
-export function bitmapAddress(buffer: ArgumentBuffer, offset: number, pages: number): number {
-  const pageSize = buffer.u64(offset + VfioBitmap.at.pgsize);
+export function bitmapAddress(buffer: ArgumentBuffer, offset: number, bytes: number): number {
   const size = buffer.u64(offset + VfioBitmap.at.size);
   const data = buffer.u64(offset + VfioBitmap.at.data);
   if (data + size > USER_END) fail('EINVAL');
-  if (pageSize !== PAGE_SIZE) fail('EINVAL');
-  if (size === 0 || size > DIRTY_BITMAP_SIZE_MAX || size < bitmapBytes(pages)) fail('EINVAL');
+  const pages = Math.floor(bytes / lowestBit(buffer, offset + VfioBitmap.at.pgsize));
+  if (pages === 0 || size === 0 || size > DIRTY_BITMAP_SIZE_MAX || size < bitmapBytes(pages)) fail('EINVAL');
   return data;
+}
+
+/** Whether the bitmap's pages are the smallest that there are: others cannot be asked for. */
+export function hasSmallestPages(buffer: ArgumentBuffer, offset: number): boolean {
+  return buffer.u64(offset + VfioBitmap.at.pgsize) === PAGE_SIZE;
+}
+
+/** The lowest bit that is set of 64, as a number; 1 where none is, which is refused elsewhere. */
+function lowestBit(buffer: ArgumentBuffer, offset: number): number {
+  const low = buffer.u32(offset);
+  if (low !== 0) return (low & -low) >>> 0;
+  const high = buffer.u32(offset + HALF_BYTES);
+  return high === 0 ? 1 : ((high & -high) >>> 0) * 2 ** 32;
 }
 
 /** Bytes of a bitmap of this many bits: whole 64-bit words. */

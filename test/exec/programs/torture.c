@@ -310,6 +310,94 @@ static void interrupt(const char *address)
 		fail("count %lu", count);
 }
 
+#define STRESS_PAGES 256
+#define STRESS_IOVA 0x1000000UL
+static volatile int stressed;
+static char *stress_memory;
+
+/* Takes odd pages away in every way, all the time; each of two threads has every other one. */
+static void *taker(void *argument)
+{
+	unsigned who = (uintptr_t)argument, seed = who;
+
+	while (!stressed) {
+		char *page = stress_memory + (rand_r(&seed) % (STRESS_PAGES / 4) * 4 + 1 + 2 * who) * PAGE;
+
+		switch (rand_r(&seed) % 4) {
+		case 0:
+			MUST(madvise(page, PAGE, MADV_DONTNEED));
+			break;
+		case 1:
+			MUST(mprotect(page, PAGE, PROT_READ));
+			MUST(mprotect(page, PAGE, PROT_READ | PROT_WRITE));
+			break;
+		case 2:
+			if (mmap(page, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != page)
+				fail("mmap fixed");
+			break;
+		default:
+			page[0] = 1;
+		}
+	}
+	return NULL;
+}
+
+static void *forker(void *argument)
+{
+	(void)argument;
+	while (!stressed) {
+		pid_t child = fork();
+		int status;
+
+		if (child == 0)
+			_exit(0);
+		MUST(waitpid(child, &status, 0));
+		usleep(1000);
+	}
+	return NULL;
+}
+
+static void dma(uint64_t from, uint64_t to, uint32_t command)
+{
+	uint64_t count = PAGE;
+
+	MUST(pwrite(device, &from, 8, REGION(0) + 0x80));
+	MUST(pwrite(device, &to, 8, REGION(0) + 0x88));
+	MUST(pwrite(device, &count, 8, REGION(0) + 0x90));
+	MUST(pwrite(device, &command, 4, REGION(0) + 0x98));
+}
+
+/* The device copies between even pages, byte by byte right, while odd pages of the same mapping come and go and children fork. */
+static void stress(const char *address)
+{
+	pthread_t all[3];
+	uint16_t command = 6;
+	unsigned seed = 1;
+
+	set_up(address);
+	MUST(pwrite(device, &command, 2, REGION(CONFIG) + 4));
+	stress_memory = pages(STRESS_PAGES);
+	MUST(map(stress_memory, STRESS_IOVA, STRESS_PAGES * PAGE));
+	pthread_create(&all[0], NULL, taker, (void *)0);
+	pthread_create(&all[1], NULL, taker, (void *)1);
+	pthread_create(&all[2], NULL, forker, NULL);
+	for (int round = 0; round < MAPPINGS; round++) {
+		unsigned from = rand_r(&seed) % (STRESS_PAGES / 2) * 2, to = rand_r(&seed) % (STRESS_PAGES / 2) * 2;
+
+		memset(stress_memory + from * PAGE, round, PAGE);
+		dma(STRESS_IOVA + from * PAGE, 0x40000, 1);
+		dma(0x40000, STRESS_IOVA + to * PAGE, 3);
+		for (unsigned at = 0; at < PAGE; at++)
+			if (stress_memory[to * PAGE + at] != (char)round)
+				fail("round %d: byte %u is %d", round, at, stress_memory[to * PAGE + at]);
+		/* And onto pages that come and go, where nothing can be said but that we survive. */
+		dma(0x40000, STRESS_IOVA + (to + 1) * PAGE, 3);
+	}
+	stressed = 1;
+	for (int index = 0; index < 3; index++)
+		pthread_join(all[index], NULL);
+}
+
 /* Leaves a grandchild behind that goes on for a while. */
 static void orphan(const char *address)
 {
@@ -333,6 +421,7 @@ static const struct {
 	{ "forks", forks },		{ "execs", execs },	      { "close-all", close_all },
 	{ "duplicates", duplicates },	{ "mapped-bar", mapped_bar }, { "bad-pointers", bad_pointers },
 	{ "low-limit", low_limit },	{ "interrupt", interrupt },   { "orphan", orphan },
+	{ "stress", stress },
 };
 
 int main(int argc, char **argv)

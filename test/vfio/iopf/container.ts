@@ -50,11 +50,7 @@ export class TestContainer implements IopfBackend {
       throw error;
     }
     this.attached.push(device);
-    for (const mapping of this.mappings) {
-      const frames = this.pins.get(mapping);
-      if (mapping.pinned && frames)
-        domain.mapFrames(mapping.iovaPage, frames, mapping.pages, mapping.permission);
-    }
+    for (const mapping of this.mappings) this.replayPinned(mapping, domain);
     return device;
   }
 
@@ -97,6 +93,21 @@ export class TestContainer implements IopfBackend {
       this.counters.addResident(-mapping.pages);
       this.unpinMapping(mapping);
     } else this.iopf.mappingRemoved(mapping);
+  }
+
+  /** Whether a static mapping of this memory would succeed. */
+  canPin(vaddrPage: number, pages: number): boolean {
+    if (this.mm.lockedPages + pages > this.lockLimitPages) return false;
+    const frames = new Float64Array(pages);
+    const got = this.mm.pin(vaddrPage, pages, WRITE, frames);
+    if (got > 0) this.mm.unpin(frames, got);
+    return got === pages;
+  }
+
+  /** Maps a pinned mapping in a domain that has just come. */
+  replayPinned(mapping: Mapping, domain: Domain): void {
+    const frames = this.pins.get(mapping);
+    if (frames) domain.mapFrames(mapping.iovaPage, frames, mapping.pages, mapping.permission);
   }
 
   release(): void {
