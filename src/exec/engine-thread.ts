@@ -116,7 +116,7 @@ function serve({ order, window, reportFd, stopFd, guardFd }: EngineOrder): Engin
       openGroup: (number: number) => hardware.machine.openGroup(number),
       backing: hardware.backing,
     };
-    const fileCalls = new FileCalls(listener, arch, window, processes, files, door, memoryCalls);
+    const fileCalls = new FileCalls(listener, arch, window, processes, files, door, memoryCalls, events);
     const pathCalls = new PathCalls(listener, arch, hardware.shadow, (group, closeOnExec) =>
       fileCalls.open(group, closeOnExec),
     );

@@ -1,9 +1,11 @@
+import { IovecArray } from '../mm/process/iovec.js';
 import {
   allocateNative,
   epollCreate1,
   epollCtl,
   epollWait,
   must,
+  preadv2,
   read,
   timerfdCreate,
   timerfdSettime,
@@ -11,15 +13,18 @@ import {
 
 const EPOLL_CLOEXEC = 0o2000000;
 const EPOLL_CTL_ADD = 1;
+const EPOLL_CTL_DEL = 2;
 const EPOLLIN = 1;
 const CLOCK_MONOTONIC = 1;
 const TFD_CLOEXEC_NONBLOCK = 0o2000000 | 0o4000;
 /** struct epoll_event is packed on x86-64: u32 events, u64 data. */
 const EVENT_BYTES = 12;
 const EVENTS_AT_ONCE = 32;
-// Process ids are above these.
+const RWF_NOWAIT = 8;
+// Keys: process ids are above these, watched counters below.
 const STOP = 0;
 const TICK = -1;
+const LAST_WATCH = -2;
 
 /** Everything the loop waits for besides trapped calls, behind one descriptor, so that waiting costs the same for any number. */
 export class EventSet {
@@ -27,6 +32,9 @@ export class EventSet {
   private readonly timer = must('timerfd_create', timerfdCreate(CLOCK_MONOTONIC, TFD_CLOEXEC_NONBLOCK));
   private readonly memory = allocateNative(EVENT_BYTES * EVENTS_AT_ONCE + 32);
   private readonly view = new DataView(this.memory.bytes.buffer);
+  private readonly watches = new Map<number, { fd: number; signalled: () => void }>();
+  private nextWatch = LAST_WATCH;
+  private readonly counter = new IovecArray(1);
 
   /** `stopFd` readable: stop. A tick comes every `tickMs` milliseconds. */
   constructor(stopFd: number, tickMs: number) {
@@ -44,6 +52,17 @@ export class EventSet {
     this.add(pidfd, pid);
   }
 
+  /** Calls back each time an eventfd was signalled, and takes what it counted, until the returned function is called. */
+  watchEventfd(fd: number, signalled: () => void): () => void {
+    const key = this.nextWatch--;
+    this.add(fd, key);
+    this.watches.set(key, { fd, signalled });
+    return () => {
+      // Closing is not enough: the program holds the same description.
+      if (this.watches.delete(key)) epollCtl(this.fd, EPOLL_CTL_DEL, fd, 0);
+    };
+  }
+
   /** Hands over what has happened: the pid of each process that exited, a tick, the order to stop. */
   take(handle: (event: number | 'tick' | 'stop') => void): void {
     const count = epollWait(this.fd, this.memory.address, EVENTS_AT_ONCE, 0);
@@ -54,8 +73,18 @@ export class EventSet {
       if (key === TICK) {
         read(this.timer, this.memory.address, 8);
         handle('tick');
-      } else handle(key === STOP ? 'stop' : key);
+      } else if (key <= LAST_WATCH) this.takeCount(key);
+      else handle(key === STOP ? 'stop' : key);
     }
+  }
+
+  private takeCount(key: number): void {
+    const watch = this.watches.get(key);
+    if (watch === undefined) return;
+    this.counter.count = 0;
+    this.counter.push(this.memory.address, 8);
+    // The program may have taken it meanwhile: do not wait.
+    if (preadv2(watch.fd, this.counter.address, 1, -1, RWF_NOWAIT) === 8) watch.signalled();
   }
 
   private add(fd: number, key: number): void {

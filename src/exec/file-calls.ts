@@ -16,6 +16,7 @@ import type { ProcessSpace } from '../mm/process/space.js';
 import type { Caller, CallerFile, EventCounter, VfioFile } from '../vfio/file.js';
 import type { PciFunction } from '../vfio/pci-function.js';
 import type { Architecture } from './arch.js';
+import type { EventSet } from './event-set.js';
 import type { DescriptorWindow } from './filter.js';
 import type { Listener } from './listener.js';
 import type { MemoryCalls } from './memory-calls.js';
@@ -55,6 +56,7 @@ export class FileCalls implements Caller {
     private readonly files: OpenFiles,
     private readonly door: VfioDoor,
     private readonly memoryCalls: MemoryCalls,
+    private readonly events: EventSet,
   ) {
     const { nr } = architecture;
     this.handlers = new Map([
@@ -301,6 +303,7 @@ export class FileCalls implements Caller {
         // A full counter would make write(2) wait; an interrupt that is pending already needs no second one.
         if (poll(signalMemory.address + 8, 1, 0) === 1) write(ours, signalMemory.address, 8);
       },
+      watch: (signalled) => this.events.watchEventfd(ours, signalled),
       close: () => void close(ours),
     };
   }

@@ -34,6 +34,7 @@ describe.skipIf(!have('cc', 'the programs of torture.c'))('a program that', () =
     ['passes bad pointers gets EFAULT', 'bad-pointers'],
     ['allows itself few descriptors gets EMFILE', 'low-limit'],
     ['waits for an MSI at an eventfd', 'interrupt'],
+    ['unmasks INTx by its resample eventfd', 'resample'],
     ['takes memory away and forks while the device copies has every byte right', 'stress'],
     ['leaves a child behind is served to the end', 'orphan'],
   ])('%s', async (_, mode) => {

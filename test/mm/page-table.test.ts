@@ -36,7 +36,7 @@ const operation = fc.oneof(
 
 test('a page table does what a plain map does', () => {
   fc.assert(
-    fc.property(fc.array(operation, { maxLength: 60 }), (operations) => {
+    fc.property(fc.array(operation, { maxLength: 60, size: 'max' }), (operations) => {
       const table = new PageTable();
       const model = new Map<number, { frame: number; bits: number }>();
       for (const step of operations) {

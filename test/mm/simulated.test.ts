@@ -385,7 +385,7 @@ test('a space with forks, swap and pressure holds the bytes that a plain model s
     byte: fc.integer({ min: 1, max: 255 }),
   });
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 80, size: 'max' }), (steps) => {
       const memory = new SimulatedMemory(40);
       const spaces = [new SimulatedSpace(memory)];
       // A page of the model: its byte, or absent where nothing is mapped.

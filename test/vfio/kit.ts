@@ -63,13 +63,20 @@ export class Kit {
   }
 
   /** Opens a group and puts it into the container. */
-  addGroup(number: number): VfioFile {
-    const group = this.machine.openGroup(number);
-    this.groupFds[number] = this.process.install(group);
+  addGroup(number: number): void {
+    this.openGroup(number);
+    this.setContainer(number);
+  }
+
+  openGroup(number: number): void {
+    this.groupFds[number] = this.process.install(this.machine.openGroup(number));
+  }
+
+  setContainer(number: number): void {
+    const group = this.process.get(this.groupFds[number]!).what as VfioFile;
     const bytes = new Uint8Array(4);
     new DataView(bytes.buffer).setInt32(0, this.containerFd, true);
     this.call(group, GroupIoctl.VFIO_GROUP_SET_CONTAINER, bytes);
-    return group;
   }
 
   closeGroup(number: number): void {
@@ -92,17 +99,17 @@ export class Kit {
     const { address } = this.functions[number - 1]!;
     const group = this.process.get(this.groupFds[number]!).what as VfioFile;
     const name = Buffer.from(`${address}\0`);
-    this.mm.copyTo(ARGUMENTS, name);
+    this.mm.space.copyTo(ARGUMENTS, name);
     const fd = group.ioctl(this.process, GroupIoctl.VFIO_GROUP_GET_DEVICE_FD, ARGUMENTS);
     return this.process.get(fd).what as VfioFile;
   }
 
   /** Makes a call with these argument bytes and returns them as they are after it. */
   call(file: VfioFile, request: number, bytes: Uint8Array): Uint8Array {
-    this.mm.copyTo(ARGUMENTS, bytes);
+    this.mm.space.copyTo(ARGUMENTS, bytes);
     file.ioctl(this.process, request, ARGUMENTS);
     const out = new Uint8Array(bytes.length);
-    this.mm.copyFrom(ARGUMENTS, out);
+    this.mm.space.copyFrom(ARGUMENTS, out);
     return out;
   }
 

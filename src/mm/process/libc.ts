@@ -43,6 +43,7 @@ export const timerfdSettime = declare<Numbers>('timerfd_settime', 'int', [
   'uintptr_t',
   'uintptr_t',
 ]);
+export const preadv2 = declare<Numbers>('preadv2', 'long', ['int', 'uintptr_t', 'int', 'int64_t', 'int']);
 export const ftruncate = declare<Numbers>('ftruncate', 'int', ['int', 'int64_t']);
 export const fcntl = declare<Numbers>('fcntl', 'int', ['int', 'int', 'uintptr_t']);
 export const prctl = declare<Numbers>('prctl', 'int', ['int', 'ulong', 'ulong', 'ulong', 'ulong']);

@@ -310,6 +310,39 @@ static void interrupt(const char *address)
 		fail("count %lu", count);
 }
 
+/* INTx is level: it fires once and masks itself until its resample eventfd is signalled, or the device is quiet. */
+static void resample(const char *address)
+{
+	struct {
+		struct vfio_irq_set set;
+		int32_t fd;
+	} trigger = { { sizeof(trigger), VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER, VFIO_PCI_INTX_IRQ_INDEX, 0, 1 }, 0 },
+	  unmask = { { sizeof(unmask), VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_UNMASK, VFIO_PCI_INTX_IRQ_INDEX, 0, 1 }, 0 };
+	uint32_t raise = 1;
+	uint64_t count = 0, one = 1;
+
+	set_up(address);
+	trigger.fd = MUST(eventfd(0, EFD_NONBLOCK));
+	unmask.fd = MUST(eventfd(0, 0));
+	MUST(ioctl(device, VFIO_DEVICE_SET_IRQS, &trigger));
+	MUST(ioctl(device, VFIO_DEVICE_SET_IRQS, &unmask));
+	MUST(pwrite(device, &raise, 4, REGION(0) + 0x60));
+	MUST(read(trigger.fd, &count, 8));
+	if (count != 1)
+		fail("count %lu", count);
+	REFUSED(read(trigger.fd, &count, 8), EAGAIN);
+	MUST(write(unmask.fd, &one, 8));
+	for (int tries = 0; read(trigger.fd, &count, 8) != 8; tries++) {
+		if (tries == 1000)
+			fail("the level was not sampled again");
+		usleep(1000);
+	}
+	MUST(pwrite(device, &raise, 4, REGION(0) + 0x64));
+	MUST(write(unmask.fd, &one, 8));
+	usleep(20000);
+	REFUSED(read(trigger.fd, &count, 8), EAGAIN);
+}
+
 #define STRESS_PAGES 256
 #define STRESS_IOVA 0x1000000UL
 static volatile int stressed;
@@ -421,7 +454,7 @@ static const struct {
 	{ "forks", forks },		{ "execs", execs },	      { "close-all", close_all },
 	{ "duplicates", duplicates },	{ "mapped-bar", mapped_bar }, { "bad-pointers", bad_pointers },
 	{ "low-limit", low_limit },	{ "interrupt", interrupt },   { "orphan", orphan },
-	{ "stress", stress },
+	{ "stress", stress },		{ "resample", resample },
 };
 
 int main(int argc, char **argv)
