@@ -77,7 +77,7 @@ test('a page table does what a plain map does', () => {
       }
       expect(found).toEqual([...model.keys()].sort((a, b) => a - b));
     }),
-    { numRuns: 300 },
+    { numRuns: 80 },
   );
 });
 

@@ -1,0 +1,88 @@
+import { describe, expect, test } from 'vitest';
+import { architecture, type SystemCall } from '../../src/exec/arch.js';
+import { buildFilter } from '../../src/exec/filter.js';
+
+const x64 = architecture('x64')!;
+const window = { first: 960, end: 1024 };
+const filter = new DataView(buildFilter(x64, window).buffer);
+
+type Verdict = 'allow' | 'notify' | 'ENOSYS';
+const verdicts = new Map<number, Verdict>([
+  [0x7fff0000, 'allow'],
+  [0x7fc00000, 'notify'],
+  [0x00050026, 'ENOSYS'],
+]);
+
+/** Runs the filter as the kernel would (classic BPF, as far as the filter uses it) on one system call. */
+function judge(nr: number, args: readonly number[], audit = x64.audit): Verdict | undefined {
+  const data = new DataView(new ArrayBuffer(64));
+  data.setInt32(0, nr, true);
+  data.setUint32(4, audit, true);
+  args.forEach((value, index) => {
+    data.setBigUint64(16 + 8 * index, BigInt.asUintN(64, BigInt(value)), true);
+  });
+  let accumulator = 0;
+  for (let at = 0; at * 8 < filter.byteLength; at++) {
+    const code = filter.getUint16(at * 8, true);
+    const jumpTrue = filter.getUint8(at * 8 + 2);
+    const jumpFalse = filter.getUint8(at * 8 + 3);
+    const k = filter.getUint32(at * 8 + 4, true);
+    if (code === 0x20) accumulator = data.getUint32(k, true);
+    else if (code === 0x54) accumulator = (accumulator & k) >>> 0;
+    else if (code === 0x15) at += accumulator === k ? jumpTrue : jumpFalse;
+    else if (code === 0x35) at += accumulator >= k ? jumpTrue : jumpFalse;
+    else if (code === 0x06) return verdicts.get(k);
+    else throw new Error(`instruction 0x${code.toString(16)}`);
+  }
+  throw new Error('the filter has no end');
+}
+
+const call = (name: SystemCall, ...args: number[]): Verdict | undefined => judge(x64.nr[name], args);
+
+describe('the filter', () => {
+  test.each<[string, Verdict, SystemCall, number[]]>([
+    ['an ioctl of VFIO on any descriptor', 'notify', 'ioctl', [5, 0x3b64]],
+    ['an ioctl of another type', 'allow', 'ioctl', [970, 0x5401]],
+    ['a read outside the window', 'allow', 'read', [959]],
+    ['a read at the first number of the window', 'notify', 'read', [960]],
+    ['a pread at the last number of the window', 'notify', 'pread64', [1023]],
+    ['a write behind the window', 'allow', 'write', [1024]],
+    ['a close in the window', 'notify', 'close', [1000]],
+    ['a close of a low number', 'allow', 'close', [3]],
+    ['dup2 from the window', 'notify', 'dup2', [961, 3]],
+    ['dup2 into the window', 'notify', 'dup2', [3, 961]],
+    ['dup2 elsewhere', 'allow', 'dup2', [3, 4]],
+    ['dup3 into the window', 'notify', 'dup3', [3, 1023]],
+    ['F_DUPFD of ours', 'notify', 'fcntl', [960, 0]],
+    ['F_DUPFD_CLOEXEC of ours', 'notify', 'fcntl', [960, 1030]],
+    ['F_GETFD of ours', 'allow', 'fcntl', [960, 1]],
+    ['F_DUPFD of another', 'allow', 'fcntl', [3, 0]],
+    ['close_range over everything', 'notify', 'close_range', [3, 0xffffffff]],
+    ['close_range below the window', 'allow', 'close_range', [3, 900]],
+    ['an anonymous mmap', 'allow', 'mmap', [0, 4096, 3, 0x22, -1]],
+    ['mmap over something', 'notify', 'mmap', [4096, 4096, 3, 0x32, -1]],
+    ['mmap that replaces nothing', 'allow', 'mmap', [4096, 4096, 3, 0x100022, -1]],
+    ['mmap of our file', 'notify', 'mmap', [0, 4096, 3, 1, 960]],
+    ['mmap of another file', 'allow', 'mmap', [0, 4096, 3, 2, 7]],
+    ['an anonymous mmap that names a number of ours', 'allow', 'mmap', [0, 4096, 3, 0x22, 960]],
+    ['a new thread', 'allow', 'clone', [0x3d0f00]],
+    ['a new process', 'notify', 'clone', [0x1200011]],
+    ['clone3, whose flags are in memory', 'notify', 'clone3', []],
+    ['io_uring, which would go around all of this', 'ENOSYS', 'io_uring_setup', []],
+    ['munmap', 'notify', 'munmap', []],
+    ['openat', 'notify', 'openat', []],
+  ])('%s: %s', (_, verdict, name, args) => {
+    expect(call(name, ...args)).toBe(verdict);
+  });
+
+  test('refuses 32-bit and x32 calls, which have other numbers', () => {
+    expect(judge(3, [], 0x40000003)).toBe('ENOSYS');
+    expect(judge(0x40000000 + 16, [0, 0x3b64])).toBe('ENOSYS');
+  });
+
+  test('lets every other call of the architecture pass', () => {
+    const ours = new Set<number>(Object.values(x64.nr));
+    for (let nr = 0; nr < 500; nr++)
+      if (!ours.has(nr)) expect(judge(nr, [960, 960, 960, 960, 960])).toBe('allow');
+  });
+});
