@@ -4,6 +4,8 @@ import { DmaList } from './dma-list.js';
 
 /** A function's view of its IOMMU, as far as DMA needs it; `iommu/device.ts` is one. */
 export interface Translator {
+  /** Where the bytes that were moved are counted. */
+  readonly counters: { dmaBytesRead: number; dmaBytesWritten: number };
   /** The frame behind an IOVA page for this access, or -1. */
   translate(iovaPage: number, access: number): number;
   /** Reports a page request; true: it was answered SUCCESS and the access may be tried again (R2.1). */
@@ -173,6 +175,9 @@ export class DmaPort {
   #copy(list: DmaList, first: number, access: number): number {
     const segments = this.#segments;
     const done = access === READ ? this.#frames.read(segments) : this.#frames.write(segments);
+    const { counters } = this.#iommu;
+    if (access === READ) counters.dmaBytesRead += done;
+    else counters.dmaBytesWritten += done;
     if (done >= segments.bytes) return -1;
     let piece = first;
     let end = list.length[piece]!;

@@ -13,7 +13,15 @@ export class SimulatedFile {
     readonly memory: SimulatedMemory,
     /** Size in pages; pages behind it cannot be accessed. */
     public size: number,
+    /** Nothing names it but its mappings: it goes with the last of them. */
+    readonly anonymous = false,
   ) {}
+
+  /** A space has no mapping of it any more. */
+  unmapped(space: SimulatedSpace): void {
+    this.spaces.delete(space);
+    if (this.anonymous && this.spaces.size === 0) this.close();
+  }
 
   /** The frame of a page of the file, made where it is a hole; -1 behind the end or without memory. */
   frameFor(page: number): number {
@@ -34,7 +42,7 @@ export class SimulatedFile {
     this.size = size;
   }
 
-  /** The last descriptor and mapping are gone. */
+  /** The last descriptor and mapping are gone: its pages are given back. */
   close(): void {
     this.dropFrom(0);
   }

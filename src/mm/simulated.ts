@@ -94,7 +94,9 @@ export class SimulatedSpace implements AddressSpace {
     const { kind, protection } = options;
     const anonymous = kind === 'anon' || kind === 'devzero' || kind === 'norsv' || kind === 'hugetlb';
     const offset = options.offset ?? 0;
-    const file = anonymous ? null : (options.file ?? new SimulatedFile(this.memory, offset + count));
+    const file = anonymous
+      ? null
+      : (options.file ?? new SimulatedFile(this.memory, offset + count, kind === 'shared'));
     this.areas.insert({
       first,
       end: first + count,
@@ -111,10 +113,12 @@ export class SimulatedSpace implements AddressSpace {
   /** munmap(2). */
   munmap(first: number, count: number): void {
     this.notify(first, count);
-    for (const area of this.areas.remove(first, first + count)) {
-      if (area.locked) this.lockedPages -= area.end - area.first;
-    }
+    const removed = this.areas.remove(first, first + count);
     this.pages.drop(first, count);
+    for (const { locked, first: start, end, file } of removed) {
+      if (locked) this.lockedPages -= end - start;
+      if (file !== null && !this.areas.list.some((area) => area.file === file)) file.unmapped(this);
+    }
   }
 
   /** mprotect(2): ENOMEM where a page is not mapped, else 0. */
@@ -212,7 +216,6 @@ export class SimulatedSpace implements AddressSpace {
   exit(): void {
     this.invalidations++;
     for (const notifier of this.notifiers.splice(0)) notifier.release();
-    for (const area of this.areas.list) area.file?.spaces.delete(this);
     this.munmap(0, 2 ** 36);
     this.removeReclaim();
   }

@@ -36,6 +36,8 @@ describe('the DMA port', () => {
           const written = program.memory.bytes.subarray(offset, offset + length);
           expect(written.every((byte) => byte === 0x5a)).toBe(true);
           expect(program.memory.bytes[offset + length]).toBe(0);
+          const { dmaBytesRead, dmaBytesWritten } = program.iommu.counters;
+          expect([dmaBytesRead, dmaBytesWritten]).toEqual([length, length]);
         },
       ),
       { numRuns: 50 },

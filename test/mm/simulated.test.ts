@@ -72,6 +72,23 @@ describe('kinds of memory', () => {
     expect([peek(child, V), peek(child, V + 1)]).toEqual([2, 2]);
   });
 
+  test('shared anonymous memory is given back with its last mapping, a file is not', () => {
+    const mm = space();
+    mm.mmap(V, 2, { kind: 'shared', protection: RW });
+    mm.mmap(V + 8, 1, { kind: 'memfd', protection: RW });
+    for (const page of [V, V + 1, V + 8]) poke(mm, page, 1);
+    const child = mm.fork(1);
+    mm.munmap(V, 1);
+    mm.exit();
+    expect(mm.memory.used).toBe(3);
+    expect(peek(child, V + 1)).toBe(1);
+    const file = child.fileAt(V + 8)!;
+    child.exit();
+    expect(mm.memory.used).toBe(1);
+    file.close();
+    expect(mm.memory.used).toBe(0);
+  });
+
   test('a private mapping of a file reads the file and keeps its writes', () => {
     const mm = space();
     const file = new SimulatedFile(mm.memory, 2);

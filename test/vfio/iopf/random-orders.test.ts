@@ -137,6 +137,9 @@ class Run {
           if (walked < 0) continue;
           const mapping = container.mappings.covering(page)!;
           same(mapping.permission & access, access, 'permission', page);
+          if (access === WRITE && mapping.dirty !== null && !mapping.pinned) {
+            same(mapping.dirty.test(page - mapping.iovaPage), true, 'dirty bit', page);
+          }
           if (mapping.pinned)
             same(walked === ZERO_FRAME || container.memory.isPinned(walked), true, 'pin', page);
           else same(walked, container.mm.frameAt(mapping.vaddrPage + page - mapping.iovaPage), 'frame', page);
