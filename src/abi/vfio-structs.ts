@@ -86,6 +86,12 @@ export const DeviceFeature = structLayout('vfio_device_feature', {
   flags: flags32(DeviceFeatureFlag),
 });
 
+/** Follows `vfio_device_feature` for VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP. */
+export const LowPowerWakeup = structLayout('vfio_device_low_power_entry_with_wakeup', {
+  wakeup_eventfd: s32,
+  reserved: u32,
+});
+
 export const DeviceIoeventfd = structLayout('vfio_device_ioeventfd', {
   argsz: u32,
   flags: u32,

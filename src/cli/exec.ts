@@ -6,6 +6,7 @@ import { type DeviceSpec, type MachineSpec, machineOfDevices, parseDevice } from
 import { exitCodeOf, runProgram } from '../exec/run.js';
 import { formatSummary } from '../exec/summary.js';
 import { UserError } from '../exec/user-error.js';
+import { DEFAULT_KERNEL, type KernelVersion, kernelVersions } from '../vfio/kernel.js';
 import type { IopfMode } from '../vfio/machine-state.js';
 
 const PREMAP_MOST = 512;
@@ -13,6 +14,7 @@ const PREMAP_MOST = 512;
 interface Options {
   readonly device: readonly string[];
   readonly machine?: string;
+  readonly kernel: KernelVersion;
   readonly iopf: IopfMode;
   readonly premap: number;
   readonly json?: string;
@@ -42,6 +44,11 @@ export function execCommand(): Command {
         .choices(['auto', 'ask', 'off'])
         .default('auto'),
     )
+    .addOption(
+      new Option('--kernel <version>', 'the Linux version whose answers the program gets')
+        .choices(kernelVersions)
+        .default(DEFAULT_KERNEL),
+    )
     .option('--premap <pages>', 'pages brought in per fault, 1 to 512', parsePremap, 1)
     .option('--json <file>', 'write the summary as JSON')
     .option('--trace <file>', 'write a trace: kernel text, or Chrome/Perfetto JSON for *.json')
@@ -57,6 +64,7 @@ async function run(program: string, args: string[], options: Options): Promise<v
     program,
     arguments: args,
     machine: await machineOf(options),
+    kernel: options.kernel,
     iopf: options.iopf,
     premapPages: options.premap,
     trace: options.trace ?? null,

@@ -17,6 +17,7 @@ import { MemoryCalls } from './memory-calls.js';
 import { OpenFiles } from './open-files.js';
 import type { ExecOrder } from './order.js';
 import { PathCalls } from './path-calls.js';
+import { ProcFiles } from './proc-files.js';
 import { ProcessTable } from './process.js';
 import { type EngineSummary, summarize } from './summary.js';
 import { Supervisor } from './supervisor.js';
@@ -88,6 +89,7 @@ function serve({ order, window, reportFd, stopFd, guardFd }: EngineOrder): Engin
   const trace = order.trace === null ? null : openTrace(order.trace, () => performance.now() * 1000);
   const hardware = buildHardware({
     spec: order.machine,
+    kernel: order.kernel,
     iopf: order.iopf,
     premapPages: order.premapPages,
     counters,
@@ -117,8 +119,12 @@ function serve({ order, window, reportFd, stopFd, guardFd }: EngineOrder): Engin
       backing: hardware.backing,
     };
     const fileCalls = new FileCalls(listener, arch, window, processes, files, door, memoryCalls, events);
-    const pathCalls = new PathCalls(listener, arch, hardware.shadow, (group, closeOnExec) =>
-      fileCalls.open(group, closeOnExec),
+    const pathCalls = new PathCalls(
+      listener,
+      arch,
+      hardware.shadow,
+      (group, closeOnExec) => fileCalls.open(group, closeOnExec),
+      new ProcFiles(processes, (process, fd) => fileCalls.lookUp(process, fd)),
     );
     const handlers: (() => void)[] = new Array(HIGHEST_CALL).fill(undefined);
     for (const calls of [memoryCalls, pathCalls, fileCalls])

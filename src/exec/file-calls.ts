@@ -261,7 +261,8 @@ export class FileCalls implements Caller {
     throw new VfioError(Errno.EMFILE);
   }
 
-  private lookUp(process: Process, fd: number): OpenFile | 'other' | null {
+  /** What a descriptor of a process means: a file of ours, another, or null where it is not open. */
+  lookUp(process: Process, fd: number): OpenFile | 'other' | null {
     const known = process.known.get(fd);
     if (known !== undefined) return known;
     const found = this.files.identify(process.pid, fd);

@@ -4,6 +4,7 @@ import { IommuDevice } from '../iommu/device.js';
 import type { Counters, Observer } from '../iommu/observer.js';
 import { allocateNative, mapShared } from '../mm/process/libc.js';
 import { ProcessMemory } from '../mm/process/memory.js';
+import type { KernelVersion } from '../vfio/kernel.js';
 import { createMachine, type Machine } from '../vfio/machine.js';
 import type { IopfMode } from '../vfio/machine-state.js';
 import type { PciFunction } from '../vfio/pci-function.js';
@@ -11,7 +12,7 @@ import { openBlockFile } from './file-store.js';
 import type { DeviceSpec, MachineSpec } from './machine-spec.js';
 import { type Backing, makeBacking } from './open-files.js';
 import type { ShadowTree } from './shadow.js';
-import { buildShadow, firstFreeGroup, type ShadowGroup } from './sysfs.js';
+import { buildShadow, firstFreeGroup } from './sysfs.js';
 import { UserError } from './user-error.js';
 
 /** vfio-pci's file offsets: region index << 40, nine regions. */
@@ -20,6 +21,7 @@ const REGIONS = 9;
 
 export interface HardwareOptions {
   readonly spec: MachineSpec;
+  readonly kernel: KernelVersion;
   readonly iopf: IopfMode;
   readonly premapPages: number;
   readonly counters: Counters;
@@ -40,7 +42,7 @@ export function buildHardware(options: HardwareOptions): Hardware {
   let nextGroup = firstFreeGroup();
   const taken = new Set(options.spec.groups.map((group) => group.number));
   const addresses = new Set<string>();
-  const groups: ShadowGroup[] = options.spec.groups.map((group) => {
+  const groups = options.spec.groups.map((group) => {
     while (taken.has(nextGroup)) nextGroup++;
     const number = group.number ?? nextGroup++;
     const functions = group.devices.map((device) => {
@@ -50,11 +52,13 @@ export function buildHardware(options: HardwareOptions): Hardware {
       backings.set(pciFunction, backing);
       return pciFunction;
     });
-    return { number, functions };
+    return { number, viable: group.viable, functions };
   });
   const machine = createMachine({
     groups,
     geometry: options.spec.geometry,
+    ...options.spec.vfio,
+    kernel: options.kernel,
     iopf: options.iopf,
     premapPages: options.premapPages,
     counters: options.counters,

@@ -3,7 +3,7 @@ import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { defaultGeometry } from '../iommu/geometry.js';
 import { PAGE_SIZE } from '../mm/address-space.js';
-import { type MachineSpec, parseAddress } from './machine-spec.js';
+import { defaultVfio, type MachineSpec, parseAddress } from './machine-spec.js';
 import { UserError } from './user-error.js';
 
 const size = z.union([z.number().int().nonnegative(), z.string().regex(/^(0x[0-9a-fA-F]+|\d+[KMGT]?)$/)]);
@@ -19,12 +19,20 @@ const iommuSchema = z.strictObject({
     .optional(),
 });
 
+const vfioSchema = z.strictObject({
+  dmaEntryLimit: z.number().int().min(0).max(0xffffffff).default(defaultVfio.dmaEntryLimit),
+  allowUnsafeInterrupts: z.boolean().default(defaultVfio.allowUnsafeInterrupts),
+  type1Module: z.boolean().default(defaultVfio.type1Module),
+});
+
 const machineSchema = z.strictObject({
   iommu: iommuSchema.optional(),
+  vfio: vfioSchema.optional(),
   groups: z
     .array(
       z.strictObject({
         number: z.number().int().min(0).max(65535).optional(),
+        viable: z.boolean().default(true),
         devices: z
           .array(
             z.strictObject({
@@ -93,8 +101,10 @@ export function parseMachine(text: string, name: string): MachineSpec {
       interruptRemapping: iommu.interruptRemapping,
       reserved: reserved ?? defaultGeometry.reserved,
     },
+    vfio: parsed.data.vfio ?? defaultVfio,
     groups: groups.map((group, groupIndex) => ({
       number: group.number ?? null,
+      viable: group.viable,
       devices: group.devices.map((device, index) => ({
         kind: device.kind,
         address: parseAddress(
@@ -116,10 +126,11 @@ type Ranged = { range?: readonly number[] } | undefined;
 function allowedKeys(path: readonly PropertyKey[]): string[] {
   const names = path.map((part) => (typeof part === 'number' ? '[]' : String(part))).join('.');
   const known: Record<string, readonly string[]> = {
-    '': ['iommu', 'groups'],
+    '': ['iommu', 'vfio', 'groups'],
+    vfio: ['dmaEntryLimit', 'allowUnsafeInterrupts', 'type1Module'],
     iommu: ['addressWidth', 'snoopControl', 'interruptRemapping', 'reserved'],
     'iommu.reserved.[]': ['start', 'size', 'kind'],
-    'groups.[]': ['number', 'devices'],
+    'groups.[]': ['number', 'viable', 'devices'],
     'groups.[].devices.[]': ['kind', 'address', 'canFault', 'options'],
   };
   return [...(known[names] ?? [])];

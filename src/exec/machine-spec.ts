@@ -13,13 +13,32 @@ export interface DeviceSpec {
 }
 
 export interface GroupSpec {
+  /** False: a host driver has something in the group, which therefore cannot be used. */
+  readonly viable: boolean;
   /** The group's number, or null for the next one that is free. */
   readonly number: number | null;
   readonly devices: readonly DeviceSpec[];
 }
 
+/** How the modules of VFIO are loaded. */
+export interface VfioSpec {
+  /** Mappings that a container may hold (vfio_iommu_type1.dma_entry_limit). */
+  readonly dmaEntryLimit: number;
+  /** vfio_iommu_type1.allow_unsafe_interrupts. */
+  readonly allowUnsafeInterrupts: boolean;
+  /** Whether vfio_iommu_type1 is there. */
+  readonly type1Module: boolean;
+}
+
+export const defaultVfio: VfioSpec = {
+  dmaEntryLimit: 65535,
+  allowUnsafeInterrupts: false,
+  type1Module: true,
+};
+
 export interface MachineSpec {
   readonly geometry: IommuGeometry;
+  readonly vfio: VfioSpec;
   readonly groups: readonly GroupSpec[];
 }
 
@@ -29,7 +48,8 @@ const ADDRESS = /^([0-9a-f]{4}):([0-9a-f]{2}):([01][0-9a-f])\.([0-7])$/;
 export function machineOfDevices(devices: readonly DeviceSpec[]): MachineSpec {
   return {
     geometry: defaultGeometry,
-    groups: devices.map((device) => ({ number: null, devices: [device] })),
+    vfio: defaultVfio,
+    groups: devices.map((device) => ({ number: null, viable: true, devices: [device] })),
   };
 }
 

@@ -1,3 +1,4 @@
+import type { KernelVersion } from '../vfio/kernel.js';
 import type { IopfMode } from '../vfio/machine-state.js';
 import type { MachineSpec } from './machine-spec.js';
 
@@ -6,6 +7,8 @@ export interface ExecOrder {
   readonly program: string;
   readonly arguments: readonly string[];
   readonly machine: MachineSpec;
+  /** Whose answers the program gets. */
+  readonly kernel: KernelVersion;
   readonly iopf: IopfMode;
   /** Pages brought in per fault, 1 to 512 (R4.1). */
   readonly premapPages: number;

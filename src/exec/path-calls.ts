@@ -3,7 +3,7 @@
  *
  * A program could change the string after we looked; then it sees its host's file instead of ours, which harms nobody.
  */
-import { readlinkSync } from 'node:fs';
+import { readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Errno } from '../abi/errno.js';
 import { IovecArray } from '../mm/process/iovec.js';
@@ -11,7 +11,9 @@ import {
   allocateNative,
   close,
   errno,
+  memfdCreate,
   O_CLOEXEC,
+  O_RDONLY,
   open,
   processVmReadv,
   processVmWritev,
@@ -20,9 +22,11 @@ import {
 import { copyString } from '../mm/process/space.js';
 import type { Architecture } from './arch.js';
 import type { Listener } from './listener.js';
+import type { ProcFiles } from './proc-files.js';
 import type { ShadowTree } from './shadow.js';
 
 const PATH_MAX = 4096;
+const MFD_CLOEXEC = 1;
 const AT_FDCWD = -100;
 const AT_SYMLINK_NOFOLLOW = 0x100;
 const O_ACCMODE = 3;
@@ -53,6 +57,7 @@ export class PathCalls {
     private readonly architecture: Architecture,
     private readonly tree: ShadowTree,
     private readonly openVfio: OpenVfio,
+    private readonly procFiles: ProcFiles,
   ) {
     const { nr } = architecture;
     const call = listener;
@@ -78,15 +83,32 @@ export class PathCalls {
   }
 
   private open(directory: number, path: number, flags: number): void {
-    const found = this.find(directory, path, (flags & O_NOFOLLOW) === 0);
-    if (found === null) return this.listener.proceed();
     const closeOnExec = (flags & O_CLOEXEC) !== 0;
+    const name = this.path(path);
+    const status = name === null ? null : this.procFiles.status(name, this.listener.tid);
+    if (status !== null) return this.answerWithText(status, closeOnExec);
+    const found = this.findNamed(directory, name, (flags & O_NOFOLLOW) === 0);
+    if (found === null) return this.listener.proceed();
     if (found.node.kind === 'vfio' && (flags & (O_PATH | O_DIRECTORY)) === 0) {
       this.openVfio(found.node.group, closeOnExec);
       return;
     }
     if (found.node.kind === 'file' && (flags & O_ACCMODE) !== 0) return this.listener.refuse(Errno.EACCES);
-    const fd = open(this.tree.host(found.path), flags | O_CLOEXEC, 0);
+    this.answerWithOpened(open(this.tree.host(found.path), flags | O_CLOEXEC, 0), closeOnExec);
+  }
+
+  /** Answers an open with a file that has this text and begins at its start. */
+  private answerWithText(text: string, closeOnExec: boolean): void {
+    const fd = memfdCreate('status', MFD_CLOEXEC);
+    if (fd < 0) return this.listener.refuse(errno());
+    writeFileSync(fd, text);
+    const fromStart = open(`/proc/self/fd/${fd}`, O_RDONLY | O_CLOEXEC, 0);
+    close(fd);
+    this.answerWithOpened(fromStart, closeOnExec);
+  }
+
+  /** Answers an open with a file of ours, which is closed here; a negative number is a failed open. */
+  private answerWithOpened(fd: number, closeOnExec: boolean): void {
     if (fd < 0) return this.listener.refuse(errno());
     const made = this.listener.answerWithFile(fd, -1, closeOnExec);
     close(fd);
@@ -159,18 +181,35 @@ export class PathCalls {
   }
 
   private readlink(directory: number, path: number, buffer: number, size: number): void {
-    const found = this.find(directory, path, false);
-    if (found === null) return this.listener.proceed();
-    if (found.node.kind !== 'link' || size <= 0) return this.listener.refuse(Errno.EINVAL);
-    const bytes = Buffer.from(found.node.target).subarray(0, size);
+    const name = this.path(path);
+    let target = name === null ? null : this.procFiles.link(name, this.listener.tid);
+    if (target === null) {
+      const found = this.findNamed(directory, name, false);
+      if (found === null) return this.listener.proceed();
+      if (found.node.kind !== 'link') return this.listener.refuse(Errno.EINVAL);
+      target = found.node.target;
+    }
+    if (size <= 0) return this.listener.refuse(Errno.EINVAL);
+    const bytes = Buffer.from(target).subarray(0, size);
     scratch.bytes.set(bytes);
     this.answerBytes(buffer, bytes.length, bytes.length);
   }
 
   /** The shadow's node that the call means, or null where it means another file. */
   private find(directory: number, pathArgument: number, follow: boolean): ReturnType<ShadowTree['resolve']> {
+    return this.findNamed(directory, this.path(pathArgument), follow);
+  }
+
+  private path(pathArgument: number): string | null {
+    return copyString(this.listener.tid, this.listener.argument(pathArgument), PATH_MAX);
+  }
+
+  private findNamed(
+    directory: number,
+    path: string | null,
+    follow: boolean,
+  ): ReturnType<ShadowTree['resolve']> {
     const { listener } = this;
-    const path = copyString(listener.tid, listener.argument(pathArgument), PATH_MAX);
     if (path === null || path === '') return null;
     if (path.charCodeAt(0) === 0x2f) {
       if (!path.includes('vfio') && !path.includes('/sys')) return null;

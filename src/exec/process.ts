@@ -53,6 +53,11 @@ export class ProcessTable {
     return this.byPid.values();
   }
 
+  /** The process with this id if VFIO knows it, else null. */
+  withPid(pid: number): Process | null {
+    return this.byPid.get(pid) ?? null;
+  }
+
   /** The process of a thread if VFIO knows it, else null. Hot. */
   known(tid: number): Process | null {
     const process = this.byThread.get(tid);

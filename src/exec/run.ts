@@ -2,7 +2,7 @@
  * `iopf exec`, the main thread's part: starts the engine's thread and the launcher, passes signals on, and reaps the program.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { constants, release } from 'node:os';
+import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { allocateNative, close, eventfd, must, O_CLOEXEC, pipe2, prctl, write } from '../mm/process/libc.js';
@@ -81,7 +81,7 @@ export async function runProgram(order: ExecOrder): Promise<RunSummary> {
     signal,
     iopf: order.iopf,
     premap: order.premapPages,
-    kernel: release(),
+    kernel: order.kernel,
     ...message.summary,
     wallSeconds,
   };

@@ -3,6 +3,7 @@
 import { LATENCY_BUCKET_NAMES } from '../iommu/latency.js';
 import type { Counters } from '../iommu/observer.js';
 import { PAGE_SIZE } from '../mm/address-space.js';
+import type { KernelVersion } from '../vfio/kernel.js';
 import type { IopfMode } from '../vfio/machine-state.js';
 
 export interface FaultLatencySummary {
@@ -39,8 +40,8 @@ export interface RunSummary extends EngineSummary {
   readonly signal: string | null;
   readonly iopf: IopfMode;
   readonly premap: number;
-  /** The kernel that the program ran on. */
-  readonly kernel: string;
+  /** The Linux version whose answers the program got. */
+  readonly kernel: KernelVersion;
   readonly wallSeconds: number;
 }
 
@@ -90,7 +91,7 @@ export function formatSummary(run: RunSummary): string {
     ['device DMA', `${bytes(run.dmaBytesRead)} read, ${bytes(run.dmaBytesWritten)} written`],
     ['intercepted calls', `${run.interceptedCalls} in ${run.wallSeconds.toFixed(2)} s`],
   ];
-  const head = `iopf: ${run.program}: ${ended}; IOPF ${run.iopf}, pre-map ${run.premap}, Linux ${run.kernel}`;
+  const head = `iopf: ${run.program}: ${ended}; IOPF ${run.iopf}, pre-map ${run.premap}, answers of Linux ${run.kernel}`;
   return [head, ...lines.map(([name, value]) => `  ${name.padEnd(19)}${value}`)].join('\n');
 }
 

@@ -1,9 +1,9 @@
-/** The small calls of a device file: GET_INFO, GET_IRQ_INFO and DEVICE_FEATURE (kernel: vfio_pci_core.c). */
+/** The small calls of a device file: GET_INFO and GET_IRQ_INFO (kernel: vfio_pci_core.c). */
 import { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
 import { PciInterruptIndex, PciRegionIndex } from '../abi/pci.js';
-import { DeviceFeatureFlag, DeviceFlag, IrqInfoFlag, VFIO_DEVICE_FEATURE_MASK } from '../abi/vfio.js';
-import { DeviceFeature, DeviceInfo, IrqInfo } from '../abi/vfio-structs.js';
+import { DeviceFlag, IrqInfoFlag } from '../abi/vfio.js';
+import { DeviceInfo, IrqInfo } from '../abi/vfio-structs.js';
 import { copyIn, copyOut } from './argument.js';
 import type { Caller } from './file.js';
 import type { KernelProfile } from './kernel.js';
@@ -11,10 +11,6 @@ import type { PciFunction } from './pci-function.js';
 
 const info = new ArgumentBuffer(DeviceInfo.size);
 const irqInfo = new ArgumentBuffer(IrqInfo.size);
-const feature = new ArgumentBuffer(DeviceFeature.size);
-
-const LOW_POWER_ENTRY = 3;
-const LOW_POWER_EXIT = 5;
 
 /** EFAULT; EINVAL for a small argsz. */
 export function getDeviceInfo(
@@ -70,25 +66,4 @@ export function getIrqInfo(
   irqInfo.setU32(IrqInfo.at.flags, VFIO_IRQ_INFO_EVENTFD | rest);
   irqInfo.setU32(IrqInfo.at.count, count);
   copyOut(caller, argument, irqInfo, IrqInfo.size);
-}
-
-/**
- * VFIO_DEVICE_FEATURE: the low-power features are taken and change nothing here; every other is ENOTTY, as for a function
- * without migration and without virtual functions. EFAULT, EINVAL for a small argsz or flags that contradict each other.
- */
-export function deviceFeature(caller: Caller, argument: number): void {
-  copyIn(caller, argument, feature, DeviceFeature.size);
-  const flags = feature.u32(DeviceFeature.at.flags);
-  const {
-    VFIO_DEVICE_FEATURE_GET: GET,
-    VFIO_DEVICE_FEATURE_SET: SET,
-    VFIO_DEVICE_FEATURE_PROBE: PROBE,
-  } = DeviceFeatureFlag;
-  if ((flags & ~(VFIO_DEVICE_FEATURE_MASK | GET | SET | PROBE)) !== 0) fail('EINVAL');
-  const both = (flags & (GET | SET)) === (GET | SET);
-  if (both && (flags & PROBE) === 0) fail('EINVAL');
-  const number = flags & VFIO_DEVICE_FEATURE_MASK;
-  if (number !== LOW_POWER_ENTRY && number !== LOW_POWER_EXIT) fail('ENOTTY');
-  if ((flags & GET) !== 0) fail('EINVAL');
-  if ((flags & (PROBE | SET)) === 0) fail('EINVAL');
 }

@@ -4,7 +4,8 @@
 import { Bug } from '../abi/bug.js';
 import { fail } from '../abi/errno.js';
 import { DeviceIoctl } from '../abi/vfio.js';
-import { deviceFeature, getDeviceInfo, getIrqInfo } from './device-info.js';
+import { deviceFeature, LowPower } from './device-feature.js';
+import { getDeviceInfo, getIrqInfo } from './device-info.js';
 import type { Caller, MmapRequest, VfioFile } from './file.js';
 import type { VfioGroup } from './group.js';
 import { getHotResetInfo, hotReset } from './hot-reset.js';
@@ -18,6 +19,7 @@ import { setIrqs } from './set-irqs.js';
 /** A PCI function bound to vfio-pci. All its files share one interrupt state. */
 export class VfioDevice {
   readonly interrupts: Interrupts;
+  readonly lowPower = new LowPower();
   private opened = 0;
   private access: RegionAccess | null = null;
 
@@ -41,6 +43,7 @@ export class VfioDevice {
     if (this.opened === 0)
       throw new Bug('device is closed more often than opened', { address: this.pciFunction.address });
     if (--this.opened === 0) {
+      this.lowPower.exit();
       this.interrupts.release();
       this.pciFunction.release();
       this.access = null;
@@ -69,7 +72,7 @@ class DeviceFile implements VfioFile {
   }
 
   ioctl(caller: Caller, request: number, argument: number): number {
-    const { pciFunction, interrupts, machine, group } = this.device;
+    const { pciFunction, interrupts, lowPower, machine, group } = this.device;
     switch (request) {
       case DeviceIoctl.VFIO_DEVICE_GET_INFO:
         getDeviceInfo(caller, argument, pciFunction, machine.kernel);
@@ -94,7 +97,7 @@ class DeviceFile implements VfioFile {
         hotReset(caller, argument, pciFunction, group.bus, machine.kernel);
         return 0;
       case DeviceIoctl.VFIO_DEVICE_FEATURE:
-        deviceFeature(caller, argument);
+        deviceFeature(caller, argument, lowPower);
         return 0;
       default:
         return fail('ENOTTY');

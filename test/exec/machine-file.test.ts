@@ -57,7 +57,7 @@ describe('a machine file', () => {
     [
       'a wrong top-level key',
       `${groups}grups: []\n`,
-      'm:6: grups: unknown key "grups"; allowed here: iommu, groups',
+      'm:6: grups: unknown key "grups"; allowed here: iommu, vfio, groups',
     ],
     ['a value out of range', `iommu:\n  addressWidth: 64\n${groups}`, 'm:2: iommu.addressWidth: '],
     ['a bad address', groups.replace('02:00.0', '02:00.9'), 'm:4: "0000:02:00.9" is no PCI address'],

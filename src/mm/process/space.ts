@@ -36,7 +36,8 @@ export class ProcessSpace implements AddressSpace {
   hasPinned = false;
   private readonly notifiers = new Set<MmuNotifier>();
   private readonly vmas: VmaCache;
-  private accounted = 0;
+  /** Pages in our own part of the locked-memory account. */
+  accountedPages = 0;
 
   constructor(
     readonly id: number,
@@ -86,7 +87,7 @@ export class ProcessSpace implements AddressSpace {
 
   get lockedPages(): number {
     const match = /^VmLck:\s+(\d+) kB/m.exec(this.status());
-    return this.accounted + (match === null ? 0 : Number(match[1]) / (PAGE_SIZE / 1024));
+    return this.accountedPages + (match === null ? 0 : Number(match[1]) / (PAGE_SIZE / 1024));
   }
 
   get lockLimitPages(): number {
@@ -102,7 +103,7 @@ export class ProcessSpace implements AddressSpace {
   }
 
   accountLocked(pages: number): void {
-    this.accounted += pages;
+    this.accountedPages += pages;
   }
 
   subscribe(notifier: MmuNotifier): () => void {

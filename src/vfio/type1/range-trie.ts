@@ -22,9 +22,8 @@ export class RangeTrie {
   private used = new Int32Array(4 * 2);
   private freeNode = 0;
   private nextNode = 1;
-  /** By slot. */
-  private first = new Float64Array(8);
-  private end = new Float64Array(8);
+  /** First page and end by slot, side by side. */
+  private bounds = new Float64Array(16);
   private readonly freeSlots: number[] = [];
   private nextSlot = 0;
   private readonly path = new Int32Array(LAST_LEVEL + 1);
@@ -43,7 +42,7 @@ export class RangeTrie {
     if (cell > 0) cell = cells[cell * CELLS + (low & 63)]!;
     if (cell === 0) return -1;
     const slot = -cell - 1;
-    return page < this.end[slot]! && page >= this.first[slot]! ? slot : -1;
+    return page < this.bounds[slot * 2 + 1]! && page >= this.bounds[slot * 2]! ? slot : -1;
   }
 
   /** The slot of the range that covers a page, or else of the first behind it that starts below `limit`, or -1. */
@@ -51,7 +50,7 @@ export class RangeTrie {
     const covering = this.find(page);
     if (covering >= 0) return covering;
     const slot = this.search(0, 0, 0, page, limit);
-    return slot >= 0 && this.first[slot]! < limit ? slot : -1;
+    return slot >= 0 && this.bounds[slot * 2]! < limit ? slot : -1;
   }
 
   /** Adds [first, end), which overlaps no range, and gives it a slot. */
@@ -59,12 +58,9 @@ export class RangeTrie {
     if (!(first >= 0 && first < end && end <= TRIE_LIMIT))
       throw new Bug('range outside the trie', { first, end });
     const slot = this.freeSlots.pop() ?? this.nextSlot++;
-    if (slot === this.first.length) {
-      this.first = grown(this.first, new Float64Array(slot * 2));
-      this.end = grown(this.end, new Float64Array(slot * 2));
-    }
-    this.first[slot] = first;
-    this.end[slot] = end;
+    if (slot * 2 === this.bounds.length) this.bounds = grown(this.bounds, new Float64Array(slot * 4));
+    this.bounds[slot * 2] = first;
+    this.bounds[slot * 2 + 1] = end;
     this.size++;
     // Most ranges lie in one cell on every level: no recursion, no divisions.
     let node = 0;
@@ -87,8 +83,8 @@ export class RangeTrie {
 
   /** Takes a range out; its slot may be given to another. */
   remove(slot: number): void {
-    const first = this.first[slot]!;
-    const end = this.end[slot]!;
+    const first = this.bounds[slot * 2]!;
+    const end = this.bounds[slot * 2 + 1]!;
     const path = this.path;
     let level = 0;
     let node = 0;
@@ -124,7 +120,7 @@ export class RangeTrie {
       const cell = this.cells[node * CELLS + index]!;
       if (cell < 0) {
         const slot = -cell - 1;
-        if (this.end[slot]! > page) return slot;
+        if (this.bounds[slot * 2 + 1]! > page) return slot;
       } else {
         const found = this.search(cell, level + 1, base + index * span, page, limit);
         if (found >= 0) return found;
@@ -197,12 +193,12 @@ export class RangeTrie {
   }
 
   private firstIndex(base: number, span: number, slot: number): number {
-    const first = this.first[slot]!;
+    const first = this.bounds[slot * 2]!;
     return first <= base ? 0 : Math.floor((first - base) / span);
   }
 
   private lastIndex(base: number, span: number, slot: number): number {
-    return Math.min(CELLS - 1, Math.floor((this.end[slot]! - 1 - base) / span));
+    return Math.min(CELLS - 1, Math.floor((this.bounds[slot * 2 + 1]! - 1 - base) / span));
   }
 
   /** The first cell at or after `index` that is not empty, or 64. */

@@ -139,7 +139,10 @@ export class Type1 implements IopfBackend {
   /** Whether a mapping lies on an edge of [first, end), so that the range would cut it. */
   cuts(first: number, end: number): boolean {
     const atFirst = this.mappings.covering(first);
-    if (atFirst && atFirst.iovaPage !== first) return true;
+    if (atFirst) {
+      if (atFirst.iovaPage !== first) return true;
+      if (atFirst.iovaEnd >= end) return atFirst.iovaEnd !== end;
+    }
     const atEnd = this.mappings.covering(end - 1);
     return atEnd !== null && atEnd.iovaEnd !== end;
   }

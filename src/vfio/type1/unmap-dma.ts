@@ -77,7 +77,7 @@ function unmapRange(caller: Caller, type1: Type1, first: number, end: number, di
   for (let mapping = type1.mappings.firstFrom(first); mapping; ) {
     if (mapping.iovaPage >= end || mapping.iovaPage < first) break;
     if (dirtyAt >= 0) writeUserBitmap(caller, dirtyAt, first, mapping);
-    const next: Mapping | null = type1.mappings.after(mapping);
+    const next: Mapping | null = mapping.iovaEnd < end ? type1.mappings.after(mapping) : null;
     pages += mapping.pages;
     type1.removeMapping(mapping);
     mapping = next;

@@ -141,6 +141,24 @@ describe('R3.3: an invalidation that races with a page-in makes it start again',
   });
 });
 
+test('R4.1, R6.3: a window does not reach over a page that another fault has mapped meanwhile', () => {
+  const wide = new TestContainer({ premapPages: 4 });
+  wide.mm.mmap(VADDR, 16, { kind: 'anon', protection: RW });
+  const user = wide.attach();
+  runDirect(wide.iopf.enable());
+  const mapping = wide.map(IOVA, 16, VADDR);
+  mapping.dirty = new PageBitmap(16);
+  wide.iopf.dirtyStarted();
+  wide.mm.fillPages(VADDR, 16, 1);
+  const read = user.faultFlow(IOVA + 3, READ);
+  runUntil(read, 'step');
+  runUntil(read, 'step');
+  user.fault(IOVA + 5, WRITE);
+  runDirect(read);
+  expect([3, 4, 5, 6].map((page) => user.domain!.permissionAt(IOVA + page))).toEqual([READ, READ, RW, 0]);
+  expect(mapping.mapped.count).toBe(3);
+});
+
 describe('R5.6: control paths beside page requests', () => {
   test('detach waits until the handler that is inside has left and its request is answered', () => {
     container.map(IOVA, 16, VADDR);

@@ -1,8 +1,9 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { Errno, VfioError } from '../../../src/abi/errno.js';
 import { runDirect } from '../../../src/flow/direct.js';
-import type { IommuDevice } from '../../../src/iommu/device.js';
-import { FaultReport } from '../../../src/iommu/page-request.js';
+import { IommuDevice } from '../../../src/iommu/device.js';
+import { Counters } from '../../../src/iommu/observer.js';
+import { EXEC, FaultReport, PageResponse } from '../../../src/iommu/page-request.js';
 import { READ, WRITE } from '../../../src/mm/address-space.js';
 import { SimulatedSpace } from '../../../src/mm/simulated.js';
 import { PageBitmap } from '../../../src/vfio/type1/mapping-bitmap.js';
@@ -75,6 +76,36 @@ describe('faulting pages in', () => {
     expect(device.translate(IOVA, READ)).toBeGreaterThanOrEqual(0);
     expect(device.translate(IOVA, WRITE)).toBe(-1);
     expect(device.fault(IOVA, WRITE)).toBe(false);
+  });
+
+  test('R2.1: a group is answered with what went wrong in it, and its other pages are there', () => {
+    container.map(IOVA, 4, VADDR);
+    const request = { kind: 'page-request', pasid: 3, group: 9, level: 'flat' } as const;
+    const pages: [number, number][] = [
+      [IOVA + 1, WRITE],
+      [IOVA + 9, READ],
+      [IOVA + 2, READ | EXEC],
+      [IOVA + 3, READ],
+    ];
+    const results = pages.map(([iovaPage, access], i) =>
+      runDirect(device.report({ ...request, iovaPage, access, last: i === pages.length - 1 })),
+    );
+    expect(results.map((result) => result.code)).toEqual([null, null, null, PageResponse.INVALID]);
+    expect(device.translate(IOVA + 1, WRITE)).toBe(container.mm.frameAt(VADDR + 1));
+    expect(device.translate(IOVA + 2, READ)).toBe(-1);
+    expect(device.translate(IOVA + 3, READ)).toBe(container.mm.frameAt(VADDR + 3));
+    expect(container.counters.responsesInvalid).toBe(1);
+    expect(container.counters.responsesSuccess).toBe(0);
+  });
+
+  test('a fault is timed from the request to its answer', () => {
+    let now = 0;
+    const timed = new IommuDevice({ address: '0000:00:09.0', counters: new Counters(() => (now += 4)) });
+    timed.attach(device.domain!);
+    runDirect(container.iopf.devicesAttached([timed]));
+    container.map(IOVA, 4, VADDR);
+    expect(timed.fault(IOVA, READ)).toBe(true);
+    expect([timed.counters.faultLatency.count, timed.counters.faultLatency.max]).toEqual([1, 4]);
   });
 
   test('an address that is being updated leads nowhere', () => {

@@ -1,0 +1,164 @@
+/** What Debian's qemu-img asked of a real Linux 6.1, asked of ours: the same answers, byte for byte. */
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { errnoName, VfioError } from '../../src/abi/errno.js';
+import { ContainerIoctl, DeviceIoctl, GroupIoctl, REGION_OFFSET, Type1Ioctl } from '../../src/abi/vfio.js';
+import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
+import { SimulatedMemory } from '../../src/mm/simulated-memory.js';
+import type { VfioFile } from '../../src/vfio/file.js';
+import { createMachine, type Machine } from '../../src/vfio/machine.js';
+import { ownDevice } from '../conformance/fixtures.js';
+import { EventFile, OpenFile, Process } from '../conformance/process.js';
+import { ProcessMemory } from '../conformance/process-memory.js';
+import { bytesHex, hexBytes } from '../conformance/vectors.js';
+
+const ARGUMENTS = 0x10_0000;
+const GROUP = 9;
+const MAP_FLAGS_SHARED = 1;
+
+const requests: Readonly<Record<string, number>> = Object.fromEntries(
+  [ContainerIoctl, GroupIoctl, DeviceIoctl, Type1Ioctl]
+    .flatMap((table) => Object.entries(table))
+    .map(([name, number]) => [name.replace('VFIO_', ''), number]),
+);
+
+const CALL = /^\d+ ([cgd])(\d+) (\w+)(.*) = (-?\d+)( \w+)?$/;
+const OPEN = /^\d+ open (\S+) flags=\S+ = (\d+)$/;
+const ACCESS =
+  /^\d+ d(\d+) p(read|write) region (\d+) \+(0x[0-9a-f]+|0) len (\d+) ?(\S*) = (\d+)(?: (\S+))?$/;
+const MMAP = /^\d+ d(\d+) mmap .*len=(\S+) prot=(\d) flags=0x1 region (\d+) \+(\S+) = /;
+
+/** A process whose descriptors have the recorded numbers. */
+class Client {
+  private readonly memory = new SimulatedMemory();
+  readonly process: Process;
+  private readonly machine: Machine;
+  private readonly files = new Map<string, VfioFile>();
+
+  constructor() {
+    const mm = ProcessMemory.create(this.memory, {
+      zeroPageUnshared: false,
+      lockLimitPages: 2048,
+      ipcLock: true,
+    });
+    mm.mmap(ARGUMENTS / PAGE_SIZE, 1, 'anon', READ | WRITE);
+    this.process = new Process(mm);
+    this.process.add(new OpenFile('other'));
+    // The log's descriptor 4 is the eventfd of its SET_IRQS.
+    this.process.add(new OpenFile(new EventFile()));
+    while (this.process.add(new OpenFile('other')) < 7);
+    this.machine = createMachine({
+      kernel: '6.1',
+      iopf: 'off',
+      groups: [{ number: GROUP, functions: [ownDevice('nvme', '0000:02:00.0', this.memory)] }],
+    });
+  }
+
+  open(path: string): string {
+    const file = path === '/dev/vfio/vfio' ? this.machine.openContainer() : this.machine.openGroup(GROUP);
+    return this.remember(this.process.install(file));
+  }
+
+  ioctl(fd: string, name: string, text: string): { ret: number; errno: string; out: string } {
+    const file = this.files.get(fd)!;
+    const value = /^\((0x[0-9a-f]+)\)$/.exec(text)?.[1];
+    const string = /^\("(.*)"\)$/.exec(text)?.[1];
+    const input = /in=([0-9a-f]+)/.exec(text)?.[1];
+    const bytes = string === undefined ? hexBytes(input ?? '') : Buffer.from(`${string}\0`);
+    if (name === 'IOMMU_MAP_DMA') this.backMemory(bytes);
+    this.process.mm.copyTo(ARGUMENTS, bytes);
+    const argument = value === undefined ? ARGUMENTS : Number(value);
+    let ret = -1;
+    let errno = '';
+    try {
+      ret = file.ioctl(this.process, requests[name]!, argument);
+      if (name === 'GROUP_GET_DEVICE_FD') this.remember(ret);
+    } catch (error) {
+      if (!(error instanceof VfioError)) throw error;
+      errno = errnoName(error.errno);
+    }
+    const out = new Uint8Array(bytes.length);
+    this.process.mm.copyFrom(ARGUMENTS, out);
+    return { ret, errno, out: bytesHex(out) };
+  }
+
+  access(
+    fd: string,
+    isWrite: boolean,
+    offset: number,
+    length: number,
+    data: string,
+  ): { ret: number; data: string } {
+    const file = this.files.get(fd)!;
+    this.process.mm.copyTo(ARGUMENTS, hexBytes(isWrite ? data : '00'.repeat(length)));
+    const ret = isWrite
+      ? file.write(this.process, ARGUMENTS, length, offset)
+      : file.read(this.process, ARGUMENTS, length, offset);
+    const out = new Uint8Array(length);
+    this.process.mm.copyFrom(ARGUMENTS, out);
+    return { ret, data: bytesHex(out) };
+  }
+
+  mmap(fd: string, offset: number, length: number, protection: number): void {
+    this.files.get(fd)!.mmap(this.process, { length, protection, flags: MAP_FLAGS_SHARED, offset });
+  }
+
+  close(fd: string): void {
+    this.process.close(Number(fd));
+  }
+
+  /** The program's memory behind a mapping. */
+  private backMemory(dmaMap: Uint8Array): void {
+    const view = new DataView(dmaMap.buffer, dmaMap.byteOffset);
+    const first = Number(view.getBigUint64(8, true)) / PAGE_SIZE;
+    this.process.mm.mmap(first, Number(view.getBigUint64(24, true)) / PAGE_SIZE, 'anon', READ | WRITE);
+  }
+
+  private remember(fd: number): string {
+    this.files.set(`${fd}`, this.process.get(fd).what as VfioFile);
+    return `${fd}`;
+  }
+}
+
+/** Replays a line; returns what was recorded and what came. */
+function replay(client: Client, line: string): readonly [unknown, unknown] {
+  const open = OPEN.exec(line);
+  if (open) return [open[2], client.open(open[1]!)];
+  const access = ACCESS.exec(line);
+  if (access) {
+    const [, fd, kind, region, at, length, sent, ret, got] = access;
+    const offset = Number(region) * REGION_OFFSET + Number(at);
+    const came = client.access(fd!, kind === 'write', offset, Number(length), sent!);
+    return [{ ret: Number(ret), data: got ?? sent }, came];
+  }
+  const mmap = MMAP.exec(line);
+  if (mmap) {
+    const [, fd, length, protection, region, at] = mmap;
+    client.mmap(fd!, Number(region) * REGION_OFFSET + Number(at), Number(length), Number(protection));
+    return [null, null];
+  }
+  const close = /^\d+ close [cgd](\d+) /.exec(line);
+  if (close) return [undefined, client.close(close[1]!)];
+  const [, , fd, name, rest, ret, errno] = CALL.exec(line)!;
+  const input = /in=([0-9a-f]+)/.exec(rest!)?.[1];
+  const output = /out=(\S+)/.exec(rest!)?.[1];
+  const came = client.ioctl(fd!, name!, rest!.trim());
+  const wantedOut = output === undefined || output === 'same' ? input : output;
+  const wanted = { ret: Number(ret), errno: errno?.trim() ?? '', out: wantedOut ?? came.out };
+  return [wanted, came];
+}
+
+describe('qemu-img on its user-space NVMe driver', () => {
+  it.each(['qemu-img-nvme-userspace', 'qemu-img-nvme-userspace-read'])(
+    'gets the recorded answers: %s',
+    (name) => {
+      const log = readFileSync(new URL(`clients/${name}.vfiolog`, import.meta.url), 'utf8');
+      const client = new Client();
+      for (const line of log.trim().split('\n')) {
+        const [wanted, came] = replay(client, line);
+        expect([line, came]).toEqual([line, wanted]);
+      }
+      expect(client.process.mm.lockedPages).toBe(0);
+    },
+  );
+});

@@ -1,0 +1,256 @@
+import { describe, expect, it } from 'vitest';
+import { readStruct, writeStruct } from '../../src/abi/layout.js';
+import { PciCommand, PciConfig, PciMsix } from '../../src/abi/pci.js';
+import { DeviceIoctl, GroupIoctl, REGION_OFFSET } from '../../src/abi/vfio.js';
+import {
+  DeviceFeature,
+  IrqInfo,
+  PciHotReset,
+  RegionInfo,
+  SparseMmapArea,
+  SparseMmapCap,
+} from '../../src/abi/vfio-structs.js';
+import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
+import type { VfioFile } from '../../src/vfio/file.js';
+import type { KernelVersion } from '../../src/vfio/kernel.js';
+import { createMachine } from '../../src/vfio/machine.js';
+import type { PciFunction } from '../../src/vfio/pci-function.js';
+import { ownDevice } from '../conformance/fixtures.js';
+import { EventFile, OpenFile, Process } from '../conformance/process.js';
+import { errnoOf, Kit } from './kit.js';
+
+const CONFIG = 7 * REGION_OFFSET;
+const BUFFER = 0x1000_0000;
+const GET = 0x10000;
+const SET = 0x20000;
+const PROBE = 0x40000;
+const ENTRY = 3;
+const WITH_WAKEUP = 4;
+const EXIT = 5;
+
+/** An nvme device on bus 2, opened. */
+function openNvme(kernel: KernelVersion = '6.12', change: (own: PciFunction) => PciFunction = (own) => own) {
+  const kit = new Kit();
+  const nvme = change(ownDevice('nvme', '0000:02:00.0', kit.memory));
+  const machine = createMachine({ kernel, groups: [{ number: 9, functions: [nvme] }] });
+  const process = new Process(kit.newMemory());
+  const container = process.install(machine.openContainer());
+  const groupFd = process.install(machine.openGroup(9));
+  const group = process.get(groupFd).what as VfioFile;
+  const call = (file: VfioFile, request: number, bytes: Uint8Array): Uint8Array => {
+    process.mm.copyTo(BUFFER, bytes);
+    file.ioctl(process, request, BUFFER);
+    const out = new Uint8Array(bytes.length);
+    process.mm.copyFrom(BUFFER, out);
+    return out;
+  };
+  call(group, GroupIoctl.VFIO_GROUP_SET_CONTAINER, Uint8Array.of(container, 0, 0, 0));
+  (process.get(container).what as VfioFile).ioctl(process, 0x3b66, 3);
+  const open = (name: string): VfioFile => {
+    process.mm.copyTo(BUFFER, Buffer.from(`${name}\0`));
+    const fd = group.ioctl(process, GroupIoctl.VFIO_GROUP_GET_DEVICE_FD, BUFFER);
+    return process.get(fd).what as VfioFile;
+  };
+  const read = (file: VfioFile, offset: number, count: number): number[] => {
+    file.read(process, BUFFER, count, offset);
+    const bytes = new Uint8Array(count);
+    process.mm.copyFrom(BUFFER, bytes);
+    return [...bytes];
+  };
+  const write = (file: VfioFile, offset: number, ...bytes: number[]): void => {
+    process.mm.copyTo(BUFFER, Uint8Array.from(bytes));
+    file.write(process, BUFFER, bytes.length, offset);
+  };
+  return { nvme, process, group, groupFd, call, open, read, write };
+}
+
+describe('GET_DEVICE_FD', () => {
+  it('takes spaces behind the address, and refuses options that belong to virtual functions', () => {
+    const { open } = openNvme();
+    const uuid = '00112233-4455-6677-8899-aabbccddeeff';
+    expect(errnoOf(() => open('0000:02:00.0 '))).toBeNull();
+    expect(errnoOf(() => open(`0000:02:00.0 vf_token=${uuid}`))).toBe('EINVAL');
+    expect(errnoOf(() => open('0000:02:00.0 something'))).toBe('EINVAL');
+    expect(errnoOf(() => open('0000:02:00.1'))).toBe('ENODEV');
+  });
+});
+
+describe('the MSI-X table', () => {
+  it('reads as ones and drops what is written, as vfio keeps it for itself', () => {
+    const { nvme, open, read, write } = openNvme();
+    const device = open(nvme.address);
+    const [low, high] = read(device, CONFIG + 0x40 + PciMsix.TABLE, 2);
+    const table = (low! | (high! << 8)) & ~PciMsix.BAR_INDEX;
+    write(device, table, 1, 2, 3, 4);
+    expect(read(device, table - 4, 8).slice(4)).toEqual([255, 255, 255, 255]);
+  });
+});
+
+describe('memory decoding', () => {
+  it('that is off makes accesses to BARs EIO, and leaves config space', () => {
+    const { nvme, open, read, write } = openNvme();
+    const device = open(nvme.address);
+    write(device, CONFIG + PciConfig.COMMAND, 0, 0);
+    expect(errnoOf(() => read(device, 0, 4))).toBe('EIO');
+    expect(errnoOf(() => write(device, 0x14, 0, 0, 0, 0))).toBe('EIO');
+    write(device, CONFIG + PciConfig.COMMAND, PciCommand.MEMORY, 0);
+    expect(errnoOf(() => read(device, 0, 4))).toBeNull();
+  });
+
+  it('a transfer into memory that is not there is EFAULT', () => {
+    const { nvme, process, open } = openNvme();
+    const device = open(nvme.address);
+    expect(errnoOf(() => device.read(process, 0x7000_0000, 4, 0))).toBe('EFAULT');
+    expect(errnoOf(() => device.write(process, 0x7000_0000, 4, 0x14))).toBe('EFAULT');
+    expect(device.write(process, 0x7000_0000, 0, 0)).toBe(0);
+  });
+});
+
+describe('GET_IRQ_INFO', () => {
+  it.each([
+    ['6.1', 9],
+    ['6.12', 1],
+  ] as const)(
+    'on Linux %s says of MSI-X that flags are %i: NORESIZE went with dynamic vectors',
+    (kernel, flags) => {
+      const { nvme, call, open } = openNvme(kernel);
+      const out = call(
+        open(nvme.address),
+        DeviceIoctl.VFIO_DEVICE_GET_IRQ_INFO,
+        writeStruct(IrqInfo, { argsz: 16, index: 2 }),
+      );
+      expect(readStruct(IrqInfo, out)).toMatchObject({ flags, count: 65 });
+    },
+  );
+});
+
+describe('a region with sparse areas', () => {
+  const withAreas = (own: PciFunction): PciFunction => {
+    const regions = [...own.regions];
+    regions[0] = { ...regions[0]!, sparse: [{ offset: 0x1000, size: 0x1000 }] };
+    return {
+      ...own,
+      regions,
+      readRegion: own.readRegion.bind(own),
+      writeRegion: own.writeRegion.bind(own),
+      open() {},
+      release() {},
+    };
+  };
+
+  it('lists them in its capability chain, and only they can be mapped', () => {
+    const { nvme, process, call, open } = openNvme('6.12', withAreas);
+    const device = open(nvme.address);
+    const bytes = new Uint8Array(256);
+    bytes.set(writeStruct(RegionInfo, { argsz: bytes.length }));
+    const out = call(device, DeviceIoctl.VFIO_DEVICE_GET_REGION_INFO, bytes);
+    expect(readStruct(RegionInfo, out)).toMatchObject({ flags: 15, cap_offset: RegionInfo.size });
+    const capability = readStruct(SparseMmapCap, out.subarray(RegionInfo.size));
+    expect(capability).toMatchObject({ id: 1, version: 1, nr_areas: 1 });
+    expect(readStruct(SparseMmapArea, out.subarray(RegionInfo.size + SparseMmapCap.size))).toEqual({
+      offset: 0x1000n,
+      size: 0x1000n,
+    });
+    expect(readStruct(SparseMmapCap, out.subarray(Number(capability.next))).id).toBe(3);
+    const map = (offset: number, length: number) =>
+      errnoOf(() => device.mmap(process, { length, protection: READ | WRITE, flags: 1, offset }));
+    expect(map(0x1000, PAGE_SIZE)).toBeNull();
+    expect(map(0, PAGE_SIZE)).toBe('EINVAL');
+    expect(map(0x1000, 2 * PAGE_SIZE)).toBe('EINVAL');
+  });
+});
+
+describe('PCI_HOT_RESET', () => {
+  const reset = (argsz: number, flags: number, ...fds: number[]) =>
+    Uint8Array.from([
+      ...writeStruct(PciHotReset, { argsz, flags, count: fds.length }),
+      ...new Uint8Array(Int32Array.from(fds).buffer),
+    ]);
+
+  it('resets the functions of the bus where the caller holds their groups', () => {
+    let resets = 0;
+    const { nvme, process, groupFd, call, open } = openNvme('6.12', (own) => {
+      const ownReset = own.reset.bind(own);
+      return Object.assign(own, {
+        busReset: true,
+        reset: () => {
+          resets++;
+          ownReset();
+        },
+      });
+    });
+    const device = open(nvme.address);
+    const before = resets;
+    const request = DeviceIoctl.VFIO_DEVICE_PCI_HOT_RESET;
+    call(device, request, reset(16, 0, groupFd));
+    expect(resets).toBe(before + 1);
+    expect(errnoOf(() => call(device, request, reset(16, 1, groupFd)))).toBe('EINVAL');
+    expect(errnoOf(() => call(device, request, reset(20, 0, groupFd, groupFd)))).toBe('EINVAL');
+    expect(errnoOf(() => call(device, request, reset(16, 0, 999)))).toBe('EBADF');
+    const event = process.add(new OpenFile(new EventFile()));
+    expect(errnoOf(() => call(device, request, reset(16, 0, event)))).toBe('EINVAL');
+  });
+});
+
+describe('DEVICE_FEATURE', () => {
+  const feature = (flags: number, argsz: number = DeviceFeature.size) =>
+    writeStruct(DeviceFeature, { argsz, flags });
+
+  it('lets a device sleep once, and wake', () => {
+    const { nvme, call, open } = openNvme();
+    const device = open(nvme.address);
+    const set = (number: number) =>
+      errnoOf(() => call(device, DeviceIoctl.VFIO_DEVICE_FEATURE, feature(SET | number)));
+    expect([set(ENTRY), set(ENTRY), set(EXIT), set(EXIT), set(ENTRY)]).toEqual([
+      null,
+      'EINVAL',
+      null,
+      null,
+      null,
+    ]);
+  });
+
+  it('with a wake-up takes an eventfd, and gives it back when it fails', () => {
+    const { nvme, process, call, open } = openNvme();
+    const device = open(nvme.address);
+    const event = process.add(new OpenFile(new EventFile()));
+    const enter = (fd: number, reserved = 0, argsz = 16) =>
+      errnoOf(() => {
+        const bytes = Uint8Array.from([
+          ...feature(SET | WITH_WAKEUP, argsz),
+          ...new Uint8Array(Int32Array.of(fd, reserved).buffer),
+        ]);
+        call(device, DeviceIoctl.VFIO_DEVICE_FEATURE, bytes);
+      });
+    expect([enter(999), enter(event, 1), enter(event, 0, 8), enter(event), enter(event)]).toEqual([
+      'EBADF',
+      'EINVAL',
+      'EINVAL',
+      null,
+      'EINVAL',
+    ]);
+  });
+
+  it.each([
+    ['an unknown feature', SET | 0x77, 'ENOTTY'],
+    ['migration, which no device here has', GET | 1, 'ENOTTY'],
+    ['a probe of one that is there', PROBE | SET | ENTRY, null],
+    ['a probe of an operation that it lacks', PROBE | GET | ENTRY, 'EINVAL'],
+    ['neither get nor set', ENTRY, 'EINVAL'],
+    ['get and set at once', GET | SET | ENTRY, 'EINVAL'],
+    ['unknown flags', 0x80000 | SET | ENTRY, 'EINVAL'],
+  ])('answers %s', (_, flags, errno) => {
+    const { nvme, call, open } = openNvme();
+    const device = open(nvme.address);
+    expect(errnoOf(() => call(device, DeviceIoctl.VFIO_DEVICE_FEATURE, feature(flags)))).toBe(errno);
+  });
+
+  it('ends with the last descriptor', () => {
+    const { nvme, call, open } = openNvme();
+    const device = open(nvme.address);
+    call(device, DeviceIoctl.VFIO_DEVICE_FEATURE, feature(SET | ENTRY));
+    device.release();
+    const again = open(nvme.address);
+    expect(errnoOf(() => call(again, DeviceIoctl.VFIO_DEVICE_FEATURE, feature(SET | ENTRY)))).toBeNull();
+  });
+});
