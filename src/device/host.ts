@@ -1,5 +1,6 @@
 import type { AllocateDma, DmaBuffer, FrameMemory } from '../mm/frame-memory.js';
 import type { BlockStore } from './block-store.js';
+import type { RecordedModel } from './recorded/function.js';
 
 /** What a device gets from its surroundings. */
 export interface DeviceHost {
@@ -16,4 +17,6 @@ export interface DeviceHost {
    * Error with a message for the user. Absent where a run has no files.
    */
   readonly openBlockFile?: (path: string, bytes: number | null) => BlockStore;
+  /** Reads a recorded device from a file. Throws an Error with a message for the user. Absent where a run has no files. */
+  readonly openModel?: (path: string) => RecordedModel;
 }

@@ -2,6 +2,7 @@
 import { edu } from './edu/kind.js';
 import type { DeviceKind } from './kind.js';
 import { nvme } from './nvme/kind.js';
+import { recorded } from './recorded/kind.js';
 
 export { type BlockStore, CHUNK_BYTES, memoryStore } from './block-store.js';
 export { DmaPort } from './dma-port.js';
@@ -11,8 +12,9 @@ export { DeviceOptions, OptionError, type OptionTable } from './options.js';
 export type { BarDescription, CapabilityDescription, PciDescription } from './pci/description.js';
 export type { PciDevice } from './pci/device.js';
 export { PciEndpoint, type Surroundings } from './pci/endpoint.js';
+export { type RecordedModel, recordedFunction } from './recorded/function.js';
 
 /** Every kind by its name. */
 export const deviceKinds: ReadonlyMap<string, DeviceKind> = new Map(
-  [edu, nvme].map((kind) => [kind.name, kind]),
+  [edu, nvme, recorded].map((kind) => [kind.name, kind]),
 );

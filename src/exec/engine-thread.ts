@@ -83,11 +83,15 @@ function takeListener(arch: Architecture, reportFd: number): { fd: number; pid: 
   return { fd, pid: Number(pid) };
 }
 
-function serve({ order, window, reportFd, stopFd, guardFd }: EngineOrder): EngineSummary {
+async function serve({ order, window, reportFd, stopFd, guardFd }: EngineOrder): Promise<EngineSummary> {
   const arch = architecture(process.arch)!;
   const counters = new Counters(() => performance.now() * 1000);
   const trace = order.trace === null ? null : openTrace(order.trace, () => performance.now() * 1000);
+  const hasRecorded = order.machine.groups.some(({ devices }) =>
+    devices.some(({ kind }) => kind === 'recorded'),
+  );
   const hardware = buildHardware({
+    ...(hasRecorded ? await import('./model-file.js') : {}),
     spec: order.machine,
     kernel: order.kernel,
     iopf: order.iopf,
@@ -124,7 +128,7 @@ function serve({ order, window, reportFd, stopFd, guardFd }: EngineOrder): Engin
       arch,
       hardware.shadow,
       (group, closeOnExec) => fileCalls.open(group, closeOnExec),
-      new ProcFiles(processes, (process, fd) => fileCalls.lookUp(process, fd)),
+      new ProcFiles(processes, files, (process, fd) => fileCalls.lookUp(process, fd)),
     );
     const handlers: (() => void)[] = new Array(HIGHEST_CALL).fill(undefined);
     for (const calls of [memoryCalls, pathCalls, fileCalls])
@@ -140,13 +144,13 @@ function serve({ order, window, reportFd, stopFd, guardFd }: EngineOrder): Engin
   }
 }
 
-function run(): EngineMessage {
+async function run(): Promise<EngineMessage> {
   try {
-    return { kind: 'done', summary: serve(workerData as EngineOrder) };
+    return { kind: 'done', summary: await serve(workerData as EngineOrder) };
   } catch (error) {
     if (error instanceof UserError) return { kind: 'refused', message: error.message };
     return { kind: 'bug', message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
   }
 }
 
-parentPort!.postMessage(run());
+parentPort!.postMessage(await run());

@@ -28,6 +28,9 @@ const POLLOUT = 4;
 const IOVEC_BYTES = 16;
 const IOVEC_MAX = 1024;
 
+/** Requests that the kernel answers for any file: FIONCLEX, FIOCLEX, FIONBIO, FIOASYNC. */
+const vfsRequests = new Set([0x5450, 0x5451, 0x5421, 0x5452]);
+
 /** One counter tick for write(2), and a pollfd. */
 const signalMemory = allocateNative(16);
 new Uint32Array(signalMemory.bytes.buffer, 0, 1)[0] = 1;
@@ -117,9 +120,11 @@ export class FileCalls implements Caller {
 
   private ioctl(): void {
     this.onFile((opened) => {
+      const request = this.call.uint(1);
+      if (vfsRequests.has(request)) return this.call.proceed();
       if (this.files.suspect) this.files.reap();
       this.made = null;
-      const result = opened.file.ioctl(this, this.call.uint(1), this.call.argument(2));
+      const result = opened.file.ioctl(this, request, this.call.argument(2));
       if (this.made === null) this.call.respond(result);
       else this.giveOut(this.made, true);
     });

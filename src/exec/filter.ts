@@ -130,7 +130,8 @@ export function buildFilter(architecture: Architecture, window: DescriptorWindow
   program.push('ioctl');
   load(argument(1));
   program.push({ code: AND, k: 0xff00 });
-  jump(EQUAL, VFIO_TYPE_BYTE, 'notify', 'allow');
+  jump(EQUAL, VFIO_TYPE_BYTE, 'notify');
+  inWindow(0, 'allow');
 
   program.push('fcntl');
   load(argument(1));

@@ -1,5 +1,5 @@
 /** Builds the machine of a run: devices over real memory, their groups, and the shadow by which programs find them. */
-import { deviceKinds, OptionError } from '../device/index.js';
+import { deviceKinds, OptionError, type RecordedModel } from '../device/index.js';
 import { IommuDevice } from '../iommu/device.js';
 import type { Counters, Observer } from '../iommu/observer.js';
 import { allocateNative, mapShared } from '../mm/process/libc.js';
@@ -25,6 +25,8 @@ export interface HardwareOptions {
   readonly iopf: IopfMode;
   readonly premapPages: number;
   readonly counters: Counters;
+  /** Reads recorded devices, where there are any. */
+  readonly openModel?: (path: string) => RecordedModel;
   readonly observer: Observer | null;
 }
 
@@ -94,6 +96,7 @@ function makeFunction(
     allocate: allocateNative,
     regionMemory: (index: number, bytes: number) => mapShared(backing.fd, index * REGION_STRIDE, bytes),
     openBlockFile,
+    ...(options.openModel === undefined ? {} : { openModel: options.openModel }),
   };
   try {
     const pciFunction = kind.create(device.options, { address: device.address, iommu, host });

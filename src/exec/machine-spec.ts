@@ -65,7 +65,8 @@ export function parseDevice(text: string): DeviceSpec {
     if (equals <= 0) throw new UserError(`--device ${text}: "${pair}" is no key=value, ${example}`);
     options[pair.slice(0, equals)] = pair.slice(equals + 1);
   }
-  const address = parseAddress(head.slice(at + 1), `--device ${text}`);
+  const address = fullAddress(head.slice(at + 1));
+  if (address === null) throw new UserError(`--device ${text}: ${notAnAddress(head.slice(at + 1))}`);
   const canFault = options['fault'] ?? 'on';
   if (canFault !== 'on' && canFault !== 'off')
     throw new UserError(`--device ${text}: fault=${canFault} must be on or off`);
@@ -73,12 +74,15 @@ export function parseDevice(text: string): DeviceSpec {
   return { kind: head.slice(0, at), address, options, canFault: canFault === 'on' };
 }
 
-/** Checks a PCI address, domain optional; returns it in full. Throws UserError naming `where`. */
-export function parseAddress(text: string, where: string): string {
-  const full = /^[0-9a-fA-F]{2}:/.test(text) ? `0000:${text}` : text;
-  if (!ADDRESS.test(full.toLowerCase()))
-    throw new UserError(
-      `${where}: "${text}" is no PCI address; expected DDDD:BB:DD.F in hexadecimal (device up to 1f, function up to 7), for example 0000:02:00.0`,
-    );
-  return full.toLowerCase();
+/** A PCI address in full (`02:00.0` is in domain 0000), or null where it is none. */
+export function fullAddress(text: string): string | null {
+  const full = (/^[0-9a-fA-F]{2}:/.test(text) ? `0000:${text}` : text).toLowerCase();
+  return ADDRESS.test(full) ? full : null;
+}
+
+export function notAnAddress(text: string): string {
+  return (
+    `"${text}" is no PCI address; expected DDDD:BB:DD.F in hexadecimal (device up to 1f, function up to 7), ` +
+    'for example 0000:02:00.0'
+  );
 }

@@ -1,7 +1,7 @@
 /** What /proc shows of a process that uses VFIO, where the host's answer would give us away. */
 import { readFileSync } from 'node:fs';
 import { PAGE_SIZE } from '../mm/address-space.js';
-import type { OpenFile } from './open-files.js';
+import type { OpenFile, OpenFiles } from './open-files.js';
 import type { Process, ProcessTable } from './process.js';
 
 const PATH = /^\/proc\/(self|thread-self|\d+)\/(status|fd\/(\d+))$/;
@@ -12,6 +12,7 @@ const DIGITS = 8;
 export class ProcFiles {
   constructor(
     private readonly processes: ProcessTable,
+    private readonly files: OpenFiles,
     private readonly lookUp: (process: Process, fd: number) => OpenFile | 'other' | null,
   ) {}
 
@@ -20,7 +21,9 @@ export class ProcFiles {
     const match = PATH.exec(path);
     if (match === null || match[2] !== 'status') return null;
     const process = this.process(match[1]!, tid);
-    if (process === null || process.space.accountedPages === 0) return null;
+    if (process === null) return null;
+    this.files.reap(); // what was closed is accounted no more
+    if (process.space.accountedPages === 0) return null;
     const kilobytes = process.space.accountedPages * (PAGE_SIZE / 1024);
     return readFileSync(`/proc/${process.pid}/status`, 'latin1').replace(
       VM_LCK,

@@ -126,11 +126,6 @@ export class Domain {
     return this.table.bits(iovaPage);
   }
 
-  /** The first page present at or after `iovaPage` and below `end`, else `end`. */
-  nextMapped(iovaPage: number, end: number): number {
-    return this.table.nextPresent(iovaPage, end);
-  }
-
   private check(iovaPage: number, count: number, permission: number): void {
     if (iovaPage < 0 || count <= 0 || iovaPage + count > this.limit || (permission & 3) === 0) {
       throw new Bug('mapping outside the domain', { iovaPage, count, permission, limit: this.limit });

@@ -34,10 +34,6 @@ export class PageRequestQueue {
     return this.pending.length >= this.limits.pendingGroups;
   }
 
-  groupAt(index: number): PageRequestGroup {
-    return this.pending[index]!;
-  }
-
   /** An id that no pending group has. */
   takeId(): number {
     for (let tries = 0; tries < GROUP_IDS; tries++) {

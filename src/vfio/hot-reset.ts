@@ -9,7 +9,7 @@ import { writeStruct } from '../abi/layout.js';
 import { IrqSetDescriptor, PciDependentDevice, PciHotReset, PciHotResetInfo } from '../abi/vfio-structs.js';
 import { copyIn, copyOut } from './argument.js';
 import type { Caller } from './file.js';
-import { GroupFile, type VfioGroup } from './group.js';
+import type { GroupFile, VfioGroup } from './group.js';
 import type { KernelProfile } from './kernel.js';
 import type { PciFunction } from './pci-function.js';
 
@@ -92,7 +92,7 @@ function readGroups(caller: Caller, address: number, count: number): VfioGroup[]
   return Array.from({ length: count }, (_, i) => {
     const file = caller.file(view.getInt32(i * IrqSetDescriptor.size, true));
     if (!file) fail('EBADF');
-    if (file.kind !== 'vfio' || !(file.file instanceof GroupFile)) fail('EINVAL');
-    return file.file.group;
+    if (file.kind !== 'vfio' || file.file.kind !== 'group') fail('EINVAL');
+    return (file.file as GroupFile).group;
   });
 }

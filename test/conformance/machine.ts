@@ -1,7 +1,4 @@
 /** The machine that a recording ran on: QEMU's VT-d with the devices that test/vectors/README.md lists. */
-import type { IommuGeometry } from '../../src/iommu/geometry.js';
-import { defaultGeometry } from '../../src/iommu/geometry.js';
-import { PAGE_SIZE } from '../../src/mm/address-space.js';
 import type { SimulatedMemory } from '../../src/mm/simulated-memory.js';
 import type { KernelVersion } from '../../src/vfio/kernel.js';
 import {
@@ -10,8 +7,10 @@ import {
   type Machine,
   type MachineOptions,
 } from '../../src/vfio/machine.js';
+import type { IopfMode } from '../../src/vfio/machine-state.js';
 import type { PciFunction } from '../../src/vfio/pci-function.js';
 import { e1000e, ownDevice, pciTestdev } from './fixtures.js';
+import { recordedGeometry } from './geometry.js';
 import type { VectorCase, VectorFile } from './vectors.js';
 
 export interface RecordedMachine {
@@ -21,12 +20,13 @@ export interface RecordedMachine {
   readonly functions: ReadonlyMap<string, PciFunction>;
 }
 
-/** Builds the machine for one case. IOPF is off: the answers are the kernel's. */
+/** Builds the machine for one case. With IOPF off the answers are the kernel's. */
 export function recordedMachine(
   file: VectorFile,
   vectorCase: VectorCase,
   kernel: KernelVersion,
   frames: SimulatedMemory,
+  iopf: IopfMode,
 ): RecordedMachine {
   const parameters = vectorCase.setup.moduleParams ?? {};
   const limit = vectorCase.setup.dmaEntryLimit ?? parameters['dma_entry_limit'];
@@ -35,7 +35,7 @@ export function recordedMachine(
     groups,
     geometry: recordedGeometry(file),
     kernel,
-    iopf: 'off',
+    iopf,
     type1Module: !file.boot.startsWith('notype1'),
     allowUnsafeInterrupts: parameters['allow_unsafe_interrupts'] === '1',
     ...(limit === undefined ? {} : { dmaEntryLimit: Number(limit) }),
@@ -62,25 +62,4 @@ function recordedGroups(file: VectorFile, frames: SimulatedMemory): GroupOptions
   return Object.entries(functions)
     .filter(([name]) => vars[name] !== undefined)
     .map(([name, make]) => ({ number: Number(vars[name]), functions: make() }));
-}
-
-function recordedGeometry(file: VectorFile): IommuGeometry {
-  const { geometry } = file;
-  if (!geometry) return defaultGeometry;
-  const lastEnd = Number(geometry.iovaRanges.at(-1)![1]);
-  return {
-    ...defaultGeometry,
-    addressWidth: Math.round(Math.log2(lastEnd)),
-    reserved: holes(geometry.iovaRanges),
-    snoopControl: geometry.iommu.includes('snoop-control=on'),
-    interruptRemapping: !file.boot.startsWith('noir'),
-  };
-}
-
-/** What lies between the ranges is reserved. */
-function holes(ranges: readonly (readonly [string, string])[]): IommuGeometry['reserved'] {
-  return ranges.slice(1).map(([start], i) => {
-    const first = (Number(ranges[i]![1]) + 1) / PAGE_SIZE;
-    return { firstPage: first, pages: Number(start) / PAGE_SIZE - first, kind: 'msi' };
-  });
 }

@@ -21,7 +21,11 @@ export class EventFile {
   private readonly watchers = new Set<() => void>();
 
   signal(): void {
-    this.count++;
+    this.add(1);
+  }
+
+  add(value: number): void {
+    this.count += value;
     for (const watcher of this.watchers) {
       this.count = 0;
       watcher();

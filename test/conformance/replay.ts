@@ -6,6 +6,8 @@ import { SimulatedFile } from '../../src/mm/simulated-file.js';
 import { SimulatedMemory } from '../../src/mm/simulated-memory.js';
 import type { VfioFile } from '../../src/vfio/file.js';
 import { type KernelVersion, kernelProfile } from '../../src/vfio/kernel.js';
+import type { IopfMode } from '../../src/vfio/machine-state.js';
+import { placeArgument, takeArgument } from './argument-area.js';
 import { eduCopy } from './edu-copy.js';
 import { type RecordedMachine, recordedMachine } from './machine.js';
 import { memoryStep, pagesOf, setUpMemory } from './memory-step.js';
@@ -40,13 +42,17 @@ const MAIN = 'main';
 const FIONBIO = 0x5421;
 const FIONCLEX = 0x5450;
 const FIOCLEX = 0x5451;
-const DESCRIPTOR_BYTES = 'fdfdfdfd';
 const MAP_SHARED = 1;
 const MAP_PRIVATE = 2;
 
 /** Replays one case; an empty list means that every step answered as the kernel did. */
-export function replayCase(file: VectorFile, vectorCase: VectorCase, kernel: KernelVersion): Difference[] {
-  const replay = new Replay(file, vectorCase, kernel);
+export function replayCase(
+  file: VectorFile,
+  vectorCase: VectorCase,
+  kernel: KernelVersion,
+  iopf: IopfMode = 'off',
+): Difference[] {
+  const replay = new Replay(file, vectorCase, kernel, iopf);
   const differences: Difference[] = [];
   vectorCase.steps.forEach((step, index) => {
     const wanted = expected(step, kernel);
@@ -86,8 +92,8 @@ class Replay {
   private readonly files = new Map<string, SimulatedFile>();
   private readonly argumentsEnd: number;
 
-  constructor(file: VectorFile, vectorCase: VectorCase, kernel: KernelVersion) {
-    this.recorded = recordedMachine(file, vectorCase, kernel, this.memory);
+  constructor(file: VectorFile, vectorCase: VectorCase, kernel: KernelVersion, iopf: IopfMode) {
+    this.recorded = recordedMachine(file, vectorCase, kernel, this.memory, iopf);
     this.argumentsEnd = Number(file.machine.argBuffersEndAt);
     const { setup } = vectorCase;
     const mm = ProcessMemory.create(this.memory, {
@@ -206,13 +212,14 @@ class Replay {
 
   private ioctl(process: Process, step: VectorStep): Success {
     const { what } = process.get(this.fd(step));
-    const argument = this.placeArgument(process, step);
+    const lookUp = { number: (name: string) => this.number(name), text: (text: string) => this.fill(text) };
+    const argument = placeArgument(process.mm, this.argumentsEnd, step.arg, lookUp);
     const request = step.nr!;
     let ret: number;
     try {
       ret = isVfio(what) ? callIoctl(process, what, request, argument) : fail('ENOTTY');
     } finally {
-      this.takeArgument(process, step, argument);
+      this.output = takeArgument(process.mm, step.arg, argument);
     }
     if (request === GroupIoctl.VFIO_GROUP_GET_DEVICE_FD && step.as) this.nameDevice(step, ret);
     return { ret };
@@ -221,33 +228,6 @@ class Replay {
   private nameDevice(step: VectorStep, fd: number): void {
     this.names.set(step.as!, fd);
     if (typeof step.arg === 'object' && step.arg.str) this.addresses.set(step.as!, this.fill(step.arg.str));
-  }
-
-  /** Puts the argument where it ends with the memory and returns what the call gets. */
-  private placeArgument(process: Process, step: VectorStep): number {
-    const { arg } = step;
-    if (typeof arg !== 'object') return arg ?? 0;
-    if (arg.ptr !== undefined) return Number(arg.ptr);
-    const bytes =
-      arg.str === undefined ? hexBytes(arg.in!) : Buffer.from(`${this.fill(arg.str)}\0`, 'latin1');
-    for (const [offset, name] of arg.fdAt ?? [])
-      new DataView(bytes.buffer, bytes.byteOffset).setInt32(offset, this.number(name), true);
-    const address = this.argumentsEnd - bytes.length;
-    if (!process.mm.copyTo(address, bytes)) throw new Error('the argument does not fit');
-    return address;
-  }
-
-  /** Reads the argument back, with descriptor numbers made unrecognisable as in the recording. */
-  private takeArgument(process: Process, step: VectorStep, address: number): void {
-    const { arg } = step;
-    if (typeof arg !== 'object' || arg.in === undefined) return;
-    const bytes = new Uint8Array(arg.in.length / 2);
-    process.mm.copyFrom(address, bytes);
-    let out = bytesHex(bytes);
-    for (const [offset] of arg.fdAt ?? []) {
-      out = out.slice(0, offset * 2) + DESCRIPTOR_BYTES + out.slice(offset * 2 + DESCRIPTOR_BYTES.length);
-    }
-    this.output = out;
   }
 
   private read(process: Process, step: VectorStep): Success {
@@ -270,8 +250,12 @@ class Replay {
 
   private write(process: Process, step: VectorStep): Success {
     const { what } = process.get(this.fd(step));
-    if (!isVfio(what)) return fail('EINVAL');
     const bytes = hexBytes(step.in!);
+    if (what instanceof EventFile && bytes.length === 8) {
+      what.add(Number(new DataView(bytes.buffer).getBigUint64(0, true)));
+      return { ret: 8 };
+    }
+    if (!isVfio(what)) return fail('EINVAL');
     const address = this.argumentsEnd - Math.max(bytes.length, 1);
     process.mm.copyTo(address, bytes);
     return { ret: what.write(process, address, bytes.length, Number(step.offset ?? 0)) };

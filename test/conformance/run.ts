@@ -49,7 +49,7 @@ export function runFile(path: string, asked: KernelVersion, only?: string): File
 }
 
 /** `boot` is `main-6.1`; only where a file was recorded again it has `otherKernels`. */
-function recordedKernel(file: VectorFile, asked: KernelVersion): KernelVersion {
+export function recordedKernel(file: VectorFile, asked: KernelVersion): KernelVersion {
   if (file.otherKernels !== undefined) return asked;
   return kernelVersions.find((kernel) => file.boot.endsWith(`-${kernel}`)) ?? asked;
 }

@@ -82,6 +82,8 @@ export interface VectorStep extends Answer {
   readonly byte?: number;
   readonly mem?: string;
   readonly advice?: string;
+  readonly adviceNr?: number;
+  readonly whence?: number;
   readonly oldSize?: number;
   readonly newSize?: number;
   readonly newAddr?: string;

@@ -42,7 +42,8 @@ const call = (name: SystemCall, ...args: number[]): Verdict | undefined => judge
 describe('the filter', () => {
   test.each<[string, Verdict, SystemCall, number[]]>([
     ['an ioctl of VFIO on any descriptor', 'notify', 'ioctl', [5, 0x3b64]],
-    ['an ioctl of another type', 'allow', 'ioctl', [970, 0x5401]],
+    ['an ioctl of another type on our file', 'notify', 'ioctl', [970, 0x5401]],
+    ['an ioctl of another type on another file', 'allow', 'ioctl', [5, 0x5401]],
     ['a read outside the window', 'allow', 'read', [959]],
     ['a read at the first number of the window', 'notify', 'read', [960]],
     ['a pread at the last number of the window', 'notify', 'pread64', [1023]],

@@ -60,7 +60,11 @@ describe('a machine file', () => {
       'm:6: grups: unknown key "grups"; allowed here: iommu, vfio, groups',
     ],
     ['a value out of range', `iommu:\n  addressWidth: 64\n${groups}`, 'm:2: iommu.addressWidth: '],
-    ['a bad address', groups.replace('02:00.0', '02:00.9'), 'm:4: "0000:02:00.9" is no PCI address'],
+    [
+      'a bad address',
+      groups.replace('02:00.0', '02:00.9'),
+      'm:4: groups.0.devices.0.address: "0000:02:00.9" is no PCI address',
+    ],
     [
       'a range that is not of whole pages',
       `iommu:\n  reserved:\n    - { start: 100, size: 4K }\n${groups}`,

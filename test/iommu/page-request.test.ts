@@ -247,6 +247,19 @@ describe('answers', () => {
     expect(device.queue.pendingCount).toBe(0);
   });
 
+  test('R1.4: requests that come one by one get ids that no pending group has', () => {
+    ready();
+    handler.open = false;
+    const first = device.faultFlow(1, READ);
+    first.next();
+    const taken = answers.length;
+    for (let i = 0; i < 600; i++) expect(device.fault(2, READ)).toBe(true);
+    expect(new Set(answers.slice(taken).map(([, group]) => group)).size).toBe(511);
+    expect(answers.slice(taken).some(([, group]) => group === 0)).toBe(false);
+    handler.open = true;
+    expect(runDirect(first)).toBe(true);
+  });
+
   test('partial requests above their limit are refused with ENOSPC', () => {
     ready();
     for (let i = 0; i < 4; i++) runDirect(device.report(request({ last: false, iovaPage: i })));

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import { writeStruct } from '../../src/abi/layout.js';
 import { Type1Ioctl, VfioExtension } from '../../src/abi/vfio.js';
 import { DirtyBitmap, DmaMap } from '../../src/abi/vfio-structs.js';
 import { defaultGeometry, type IommuGeometry } from '../../src/iommu/geometry.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
+import { commonRanges } from '../../src/vfio/type1/iova-ranges.js';
 import { eduCopy } from '../conformance/edu-copy.js';
 import { BUFFER, BUFFER_PAGES, errnoOf, Kit } from './kit.js';
 
@@ -110,6 +112,58 @@ describe('a mapping', () => {
     expect(errnoOf(() => kit.map(0x10_0000, huge))).toBe('EINVAL');
     expect(kit.counters.mappedPages).toBe(0);
     expect(errnoOf(() => kit.map(0, 1))).toBeNull();
+  });
+});
+
+describe('VFIO_DMA_MAP_FLAG_VADDR with IOPF on', () => {
+  it('lets the device fault at the new address', () => {
+    const kit = new Kit().ready();
+    kit.openDevice(1);
+    kit.mm.space.fillPages(BUFFER / PAGE_SIZE, 1, 0x11);
+    kit.mm.space.fillPages(BUFFER / PAGE_SIZE + 100, 1, 0x22);
+    kit.map(0x100, 2);
+    eduCopy(kit.functions[0]!, 0x100 * PAGE_SIZE, 0x101 * PAGE_SIZE, 16);
+    expect(kit.unmap(0x100, 2, 4)).toBe(2);
+    kit.map(0x100, 2, 100, 4);
+    expect(kit.counters.residentPages).toBe(0);
+    eduCopy(kit.functions[0]!, 0x100 * PAGE_SIZE, 0x101 * PAGE_SIZE, 16);
+    const bytes = new Uint8Array(1);
+    kit.mm.copyFrom(BUFFER + 101 * PAGE_SIZE, bytes);
+    expect(bytes[0]).toBe(0x22);
+  });
+});
+
+describe('an address space without reserved frames', () => {
+  it('has every pinned page in its account', () => {
+    const kit = new Kit({ iopf: 'off' }).ready();
+    const { space } = kit.mm;
+    const caller = { mm: space, file: () => null, install: () => 0 };
+    space.copyTo(
+      BUFFER,
+      writeStruct(DmaMap, { argsz: DmaMap.size, flags: READ, vaddr: BUFFER, iova: 0x1000, size: 0x3000 }),
+    );
+    kit.container.ioctl(caller, Type1Ioctl.VFIO_IOMMU_MAP_DMA, BUFFER);
+    expect(space.lockedPages).toBe(3);
+  });
+});
+
+describe('IOVA ranges', () => {
+  const reserving = (firstPage: number, pages: number): IommuGeometry => ({
+    ...defaultGeometry,
+    reserved: [{ firstPage, pages, kind: 'reserved' }],
+  });
+
+  it.each([
+    ['at the start', reserving(0, 16), [{ first: 16, end: 2 ** 36 }]],
+    ['at the end', reserving(2 ** 36 - 16, 32), [{ first: 0, end: 2 ** 36 - 16 }]],
+    ['everywhere', reserving(0, 2 ** 36), []],
+    ['beyond what can be addressed', reserving(2 ** 36, 16), [{ first: 0, end: 2 ** 36 }]],
+  ])('leave out what is reserved %s', (_, geometry, ranges) => {
+    expect(commonRanges([geometry])).toEqual(ranges);
+  });
+
+  it('are none without an IOMMU', () => {
+    expect(commonRanges([])).toEqual([]);
   });
 });
 

@@ -73,6 +73,14 @@ export const mremap = declare<Numbers>('mremap', 'intptr_t', [
   'int',
   'uintptr_t',
 ]);
+export const lseek = declare<Numbers>('lseek', 'int64_t', ['int', 'int64_t', 'int']);
+export const mlock = declare<Numbers>('mlock', 'int', ['uintptr_t', 'size_t']);
+export const munlock = declare<Numbers>('munlock', 'int', ['uintptr_t', 'size_t']);
+export const readlink = declare<(path: string, address: number, size: number) => number>('readlink', 'long', [
+  'str',
+  'uintptr_t',
+  'size_t',
+]);
 export const prlimit = declare<Numbers>('prlimit', 'int', ['int', 'int', 'uintptr_t', 'uintptr_t']);
 export const setrlimit = declare<Numbers>('setrlimit', 'int', ['int', 'uintptr_t']);
 export const processVmReadv = declare<Numbers>('process_vm_readv', 'long', [

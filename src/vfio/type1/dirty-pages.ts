@@ -3,6 +3,7 @@ import { ArgumentBuffer } from '../../abi/argument-buffer.js';
 import { fail } from '../../abi/errno.js';
 import { DirtyPagesFlag } from '../../abi/vfio.js';
 import { DirtyBitmap, DirtyBitmapGet } from '../../abi/vfio-structs.js';
+import { PAGE_SIZE } from '../../mm/address-space.js';
 import { copyIn } from '../argument.js';
 import type { Caller } from '../file.js';
 import { ADDRESS_END } from './map-dma.js';
@@ -38,7 +39,9 @@ function getBitmap(caller: Caller, argument: number, type1: Type1): void {
   const pages = get.pages(at.size);
   const { kernel } = type1.machine;
   const end = first + pages;
-  if (end > ADDRESS_END || (end === ADDRESS_END && !kernel.rangeToTheEnd)) fail(kernel.wrap);
+  // In bytes, as the address and the size need not be aligned here.
+  const beyond = (end - ADDRESS_END) * PAGE_SIZE + get.inPage(at.iova) + get.inPage(at.size);
+  if (beyond > 0 || (beyond === 0 && !kernel.rangeToTheEnd)) fail(kernel.wrap);
   const address = bitmapAddress(get, at['bitmap.pgsize'], get.u64(at.size));
   if (!hasSmallestPages(get, at['bitmap.pgsize']) || pages === 0) fail('EINVAL');
   if ((get.inPage(at.iova) | get.inPage(at.size)) !== 0) fail('EINVAL');

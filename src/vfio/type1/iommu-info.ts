@@ -15,6 +15,7 @@ import { copyIn, copyOut } from '../argument.js';
 import { infoBytes } from '../device-info.js';
 import type { Caller } from '../file.js';
 import { buildChain, copyChainOut } from '../info-chain.js';
+import type { Iopf } from '../iopf/iopf.js';
 import type { Type1 } from './type1.js';
 import { DIRTY_BITMAP_SIZE_MAX } from './user-bitmap.js';
 
@@ -51,7 +52,7 @@ function capabilities(type1: Type1): Uint8Array[] {
     }),
     iovaRanges(type1),
   ];
-  if (type1.machine.iopf !== 'off') list.push(iopf(type1));
+  if (type1.iopf) list.push(iopfCapability(type1.iopf));
   return list;
 }
 
@@ -74,13 +75,13 @@ function iovaRanges(type1: Type1): Uint8Array {
 }
 
 /** IOPF's own, always the last (R5.9). */
-function iopf(type1: Type1): Uint8Array {
+function iopfCapability(iopf: Iopf): Uint8Array {
   return writeStruct(IopfCap, {
     id: IommuInfoCapability.VFIO_IOMMU_TYPE1_INFO_CAP_IOPF,
     version: 1,
     flags:
-      (type1.iopfEnabled ? IopfCapabilityFlag.ENABLED : 0) |
-      (type1.allDevicesFault ? IopfCapabilityFlag.ALL_DEVICES : 0),
-    premap_pages: type1.machine.premapPages,
+      (iopf.enabled ? IopfCapabilityFlag.ENABLED : 0) |
+      (iopf.everyDeviceCan ? IopfCapabilityFlag.ALL_DEVICES : 0),
+    premap_pages: iopf.premapPages,
   });
 }

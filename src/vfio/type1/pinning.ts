@@ -55,7 +55,7 @@ function pinBatch(mapping: Mapping, done: number): number {
   const { mm } = mapping;
   const want = Math.min(BATCH, mapping.pages - done);
   const got = mm.pin(mapping.vaddrPage + done, want, mapping.permission, frames);
-  if (got <= 0) throw new VfioError(got === 0 ? Errno.EFAULT : -got);
+  if (got < 0) throw new VfioError(-got);
   const accounted = accountable(mm, got);
   if (!mapping.lockCapability && mm.lockedPages + accounted > mm.lockLimitPages) {
     mm.unpin(frames, got);

@@ -72,7 +72,8 @@ export class Type1 implements IopfBackend {
   ranges: readonly IovaRange[] = [];
   dirtyTracking = false;
   private readonly domainOf = new Map<VfioGroup, Domain>();
-  private readonly iopf: Iopf | null;
+  /** The IOPF side; null where the machine has it off. */
+  readonly iopf: Iopf | null;
   private readonly entryLimit: number;
 
   constructor(
@@ -114,10 +115,6 @@ export class Type1 implements IopfBackend {
 
   get iopfEnabled(): boolean {
     return this.iopf?.enabled ?? false;
-  }
-
-  get allDevicesFault(): boolean {
-    return this.iopf?.everyDeviceCan ?? false;
   }
 
   /** Mappings that may still be made. */
@@ -175,8 +172,7 @@ export class Type1 implements IopfBackend {
 
   /** A group leaves; with the last one all mappings go. */
   detach(group: VfioGroup): void {
-    const domain = this.domainOf.get(group);
-    if (!domain) return;
+    const domain = this.domainOf.get(group)!;
     const { devices } = group.iommuGroup;
     if (this.iopf) runDirect(this.iopf.devicesDetaching(devices));
     for (const device of devices) device.detach();

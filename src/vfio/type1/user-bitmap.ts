@@ -5,6 +5,7 @@ import { VfioBitmap } from '../../abi/vfio-structs.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
 import type { Caller } from '../file.js';
 import type { Mapping } from './mapping.js';
+import type { PageBitmap } from './mapping-bitmap.js';
 
 /** The most bytes that a bitmap may have (kernel: DIRTY_BITMAP_SIZE_MAX). */
 export const DIRTY_BITMAP_SIZE_MAX = 0x1000_0000;
@@ -75,18 +76,20 @@ export function writeUserBitmap(caller: Caller, address: number, base: number, m
 /** A mapping's log with one word to spare, as the kernel allocates it, in halves of words. */
 function logWords(mapping: Mapping): Uint32Array {
   const log = new Uint32Array((bitmapBytes(mapping.pages) + WORD_BYTES) / HALF_BYTES);
-  const { dirty, pages, pinned, dirtyResidue } = mapping;
+  const { pages, pinned, dirtyResidue } = mapping;
   if (dirtyResidue) log.set(dirtyResidue, log.length - dirtyResidue.length);
   // A device may write any page of a pinned mapping at any time.
   if (pinned) setBits(log, 0, pages);
-  else if (dirty) {
-    for (let page = dirty.nextSet(0, pages); page < pages; ) {
-      const end = dirty.nextClear(page, pages);
-      setBits(log, page, end - page);
-      page = dirty.nextSet(end, pages);
-    }
-  }
+  else setWritten(log, mapping.dirty!, pages);
   return log;
+}
+
+function setWritten(log: Uint32Array, dirty: PageBitmap, pages: number): void {
+  for (let page = dirty.nextSet(0, pages); page < pages; ) {
+    const end = dirty.nextClear(page, pages);
+    setBits(log, page, end - page);
+    page = dirty.nextSet(end, pages);
+  }
 }
 
 function setBits(log: Uint32Array, first: number, count: number): void {

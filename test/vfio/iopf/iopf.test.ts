@@ -238,6 +238,21 @@ describe('no pinning: the notifier', () => {
     expect(plain.translate(0x2000 + 7, WRITE)).toBe(container.mm.frameAt(vaddr + 7));
   });
 
+  test('R3.2: a superpage over two mappings goes out of both bitmaps', () => {
+    const container = new TestContainer();
+    const device = container.attach();
+    runDirect(container.iopf.enable());
+    const mappings = [container.map(0x2000, 256, VADDR), container.map(0x2100, 256, VADDR + 0x1000)];
+    // As an IOMMU would that merges whatever lies side by side.
+    device.domain!.map(0x2000, 0x4000, 512, RW);
+    for (const mapping of mappings) container.counters.addResident(mapping.mapped.set(0, 256));
+    device.pageLost(0x2101);
+    expect(mappings.map((mapping) => mapping.mapped.count)).toEqual([0, 0]);
+    expect(device.domain!.pages).toBe(0);
+    expect(container.counters.residentPages).toBe(0);
+    expect(container.counters.pagesInvalidated).toBe(512);
+  });
+
   test('R3.3: a page-in that takes its own pages away starts again and ends with frames that are there', () => {
     const container = new TestContainer({ premapPages: 16 });
     container.mm.mmap(VADDR, 64, { kind: 'anon', protection: RW });

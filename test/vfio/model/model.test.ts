@@ -47,5 +47,6 @@ describe('random programs of VFIO calls', () => {
 
   it('a range that wraps is told before a log that is off, where the wrap has an errno of its own', () => {
     compare('7.2', [{ op: 'unmapBitmap', iova: 0xffffffffffffd000n, size: 0x4000n, bytes: 0x8n }]);
+    compare('7.2', [{ op: 'getBitmap', iova: 0xffffffffffffe000n, size: 0x2001n, bytes: 0x8n }]);
   });
 });

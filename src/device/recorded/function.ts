@@ -1,0 +1,73 @@
+/**
+ * A function that only looks like a device: config space and registers as they were recorded, and no behaviour. For programs
+ * that enumerate and set up devices which nobody has modelled.
+ */
+import { PciConfig, PciRegionIndex } from '../../abi/pci.js';
+import type { IommuDevice } from '../../iommu/device.js';
+import type { PciFunction, PciRegion } from '../../vfio/pci-function.js';
+
+export interface RecordedModel {
+  /** Config space, 256 or 4096 bytes. */
+  readonly config: Uint8Array;
+  /** Nine regions by index; the size of region 7 is that of `config`. */
+  readonly regions: readonly PciRegion[];
+  /** Vectors per interrupt index (five). */
+  readonly interrupts: readonly number[];
+  /** What region 0 reads as: 32-bit registers by offset, zero elsewhere. */
+  readonly registers: ReadonlyMap<number, number>;
+  readonly resettable: boolean;
+}
+
+export function recordedFunction(model: RecordedModel, address: string, iommu: IommuDevice): PciFunction {
+  const config = model.config.slice();
+  const writable = writableBits(model.regions);
+  const begin = (): void => config.set(model.config);
+  return {
+    kind: 'recorded',
+    address,
+    iommu,
+    regions: model.regions,
+    interruptCounts: model.interrupts,
+    resettable: model.resettable,
+    open: begin,
+    release: begin,
+    reset: begin,
+    readRegion(index, offset, into) {
+      if (index === PciRegionIndex.CONFIG) into.set(config.subarray(offset, offset + into.length));
+      else if (index === PciRegionIndex.BAR0) readRegisters(model.registers, offset, into);
+      else into.fill(0);
+    },
+    writeRegion(index, offset, from) {
+      if (index !== PciRegionIndex.CONFIG) return;
+      for (let byte = 0; byte < from.length; byte++) {
+        const mask = writable[offset + byte] ?? 0;
+        config[offset + byte] = (config[offset + byte]! & ~mask) | (from[byte]! & mask);
+      }
+    },
+    interruptsEnabled() {},
+    poll: () => false,
+  };
+}
+
+/** Bits of config space that a program may change: command, cache line size, interrupt line, and BARs by their size. */
+function writableBits(regions: readonly PciRegion[]): Uint8Array {
+  const mask = new Uint8Array(PciConfig.INTERRUPT_LINE + 1);
+  mask.set([0x47, 0x05], PciConfig.COMMAND);
+  mask[PciConfig.CACHE_LINE_SIZE] = 0xff;
+  mask[PciConfig.INTERRUPT_LINE] = 0xff;
+  const view = new DataView(mask.buffer);
+  for (let index = 0; index <= PciRegionIndex.BAR5; index++) {
+    const { size } = regions[index]!;
+    if (size > 0) view.setUint32(PciConfig.BASE_ADDRESS_0 + 4 * index, -size, true);
+  }
+  return mask;
+}
+
+/** An access of 1 or 2 bytes inside a register finds its low bytes. */
+function readRegisters(registers: ReadonlyMap<number, number>, offset: number, into: Uint8Array): void {
+  for (let done = 0; done < into.length; done += 4) {
+    let value = registers.get((offset + done) & ~3) ?? 0;
+    for (let byte = done; byte < Math.min(done + 4, into.length); byte++, value >>>= 8)
+      into[byte] = value & 0xff;
+  }
+}

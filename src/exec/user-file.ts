@@ -1,0 +1,75 @@
+/** Files that users write: YAML checked against a schema; what is wrong is told with its line and what is allowed there. */
+import { LineCounter, parseDocument } from 'yaml';
+import type { z } from 'zod';
+import { UserError } from './user-error.js';
+
+type Path = readonly PropertyKey[];
+type Ranged = { range?: readonly number[] } | undefined;
+type Keyed = { items?: readonly { key?: { value?: unknown; range?: readonly number[] } }[] } | undefined;
+
+export interface UserFile<T> {
+  readonly data: T;
+  /** An error about what stands at this path, with the file's name and line. */
+  error(path: Path, message: string): UserError;
+}
+
+/** Parses and checks a text; `name` is how errors call it. Throws UserError. */
+export function parseUserFile<S extends z.ZodType>(
+  text: string,
+  name: string,
+  schema: S,
+): UserFile<z.output<S>> {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines });
+  const syntax = document.errors[0];
+  if (syntax !== undefined) {
+    const what = syntax.message.split(/ at line |\n/)[0];
+    throw new UserError(`${name}:${lines.linePos(syntax.pos[0]).line}: ${what}`);
+  }
+  const lineOf = (path: Path): number => {
+    for (let depth = path.length; depth > 0; depth--) {
+      const parent = document.getIn(path.slice(0, depth - 1), true) as Keyed;
+      const pair = parent?.items?.find((item) => item?.key?.value === path[depth - 1]);
+      const range = pair?.key?.range ?? (document.getIn(path.slice(0, depth), true) as Ranged)?.range;
+      if (range) return lines.linePos(range[0]!).line;
+    }
+    return 1;
+  };
+  const error = (path: Path, message: string): UserError =>
+    new UserError(`${name}:${lineOf(path)}: ${path.length === 0 ? '' : `${path.join('.')}: `}${message}`);
+  const parsed = schema.safeParse(document.toJS());
+  if (parsed.success) return { data: parsed.data, error };
+  // A misspelt key also makes the right one missing: name the cause.
+  const { issues } = parsed.error;
+  const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0]!;
+  if (issue.code !== 'unrecognized_keys') throw error(issue.path, issue.message);
+  const key = issue.keys[0]!;
+  const allowed = allowedKeys(schema, issue.path).join(', ');
+  throw error([...issue.path, key], `unknown key "${key}"; allowed here: ${allowed}`);
+}
+
+interface SchemaShape {
+  readonly def: {
+    readonly type: string;
+    readonly shape?: Readonly<Record<string, SchemaShape>>;
+    readonly element?: SchemaShape;
+    readonly innerType?: SchemaShape;
+  };
+}
+
+/** The keys of the schema's object at a path. */
+function allowedKeys(schema: z.ZodType, path: Path): string[] {
+  const bare = (at: SchemaShape): SchemaShape =>
+    at.def.innerType === undefined ? at : bare(at.def.innerType);
+  let at = bare(schema as unknown as SchemaShape);
+  for (const part of path) at = bare(at.def.element ?? at.def.shape![String(part)]!);
+  return Object.keys(at.def.shape ?? {});
+}
+
+/** Bytes of `64M`, `0x1000` or a number. */
+export function parseSize(value: string | number): number {
+  if (typeof value === 'number') return value;
+  const units: Record<string, number> = { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
+  const unit = units[value.at(-1)!];
+  return unit === undefined ? Number(value) : Number(value.slice(0, -1)) * unit;
+}

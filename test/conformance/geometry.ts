@@ -1,0 +1,26 @@
+/** The IOMMU of a recording. */
+import { defaultGeometry, type IommuGeometry } from '../../src/iommu/geometry.js';
+import { PAGE_SIZE } from '../../src/mm/address-space.js';
+import type { VectorFile } from './vectors.js';
+
+/** Width and holes from the ranges that were recorded; the rest from how the machine is described. */
+export function recordedGeometry(file: VectorFile): IommuGeometry {
+  const { geometry } = file;
+  if (!geometry) return defaultGeometry;
+  const lastEnd = Number(geometry.iovaRanges.at(-1)![1]);
+  return {
+    ...defaultGeometry,
+    addressWidth: Math.round(Math.log2(lastEnd)),
+    reserved: holes(geometry.iovaRanges),
+    snoopControl: geometry.iommu.includes('snoop-control=on'),
+    interruptRemapping: !file.boot.startsWith('noir'),
+  };
+}
+
+/** What lies between the ranges is reserved. */
+function holes(ranges: readonly (readonly [string, string])[]): IommuGeometry['reserved'] {
+  return ranges.slice(1).map(([start], i) => {
+    const first = (Number(ranges[i]![1]) + 1) / PAGE_SIZE;
+    return { firstPage: first, pages: Number(start) / PAGE_SIZE - first, kind: 'msi' };
+  });
+}

@@ -1,0 +1,131 @@
+/** Replays vector files with real system calls, each case under `iopf exec` on the machine that it was recorded on. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { stringify } from 'yaml';
+import type { KernelVersion } from '../../../src/vfio/kernel.js';
+import { recordedGeometry } from '../geometry.js';
+import { recordedKernel } from '../run.js';
+import { readVectors, type VectorCase, type VectorFile } from '../vectors.js';
+import type { LiveResult } from './main.js';
+
+const repository = resolve(import.meta.dirname, '../../../..');
+const iopf = join(repository, 'dist/src/cli/main.js');
+const replayer = join(repository, 'dist/test/conformance/live/main.js');
+const devices = join(repository, 'test/conformance/devices');
+
+export interface LiveFileResult {
+  readonly path: string;
+  readonly kernel: KernelVersion;
+  readonly results: readonly LiveResult[];
+  /** Cases that were not run, and why. */
+  readonly skipped: readonly { readonly name: string; readonly steps: number; readonly why: string }[];
+}
+
+/** Why a case cannot be replayed from user space in a sandbox; null: it can. */
+function obstacle(vectorCase: VectorCase): string | null {
+  const { steps, setup } = vectorCase;
+  if (steps.some(({ op }) => op === 'fork')) return 'fork: Node cannot fork without exec';
+  if (steps.some(({ op }) => op === 'sysfsWrite' || op === 'sysfsRead')) return 'driver binding in sysfs';
+  if (setup.memory.some(({ kind }) => kind.startsWith('hugetlb'))) return 'huge pages';
+  if (setup.moduleParams?.['disable_hugepages'] !== undefined) return 'module parameter disable_hugepages';
+  if (process.getuid!() !== 0) return 'needs root (CAP_IPC_LOCK, limits)';
+  return null;
+}
+
+/** Runs every case of a file that can be run, or the one with this name. */
+export function runLive(path: string, asked: KernelVersion, only?: string): LiveFileResult {
+  const file = readVectors(path);
+  const kernel = recordedKernel(file, asked);
+  const cases = file.cases.filter(({ name }) => only === undefined || name === only);
+  const skipped = cases.flatMap((each) => {
+    const why = obstacle(each);
+    return why === null ? [] : [{ name: each.name, steps: each.steps.length, why }];
+  });
+  /** Cases by machine and privilege: each set is one run of the replay program. */
+  const runs = new Map<string, { machine: string; capIpcLock: boolean; names: string[] }>();
+  for (const each of cases) {
+    if (obstacle(each) !== null) continue;
+    const machine = machineFile(file, each);
+    const { capIpcLock } = each.setup;
+    const key = `${capIpcLock} ${machine}`;
+    const run = runs.get(key) ?? { machine, capIpcLock, names: [] };
+    run.names.push(each.name);
+    runs.set(key, run);
+  }
+  const results = [...runs.values()].flatMap((run) => replay(path, kernel, run));
+  return { path, kernel, results, skipped };
+}
+
+function replay(
+  path: string,
+  kernel: KernelVersion,
+  run: { machine: string; capIpcLock: boolean; names: string[] },
+): LiveResult[] {
+  const folder = mkdtempSync(join(tmpdir(), 'conformance-'));
+  try {
+    const machine = join(folder, 'machine.yaml');
+    writeFileSync(machine, run.machine);
+    const privilege = run.capIpcLock ? [] : ['setpriv', '--bounding-set=-ipc_lock', '--inh-caps=-ipc_lock'];
+    const options = ['exec', '--quiet', '--iopf', 'off', '--kernel', kernel, '--machine', machine, '--'];
+    const { stdout, stderr, status } = spawnSync(
+      process.execPath,
+      [iopf, ...options, ...privilege, process.execPath, replayer, kernel, path, ...run.names],
+      { encoding: 'utf8', maxBuffer: 1 << 28 },
+    );
+    const results = stdout
+      .split('\n')
+      .filter((line) => line.startsWith('{'))
+      .map((line) => JSON.parse(line) as LiveResult);
+    if (status !== 0 || results.length !== run.names.length)
+      throw new Error(`the replay of ${path} ended with ${status} after ${results.length} cases: ${stderr}`);
+    return results;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** The recording's machine for `iopf exec --machine`. */
+function machineFile(file: VectorFile, { setup }: VectorCase): string {
+  const { vars } = file.machine;
+  const parameters = setup.moduleParams ?? {};
+  const limit = setup.dmaEntryLimit ?? parameters['dma_entry_limit'];
+  const geometry = recordedGeometry(file);
+  const device = (kind: string, name: string, options: Record<string, string> = {}) => ({
+    kind,
+    address: vars[name]!,
+    options,
+  });
+  const recorded = (name: string, model: string) =>
+    device('recorded', name, { file: join(devices, `${model}.yaml`) });
+  const groups: Record<string, () => unknown[]> = {
+    g0: () => [device('edu', 'd0')],
+    g1: () => [device('edu', 'd1')],
+    g2: () => [device('edu', 'd2a'), device('edu', 'd2b')],
+    g3: () => [recorded('d3', 'pci-testdev')],
+    g4: () => [device('edu', 'd4')],
+    g5: () => [recorded('d5', 'e1000e')],
+    g6: () => [recorded('d6', 'nvme')],
+  };
+  return stringify({
+    iommu: {
+      addressWidth: geometry.addressWidth,
+      snoopControl: geometry.snoopControl,
+      interruptRemapping: geometry.interruptRemapping,
+      reserved: geometry.reserved.map(({ firstPage, pages, kind }) => ({
+        start: firstPage * 4096,
+        size: pages * 4096,
+        kind,
+      })),
+    },
+    vfio: {
+      ...(limit === undefined ? {} : { dmaEntryLimit: Number(limit) }),
+      allowUnsafeInterrupts: parameters['allow_unsafe_interrupts'] === '1',
+      type1Module: !file.boot.startsWith('notype1'),
+    },
+    groups: Object.entries(groups)
+      .filter(([name]) => vars[name] !== undefined && !file.boot.startsWith('noiommu'))
+      .map(([name, make]) => ({ number: Number(vars[name]), devices: make() })),
+  });
+}
