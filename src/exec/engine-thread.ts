@@ -7,6 +7,7 @@ import { errnoName } from '../abi/errno.js';
 import { Counters } from '../iommu/observer.js';
 import { allocateNative, close, errno, poll, read, syscall, write } from '../mm/process/libc.js';
 import { openTrace } from '../trace/trace-file.js';
+import { kernelProfile } from '../vfio/kernel.js';
 import { type Architecture, architecture } from './arch.js';
 import { EventSet } from './event-set.js';
 import { FileCalls } from './file-calls.js';
@@ -113,7 +114,11 @@ async function serve({ order, window, reportFd, stopFd, guardFd }: EngineOrder):
     const mayClose = (): void => {
       files.suspect = true;
     };
-    const processes = new ProcessTable(arch, hardware.memory, events, pid, (seen) =>
+    const spaceOptions = {
+      deviceFiles: hardware.deviceFiles,
+      sharesZeroPage: !kernelProfile(order.kernel).zeroPageUnshared,
+    };
+    const processes = new ProcessTable(arch, hardware.memory, events, spaceOptions, pid, (seen) =>
       tellGuard(`process ${seen}`),
     );
     const memoryCalls = new MemoryCalls(listener, arch, processes, mayClose);

@@ -34,6 +34,8 @@ export interface Hardware {
   readonly machine: Machine;
   readonly memory: ProcessMemory;
   readonly shadow: ShadowTree;
+  /** The files behind devices, by `fileKey`. */
+  readonly deviceFiles: ReadonlySet<string>;
   /** The memory behind descriptors of a function: its regions. */
   backing(pciFunction: PciFunction): Backing;
 }
@@ -70,6 +72,7 @@ export function buildHardware(options: HardwareOptions): Hardware {
     machine,
     memory,
     shadow: buildShadow(groups, options.spec.geometry),
+    deviceFiles: new Set([...backings.values()].map(({ key }) => key)),
     backing: (pciFunction) => backings.get(pciFunction)!,
   };
 }

@@ -26,6 +26,8 @@ const modelSchema = z.strictObject({
   interrupts: z.strictObject({ intx: count, msi: count, msix: count, err: count, req: count }).prefault({}),
   // 32-bit registers of BAR 0 by offset.
   registers: z.record(z.string(), z.number().int()).default({}),
+  // What a read of 1 or 2 bytes in the middle of a register finds: those bytes, or the register's lowest.
+  narrowReads: z.enum(['bytes', 'low']).default('bytes'),
   resettable: z.boolean().default(false),
 });
 
@@ -62,5 +64,6 @@ export function openModel(path: string): RecordedModel {
   counts[PciInterruptIndex.ERR] = interrupts.err;
   counts[PciInterruptIndex.REQ] = interrupts.req;
   const registers = new Map(Object.entries(data.registers).map(([offset, value]) => [Number(offset), value]));
-  return { config, regions, interrupts: counts, registers, resettable: data.resettable };
+  const { narrowReads, resettable } = data;
+  return { config, regions, interrupts: counts, registers, narrowReads, resettable };
 }

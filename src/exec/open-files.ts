@@ -17,6 +17,7 @@ import {
   O_RDWR,
   open,
 } from '../mm/process/libc.js';
+import { fileKey } from '../mm/process/vmas.js';
 import type { VfioFile } from '../vfio/file.js';
 import type { PciFunction } from '../vfio/pci-function.js';
 
@@ -39,6 +40,8 @@ export interface Backing {
   readonly fd: number;
   readonly device: number;
   readonly inode: number;
+  /** As `fileKey`. */
+  readonly key: string;
   /** Next byte to lock: each description locks one of its own. */
   nextLock: number;
 }
@@ -48,7 +51,9 @@ export function makeBacking(name: string, bytes: number): Backing {
   must('ftruncate', ftruncate(fd, bytes));
   must('F_ADD_SEALS', fcntl(fd, F_ADD_SEALS, SEALS));
   const { dev, ino } = fstatSync(fd);
-  return { fd, device: dev, inode: ino, nextLock: 0 };
+  // Linux's 64-bit device numbers, as far as the file systems of the kernel itself use them.
+  const key = fileKey((dev >>> 8) & 0xfff, (dev & 0xff) | ((dev >>> 12) & 0xfff00), ino);
+  return { fd, device: dev, inode: ino, key, nextLock: 0 };
 }
 
 /** A file that the program has open. */

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { close, syscall, waitpid } from '../mm/process/libc.js';
 import type { ProcessMemory } from '../mm/process/memory.js';
-import { ProcessSpace } from '../mm/process/space.js';
+import { ProcessSpace, type ProcessSpaceOptions } from '../mm/process/space.js';
 import type { Architecture } from './arch.js';
 import type { EventSet } from './event-set.js';
 import type { OpenFile } from './open-files.js';
@@ -43,6 +43,7 @@ export class ProcessTable {
     private readonly architecture: Architecture,
     private readonly memory: ProcessMemory,
     private readonly events: EventSet,
+    private readonly spaceOptions: ProcessSpaceOptions,
     /** The program itself; Node reaps it. Others that end up as our children we reap. */
     private readonly mainPid: number,
     /** Told of every process that makes a trapped call, VFIO's or not, once or more. */
@@ -191,7 +192,7 @@ export class ProcessTable {
   private newSpace(pid: number): ProcessSpace | null {
     const id = this.freeSpaces.pop();
     if (id === undefined) return null;
-    const space = new ProcessSpace(id, pid);
+    const space = new ProcessSpace(id, pid, this.spaceOptions);
     this.memory.add(space);
     return space;
   }

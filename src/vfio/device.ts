@@ -10,6 +10,7 @@ import type { Caller, MmapRequest, VfioFile } from './file.js';
 import type { VfioGroup } from './group.js';
 import { getHotResetInfo, hotReset } from './hot-reset.js';
 import { Interrupts } from './interrupts.js';
+import { IoEventfds } from './ioeventfd.js';
 import type { MachineState } from './machine-state.js';
 import type { PciFunction } from './pci-function.js';
 import { RegionAccess } from './region-access.js';
@@ -20,6 +21,7 @@ import { setIrqs } from './set-irqs.js';
 export class VfioDevice {
   readonly interrupts: Interrupts;
   readonly lowPower = new LowPower();
+  readonly ioEventfds: IoEventfds;
   private opened = 0;
   private access: RegionAccess | null = null;
 
@@ -29,6 +31,7 @@ export class VfioDevice {
     readonly machine: MachineState,
   ) {
     this.interrupts = new Interrupts(pciFunction, machine.kernel);
+    this.ioEventfds = new IoEventfds(pciFunction);
   }
 
   /** A file of the device, which holds its group open. EINVAL where the group has no container with an IOMMU. */
@@ -44,6 +47,7 @@ export class VfioDevice {
       throw new Bug('device is closed more often than opened', { address: this.pciFunction.address });
     if (--this.opened === 0) {
       this.lowPower.exit();
+      this.ioEventfds.release();
       this.interrupts.release();
       this.pciFunction.release();
       this.access = null;
@@ -72,7 +76,7 @@ class DeviceFile implements VfioFile {
   }
 
   ioctl(caller: Caller, request: number, argument: number): number {
-    const { pciFunction, interrupts, lowPower, machine, group } = this.device;
+    const { pciFunction, interrupts, lowPower, ioEventfds, machine, group } = this.device;
     switch (request) {
       case DeviceIoctl.VFIO_DEVICE_GET_INFO:
         getDeviceInfo(caller, argument, pciFunction, machine.kernel);
@@ -95,6 +99,9 @@ class DeviceFile implements VfioFile {
         return 0;
       case DeviceIoctl.VFIO_DEVICE_PCI_HOT_RESET:
         hotReset(caller, argument, pciFunction, group.bus, machine.kernel);
+        return 0;
+      case DeviceIoctl.VFIO_DEVICE_IOEVENTFD:
+        ioEventfds.set(caller, argument, this.device.regions);
         return 0;
       case DeviceIoctl.VFIO_DEVICE_FEATURE:
         deviceFeature(caller, argument, lowPower);

@@ -73,6 +73,14 @@ export class RegionAccess {
     return length;
   }
 
+  /** Whether a BAR has these bytes and vfio does not keep them for the MSI-X table. */
+  canWrite(bar: number, position: number, width: number): boolean {
+    const { size } = this.pciFunction.regions[bar]!;
+    if (position + width > size) return false;
+    const table = this.msix?.bar === bar ? this.msix : null;
+    return !table || position + width <= table.start || position >= table.end;
+  }
+
   /** EINVAL unless the range lies in a BAR that may be mapped, and in its sparse areas where it has some. */
   mmap(request: MmapRequest): void {
     const index = Math.floor(request.offset / REGION_OFFSET);

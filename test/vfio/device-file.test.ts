@@ -4,6 +4,7 @@ import { PciCommand, PciConfig, PciMsix } from '../../src/abi/pci.js';
 import { DeviceIoctl, GroupIoctl, REGION_OFFSET } from '../../src/abi/vfio.js';
 import {
   DeviceFeature,
+  DeviceIoeventfd,
   IrqInfo,
   PciHotReset,
   RegionInfo,
@@ -189,6 +190,55 @@ describe('PCI_HOT_RESET', () => {
     expect(errnoOf(() => call(device, request, reset(16, 0, 999)))).toBe('EBADF');
     const event = process.add(new OpenFile(new EventFile()));
     expect(errnoOf(() => call(device, request, reset(16, 0, event)))).toBe('EINVAL');
+  });
+});
+
+describe('DEVICE_IOEVENTFD', () => {
+  const CONTROLLER_CONFIGURATION = 0x14;
+  const ioeventfd = (fd: number, offset = CONTROLLER_CONFIGURATION, flags = 4, data = 0x460000) =>
+    writeStruct(DeviceIoeventfd, { argsz: 28, flags, offset, data, fd });
+
+  it('writes its value to the BAR whenever the eventfd is signalled, until it is taken away', () => {
+    const { nvme, process, call, open, read, write } = openNvme();
+    const device = open(nvme.address);
+    const event = new EventFile();
+    const fd = process.add(new OpenFile(event));
+    const set = (...args: Parameters<typeof ioeventfd>) =>
+      errnoOf(() => call(device, DeviceIoctl.VFIO_DEVICE_IOEVENTFD, ioeventfd(...args)));
+    expect(set(fd)).toBeNull();
+    expect(read(device, CONTROLLER_CONFIGURATION, 4)).toEqual([0, 0, 0, 0]);
+    event.signal();
+    expect(read(device, CONTROLLER_CONFIGURATION, 4)).toEqual([0, 0, 0x46, 0]);
+    expect([set(fd), set(-1), set(-1)]).toEqual(['EEXIST', null, 'ENODEV']);
+    write(device, CONTROLLER_CONFIGURATION, 0, 0, 0, 0);
+    event.signal();
+    expect(read(device, CONTROLLER_CONFIGURATION, 4)).toEqual([0, 0, 0, 0]);
+  });
+
+  it('refuses what is no BAR, no width, no eventfd, or the MSI-X table', () => {
+    const { nvme, process, call, open } = openNvme();
+    const device = open(nvme.address);
+    const fd = process.add(new OpenFile(new EventFile()));
+    const set = (...args: Parameters<typeof ioeventfd>) =>
+      errnoOf(() => call(device, DeviceIoctl.VFIO_DEVICE_IOEVENTFD, ioeventfd(...args)));
+    expect(set(fd, CONFIG)).toBe('EINVAL');
+    expect(set(fd, 0x4000)).toBe('EINVAL');
+    expect(set(fd, 0x2000)).toBe('EINVAL');
+    expect(set(fd, 0, 3)).toBe('EINVAL');
+    expect(set(fd, 0, 0x14)).toBe('EINVAL');
+    expect(set(-2)).toBe('EINVAL');
+    expect(set(999)).toBe('EBADF');
+  });
+
+  it('ends with the last descriptor', () => {
+    const { nvme, process, call, open, read } = openNvme();
+    const device = open(nvme.address);
+    const event = new EventFile();
+    const fd = process.add(new OpenFile(event));
+    call(device, DeviceIoctl.VFIO_DEVICE_IOEVENTFD, ioeventfd(fd));
+    device.release();
+    event.signal();
+    expect(read(open(nvme.address), CONTROLLER_CONFIGURATION, 4)).toEqual([0, 0, 0, 0]);
   });
 });
 

@@ -100,6 +100,11 @@ export class EduDevice implements PciDevice {
     }
   }
 
+  /** The DMA registers are of 64 bits, all others of 32. */
+  takesWide(_bar: number, offset: number): boolean {
+    return offset >= EduRegister.DMA_SOURCE;
+  }
+
   poll(): boolean {
     const words = this.#words;
     let found = false;

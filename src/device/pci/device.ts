@@ -14,4 +14,9 @@ export interface PciDevice {
   write(bar: number, offset: number, size: number, value: number): void;
   /** Looks at memory that the program writes without telling and does what work there is; true: there was some. */
   poll(): boolean;
+  /**
+   * Whether the registers there take an access of 8 bytes as one; where they do not, a read finds ones and a write is lost.
+   * Absent: such accesses come as two of 4 bytes.
+   */
+  takesWide?(bar: number, offset: number): boolean;
 }

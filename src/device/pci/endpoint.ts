@@ -32,6 +32,8 @@ export interface Surroundings {
 const COMMAND_AT_OPEN = PciCommand.IO | PciCommand.MEMORY | PciCommand.SERR;
 const NO_REGION: PciRegion = { size: 0, readable: false, writable: false, mappable: false };
 const D3_HOT = 3;
+/** Bytes of the widest access. */
+const WIDE = 8;
 type Capability<Kind extends string> = CapabilityDescription & { readonly kind: Kind };
 
 /** A PCI function with one device behind it. */
@@ -140,6 +142,10 @@ export class PciEndpoint implements PciFunction {
       this.config.read(offset, into);
       return;
     }
+    if (this.#tooWide(index, offset, into.length)) {
+      into.fill(0xff);
+      return;
+    }
     for (let done = 0; done < into.length; ) {
       const at = offset + done;
       const size = accessSize(at, into.length - done);
@@ -154,6 +160,7 @@ export class PciEndpoint implements PciFunction {
       this.#writeConfig(offset, from);
       return;
     }
+    if (this.#tooWide(index, offset, from.length)) return;
     for (let done = 0; done < from.length; ) {
       const at = offset + done;
       const size = accessSize(at, from.length - done);
@@ -162,6 +169,16 @@ export class PciEndpoint implements PciFunction {
       this.#device.write(index, at, size, value >>> 0);
       done += size;
     }
+  }
+
+  #tooWide(bar: number, offset: number, length: number): boolean {
+    const device = this.#device;
+    return (
+      length === WIDE &&
+      offset % WIDE === 0 &&
+      device.takesWide !== undefined &&
+      !device.takesWide(bar, offset)
+    );
   }
 
   interruptsEnabled(index: number, vectors: number): void {

@@ -15,6 +15,8 @@ export interface RecordedModel {
   readonly interrupts: readonly number[];
   /** What region 0 reads as: 32-bit registers by offset, zero elsewhere. */
   readonly registers: ReadonlyMap<number, number>;
+  /** What a read of 1 or 2 bytes in the middle of a register finds: those bytes, or the register's lowest. */
+  readonly narrowReads: 'bytes' | 'low';
   readonly resettable: boolean;
 }
 
@@ -34,7 +36,7 @@ export function recordedFunction(model: RecordedModel, address: string, iommu: I
     reset: begin,
     readRegion(index, offset, into) {
       if (index === PciRegionIndex.CONFIG) into.set(config.subarray(offset, offset + into.length));
-      else if (index === PciRegionIndex.BAR0) readRegisters(model.registers, offset, into);
+      else if (index === PciRegionIndex.BAR0) readRegisters(model, offset, into);
       else into.fill(0);
     },
     writeRegion(index, offset, from) {
@@ -63,11 +65,11 @@ function writableBits(regions: readonly PciRegion[]): Uint8Array {
   return mask;
 }
 
-/** An access of 1 or 2 bytes inside a register finds its low bytes. */
-function readRegisters(registers: ReadonlyMap<number, number>, offset: number, into: Uint8Array): void {
-  for (let done = 0; done < into.length; done += 4) {
-    let value = registers.get((offset + done) & ~3) ?? 0;
-    for (let byte = done; byte < Math.min(done + 4, into.length); byte++, value >>>= 8)
-      into[byte] = value & 0xff;
+function readRegisters({ registers, narrowReads }: RecordedModel, offset: number, into: Uint8Array): void {
+  const isNarrow = into.length < 4 && narrowReads === 'low';
+  for (let byte = 0; byte < into.length; byte++) {
+    const at = offset + byte;
+    const register = registers.get(at - (at % 4)) ?? 0;
+    into[byte] = register >>> (8 * (isNarrow ? byte : at % 4));
   }
 }

@@ -9,6 +9,7 @@ import { Errno } from '../../abi/errno.js';
 import { type AddressSpace, type MmuNotifier, PAGE_SIZE, READ, WRITE } from '../address-space.js';
 import { IOVEC_MAX, IovecArray } from './iovec.js';
 import { allocateNative, prlimit, processVmReadv, processVmWritev } from './libc.js';
+import { findZeroPages } from './pagemap.js';
 import { VmaCache } from './vmas.js';
 
 /** Pages per space in the frame numbers: 2^40 pages are the 52 bits of a 5-level address. */
@@ -28,12 +29,21 @@ const remote = new IovecArray();
 const rlimit = allocateNative(16);
 const rlimitWords = new Uint32Array(rlimit.bytes.buffer, 0, 4);
 
+export interface ProcessSpaceOptions {
+  /** The files behind devices, by `fileKey`: their pages are no ordinary memory. */
+  readonly deviceFiles: ReadonlySet<string>;
+  /** Pinning a page that was never written takes the shared zero page, as kernels did before 6.2. */
+  readonly sharesZeroPage: boolean;
+}
+
 export class ProcessSpace implements AddressSpace {
   invalidations = 0;
   /** The process is in execve or exiting: its number may mean other memory any moment, so every access must ask `alive`. */
   suspect = false;
   /** Whether pages were ever pinned: translations to them may outlive the space. */
   hasPinned = false;
+  /** Of the pages pinned last, those that are the shared zero page. */
+  private readonly zeroPages = new Set<number>();
   private readonly notifiers = new Set<MmuNotifier>();
   private readonly vmas: VmaCache;
   /** Pages in our own part of the locked-memory account. */
@@ -42,8 +52,9 @@ export class ProcessSpace implements AddressSpace {
   constructor(
     readonly id: number,
     readonly pid: number,
+    private readonly options: ProcessSpaceOptions,
   ) {
-    this.vmas = new VmaCache(`/proc/${pid}/maps`);
+    this.vmas = new VmaCache(`/proc/${pid}/maps`, options.deviceFiles);
   }
 
   copyFrom(address: number, into: Uint8Array): boolean {
@@ -78,11 +89,19 @@ export class ProcessSpace implements AddressSpace {
   pin(first: number, count: number, access: number, frames: Float64Array): number {
     this.hasPinned = true;
     const got = this.pageIn(first, count, access, frames);
+    this.zeroPages.clear();
+    if (this.options.sharesZeroPage && (access & WRITE) === 0)
+      findZeroPages(this.pid, first, got, this.zeroPages);
     return got === 0 ? -Errno.EFAULT : got;
   }
 
   unpin(): void {
     // Nothing holds a page of another process from user space; docs/limits.md says what follows from that.
+  }
+
+  isReserved(frame: number): boolean {
+    const page = frame - this.id * FRAMES_PER_SPACE;
+    return this.zeroPages.has(page) || this.vmas.isDevicePage(page);
   }
 
   get lockedPages(): number {

@@ -24,14 +24,23 @@ interface Area {
   readonly permission: number;
   /** MAP_PRIVATE: a fork shares its pages until one side writes. */
   readonly isPrivate: boolean;
+  /** A device's registers: no ordinary memory. */
+  readonly isDevice: boolean;
 }
+
+/** A file's identity as maps shows it: device and inode. */
+export const fileKey = (major: number, minor: number, inode: number): string => `${major}:${minor}:${inode}`;
 
 export class VmaCache {
   /** First page, end page and permission of each area, ascending. */
   private areas: Area[] = [];
   private fd: number;
 
-  constructor(path: string) {
+  /** `deviceFiles`: the files behind devices, by `fileKey`. */
+  constructor(
+    path: string,
+    private readonly deviceFiles: ReadonlySet<string>,
+  ) {
     // Opened at once: the descriptor means this memory, whatever the process execs later.
     this.fd = openOrGone(path);
   }
@@ -55,6 +64,18 @@ export class VmaCache {
       known = more;
     }
     return known;
+  }
+
+  /** Whether a page, which is there, belongs to a device. */
+  isDevicePage(page: number): boolean {
+    const { areas } = this;
+    for (let index = 0; index < areas.length; index++) {
+      const area = areas[index]!;
+      if (page >= area.first && page < area.end) return area.isDevice;
+    }
+    return (
+      this.learn(page) && this.areas.some((area) => page >= area.first && page < area.end && area.isDevice)
+    );
   }
 
   /** The private areas as the kernel has them now; a copy, because their invalidation drops the cache. */
@@ -113,8 +134,20 @@ export class VmaCache {
       end: (queryWords[9]! * HIGH + queryWords[8]!) / PAGE_SIZE,
       permission: ((flags & VMA_READABLE) !== 0 ? READ : 0) | ((flags & VMA_WRITABLE) !== 0 ? WRITE : 0),
       isPrivate: (flags & VMA_SHARED) === 0,
+      isDevice: this.isDevice(queryWords[18]!, queryWords[19]!, queryWords[17]! * HIGH + queryWords[16]!),
     });
     return true;
+  }
+
+  private isDevice(major: number, minor: number, inode: number): boolean {
+    return this.deviceFiles.has(fileKey(major, minor, inode));
+  }
+
+  /** Of a line of the text: range, permission, offset, device, inode, path. */
+  private isDeviceLine(line: string): boolean {
+    const [, , , device = '', inode = ''] = line.split(/ +/, 5);
+    const [major = '', minor = ''] = device.split(':');
+    return this.isDevice(Number.parseInt(major, 16), Number.parseInt(minor, 16), Number(inode));
   }
 
   /** Puts an area in its place, instead of all that it overlaps: areas merge and grow without notice. */
@@ -146,6 +179,7 @@ export class VmaCache {
           end: Number.parseInt(line.slice(dash + 1, space), 16) / PAGE_SIZE,
           permission: (line[space + 1] === 'r' ? READ : 0) | (line[space + 2] === 'w' ? WRITE : 0),
           isPrivate: line[space + 4] === 'p',
+          isDevice: this.isDeviceLine(line),
         });
       }
     } catch {

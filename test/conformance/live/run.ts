@@ -30,6 +30,12 @@ function obstacle(vectorCase: VectorCase): string | null {
   if (steps.some(({ op }) => op === 'sysfsWrite' || op === 'sysfsRead')) return 'driver binding in sysfs';
   if (setup.memory.some(({ kind }) => kind.startsWith('hugetlb'))) return 'huge pages';
   if (setup.moduleParams?.['disable_hugepages'] !== undefined) return 'module parameter disable_hugepages';
+  if (
+    steps.some(
+      (step, index) => step.op === 'deviceCopy' && steps.slice(0, index).some(({ op }) => op === 'munmap'),
+    )
+  )
+    return 'a device that uses pinned memory after munmap (docs/limits.md)';
   if (process.getuid!() !== 0) return 'needs root (CAP_IPC_LOCK, limits)';
   return null;
 }
@@ -43,13 +49,13 @@ export function runLive(path: string, asked: KernelVersion, only?: string): Live
     const why = obstacle(each);
     return why === null ? [] : [{ name: each.name, steps: each.steps.length, why }];
   });
-  /** Cases by machine and privilege: each set is one run of the replay program. */
+  /** Cases by machine, privilege and limit (which cannot be raised again): each set is one run of the replay program. */
   const runs = new Map<string, { machine: string; capIpcLock: boolean; names: string[] }>();
   for (const each of cases) {
     if (obstacle(each) !== null) continue;
     const machine = machineFile(file, each);
-    const { capIpcLock } = each.setup;
-    const key = `${capIpcLock} ${machine}`;
+    const { capIpcLock, rlimitMemlock } = each.setup;
+    const key = `${capIpcLock} ${rlimitMemlock} ${machine}`;
     const run = runs.get(key) ?? { machine, capIpcLock, names: [] };
     run.names.push(each.name);
     runs.set(key, run);
