@@ -33,6 +33,8 @@ export type SystemCall =
   | 'exit'
   | 'shmdt'
   | 'fcntl'
+  | 'mlock'
+  | 'mlock2'
   | 'getxattr'
   | 'lgetxattr'
   | 'listxattr'
@@ -95,6 +97,8 @@ const x64: Architecture = {
     shmdt: 67,
     fcntl: 72,
     readlink: 89,
+    mlock: 149,
+    mlock2: 325,
     getxattr: 191,
     lgetxattr: 192,
     listxattr: 194,

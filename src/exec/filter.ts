@@ -71,6 +71,8 @@ const always: readonly SystemCall[] = [
   'remap_file_pages',
   'fork',
   'clone3',
+  'mlock',
+  'mlock2',
   'execve',
   'execveat',
   'exit',

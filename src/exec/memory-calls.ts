@@ -2,6 +2,7 @@
  * System calls that take memory away: our MMU notifier (R3.1). Each is told to the address space before the kernel does it,
  * so that no translation is left when the page goes; then the kernel carries it out.
  */
+import { Errno } from '../abi/errno.js';
 import type { ProcessSpace } from '../mm/process/space.js';
 import type { Architecture } from './arch.js';
 import type { Listener } from './listener.js';
@@ -40,6 +41,8 @@ export class MemoryCalls {
       [nr.execve, () => this.leave()],
       [nr.execveat, () => this.leave()],
       [nr.exit_group, () => this.leave()],
+      [nr.mlock, () => this.mlock()],
+      [nr.mlock2, () => this.mlock()],
       [nr.exit, () => this.exit()],
     ]);
   }
@@ -84,6 +87,13 @@ export class MemoryCalls {
     if (moves) space.invalidate(address, oldLength);
     else if (newLength < oldLength) space.invalidate(address + newLength, oldLength - newLength);
     if ((flags & MREMAP_FIXED) !== 0) space.invalidate(call.argument(4), newLength);
+  }
+
+  /** mlock counts what is pinned against the same limit; the kernel knows nothing of our pins. */
+  private mlock(): void {
+    const space = this.processes.known(this.call.tid)?.space;
+    if (space && !space.mayLock(this.call.argument(0), this.call.argument(1))) this.call.refuse(Errno.ENOMEM);
+    else this.call.proceed();
   }
 
   private exit(): void {

@@ -125,6 +125,18 @@ export class ProcessSpace implements AddressSpace {
     this.accountedPages += pages;
   }
 
+  /**
+   * Whether mlock(2) of these bytes stays within the limit together with our account (kernel: do_mlock). Pages that are locked
+   * already are not counted twice. Where we account nothing the kernel decides.
+   */
+  mayLock(address: number, length: number): boolean {
+    if (this.accountedPages === 0 || this.ipcLock) return true;
+    const first = Math.floor(address / PAGE_SIZE);
+    const end = Math.ceil((address + length) / PAGE_SIZE);
+    const room = this.lockLimitPages - this.lockedPages;
+    return end - first <= room || end - first - lockedWithin(this.pid, first, end) <= room;
+  }
+
   subscribe(notifier: MmuNotifier): () => void {
     this.notifiers.add(notifier);
     return () => void this.notifiers.delete(notifier);
@@ -222,4 +234,21 @@ export function copyString(pid: number, address: number, limit: number): string 
     done += length;
   }
   return null;
+}
+
+/** How many of the pages [first, end) are in areas that the process has locked itself (`lo` of VmFlags in smaps). */
+function lockedWithin(pid: number, first: number, end: number): number {
+  let locked = 0;
+  let overlap = 0;
+  for (const line of readFileSync(`/proc/${pid}/smaps`, 'latin1').split('\n')) {
+    const range = /^([0-9a-f]+)-([0-9a-f]+) /.exec(line);
+    if (range !== null) {
+      const [from, to] = [range[1]!, range[2]!].map((hex) => Number.parseInt(hex, 16) / PAGE_SIZE) as [
+        number,
+        number,
+      ];
+      overlap = Math.max(0, Math.min(to, end) - Math.max(from, first));
+    } else if (/^VmFlags:.* lo\b/.test(line)) locked += overlap;
+  }
+  return locked;
 }
