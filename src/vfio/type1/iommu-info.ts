@@ -16,6 +16,7 @@ import { infoBytes } from '../device-info.js';
 import type { Caller } from '../file.js';
 import { buildChain, copyChainOut } from '../info-chain.js';
 import type { Iopf } from '../iopf/iopf.js';
+import type { IovaRange } from './iova-ranges.js';
 import type { Type1 } from './type1.js';
 import { DIRTY_BITMAP_SIZE_MAX } from './user-bitmap.js';
 
@@ -31,9 +32,32 @@ export function getIommuInfo(caller: Caller, argument: number, type1: Type1): vo
   const bytes = infoBytes(info.u32(at.argsz), IommuType1Info, 'iova_pgsizes', kernel);
   info.setU32(at.flags, IommuInfoFlag.VFIO_IOMMU_INFO_PGSIZES);
   info.setU64(at.iova_pgsizes, type1.pageSizes);
-  const chain = buildChain(capabilities(type1), IommuType1Info.size, kernel.capabilityAlignment);
+  const chain = infoChain(type1);
   copyChainOut(caller, argument, info, at, chain, IommuType1Info.size, IommuInfoFlag.VFIO_IOMMU_INFO_CAPS);
   copyOut(caller, argument, info, bytes);
+}
+
+/** A chain that was built, and what it was built of. The ranges are others whenever a group comes or goes. */
+interface BuiltChain {
+  readonly ranges: readonly IovaRange[];
+  readonly available: number;
+  readonly iopfEnabled: boolean;
+  readonly chain: Uint8Array;
+}
+
+const built = new WeakMap<Type1, BuiltChain>();
+
+/** The chain; built again only where something in it has changed, as a program asks twice for the same. */
+function infoChain(type1: Type1): Uint8Array {
+  const { ranges, mappingsAvailable: available, iopf } = type1;
+  const iopfEnabled = iopf?.enabled ?? false;
+  const known = built.get(type1);
+  if (known?.ranges === ranges && known.available === available && known.iopfEnabled === iopfEnabled)
+    return known.chain;
+  const { capabilityAlignment } = type1.machine.kernel;
+  const chain = buildChain(capabilities(type1), IommuType1Info.size, capabilityAlignment);
+  built.set(type1, { ranges, available, iopfEnabled, chain });
+  return chain;
 }
 
 function capabilities(type1: Type1): Uint8Array[] {
