@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { KernelVersion } from '../../../src/vfio/kernel.js';
 import { recordedGeometry } from '../geometry.js';
@@ -10,7 +10,8 @@ import { recordedKernel } from '../run.js';
 import { readVectors, type VectorCase, type VectorFile } from '../vectors.js';
 import type { LiveResult } from './main.js';
 
-const repository = resolve(import.meta.dirname, '../../../..');
+/** The project's root: where npm runs scripts and tests. */
+const repository = process.cwd();
 const iopf = join(repository, 'dist/src/cli/main.js');
 const replayer = join(repository, 'dist/test/conformance/live/main.js');
 const devices = join(repository, 'test/conformance/devices');

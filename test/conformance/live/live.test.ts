@@ -1,0 +1,47 @@
+/**
+ * The recorded answers, asked for with real system calls under `iopf exec` (npm run conformance:live prints the details, and
+ * takes another kernel).
+ */
+import { basename } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { DEFAULT_KERNEL } from '../../../src/vfio/kernel.js';
+import { describe as describeCase, vectorFiles } from '../run.js';
+import { runLive } from './run.js';
+
+/** Topics that a sandbox can run almost whole. */
+const LEAST_SHARE = 0.95;
+const whole =
+  /^(container|group|device|map-dma|unmap-dma|unmap-dma-v1|dirty-pages|vaddr|multi-group|memory-lifetime)\.json$/;
+const isRoot = process.getuid!() === 0;
+if (!isRoot) console.warn('SKIPPED: the vectors through real system calls: they were recorded as root');
+
+describe.skipIf(!isRoot)(`Linux ${DEFAULT_KERNEL} answers through real system calls`, () => {
+  let run = 0;
+  let skippedSteps = 0;
+
+  test.each(vectorFiles('test/vectors').map((path) => [basename(path), path]))(
+    'as recorded in %s',
+    (name, path) => {
+      const { results, skipped } = runLive(path, DEFAULT_KERNEL);
+      const wrong = results.filter(({ differences, error }) => differences.length > 0 || error !== null);
+      const told = wrong.map(({ name: caseName, differences, error }) =>
+        describeCase({
+          file: path,
+          name: caseName,
+          differences,
+          error: error === null ? null : new Error(error),
+        }),
+      );
+      expect(told.join('\n')).toBe('');
+      for (const { name: caseName, why } of skipped) console.warn(`SKIPPED: ${name}: ${caseName}: ${why}`);
+      if (!whole.test(name)) return;
+      run += results.reduce((sum, { steps }) => sum + steps, 0);
+      skippedSteps += skipped.reduce((sum, { steps }) => sum + steps, 0);
+    },
+  );
+
+  test('and at least 95 % of the steps of the main topics were run', () => {
+    expect(run).toBeGreaterThan(4000);
+    expect(run / (run + skippedSteps)).toBeGreaterThanOrEqual(LEAST_SHARE);
+  });
+});
