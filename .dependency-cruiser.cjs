@@ -40,8 +40,18 @@ module.exports = {
       from: { path: '^src/', pathNot: '^src/(exec|mm/process)/' },
       to: { path: '^src/mm/process/' },
     },
-    { name: 'devices see types of vfio only', severity: 'error', from: { path: '^src/device/' }, to: { path: '^src/vfio/', dependencyTypesNot: ['type-only'] } },
-    { name: 'no circles', severity: 'error', from: { path: '^src/' }, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
+    {
+      name: 'devices see types of vfio only',
+      severity: 'error',
+      from: { path: '^src/device/' },
+      to: { path: '^src/vfio/', dependencyTypesNot: ['type-only'] },
+    },
+    {
+      name: 'no circles',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
   ],
   options: {
     tsPreCompilationDeps: true,
