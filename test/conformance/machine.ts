@@ -9,7 +9,7 @@ import {
 } from '../../src/vfio/machine.js';
 import type { IopfMode } from '../../src/vfio/machine-state.js';
 import type { PciFunction } from '../../src/vfio/pci-function.js';
-import { e1000e, ownDevice, pciTestdev } from './fixtures.js';
+import { ownDevice, recorded } from './fixtures.js';
 import { recordedGeometry } from './geometry.js';
 import type { VectorCase, VectorFile } from './vectors.js';
 
@@ -53,11 +53,11 @@ function recordedGroups(file: VectorFile, frames: SimulatedMemory): GroupOptions
     g0: () => [edu('d0')],
     g1: () => [edu('d1')],
     g2: () => [edu('d2a'), edu('d2b')],
-    g3: () => [pciTestdev(vars['d3']!)],
+    g3: () => [recorded('pci-testdev', vars['d3']!)],
     // Its other function, an e1000 (h4), is the host's.
     g4: () => [edu('d4')],
-    g5: () => [e1000e(vars['d5']!)],
-    g6: () => [ownDevice('nvme', vars['d6']!, frames)],
+    g5: () => [recorded('e1000e', vars['d5']!)],
+    g6: () => [recorded('nvme', vars['d6']!)],
   };
   return Object.entries(functions)
     .filter(([name]) => vars[name] !== undefined)

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { KernelVersion } from '../../../src/vfio/kernel.js';
+import { DEVICES } from '../fixtures.js';
 import { recordedGeometry } from '../geometry.js';
 import { recordedKernel } from '../run.js';
 import { readVectors, type VectorCase, type VectorFile } from '../vectors.js';
@@ -14,7 +15,7 @@ import type { LiveResult } from './main.js';
 const repository = process.cwd();
 const iopf = join(repository, 'dist/src/cli/main.js');
 const replayer = join(repository, 'dist/test/conformance/live/main.js');
-const devices = join(repository, 'test/conformance/devices');
+const devices = join(repository, DEVICES);
 
 export interface LiveFileResult {
   readonly path: string;

@@ -65,3 +65,8 @@ test('what was cleared as a whole can be set again', () => {
   expect(bitmap.test(3)).toBe(false);
   expect(bitmap.set(63, 1)).toBe(1);
 });
+
+test('a page of which nothing was ever set is clear, and so is the next one', () => {
+  const bitmap = new PageBitmap(100_000);
+  expect(bitmap.nextClear(70_000, 100_000)).toBe(70_000);
+});

@@ -5,6 +5,7 @@ import { SimulatedMemory } from '../../../src/mm/simulated-memory.js';
 import { Mapping } from '../../../src/vfio/type1/mapping.js';
 import { MappingAddressIndex } from '../../../src/vfio/type1/mapping-address-index.js';
 import { MappingIndex } from '../../../src/vfio/type1/mapping-index.js';
+import { RangeTrie } from '../../../src/vfio/type1/range-trie.js';
 
 const mm = new SimulatedSpace(new SimulatedMemory());
 
@@ -131,4 +132,28 @@ test('R3.5: the index by address finds exactly what overlaps, each once, the sam
     }),
     { numRuns: 40 },
   );
+});
+
+test('a virtual address that no process can have overlaps nothing, and is taken out again without harm', () => {
+  const index = new MappingAddressIndex();
+  const beyond = new Mapping(10, 5, 2 ** 40, 3, mm);
+  index.insert(beyond);
+  expect(index.size).toBe(1);
+  expect(index.firstOverlap(2 ** 40, 5)).toBeNull();
+  index.remove(beyond);
+  expect(index.size).toBe(0);
+});
+
+test('taking out what is not there is our own bug, in either index', () => {
+  const index = new MappingAddressIndex();
+  expect(() => index.remove(new Mapping(10, 5, 7, 3, mm))).toThrow('not in the index');
+  index.insert(new Mapping(10, 5, 7, 3, mm));
+  expect(() => index.remove(new Mapping(10, 5, 7, 3, mm))).toThrow('not in the index');
+});
+
+test('a range that ends beyond the last page, or is empty, is our own bug', () => {
+  const trie = new RangeTrie();
+  expect(() => trie.insert(2 ** 36 - 1, 2 ** 36 + 1)).toThrow('outside the trie');
+  expect(() => trie.insert(5, 5)).toThrow('outside the trie');
+  expect(trie.size).toBe(0);
 });
