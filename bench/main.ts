@@ -1,8 +1,20 @@
-/** `npm run bench [-- NAME…] [--rounds N]`: ratios measured side by side in one run. */
+/** `npm run bench [-- NAME…] [--rounds N]`: figures and ratios measured side by side in one run. */
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
 import { benchDisk } from './disk.js';
 import { benchIntercept } from './intercept.js';
 
-const benches: Record<string, (rounds: number) => void | Promise<void>> = {
+/** Runs a bench that wants a process of its own. */
+const script = (name: string) => (): void => {
+  const { status } = spawnSync(process.execPath, [join(import.meta.dirname, `${name}.js`)], {
+    stdio: 'inherit',
+  });
+  if (status !== 0) throw new Error(`bench ${name} ended with ${status}`);
+};
+
+const benches: Record<string, (rounds: number) => void> = {
+  engine: script('engine'),
+  nvme: script('nvme'),
   intercept: benchIntercept,
   disk: benchDisk,
 };
@@ -15,4 +27,4 @@ if (unknown !== undefined || !(rounds >= 1)) {
   console.error(`usage: npm run bench [-- ${Object.keys(benches).join('|')}…] [--rounds N]`);
   process.exit(2);
 }
-for (const name of words.length > 0 ? words : Object.keys(benches)) await benches[name]!(rounds);
+for (const name of words.length > 0 ? words : Object.keys(benches)) benches[name]!(rounds);

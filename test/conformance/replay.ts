@@ -9,6 +9,7 @@ import { type KernelVersion, kernelProfile } from '../../src/vfio/kernel.js';
 import type { IopfMode } from '../../src/vfio/machine-state.js';
 import { placeArgument, takeArgument } from './argument-area.js';
 import { eduCopy } from './edu-copy.js';
+import { fcntl, fcntlCommand } from './fcntl.js';
 import { type RecordedMachine, recordedMachine } from './machine.js';
 import { memoryStep, pagesOf, setUpMemory } from './memory-step.js';
 import { EventFile, isVfio, OpenFile, Process } from './process.js';
@@ -152,6 +153,10 @@ class Replay {
         return {};
       case 'dup':
         return this.named(step, process.dup(this.fd(step)));
+      case 'fcntl': {
+        const ret = fcntl(process, this.fd(step), fcntlCommand(step));
+        return step.as ? this.named(step, ret) : { ret };
+      }
       case 'eventfd':
         return this.named(step, process.add(new OpenFile(new EventFile())));
       case 'memfd':

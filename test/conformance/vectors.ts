@@ -72,6 +72,8 @@ export interface VectorStep extends Answer {
   readonly value?: string;
   readonly flags?: number;
   readonly nr?: number;
+  readonly cmd?: string;
+  readonly cmdNr?: number;
   readonly arg?: VectorArgument;
   readonly addr?: string;
   readonly size?: number;

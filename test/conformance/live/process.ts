@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { errnoName } from '../../../src/abi/errno.js';
 import { GroupIoctl } from '../../../src/abi/vfio.js';
 import * as libc from '../../../src/mm/process/libc.js';
+import { fcntlCommand } from '../fcntl.js';
 import {
   type Answer,
   bytesHex,
@@ -106,6 +107,11 @@ export class LiveProcess {
       }
       case 'dup':
         return this.named(step, libc.dup(this.fd(step)));
+      case 'fcntl': {
+        const argument = typeof step.arg === 'number' ? step.arg : 0;
+        const ret = check(libc.fcntl(this.fd(step), fcntlCommand(step), argument));
+        return step.as ? this.named(step, ret) : { ret };
+      }
       case 'eventfd':
         return this.named(step, libc.eventfd(0, EFD_NONBLOCK));
       case 'memfd': {
