@@ -14,6 +14,7 @@ const script = (name: string) => (): void => {
 
 const benches: Record<string, (rounds: number) => void> = {
   engine: script('engine'),
+  type1: script('type1'),
   nvme: script('nvme'),
   intercept: benchIntercept,
   disk: benchDisk,
