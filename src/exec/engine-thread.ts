@@ -3,6 +3,7 @@
  * of a worker; all it says to the main thread is an EngineMessage.
  */
 import { parentPort, workerData } from 'node:worker_threads';
+import { Bug } from '../abi/bug.js';
 import { errnoName } from '../abi/errno.js';
 import { Counters } from '../iommu/observer.js';
 import { allocateNative, close, errno, poll, read, syscall, write } from '../mm/process/libc.js';
@@ -84,6 +85,12 @@ function takeListener(arch: Architecture, reportFd: number): { fd: number; pid: 
   return { fd, pid: Number(pid) };
 }
 
+/** Everybody is gone: nothing may be mapped, pinned or in a table any more (R5.11). */
+function checkNothingLeft({ mappedPages, pinnedPages, residentPages }: Counters): void {
+  if (mappedPages !== 0 || pinnedPages !== 0 || residentPages !== 0)
+    throw new Bug('a run left something behind', { mappedPages, pinnedPages, residentPages });
+}
+
 async function serve({ order, window, reportFd, stopFd, guardFd }: EngineOrder): Promise<EngineSummary> {
   const arch = architecture(process.arch)!;
   const counters = new Counters(() => performance.now() * 1000);
@@ -140,6 +147,7 @@ async function serve({ order, window, reportFd, stopFd, guardFd }: EngineOrder):
       for (const [nr, handler] of calls.handlers) handlers[nr] = handler;
     const supervisor = new Supervisor(listener, events, handlers, processes, files, () => performance.now());
     supervisor.run();
+    checkNothingLeft(counters);
     const late = readReport(reportFd, false);
     if (late.startsWith('error ')) throw new UserError(late.slice(6).trim());
     return summarize(counters, supervisor.interceptedCalls);

@@ -19,6 +19,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PAGE 4096UL
@@ -400,7 +401,8 @@ static void dma(uint64_t from, uint64_t to, uint32_t command)
 	MUST(pwrite(device, &command, 4, REGION(0) + 0x98));
 }
 
-/* The device copies between even pages, byte by byte right, while odd pages of the same mapping come and go and children fork. */
+/* The device copies between even pages, byte by byte right, while odd pages of the same mapping come and go and children
+ * fork. STRESS_SECONDS in the environment makes it go on for so long. */
 static void stress(const char *address)
 {
 	pthread_t all[3];
@@ -414,7 +416,9 @@ static void stress(const char *address)
 	pthread_create(&all[0], NULL, taker, (void *)0);
 	pthread_create(&all[1], NULL, taker, (void *)1);
 	pthread_create(&all[2], NULL, forker, NULL);
-	for (int round = 0; round < MAPPINGS; round++) {
+	const char *seconds = getenv("STRESS_SECONDS");
+	time_t end = time(NULL) + (seconds ? atoi(seconds) : 0);
+	for (int round = 0; round < MAPPINGS || time(NULL) < end; round++) {
 		unsigned from = rand_r(&seed) % (STRESS_PAGES / 2) * 2, to = rand_r(&seed) % (STRESS_PAGES / 2) * 2;
 
 		memset(stress_memory + from * PAGE, round, PAGE);
