@@ -25,6 +25,9 @@ const LOOKS_PER_ROUND = 16;
 const SLEEP_LEAST_MS = 0.05;
 const SLEEP_MOST_MS = 0.25;
 const SLEEP_GROWTH = 1.2;
+/** How long files may take to be closed after the last task has left, and how often we look. */
+const LAST_CLOSES_MS = 5000;
+const LAST_CLOSES_LOOK_MS = 1;
 
 export class Supervisor {
   /** Trapped calls answered. */
@@ -62,12 +65,25 @@ export class Supervisor {
       if ((asked & POLLIN) !== 0) {
         if (this.listener.receive()) this.dispatch();
       } else if ((asked & POLLHUP) !== 0) {
-        for (const process of [...this.processes.all]) this.processes.exited(process);
-        this.files.reap();
+        this.end();
         return;
       }
       if (this.revents[EVENTS_REVENTS] !== 0 && this.handleEvents()) return;
     }
+  }
+
+  /**
+   * Nobody is under the filter any more. A task leaves its filter before it closes its files, so those may take a moment;
+   * a file that somebody else holds is not waited for.
+   */
+  private end(): void {
+    this.files.reap();
+    for (const began = this.now(); this.files.count > 0 && this.now() - began < LAST_CLOSES_MS; ) {
+      this.timeoutWords[2] = LAST_CLOSES_LOOK_MS * 1e6;
+      ppoll(0, 0, this.timeout.address, 0);
+      this.files.reap();
+    }
+    for (const process of [...this.processes.all]) this.processes.exited(process);
   }
 
   /** Lets devices work, and waits as long as fits what they had to do. Returns what poll(2) did. */
