@@ -60,6 +60,8 @@ export function execCommand(): Command {
 }
 
 async function run(program: string, args: string[], options: Options): Promise<void> {
+  // Tried before the run, which may be long.
+  if (options.json !== undefined) write(options.json, '');
   const summary = await runProgram({
     program,
     arguments: args,

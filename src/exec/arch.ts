@@ -12,7 +12,6 @@ export type SystemCall =
   | 'write'
   | 'open'
   | 'stat'
-  | 'fstat'
   | 'lstat'
   | 'lseek'
   | 'mmap'
@@ -33,6 +32,8 @@ export type SystemCall =
   | 'exit'
   | 'shmdt'
   | 'fcntl'
+  | 'preadv2'
+  | 'pwritev2'
   | 'mlock'
   | 'mlock2'
   | 'getxattr'
@@ -73,7 +74,6 @@ const x64: Architecture = {
     open: 2,
     close: 3,
     stat: 4,
-    fstat: 5,
     lstat: 6,
     lseek: 8,
     mmap: 9,
@@ -97,6 +97,8 @@ const x64: Architecture = {
     shmdt: 67,
     fcntl: 72,
     readlink: 89,
+    preadv2: 327,
+    pwritev2: 328,
     mlock: 149,
     mlock2: 325,
     getxattr: 191,

@@ -4,10 +4,10 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { Bug } from '../abi/bug.js';
-import { errnoName } from '../abi/errno.js';
+import { Errno, errnoName } from '../abi/errno.js';
 import { Counters } from '../iommu/observer.js';
 import { allocateNative, close, errno, poll, read, syscall, write } from '../mm/process/libc.js';
-import { openTrace } from '../trace/trace-file.js';
+import { openTrace, type Trace } from '../trace/trace-file.js';
 import { kernelProfile } from '../vfio/kernel.js';
 import { type Architecture, architecture } from './arch.js';
 import { EventSet } from './event-set.js';
@@ -34,10 +34,19 @@ export interface EngineOrder {
   readonly stopFd: number;
   /** Takes lines for the guard. */
   readonly guardFd: number;
+  /** The guard, which the main thread reaps; 0 where there is none. */
+  readonly guardPid: number;
 }
 
 export type EngineMessage =
-  | { readonly kind: 'done'; readonly summary: EngineSummary }
+  | {
+      readonly kind: 'done';
+      readonly summary: EngineSummary;
+      /** Told to stop while processes were still served. */
+      readonly stopped: boolean;
+      /** Why the trace is incomplete, or null. */
+      readonly traceError: string | null;
+    }
   /** Nothing ran: the user must change something. */
   | { readonly kind: 'refused'; readonly message: string }
   /** A defect of ours. */
@@ -57,8 +66,11 @@ function readReport(fd: number, wait: boolean): string {
   for (;;) {
     pollWords[0] = fd;
     pollShorts[2] = POLLIN;
-    if (poll(buffer.address, 1, wait ? -1 : 0) !== 1) return text;
+    const ready = poll(buffer.address, 1, wait ? -1 : 0);
+    if (ready < 0 && errno() === Errno.EINTR) continue;
+    if (ready !== 1) return text;
     const got = read(fd, buffer.address + 16, 2048);
+    if (got < 0 && errno() === Errno.EINTR) continue;
     if (got <= 0) return text;
     text += Buffer.from(buffer.bytes.slice(16, 16 + got)).toString();
     if (wait && text.endsWith('\n')) return text;
@@ -91,10 +103,14 @@ function checkNothingLeft({ mappedPages, pinnedPages, residentPages }: Counters)
     throw new Bug('a run left something behind', { mappedPages, pinnedPages, residentPages });
 }
 
-async function serve({ order, window, reportFd, stopFd, guardFd }: EngineOrder): Promise<EngineSummary> {
+/** What a run came to. */
+type Served = Omit<Extract<EngineMessage, { kind: 'done' }>, 'kind'>;
+
+async function serve({ order, window, reportFd, stopFd, guardFd, guardPid }: EngineOrder): Promise<Served> {
   const arch = architecture(process.arch)!;
-  const counters = new Counters(() => performance.now() * 1000);
-  const trace = order.trace === null ? null : openTrace(order.trace, () => performance.now() * 1000);
+  const now = (): number => performance.now() * 1000;
+  const counters = new Counters(now);
+  const trace = order.trace === null ? null : beginTrace(order.trace, now);
   const hasRecorded = order.machine.groups.some(({ devices }) =>
     devices.some(({ kind }) => kind === 'recorded'),
   );
@@ -105,7 +121,7 @@ async function serve({ order, window, reportFd, stopFd, guardFd }: EngineOrder):
     iopf: order.iopf,
     premapPages: order.premapPages,
     counters,
-    observer: trace,
+    observer: trace?.observer ?? null,
   });
   const tellGuard = (line: string): void => {
     const bytes = Buffer.from(`${line}\n`);
@@ -125,8 +141,13 @@ async function serve({ order, window, reportFd, stopFd, guardFd }: EngineOrder):
       deviceFiles: hardware.deviceFiles,
       sharesZeroPage: !kernelProfile(order.kernel).zeroPageUnshared,
     };
-    const processes = new ProcessTable(arch, hardware.memory, events, spaceOptions, pid, (seen) =>
-      tellGuard(`process ${seen}`),
+    const processes = new ProcessTable(
+      arch,
+      hardware.memory,
+      events,
+      spaceOptions,
+      [pid, guardPid],
+      tellGuard,
     );
     const memoryCalls = new MemoryCalls(listener, arch, processes, mayClose);
     const door = {
@@ -146,20 +167,29 @@ async function serve({ order, window, reportFd, stopFd, guardFd }: EngineOrder):
     for (const calls of [memoryCalls, pathCalls, fileCalls])
       for (const [nr, handler] of calls.handlers) handlers[nr] = handler;
     const supervisor = new Supervisor(listener, events, handlers, processes, files, () => performance.now());
-    supervisor.run();
+    const stopped = supervisor.run() === 'stopped';
     if (files.count === 0) checkNothingLeft(counters);
     const late = readReport(reportFd, false);
     if (late.startsWith('error ')) throw new UserError(late.slice(6).trim());
-    return summarize(counters, supervisor.interceptedCalls);
+    const summary = summarize(counters, supervisor.interceptedCalls);
+    return { summary, stopped, traceError: trace?.close() ?? null };
   } finally {
-    trace?.close();
     hardware.shadow.remove();
+  }
+}
+
+/** Throws UserError where the file cannot be made. */
+function beginTrace(path: string, now: () => number): Trace {
+  try {
+    return openTrace(path, now);
+  } catch (error) {
+    throw new UserError(`cannot write the trace ${path}: ${(error as NodeJS.ErrnoException).code}`);
   }
 }
 
 async function run(): Promise<EngineMessage> {
   try {
-    return { kind: 'done', summary: await serve(workerData as EngineOrder) };
+    return { kind: 'done', ...(await serve(workerData as EngineOrder)) };
   } catch (error) {
     if (error instanceof UserError) return { kind: 'refused', message: error.message };
     return { kind: 'bug', message: error instanceof Error ? (error.stack ?? error.message) : String(error) };

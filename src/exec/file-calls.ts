@@ -2,39 +2,33 @@
 import { readlinkSync } from 'node:fs';
 import { Errno, VfioError } from '../abi/errno.js';
 import {
-  allocateNative,
   close,
+  errno,
   MAP_ANONYMOUS,
   MAP_FIXED,
   MAP_FIXED_NOREPLACE,
-  poll,
   SystemError,
   syscall,
-  write,
 } from '../mm/process/libc.js';
 import type { ProcessSpace } from '../mm/process/space.js';
 import type { Caller, CallerFile, EventCounter, VfioFile } from '../vfio/file.js';
 import type { PciFunction } from '../vfio/pci-function.js';
 import type { Architecture } from './arch.js';
 import type { EventSet } from './event-set.js';
-import type { DescriptorWindow } from './filter.js';
+import { eventCounter } from './eventfd.js';
+import { type DescriptorWindow, F_DUPFD_CLOEXEC } from './filter.js';
 import type { Listener } from './listener.js';
 import type { MemoryCalls } from './memory-calls.js';
 import { type Backing, makeBacking, type OpenFile, type OpenFiles } from './open-files.js';
 import type { Process, ProcessTable } from './process.js';
 
-const F_DUPFD_CLOEXEC = 1030;
-const POLLOUT = 4;
 const IOVEC_BYTES = 16;
 const IOVEC_MAX = 1024;
+const HIGH = 2 ** 32;
+const SIGN = 2 ** 31;
 
 /** Requests that the kernel answers for any file: FIONCLEX, FIOCLEX, FIONBIO, FIOASYNC. */
 const vfsRequests = new Set([0x5450, 0x5451, 0x5421, 0x5452]);
-
-/** One counter tick for write(2), and a pollfd. */
-const signalMemory = allocateNative(16);
-new Uint32Array(signalMemory.bytes.buffer, 0, 1)[0] = 1;
-const pollWords = new Int32Array(signalMemory.bytes.buffer, 8, 2);
 
 /** Where the files of the run come from. */
 export interface VfioDoor {
@@ -44,9 +38,13 @@ export interface VfioDoor {
   backing(pciFunction: PciFunction): Backing;
 }
 
+type Direction = 'read' | 'write';
+
+/** Handlers throw VfioError for an errno; whoever calls them answers with it. */
 export class FileCalls implements Caller {
-  /** Handlers by system call number; each answers the current call. */
+  /** Handlers by system call number; each answers the current call, or throws VfioError. */
   readonly handlers: ReadonlyMap<number, () => void>;
+  /** Who makes the current call. */
   private process: Process | null = null;
   /** A file that the running ioctl made, to be given out as its result. */
   private made: VfioFile | null = null;
@@ -64,16 +62,18 @@ export class FileCalls implements Caller {
     const { nr } = architecture;
     this.handlers = new Map([
       [nr.ioctl, () => this.ioctl()],
-      [nr.read, () => this.transfer('read', false, 0)],
-      [nr.write, () => this.transfer('write', false, 0)],
-      [nr.pread64, () => this.transfer('read', false, call.offset(3))],
-      [nr.pwrite64, () => this.transfer('write', false, call.offset(3))],
-      [nr.readv, () => this.transfer('read', true, 0)],
-      [nr.writev, () => this.transfer('write', true, 0)],
-      [nr.preadv, () => this.transfer('read', true, call.offset(3))],
-      [nr.pwritev, () => this.transfer('write', true, call.offset(3))],
-      [nr.lseek, () => this.onFile(() => call.refuse(Errno.ESPIPE))],
-      [nr.fstat, () => call.proceed()],
+      [nr.read, () => this.transfer('read', -1)],
+      [nr.write, () => this.transfer('write', -1)],
+      [nr.pread64, () => this.transfer('read', this.positionArgument())],
+      [nr.pwrite64, () => this.transfer('write', this.positionArgument())],
+      [nr.readv, () => this.transferVector('read', -1)],
+      [nr.writev, () => this.transferVector('write', -1)],
+      [nr.preadv, () => this.transferVector('read', this.positionArgument())],
+      [nr.pwritev, () => this.transferVector('write', this.positionArgument())],
+      // -1 means the file's position to these two.
+      [nr.preadv2, () => this.transferVector('read', call.offset(3))],
+      [nr.pwritev2, () => this.transferVector('write', call.offset(3))],
+      [nr.lseek, () => this.lseek()],
       [nr.mmap, () => this.mmap()],
       [nr.close, () => this.close()],
       [nr.close_range, () => this.closeRange()],
@@ -84,13 +84,12 @@ export class FileCalls implements Caller {
     ]);
   }
 
-  /** Opens a container (`group` null) or a group for the caller of the current open. */
+  /** Opens a container (`group` null) or a group for the caller of the current open. Throws VfioError. */
   open(group: number | null, closeOnExec: boolean): void {
-    this.run(() => {
-      this.files.reap();
-      const file = group === null ? this.door.openContainer() : this.door.openGroup(group);
-      this.giveOut(file, closeOnExec);
-    });
+    this.enterProcess();
+    this.files.reap();
+    const file = group === null ? this.door.openContainer() : this.door.openGroup(group);
+    this.giveOut(file, closeOnExec);
   }
 
   // The process that makes the current call, as VFIO sees it.
@@ -113,157 +112,9 @@ export class FileCalls implements Caller {
   }
 
   install(file: VfioFile): number {
-    const number = this.freeNumber(this.process!);
+    const number = this.freeNumber(this.process!, this.window.first);
     this.made = file;
     return number;
-  }
-
-  private ioctl(): void {
-    this.onFile((opened) => {
-      const request = this.call.uint(1);
-      if (vfsRequests.has(request)) return this.call.proceed();
-      if (this.files.suspect) this.files.reap();
-      this.made = null;
-      const result = opened.file.ioctl(this, request, this.call.argument(2));
-      if (this.made === null) this.call.respond(result);
-      else this.giveOut(this.made, true);
-    });
-  }
-
-  private transfer(direction: 'read' | 'write', isVector: boolean, offset: number): void {
-    this.onFile((opened) => {
-      const { call } = this;
-      if (!isVector) {
-        call.respond(opened.file[direction](this, call.argument(1), call.argument(2), offset));
-        return;
-      }
-      const count = call.argument(2);
-      if (count > IOVEC_MAX) throw new VfioError(Errno.EINVAL);
-      const vectors = new Uint8Array(count * IOVEC_BYTES);
-      if (!this.mm.copyFrom(call.argument(1), vectors)) throw new VfioError(Errno.EFAULT);
-      const view = new DataView(vectors.buffer);
-      let done = 0;
-      for (let index = 0; index < count; index++) {
-        const address = Number(view.getBigUint64(index * IOVEC_BYTES, true));
-        const length = Number(view.getBigUint64(index * IOVEC_BYTES + 8, true));
-        if (length === 0) continue;
-        const moved = opened.file[direction](this, address, length, offset + done);
-        done += moved;
-        if (moved < length) break;
-      }
-      call.respond(done);
-    });
-  }
-
-  private mmap(): void {
-    const { call } = this;
-    const flags = call.int(3);
-    const fixed = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) === MAP_FIXED;
-    const ours = (flags & MAP_ANONYMOUS) === 0 && this.inWindow(call.int(4));
-    if (!ours) {
-      if (fixed) this.memoryCalls.mapFixed();
-      else call.proceed();
-      return;
-    }
-    this.onFile((opened) => {
-      const request = { length: call.argument(1), protection: call.int(2), flags, offset: call.argument(5) };
-      opened.file.mmap(this, request);
-      if (fixed) this.memoryCalls.mapFixed();
-      else call.proceed();
-    });
-  }
-
-  private close(): void {
-    const fd = this.call.int(0);
-    const process = this.processes.known(this.call.tid);
-    process?.known.delete(fd);
-    process?.uncertain.add(fd);
-    this.files.suspect = true;
-    this.call.proceed();
-  }
-
-  private closeRange(): void {
-    const process = this.processes.known(this.call.tid);
-    if (process !== null) this.forgetNumbers(process);
-    this.files.suspect = true;
-    this.call.proceed();
-  }
-
-  /** dup and F_DUPFD: the duplicate gets a number in the window too, where its calls reach us. */
-  private duplicate(least: number, closeOnExec: boolean): void {
-    this.onFile((opened, process) => {
-      if (least >= this.window.end) return this.call.proceed();
-      const number = this.freeNumber(process, Math.max(least, this.window.first));
-      const source = syscall(this.architecture.nr.pidfd_getfd, process.pidfd, this.call.int(0), 0, 0, 0, 0);
-      if (source < 0) return this.call.proceed();
-      const made = this.call.answerWithFile(source, number, closeOnExec);
-      close(source);
-      if (made < 0) throw new VfioError(Errno.EMFILE);
-      this.remember(process, made, opened);
-    });
-  }
-
-  /** dup2 and dup3: the number they take over means something else afterwards. */
-  private replaceNumber(): void {
-    const { call } = this;
-    const target = call.int(1);
-    const process = this.processes.known(call.tid);
-    if (process !== null) {
-      process.known.delete(target);
-      process.uncertain.add(target);
-    }
-    this.files.suspect = true;
-    call.proceed();
-  }
-
-  /** Runs `handle` with the VFIO file that the call's descriptor means; where it means none, the kernel answers. */
-  private onFile(handle: (opened: OpenFile, process: Process) => void): void {
-    const { call } = this;
-    const fd = call.nr === this.architecture.nr.mmap ? call.int(4) : call.int(0);
-    this.run((process) => {
-      const opened = this.lookUp(process, fd);
-      if (opened === null || opened === 'other') call.proceed();
-      else handle(opened, process);
-    });
-  }
-
-  /** Runs a call of the current thread's process; a VfioError is its answer. */
-  private run(handle: (process: Process) => void): void {
-    const process = this.processes.enter(this.call.tid);
-    if (process === null) return this.call.refuse(Errno.EMFILE); // or it was killed, and nobody reads this
-    this.process = process;
-    try {
-      handle(process);
-    } catch (error) {
-      if (!(error instanceof VfioError)) throw error;
-      this.call.refuse(error.errno);
-    } finally {
-      this.process = null;
-    }
-  }
-
-  private giveOut(file: VfioFile, closeOnExec: boolean): void {
-    const process = this.process!;
-    let number: number;
-    let described: { fd: number; lock: number };
-    let backing: Backing;
-    try {
-      number = this.freeNumber(process);
-      backing =
-        file.pciFunction === undefined ? makeBacking(file.name, 0) : this.door.backing(file.pciFunction);
-      described = this.files.describe(backing);
-    } catch (error) {
-      // Our own descriptors are used up: an errno for the program, not our end.
-      file.release();
-      if (error instanceof SystemError) throw new VfioError(Errno.EMFILE);
-      throw error;
-    }
-    const made = this.call.answerWithFile(described.fd, number, closeOnExec);
-    const opened = this.files.add(file, backing, described.lock);
-    close(described.fd);
-    if (made >= 0) return this.remember(process, made, opened);
-    this.files.reap();
-    throw new VfioError(Errno.EMFILE);
   }
 
   /** What a descriptor of a process means: a file of ours, another, or null where it is not open. */
@@ -276,14 +127,181 @@ export class FileCalls implements Caller {
     return found;
   }
 
+  private ioctl(): void {
+    const { call } = this;
+    const opened = this.enter(call.int(0));
+    if (opened === null) return;
+    const request = call.uint(1);
+    if (vfsRequests.has(request)) return call.proceed();
+    if (this.files.suspect) this.files.reap();
+    this.made = null;
+    const result = opened.file.ioctl(this, request, call.argument(2));
+    if (this.made === null) call.respond(result);
+    else this.giveOut(this.made, true);
+  }
+
+  /** The offset of pread and its like, which may not be negative. */
+  private positionArgument(): number {
+    const position = this.call.offset(3);
+    if (position < 0) throw new VfioError(Errno.EINVAL);
+    return position;
+  }
+
+  /** read, write, pread, pwrite. `position` -1: the file's own, which then moves. */
+  private transfer(direction: Direction, position: number): void {
+    const { call } = this;
+    const opened = this.enter(call.int(0));
+    if (opened === null) return;
+    const at = position < 0 ? opened.position : position;
+    const moved = opened.file[direction](this, call.argument(1), call.argument(2), at);
+    if (position < 0) opened.position = at + moved;
+    call.respond(moved);
+  }
+
+  /** The same with vectors: one after the other, up to the first that fails or is short. */
+  private transferVector(direction: Direction, position: number): void {
+    const { call } = this;
+    const opened = this.enter(call.int(0));
+    if (opened === null) return;
+    const count = call.argument(2);
+    if (count > IOVEC_MAX) throw new VfioError(Errno.EINVAL);
+    const vectors = new Uint8Array(count * IOVEC_BYTES);
+    if (!this.mm.copyFrom(call.argument(1), vectors)) throw new VfioError(Errno.EFAULT);
+    const words = new Uint32Array(vectors.buffer);
+    for (let index = 0; index < count; index++)
+      if (words[index * 4 + 3]! >= SIGN) throw new VfioError(Errno.EINVAL);
+    const at = position < 0 ? opened.position : position;
+    let done = 0;
+    for (let index = 0; index < count; index++) {
+      const address = words[index * 4 + 1]! * HIGH + words[index * 4]!;
+      const length = words[index * 4 + 3]! * HIGH + words[index * 4 + 2]!;
+      if (length === 0) continue;
+      const moved = this.transferPiece(opened.file, direction, address, length, at + done, done > 0);
+      done += moved;
+      if (moved < length) break;
+    }
+    if (position < 0) opened.position = at + done;
+    call.respond(done);
+  }
+
+  /** Moves one vector; an errno behind bytes that went already is 0 bytes more. */
+  private transferPiece(
+    file: VfioFile,
+    direction: Direction,
+    address: number,
+    length: number,
+    offset: number,
+    isLater: boolean,
+  ): number {
+    try {
+      return file[direction](this, address, length, offset);
+    } catch (error) {
+      if (isLater && error instanceof VfioError) return 0;
+      throw error;
+    }
+  }
+
+  private lseek(): void {
+    if (this.enter(this.call.int(0)) !== null) throw new VfioError(Errno.ESPIPE);
+  }
+
+  private mmap(): void {
+    const { call } = this;
+    const flags = call.int(3);
+    if ((flags & MAP_ANONYMOUS) === 0 && this.inWindow(call.int(4))) {
+      this.enterProcess();
+      const opened = this.lookUp(this.process!, call.int(4));
+      if (opened !== null && opened !== 'other')
+        opened.file.mmap(this, {
+          length: call.argument(1),
+          protection: call.int(2),
+          flags,
+          offset: call.argument(5),
+        });
+    }
+    if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) === MAP_FIXED) this.memoryCalls.mapFixed();
+    else call.proceed();
+  }
+
+  private close(): void {
+    this.forgetNumber(this.call.int(0));
+    this.call.proceed();
+  }
+
+  private closeRange(): void {
+    for (let fd = this.window.first; fd < this.window.end; fd++) this.forgetNumber(fd);
+    this.call.proceed();
+  }
+
+  /** dup2 and dup3: the number they take over means something else afterwards. */
+  private replaceNumber(): void {
+    this.forgetNumber(this.call.int(1));
+    this.call.proceed();
+  }
+
+  /** A number of the caller is about to mean nothing, or something else. */
+  private forgetNumber(fd: number): void {
+    const process = this.processes.known(this.call.tid);
+    process?.known.delete(fd);
+    process?.uncertain.add(fd);
+    this.files.suspect = true;
+  }
+
+  /** dup and F_DUPFD: the duplicate gets a number in the window too, where its calls reach us. */
+  private duplicate(least: number, closeOnExec: boolean): void {
+    const { call } = this;
+    const opened = this.enter(call.int(0));
+    if (opened === null) return;
+    if (least < 0 || least >= this.window.end) return call.proceed();
+    const process = this.process!;
+    const number = this.freeNumber(process, Math.max(least, this.window.first));
+    const source = syscall(this.architecture.nr.pidfd_getfd, process.pidfd, call.int(0), 0, 0, 0, 0);
+    if (source < 0) return call.proceed();
+    const made = call.answerWithFile(source, number, closeOnExec);
+    close(source);
+    if (made < 0) throw new VfioError(Errno.EMFILE);
+    this.remember(process, made, opened);
+  }
+
+  /** The VFIO file that a descriptor of the caller means; where it means none, the kernel answers and this is null. */
+  private enter(fd: number): OpenFile | null {
+    this.enterProcess();
+    const opened = this.lookUp(this.process!, fd);
+    if (opened !== null && opened !== 'other') return opened;
+    this.call.proceed();
+    return null;
+  }
+
+  private enterProcess(): void {
+    this.process = this.processes.enter(this.call.tid);
+    // No room for it, or it was killed, and then nobody reads this.
+    if (this.process === null) throw new VfioError(Errno.EMFILE);
+  }
+
+  private giveOut(file: VfioFile, closeOnExec: boolean): void {
+    const process = this.process!;
+    let backing: Backing | null = null;
+    try {
+      const number = this.freeNumber(process, this.window.first);
+      backing =
+        file.pciFunction === undefined ? makeBacking(file.name, 0) : this.door.backing(file.pciFunction);
+      const { fd, lock } = this.files.describe(backing);
+      const made = this.call.answerWithFile(fd, number, closeOnExec);
+      if (made >= 0) this.remember(process, made, this.files.add(file, backing, lock));
+      close(fd);
+      if (made >= 0) return;
+    } catch (error) {
+      // Our own descriptors are used up: an errno for the program, not our end.
+      if (!(error instanceof SystemError || error instanceof VfioError)) throw error;
+    }
+    if (backing !== null && file.pciFunction === undefined) close(backing.fd);
+    file.release();
+    throw new VfioError(Errno.EMFILE);
+  }
+
   private remember(process: Process, fd: number, opened: OpenFile): void {
     process.uncertain.delete(fd);
     process.known.set(fd, opened);
-  }
-
-  private forgetNumbers(process: Process): void {
-    process.known.clear();
-    for (let fd = this.window.first; fd < this.window.end; fd++) process.uncertain.add(fd);
   }
 
   private inWindow(fd: number): boolean {
@@ -291,7 +309,7 @@ export class FileCalls implements Caller {
   }
 
   /** The lowest number of the window, from `least` on, that the process does not use. Throws EMFILE. */
-  private freeNumber(process: Process, least = this.window.first): number {
+  private freeNumber(process: Process, least: number): number {
     for (let fd = least; fd < this.window.end; fd++) {
       if (process.known.has(fd)) continue;
       if (this.files.identify(process.pid, fd) === null) return fd;
@@ -301,16 +319,7 @@ export class FileCalls implements Caller {
 
   private takeEventfd(process: Process, fd: number): EventCounter {
     const ours = syscall(this.architecture.nr.pidfd_getfd, process.pidfd, fd, 0, 0, 0, 0);
-    if (ours < 0) throw new VfioError(Errno.EBADF);
-    return {
-      signal() {
-        pollWords[0] = ours;
-        pollWords[1] = POLLOUT;
-        // A full counter would make write(2) wait; an interrupt that is pending already needs no second one.
-        if (poll(signalMemory.address + 8, 1, 0) === 1) write(ours, signalMemory.address, 8);
-      },
-      watch: (signalled) => this.events.watchEventfd(ours, signalled),
-      close: () => void close(ours),
-    };
+    if (ours < 0) throw new VfioError(errno() === Errno.EMFILE ? Errno.EMFILE : Errno.EBADF);
+    return eventCounter(ours, this.events);
   }
 }

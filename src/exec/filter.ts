@@ -27,7 +27,7 @@ const RETURN = 0x06; // BPF_RET | BPF_K
 
 const CLONE_VM = 0x100;
 const F_DUPFD = 0;
-const F_DUPFD_CLOEXEC = 1030;
+export const F_DUPFD_CLOEXEC = 1030;
 const VFIO_TYPE_BYTE = 0x3b00; // ';' in an ioctl number's second byte
 
 const NR = 0;
@@ -84,7 +84,6 @@ const onDescriptor: readonly SystemCall[] = [
   'read',
   'write',
   'close',
-  'fstat',
   'pread64',
   'pwrite64',
   'lseek',
@@ -93,6 +92,8 @@ const onDescriptor: readonly SystemCall[] = [
   'writev',
   'preadv',
   'pwritev',
+  'preadv2',
+  'pwritev2',
 ];
 
 /** Builds the filter: the bytes of `struct sock_filter[]`. */

@@ -1,27 +1,30 @@
 /**
  * What stays when iopf is killed with SIGKILL: a small shell that then ends the run's processes and removes its directory.
  *
- * It reads lines (`directory PATH`, `process PID`, `end`) from a pipe that only we hold. End of file without `end` means that
- * we are gone. It kills only processes that run under a seccomp filter, because a number may be another's by then.
+ * It reads lines (`directory PATH`, `process PID STARTTIME`, `end`) from a pipe that only we hold. End of file without `end`
+ * means that we are gone. It compares start times, because a number may be another process's by then.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 
 const script = `
 directory= processes=
-while read -r what value; do
+while read -r what value start; do
   case $what in
     directory) directory=$value ;;
-    process) processes="$processes $value" ;;
+    process) processes="$processes $value:$start" ;;
     end) exit 0 ;;
   esac
 done
 for round in 1 2; do
   for process in $processes; do
-    children=$(cat /proc/"$process"/task/*/children 2>/dev/null)
-    for victim in $children $process; do
-      grep -q '^Seccomp:[^0-9]*2' /proc/"$victim"/status 2>/dev/null && kill -KILL "$victim" 2>/dev/null
+    pid=\${process%%:*}
+    stat=$(cat /proc/"$pid"/stat 2>/dev/null) || continue
+    set -- \${stat##*) }
+    [ "\${20}" = "\${process##*:}" ] || continue
+    for child in $(cat /proc/"$pid"/task/*/children 2>/dev/null); do
+      kill -KILL "$child" 2>/dev/null
     done
-    processes="$processes $children"
+    kill -KILL "$pid" 2>/dev/null
   done
 done
 case $directory in */iopf-*) rm -rf "$directory" ;; esac

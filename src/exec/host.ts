@@ -9,6 +9,7 @@ import {
   readlinkSync,
   statSync,
 } from 'node:fs';
+import { release } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { architecture } from './arch.js';
 import type { DescriptorWindow } from './filter.js';
@@ -23,6 +24,9 @@ export function checkHost(): void {
   if (process.platform !== 'linux') throw new UserError(`iopf exec needs Linux, not ${process.platform}`);
   if (architecture(process.arch) === null)
     throw new UserError(`iopf exec knows the system calls of x86-64 only, not of ${process.arch}`);
+  const [major = 0, minor = 0] = release().split('.').map(Number);
+  if (major < 5 || (major === 5 && minor < 14))
+    throw new UserError(`iopf exec needs Linux 5.14 or later, not ${release()}`);
   const actions = '/proc/sys/kernel/seccomp/actions_avail';
   if (existsSync(actions) && !readFileSync(actions, 'latin1').includes('user_notif'))
     throw new UserError('the kernel offers no SECCOMP_RET_USER_NOTIF; iopf exec needs Linux 5.14 or later');

@@ -4,18 +4,16 @@
  * One notification is current at a time; its fields are read in place, and answering it is one ioctl.
  */
 import { Errno } from '../abi/errno.js';
-import { allocateNative, errno, ioctl, SystemError } from '../mm/process/libc.js';
+import { allocateNative, errno, ioctl, O_CLOEXEC, SystemError } from '../mm/process/libc.js';
 
 const NOTIF_RECV = 0xc0502100;
 const NOTIF_SEND = 0xc0182101;
-const NOTIF_ID_VALID = 0x40082102;
 const NOTIF_ADDFD = 0x40182103;
 const NOTIF_SET_FLAGS = 0x40082104;
 const FLAG_SYNC_WAKE_UP = 1;
 const RESPONSE_CONTINUE = 1;
 const ADDFD_SETFD = 1;
 const ADDFD_SEND = 2;
-const O_CLOEXEC = 0o2000000;
 
 // Word offsets in struct seccomp_notif, seccomp_notif_resp and seccomp_notif_addfd, which share one block.
 const NOTIF_WORDS = 20;
@@ -100,12 +98,6 @@ export class Listener {
   /** Whether the current call still waits for its answer. */
   get pending(): boolean {
     return !this.answered;
-  }
-
-  /** Whether the caller still waits (it may have been killed, and its number be another's). */
-  valid(): boolean {
-    this.copyId(ADDFD);
-    return ioctl(this.fd, NOTIF_ID_VALID, this.address + ADDFD * 4) === 0;
   }
 
   /**

@@ -2,7 +2,7 @@
  * System calls that take memory away: our MMU notifier (R3.1). Each is told to the address space before the kernel does it,
  * so that no translation is left when the page goes; then the kernel carries it out.
  */
-import { Errno } from '../abi/errno.js';
+import { Errno, VfioError } from '../abi/errno.js';
 import type { ProcessSpace } from '../mm/process/space.js';
 import type { Architecture } from './arch.js';
 import type { Listener } from './listener.js';
@@ -10,8 +10,13 @@ import type { ProcessTable } from './process.js';
 
 const MREMAP_MAYMOVE = 1;
 const MREMAP_FIXED = 2;
+const MREMAP_DONTUNMAP = 4;
+const CLONE_VM = 0x100;
 /** Advice that drops or moves pages: DONTNEED, FREE, REMOVE, HWPOISON, SOFT_OFFLINE, PAGEOUT, DONTNEED_LOCKED, COLLAPSE. */
 const takingAdvice = new Set([4, 8, 9, 100, 101, 21, 24, 25]);
+
+/** The first bytes of struct clone_args: the low half of its flags. */
+const cloneFlags = new Uint8Array(4);
 
 export class MemoryCalls {
   /** Handlers by system call number; each answers the current call. */
@@ -37,7 +42,7 @@ export class MemoryCalls {
       [nr.shmdt, this.on((space) => space.invalidateAll(), true)],
       [nr.fork, this.on((space) => space.invalidateForFork(), false)],
       [nr.clone, this.on((space) => space.invalidateForFork(), false)],
-      [nr.clone3, this.on((space) => space.invalidateForFork(), false)],
+      [nr.clone3, this.on((space) => this.clone3(space), false)],
       [nr.execve, () => this.leave()],
       [nr.execveat, () => this.leave()],
       [nr.exit_group, () => this.leave()],
@@ -77,23 +82,30 @@ export class MemoryCalls {
 
   private mremap(space: ProcessSpace): void {
     const { call } = this;
-    const [address, oldLength, newLength, flags] = [
-      call.argument(0),
-      call.argument(1),
-      call.argument(2),
-      call.int(3),
-    ];
-    const moves = (flags & MREMAP_FIXED) !== 0 || ((flags & MREMAP_MAYMOVE) !== 0 && newLength > oldLength);
+    const address = call.argument(0);
+    const oldLength = call.argument(1);
+    const newLength = call.argument(2);
+    const flags = call.int(3);
+    const moves =
+      (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) !== 0 ||
+      ((flags & MREMAP_MAYMOVE) !== 0 && newLength > oldLength);
     if (moves) space.invalidate(address, oldLength);
     else if (newLength < oldLength) space.invalidate(address + newLength, oldLength - newLength);
     if ((flags & MREMAP_FIXED) !== 0) space.invalidate(call.argument(4), newLength);
   }
 
+  /** Unlike clone's, its flags are in memory: most of these make threads, which take nothing away. */
+  private clone3(space: ProcessSpace): void {
+    const known = space.copyFrom(this.call.argument(0), cloneFlags);
+    if (!known || (cloneFlags[1]! & (CLONE_VM >>> 8)) === 0) space.invalidateForFork();
+  }
+
   /** mlock counts what is pinned against the same limit; the kernel knows nothing of our pins. */
   private mlock(): void {
     const space = this.processes.known(this.call.tid)?.space;
-    if (space && !space.mayLock(this.call.argument(0), this.call.argument(1))) this.call.refuse(Errno.ENOMEM);
-    else this.call.proceed();
+    if (space && !space.mayLock(this.call.argument(0), this.call.argument(1)))
+      throw new VfioError(Errno.ENOMEM);
+    this.call.proceed();
   }
 
   private exit(): void {

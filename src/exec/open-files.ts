@@ -48,6 +48,7 @@ export interface Backing {
 
 export function makeBacking(name: string, bytes: number): Backing {
   const fd = must('memfd_create', memfdCreate(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  // Neither can fail of a new memfd, for want of descriptors least of all.
   must('ftruncate', ftruncate(fd, bytes));
   must('F_ADD_SEALS', fcntl(fd, F_ADD_SEALS, SEALS));
   const { dev, ino } = fstatSync(fd);
@@ -62,6 +63,8 @@ export interface OpenFile {
   readonly backing: Backing;
   /** Byte of the backing that the program's description has locked. */
   readonly lock: number;
+  /** Where read(2) and write(2) go on, in bytes. */
+  position: number;
 }
 
 export class OpenFiles {
@@ -85,7 +88,7 @@ export class OpenFiles {
   }
 
   add(file: VfioFile, backing: Backing, lock: number): OpenFile {
-    const opened = { file, backing, lock };
+    const opened = { file, backing, lock, position: 0 };
     this.files.push(opened);
     this.findOpenFunctions();
     return opened;

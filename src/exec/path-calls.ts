@@ -1,11 +1,11 @@
 /**
  * System calls that name a path: those that name our devices are answered from the shadow tree, all others go on.
  *
- * A program could change the string after we looked; then it sees its host's file instead of ours, which harms nobody.
+ * Paths are handled as bytes, in strings of one character each (latin1). A program could change the string after we looked; then it sees its host's file instead of ours, which harms nobody.
  */
 import { readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Errno } from '../abi/errno.js';
+import { Errno, VfioError } from '../abi/errno.js';
 import { IovecArray } from '../mm/process/iovec.js';
 import {
   allocateNative,
@@ -32,6 +32,7 @@ const AT_SYMLINK_NOFOLLOW = 0x100;
 const O_ACCMODE = 3;
 const O_NOFOLLOW = 0o400000;
 const O_DIRECTORY = 0o200000;
+const O_TRUNC = 0o1000;
 const O_PATH = 0o10000000;
 const STAT_BYTES = 144;
 const STATX_BYTES = 256;
@@ -40,7 +41,9 @@ const VFIO_MAJOR = 511;
 const MISC_MAJOR = 10;
 const VFIO_MINOR = 196;
 
-/** Opens a VFIO file for the calling program and answers its call, or refuses it. `group` null: the container. */
+type Found = NonNullable<ReturnType<ShadowTree['resolve']>>;
+
+/** Opens a VFIO file for the calling program and answers its call, or throws VfioError. `group` null: the container. */
 export type OpenVfio = (group: number | null, closeOnExec: boolean) => void;
 
 const scratch = allocateNative(2 * PATH_MAX);
@@ -49,7 +52,7 @@ const local = new IovecArray(1);
 const remote = new IovecArray(1);
 
 export class PathCalls {
-  /** Handlers by system call number; each answers the current call. */
+  /** Handlers by system call number; each answers the current call, or throws VfioError. */
   readonly handlers: ReadonlyMap<number, () => void>;
 
   constructor(
@@ -61,15 +64,15 @@ export class PathCalls {
   ) {
     const { nr } = architecture;
     const call = listener;
-    const nofollow = (n: number): boolean => (call.int(n) & AT_SYMLINK_NOFOLLOW) === 0;
+    const follows = (n: number): boolean => (call.int(n) & AT_SYMLINK_NOFOLLOW) === 0;
     this.handlers = new Map([
       [nr.open, () => this.open(AT_FDCWD, 0, call.int(1))],
       [nr.openat, () => this.open(call.int(0), 1, call.int(2))],
       [nr.openat2, () => this.openat2()],
       [nr.stat, () => this.stat(AT_FDCWD, 0, call.argument(1), true)],
       [nr.lstat, () => this.stat(AT_FDCWD, 0, call.argument(1), false)],
-      [nr.newfstatat, () => this.stat(call.int(0), 1, call.argument(2), nofollow(3))],
-      [nr.statx, () => this.statx(nofollow(2))],
+      [nr.newfstatat, () => this.stat(call.int(0), 1, call.argument(2), follows(3))],
+      [nr.statx, () => this.statx(follows(2))],
       [nr.access, () => this.access(AT_FDCWD, 0, call.int(1))],
       [nr.faccessat, () => this.access(call.int(0), 1, call.int(2))],
       [nr.faccessat2, () => this.access(call.int(0), 1, call.int(2))],
@@ -93,14 +96,17 @@ export class PathCalls {
       this.openVfio(found.node.group, closeOnExec);
       return;
     }
-    if (found.node.kind === 'file' && (flags & O_ACCMODE) !== 0) return this.listener.refuse(Errno.EACCES);
-    this.answerWithOpened(open(this.tree.host(found.path), flags | O_CLOEXEC, 0), closeOnExec);
+    if ((flags & (O_ACCMODE | O_TRUNC)) !== 0) throw new VfioError(Errno.EACCES);
+    const fd = this.onHost(found.path, (host) =>
+      syscall(this.architecture.nr.openat, AT_FDCWD, host, flags | O_CLOEXEC, 0, 0, 0),
+    );
+    this.answerWithOpened(fd, closeOnExec);
   }
 
   /** Answers an open with a file that has this text and begins at its start. */
   private answerWithText(text: string, closeOnExec: boolean): void {
     const fd = memfdCreate('status', MFD_CLOEXEC);
-    if (fd < 0) return this.listener.refuse(errno());
+    if (fd < 0) throw new VfioError(Errno.EMFILE);
     writeFileSync(fd, text);
     const fromStart = open(`/proc/self/fd/${fd}`, O_RDONLY | O_CLOEXEC, 0);
     close(fd);
@@ -109,10 +115,10 @@ export class PathCalls {
 
   /** Answers an open with a file of ours, which is closed here; a negative number is a failed open. */
   private answerWithOpened(fd: number, closeOnExec: boolean): void {
-    if (fd < 0) return this.listener.refuse(errno());
+    if (fd < 0) throw new VfioError(errno());
     const made = this.listener.answerWithFile(fd, -1, closeOnExec);
     close(fd);
-    if (made < 0) this.listener.refuse(-made);
+    if (made < 0) throw new VfioError(-made);
   }
 
   private openat2(): void {
@@ -123,12 +129,13 @@ export class PathCalls {
   }
 
   private stat(directory: number, path: number, buffer: number, follow: boolean): void {
-    const found = this.find(directory, path, follow);
+    const found = this.findNamed(directory, this.path(path), follow, true);
     if (found === null) return this.listener.proceed();
+    const flags = followFlag(found, follow);
     const result = this.onHost(found.path, (name) =>
-      syscall(this.architecture.nr.newfstatat, AT_FDCWD, name, scratch.address, AT_SYMLINK_NOFOLLOW, 0, 0),
+      syscall(this.architecture.nr.newfstatat, AT_FDCWD, name, scratch.address, flags, 0, 0),
     );
-    if (result < 0) return this.listener.refuse(errno());
+    if (result < 0) throw new VfioError(errno());
     if (found.node.kind === 'vfio') {
       scratchView.setUint32(24, S_IFCHR_RW, true);
       const [major, minor] = deviceNumber(found.node.group);
@@ -139,20 +146,13 @@ export class PathCalls {
 
   private statx(follow: boolean): void {
     const { listener } = this;
-    const found = this.find(listener.int(0), 1, follow);
+    const found = this.findNamed(listener.int(0), this.path(1), follow, true);
     if (found === null) return listener.proceed();
+    const flags = followFlag(found, follow);
     const result = this.onHost(found.path, (name) =>
-      syscall(
-        this.architecture.nr.statx,
-        AT_FDCWD,
-        name,
-        AT_SYMLINK_NOFOLLOW,
-        listener.uint(3),
-        scratch.address,
-        0,
-      ),
+      syscall(this.architecture.nr.statx, AT_FDCWD, name, flags, listener.uint(3), scratch.address, 0),
     );
-    if (result < 0) return listener.refuse(errno());
+    if (result < 0) throw new VfioError(errno());
     if (found.node.kind === 'vfio') {
       scratchView.setUint16(28, S_IFCHR_RW, true);
       const [major, minor] = deviceNumber(found.node.group);
@@ -166,13 +166,13 @@ export class PathCalls {
     const found = this.find(directory, path, true);
     if (found === null) return this.listener.proceed();
     const W_OK = 2;
-    if (found.node.kind === 'file' && (mode & W_OK) !== 0) this.listener.refuse(Errno.EACCES);
-    else this.listener.respond(0);
+    if (found.node.kind === 'file' && (mode & W_OK) !== 0) throw new VfioError(Errno.EACCES);
+    this.listener.respond(0);
   }
 
   private noAttribute(follow: boolean): void {
     if (this.find(AT_FDCWD, 0, follow) === null) this.listener.proceed();
-    else this.listener.refuse(Errno.ENODATA);
+    else throw new VfioError(Errno.ENODATA);
   }
 
   private noAttributes(follow: boolean): void {
@@ -186,17 +186,17 @@ export class PathCalls {
     if (target === null) {
       const found = this.findNamed(directory, name, false);
       if (found === null) return this.listener.proceed();
-      if (found.node.kind !== 'link') return this.listener.refuse(Errno.EINVAL);
+      if (found.node.kind !== 'link') throw new VfioError(Errno.EINVAL);
       target = found.node.target;
     }
-    if (size <= 0) return this.listener.refuse(Errno.EINVAL);
-    const bytes = Buffer.from(target).subarray(0, size);
+    if (size <= 0) throw new VfioError(Errno.EINVAL);
+    const bytes = Buffer.from(target, 'latin1').subarray(0, size);
     scratch.bytes.set(bytes);
     this.answerBytes(buffer, bytes.length, bytes.length);
   }
 
   /** The shadow's node that the call means, or null where it means another file. */
-  private find(directory: number, pathArgument: number, follow: boolean): ReturnType<ShadowTree['resolve']> {
+  private find(directory: number, pathArgument: number, follow: boolean): Found | null {
     return this.findNamed(directory, this.path(pathArgument), follow);
   }
 
@@ -204,16 +204,14 @@ export class PathCalls {
     return copyString(this.listener.tid, this.listener.argument(pathArgument), PATH_MAX);
   }
 
-  private findNamed(
-    directory: number,
-    path: string | null,
-    follow: boolean,
-  ): ReturnType<ShadowTree['resolve']> {
+  /** `outside`: also a file of the host behind a directory of ours, which only `stat` may look at. */
+  private findNamed(directory: number, path: string | null, follow: boolean, outside = false): Found | null {
     const { listener } = this;
     if (path === null || path === '') return null;
     if (path.charCodeAt(0) === 0x2f) {
       if (!path.includes('vfio') && !path.includes('/sys')) return null;
-      return this.tree.resolve(path, follow);
+      const found = this.tree.resolve(path, follow);
+      return found?.node.kind === 'outside' && !outside ? null : found;
     }
     // A relative path means ours only below a directory of ours, and there only a device file needs us.
     if (!/(^|\/)(vfio|\d+)$/.test(path)) return null;
@@ -230,7 +228,8 @@ export class PathCalls {
 
   /** Runs a call of ours on the host's name of a shadow path, which is put behind the scratch bytes. */
   private onHost(path: string, call: (name: number) => number): number {
-    const bytes = Buffer.from(`${this.tree.host(path)}\0`);
+    const bytes = Buffer.from(`${this.tree.host(path)}\0`, 'latin1');
+    if (bytes.length > PATH_MAX) throw new VfioError(Errno.ENAMETOOLONG);
     scratch.bytes.set(bytes, PATH_MAX);
     return call(scratch.address + PATH_MAX);
   }
@@ -243,8 +242,13 @@ export class PathCalls {
     const { listener } = this;
     const written = processVmWritev(listener.tid, local.address, 1, remote.address, 1, 0);
     if (written === length) listener.respond(value);
-    else listener.refuse(Errno.EFAULT);
+    else throw new VfioError(Errno.EFAULT);
   }
+}
+
+/** A link of ours has been followed as far as it should be; the host's own is followed by the host. */
+function followFlag(found: Found, follow: boolean): number {
+  return found.node.kind === 'outside' && follow ? 0 : AT_SYMLINK_NOFOLLOW;
 }
 
 /** Reads bytes of the program into the scratch memory. */

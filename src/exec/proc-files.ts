@@ -25,10 +25,14 @@ export class ProcFiles {
     this.files.reap(); // what was closed is accounted no more
     if (process.space.accountedPages === 0) return null;
     const kilobytes = process.space.accountedPages * (PAGE_SIZE / 1024);
-    return readFileSync(`/proc/${process.pid}/status`, 'latin1').replace(
-      VM_LCK,
-      (_, host: string) => `VmLck:\t${`${Number(host) + kilobytes}`.padStart(DIGITS)} kB`,
-    );
+    try {
+      return readFileSync(`/proc/${process.pid}/status`, 'latin1').replace(
+        VM_LCK,
+        (_, host: string) => `VmLck:\t${`${Number(host) + kilobytes}`.padStart(DIGITS)} kB`,
+      );
+    } catch {
+      return null; // It has exited; the kernel says so.
+    }
   }
 
   /** Where a link below `fd` leads if it is a VFIO file of ours; null: the host's is right. */

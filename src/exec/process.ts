@@ -1,6 +1,6 @@
 /** The processes of a run, as far as we must know them: by thread, with their memory and the descriptors we gave them. */
 import { readFileSync } from 'node:fs';
-import { close, syscall, waitpid } from '../mm/process/libc.js';
+import { allocateNative, close, syscall, waitid, waitpid } from '../mm/process/libc.js';
 import type { ProcessMemory } from '../mm/process/memory.js';
 import { ProcessSpace, type ProcessSpaceOptions } from '../mm/process/space.js';
 import type { Architecture } from './arch.js';
@@ -8,7 +8,14 @@ import type { EventSet } from './event-set.js';
 import type { OpenFile } from './open-files.js';
 
 const SPACES_MAX = 4096;
+const P_ALL = 0;
 const WNOHANG = 1;
+const WEXITED = 4;
+const WNOWAIT = 0x1000000;
+/** siginfo_t; the word of si_pid. */
+const childInfo = allocateNative(128);
+const childWords = new Int32Array(childInfo.bytes.buffer, 0, 32);
+const SI_PID = 4;
 /** Threads of processes that never spoke to VFIO, remembered only to spare look-ups. */
 const STRANGERS_MAX = 4096;
 
@@ -44,10 +51,10 @@ export class ProcessTable {
     private readonly memory: ProcessMemory,
     private readonly events: EventSet,
     private readonly spaceOptions: ProcessSpaceOptions,
-    /** The program itself; Node reaps it. Others that end up as our children we reap. */
-    private readonly mainPid: number,
-    /** Told of every process that makes a trapped call, VFIO's or not, once or more. */
-    private readonly seen: (pid: number) => void,
+    /** The program itself and the guard: Node reaps them. Others that end up as our children we reap. */
+    private readonly reapedByNode: readonly number[],
+    /** Takes `process PID STARTTIME` of every process that makes a trapped call, VFIO's or not. */
+    private readonly tellGuard: (line: string) => void,
   ) {}
 
   get all(): Iterable<Process> {
@@ -116,7 +123,6 @@ export class ProcessTable {
   /** The process is about to exec or exit in this thread: its memory may be another's at any moment from now on. */
   leave(process: Process, tid: number): void {
     process.leaving = tid;
-    process.space.invalidateAll();
     process.space.suspect = true;
   }
 
@@ -148,12 +154,22 @@ export class ProcessTable {
   exited(process: Process): void {
     this.endSpace(process.space);
     this.forget(process);
-    if (process.pid !== this.mainPid) waitpid(process.pid, 0, WNOHANG);
   }
 
   exitedPid(pid: number): void {
     const process = this.byPid.get(pid);
     if (process !== undefined) this.exited(process);
+  }
+
+  /** Reaps orphans of the program, which are our children: kernels before 6.11 keep a filter until its last task is reaped. */
+  reapOrphans(): void {
+    for (;;) {
+      childWords[SI_PID] = 0;
+      if (waitid(P_ALL, 0, childInfo.address, WEXITED | WNOHANG | WNOWAIT) !== 0) return;
+      const pid = childWords[SI_PID]!;
+      if (pid === 0 || this.reapedByNode.includes(pid)) return;
+      waitpid(pid, 0, WNOHANG);
+    }
   }
 
   private forget(process: Process): void {
@@ -179,7 +195,7 @@ export class ProcessTable {
     const pid = threadGroup(tid);
     if (pid !== 0 && !this.told.has(pid)) {
       this.told.add(pid);
-      this.seen(pid);
+      this.tellGuard(`process ${pid} ${startTime(pid)}`);
     }
     return pid;
   }
@@ -205,5 +221,16 @@ function threadGroup(tid: number): number {
     return match === null ? 0 : Number(match[1]);
   } catch {
     return 0;
+  }
+}
+
+/** When a process started, in clock ticks since boot: together with its id it means one process for ever. */
+function startTime(pid: number): string {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    // Fields 3 and up follow the name, which may contain anything.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[22 - 3] ?? '0';
+  } catch {
+    return '0';
   }
 }

@@ -44,7 +44,7 @@ export async function runProgram(order: ExecOrder): Promise<RunSummary> {
 
   const report = makePipe();
   const guardPipe = makePipe();
-  startGuard(guardPipe.read);
+  const guard = startGuard(guardPipe.read);
   close(guardPipe.read);
   const stopFd = must('eventfd', eventfd(0, EFD_CLOEXEC));
   const started = performance.now();
@@ -59,21 +59,31 @@ export async function runProgram(order: ExecOrder): Promise<RunSummary> {
   };
   const program = startLauncher(launch, [order.program, ...order.arguments], inherit, report.write);
   close(report.write);
-  const engineOrder: EngineOrder = { order, window, reportFd: report.read, stopFd, guardFd: guardPipe.write };
+  const engineOrder: EngineOrder = {
+    order,
+    window,
+    reportFd: report.read,
+    stopFd,
+    guardFd: guardPipe.write,
+    guardPid: guard.pid ?? 0,
+  };
   const worker = new Worker(new URL('./engine-thread.js', import.meta.url), { workerData: engineOrder });
 
-  const stopPassing = passSignals(program);
+  const stopPassing = passSignals(program, stopFd);
   const ended = endOf(program);
   const message = await endOfEngine(worker);
   if (message.kind !== 'done') program.kill('SIGKILL');
   const { exitCode, signal } = await ended;
   const wallSeconds = Math.round(performance.now() - started) / 1000;
   stopPassing();
-  must('write', write(guardPipe.write, putText('end\n'), 4));
+  // Without this word the guard ends whatever still runs: nobody would answer it any more.
+  if (message.kind === 'done' && !message.stopped) write(guardPipe.write, putText('end\n'), 4);
   close(guardPipe.write);
   close(report.read);
   close(stopFd);
   if (message.kind === 'refused') throw new UserError(message.message);
+  if (message.kind === 'done' && message.traceError !== null)
+    process.stderr.write(`iopf: the trace ${order.trace} is incomplete: ${message.traceError}\n`);
   if (message.kind === 'bug') throw new Error(`defect in iopf: ${message.message}`);
   return {
     program: order.program,
@@ -121,10 +131,24 @@ function endOfEngine(worker: Worker): Promise<EngineMessage> {
   });
 }
 
-/** Passes signals to the program until the returned function is called. */
-function passSignals(program: ChildProcess): () => void {
-  const ignore = (): void => undefined;
-  const pass = (signal: NodeJS.Signals): void => void program.kill(signal);
+/**
+ * Passes signals to the program until the returned function is called. Once it has exited and only others are served, those
+ * that ask to end stop the run.
+ */
+function passSignals(program: ChildProcess, stopFd: number): () => void {
+  const hasExited = (): boolean => program.exitCode !== null || program.signalCode !== null;
+  const stop = (): void => {
+    scratch.bytes.fill(0, 0, 8);
+    scratch.bytes[0] = 1;
+    write(stopFd, scratch.address, 8);
+  };
+  const ignore = (signal: NodeJS.Signals): void => {
+    if (hasExited() && signal !== 'SIGTSTP') stop();
+  };
+  const pass = (signal: NodeJS.Signals): void => {
+    if (!hasExited()) program.kill(signal);
+    else if (signal === 'SIGTERM' || signal === 'SIGHUP') stop();
+  };
   for (const signal of ignoredSignals) process.on(signal, ignore);
   for (const signal of passedSignals) process.on(signal, pass);
   return () => {

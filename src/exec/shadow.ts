@@ -23,32 +23,34 @@ const LINKS_MAX = 40;
 export class ShadowTree {
   /** Where the tree lies on the host. */
   readonly root = mkdtempSync(join(tmpdir(), 'iopf-'));
+  /** The same as bytes, one in each character. */
+  private readonly rootBytes = Buffer.from(this.root).toString('latin1');
   private readonly nodes = new Map<string, ShadowNode>();
 
   /** Makes a directory and those above it. */
   directory(path: string): void {
     if (this.nodes.has(path) || path === '/') return;
     this.directory(dirname(path));
-    mkdirSync(this.host(path), { recursive: true });
+    mkdirSync(this.own(path), { recursive: true });
     this.nodes.set(path, { kind: 'directory' });
   }
 
   file(path: string, content: string | Uint8Array): void {
     this.directory(dirname(path));
-    writeFileSync(this.host(path), content);
+    writeFileSync(this.own(path), content);
     this.nodes.set(path, { kind: 'file' });
   }
 
   link(path: string, targetPath: string): void {
     this.directory(dirname(path));
     const target = relative(dirname(path), targetPath);
-    symlinkSync(target, this.host(path));
+    symlinkSync(target, this.own(path));
     this.nodes.set(path, { kind: 'link', target });
   }
 
   vfio(path: string, group: number | null): void {
     this.directory(dirname(path));
-    writeFileSync(this.host(path), '');
+    writeFileSync(this.own(path), '');
     this.nodes.set(path, { kind: 'vfio', group });
   }
 
@@ -61,13 +63,17 @@ export class ShadowTree {
         continue;
       }
       for (const entry of readdirSync(path))
-        if (!this.nodes.has(join(path, entry))) symlinkSync(join(path, entry), this.host(join(path, entry)));
+        if (!this.nodes.has(join(path, entry))) symlinkSync(join(path, entry), this.own(join(path, entry)));
     }
   }
 
-  /** Where a path of the tree lies on the host; one that is outside lies where it says. */
+  /** Where a path that was resolved lies on the host, as bytes; one that is outside lies where it says. */
   host(path: string): string {
-    return this.nodes.has(path) || this.nodes.has(dirname(path)) ? this.root + path : path;
+    return this.nodes.has(path) ? this.rootBytes + path : path;
+  }
+
+  private own(path: string): string {
+    return this.root + path;
   }
 
   /** The path in the program's eyes of a host path inside the tree, or the path itself. */

@@ -4,6 +4,7 @@
  * It spins while a device is at work and sleeps when none is; a trapped call wakes it at once. It runs in a thread of its own,
  * because it blocks.
  */
+import { VfioError } from '../abi/errno.js';
 import { allocateNative, poll, ppoll } from '../mm/process/libc.js';
 import type { EventSet } from './event-set.js';
 import type { Listener } from './listener.js';
@@ -55,7 +56,7 @@ export class Supervisor {
   }
 
   /** Serves until every process under the filter is gone, or until told to stop. */
-  run(): void {
+  run(): 'gone' | 'stopped' {
     this.lastWork = this.now();
     for (;;) {
       const ready =
@@ -66,9 +67,9 @@ export class Supervisor {
         if (this.listener.receive()) this.dispatch();
       } else if ((asked & POLLHUP) !== 0) {
         this.end();
-        return;
+        return 'gone';
       }
-      if (this.revents[EVENTS_REVENTS] !== 0 && this.handleEvents()) return;
+      if (this.revents[EVENTS_REVENTS] !== 0 && this.handleEvents()) return 'stopped';
     }
   }
 
@@ -111,8 +112,13 @@ export class Supervisor {
   private dispatch(): void {
     this.interceptedCalls++;
     const handler = this.handlers[this.listener.nr];
-    if (handler === undefined) this.listener.proceed();
-    else handler();
+    if (handler === undefined) return this.listener.proceed();
+    try {
+      handler();
+    } catch (error) {
+      if (!(error instanceof VfioError) || !this.listener.pending) throw error;
+      this.listener.refuse(error.errno);
+    }
   }
 
   /** Exits, housekeeping and the order to stop; true: stop. */
@@ -134,6 +140,7 @@ export class Supervisor {
     if (this.files.count > 0) this.files.reap();
     else this.processes.recycleSpaces();
     this.processes.forgetStrangers();
+    this.processes.reapOrphans();
     for (const process of this.processes.all) if (process.leaving !== 0) this.processes.settle(process, 0);
   }
 }

@@ -14,24 +14,39 @@ export interface TraceFormat {
 
 const FLUSH_BYTES = 1 << 16;
 
-/** Opens a trace; `now` is the clock in microseconds. The caller closes it at the end of the run. */
-export function openTrace(path: string, now: () => number): Observer & { close(): void } {
+/** A trace that is being written. */
+export interface Trace {
+  readonly observer: Observer;
+  /** Writes what is left. Returns why the file is incomplete, or null. */
+  close(): string | null;
+}
+
+/** Opens a trace; `now` is the clock in microseconds. Throws where the file cannot be made. */
+export function openTrace(path: string, now: () => number): Trace {
   const format = path.endsWith('.json') ? chromeTrace(now) : kernelTrace();
   const fd = openSync(path, 'w');
   let pending = format.begin;
+  let failure: string | null = null;
   const flush = (): void => {
-    writeSync(fd, pending);
+    try {
+      // A file that cannot be written must not stop the run that it is of.
+      if (failure === null) writeSync(fd, pending);
+    } catch (error) {
+      failure = (error as NodeJS.ErrnoException).code ?? String(error);
+    }
     pending = '';
   };
   const observer = format.observer((text) => {
     pending += text;
     if (pending.length >= FLUSH_BYTES) flush();
   });
-  return Object.assign(observer, {
-    close(): void {
+  return {
+    observer,
+    close() {
       pending += format.end;
       flush();
       closeSync(fd);
+      return failure;
     },
-  });
+  };
 }

@@ -1,6 +1,6 @@
 /** How runs begin and end: what is refused, what is passed on, and that nothing is left behind. */
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -117,16 +117,19 @@ describe('the end of a program is passed on:', () => {
   });
 });
 
-test('a program does not see what Node did to signals and descriptors', async () => {
+test('a program does not see what Node did to signals and limits', async () => {
   const status = 'grep -E "^Sig(Ign|Blk)" /proc/self/status; ls /proc/self/fd | wc -l; ulimit -n';
-  const plain = spawn('sh', ['-c', status], { stdio: ['ignore', 'pipe', 'inherit'] });
-  let expected = '';
-  for await (const text of plain.stdout) expected += text;
-  const run = await runIopf([], ['sh', '-c', status]);
-  const lines = (text: string): string[] => text.trim().split('\n');
-  // The limit is compared where the test itself runs under Node, which raised it: only signals and descriptors are equal.
-  expect(lines(run.stdout).slice(1, 3)).toEqual(lines(expected).slice(1, 3));
-  expect(lines(run.stdout)[1]).toMatch(/SigIgn:\s+0+$/);
+  const asked = async (command: string): Promise<string[]> => {
+    const child = spawn('sh', ['-c', `ulimit -n 512; ${command}`, process.execPath, iopf, status], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let text = '';
+    for await (const piece of child.stdout) text += piece;
+    return text.trim().split('\n');
+  };
+  const plain = await asked('sh -c "$2"');
+  expect(await asked('"$0" "$1" exec --quiet -- sh -c "$2"')).toEqual(plain);
+  expect(plain.at(-1)).toBe('512');
 });
 
 test('a descriptor that our caller left open reaches the program', async () => {
@@ -143,7 +146,8 @@ test('a descriptor that our caller left open reaches the program', async () => {
 });
 
 test('kill -9 of iopf leaves no process and no file behind', async () => {
-  const before = readdirSync(tmpdir()).filter((name) => name.startsWith('iopf-'));
+  const place = join(folder, 'kill');
+  mkdirSync(place);
   const child = spawn(
     process.execPath,
     [
@@ -157,7 +161,7 @@ test('kill -9 of iopf leaves no process and no file behind', async () => {
       '-c',
       'sleep 60 & echo $! $$; (setsid sleep 61 & echo $!); wait',
     ],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
+    { stdio: ['ignore', 'pipe', 'ignore'], env: { ...process.env, TMPDIR: place } },
   );
   let text = '';
   child.stdout.on('data', (piece) => {
@@ -166,10 +170,56 @@ test('kill -9 of iopf leaves no process and no file behind', async () => {
   await until(() => text.trim().split(/\s+/).length === 3, 'three processes');
   const pids = text.trim().split(/\s+/).map(Number);
   expect(pids.map(isAlive)).toEqual([true, true, true]);
+  expect(readdirSync(place)).toHaveLength(1);
   child.kill('SIGKILL');
   await until(() => !pids.some(isAlive), 'the processes end');
-  await until(
-    () => readdirSync(tmpdir()).filter((name) => name.startsWith('iopf-')).length <= before.length,
-    'the directory goes',
-  );
+  await until(() => readdirSync(place).length === 0, 'the directory goes');
+});
+
+describe('when the program has exited and a process that it left is served,', () => {
+  const leave = (command: string) =>
+    spawn(process.execPath, [iopf, 'exec', '--quiet', '--', 'sh', '-c', command], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+
+  test('SIGTERM ends the run with the program’s exit code, and the process too', async () => {
+    const child = leave('(sleep 60 & echo $!); exit 9');
+    const code = new Promise((done) => child.on('close', done));
+    const text = await new Promise<Buffer>((said) => child.stdout.once('data', said));
+    const pid = Number(`${text}`);
+    // The program has exited when the process has another parent.
+    await until(() => !readFileSync(`/proc/${pid}/status`, 'utf8').includes(`PPid:\t${pid - 1}\n`), 'orphan');
+    await new Promise((later) => setTimeout(later, 300));
+    child.kill('SIGTERM');
+    expect(await code).toBe(9);
+    await until(() => !isAlive(pid), 'the process ends');
+  });
+
+  test('its end leaves no zombie', async () => {
+    const child = leave('for i in 1 2 3; do (sleep 0.1 &); done; sleep 0.6; echo now; sleep 0.4');
+    await new Promise((said) => child.stdout.once('data', said));
+    const children = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').trim().split(' ');
+    expect(
+      children.filter((pid) => /^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))),
+    ).toEqual([]);
+    await new Promise((done) => child.on('close', done));
+  });
+});
+
+test('a trace or summary that cannot be written is refused before anything runs', async () => {
+  const run = await runIopf(['--trace', '/nonexistent/trace'], ['sh', '-c', 'echo ran']);
+  expect(run.stderr).toBe('iopf: cannot write the trace /nonexistent/trace: ENOENT\n');
+  expect(run.code).toBe(2);
+  expect(run.stdout).toBe('');
+  const later = await runIopf(['--json', '/nonexistent/summary'], ['sh', '-c', 'echo ran']);
+  expect(later.stderr).toBe('iopf: cannot write /nonexistent/summary: ENOENT\n');
+  expect(later.code).toBe(2);
+  expect(later.stdout).toBe('');
+});
+
+test('a trace that cannot be finished is told, and the run goes on', async () => {
+  const run = await runIopf(['--quiet', '--trace', '/dev/full'], ['sh', '-c', 'echo ran; exit 4']);
+  expect(run.stdout).toBe('ran\n');
+  expect(run.code).toBe(4);
+  expect(run.stderr).toBe('iopf: the trace /dev/full is incomplete: ENOSPC\n');
 });

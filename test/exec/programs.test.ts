@@ -36,12 +36,18 @@ describe.skipIf(!have('cc', 'the programs of torture.c'))('a program that', () =
     ['waits for an MSI at an eventfd', 'interrupt'],
     ['unmasks INTx by its resample eventfd', 'resample'],
     ['takes memory away and forks while the device copies has every byte right', 'stress'],
+    ['names files of the host by way of ours, or has names that are too long', 'paths'],
+    ['asks for the status of a child that is gone', 'child-status'],
+    ['reads with vectors and without an offset', 'vectors'],
+    ['starts and ends threads', 'idle-threads'],
     ['leaves a child behind is served to the end', 'orphan'],
   ])('%s', async (_, mode) => {
     const run = await runIopf(device, [torture, mode, edu]);
     expect(run.stdout).toBe(mode === 'orphan' ? 'ok\norphan ok\n' : 'ok\n');
     expect(run.code).toBe(7);
     expect(run.summary!.exitCode).toBe(7);
+    // What ends with the program was not taken away from it.
+    if (mode !== 'stress') expect(run.summary!.invalidations).toBe(0);
   });
 
   test('is linked statically is served like any other', async () => {

@@ -105,7 +105,7 @@ export class ProcessSpace implements AddressSpace {
   }
 
   get lockedPages(): number {
-    const match = /^VmLck:\s+(\d+) kB/m.exec(this.status());
+    const match = /^VmLck:\s+(\d+) kB/m.exec(textOf(`/proc/${this.pid}/status`));
     return this.accountedPages + (match === null ? 0 : Number(match[1]) / (PAGE_SIZE / 1024));
   }
 
@@ -117,7 +117,7 @@ export class ProcessSpace implements AddressSpace {
   }
 
   get ipcLock(): boolean {
-    const match = /^CapEff:\s+([0-9a-f]+)/m.exec(this.status());
+    const match = /^CapEff:\s+([0-9a-f]+)/m.exec(textOf(`/proc/${this.pid}/status`));
     return match !== null && ((Number.parseInt(match[1]!.slice(-8), 16) >>> CAP_IPC_LOCK) & 1) === 1;
   }
 
@@ -209,14 +209,6 @@ export class ProcessSpace implements AddressSpace {
     local.push(bounce.address, length);
     remote.push(address, length);
   }
-
-  private status(): string {
-    try {
-      return readFileSync(`/proc/${this.pid}/status`, 'latin1');
-    } catch {
-      return '';
-    }
-  }
 }
 
 /** Reads a NUL-terminated string of at most `limit` bytes from a process; null on EFAULT, or where it does not end in time. */
@@ -240,7 +232,7 @@ export function copyString(pid: number, address: number, limit: number): string 
 function lockedWithin(pid: number, first: number, end: number): number {
   let locked = 0;
   let overlap = 0;
-  for (const line of readFileSync(`/proc/${pid}/smaps`, 'latin1').split('\n')) {
+  for (const line of textOf(`/proc/${pid}/smaps`).split('\n')) {
     const range = /^([0-9a-f]+)-([0-9a-f]+) /.exec(line);
     if (range !== null) {
       const [from, to] = [range[1]!, range[2]!].map((hex) => Number.parseInt(hex, 16) / PAGE_SIZE) as [
@@ -251,4 +243,13 @@ function lockedWithin(pid: number, first: number, end: number): number {
     } else if (/^VmFlags:.* lo\b/.test(line)) locked += overlap;
   }
   return locked;
+}
+
+/** A file of /proc; empty where the process is gone, or lets nobody look (it is not dumpable). */
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch {
+    return '';
+  }
 }

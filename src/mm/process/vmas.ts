@@ -95,18 +95,23 @@ export class VmaCache {
     this.drop();
   }
 
-  private run(first: number, count: number, access: number): number {
+  /** Index of the first known area that ends behind a page. */
+  private indexOf(page: number): number {
     let low = 0;
     let high = this.areas.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (this.areas[middle]!.end <= first) low = middle + 1;
+      if (this.areas[middle]!.end <= page) low = middle + 1;
       else high = middle;
     }
+    return low;
+  }
+
+  private run(first: number, count: number, access: number): number {
     let page = first;
     const end = first + count;
-    for (; low < this.areas.length && page < end; low++) {
-      const area = this.areas[low]!;
+    for (let index = this.indexOf(first); index < this.areas.length && page < end; index++) {
+      const area = this.areas[index]!;
       if (area.first > page || (area.permission & access) !== access) break;
       page = area.end;
     }

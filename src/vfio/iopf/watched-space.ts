@@ -37,6 +37,19 @@ export class WatchedSpace implements MmuNotifier {
   }
 
   invalidate(first: number, count: number): void {
+    const removed = this.drop(first, count);
+    if (removed === 0) return;
+    this.counters.invalidations++;
+    this.counters.pagesInvalidated += removed;
+  }
+
+  /** The space ends: nobody took anything away, so nothing is counted. */
+  release(): void {
+    this.drop(0, Number.MAX_SAFE_INTEGER);
+  }
+
+  /** Takes what lies in the range out of every domain; returns how many pages. */
+  private drop(first: number, count: number): number {
     let removed = 0;
     const mappings = this.mappings;
     for (
@@ -49,12 +62,6 @@ export class WatchedSpace implements MmuNotifier {
       const to = Math.min(first + count - mapping.vaddrPage, mapping.pages);
       removed += this.resident.drop(mapping, from, to - from);
     }
-    if (removed === 0) return;
-    this.counters.invalidations++;
-    this.counters.pagesInvalidated += removed;
-  }
-
-  release(): void {
-    this.invalidate(0, Number.MAX_SAFE_INTEGER);
+    return removed;
   }
 }

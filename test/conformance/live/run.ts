@@ -80,7 +80,7 @@ function replay(
     const { stdout, stderr, status } = spawnSync(
       process.execPath,
       [iopf, ...options, ...privilege, process.execPath, replayer, kernel, path, ...run.names],
-      { encoding: 'utf8', maxBuffer: 1 << 28 },
+      { encoding: 'utf8', maxBuffer: 1 << 28, timeout: 120_000 },
     );
     const results = stdout
       .split('\n')

@@ -15,6 +15,8 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -85,6 +87,21 @@ static void *pages(size_t count)
 	if (memory == MAP_FAILED)
 		fail("mmap");
 	return memory;
+}
+
+#define STRESS_PAGES 256
+#define STRESS_IOVA 0x1000000UL
+static volatile int stressed;
+static char *stress_memory;
+
+static void dma(uint64_t from, uint64_t to, uint32_t command)
+{
+	uint64_t count = PAGE;
+
+	MUST(pwrite(device, &from, 8, REGION(0) + 0x80));
+	MUST(pwrite(device, &to, 8, REGION(0) + 0x88));
+	MUST(pwrite(device, &count, 8, REGION(0) + 0x90));
+	MUST(pwrite(device, &command, 4, REGION(0) + 0x98));
 }
 
 static volatile int ticks;
@@ -282,6 +299,112 @@ static void bad_pointers(const char *address)
 	REFUSED(ioctl(group, VFIO_GROUP_GET_STATUS, edge + PAGE - 4), EFAULT);
 }
 
+/* Names that lead through our directories to the host, or are too long, are answered like any others. */
+static void paths(const char *address)
+{
+	char name[4200] = "/dev/vfio/../vfio/";
+	struct stat status;
+	char link[64];
+
+	(void)address;
+	memset(name + strlen(name), 'a', 4070);
+	if (stat(name, &status) != -1)
+		fail("a name that is too long");
+	strcpy(name, "/dev/vfio/../");
+	memset(name + strlen(name), 0xff, 3000);
+	name[13 + 3000] = 0;
+	REFUSED(stat(name, &status), ENAMETOOLONG);
+	MUST(stat("/dev/vfio/../null", &status));
+	if (!S_ISCHR(status.st_mode))
+		fail("/dev/null is 0%o", status.st_mode);
+	REFUSED(stat("/dev/vfio/../no-such-file", &status), ENOENT);
+	REFUSED(stat("/dev/vfio/no-such-file", &status), ENOENT);
+	REFUSED(open("/dev/vfio/no-such-file", O_RDONLY), ENOENT);
+	REFUSED(readlink("/dev/vfio/vfio", link, sizeof(link)), EINVAL);
+	REFUSED(open("/sys/bus/pci/drivers/vfio-pci/bind", O_WRONLY), ENOENT);
+	MUST(mkfifo("/tmp/torture-fifo", 0600));
+	int fifo = open("/dev/vfio/../../tmp/torture-fifo", O_RDONLY | O_NONBLOCK);
+	unlink("/tmp/torture-fifo");
+	if (fifo < 0 && errno != ENOENT)
+		fail("a fifo of the host");
+}
+
+/* Asking for the status of a child that is gone is the kernel's to answer, also where the child had memory accounted. */
+static void child_status(const char *address)
+{
+	char path[64];
+	int done[2], status;
+
+	set_up(address);
+	for (int round = 0; round < 50; round++) {
+		MUST(pipe(done));
+		pid_t child = fork();
+		if (child == 0) {
+			char *memory = pages(1);
+
+			MUST(map(memory, round * PAGE, PAGE));
+			MUST(write(done[1], "x", 1));
+			pause();
+		}
+		MUST(read(done[0], path, 1));
+		kill(child, SIGKILL);
+		MUST(waitpid(child, &status, 0));
+		snprintf(path, sizeof(path), "/proc/%d/status", child);
+		REFUSED(open(path, O_RDONLY), ENOENT);
+		close(done[0]);
+		close(done[1]);
+	}
+}
+
+/* Vectors, positions and numbers as the VFS has them. */
+static void vectors(const char *address)
+{
+	uint32_t first = 0, second = 0;
+	struct iovec two[] = { { &first, 2 }, { &second, 2 } }, bad[] = { { &first, 2 }, { (void *)8, 2 } },
+		     huge[] = { { &first, (size_t)1 << 63 } };
+
+	set_up(address);
+	if (MUST(preadv(device, two, 2, REGION(CONFIG))) != 4 || first != 0x1234 || second != 0x11e8)
+		fail("preadv: %x %x", first, second);
+	first = second = 0;
+	if (MUST(preadv2(device, two, 2, REGION(CONFIG), 0)) != 4 || first != 0x1234)
+		fail("preadv2: %x", first);
+	if (MUST(preadv(device, bad, 2, REGION(CONFIG))) != 2)
+		fail("preadv with a bad second vector");
+	REFUSED(preadv(device, huge, 1, REGION(CONFIG)), EINVAL);
+	REFUSED(pread(device, &first, 4, -1), EINVAL);
+	/* read(2) goes on where it stopped: BAR 0's identification, then its liveness register. */
+	MUST(read(device, &first, 4));
+	MUST(read(device, &second, 4));
+	if (first != 0x010000ed || second == first)
+		fail("read: %x %x", first, second);
+	REFUSED(fcntl(device, F_DUPFD, -1), EINVAL);
+	REFUSED(lseek(device, 0, SEEK_SET), ESPIPE);
+}
+
+static void *idle(void *argument)
+{
+	return argument;
+}
+
+/* Threads come and go, and nothing is taken away. */
+static void idle_threads(const char *address)
+{
+	uint16_t command = 6;
+	pthread_t thread;
+
+	set_up(address);
+	MUST(pwrite(device, &command, 2, REGION(CONFIG) + 4));
+	stress_memory = pages(1);
+	memset(stress_memory, 1, PAGE);
+	MUST(map(stress_memory, 0x1000000, PAGE));
+	for (int index = 0; index < 20; index++) {
+		dma(0x1000000, 0x40000, 1);
+		pthread_create(&thread, NULL, idle, NULL);
+		pthread_join(thread, NULL);
+	}
+}
+
 /* A descriptor limit that leaves no room above our numbers is EMFILE, not a crash. */
 static void low_limit(const char *address)
 {
@@ -344,11 +467,6 @@ static void resample(const char *address)
 	REFUSED(read(trigger.fd, &count, 8), EAGAIN);
 }
 
-#define STRESS_PAGES 256
-#define STRESS_IOVA 0x1000000UL
-static volatile int stressed;
-static char *stress_memory;
-
 /* Takes odd pages away in every way, all the time; each of two threads has every other one. */
 static void *taker(void *argument)
 {
@@ -389,16 +507,6 @@ static void *forker(void *argument)
 		usleep(1000);
 	}
 	return NULL;
-}
-
-static void dma(uint64_t from, uint64_t to, uint32_t command)
-{
-	uint64_t count = PAGE;
-
-	MUST(pwrite(device, &from, 8, REGION(0) + 0x80));
-	MUST(pwrite(device, &to, 8, REGION(0) + 0x88));
-	MUST(pwrite(device, &count, 8, REGION(0) + 0x90));
-	MUST(pwrite(device, &command, 4, REGION(0) + 0x98));
 }
 
 /* The device copies between even pages, byte by byte right, while odd pages of the same mapping come and go and children
@@ -458,7 +566,9 @@ static const struct {
 	{ "forks", forks },		{ "execs", execs },	      { "close-all", close_all },
 	{ "duplicates", duplicates },	{ "mapped-bar", mapped_bar }, { "bad-pointers", bad_pointers },
 	{ "low-limit", low_limit },	{ "interrupt", interrupt },   { "orphan", orphan },
-	{ "stress", stress },		{ "resample", resample },
+	{ "stress", stress },		{ "paths", paths },
+	{ "child-status", child_status }, { "vectors", vectors },
+	{ "idle-threads", idle_threads },		{ "resample", resample },
 };
 
 int main(int argc, char **argv)
