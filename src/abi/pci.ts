@@ -7,9 +7,6 @@
 /** Bytes of config space of a conventional function, and of one with PCI Express's extended space. */
 export const PCI_CONFIG_SIZE = 256;
 export const PCIE_CONFIG_SIZE = 4096;
-/** Where capabilities may begin, and where extended capabilities begin. */
-export const PCI_STD_HEADER_SIZE = 64;
-export const PCI_EXTENDED_CAPABILITIES = 0x100;
 
 /** Registers of the type 0 header. */
 export const PciConfig = {
@@ -61,10 +58,6 @@ export const PciStatus = {
   DETECTED_PARITY: 0x8000,
 } as const;
 
-/** Bits of the header type register. */
-export const PCI_HEADER_TYPE_MASK = 0x7f;
-export const PCI_HEADER_TYPE_MULTIFUNCTION = 0x80;
-
 /** Bits of a base address register, and of the expansion ROM's. */
 export const PciBar = {
   SPACE_IO: 0x01,
@@ -85,17 +78,6 @@ export const PciCapability = {
   EXPRESS: 0x10,
   MSIX: 0x11,
   AF: 0x13,
-} as const;
-
-/** Extended capability ids (`PCI_EXT_CAP_ID_*`). */
-export const PciExtendedCapability = {
-  AER: 0x0001,
-  SERIAL_NUMBER: 0x0003,
-  ATS: 0x000f,
-  SRIOV: 0x0010,
-  PRI: 0x0013,
-  LTR: 0x0018,
-  PASID: 0x001b,
 } as const;
 
 /** Registers of any capability. */
@@ -169,25 +151,6 @@ export const PciExpress = {
   FUNCTION_LEVEL_RESET: 0x10000000,
   /** Of DEVICE_CONTROL: resets the function. */
   INITIATE_FUNCTION_LEVEL_RESET: 0x8000,
-} as const;
-
-/** Page request interface (PCI Express 10.5.2): control, status, and how many requests may be outstanding. */
-export const PciPri = {
-  CONTROL: 4,
-  STATUS: 6,
-  MAX_REQUESTS: 8,
-  ALLOCATED_REQUESTS: 12,
-  SIZE: 16,
-  ENABLE: 0x0001,
-  RESET: 0x0002,
-} as const;
-
-/** Address translation service (PCI Express 10.5.1). */
-export const PciAts = {
-  CAPABILITY: 4,
-  CONTROL: 6,
-  SIZE: 8,
-  ENABLE: 0x8000,
 } as const;
 
 /** Indexes of a vfio-pci device's regions (`VFIO_PCI_*_REGION_INDEX`). */

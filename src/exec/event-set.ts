@@ -5,18 +5,18 @@ import {
   epollCtl,
   epollWait,
   must,
+  O_CLOEXEC,
   preadv2,
   read,
   timerfdCreate,
   timerfdSettime,
 } from '../mm/process/libc.js';
 
-const EPOLL_CLOEXEC = 0o2000000;
 const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
 const EPOLLIN = 1;
 const CLOCK_MONOTONIC = 1;
-const TFD_CLOEXEC_NONBLOCK = 0o2000000 | 0o4000;
+const TFD_NONBLOCK = 0o4000;
 /** struct epoll_event is packed on x86-64: u32 events, u64 data. */
 const EVENT_BYTES = 12;
 const EVENTS_AT_ONCE = 32;
@@ -28,8 +28,8 @@ const LAST_WATCH = -2;
 
 /** Everything the loop waits for besides trapped calls, behind one descriptor, so that waiting costs the same for any number. */
 export class EventSet {
-  readonly fd = must('epoll_create1', epollCreate1(EPOLL_CLOEXEC));
-  private readonly timer = must('timerfd_create', timerfdCreate(CLOCK_MONOTONIC, TFD_CLOEXEC_NONBLOCK));
+  readonly fd = must('epoll_create1', epollCreate1(O_CLOEXEC));
+  private readonly timer = must('timerfd_create', timerfdCreate(CLOCK_MONOTONIC, O_CLOEXEC | TFD_NONBLOCK));
   private readonly memory = allocateNative(EVENT_BYTES * EVENTS_AT_ONCE + 32);
   private readonly view = new DataView(this.memory.bytes.buffer);
   private readonly watches = new Map<number, { fd: number; signalled: () => void }>();

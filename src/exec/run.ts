@@ -22,7 +22,6 @@ import type { ExecOrder } from './order.js';
 import type { RunSummary } from './summary.js';
 import { UserError } from './user-error.js';
 
-const EFD_CLOEXEC = 0o2000000;
 const PR_SET_CHILD_SUBREAPER = 36;
 /** What a terminal sends to the whole foreground group: the program gets its own. */
 const ignoredSignals = ['SIGINT', 'SIGQUIT', 'SIGTSTP'] as const;
@@ -46,7 +45,7 @@ export async function runProgram(order: ExecOrder): Promise<RunSummary> {
   const guardPipe = makePipe();
   const guard = startGuard(guardPipe.read);
   close(guardPipe.read);
-  const stopFd = must('eventfd', eventfd(0, EFD_CLOEXEC));
+  const stopFd = must('eventfd', eventfd(0, O_CLOEXEC));
   const started = performance.now();
   const reportInProgram = Math.max(2, ...inherit) + 1;
   const launch: LaunchOrder = {

@@ -7,7 +7,6 @@
  */
 import type { Flow } from '../flow/flow.js';
 
-export const PAGE_SHIFT = 12;
 export const PAGE_SIZE = 4096;
 
 /** Access and permission bits. */
