@@ -96,7 +96,8 @@ export class PathCalls {
       this.openVfio(found.node.group, closeOnExec);
       return;
     }
-    if ((flags & (O_ACCMODE | O_TRUNC)) !== 0) throw new VfioError(Errno.EACCES);
+    if ((flags & (O_ACCMODE | O_TRUNC)) !== 0)
+      throw new VfioError(found.node.kind === 'directory' ? Errno.EISDIR : Errno.EACCES);
     const fd = this.onHost(found.path, (host) =>
       syscall(this.architecture.nr.openat, AT_FDCWD, host, flags | O_CLOEXEC, 0, 0, 0),
     );
