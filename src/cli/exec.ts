@@ -5,7 +5,7 @@ import { deviceKinds } from '../device/index.js';
 import { type DeviceSpec, type MachineSpec, machineOfDevices, parseDevice } from '../exec/machine-spec.js';
 import { exitCodeOf, runProgram } from '../exec/run.js';
 import { formatSummary } from '../exec/summary.js';
-import { UserError } from '../exec/user-error.js';
+import { say, tell, UserError } from '../exec/user-error.js';
 import { DEFAULT_KERNEL, type KernelVersion, kernelVersions } from '../vfio/kernel.js';
 import type { IopfMode } from '../vfio/machine-state.js';
 
@@ -71,9 +71,13 @@ async function run(program: string, args: string[], options: Options): Promise<v
     premapPages: options.premap,
     trace: options.trace ?? null,
   });
-  if (options.json !== undefined) write(options.json, `${JSON.stringify(summary, null, 2)}\n`);
-  if (options.quiet !== true) process.stderr.write(`${formatSummary(summary)}\n`);
   process.exitCode = exitCodeOf(summary);
+  if (options.quiet !== true) say(`${formatSummary(summary)}\n`);
+  try {
+    if (options.json !== undefined) write(options.json, `${JSON.stringify(summary, null, 2)}\n`);
+  } catch (error) {
+    tell((error as Error).message); // The program's exit code stands.
+  }
 }
 
 async function machineOf(options: Options): Promise<MachineSpec> {
@@ -103,7 +107,7 @@ function write(path: string, text: string): void {
 
 function parsePremap(text: string): number {
   const pages = Number(text);
-  if (!Number.isInteger(pages) || pages < 1 || pages > PREMAP_MOST)
+  if (!/^\d+$/.test(text) || pages < 1 || pages > PREMAP_MOST)
     throw new InvalidArgumentError(`a number of pages from 1 to ${PREMAP_MOST} is needed.`);
   return pages;
 }

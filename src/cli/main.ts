@@ -2,7 +2,7 @@
 /** The `iopf` command: one file per subcommand. */
 import { createRequire } from 'node:module';
 import { Command } from 'commander';
-import { UserError } from '../exec/user-error.js';
+import { tell, UserError } from '../exec/user-error.js';
 import { execCommand } from './exec.js';
 
 const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };
@@ -17,7 +17,9 @@ const program = new Command('iopf')
 try {
   await program.parseAsync();
 } catch (error) {
-  if (!(error instanceof UserError)) throw error;
-  process.stderr.write(`iopf: ${error.message}\n`);
+  // A system call of ours that the user's surroundings made fail (no current directory, say) is for the user, too.
+  const isForUser = error instanceof UserError || (error instanceof Error && 'syscall' in error);
+  if (!isForUser) throw error;
+  tell(error.message);
   process.exitCode = 2;
 }

@@ -32,6 +32,13 @@ export type SystemCall =
   | 'exit'
   | 'shmdt'
   | 'fcntl'
+  | 'mkdir'
+  | 'rmdir'
+  | 'unlink'
+  | 'chmod'
+  | 'mkdirat'
+  | 'unlinkat'
+  | 'fchmodat'
   | 'preadv2'
   | 'pwritev2'
   | 'mlock'
@@ -97,6 +104,13 @@ const x64: Architecture = {
     shmdt: 67,
     fcntl: 72,
     readlink: 89,
+    mkdir: 83,
+    rmdir: 84,
+    unlink: 87,
+    chmod: 90,
+    mkdirat: 258,
+    unlinkat: 263,
+    fchmodat: 268,
     preadv2: 327,
     pwritev2: 328,
     mlock: 149,

@@ -1,11 +1,12 @@
 import { fstatSync } from 'node:fs';
-import { errnoName } from '../abi/errno.js';
+import { Errno, errnoName } from '../abi/errno.js';
 import { type BlockStore, CHUNK_BYTES } from '../device/index.js';
 import type { DmaBuffer } from '../mm/frame-memory.js';
 import {
   close,
   errno,
   fallocate,
+  flock,
   ftruncate,
   mapShared,
   msync,
@@ -18,13 +19,20 @@ import { UserError } from './user-error.js';
 
 const MS_SYNC = 4;
 const SECTOR = 512;
+const LOCK_EXCLUSIVE = 2;
+const LOCK_NONBLOCK = 4;
 const FALLOC_KEEP_SIZE = 1;
 const FALLOC_PUNCH_HOLE = 2;
 
 /** A file as a disk: mapped, so that DMA goes straight into and out of the page cache. */
 export function openBlockFile(path: string, bytes: number | null): BlockStore {
   const fd = open(path, O_RDWR | O_CLOEXEC | (bytes === null ? 0 : O_CREAT), 0o644);
-  if (fd < 0) throw new UserError(`cannot open ${path} as a disk: ${errnoName(errno())}`);
+  if (fd < 0) {
+    const hint = bytes === null && errno() === Errno.ENOENT ? '; size=… would make it' : '';
+    throw new UserError(`cannot open ${path} as a disk: ${errnoName(errno())}${hint}`);
+  }
+  if (flock(fd, LOCK_EXCLUSIVE | LOCK_NONBLOCK) < 0)
+    throw new UserError(`${path} is the disk of another run`);
   const stat = fstatSync(fd);
   if (!stat.isFile()) throw new UserError(`${path} is no regular file and cannot be a disk`);
   const size = Math.max(stat.size, bytes ?? 0);

@@ -50,7 +50,8 @@ export function buildHardware(options: HardwareOptions): Hardware {
     while (taken.has(nextGroup)) nextGroup++;
     const number = group.number ?? nextGroup++;
     const functions = group.devices.map((device) => {
-      if (addresses.has(device.address)) throw new UserError(`two devices at ${device.address}`);
+      if (addresses.has(device.address))
+        throw new UserError(`${device.where}: there is a device at ${device.address} already`);
       addresses.add(device.address);
       const { pciFunction, backing } = makeFunction(device, memory, options);
       backings.set(pciFunction, backing);
@@ -85,7 +86,7 @@ function makeFunction(
   const kind = deviceKinds.get(device.kind);
   if (kind === undefined)
     throw new UserError(
-      `unknown device kind "${device.kind}" at ${device.address}; kinds: ${[...deviceKinds.keys()].join(', ')}`,
+      `${device.where}: unknown device kind "${device.kind}"; kinds: ${[...deviceKinds.keys()].join(', ')}`,
     );
   const backing = makeBacking('vfio-device', REGIONS * REGION_STRIDE);
   const iommu = new IommuDevice({
@@ -105,8 +106,7 @@ function makeFunction(
     const pciFunction = kind.create(device.options, { address: device.address, iommu, host });
     return { pciFunction, backing };
   } catch (error) {
-    if (error instanceof OptionError)
-      throw new UserError(`--device ${device.kind}@${device.address}: ${error.message}`);
+    if (error instanceof OptionError) throw new UserError(`${device.where}: ${error.message}`);
     throw error;
   }
 }

@@ -16,6 +16,7 @@ import type { DescriptorWindow } from './filter.js';
 import { UserError } from './user-error.js';
 
 const WINDOW_SIZE = 64;
+const LEAST_DESCRIPTORS = 128;
 /** Programs that close "all" descriptors stop here, and RLIMIT_NOFILE is this by default. */
 const WINDOW_TOP = 1024;
 
@@ -86,25 +87,42 @@ export function callersDescriptorLimit(): [soft: number, hard: number] | null {
   try {
     let pid = process.ppid;
     for (;;) {
-      const name = readFileSync(`/proc/${pid}/comm`, 'latin1').trim();
+      const name = nameOf(pid);
       const parent = parentOf(pid);
-      const isNpm = (text: string): boolean => /^(node|npm|npx)\b/.test(text);
-      const isNpmsShell = parent > 1 && isNpm(readFileSync(`/proc/${parent}/comm`, 'latin1'));
-      if (parent <= 1 || !(isNpm(name) || (isNpmsShell && /^(sh|bash|dash)$/.test(name)))) break;
+      if (parent <= 1) break;
+      const isNpm = /^(node|npm|npx)\b/.test(name);
+      // A shell that npm started has npm's limits, unless somebody set others in it.
+      const isNpmsShell =
+        /^(sh|bash|dash)$/.test(name) &&
+        /^(node|npm|npx)\b/.test(nameOf(parent)) &&
+        limitText(pid) === limitText(parent);
+      if (!isNpm && !isNpmsShell) break;
       pid = parent;
     }
-    const match = /^Max open files\s+(\d+|unlimited)\s+(\d+|unlimited)/m.exec(
-      readFileSync(`/proc/${pid}/limits`, 'latin1'),
-    );
-    if (match === null || match[1] === 'unlimited' || match[2] === 'unlimited') return null;
-    return [Number(match[1]), Number(match[2])];
+    const [soft = '', hard = ''] = limitText(pid).split(' ');
+    return soft === 'unlimited' || hard === 'unlimited' ? null : [Number(soft), Number(hard)];
   } catch {
     return null;
   }
 }
 
-/** Where the descriptors that we hand out lie, below a soft limit: SECCOMP_IOCTL_NOTIF_ADDFD cannot go above it. */
+const nameOf = (pid: number): string => readFileSync(`/proc/${pid}/comm`, 'latin1').trim();
+
+/** Soft and hard RLIMIT_NOFILE of a process. */
+function limitText(pid: number): string {
+  const match = /^Max open files\s+(\w+)\s+(\w+)/m.exec(readFileSync(`/proc/${pid}/limits`, 'latin1'));
+  return `${match![1]} ${match![2]}`;
+}
+
+/**
+ * Where the descriptors that we hand out lie, below a soft limit: SECCOMP_IOCTL_NOTIF_ADDFD cannot go above it. Throws
+ * UserError where that leaves the launcher too few of its own.
+ */
 export function descriptorWindow(softLimit: number): DescriptorWindow {
+  if (softLimit < LEAST_DESCRIPTORS)
+    throw new UserError(
+      `the limit of ${softLimit} open files is too low; iopf exec needs ${LEAST_DESCRIPTORS} (ulimit -n)`,
+    );
   const end = Math.min(softLimit, WINDOW_TOP);
   return { first: end - Math.min(WINDOW_SIZE, Math.floor(end / 2)), end };
 }

@@ -30,11 +30,14 @@ export interface LaunchOrder {
   readonly reportFd: number;
   /** Descriptors that the program inherits. */
   readonly inherit: readonly number[];
+  /** File status flags of descriptors 0 to 2 as our caller made them, -1 where one is closed. */
+  readonly statusFlags: readonly number[];
   /** RLIMIT_NOFILE to restore, soft and hard, or null. */
   readonly descriptorLimit: readonly [number, number] | null;
 }
 
 const F_SETFD = 2;
+const F_SETFL = 4;
 const SIGPIPE = 13;
 const SIGXFSZ = 25;
 const SIG_DFL = 0;
@@ -86,6 +89,9 @@ prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 signal(SIGPIPE, SIG_DFL);
 signal(SIGXFSZ, SIG_DFL);
 for (const fd of order.inherit) fcntl(fd, F_SETFD, 0);
+order.statusFlags.forEach((flags, fd) => {
+  if (flags >= 0) fcntl(fd, F_SETFL, flags);
+});
 fcntl(order.reportFd, F_SETFD, 1);
 if (order.descriptorLimit !== null) {
   const limit = allocateNative(16);

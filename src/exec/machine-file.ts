@@ -28,32 +28,40 @@ const vfioSchema = z.strictObject({
   type1Module: z.boolean().default(defaultVfio.type1Module),
 });
 
-const machineSchema = z.strictObject({
-  iommu: iommuSchema.optional(),
-  vfio: vfioSchema.optional(),
-  groups: z
-    .array(
-      z.strictObject({
-        number: z.number().int().min(0).max(65535).optional(),
-        viable: z.boolean().default(true),
-        devices: z
-          .array(
-            z.strictObject({
-              kind: z.string(),
-              address: z.string(),
-              canFault: z.boolean().default(true),
-              options: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).default({}),
-            }),
-          )
-          .min(1),
-      }),
-    )
-    .min(1),
-});
+const machineSchema = z.strictObject(
+  {
+    iommu: iommuSchema.optional(),
+    vfio: vfioSchema.optional(),
+    groups: z
+      .array(
+        z.strictObject({
+          number: z.number().int().min(0).max(65535).optional(),
+          viable: z.boolean().default(true),
+          devices: z
+            .array(
+              z.strictObject({
+                kind: z.string(),
+                address: z.string(),
+                canFault: z.boolean().default(true),
+                options: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).default({}),
+              }),
+            )
+            .min(1, 'must list at least one device'),
+        }),
+      )
+      .min(1, 'must list at least one group'),
+  },
+  'must be a mapping with groups:, and perhaps iommu: and vfio:',
+);
 
 /** Parses a machine file. `name` is how errors call it. Throws UserError with the line and what is allowed. */
 export function parseMachine(text: string, name: string): MachineSpec {
-  const { data, error } = parseUserFile(text, name, machineSchema);
+  const { data, error, place } = parseUserFile(text, name, machineSchema);
+  const numbers = data.groups.map(({ number }) => number);
+  numbers.forEach((number, index) => {
+    if (number !== undefined && numbers.indexOf(number) !== index)
+      throw error(['groups', index, 'number'], `group ${number} is there already`);
+  });
   const iommu = data.iommu ?? iommuSchema.parse({});
   const reserved = iommu.reserved?.map((range, index) => {
     const start = parseSize(range.start);
@@ -84,6 +92,7 @@ export function parseMachine(text: string, name: string): MachineSpec {
           address,
           canFault: device.canFault,
           options: Object.fromEntries(options) as Record<string, string>,
+          where: place(['groups', groupIndex, 'devices', index]),
         };
       }),
     })),

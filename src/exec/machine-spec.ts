@@ -10,6 +10,8 @@ export interface DeviceSpec {
   readonly options: Readonly<Record<string, string>>;
   /** Whether it can take I/O page faults. */
   readonly canFault: boolean;
+  /** Where the user asked for it, as errors name it. */
+  readonly where: string;
 }
 
 export interface GroupSpec {
@@ -63,7 +65,9 @@ export function parseDevice(text: string): DeviceSpec {
   for (const pair of pairs) {
     const equals = pair.indexOf('=');
     if (equals <= 0) throw new UserError(`--device ${text}: "${pair}" is no key=value, ${example}`);
-    options[pair.slice(0, equals)] = pair.slice(equals + 1);
+    const key = pair.slice(0, equals);
+    if (key in options) throw new UserError(`--device ${text}: "${key}" is given twice`);
+    options[key] = pair.slice(equals + 1);
   }
   const address = fullAddress(head.slice(at + 1));
   if (address === null) throw new UserError(`--device ${text}: ${notAnAddress(head.slice(at + 1))}`);
@@ -71,7 +75,13 @@ export function parseDevice(text: string): DeviceSpec {
   if (canFault !== 'on' && canFault !== 'off')
     throw new UserError(`--device ${text}: fault=${canFault} must be on or off`);
   delete options['fault'];
-  return { kind: head.slice(0, at), address, options, canFault: canFault === 'on' };
+  return {
+    kind: head.slice(0, at),
+    address,
+    options,
+    canFault: canFault === 'on',
+    where: `--device ${text}`,
+  };
 }
 
 /** A PCI address in full (`02:00.0` is in domain 0000), or null where it is none. */

@@ -3,7 +3,7 @@
  * so that no translation is left when the page goes; then the kernel carries it out.
  */
 import { Errno, VfioError } from '../abi/errno.js';
-import type { ProcessSpace } from '../mm/process/space.js';
+import { copyBytes, type ProcessSpace } from '../mm/process/space.js';
 import type { Architecture } from './arch.js';
 import type { Listener } from './listener.js';
 import type { ProcessTable } from './process.js';
@@ -40,9 +40,9 @@ export class MemoryCalls {
       [nr.brk, this.on((space) => space.invalidateForBrk(call.argument(0)), false)],
       // Where the segment ends is not in the call.
       [nr.shmdt, this.on((space) => space.invalidateAll(), true)],
-      [nr.fork, this.on((space) => space.invalidateForFork(), false)],
-      [nr.clone, this.on((space) => space.invalidateForFork(), false)],
-      [nr.clone3, this.on((space) => this.clone3(space), false)],
+      [nr.fork, () => this.fork(true)],
+      [nr.clone, () => this.fork(true)],
+      [nr.clone3, () => this.clone3()],
       [nr.execve, () => this.leave()],
       [nr.execveat, () => this.leave()],
       [nr.exit_group, () => this.leave()],
@@ -95,9 +95,18 @@ export class MemoryCalls {
   }
 
   /** Unlike clone's, its flags are in memory: most of these make threads, which take nothing away. */
-  private clone3(space: ProcessSpace): void {
-    const known = space.copyFrom(this.call.argument(0), cloneFlags);
-    if (!known || (cloneFlags[1]! & (CLONE_VM >>> 8)) === 0) space.invalidateForFork();
+  private clone3(): void {
+    const { tid } = this.call;
+    const known = copyBytes(tid, this.call.argument(0), cloneFlags);
+    this.fork(!known || (cloneFlags[1]! & (CLONE_VM >>> 8)) === 0);
+  }
+
+  private fork(isFork: boolean): void {
+    if (isFork) {
+      this.processes.noteFork(this.call.tid);
+      this.processes.known(this.call.tid)?.space.invalidateForFork();
+    }
+    this.call.proceed();
   }
 
   /** mlock counts what is pinned against the same limit; the kernel knows nothing of our pins. */

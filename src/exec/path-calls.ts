@@ -13,6 +13,7 @@ import {
   errno,
   memfdCreate,
   O_CLOEXEC,
+  O_CREAT,
   O_RDONLY,
   open,
   processVmReadv,
@@ -33,6 +34,7 @@ const O_ACCMODE = 3;
 const O_NOFOLLOW = 0o400000;
 const O_DIRECTORY = 0o200000;
 const O_TRUNC = 0o1000;
+const O_EXCL = 0o200;
 const O_PATH = 0o10000000;
 const STAT_BYTES = 144;
 const STATX_BYTES = 256;
@@ -81,6 +83,13 @@ export class PathCalls {
       [nr.lgetxattr, () => this.noAttribute(false)],
       [nr.listxattr, () => this.noAttributes(true)],
       [nr.llistxattr, () => this.noAttributes(false)],
+      [nr.mkdir, () => this.refuseOurs(AT_FDCWD, 0, Errno.EEXIST)],
+      [nr.mkdirat, () => this.refuseOurs(call.int(0), 1, Errno.EEXIST)],
+      [nr.rmdir, () => this.refuseOurs(AT_FDCWD, 0, Errno.EPERM)],
+      [nr.unlink, () => this.refuseOurs(AT_FDCWD, 0, Errno.EPERM)],
+      [nr.unlinkat, () => this.refuseOurs(call.int(0), 1, Errno.EPERM)],
+      [nr.chmod, () => this.refuseOurs(AT_FDCWD, 0, Errno.EPERM)],
+      [nr.fchmodat, () => this.refuseOurs(call.int(0), 1, Errno.EPERM)],
       [nr.readlinkat, () => this.readlink(call.int(0), 1, call.argument(2), call.int(3))],
     ]);
   }
@@ -92,6 +101,7 @@ export class PathCalls {
     if (status !== null) return this.answerWithText(status, closeOnExec);
     const found = this.findNamed(directory, name, (flags & O_NOFOLLOW) === 0);
     if (found === null) return this.listener.proceed();
+    if ((flags & (O_CREAT | O_EXCL)) === (O_CREAT | O_EXCL)) throw new VfioError(Errno.EEXIST);
     if (found.node.kind === 'vfio' && (flags & (O_PATH | O_DIRECTORY)) === 0) {
       this.openVfio(found.node.group, closeOnExec);
       return;
@@ -99,7 +109,7 @@ export class PathCalls {
     if ((flags & (O_ACCMODE | O_TRUNC)) !== 0)
       throw new VfioError(found.node.kind === 'directory' ? Errno.EISDIR : Errno.EACCES);
     const fd = this.onHost(found.path, (host) =>
-      syscall(this.architecture.nr.openat, AT_FDCWD, host, flags | O_CLOEXEC, 0, 0, 0),
+      syscall(this.architecture.nr.openat, AT_FDCWD, host, (flags & ~O_PATH) | O_CLOEXEC, 0, 0, 0),
     );
     this.answerWithOpened(fd, closeOnExec);
   }
@@ -171,6 +181,12 @@ export class PathCalls {
     this.listener.respond(0);
   }
 
+  /** The shadow cannot be changed, and no folder be made in its place on the host. */
+  private refuseOurs(directory: number, path: number, error: number): void {
+    if (this.find(directory, path, false) !== null) throw new VfioError(error);
+    this.listener.proceed();
+  }
+
   private noAttribute(follow: boolean): void {
     if (this.find(AT_FDCWD, 0, follow) === null) this.listener.proceed();
     else throw new VfioError(Errno.ENODATA);
@@ -211,7 +227,10 @@ export class PathCalls {
     if (path === null || path === '') return null;
     if (path.charCodeAt(0) === 0x2f) {
       if (!path.includes('vfio') && !path.includes('/sys')) return null;
-      const found = this.tree.resolve(path, follow);
+      const isFolder = path.endsWith('/');
+      const found = this.tree.resolve(path, follow || isFolder);
+      if (isFolder && (found?.node.kind === 'vfio' || found?.node.kind === 'file'))
+        throw new VfioError(Errno.ENOTDIR);
       return found?.node.kind === 'outside' && !outside ? null : found;
     }
     // A relative path means ours only below a directory of ours, and there only a device file needs us.

@@ -42,7 +42,9 @@ export class ProcessTable {
   private readonly byThread = new Map<number, Process>();
   private readonly byPid = new Map<number, Process>();
   private readonly strangers = new Set<number>();
-  private readonly told = new Set<number>();
+  /** Processes that the guard knows, with their start times. */
+  private readonly told = new Map<number, string>();
+  private readonly forking = new Set<number>();
   private readonly freeSpaces = Array.from({ length: SPACES_MAX }, (_, index) => SPACES_MAX - 1 - index);
   private readonly retiredSpaces: number[] = [];
 
@@ -161,6 +163,17 @@ export class ProcessTable {
     if (process !== undefined) this.exited(process);
   }
 
+  /** A thread is about to fork: its child may make no trapped call for long, so that nobody but its parent knows of it. */
+  noteFork(tid: number): void {
+    this.forking.add(tid);
+  }
+
+  /** Tells the guard of the children of those that forked. */
+  tellOfChildren(): void {
+    for (const tid of this.forking) for (const pid of childrenOf(tid)) this.tell(pid);
+    this.forking.clear();
+  }
+
   /** Reaps orphans of the program, which are our children: kernels before 6.11 keep a filter until its last task is reaped. */
   reapOrphans(): void {
     for (;;) {
@@ -193,11 +206,15 @@ export class ProcessTable {
 
   private threadGroup(tid: number): number {
     const pid = threadGroup(tid);
-    if (pid !== 0 && !this.told.has(pid)) {
-      this.told.add(pid);
-      this.tellGuard(`process ${pid} ${startTime(pid)}`);
-    }
+    if (pid !== 0) this.tell(pid);
     return pid;
+  }
+
+  private tell(pid: number): void {
+    const start = startTime(pid);
+    if (this.told.get(pid) === start) return;
+    this.told.set(pid, start);
+    this.tellGuard(`process ${pid} ${start}`);
   }
 
   private bind(tid: number, process: Process): void {
@@ -221,6 +238,16 @@ function threadGroup(tid: number): number {
     return match === null ? 0 : Number(match[1]);
   } catch {
     return 0;
+  }
+}
+
+/** The processes that a thread has forked and that live. */
+function childrenOf(tid: number): number[] {
+  try {
+    const text = readFileSync(`/proc/${tid}/task/${tid}/children`, 'latin1');
+    return text.trim().split(' ').filter(Boolean).map(Number);
+  } catch {
+    return [];
   }
 }
 

@@ -5,7 +5,17 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import { allocateNative, close, eventfd, must, O_CLOEXEC, pipe2, prctl, write } from '../mm/process/libc.js';
+import {
+  allocateNative,
+  close,
+  eventfd,
+  fcntl,
+  must,
+  O_CLOEXEC,
+  pipe2,
+  prctl,
+  write,
+} from '../mm/process/libc.js';
 import { architecture } from './arch.js';
 import type { EngineMessage, EngineOrder } from './engine-thread.js';
 import { buildFilter } from './filter.js';
@@ -20,11 +30,12 @@ import {
 import type { LaunchOrder } from './launcher.js';
 import type { ExecOrder } from './order.js';
 import type { RunSummary } from './summary.js';
-import { UserError } from './user-error.js';
+import { tell, UserError } from './user-error.js';
 
 const PR_SET_CHILD_SUBREAPER = 36;
+const F_GETFL = 3;
 /** What a terminal sends to the whole foreground group: the program gets its own. */
-const ignoredSignals = ['SIGINT', 'SIGQUIT', 'SIGTSTP'] as const;
+const ignoredSignals = ['SIGINT', 'SIGQUIT'] as const;
 const passedSignals = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
 
 const scratch = allocateNative(16);
@@ -47,7 +58,8 @@ export async function runProgram(order: ExecOrder): Promise<RunSummary> {
   close(guardPipe.read);
   const stopFd = must('eventfd', eventfd(0, O_CLOEXEC));
   const started = performance.now();
-  const reportInProgram = Math.max(2, ...inherit) + 1;
+  let reportInProgram = 3;
+  while (inherit.includes(reportInProgram)) reportInProgram++;
   const launch: LaunchOrder = {
     file,
     filter: Buffer.from(buildFilter(arch, window)).toString('base64'),
@@ -55,6 +67,7 @@ export async function runProgram(order: ExecOrder): Promise<RunSummary> {
     reportFd: reportInProgram,
     inherit: [0, 1, 2, ...inherit],
     descriptorLimit: limit,
+    statusFlags: [0, 1, 2].map((fd) => fcntl(fd, F_GETFL, 0)),
   };
   const program = startLauncher(launch, [order.program, ...order.arguments], inherit, report.write);
   close(report.write);
@@ -66,7 +79,12 @@ export async function runProgram(order: ExecOrder): Promise<RunSummary> {
     guardFd: guardPipe.write,
     guardPid: guard.pid ?? 0,
   };
-  const worker = new Worker(new URL('./engine-thread.js', import.meta.url), { workerData: engineOrder });
+  const worker = new Worker(new URL('./engine-thread.js', import.meta.url), {
+    workerData: engineOrder,
+    // Else Node opens our stdout and stderr, and makes pipes that the program shares non-blocking.
+    stdout: true,
+    stderr: true,
+  });
 
   const stopPassing = passSignals(program, stopFd);
   const ended = endOf(program);
@@ -82,7 +100,7 @@ export async function runProgram(order: ExecOrder): Promise<RunSummary> {
   close(stopFd);
   if (message.kind === 'refused') throw new UserError(message.message);
   if (message.kind === 'done' && message.traceError !== null)
-    process.stderr.write(`iopf: the trace ${order.trace} is incomplete: ${message.traceError}\n`);
+    tell(`the trace ${order.trace} is incomplete: ${message.traceError}`);
   if (message.kind === 'bug') throw new Error(`defect in iopf: ${message.message}`);
   return {
     program: order.program,
@@ -109,8 +127,8 @@ function startLauncher(
   reportFd: number,
 ): ChildProcess {
   const stdio: (number | 'inherit' | 'ignore')[] = ['inherit', 'inherit', 'inherit'];
-  for (let fd = 3; fd < launch.reportFd; fd++) stdio.push(inherit.includes(fd) ? fd : 'ignore');
-  stdio.push(reportFd);
+  for (let fd = 3; fd <= Math.max(launch.reportFd, ...inherit); fd++)
+    stdio.push(fd === launch.reportFd ? reportFd : inherit.includes(fd) ? fd : 'ignore');
   const launcher = fileURLToPath(new URL('./launcher.js', import.meta.url));
   return spawn(process.execPath, [launcher, JSON.stringify(launch), ...argv], { stdio });
 }
@@ -141,18 +159,22 @@ function passSignals(program: ChildProcess, stopFd: number): () => void {
     scratch.bytes[0] = 1;
     write(stopFd, scratch.address, 8);
   };
-  const ignore = (signal: NodeJS.Signals): void => {
-    if (hasExited() && signal !== 'SIGTSTP') stop();
+  const ignore = (): void => {
+    if (hasExited()) stop();
   };
+  // A job that is stopped must stop as a whole, or the shell waits for it.
+  const suspend = (): void => void process.kill(process.pid, 'SIGSTOP');
   const pass = (signal: NodeJS.Signals): void => {
     if (!hasExited()) program.kill(signal);
     else if (signal === 'SIGTERM' || signal === 'SIGHUP') stop();
   };
   for (const signal of ignoredSignals) process.on(signal, ignore);
   for (const signal of passedSignals) process.on(signal, pass);
+  process.on('SIGTSTP', suspend);
   return () => {
     for (const signal of ignoredSignals) process.off(signal, ignore);
     for (const signal of passedSignals) process.off(signal, pass);
+    process.off('SIGTSTP', suspend);
   };
 }
 

@@ -7,6 +7,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
+import { UserError } from './user-error.js';
 
 /** A name that the shadow answers. */
 export type ShadowNode =
@@ -22,7 +23,7 @@ const LINKS_MAX = 40;
 
 export class ShadowTree {
   /** Where the tree lies on the host. */
-  readonly root = mkdtempSync(join(tmpdir(), 'iopf-'));
+  readonly root = temporaryFolder();
   /** The same as bytes, one in each character. */
   private readonly rootBytes = Buffer.from(this.root).toString('latin1');
   private readonly nodes = new Map<string, ShadowNode>();
@@ -113,5 +114,14 @@ export class ShadowTree {
 
   remove(): void {
     rmSync(this.root, { recursive: true, force: true });
+  }
+}
+
+function temporaryFolder(): string {
+  try {
+    return mkdtempSync(join(tmpdir(), 'iopf-'));
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new UserError(`cannot make a folder in ${tmpdir()}: ${code}; TMPDIR may name another place`);
   }
 }

@@ -86,7 +86,12 @@ export function formatSummary(run: RunSummary): string {
       'page requests',
       `${run.faults}: ${run.pagesFaultedIn} pages faulted in, ${run.pagesPremapped} pre-mapped`,
     ],
-    ['fault latency', `min ${latency.min}, median ${latency.p50}, p99 ${latency.p99}, max ${latency.max} µs`],
+    [
+      'fault latency',
+      run.faults === 0
+        ? 'no faults'
+        : `min ${latency.min}, median ${latency.p50}, p99 ${latency.p99}, max ${latency.max} µs`,
+    ],
     ['taken away', `${run.pagesInvalidated} pages by ${run.invalidations} invalidations`],
     ['device DMA', `${bytes(run.dmaBytesRead)} read, ${bytes(run.dmaBytesWritten)} written`],
     ['intercepted calls', `${run.interceptedCalls} in ${run.wallSeconds.toFixed(2)} s`],

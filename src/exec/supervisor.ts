@@ -141,6 +141,7 @@ export class Supervisor {
     else this.processes.recycleSpaces();
     this.processes.forgetStrangers();
     this.processes.reapOrphans();
+    this.processes.tellOfChildren();
     for (const process of this.processes.all) if (process.leaving !== 0) this.processes.settle(process, 0);
   }
 }

@@ -9,6 +9,8 @@ type Keyed = { items?: readonly { key?: { value?: unknown; range?: readonly numb
 
 export interface UserFile<T> {
   readonly data: T;
+  /** File and line of what stands at this path. */
+  place(path: Path): string;
   /** An error about what stands at this path, with the file's name and line. */
   error(path: Path, message: string): UserError;
 }
@@ -35,10 +37,11 @@ export function parseUserFile<S extends z.ZodType>(
     }
     return 1;
   };
+  const place = (path: Path): string => `${name}:${lineOf(path)}`;
   const error = (path: Path, message: string): UserError =>
-    new UserError(`${name}:${lineOf(path)}: ${path.length === 0 ? '' : `${path.join('.')}: `}${message}`);
+    new UserError(`${place(path)}: ${path.length === 0 ? '' : `${path.join('.')}: `}${message}`);
   const parsed = schema.safeParse(document.toJS());
-  if (parsed.success) return { data: parsed.data, error };
+  if (parsed.success) return { data: parsed.data, place, error };
   // A misspelt key also makes the right one missing: name the cause.
   const { issues } = parsed.error;
   const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0]!;

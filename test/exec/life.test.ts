@@ -47,7 +47,7 @@ describe('a command line that cannot be used is one message and exit code 2:', (
       'two devices at one address',
       ['--device', `edu@${edu}`, '--device', `nvme@${edu}`],
       'true',
-      /two devices at/,
+      /there is a device at 0000:00:04\.0 already/,
     ],
     ['a missing program', [], 'no-such-program', /program not found: no-such-program/],
     ['a program that is no program', [], '/etc/passwd', /\/etc\/passwd is not executable/],
@@ -66,6 +66,13 @@ describe('a command line that cannot be used is one message and exit code 2:', (
     ['a machine file that is no YAML', ['--machine', bad], 'true', /bad\.yaml:\d+: /],
     ['a wrong mode', ['--iopf', 'maybe'], 'true', /Allowed choices are auto, ask, off/],
     ['a wrong pre-map length', ['--premap', '0'], 'true', /1 to 512/],
+    ['a pre-map length in another form', ['--premap', '1e2'], 'true', /1 to 512/],
+    [
+      'an option given twice',
+      ['--device', `nvme@${nvme},size=64M,size=32M`],
+      'true',
+      /"size" is given twice/,
+    ],
   ])('%s', async (_, options, program, message) => {
     const run = await runIopf(options, [program]);
     expect(run.stderr).toMatch(message);
@@ -174,6 +181,85 @@ test('kill -9 of iopf leaves no process and no file behind', async () => {
   child.kill('SIGKILL');
   await until(() => !pids.some(isAlive), 'the processes end');
   await until(() => readdirSync(place).length === 0, 'the directory goes');
+});
+
+test('kill -9 of iopf ends also a forked process that never made a call of ours', async () => {
+  const busy =
+    'import os,time\npid=os.fork()\nprint(os.getpid() if pid else os.getpid(), flush=True)\ntime.sleep(60)';
+  const child = spawn(process.execPath, [iopf, 'exec', '--quiet', '--', 'python3', '-c', busy], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  let text = '';
+  child.stdout.on('data', (piece) => {
+    text += piece;
+  });
+  await until(() => text.trim().split(/\s+/).length === 2, 'two processes');
+  const pids = text.trim().split(/\s+/).map(Number);
+  await new Promise((later) => setTimeout(later, 200));
+  child.kill('SIGKILL');
+  await until(() => !pids.some(isAlive), 'both end');
+});
+
+test('a job that is stopped stops as a whole, and goes on', async () => {
+  const child = spawn(
+    process.execPath,
+    [iopf, 'exec', '--quiet', '--', 'sh', '-c', 'echo up; sleep 0.3; exit 6'],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      detached: true,
+    },
+  );
+  const code = new Promise((done) => child.on('close', done));
+  await new Promise((up) => child.stdout.once('data', up));
+  const isStopped = (): boolean => /^State:\s+T/m.test(readFileSync(`/proc/${child.pid}/status`, 'utf8'));
+  process.kill(-child.pid!, 'SIGTSTP');
+  await until(isStopped, 'iopf stops');
+  process.kill(-child.pid!, 'SIGCONT');
+  expect(await code).toBe(6);
+});
+
+test('a pipe that the program writes to stays a blocking one', async () => {
+  const child = spawn(
+    'sh',
+    ['-c', '"$0" "$1" exec -- seq 1 300000 | (sleep 0.5; tail -n 1)', process.execPath, iopf],
+    {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    },
+  );
+  let text = '';
+  for await (const piece of child.stdout) text += piece;
+  expect(text).toBe('300000\n');
+});
+
+test('few open files are enough, and too few are refused', async () => {
+  const limited = async (limit: number): Promise<string> => {
+    const command = `ulimit -n ${limit}; "$0" "$1" exec --quiet --device edu@${edu} -- ls /dev/vfio 2>&1`;
+    const child = spawn('sh', ['-c', command, process.execPath, iopf], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let text = '';
+    for await (const piece of child.stdout) text += piece;
+    return text.trim().split('\n').at(-1)!;
+  };
+  for (const limit of [128, 200, 256, 300, 700]) expect(await limited(limit)).toBe('vfio');
+  expect(await limited(100)).toMatch(/^iopf: the limit of 100 open files is too low/);
+});
+
+test('two runs cannot share a disk', async () => {
+  const disk = join(folder, 'disk');
+  const device = ['--device', `nvme@${nvme},file=${disk},size=1M`];
+  const first = spawn(
+    process.execPath,
+    [iopf, 'exec', '--quiet', ...device, '--', 'sh', '-c', 'echo up; exec sleep 20'],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
+  await new Promise((up) => first.stdout.once('data', up));
+  const second = await runIopf(device, ['true']);
+  first.kill('SIGTERM');
+  expect(second.code).toBe(2);
+  expect(second.stderr).toMatch(/disk is the disk of another run/);
 });
 
 describe('when the program has exited and a process that it left is served,', () => {

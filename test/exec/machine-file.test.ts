@@ -4,17 +4,27 @@ import { machineOfDevices, parseDevice } from '../../src/exec/machine-spec.js';
 import { UserError } from '../../src/exec/user-error.js';
 import { defaultGeometry } from '../../src/iommu/geometry.js';
 
-const disk = { kind: 'nvme', address: '0000:02:00.0', options: { size: '64M' }, canFault: true };
+const disk = {
+  kind: 'nvme',
+  address: '0000:02:00.0',
+  options: { size: '64M' },
+  canFault: true,
+  where: '--device nvme@0000:02:00.0,size=64M',
+};
 
 describe('--device', () => {
   test('names kind, address and options', () => {
     expect(parseDevice('nvme@0000:02:00.0,size=64M')).toEqual(disk);
-    expect(parseDevice('nvme@02:00.0,size=64M')).toEqual(disk);
+    expect(parseDevice('nvme@02:00.0,size=64M')).toEqual({
+      ...disk,
+      where: '--device nvme@02:00.0,size=64M',
+    });
     expect(parseDevice('edu@0000:AB:1F.7,fault=off')).toEqual({
       kind: 'edu',
       address: '0000:ab:1f.7',
       options: {},
       canFault: false,
+      where: '--device edu@0000:AB:1F.7,fault=off',
     });
   });
 
@@ -25,6 +35,7 @@ describe('--device', () => {
     'nvme@0000:02:20.0',
     'nvme@0000:02:00.8',
     'nvme@0000:02:00.0,size',
+    'nvme@0000:02:00.0,size=64M,size=32M',
     'nvme@0000:02:00.0,fault=maybe',
   ])('refuses %s', (text) => {
     expect(() => parseDevice(text)).toThrow(UserError);
@@ -36,7 +47,7 @@ describe('a machine file', () => {
     'groups:\n  - devices:\n      - kind: nvme\n        address: 0000:02:00.0\n        options: { size: 64M }\n';
 
   test('without an IOMMU means the same machine as --device', () => {
-    expect(parseMachine(groups, 'm')).toEqual(machineOfDevices([disk]));
+    expect(parseMachine(groups, 'm')).toEqual(machineOfDevices([{ ...disk, where: 'm:3' }]));
   });
 
   test('may set the geometry', () => {
@@ -70,7 +81,13 @@ describe('a machine file', () => {
       `iommu:\n  reserved:\n    - { start: 100, size: 4K }\n${groups}`,
       'm:3: iommu.reserved.0: ',
     ],
-    ['no group', 'groups: []\n', 'm:1: groups: '],
+    ['no group', 'groups: []\n', 'm:1: groups: must list at least one group'],
+    ['an empty file', '', 'm:1: must be a mapping with groups:'],
+    [
+      'a group twice',
+      `${groups.replace('- devices', '- number: 4\n    devices')}${groups.replace('groups:\n', '').replace('- devices', '- number: 4\n    devices').replace('02:00', '03:00')}`,
+      'm:7: groups.1.number: group 4 is there already',
+    ],
   ])('says where %s stands and what is allowed', (_, text, message) => {
     let said = '';
     try {

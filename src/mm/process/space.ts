@@ -211,6 +211,16 @@ export class ProcessSpace implements AddressSpace {
   }
 }
 
+/** Copies at most a page of bytes from a process; false where one cannot be read. */
+export function copyBytes(pid: number, address: number, into: Uint8Array): boolean {
+  local.count = remote.count = 0;
+  local.push(bounce.address, into.length);
+  remote.push(address, into.length);
+  if (processVmReadv(pid, local.address, 1, remote.address, 1, 0) !== into.length) return false;
+  for (let index = 0; index < into.length; index++) into[index] = bounce.bytes[index]!;
+  return true;
+}
+
 /** Reads a NUL-terminated string of at most `limit` bytes from a process; null on EFAULT, or where it does not end in time. */
 export function copyString(pid: number, address: number, limit: number): string | null {
   for (let done = 0; done < limit; ) {
