@@ -2,6 +2,7 @@
  * read(2), write(2) and mmap(2) of a device file: which region an offset means, and what may be done there (kernel:
  * vfio_pci_rw, vfio_pci_core_mmap).
  */
+import { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
 import {
   PCI_CAP_ID,
@@ -27,7 +28,8 @@ const MAP_SHARED_VALIDATE = 3;
 const MAP_TYPE = 0x0f;
 
 /** A transfer is cut into pieces of this many bytes, so that a huge count costs no memory. */
-const chunk = new Uint8Array(4096);
+const PIECE_BYTES = 4096;
+const buffer = new ArgumentBuffer(PIECE_BYTES);
 
 /** The bytes of a BAR that hold the MSI-X table, which vfio keeps for itself: [start, end). */
 interface MsixTable {
@@ -38,6 +40,10 @@ interface MsixTable {
 
 export class RegionAccess {
   private readonly msix: MsixTable | null;
+  /** What `locate` found: the region, where in it, and how many bytes of it. */
+  private index = 0;
+  private position = 0;
+  private length = 0;
 
   constructor(
     private readonly pciFunction: PciFunction,
@@ -49,9 +55,10 @@ export class RegionAccess {
   /** Returns the bytes read: fewer at the end of a region. EINVAL, EFAULT, EIO where memory decoding is off. */
   read(caller: Caller, address: number, count: number, offset: number): number {
     if (count === 0) return 0;
-    const { index, position, length } = this.locate(offset, count);
+    this.locate(offset, count);
+    const { index, position, length } = this;
     for (let done = 0; done < length; ) {
-      const piece = chunk.subarray(0, Math.min(chunk.length, length - done));
+      const piece = buffer.prefix(Math.min(PIECE_BYTES, length - done));
       this.transfer(index, position + done, piece, false);
       if (!caller.mm.copyTo(address + done, piece)) fail('EFAULT');
       done += piece.length;
@@ -62,10 +69,11 @@ export class RegionAccess {
   /** Returns the bytes written. As `read`; EINVAL for the ROM. */
   write(caller: Caller, address: number, count: number, offset: number): number {
     if (count === 0) return 0;
-    const { index, position, length } = this.locate(offset, count);
+    this.locate(offset, count);
+    const { index, position, length } = this;
     if (index === ROM) fail('EINVAL');
     for (let done = 0; done < length; ) {
-      const piece = chunk.subarray(0, Math.min(chunk.length, length - done));
+      const piece = buffer.prefix(Math.min(PIECE_BYTES, length - done));
       if (!caller.mm.copyFrom(address + done, piece)) fail('EFAULT');
       this.transfer(index, position + done, piece, true);
       done += piece.length;
@@ -98,17 +106,20 @@ export class RegionAccess {
     }
   }
 
-  private locate(offset: number, count: number): { index: number; position: number; length: number } {
+  private locate(offset: number, count: number): void {
     const index = Math.floor(offset / REGION_OFFSET);
     const position = offset % REGION_OFFSET;
     const region = index < COUNT && index !== VGA ? this.pciFunction.regions[index] : undefined;
     if (!region) fail('EINVAL');
     if (index === CONFIG) {
       if (position + count > region.size) fail('EFAULT');
-      return { index, position, length: count };
+      this.length = count;
+    } else {
+      if (position >= region.size) fail('EINVAL');
+      this.length = Math.min(count, region.size - position);
     }
-    if (position >= region.size) fail('EINVAL');
-    return { index, position, length: Math.min(count, region.size - position) };
+    this.index = index;
+    this.position = position;
   }
 
   private transfer(index: number, position: number, bytes: Uint8Array, isWrite: boolean): void {
@@ -118,7 +129,7 @@ export class RegionAccess {
       const at = position + done;
       const table = this.msix && this.msix.bar === index ? this.msix : null;
       const width = accessWidth(at, bytes.length - done, widest, table);
-      const piece = bytes.subarray(done, done + width);
+      const piece = width === bytes.length ? bytes : bytes.subarray(done, done + width);
       if (table && at >= table.start && at < table.end) {
         if (!isWrite) piece.fill(0xff);
       } else {
