@@ -224,7 +224,7 @@ export class IommuDevice {
     else handler.pageLost(this, iovaPage);
   }
 
-  private *handleGroup(handler: DeviceFaultHandler, requests: readonly Fault[]): Flow<PageResponseCode> {
+  protected *handleGroup(handler: DeviceFaultHandler, requests: readonly Fault[]): Flow<PageResponseCode> {
     const last = requests[requests.length - 1]!;
     const group: PageRequestGroup = {
       device: this,
@@ -245,19 +245,19 @@ export class IommuDevice {
   }
 
   /** R1.3: nobody asked for this level: the reporter gets an errno, and the device an answer where its group ends. */
-  private refuse(fault: Fault, errno: number): ReportResult {
+  protected refuse(fault: Fault, errno: number): ReportResult {
     this.counters.faultsRefused++;
     if (fault.last) this.answered(fault.pasid, fault.group, PageResponse.INVALID);
     return { errno: errno === 0 ? Errno.EOPNOTSUPP : errno, code: fault.last ? PageResponse.INVALID : null };
   }
 
   /** As VT-d does with a full queue: SUCCESS by itself, so that the device asks again. */
-  private overflow(): true {
+  protected overflow(): true {
     this.counters.requestsOverflowed++;
     return true;
   }
 
-  private answered(pasid: number, group: number, code: PageResponseCode): void {
+  protected answered(pasid: number, group: number, code: PageResponseCode): void {
     const counters = this.counters;
     if (code === PageResponse.SUCCESS) counters.responsesSuccess++;
     else if (code === PageResponse.INVALID) counters.responsesInvalid++;

@@ -169,6 +169,12 @@ export class SimulatedPages {
     }
   }
 
+  /** Empties the page table of a range and all swap, where the frames go with their memory. */
+  forget(first: number, count: number): void {
+    this.table.clear(first, count);
+    this.swap.clear();
+  }
+
   /** Empties the page table and swap of a range, and lets the frames go. */
   drop(first: number, count: number): void {
     const end = first + count;

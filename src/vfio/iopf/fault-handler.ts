@@ -32,12 +32,12 @@ export class FaultHandler implements DeviceFaultHandler {
   /** Moves whenever what a page-in may grant changes: one that spans a move starts again. */
   generation = 0;
   private readonly frames: Float64Array;
-  private readonly pageIns: PageIn[] = [];
+  protected readonly pageIns: PageIn[] = [];
 
   /** @param premapPages pages of a window, 1 or more; 1: only the page that faulted */
   constructor(
-    private readonly backend: IopfBackend,
-    private readonly resident: ResidentPages,
+    protected readonly backend: IopfBackend,
+    protected readonly resident: ResidentPages,
     readonly premapPages: number,
   ) {
     this.frames = new Float64Array(premapPages);
@@ -95,7 +95,7 @@ export class FaultHandler implements DeviceFaultHandler {
   }
 
   /** One request of a group, with a place for other paths between any two of its steps. */
-  private *handleRequest(device: IommuDevice, iovaPage: number, access: number): Flow<PageResponseCode> {
+  protected *handleRequest(device: IommuDevice, iovaPage: number, access: number): Flow<PageResponseCode> {
     for (;;) {
       yield STEP;
       if (device.domain!.translate(iovaPage, access) >= 0) return PageResponse.SUCCESS;
@@ -114,7 +114,7 @@ export class FaultHandler implements DeviceFaultHandler {
   }
 
   /** Brings a window in; null: what it relied on changed meanwhile. */
-  private *pageIn(mapping: Mapping, index: number, access: number): Flow<PageResponseCode | null> {
+  protected *pageIn(mapping: Mapping, index: number, access: number): Flow<PageResponseCode | null> {
     const pageIn: PageIn = {
       mapping,
       index,
@@ -152,7 +152,7 @@ export class FaultHandler implements DeviceFaultHandler {
   }
 
   /** The mapping that may bring a page in for an access, or null. */
-  private mappingFor(iovaPage: number, access: number): Mapping | null {
+  protected mappingFor(iovaPage: number, access: number): Mapping | null {
     const mapping = this.backend.mappings.covering(iovaPage);
     if (mapping === null || (mapping.permission & access) !== access) return null;
     // Pinned pages are present or not there at all (R7.2); an address that is not valid leads nowhere.
@@ -160,23 +160,23 @@ export class FaultHandler implements DeviceFaultHandler {
   }
 
   /** What a page-in grants: all that the mapping allows, so that one fault per page is enough, or only what faulted (R6.3). */
-  private grant(mapping: Mapping, access: number): number {
+  protected grant(mapping: Mapping, access: number): number {
     if (!this.dirtyTracking) return mapping.permission;
     return (access & WRITE) === 0 ? access : access | (mapping.permission & READ);
   }
 
   /** Pages of the window: up to the first that is present and the mapping's end (R4.1). */
-  private window(mapping: Mapping, index: number, access: number): number {
+  protected window(mapping: Mapping, index: number, access: number): number {
     // A page beside one that is written would be granted a write that nobody made.
     if (this.premapPages === 1 || (this.dirtyTracking && (access & WRITE) !== 0)) return 1;
     return this.untilMapped(mapping, index, Math.min(this.premapPages, mapping.pages - index));
   }
 
-  private untilMapped(mapping: Mapping, index: number, count: number): number {
+  protected untilMapped(mapping: Mapping, index: number, count: number): number {
     return count <= 1 ? count : mapping.mapped.nextSet(index + 1, index + count) - index;
   }
 
-  private map(
+  protected map(
     mapping: Mapping,
     index: number,
     frames: Float64Array,
@@ -191,7 +191,7 @@ export class FaultHandler implements DeviceFaultHandler {
     counters.pagesPremapped += count - 1;
   }
 
-  private pageInOf(mapping: Mapping, index: number): PageIn | null {
+  protected pageInOf(mapping: Mapping, index: number): PageIn | null {
     for (const pageIn of this.pageIns) {
       if (pageIn.mapping === mapping && pageIn.index === index) return pageIn;
     }
