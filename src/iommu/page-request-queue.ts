@@ -84,6 +84,13 @@ export class PageRequestQueue {
     return this.pending.splice(index, 1)[0]!;
   }
 
+  /** Adds what decides its next answers to a digest: pending and partial requests, and the next id. */
+  addTo(digest: { add(value: number): void }): void {
+    digest.add(this.nextId);
+    for (const { group, requests } of this.pending) digest.add(requests[0]!.iovaPage * 512 + group);
+    for (const { iovaPage, access, group } of this.partial) digest.add(iovaPage * 8192 + group * 16 + access);
+  }
+
   private indexOf(pasid: number, group: number): number {
     return this.pending.findIndex((entry) => entry.pasid === pasid && entry.group === group);
   }

@@ -3,7 +3,7 @@
  * pages. It tells its notifiers before a page goes (R3.1), and does what it announced before anyone else can act.
  */
 import { Errno } from '../abi/errno.js';
-import type { Flow, Wait } from '../flow/flow.js';
+import { type Flow, freshStep, type Wait } from '../flow/flow.js';
 import { type AddressSpace, type MmuNotifier, PAGE_SIZE, READ, WRITE } from './address-space.js';
 import { Areas } from './areas.js';
 import { SimulatedFile } from './simulated-file.js';
@@ -40,7 +40,7 @@ export interface SimulatedSpaceOptions {
 }
 
 const SWAP_IN: Wait = { what: 'swap-in', ready: () => true };
-const WINDOW: Wait = { what: 'step: invalidation begun, pages still there', ready: () => true };
+const WINDOW = freshStep('invalidation begun, pages still there');
 
 /** Pages whose invalidation has begun and is not over (kernel: between invalidate_range_start and _end). */
 interface OpenInvalidation {
@@ -89,6 +89,18 @@ export class SimulatedSpace implements AddressSpace {
   /** The frame that a page has now, without bringing it in; -1 where it is not present. */
   frameAt(page: number): number {
     return this.pages.table.lookup(page, 0);
+  }
+
+  /** What decides how a page is brought in, as one number: frame, bits, protection, swap, an invalidation that is open. */
+  stateAt(page: number): number {
+    const protection = this.areas.find(page)?.protection ?? 4;
+    const held = this.open.length !== 0 && this.isInvalidating(page) ? 1 : 0;
+    return (this.pages.stateAt(page) * 8 + protection) * 2 + held;
+  }
+
+  /** What the process may do with a page: READ and WRITE; 0 also where nothing is mapped. */
+  protectionAt(page: number): number {
+    return this.areas.find(page)?.protection ?? 0;
   }
 
   /** The file behind a page, or null. */

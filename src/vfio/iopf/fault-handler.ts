@@ -4,7 +4,7 @@
  * Terms: the *window* is the page that faulted and those that are brought in beside it (R4.1). A *page-in* runs from asking the
  * address space for frames to mapping them; an invalidation in between makes it start again (R3.3).
  */
-import { type Flow, STEP, type Wait } from '../../flow/flow.js';
+import { type Flow, freshStep, step, type Wait } from '../../flow/flow.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import {
   type DeviceFaultHandler,
@@ -13,17 +13,64 @@ import {
   type PageResponseCode,
   WAITS,
 } from '../../iommu/page-request.js';
-import { READ, WRITE } from '../../mm/address-space.js';
+import { type AddressSpace, READ, WRITE } from '../../mm/address-space.js';
 import type { Mapping } from '../type1/mapping.js';
 import type { IopfBackend } from './backend.js';
 import type { ResidentPages } from './resident.js';
 
-/** A page-in that waits; others that want the same page wait for it (R2.3). */
-interface PageIn {
-  readonly mapping: Mapping;
-  readonly index: number;
+const REPORTED = freshStep('page request reported');
+const REPORTED_OF_GROUP = step('page request of a group reported');
+const AT_HAND = step('frames are at hand');
+
+/** A page-in that waits; others that want the same page wait for it (R2.3). What it relies on is written down when it begins. */
+export class PageIn {
+  done = false;
+  /** Frames that it has got, from its page on. */
+  frames: Float64Array | null = null;
+  got = 0;
+  granted = 0;
   readonly wait: Wait;
-  done: boolean;
+  /** Where it may be found out that what it relies on has changed. */
+  readonly atHand: Wait;
+  private readonly mm: AddressSpace;
+  private readonly vaddrPage: number;
+  private readonly seen: number;
+  private readonly generation: number;
+
+  constructor(
+    private readonly handler: FaultHandler,
+    readonly mapping: Mapping,
+    readonly index: number,
+    private readonly access: number,
+    alone: boolean,
+  ) {
+    this.mm = mapping.mm;
+    this.vaddrPage = mapping.vaddrPage;
+    this.seen = mapping.mm.invalidations;
+    this.generation = handler.generation;
+    const iovaPage = mapping.iovaPage + index;
+    this.wait = { what: `page-in of IOVA page ${iovaPage}`, ready: () => this.done };
+    this.atHand = alone ? { ...AT_HAND, holds: () => this.holds() } : AT_HAND;
+  }
+
+  /** Nothing that the page-in relies on has changed since it began (mmu_interval_read_retry, R3.3). */
+  get isValid(): boolean {
+    const { mapping, mm } = this;
+    return (
+      mm.invalidations === this.seen &&
+      this.handler.generation === this.generation &&
+      mapping.mm === mm &&
+      mapping.vaddrPage === this.vaddrPage &&
+      this.handler.mappingFor(mapping.iovaPage + this.index, this.access) === mapping
+    );
+  }
+
+  private holds(): number {
+    if (!this.isValid) return 0;
+    let digest = this.got * 4 + this.granted;
+    for (let i = 0; i < this.got; i++) digest = (Math.imul(digest, 31) + this.frames![i]!) | 0;
+    return digest | 0x40000000;
+  }
 }
 
 export class FaultHandler implements DeviceFaultHandler {
@@ -32,7 +79,8 @@ export class FaultHandler implements DeviceFaultHandler {
   /** Moves whenever what a page-in may grant changes: one that spans a move starts again. */
   generation = 0;
   private readonly frames: Float64Array;
-  protected readonly pageIns: PageIn[] = [];
+  /** Page-ins under way. */
+  readonly pageIns: PageIn[] = [];
 
   /** @param premapPages pages of a window, 1 or more; 1: only the page that faulted */
   constructor(
@@ -76,8 +124,9 @@ export class FaultHandler implements DeviceFaultHandler {
 
   *handle(group: PageRequestGroup): Flow<PageResponseCode> {
     let code: PageResponseCode = PageResponse.SUCCESS;
+    const reported = group.requests.length === 1 ? REPORTED : REPORTED_OF_GROUP;
     for (const request of group.requests) {
-      const answer = yield* this.handleRequest(group.device, request.iovaPage, request.access);
+      const answer = yield* this.handleRequest(group.device, request.iovaPage, request.access, reported);
       if (code === PageResponse.SUCCESS) code = answer;
     }
     return code;
@@ -95,9 +144,14 @@ export class FaultHandler implements DeviceFaultHandler {
   }
 
   /** One request of a group, with a place for other paths between any two of its steps. */
-  protected *handleRequest(device: IommuDevice, iovaPage: number, access: number): Flow<PageResponseCode> {
+  protected *handleRequest(
+    device: IommuDevice,
+    iovaPage: number,
+    access: number,
+    reported: Wait,
+  ): Flow<PageResponseCode> {
     for (;;) {
-      yield STEP;
+      yield reported;
       if (device.domain!.translate(iovaPage, access) >= 0) return PageResponse.SUCCESS;
       const mapping = this.mappingFor(iovaPage, access);
       if (mapping === null) return PageResponse.INVALID;
@@ -107,25 +161,22 @@ export class FaultHandler implements DeviceFaultHandler {
         yield other.wait;
         continue;
       }
-      const code = yield* this.pageIn(mapping, index, access);
+      const code = yield* this.pageIn(mapping, index, access, reported === REPORTED);
       if (code !== null) return code;
       this.backend.counters.pageInsRetried++;
     }
   }
 
-  /** Brings a window in; null: what it relied on changed meanwhile. */
-  protected *pageIn(mapping: Mapping, index: number, access: number): Flow<PageResponseCode | null> {
-    const pageIn: PageIn = {
-      mapping,
-      index,
-      done: false,
-      wait: { what: `page-in of IOVA page ${mapping.iovaPage + index}`, ready: () => pageIn.done },
-    };
+  /** Brings a window in; null: what it relied on changed meanwhile. `alone`: its request is the only one of its group. */
+  protected *pageIn(
+    mapping: Mapping,
+    index: number,
+    access: number,
+    alone: boolean,
+  ): Flow<PageResponseCode | null> {
+    const pageIn = new PageIn(this, mapping, index, access, alone);
     this.pageIns.push(pageIn);
     try {
-      const { mm, vaddrPage } = mapping;
-      const seen = mm.invalidations;
-      const generation = this.generation;
       const window = this.window(mapping, index, access);
       const frames = new Float64Array(window);
       let granted = this.grant(mapping, access);
@@ -134,14 +185,11 @@ export class FaultHandler implements DeviceFaultHandler {
         granted = access;
         got = yield* framesOf(mapping, index, 1, access, frames);
       }
-      yield STEP;
-      const same =
-        mm.invalidations === seen &&
-        this.generation === generation &&
-        mapping.mm === mm &&
-        mapping.vaddrPage === vaddrPage &&
-        this.mappingFor(mapping.iovaPage + index, access) === mapping;
-      if (!same) return null;
+      pageIn.frames = frames;
+      pageIn.got = got;
+      pageIn.granted = granted;
+      yield pageIn.atHand;
+      if (!this.mayMap(pageIn)) return null;
       if (got === 0) return PageResponse.INVALID;
       this.map(mapping, index, frames, this.untilMapped(mapping, index, got), granted, access);
       return PageResponse.SUCCESS;
@@ -151,8 +199,13 @@ export class FaultHandler implements DeviceFaultHandler {
     }
   }
 
+  /** Whether what a page-in got is still what the process has. */
+  protected mayMap(pageIn: PageIn): boolean {
+    return pageIn.isValid;
+  }
+
   /** The mapping that may bring a page in for an access, or null. */
-  protected mappingFor(iovaPage: number, access: number): Mapping | null {
+  mappingFor(iovaPage: number, access: number): Mapping | null {
     const mapping = this.backend.mappings.covering(iovaPage);
     if (mapping === null || (mapping.permission & access) !== access) return null;
     // Pinned pages are present or not there at all (R7.2); an address that is not valid leads nowhere.

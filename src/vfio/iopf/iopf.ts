@@ -5,7 +5,7 @@
  * one another out; page requests go on beside them (R2.3).
  */
 import { Bug } from '../../abi/bug.js';
-import { type Flow, FlowLock, STEP } from '../../flow/flow.js';
+import { type Flow, FlowLock, step } from '../../flow/flow.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import { FaultReport } from '../../iommu/page-request.js';
 import type { AddressSpace } from '../../mm/address-space.js';
@@ -14,6 +14,11 @@ import type { IopfBackend } from './backend.js';
 import { FaultHandler } from './fault-handler.js';
 import { ResidentPages } from './resident.js';
 import { WatchedSpace } from './watched-space.js';
+
+const HANDLER_ON = step('handler registered');
+const FEATURE_ON = step('page requests on');
+const FEATURE_OFF = step('page requests off');
+const HANDLER_OFF = step('handler off');
 
 /** Pages that are compared at a time when pinned mappings become evictable. */
 const ADOPT_PAGES = 512;
@@ -47,6 +52,11 @@ export class Iopf {
 
   protected createHandler(backend: IopfBackend, premapPages: number): FaultHandler {
     return new FaultHandler(backend, this.resident, premapPages);
+  }
+
+  /** A control path is between two of its steps. */
+  get changing(): boolean {
+    return this.lock.isHeld;
   }
 
   get premapPages(): number {
@@ -200,25 +210,25 @@ export class Iopf {
     const handlers = device.handlers;
     handlers.register(this.handler, device.nested ? FaultReport.NESTED_L2 : FaultReport.FLAT);
     try {
-      yield STEP;
+      yield HANDLER_ON;
       device.enableIopf();
     } catch (error) {
       handlers.unregister(this.handler);
       throw error;
     }
     this.devicesOn.push(device);
-    yield STEP;
+    yield FEATURE_ON;
   }
 
   protected *switchOffAll(devices: readonly IommuDevice[]): Flow<void> {
     for (let i = devices.length - 1; i >= 0; i--) {
       const device = devices[i]!;
       device.disableIopf();
-      yield STEP;
+      yield FEATURE_OFF;
       yield* device.drain();
       device.handlers.unregister(this.handler);
       this.devicesOn.splice(this.devicesOn.indexOf(device), 1);
-      yield STEP;
+      yield HANDLER_OFF;
     }
   }
 

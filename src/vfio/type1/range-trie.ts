@@ -23,7 +23,7 @@ export class RangeTrie {
   private freeNode = 0;
   private nextNode = 1;
   /** First page and end by slot, side by side. */
-  private bounds = new Float64Array(16);
+  private bounds = new Float64Array(8);
   private readonly freeSlots: number[] = [];
   private nextSlot = 0;
   private readonly path = new Int32Array(LAST_LEVEL + 1);
