@@ -189,7 +189,7 @@ export class Program implements Caller {
 
   private call(request: number): string {
     const { world } = this;
-    const before = world.fingerprint();
+    const before = world.containerPrint();
     try {
       world.type1.ioctl(this, request, ARGUMENT);
       return world.note('ok', 0);

@@ -236,7 +236,7 @@ export class World implements Observer {
 
   /** A call that failed left everything as it was. */
   failedCall(before: number, error: VfioError): void {
-    if (this.fingerprint() === before) return;
+    if (this.containerPrint() === before) return;
     violated('a call that fails changes nothing', 'R5.3', `${errnoName(error.errno)}, and the state is another`);
   }
 
@@ -276,9 +276,30 @@ export class World implements Observer {
 
   /** A digest of all that a path can see; what paths hold in their locals is not in it. */
   fingerprint(): number {
+    const { digest, pages } = this;
+    digest.begin();
+    this.addContainer();
+    for (let i = 0; i < this.programs.length; i++) {
+      const { mm } = this.programs[i]!;
+      for (let page = 0; page < pages; page++) digest.add(mm.stateAt(VADDR + page));
+    }
+    digest.add(this.memory.used);
+    for (let page = 0; page < pages; page++) {
+      digest.add(this.written[page]! + this.writeAsked[page]! * 2 + this.writesUnderWay[page]! * 4);
+    }
+    return digest.value;
+  }
+
+  /** A digest of what is the container's, its devices' and in the programs' accounts. */
+  containerPrint(): number {
+    this.digest.begin();
+    this.addContainer();
+    return this.digest.value;
+  }
+
+  private addContainer(): void {
     const { digest, type1, pages } = this;
     const iopf = type1.iopf!;
-    digest.begin();
     digest.add(
       (this.closed ? 1 : 0) | (iopf.enabled ? 2 : 0) | (iopf.changing ? 4 : 0) | (type1.dirtyTracking ? 8 : 0) |
         (this.everPinned ? 16 : 0),
@@ -314,13 +335,8 @@ export class World implements Observer {
       const { mm } = this.programs[i]!;
       digest.add(mm.notifierCount);
       digest.add(mm.lockedPages);
-      for (let page = 0; page < pages; page++) digest.add(mm.stateAt(VADDR + page));
     }
-    digest.add(this.memory.pinned * 4096 + this.memory.used);
-    for (let page = 0; page < pages; page++) {
-      digest.add(this.written[page]! + this.writeAsked[page]! * 2 + this.writesUnderWay[page]! * 4);
-    }
-    return digest.value;
+    digest.add(this.memory.pinned);
   }
 
   private addDevice(device: IommuDevice): void {

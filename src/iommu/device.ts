@@ -64,11 +64,11 @@ export class IommuDevice {
     this.iotlb.flushAll();
   }
 
-  /** Blocks all accesses. Page requests have been drained (R5.6). */
+  /** Blocks all accesses. Who switched page requests on has drained them (R5.6); somebody else's feature stays on (R5.3). */
   detach(): void {
     const domain = this.domain;
     if (domain === null) return;
-    if (this.iopfEnabled || this.busy) {
+    if (this.busy) {
       throw new Bug('device is detached while it faults', {
         device: this.address,
         pending: this.queue.pendingCount,
