@@ -28,7 +28,6 @@ const DirtyFlag = {
   GET_BITMAP: DirtyPagesFlag.VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP,
 } as const;
 
-
 /** An actor is between two operations: all it knows is what they returned. */
 export class Operation implements Wait {
   constructor(
@@ -40,7 +39,8 @@ export class Operation implements Wait {
 
   get what(): string {
     if (this.first < 0) return `${this.verb}${this.tail}`;
-    const range = this.count === 1 ? hex(this.first) : `[${hex(this.first)}, ${hex(this.first + this.count)})`;
+    const range =
+      this.count === 1 ? hex(this.first) : `[${hex(this.first)}, ${hex(this.first + this.count)})`;
     return `${this.verb} ${range}${this.tail}`;
   }
 
@@ -102,7 +102,8 @@ export class Program implements Caller {
     yield new Operation('MAP_DMA', IOVA + page, count, options.pinned ? ' PINNED' : '');
     const { argument } = this.mm;
     argument.setU32(DmaMap.at.argsz, DmaMap.size);
-    const flags = (options.permission ?? READ | WRITE) | (options.pinned ? DmaMapFlag.VFIO_DMA_MAP_FLAG_PINNED : 0);
+    const flags =
+      (options.permission ?? READ | WRITE) | (options.pinned ? DmaMapFlag.VFIO_DMA_MAP_FLAG_PINNED : 0);
     argument.setU32(DmaMap.at.flags, flags);
     argument.setPages(DmaMap.at.vaddr, VADDR + (options.to ?? page));
     argument.setPages(DmaMap.at.iova, IOVA + page);
@@ -177,7 +178,9 @@ export class Program implements Caller {
   /** The program writes pages of its own memory. */
   *touch(page: number, count = 1): Flow<string> {
     yield new Operation('touches', VADDR + page, count);
-    return this.mm.fillPages(VADDR + page, count, 1) ? this.world.note('ok', 0) : this.world.note('SIGSEGV', 11);
+    return this.mm.fillPages(VADDR + page, count, 1)
+      ? this.world.note('ok', 0)
+      : this.world.note('SIGSEGV', 11);
   }
 
   private dirtyPages(flags: number): string {
@@ -255,7 +258,15 @@ export class Device {
       const last = i === pages.length - 1;
       const level = this.iommu.nested ? 'stage2' : 'flat';
       this.world.asked(iovaPage, access);
-      code = (yield* this.iommu.report({ kind: 'page-request', iovaPage, access, pasid: -1, group, last, level })).code;
+      code = (yield* this.iommu.report({
+        kind: 'page-request',
+        iovaPage,
+        access,
+        pasid: -1,
+        group,
+        last,
+        level,
+      })).code;
       if (!last) yield PARTIAL;
     }
     for (const page of pages) this.world.answered(IOVA + page, access);
@@ -298,7 +309,12 @@ export class Host {
 
   /** mprotect(2) by another thread of the program. */
   *protect(page: number, count: number, protection: number): Flow<void> {
-    yield new Operation('mprotect', VADDR + page, count, ` ${protection === 0 ? 'none' : accessName(protection)}`);
+    yield new Operation(
+      'mprotect',
+      VADDR + page,
+      count,
+      ` ${protection === 0 ? 'none' : accessName(protection)}`,
+    );
     yield* this.mm.mprotectFlow(VADDR + page, count, protection);
   }
 
@@ -327,4 +343,3 @@ export class Host {
 
 const RETRY = freshStep('answered SUCCESS, tries the access again');
 const PARTIAL = step('partial request reported');
-

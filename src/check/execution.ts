@@ -4,8 +4,10 @@ import { Operation } from './actors.js';
 import type { Digest } from './digest.js';
 import type { Parts } from './parts.js';
 import type { Scenario } from './scenario.js';
-import { Violation } from './violation.js';
+import { Violation, violated } from './violation.js';
 import { World } from './world.js';
+
+export const GOES_ON = 'whoever waits can go on some time';
 
 /** One run of a scenario: its actors, each parked before its next step. */
 export class Execution {
@@ -53,7 +55,7 @@ export class Execution {
 
   isReady(actor: number): boolean {
     const wait = this.waits[actor]!;
-    return wait !== null && wait.ready();
+    return wait?.ready();
   }
 
   /** Runs an actor's next step. What the step throws comes out as a `Violation`. */
@@ -108,9 +110,13 @@ export class Execution {
     return place + 1;
   }
 
-  get ended(): boolean {
-    for (let i = 0; i < this.waits.length; i++) if (this.waits[i] !== null) return false;
-    return true;
+  /** Nobody can go on: everybody has ended, or they wait for ever. */
+  checkEnded(): void {
+    const waiting = this.waits.flatMap((wait, i) =>
+      wait === null ? [] : [`${this.names[i]} for ${wait.what}`],
+    );
+    if (waiting.length !== 0) violated(GOES_ON, null, `nobody can go on: ${waiting.join('; ')}`);
+    this.scenario.after?.(this.world);
   }
 }
 
@@ -125,7 +131,7 @@ function chain(known: number, state: number): number {
 /** Whatever a step throws breaks something: our own assertions, and crashes. */
 export function asViolation(error: unknown): Violation {
   if (error instanceof Violation) return error;
-  if (error instanceof DeadWait) return new Violation('no path waits for what cannot come', null, error.what);
+  if (error instanceof DeadWait) return new Violation(GOES_ON, null, `nothing can end the wait for ${error.what}`);
   const { name, message } = error instanceof Error ? error : { name: 'error', message: String(error) };
   return new Violation('no assertion of the code is broken', null, `${name}: ${message}`);
 }

@@ -11,7 +11,7 @@ import { asViolation, Execution } from './execution.js';
 import { checkEnd, checkStep } from './invariants.js';
 import { type Parts, shippedParts } from './parts.js';
 import type { Scenario } from './scenario.js';
-import { Violation } from './violation.js';
+import type { Violation } from './violation.js';
 
 export interface Found {
   readonly violation: Violation;
@@ -46,7 +46,6 @@ export interface ExploreOptions {
   readonly progress?: (states: number) => void;
 }
 
-const NOTHING_READY = 'every path that waits can go on some time';
 const LOOK_EVERY = 4096;
 
 export function explore(scenario: Scenario, options: ExploreOptions = {}): Exploration {
@@ -113,7 +112,8 @@ class Explorer {
     } catch (error) {
       found = { violation: asViolation(error), order: this.chosen.slice(0, this.depth) };
     }
-    if (this.cut || found !== null) total = this.orders.slice(0, this.depth).reduce((sum, at) => sum + at, total);
+    if (this.cut || found !== null)
+      total = this.orders.slice(0, this.depth).reduce((sum, at) => sum + at, total);
     const { states, runs, longest } = this;
     return { orders: total, states, runs, exhaustive: !this.cut && found === null, longest, found };
   }
@@ -153,13 +153,7 @@ class Explorer {
 
   private end(): void {
     const { execution } = this;
-    if (!execution.ended) {
-      const waiting = execution.waits.flatMap((wait, i) =>
-        wait === null ? [] : [`${execution.names[i]} for ${wait.what}`],
-      );
-      throw new Violation(NOTHING_READY, null, `nobody can go on: ${waiting.join('; ')}`);
-    }
-    execution.scenario.after?.(execution.world);
+    execution.checkEnded();
     checkEnd(execution.world);
   }
 

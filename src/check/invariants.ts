@@ -27,7 +27,8 @@ export function checkStep(world: World): void {
 
 /** Everybody has ended: what is still there is closed, and nothing may be left. */
 export function checkEnd(world: World): void {
-  if (world.requests.size !== 0) violated(ONCE, 'R1.4', `${[...world.requests].join(', ')} never got an answer`);
+  if (world.requests.size !== 0)
+    violated(ONCE, 'R1.4', `${[...world.requests].join(', ')} never got an answer`);
   if (!world.closed) runDirect(world.close());
   checkStep(world);
   const left: Record<string, number> = {
@@ -78,7 +79,11 @@ function checkDevice(world: World, device: IommuDevice): void {
     return;
   }
   if (device.iopfEnabled && handler === null)
-    violated(HANDLER, 'R5.2', `${device.address} reports page requests and nobody is there to handle them`);
+    violated(
+      HANDLER,
+      wasHandled(world, device) ? 'R5.2 down' : 'R5.2 up',
+      `${device.address} reports page requests and nobody is there to handle them`,
+    );
   if (handler === null && (device.handlersInside !== 0 || device.queue.pendingCount !== 0))
     violated(RELEASED, 'R5.6', `the handler of ${device.address} is off while it handles a request`);
   if (handler === foreignHandler && !device.iopfEnabled)
@@ -89,6 +94,10 @@ function checkDevice(world: World, device: IommuDevice): void {
     violated(UNDONE, 'R5.3', `IOPF is off and ${device.address} still has the container's handler`);
   if (ours && !device.iopfEnabled && !world.changingGroups)
     violated(UNDONE, 'R5.3', `${device.address} has the container's handler and page requests are off`);
+}
+
+function wasHandled(world: World, device: IommuDevice): boolean {
+  return world.handled[world.devices.findIndex((at) => at.iommu === device)] === true;
 }
 
 function groupOf(world: World, device: IommuDevice) {
@@ -115,7 +124,11 @@ function checkTables(world: World): void {
     if (mapping !== null && !mapping.pinned) {
       const bit = mapping.mapped.test(iovaPage - mapping.iovaPage);
       if (bit !== present >= 0) {
-        violated(SAME, 'R3.2', `the bit of ${hex(iovaPage)} is ${bit ? 'set' : 'clear'}, its page is ${bit ? 'not ' : ''}mapped`);
+        violated(
+          SAME,
+          'R3.2',
+          `the bit of ${hex(iovaPage)} is ${bit ? 'set' : 'clear'}, its page is ${bit ? 'not ' : ''}mapped`,
+        );
       }
       if (mapping.dirty !== null) checkDirty(world, mapping, page);
     }
@@ -133,7 +146,11 @@ function checkTranslation(
 ): void {
   if (mapping === null) violated(GONE, 'R3.3', `${hex(iovaPage)} is translated and no mapping covers it`);
   if ((permission & ~mapping.permission) !== 0)
-    violated(PERMISSION, 'R2.1', `${hex(iovaPage)} is mapped ${bits(permission)}, its mapping is ${bits(mapping.permission)}`);
+    violated(
+      PERMISSION,
+      'R2.1',
+      `${hex(iovaPage)} is mapped ${bits(permission)}, its mapping is ${bits(mapping.permission)}`,
+    );
   if (mapping.pinned) {
     if (frame !== ZERO_FRAME && !world.memory.isPinned(frame))
       violated(GONE, 'R7.2', `pinned page ${hex(iovaPage)} leads to a frame that is not pinned`);
@@ -142,11 +159,19 @@ function checkTranslation(
   const mm = mapping.mm as ProgramSpace;
   const page = mapping.vaddrPage + iovaPage - mapping.iovaPage;
   if (mm.frameAt(page) !== frame)
-    violated(GONE, 'R3.3', `${hex(iovaPage)} leads to frame ${frame}, the program has frame ${mm.frameAt(page)} there`);
+    violated(
+      GONE,
+      'R3.3',
+      `${hex(iovaPage)} leads to frame ${frame}, the program has frame ${mm.frameAt(page)} there`,
+    );
   if (mm.isInvalidating(page))
     violated(GONE, 'R3.3', `${hex(iovaPage)} is translated while the host takes page ${hex(page)} away`);
   if ((permission & ~mm.protectionAt(page)) !== 0)
-    violated(PERMISSION, 'R2.1', `${hex(iovaPage)} is mapped ${bits(permission)}, the program may only ${bits(mm.protectionAt(page))}`);
+    violated(
+      PERMISSION,
+      'R2.1',
+      `${hex(iovaPage)} is mapped ${bits(permission)}, the program may only ${bits(mm.protectionAt(page))}`,
+    );
 }
 
 function checkIotlb(world: World, device: IommuDevice): void {
@@ -156,7 +181,11 @@ function checkIotlb(world: World, device: IommuDevice): void {
       if (cached < 0) continue;
       const walked = device.domain === null ? -1 : device.domain.translate(iovaPage, access);
       if (cached !== walked)
-        violated(SAME, 'R3.1', `the IOTLB of ${device.address} holds ${hex(iovaPage)} to frame ${cached}, the page table ${walked}`);
+        violated(
+          SAME,
+          'R3.1',
+          `the IOTLB of ${device.address} holds ${hex(iovaPage)} to frame ${cached}, the page table ${walked}`,
+        );
     }
   }
 }

@@ -2,7 +2,7 @@
 import { errnoName, VfioError } from '../abi/errno.js';
 import { runDirect } from '../flow/direct.js';
 import type { Flow } from '../flow/flow.js';
-import { IommuDevice } from '../iommu/device.js';
+import type { IommuDevice } from '../iommu/device.js';
 import type { Domain, DomainOptions } from '../iommu/domain.js';
 import { defaultGeometry, type IommuGeometry } from '../iommu/geometry.js';
 import { IommuGroup } from '../iommu/group.js';
@@ -49,6 +49,8 @@ export class World implements Observer {
   changingGroups = 0;
   /** Static pins were there: their pages count as written where the dirty log meets them. */
   everPinned = false;
+  /** By device: it has had a handler. */
+  readonly handled: boolean[] = [];
   /** By IOVA page of the scenario: written by a device since the last report, and asked to be written. */
   readonly written: Uint8Array;
   readonly writeAsked: Uint8Array;
@@ -63,7 +65,10 @@ export class World implements Observer {
 
   private readonly machine: CheckMachine;
   private readonly geometries: IommuGeometry[];
-  private readonly domains = new Map<IommuGeometry, { options: DomainOptions; all: Domain[]; used: number }>();
+  private readonly domains = new Map<
+    IommuGeometry,
+    { options: DomainOptions; all: Domain[]; used: number }
+  >();
   private readonly specs: readonly DeviceSpec[];
   private readonly digest = new Digest();
 
@@ -197,7 +202,10 @@ export class World implements Observer {
 
   /** Somebody else has a device's page requests. */
   takeElsewhere(device: Device): void {
-    device.iommu.handlers.register(foreignHandler, device.iommu.nested ? FaultReport.NESTED_L2 : FaultReport.FLAT);
+    device.iommu.handlers.register(
+      foreignHandler,
+      device.iommu.nested ? FaultReport.NESTED_L2 : FaultReport.FLAT,
+    );
     device.iommu.enableIopf();
   }
 
@@ -206,8 +214,12 @@ export class World implements Observer {
     const mapping = this.type1.mappings.covering(iovaPage);
     const at = `${accessText(access)} of ${device.iommu.address} at IOVA page 0x${iovaPage.toString(16)}`;
     if (mapping === null) violated(GONE, 'R3.3', `${at} went through where nothing is mapped`);
-    if (frame !== ZERO_FRAME && !this.memory.isOwned(frame)) violated(GONE, 'R3.3', `${at} reached a frame that was freed`);
-    if (!mapping.pinned && (mapping.mm as ProgramSpace).frameAt(mapping.vaddrPage + iovaPage - mapping.iovaPage) !== frame)
+    if (frame !== ZERO_FRAME && !this.memory.isOwned(frame))
+      violated(GONE, 'R3.3', `${at} reached a frame that was freed`);
+    if (
+      !mapping.pinned &&
+      (mapping.mm as ProgramSpace).frameAt(mapping.vaddrPage + iovaPage - mapping.iovaPage) !== frame
+    )
       violated(GONE, 'R3.3', `${at} reached a frame that the program has no more`);
     if ((access & WRITE) !== 0 && this.type1.dirtyTracking) this.written[iovaPage - IOVA] = 1;
   }
@@ -228,7 +240,8 @@ export class World implements Observer {
       const mapping = this.type1.mappings.covering(IOVA + page);
       if (mapping === null || mapping.pinned) continue;
       const reported = (bitmap[page >>> 3]! & (1 << (page & 7))) !== 0;
-      if (this.written[page] !== 0 && !reported) violated(DIRTY, 'R6.3', `page ${page} was written and is not reported`);
+      if (this.written[page] !== 0 && !reported)
+        violated(DIRTY, 'R6.3', `page ${page} was written and is not reported`);
       this.written[page] = 0;
       this.writeAsked[page] = this.writesUnderWay[page] !== 0 ? 1 : 0;
     }
@@ -237,14 +250,25 @@ export class World implements Observer {
   /** A call that failed left everything as it was. */
   failedCall(before: number, error: VfioError): void {
     if (this.containerPrint() === before) return;
-    violated('a call that fails changes nothing', 'R5.3', `${errnoName(error.errno)}, and the state is another`);
+    violated(
+      'a call that fails changes nothing',
+      'R5.3',
+      `${errnoName(error.errno)}, and the state is another`,
+    );
   }
 
   map(): void {}
 
   unmap(): void {}
 
-  pageRequest(device: IommuDevice, _page: number, _access: number, pasid: number, group: number, last: boolean): void {
+  pageRequest(
+    device: IommuDevice,
+    _page: number,
+    _access: number,
+    pasid: number,
+    group: number,
+    last: boolean,
+  ): void {
     if (!last) return;
     const name = requestName(device, pasid, group);
     if (this.requests.has(name)) violated(ONCE, 'R1.4', `group ${name} is reported again before its answer`);
@@ -264,13 +288,18 @@ export class World implements Observer {
   /** A step is over: what it refused has been answered. */
   stepDone(): void {
     if (this.counters.pinnedPages !== 0) this.everPinned = true;
+    for (let i = 0; i < this.devices.length; i++) {
+      const { handlers } = this.devices[i]!.iommu;
+      if (handlers.flat !== null || handlers.stage2 !== null) this.handled[i] = true;
+    }
     this.refusedSeen = this.counters.faultsRefused;
   }
 
   /** How often what page-ins rely on has changed; only differences of it matter. */
   get history(): number {
     let history = this.type1.iopf!.handler.generation;
-    for (let i = 0; i < this.programs.length; i++) history = history * 64 + this.programs[i]!.mm.invalidations;
+    for (let i = 0; i < this.programs.length; i++)
+      history = history * 64 + this.programs[i]!.mm.invalidations;
     return history;
   }
 
@@ -301,7 +330,10 @@ export class World implements Observer {
     const { digest, type1, pages } = this;
     const iopf = type1.iopf!;
     digest.add(
-      (this.closed ? 1 : 0) | (iopf.enabled ? 2 : 0) | (iopf.changing ? 4 : 0) | (type1.dirtyTracking ? 8 : 0) |
+      (this.closed ? 1 : 0) |
+        (iopf.enabled ? 2 : 0) |
+        (iopf.changing ? 4 : 0) |
+        (type1.dirtyTracking ? 8 : 0) |
         (this.everPinned ? 16 : 0),
     );
     digest.add(iopf.watchedSpaces);
@@ -367,6 +399,7 @@ export class World implements Observer {
 
   private makeDevices(): void {
     this.devices = [];
+    this.handled.length = 0;
     this.groups = [];
     for (let i = 0; i < this.specs.length; i++) {
       const spec = this.specs[i]!;

@@ -49,7 +49,8 @@ export const disableFault: Scenario = {
 
 export const disableFails: Scenario = {
   name: 'disable-fails',
-  about: 'DISABLE may not lock so much and fails: IOPF stays on, and a device that faults meanwhile is served',
+  about:
+    'DISABLE may not lock so much and fails: IOPF stays on, and a device that faults meanwhile is served',
   rows: ['R5.10', 'R6.2'],
   world: { pages: 3, lockLimitPages: 2 },
   *setup(world) {
@@ -78,7 +79,8 @@ export const enableDisable: Scenario = {
 
 export const enableForeign: Scenario = {
   name: 'enable-foreign',
-  about: 'ENABLE meets a device that somebody else switched on: it fails, whatever order the bus lists its devices in',
+  about:
+    'ENABLE meets a device that somebody else switched on: it fails, whatever order the bus lists its devices in',
   rows: ['R5.1', 'R5.3'],
   world: { devices: [{ group: 1 }, { group: 1 }], enabled: false, pages: 1 },
   *setup(world) {
@@ -110,9 +112,13 @@ export const attachFault: Scenario = {
 
 export const attachFails: Scenario = {
   name: 'attach-fails',
-  about: 'a group whose second device cannot fault does not join an enabled container, and leaves nothing behind',
+  about:
+    'a group whose second device cannot fault does not join an enabled container, and leaves nothing behind',
   rows: ['R5.3', 'R5.5'],
-  world: { devices: [{}, { group: 2, attached: false }, { group: 2, attached: false, canFault: false }], pages: 1 },
+  world: {
+    devices: [{}, { group: 2, attached: false }, { group: 2, attached: false, canFault: false }],
+    pages: 1,
+  },
   setup: (world) => world.programs[0]!.map(0, 1),
   actors: {
     program: (world) => world.programs[0]!.attach(2),

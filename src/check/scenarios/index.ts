@@ -1,15 +1,37 @@
-/** The scenarios that `iopf check` runs, by name. */
+/** The scenarios that `iopf check` runs, in this order. */
 import type { Scenario } from '../scenario.js';
-import * as controlPaths from './control-paths.js';
+import * as control from './control-paths.js';
 import * as dirtyLog from './dirty-log.js';
 import * as memory from './memory.js';
-import * as pageInRaces from './page-in-races.js';
+import * as races from './page-in-races.js';
 import * as requests from './requests.js';
 
-export const scenarios: readonly Scenario[] = [pageInRaces, memory, controlPaths, dirtyLog, requests].flatMap(
-  (file) => Object.values(file) as Scenario[],
-);
-
-export function scenarioNamed(name: string): Scenario | undefined {
-  return scenarios.find((scenario) => scenario.name === name);
-}
+export const scenarios: readonly Scenario[] = [
+  races.faultMigrateUnmap,
+  races.faultFaultDiscard,
+  races.swapRemap,
+  control.enableFault,
+  control.enableLate,
+  control.enableDisable,
+  control.enableForeign,
+  control.disableFault,
+  control.disableFails,
+  control.attachFault,
+  control.attachFails,
+  control.detachFault,
+  control.closeFault,
+  memory.superpage,
+  memory.superpageDomains,
+  memory.protectFault,
+  memory.forkWrite,
+  memory.premapDiscard,
+  memory.pinnedMigrate,
+  memory.pinFails,
+  memory.twoProcesses,
+  memory.aliases,
+  dirtyLog.dirtyStart,
+  dirtyLog.dirtyReport,
+  requests.groupRequest,
+  requests.fullQueue,
+  requests.unaskedLevel,
+];

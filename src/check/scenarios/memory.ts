@@ -41,11 +41,29 @@ export const premapDiscard: Scenario = {
   },
 };
 
+/** Two megabytes at an IOVA and in memory that begin on a superpage. */
+const HUGE = { pages: 512, premapPages: 512, hugePages: true } as const;
+
 export const superpage: Scenario = {
   name: 'superpage',
   about: 'an IOMMU that merges pages removes a whole superpage where one page was asked for',
   rows: ['R3.2', 'R4.2'],
-  world: { devices: [{ merges: true }, { ownDomain: true }], pages: 512, premapPages: 512, hugePages: true },
+  world: { ...HUGE, devices: [{ merges: true }] },
+  *setup(world) {
+    yield* world.programs[0]!.map(0, 512);
+    yield* world.devices[0]!.write(0);
+  },
+  actors: {
+    host: (world) => world.host.discard(7),
+    device: (world) => world.devices[0]!.write(9),
+  },
+};
+
+export const superpageDomains: Scenario = {
+  name: 'superpage-domains',
+  about: 'one of two IOMMUs removes a whole superpage, and the other domain and the bitmap follow',
+  rows: ['R3.2', 'R4.2'],
+  world: { ...HUGE, devices: [{ merges: true }, { ownDomain: true }] },
   *setup(world) {
     yield* world.programs[0]!.map(0, 512);
     yield* world.devices[0]!.write(0);
@@ -58,7 +76,8 @@ export const superpage: Scenario = {
 
 export const pinnedMigrate: Scenario = {
   name: 'pinned-migrate',
-  about: 'a mapping that is pinned by its flag is made and unmade while the host migrates and a device writes',
+  about:
+    'a mapping that is pinned by its flag is made and unmade while the host migrates and a device writes',
   rows: ['R7.2', 'R6.2'],
   world: { pages: 2 },
   setup: (world) => world.programs[0]!.map(1, 1),

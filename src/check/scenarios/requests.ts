@@ -20,7 +20,8 @@ export const groupRequest: Scenario = {
 
 export const fullQueue: Scenario = {
   name: 'full-queue',
-  about: 'three accesses of a device whose queue holds one page request: what is above it is told to ask again',
+  about:
+    'three accesses of a device whose queue holds one page request: what is above it is told to ask again',
   rows: ['R1.4', 'R2.3'],
   world: { pages: 2, devices: [{ pendingGroups: 1 }] },
   setup: (world) => world.programs[0]!.map(0, 2),
