@@ -5,10 +5,13 @@
  */
 import { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { Errno, errnoName, VfioError } from '../abi/errno.js';
+import { HwptPageResponse, HwptPgfault } from '../abi/iommufd.js';
 import { DirtyPagesFlag, DmaMapFlag, Type1Ioctl } from '../abi/vfio.js';
 import { DirtyBitmap, DirtyBitmapGet, DmaMap, DmaUnmap } from '../abi/vfio-structs.js';
 import { type Flow, freshStep, step, type Wait } from '../flow/flow.js';
 import type { IommuDevice } from '../iommu/device.js';
+import { FaultQueue } from '../iommu/fault-queue.js';
+import { FaultReport } from '../iommu/page-request.js';
 import { PAGE_SIZE, READ, WRITE } from '../mm/address-space.js';
 import { SimulatedSpace } from '../mm/simulated.js';
 import type { Caller } from '../vfio/file.js';
@@ -211,6 +214,20 @@ export class Device {
     readonly iommu: IommuDevice,
   ) {}
 
+  /** The fault queue of its first stage, once a guest has opened one. */
+  faultQueue: FaultQueue | null = null;
+
+  openQueue(): void {
+    this.faultQueue = new FaultQueue(() => 1);
+    this.iommu.handlers.register(this.faultQueue, FaultReport.NESTED_L1);
+  }
+
+  /** Function-level reset: it waits for no answer any more. */
+  *reset(): Flow<void> {
+    yield new Operation(`reset of ${this.iommu.address}`);
+    this.iommu.reset();
+  }
+
   read(page: number): Flow<boolean> {
     return this.access(page, READ);
   }
@@ -282,6 +299,46 @@ export class Device {
     const { errno } = yield* this.iommu.report(fault);
     this.world.answered(iovaPage, access);
     return this.world.note(errno, errno);
+  }
+}
+
+/** A guest that owns the first stage of a device: reads page requests and answers them. */
+export class Guest {
+  private readonly records = new Uint8Array(8 * HwptPgfault.size);
+  private readonly response = new ArgumentBuffer(HwptPageResponse.size);
+
+  constructor(
+    private readonly world: World,
+    private readonly device: Device,
+  ) {}
+
+  /** Makes the fault queue of the device's first stage. */
+  *open(): Flow<void> {
+    yield new Operation('opens a fault queue');
+    this.device.openQueue();
+  }
+
+  /** read(2) of what there is; returns the cookie of the first group, or 0. */
+  *read(): Flow<number> {
+    yield new Operation('reads the fault queue');
+    const bytes = this.device.faultQueue!.read(this.records);
+    const view = new DataView(this.records.buffer);
+    const cookie = bytes === 0 ? 0 : view.getUint32(HwptPgfault.at.cookie, true);
+    return this.world.note(cookie, cookie);
+  }
+
+  /** write(2) of an answer. */
+  *respond(cookie: number, code: number): Flow<string> {
+    yield new Operation(`answers cookie ${cookie} with ${code === 0 ? 'SUCCESS' : 'INVALID'}`);
+    this.response.setU32(HwptPageResponse.at.cookie, cookie);
+    this.response.setU32(HwptPageResponse.at.code, code);
+    try {
+      this.device.faultQueue!.write(this.response.bytes);
+      return this.world.note('ok', 0);
+    } catch (error) {
+      if (!(error instanceof VfioError)) throw error;
+      return this.world.note(errnoName(error.errno), error.errno);
+    }
   }
 }
 

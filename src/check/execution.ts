@@ -131,7 +131,8 @@ function chain(known: number, state: number): number {
 /** Whatever a step throws breaks something: our own assertions, and crashes. */
 export function asViolation(error: unknown): Violation {
   if (error instanceof Violation) return error;
-  if (error instanceof DeadWait) return new Violation(GOES_ON, null, `nothing can end the wait for ${error.what}`);
+  if (error instanceof DeadWait)
+    return new Violation(GOES_ON, null, `nothing can end the wait for ${error.what}`);
   const { name, message } = error instanceof Error ? error : { name: 'error', message: String(error) };
   return new Violation('no assertion of the code is broken', null, `${name}: ${message}`);
 }

@@ -13,7 +13,7 @@ import { SimulatedMemory, ZERO_FRAME } from '../mm/simulated-memory.js';
 import { VfioGroup } from '../vfio/group.js';
 import type { PciBus } from '../vfio/hot-reset.js';
 import { DEFAULT_KERNEL, kernelProfile } from '../vfio/kernel.js';
-import { Device, Host, IOVA, Program, ProgramSpace, VADDR } from './actors.js';
+import { Device, Guest, Host, IOVA, Program, ProgramSpace, VADDR } from './actors.js';
 import { Digest } from './digest.js';
 import type { CheckMachine, CheckType1, Parts } from './parts.js';
 import type { DeviceSpec, WorldOptions } from './scenario.js';
@@ -57,7 +57,7 @@ export class World implements Observer {
   /** Accesses that are under way, by IOVA page. */
   readonly writesUnderWay: Uint8Array;
   /** Requests that were reported and are not answered. */
-  readonly requests = new Set<string>();
+  readonly requests = new Map<string, number>();
   /** A digest of what the operations of the actor that runs have come to. */
   outcome = 0;
   /** Refusals that the last step may answer without a pending request. */
@@ -147,6 +147,11 @@ export class World implements Observer {
     this.makeDevices();
     for (const group of this.groups) if (this.isAttachedAtFirst(group)) runDirect(this.attach(group));
     if (options.enabled ?? true) runDirect(this.type1.iopf!.enable());
+  }
+
+  /** The guest above a device. */
+  guest(device: number): Guest {
+    return new Guest(this, this.devices[device]!);
   }
 
   group(number: number): VfioGroup {
@@ -270,14 +275,19 @@ export class World implements Observer {
     last: boolean,
   ): void {
     if (!last) return;
+    // A device may use an id that is pending; then it gets as many answers.
     const name = requestName(device, pasid, group);
-    if (this.requests.has(name)) violated(ONCE, 'R1.4', `group ${name} is reported again before its answer`);
-    this.requests.add(name);
+    this.requests.set(name, (this.requests.get(name) ?? 0) + 1);
   }
 
   pageResponse(device: IommuDevice, pasid: number, group: number, code: number): void {
     const name = requestName(device, pasid, group);
-    if (this.requests.delete(name)) return;
+    const open = this.requests.get(name) ?? 0;
+    if (open > 0) {
+      if (open === 1) this.requests.delete(name);
+      else this.requests.set(name, open - 1);
+      return;
+    }
     if (code === PageResponse.INVALID && this.counters.faultsRefused > this.refusedSeen) {
       this.refusedSeen++;
       return;
@@ -345,7 +355,7 @@ export class World implements Observer {
         digest.add(domain.frameAt(page) * 4 + domain.permissionAt(page));
       }
     }
-    for (let i = 0; i < this.devices.length; i++) this.addDevice(this.devices[i]!.iommu);
+    for (let i = 0; i < this.devices.length; i++) this.addDevice(this.devices[i]!.iommu, i);
     let mapping = type1.mappings.firstFrom(0);
     while (mapping !== null) {
       digest.add(mapping.iovaPage * 8 + mapping.permission);
@@ -371,7 +381,7 @@ export class World implements Observer {
     digest.add(this.memory.pinned);
   }
 
-  private addDevice(device: IommuDevice): void {
+  private addDevice(device: IommuDevice, index: number): void {
     const { digest } = this;
     const { handlers, queue } = device;
     digest.add(
@@ -383,6 +393,8 @@ export class World implements Observer {
     );
     digest.add(device.handlersInside * 4096 + queue.pendingCount * 64 + queue.partialCount);
     queue.addTo(digest);
+    const faults = this.devices[index]!.faultQueue;
+    if (faults !== null) digest.add(faults.unread * 64 + faults.unanswered + 1);
     for (let page = IOVA; page < IOVA + this.pages; page++) {
       digest.add(device.iotlb.lookup(page, READ) * 4096 + device.iotlb.lookup(page, WRITE));
     }

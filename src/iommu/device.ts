@@ -101,10 +101,25 @@ export class IommuDevice {
     this.iopfEnabled = true;
   }
 
-  /** No page request is reported from now on. What is pending goes on to its answer: see `drain`. Idempotent. */
+  /**
+   * No page request is reported from now on. What is pending goes on to its answer: see `drain`; what a guest has not answered
+   * is INVALID, for nobody can wait for a guest. Idempotent.
+   */
   disableIopf(): void {
     this.iopfEnabled = false;
     this.counters.partialsDiscarded += this.queue.discardPartials();
+    this.handlers.stage1?.abandoned?.(this);
+  }
+
+  /**
+   * The device was reset or is gone: it waits for no answer any more. Each pending page request group is answered INVALID now, and
+   * what its handler comes to later goes nowhere, also where the device has used the group's id again.
+   */
+  reset(): void {
+    this.counters.partialsDiscarded += this.queue.discardPartials();
+    for (const { pasid, group } of this.queue.takeAllPending())
+      this.answered(pasid, group, PageResponse.INVALID);
+    this.handlers.stage1?.abandoned?.(this);
   }
 
   /** Whether page requests wait for their answer, or handlers are inside. */
@@ -237,6 +252,7 @@ export class IommuDevice {
     this.handlersInside++;
     try {
       const code = yield* handler.handle(group);
+      if (!this.queue.holds(group)) return PageResponse.INVALID;
       this.respond(group.pasid, group.group, code);
       return code;
     } finally {

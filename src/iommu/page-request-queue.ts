@@ -77,6 +77,16 @@ export class PageRequestQueue {
     return this.indexOf(pasid, group) >= 0;
   }
 
+  /** Whether this very group waits, and not another with its name. */
+  holds(group: PageRequestGroup): boolean {
+    return this.pending.includes(group);
+  }
+
+  /** Takes every pending group. */
+  takeAllPending(): PageRequestGroup[] {
+    return this.pending.splice(0);
+  }
+
   /** Takes the pending group that an answer names (R1.4); EINVAL where there is none. */
   takePending(pasid: number, group: number): PageRequestGroup {
     const index = this.indexOf(pasid, group);

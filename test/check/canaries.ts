@@ -124,6 +124,27 @@ export const canaries: readonly Canary[] = [
     },
   },
   {
+    about: 'a handler answers whoever has its group id now, after a reset',
+    invariant: 'no assertion',
+    parts: {
+      IommuDevice: class extends IommuDevice {
+        protected override *handleGroup(
+          handler: DeviceFaultHandler,
+          requests: readonly Fault[],
+        ): Flow<PageResponseCode> {
+          const last = requests[requests.length - 1]!;
+          const group: PageRequestGroup = { ...last, device: this, requests };
+          this.queue.addPending(group);
+          this.handlersInside++;
+          const code = yield* handler.handle(group);
+          this.respond(group.pasid, group.group, code);
+          this.handlersInside--;
+          return code;
+        }
+      },
+    },
+  },
+  {
     about: 'unmapping a pinned mapping forgets its account',
     invariant: 'the account is what is pinned',
     parts: {

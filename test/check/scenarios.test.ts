@@ -44,7 +44,15 @@ describe('the rows of the series', () => {
 });
 
 describe('meeting in a state', () => {
-  const large = ['dirty-start', 'full-queue', 'aliases', 'dirty-report', 'disable-fault', 'attach-fails', 'premap-discard'];
+  const large = [
+    'dirty-start',
+    'full-queue',
+    'aliases',
+    'dirty-report',
+    'disable-fault',
+    'attach-fails',
+    'premap-discard',
+  ];
   const small = scenarios.filter(({ name }) => !large.includes(name));
 
   test.each(small)('loses no order of $name', (scenario) => {

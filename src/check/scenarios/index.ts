@@ -1,6 +1,7 @@
 /** The scenarios that `iopf check` runs, in this order. */
 import type { Scenario } from '../scenario.js';
 import * as control from './control-paths.js';
+import * as devices from './devices.js';
 import * as dirtyLog from './dirty-log.js';
 import * as memory from './memory.js';
 import * as races from './page-in-races.js';
@@ -34,4 +35,9 @@ export const scenarios: readonly Scenario[] = [
   requests.groupRequest,
   requests.fullQueue,
   requests.unaskedLevel,
+  devices.resetFault,
+  devices.resetDetach,
+  devices.selective,
+  devices.nestedGuest,
+  devices.nestedReset,
 ];

@@ -94,7 +94,7 @@ export class FaultHandler implements DeviceFaultHandler {
   answer(device: IommuDevice, iovaPage: number, access: number): PageResponseCode | typeof WAITS {
     if (device.domain!.translate(iovaPage, access) >= 0) return PageResponse.SUCCESS;
     const mapping = this.mappingFor(iovaPage, access);
-    if (mapping === null) return PageResponse.INVALID;
+    if (mapping === null || !mayFault(device, iovaPage)) return PageResponse.INVALID;
     const index = iovaPage - mapping.iovaPage;
     if (this.pageIns.length !== 0 && this.pageInOf(mapping, index) !== null) return WAITS;
 
@@ -154,7 +154,7 @@ export class FaultHandler implements DeviceFaultHandler {
       yield reported;
       if (device.domain!.translate(iovaPage, access) >= 0) return PageResponse.SUCCESS;
       const mapping = this.mappingFor(iovaPage, access);
-      if (mapping === null) return PageResponse.INVALID;
+      if (mapping === null || !mayFault(device, iovaPage)) return PageResponse.INVALID;
       const index = iovaPage - mapping.iovaPage;
       const other = this.pageInOf(mapping, index);
       if (other !== null) {
@@ -250,6 +250,11 @@ export class FaultHandler implements DeviceFaultHandler {
     }
     return null;
   }
+}
+
+/** R7.1: a device that can wait only on part of its accesses is refused elsewhere. */
+function mayFault(device: IommuDevice, iovaPage: number): boolean {
+  return device.group === null || device.group.mayFault(iovaPage);
 }
 
 /** The frames of a window, waited for where they are not at hand. */
