@@ -57,7 +57,7 @@ export class World implements Observer {
   /** Accesses that are under way, by IOVA page. */
   readonly writesUnderWay: Uint8Array;
   /** Requests that were reported and are not answered. */
-  readonly requests = new Map<string, number>();
+  readonly requests = new Map<number, number>();
   /** A digest of what the operations of the actor that runs have come to. */
   outcome = 0;
   /** Refusals that the last step may answer without a pending request. */
@@ -91,9 +91,9 @@ export class World implements Observer {
       this.programs.push(new Program(this, space));
     }
     this.host = new Host(this);
-    const shared: IommuGeometry = { ...defaultGeometry, addressWidth: 48 };
+    const plain: IommuGeometry = { ...defaultGeometry, reserved: [] };
     this.geometries = this.specs.map((spec, i) =>
-      spec.ownDomain || spec.nested || spec.merges ? { ...defaultGeometry, addressWidth: 47 - i } : shared,
+      spec.ownDomain || spec.nested || spec.merges ? { ...plain, addressWidth: 47 - i } : plain,
     );
     this.specs.forEach((spec, i) => {
       const geometry = this.geometries[i]!;
@@ -276,12 +276,12 @@ export class World implements Observer {
   ): void {
     if (!last) return;
     // A device may use an id that is pending; then it gets as many answers.
-    const name = requestName(device, pasid, group);
+    const name = this.requestName(device, pasid, group);
     this.requests.set(name, (this.requests.get(name) ?? 0) + 1);
   }
 
   pageResponse(device: IommuDevice, pasid: number, group: number, code: number): void {
-    const name = requestName(device, pasid, group);
+    const name = this.requestName(device, pasid, group);
     const open = this.requests.get(name) ?? 0;
     if (open > 0) {
       if (open === 1) this.requests.delete(name);
@@ -292,7 +292,14 @@ export class World implements Observer {
       this.refusedSeen++;
       return;
     }
-    violated(ONCE, 'R1.4', `group ${name} is answered and nobody waits for it`);
+    violated(ONCE, 'R1.4', `group ${group} of ${device.address} is answered and nobody waits for it`);
+  }
+
+  /** Device, PASID and group id as one number. */
+  private requestName(device: IommuDevice, pasid: number, group: number): number {
+    let index = 0;
+    while (this.devices[index]!.iommu !== device) index++;
+    return (index * 0x100000 + pasid + 1) * 512 + group;
   }
 
   /** A step is over: what it refused has been answered. */
@@ -447,8 +454,4 @@ export const DIRTY = 'a page that was written is reported dirty, and no other';
 
 function accessText(access: number): string {
   return (access & WRITE) !== 0 ? 'a write' : 'a read';
-}
-
-function requestName(device: IommuDevice, pasid: number, group: number): string {
-  return pasid < 0 ? `${device.address} #${group}` : `${device.address} PASID ${pasid} #${group}`;
 }

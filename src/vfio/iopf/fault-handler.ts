@@ -22,16 +22,16 @@ const REPORTED = freshStep('page request reported');
 const REPORTED_OF_GROUP = step('page request of a group reported');
 const AT_HAND = step('frames are at hand');
 
-/** A page-in that waits; others that want the same page wait for it (R2.3). What it relies on is written down when it begins. */
-export class PageIn {
+/**
+ * A page-in that waits; others that want the same page wait for it, as a `Wait` (R2.3). What it relies on is written down when it
+ * begins.
+ */
+export class PageIn implements Wait {
   done = false;
   /** Frames that it has got, from its page on. */
   frames: Float64Array | null = null;
   got = 0;
   granted = 0;
-  readonly wait: Wait;
-  /** Where it may be found out that what it relies on has changed. */
-  readonly atHand: Wait;
   private readonly mm: AddressSpace;
   private readonly vaddrPage: number;
   private readonly seen: number;
@@ -42,15 +42,19 @@ export class PageIn {
     readonly mapping: Mapping,
     readonly index: number,
     private readonly access: number,
-    alone: boolean,
   ) {
     this.mm = mapping.mm;
     this.vaddrPage = mapping.vaddrPage;
     this.seen = mapping.mm.invalidations;
     this.generation = handler.generation;
-    const iovaPage = mapping.iovaPage + index;
-    this.wait = { what: `page-in of IOVA page ${iovaPage}`, ready: () => this.done };
-    this.atHand = alone ? { ...AT_HAND, holds: () => this.holds() } : AT_HAND;
+  }
+
+  get what(): string {
+    return `page-in of IOVA page ${this.mapping.iovaPage + this.index}`;
+  }
+
+  ready(): boolean {
+    return this.done;
   }
 
   /** Nothing that the page-in relies on has changed since it began (mmu_interval_read_retry, R3.3). */
@@ -65,11 +69,27 @@ export class PageIn {
     );
   }
 
-  private holds(): number {
+  /** A digest of what it has got; 0 once it is not valid any more, and all of it will be had again. */
+  digest(): number {
     if (!this.isValid) return 0;
     let digest = this.got * 4 + this.granted;
     for (let i = 0; i < this.got; i++) digest = (Math.imul(digest, 31) + this.frames![i]!) | 0;
     return digest | 0x40000000;
+  }
+}
+
+/** A page-in has its frames: where it may turn out that what it relied on has changed. */
+class FramesAtHand implements Wait {
+  readonly what = AT_HAND.what;
+
+  constructor(private readonly pageIn: PageIn) {}
+
+  ready(): boolean {
+    return true;
+  }
+
+  holds(): number {
+    return this.pageIn.digest();
   }
 }
 
@@ -158,7 +178,7 @@ export class FaultHandler implements DeviceFaultHandler {
       const index = iovaPage - mapping.iovaPage;
       const other = this.pageInOf(mapping, index);
       if (other !== null) {
-        yield other.wait;
+        yield other;
         continue;
       }
       const code = yield* this.pageIn(mapping, index, access, reported === REPORTED);
@@ -174,7 +194,7 @@ export class FaultHandler implements DeviceFaultHandler {
     access: number,
     alone: boolean,
   ): Flow<PageResponseCode | null> {
-    const pageIn = new PageIn(this, mapping, index, access, alone);
+    const pageIn = new PageIn(this, mapping, index, access);
     this.pageIns.push(pageIn);
     try {
       const window = this.window(mapping, index, access);
@@ -188,7 +208,7 @@ export class FaultHandler implements DeviceFaultHandler {
       pageIn.frames = frames;
       pageIn.got = got;
       pageIn.granted = granted;
-      yield pageIn.atHand;
+      yield alone ? new FramesAtHand(pageIn) : AT_HAND;
       if (!this.mayMap(pageIn)) return null;
       if (got === 0) return PageResponse.INVALID;
       this.map(mapping, index, frames, this.untilMapped(mapping, index, got), granted, access);

@@ -17,9 +17,9 @@ const HALF = 2 ** 18;
 
 export class RangeTrie {
   size = 0;
-  private cells = new Int32Array(4 * CELLS);
+  private cells = new Int32Array(CELLS);
   /** Two words per node: which cells are not empty. For a free node the first holds the next free one. */
-  private used = new Int32Array(4 * 2);
+  private used = new Int32Array(2);
   private freeNode = 0;
   private nextNode = 1;
   /** First page and end by slot, side by side. */

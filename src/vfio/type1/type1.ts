@@ -129,9 +129,11 @@ export class Type1 implements IopfBackend {
   }
 
   devices(): readonly IommuDevice[] {
-    return this.domains.flatMap((domain) =>
-      [...this.domainOf].filter(([, own]) => own === domain).flatMap(([group]) => group.iommuGroup.devices),
-    );
+    const devices: IommuDevice[] = [];
+    for (const domain of this.domains) {
+      for (const [group, own] of this.domainOf) if (own === domain) devices.push(...group.iommuGroup.devices);
+    }
+    return devices;
   }
 
   /** Whether a mapping lies on an edge of [first, end), so that the range would cut it. */
