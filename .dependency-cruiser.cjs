@@ -8,7 +8,8 @@ const rooms = {
   device: ['abi', 'flow', 'mm', 'iommu', 'vfio'],
   trace: ['abi', 'flow', 'mm', 'iommu'],
   exec: ['abi', 'flow', 'mm', 'iommu', 'vfio', 'device', 'trace'],
-  cli: ['abi', 'flow', 'mm', 'iommu', 'vfio', 'device', 'trace', 'exec'],
+  check: ['abi', 'flow', 'mm', 'iommu', 'vfio', 'device'],
+  cli: ['abi', 'flow', 'mm', 'iommu', 'vfio', 'device', 'trace', 'exec', 'check'],
 };
 
 /** libc, the clock, files and the environment belong to the live run: not below the doors. */

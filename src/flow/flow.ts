@@ -10,6 +10,11 @@ export interface Wait {
   /** What is waited for, for reports: `drain of 0000:02:00.0`. */
   readonly what: string;
   ready(): boolean;
+  /**
+   * A digest of what the path has read before and still relies on, as it stands now; 0: nothing. Absent where that is not
+   * known. For runners that compare states.
+   */
+  holds?(): number;
 }
 
 /** A path that can wait and ends in a `T`. */
@@ -17,6 +22,16 @@ export type Flow<T> = Generator<Wait, T, void>;
 
 /** A point where another path may come in between: nothing is waited for. */
 export const STEP: Wait = { what: 'step', ready: () => true };
+
+/** `STEP`, named by what the path has reached. */
+export function step(reached: string): Wait {
+  return { what: `step: ${reached}`, ready: () => true };
+}
+
+/** `step` at which the path holds nothing that it has read. */
+export function freshStep(reached: string): Wait {
+  return { what: `step: ${reached}`, ready: () => true, holds: () => 0 };
+}
 
 /** Keeps control paths of one object apart: the holder runs from `acquire` to `release`, others wait. */
 export class FlowLock {

@@ -64,11 +64,11 @@ export class IommuDevice {
     this.iotlb.flushAll();
   }
 
-  /** Blocks all accesses. Page requests have been drained (R5.6). */
+  /** Blocks all accesses. Who switched page requests on has drained them (R5.6); somebody else's feature stays on (R5.3). */
   detach(): void {
     const domain = this.domain;
     if (domain === null) return;
-    if (this.iopfEnabled || this.busy) {
+    if (this.busy) {
       throw new Bug('device is detached while it faults', {
         device: this.address,
         pending: this.queue.pendingCount,
@@ -101,10 +101,25 @@ export class IommuDevice {
     this.iopfEnabled = true;
   }
 
-  /** No page request is reported from now on. What is pending goes on to its answer: see `drain`. Idempotent. */
+  /**
+   * No page request is reported from now on. What is pending goes on to its answer: see `drain`; what a guest has not answered
+   * is INVALID, for nobody can wait for a guest. Idempotent.
+   */
   disableIopf(): void {
     this.iopfEnabled = false;
     this.counters.partialsDiscarded += this.queue.discardPartials();
+    this.handlers.stage1?.abandoned?.(this);
+  }
+
+  /**
+   * The device was reset or is gone: it waits for no answer any more. Each pending page request group is answered INVALID now, and
+   * what its handler comes to later goes nowhere, also where the device has used the group's id again.
+   */
+  reset(): void {
+    this.counters.partialsDiscarded += this.queue.discardPartials();
+    for (const { pasid, group } of this.queue.takeAllPending())
+      this.answered(pasid, group, PageResponse.INVALID);
+    this.handlers.stage1?.abandoned?.(this);
   }
 
   /** Whether page requests wait for their answer, or handlers are inside. */
@@ -224,7 +239,7 @@ export class IommuDevice {
     else handler.pageLost(this, iovaPage);
   }
 
-  private *handleGroup(handler: DeviceFaultHandler, requests: readonly Fault[]): Flow<PageResponseCode> {
+  protected *handleGroup(handler: DeviceFaultHandler, requests: readonly Fault[]): Flow<PageResponseCode> {
     const last = requests[requests.length - 1]!;
     const group: PageRequestGroup = {
       device: this,
@@ -237,6 +252,7 @@ export class IommuDevice {
     this.handlersInside++;
     try {
       const code = yield* handler.handle(group);
+      if (!this.queue.holds(group)) return PageResponse.INVALID;
       this.respond(group.pasid, group.group, code);
       return code;
     } finally {
@@ -245,19 +261,19 @@ export class IommuDevice {
   }
 
   /** R1.3: nobody asked for this level: the reporter gets an errno, and the device an answer where its group ends. */
-  private refuse(fault: Fault, errno: number): ReportResult {
+  protected refuse(fault: Fault, errno: number): ReportResult {
     this.counters.faultsRefused++;
     if (fault.last) this.answered(fault.pasid, fault.group, PageResponse.INVALID);
     return { errno: errno === 0 ? Errno.EOPNOTSUPP : errno, code: fault.last ? PageResponse.INVALID : null };
   }
 
   /** As VT-d does with a full queue: SUCCESS by itself, so that the device asks again. */
-  private overflow(): true {
+  protected overflow(): true {
     this.counters.requestsOverflowed++;
     return true;
   }
 
-  private answered(pasid: number, group: number, code: PageResponseCode): void {
+  protected answered(pasid: number, group: number, code: PageResponseCode): void {
     const counters = this.counters;
     if (code === PageResponse.SUCCESS) counters.responsesSuccess++;
     else if (code === PageResponse.INVALID) counters.responsesInvalid++;

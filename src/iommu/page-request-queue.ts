@@ -77,11 +77,28 @@ export class PageRequestQueue {
     return this.indexOf(pasid, group) >= 0;
   }
 
+  /** Whether this very group waits, and not another with its name. */
+  holds(group: PageRequestGroup): boolean {
+    return this.pending.includes(group);
+  }
+
+  /** Takes every pending group. */
+  takeAllPending(): PageRequestGroup[] {
+    return this.pending.splice(0);
+  }
+
   /** Takes the pending group that an answer names (R1.4); EINVAL where there is none. */
   takePending(pasid: number, group: number): PageRequestGroup {
     const index = this.indexOf(pasid, group);
     if (index < 0) fail('EINVAL');
     return this.pending.splice(index, 1)[0]!;
+  }
+
+  /** Adds what decides its next answers to a digest: pending and partial requests, and the next id. */
+  addTo(digest: { add(value: number): void }): void {
+    digest.add(this.nextId);
+    for (const { group, requests } of this.pending) digest.add(requests[0]!.iovaPage * 512 + group);
+    for (const { iovaPage, access, group } of this.partial) digest.add(iovaPage * 8192 + group * 16 + access);
   }
 
   private indexOf(pasid: number, group: number): number {

@@ -74,6 +74,8 @@ export interface DeviceFaultHandler {
   handle(group: PageRequestGroup): Flow<PageResponseCode>;
   /** The page that an IOVA translates to is gone without a notification: no translation to it is left on return. */
   pageLost(device: IommuDevice, iovaPage: number): void;
+  /** The device asks no more: what only somebody outside could answer is answered INVALID now, so that a drain ends. */
+  abandoned?(device: IommuDevice): void;
 }
 
 /** What reporting a fault came to. */

@@ -3,7 +3,7 @@
  * pages. It tells its notifiers before a page goes (R3.1), and does what it announced before anyone else can act.
  */
 import { Errno } from '../abi/errno.js';
-import type { Flow, Wait } from '../flow/flow.js';
+import { type Flow, freshStep, type Wait } from '../flow/flow.js';
 import { type AddressSpace, type MmuNotifier, PAGE_SIZE, READ, WRITE } from './address-space.js';
 import { Areas } from './areas.js';
 import { SimulatedFile } from './simulated-file.js';
@@ -40,6 +40,13 @@ export interface SimulatedSpaceOptions {
 }
 
 const SWAP_IN: Wait = { what: 'swap-in', ready: () => true };
+const WINDOW = freshStep('invalidation begun, pages still there');
+
+/** Pages whose invalidation has begun and is not over (kernel: between invalidate_range_start and _end). */
+interface OpenInvalidation {
+  readonly first: number;
+  readonly end: number;
+}
 
 export class SimulatedSpace implements AddressSpace {
   readonly id: number;
@@ -51,6 +58,7 @@ export class SimulatedSpace implements AddressSpace {
   private readonly areas = new Areas();
   private readonly pages: SimulatedPages;
   private readonly notifiers: MmuNotifier[] = [];
+  private readonly open: OpenInvalidation[] = [];
   private readonly swapInWaits: boolean;
   private readonly removeReclaim: () => void;
   /** Where reclaim goes on. */
@@ -83,6 +91,18 @@ export class SimulatedSpace implements AddressSpace {
     return this.pages.table.lookup(page, 0);
   }
 
+  /** What decides how a page is brought in, as one number: frame, bits, protection, swap, an invalidation that is open. */
+  stateAt(page: number): number {
+    const protection = this.areas.find(page)?.protection ?? 4;
+    const held = this.open.length !== 0 && this.isInvalidating(page) ? 1 : 0;
+    return (this.pages.stateAt(page) * 8 + protection) * 2 + held;
+  }
+
+  /** What the process may do with a page: READ and WRITE; 0 also where nothing is mapped. */
+  protectionAt(page: number): number {
+    return this.areas.find(page)?.protection ?? 0;
+  }
+
   /** The file behind a page, or null. */
   fileAt(page: number): SimulatedFile | null {
     return this.areas.find(page)?.file ?? null;
@@ -113,6 +133,61 @@ export class SimulatedSpace implements AddressSpace {
   /** munmap(2). */
   munmap(first: number, count: number): void {
     this.notify(first, count);
+    this.unmapAnnounced(first, count);
+  }
+
+  /** `munmap` with its window: between telling the notifiers and taking the pages away other paths may run. */
+  munmapFlow(first: number, count: number): Flow<void> {
+    return this.announce(first, count, () => this.unmapAnnounced(first, count));
+  }
+
+  /** `dontNeed` of mapped, unlocked pages with its window. */
+  dontNeedFlow(first: number, count: number): Flow<void> {
+    return this.announce(first, count, () => this.pages.drop(first, count));
+  }
+
+  /** `migrate` with its window. */
+  migrateFlow(first: number, count: number): Flow<void> {
+    return this.announce(first, count, () => this.pages.migrate(first, count));
+  }
+
+  /** `mprotect` of mapped pages with its window. */
+  mprotectFlow(first: number, count: number, protection: number): Flow<void> {
+    return this.announce(first, count, () => {
+      for (const area of this.areas.within(first, first + count)) area.protection = protection;
+    });
+  }
+
+  /** Whether an invalidation of a page has begun and is not over: nobody may have a translation to it. */
+  isInvalidating(page: number): boolean {
+    for (const { first, end } of this.open) if (page >= first && page < end) return true;
+    return false;
+  }
+
+  /** As it was made: no memory, no notifiers, no account. The physical memory is reset with it. */
+  reset(): void {
+    this.notifiers.length = 0;
+    this.open.length = 0;
+    for (const { first, end } of this.areas.list) this.pages.forget(first, end - first);
+    this.areas.clear();
+    this.invalidations = 0;
+    this.lockedPages = 0;
+    this.hand = 0;
+  }
+
+  private *announce(first: number, count: number, change: () => void): Flow<void> {
+    this.notify(first, count);
+    const window = { first, end: first + count };
+    this.open.push(window);
+    try {
+      yield WINDOW;
+      change();
+    } finally {
+      this.open.splice(this.open.indexOf(window), 1);
+    }
+  }
+
+  private unmapAnnounced(first: number, count: number): void {
     const removed = this.areas.remove(first, first + count);
     this.pages.drop(first, count);
     for (const { locked, first: start, end, file } of removed) {
@@ -283,12 +358,20 @@ export class SimulatedSpace implements AddressSpace {
   }
 
   *pageInFlow(first: number, count: number, access: number, frames: Float64Array): Flow<number> {
-    yield SWAP_IN;
-    return Math.max(0, this.bringIn(first, count, access, frames, true));
+    yield this.isInvalidating(first) ? this.endOf(first) : SWAP_IN;
+    for (;;) {
+      const got = this.bringIn(first, count, access, frames, true);
+      if (got !== WAITS) return Math.max(0, got);
+      yield this.endOf(first);
+    }
+  }
+
+  private endOf(page: number): Wait {
+    return { what: `end of the invalidation of page ${page}`, ready: () => !this.isInvalidating(page) };
   }
 
   pin(first: number, count: number, access: number, frames: Float64Array): number {
-    const got = this.bringIn(first, count, access, frames, true);
+    const got = this.bringIn(first, count, access, frames, true, false);
     if (got < 0) return got === NO_MEMORY ? -Errno.ENOMEM : -Errno.EFAULT;
     for (let i = 0; i < got; i++) {
       const area = this.areas.find(first + i)!;
@@ -347,6 +430,8 @@ export class SimulatedSpace implements AddressSpace {
     access: number,
     frames: Float64Array,
     mayWait: boolean,
+    /** A pin is a reference to what is there; only translations keep out of an invalidation. */
+    keepsOut = true,
   ): number {
     const end = first + count;
     let at = first;
@@ -355,7 +440,8 @@ export class SimulatedSpace implements AddressSpace {
       const stop = area === null ? at : Math.min(end, area.end);
       let frame = FORBIDDEN;
       for (; at < stop; at++) {
-        frame = this.pages.frameFor(area!, at, access, mayWait);
+        const held = keepsOut && this.open.length !== 0 && this.isInvalidating(at);
+        frame = held ? WAITS : this.pages.frameFor(area!, at, access, mayWait);
         if (frame < 0) break;
         frames[at - first] = frame;
       }

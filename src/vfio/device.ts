@@ -93,6 +93,7 @@ class DeviceFile implements VfioFile {
       case DeviceIoctl.VFIO_DEVICE_RESET:
         if (!pciFunction.resettable) fail('EINVAL');
         pciFunction.reset();
+        pciFunction.iommu.reset();
         return 0;
       case DeviceIoctl.VFIO_DEVICE_GET_PCI_HOT_RESET_INFO:
         getHotResetInfo(caller, argument, pciFunction, group.bus);

@@ -82,7 +82,10 @@ export function hotReset(
   const owned = readGroups(caller, argument + PciHotReset.size, count);
   if (!devices.every((device) => owned.some((group) => group.number === device.group))) fail('EINVAL');
   if (!devices.every((device) => device.pciFunction.busReset)) fail('ENOTTY');
-  for (const device of devices) device.pciFunction.reset();
+  for (const { pciFunction } of devices) {
+    pciFunction.reset();
+    pciFunction.iommu.reset();
+  }
 }
 
 function readGroups(caller: Caller, address: number, count: number): VfioGroup[] {

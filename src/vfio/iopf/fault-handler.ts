@@ -4,7 +4,7 @@
  * Terms: the *window* is the page that faulted and those that are brought in beside it (R4.1). A *page-in* runs from asking the
  * address space for frames to mapping them; an invalidation in between makes it start again (R3.3).
  */
-import { type Flow, STEP, type Wait } from '../../flow/flow.js';
+import { type Flow, freshStep, step, type Wait } from '../../flow/flow.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import {
   type DeviceFaultHandler,
@@ -13,17 +13,84 @@ import {
   type PageResponseCode,
   WAITS,
 } from '../../iommu/page-request.js';
-import { READ, WRITE } from '../../mm/address-space.js';
+import { type AddressSpace, READ, WRITE } from '../../mm/address-space.js';
 import type { Mapping } from '../type1/mapping.js';
 import type { IopfBackend } from './backend.js';
 import type { ResidentPages } from './resident.js';
 
-/** A page-in that waits; others that want the same page wait for it (R2.3). */
-interface PageIn {
-  readonly mapping: Mapping;
-  readonly index: number;
-  readonly wait: Wait;
-  done: boolean;
+const REPORTED = freshStep('page request reported');
+const REPORTED_OF_GROUP = step('page request of a group reported');
+const AT_HAND = step('frames are at hand');
+
+/**
+ * A page-in that waits; others that want the same page wait for it, as a `Wait` (R2.3). What it relies on is written down when it
+ * begins.
+ */
+export class PageIn implements Wait {
+  done = false;
+  /** Frames that it has got, from its page on. */
+  frames: Float64Array | null = null;
+  got = 0;
+  granted = 0;
+  private readonly mm: AddressSpace;
+  private readonly vaddrPage: number;
+  private readonly seen: number;
+  private readonly generation: number;
+
+  constructor(
+    private readonly handler: FaultHandler,
+    readonly mapping: Mapping,
+    readonly index: number,
+    private readonly access: number,
+  ) {
+    this.mm = mapping.mm;
+    this.vaddrPage = mapping.vaddrPage;
+    this.seen = mapping.mm.invalidations;
+    this.generation = handler.generation;
+  }
+
+  get what(): string {
+    return `page-in of IOVA page ${this.mapping.iovaPage + this.index}`;
+  }
+
+  ready(): boolean {
+    return this.done;
+  }
+
+  /** Nothing that the page-in relies on has changed since it began (mmu_interval_read_retry, R3.3). */
+  get isValid(): boolean {
+    const { mapping, mm } = this;
+    return (
+      mm.invalidations === this.seen &&
+      this.handler.generation === this.generation &&
+      mapping.mm === mm &&
+      mapping.vaddrPage === this.vaddrPage &&
+      this.handler.mappingFor(mapping.iovaPage + this.index, this.access) === mapping
+    );
+  }
+
+  /** A digest of what it has got; 0 once it is not valid any more, and all of it will be had again. */
+  digest(): number {
+    if (!this.isValid) return 0;
+    let digest = this.got * 4 + this.granted;
+    for (let i = 0; i < this.got; i++) digest = (Math.imul(digest, 31) + this.frames![i]!) | 0;
+    return digest | 0x40000000;
+  }
+}
+
+/** A page-in has its frames: where it may turn out that what it relied on has changed. */
+class FramesAtHand implements Wait {
+  readonly what = AT_HAND.what;
+
+  constructor(private readonly pageIn: PageIn) {}
+
+  ready(): boolean {
+    return true;
+  }
+
+  holds(): number {
+    return this.pageIn.digest();
+  }
 }
 
 export class FaultHandler implements DeviceFaultHandler {
@@ -32,12 +99,13 @@ export class FaultHandler implements DeviceFaultHandler {
   /** Moves whenever what a page-in may grant changes: one that spans a move starts again. */
   generation = 0;
   private readonly frames: Float64Array;
-  private readonly pageIns: PageIn[] = [];
+  /** Page-ins under way. */
+  readonly pageIns: PageIn[] = [];
 
   /** @param premapPages pages of a window, 1 or more; 1: only the page that faulted */
   constructor(
-    private readonly backend: IopfBackend,
-    private readonly resident: ResidentPages,
+    protected readonly backend: IopfBackend,
+    protected readonly resident: ResidentPages,
     readonly premapPages: number,
   ) {
     this.frames = new Float64Array(premapPages);
@@ -46,7 +114,7 @@ export class FaultHandler implements DeviceFaultHandler {
   answer(device: IommuDevice, iovaPage: number, access: number): PageResponseCode | typeof WAITS {
     if (device.domain!.translate(iovaPage, access) >= 0) return PageResponse.SUCCESS;
     const mapping = this.mappingFor(iovaPage, access);
-    if (mapping === null) return PageResponse.INVALID;
+    if (mapping === null || !mayFault(device, iovaPage)) return PageResponse.INVALID;
     const index = iovaPage - mapping.iovaPage;
     if (this.pageIns.length !== 0 && this.pageInOf(mapping, index) !== null) return WAITS;
 
@@ -76,8 +144,9 @@ export class FaultHandler implements DeviceFaultHandler {
 
   *handle(group: PageRequestGroup): Flow<PageResponseCode> {
     let code: PageResponseCode = PageResponse.SUCCESS;
+    const reported = group.requests.length === 1 ? REPORTED : REPORTED_OF_GROUP;
     for (const request of group.requests) {
-      const answer = yield* this.handleRequest(group.device, request.iovaPage, request.access);
+      const answer = yield* this.handleRequest(group.device, request.iovaPage, request.access, reported);
       if (code === PageResponse.SUCCESS) code = answer;
     }
     return code;
@@ -95,37 +164,39 @@ export class FaultHandler implements DeviceFaultHandler {
   }
 
   /** One request of a group, with a place for other paths between any two of its steps. */
-  private *handleRequest(device: IommuDevice, iovaPage: number, access: number): Flow<PageResponseCode> {
+  protected *handleRequest(
+    device: IommuDevice,
+    iovaPage: number,
+    access: number,
+    reported: Wait,
+  ): Flow<PageResponseCode> {
     for (;;) {
-      yield STEP;
+      yield reported;
       if (device.domain!.translate(iovaPage, access) >= 0) return PageResponse.SUCCESS;
       const mapping = this.mappingFor(iovaPage, access);
-      if (mapping === null) return PageResponse.INVALID;
+      if (mapping === null || !mayFault(device, iovaPage)) return PageResponse.INVALID;
       const index = iovaPage - mapping.iovaPage;
       const other = this.pageInOf(mapping, index);
       if (other !== null) {
-        yield other.wait;
+        yield other;
         continue;
       }
-      const code = yield* this.pageIn(mapping, index, access);
+      const code = yield* this.pageIn(mapping, index, access, reported === REPORTED);
       if (code !== null) return code;
       this.backend.counters.pageInsRetried++;
     }
   }
 
-  /** Brings a window in; null: what it relied on changed meanwhile. */
-  private *pageIn(mapping: Mapping, index: number, access: number): Flow<PageResponseCode | null> {
-    const pageIn: PageIn = {
-      mapping,
-      index,
-      done: false,
-      wait: { what: `page-in of IOVA page ${mapping.iovaPage + index}`, ready: () => pageIn.done },
-    };
+  /** Brings a window in; null: what it relied on changed meanwhile. `alone`: its request is the only one of its group. */
+  protected *pageIn(
+    mapping: Mapping,
+    index: number,
+    access: number,
+    alone: boolean,
+  ): Flow<PageResponseCode | null> {
+    const pageIn = new PageIn(this, mapping, index, access);
     this.pageIns.push(pageIn);
     try {
-      const { mm, vaddrPage } = mapping;
-      const seen = mm.invalidations;
-      const generation = this.generation;
       const window = this.window(mapping, index, access);
       const frames = new Float64Array(window);
       let granted = this.grant(mapping, access);
@@ -134,14 +205,11 @@ export class FaultHandler implements DeviceFaultHandler {
         granted = access;
         got = yield* framesOf(mapping, index, 1, access, frames);
       }
-      yield STEP;
-      const same =
-        mm.invalidations === seen &&
-        this.generation === generation &&
-        mapping.mm === mm &&
-        mapping.vaddrPage === vaddrPage &&
-        this.mappingFor(mapping.iovaPage + index, access) === mapping;
-      if (!same) return null;
+      pageIn.frames = frames;
+      pageIn.got = got;
+      pageIn.granted = granted;
+      yield alone ? new FramesAtHand(pageIn) : AT_HAND;
+      if (!this.mayMap(pageIn)) return null;
       if (got === 0) return PageResponse.INVALID;
       this.map(mapping, index, frames, this.untilMapped(mapping, index, got), granted, access);
       return PageResponse.SUCCESS;
@@ -151,8 +219,13 @@ export class FaultHandler implements DeviceFaultHandler {
     }
   }
 
+  /** Whether what a page-in got is still what the process has. */
+  protected mayMap(pageIn: PageIn): boolean {
+    return pageIn.isValid;
+  }
+
   /** The mapping that may bring a page in for an access, or null. */
-  private mappingFor(iovaPage: number, access: number): Mapping | null {
+  mappingFor(iovaPage: number, access: number): Mapping | null {
     const mapping = this.backend.mappings.covering(iovaPage);
     if (mapping === null || (mapping.permission & access) !== access) return null;
     // Pinned pages are present or not there at all (R7.2); an address that is not valid leads nowhere.
@@ -160,23 +233,23 @@ export class FaultHandler implements DeviceFaultHandler {
   }
 
   /** What a page-in grants: all that the mapping allows, so that one fault per page is enough, or only what faulted (R6.3). */
-  private grant(mapping: Mapping, access: number): number {
+  protected grant(mapping: Mapping, access: number): number {
     if (!this.dirtyTracking) return mapping.permission;
     return (access & WRITE) === 0 ? access : access | (mapping.permission & READ);
   }
 
   /** Pages of the window: up to the first that is present and the mapping's end (R4.1). */
-  private window(mapping: Mapping, index: number, access: number): number {
+  protected window(mapping: Mapping, index: number, access: number): number {
     // A page beside one that is written would be granted a write that nobody made.
     if (this.premapPages === 1 || (this.dirtyTracking && (access & WRITE) !== 0)) return 1;
     return this.untilMapped(mapping, index, Math.min(this.premapPages, mapping.pages - index));
   }
 
-  private untilMapped(mapping: Mapping, index: number, count: number): number {
+  protected untilMapped(mapping: Mapping, index: number, count: number): number {
     return count <= 1 ? count : mapping.mapped.nextSet(index + 1, index + count) - index;
   }
 
-  private map(
+  protected map(
     mapping: Mapping,
     index: number,
     frames: Float64Array,
@@ -191,12 +264,17 @@ export class FaultHandler implements DeviceFaultHandler {
     counters.pagesPremapped += count - 1;
   }
 
-  private pageInOf(mapping: Mapping, index: number): PageIn | null {
+  protected pageInOf(mapping: Mapping, index: number): PageIn | null {
     for (const pageIn of this.pageIns) {
       if (pageIn.mapping === mapping && pageIn.index === index) return pageIn;
     }
     return null;
   }
+}
+
+/** R7.1: a device that can wait only on part of its accesses is refused elsewhere. */
+function mayFault(device: IommuDevice, iovaPage: number): boolean {
+  return device.group === null || device.group.mayFault(iovaPage);
 }
 
 /** The frames of a window, waited for where they are not at hand. */

@@ -5,7 +5,7 @@
  * one another out; page requests go on beside them (R2.3).
  */
 import { Bug } from '../../abi/bug.js';
-import { type Flow, FlowLock, STEP } from '../../flow/flow.js';
+import { type Flow, FlowLock, step } from '../../flow/flow.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import { FaultReport } from '../../iommu/page-request.js';
 import type { AddressSpace } from '../../mm/address-space.js';
@@ -14,6 +14,11 @@ import type { IopfBackend } from './backend.js';
 import { FaultHandler } from './fault-handler.js';
 import { ResidentPages } from './resident.js';
 import { WatchedSpace } from './watched-space.js';
+
+const HANDLER_ON = step('handler registered');
+const FEATURE_ON = step('page requests on');
+const FEATURE_OFF = step('page requests off');
+const HANDLER_OFF = step('handler off');
 
 /** Pages that are compared at a time when pinned mappings become evictable. */
 const ADOPT_PAGES = 512;
@@ -27,18 +32,31 @@ export class Iopf {
   /** MAP_DMA pins and maps nothing from now on (R6.1). */
   enabled = false;
   readonly handler: FaultHandler;
-  private readonly resident: ResidentPages;
-  private readonly spaces = new Map<AddressSpace, WatchedSpace>();
+  protected readonly resident: ResidentPages;
+  protected readonly spaces = new Map<AddressSpace, WatchedSpace>();
   /** The devices that this container switched on, and no others (R5.3). */
-  private readonly devicesOn: IommuDevice[] = [];
-  private readonly lock = new FlowLock('container');
+  protected readonly devicesOn: IommuDevice[] = [];
+  protected readonly lock = new FlowLock('container');
 
   constructor(
-    private readonly backend: IopfBackend,
+    protected readonly backend: IopfBackend,
     options: IopfOptions = {},
   ) {
-    this.resident = new ResidentPages(backend);
-    this.handler = new FaultHandler(backend, this.resident, options.premapPages ?? 512);
+    this.resident = this.createResident(backend);
+    this.handler = this.createHandler(backend, options.premapPages ?? 512);
+  }
+
+  protected createResident(backend: IopfBackend): ResidentPages {
+    return new ResidentPages(backend);
+  }
+
+  protected createHandler(backend: IopfBackend, premapPages: number): FaultHandler {
+    return new FaultHandler(backend, this.resident, premapPages);
+  }
+
+  /** A control path is between two of its steps. */
+  get changing(): boolean {
+    return this.lock.isHeld;
   }
 
   get premapPages(): number {
@@ -175,7 +193,7 @@ export class Iopf {
   }
 
   /** Switches devices on one after another; where one fails, exactly those that this call switched on go off (R5.3). */
-  private *switchOnAll(devices: readonly IommuDevice[]): Flow<void> {
+  protected *switchOnAll(devices: readonly IommuDevice[]): Flow<void> {
     const switchedOn: IommuDevice[] = [];
     try {
       for (const device of devices) {
@@ -188,34 +206,34 @@ export class Iopf {
     }
   }
 
-  private *switchOn(device: IommuDevice): Flow<void> {
+  protected *switchOn(device: IommuDevice): Flow<void> {
     const handlers = device.handlers;
     handlers.register(this.handler, device.nested ? FaultReport.NESTED_L2 : FaultReport.FLAT);
     try {
-      yield STEP;
+      yield HANDLER_ON;
       device.enableIopf();
     } catch (error) {
       handlers.unregister(this.handler);
       throw error;
     }
     this.devicesOn.push(device);
-    yield STEP;
+    yield FEATURE_ON;
   }
 
-  private *switchOffAll(devices: readonly IommuDevice[]): Flow<void> {
+  protected *switchOffAll(devices: readonly IommuDevice[]): Flow<void> {
     for (let i = devices.length - 1; i >= 0; i--) {
       const device = devices[i]!;
       device.disableIopf();
-      yield STEP;
+      yield FEATURE_OFF;
       yield* device.drain();
       device.handlers.unregister(this.handler);
       this.devicesOn.splice(this.devicesOn.indexOf(device), 1);
-      yield STEP;
+      yield HANDLER_OFF;
     }
   }
 
   /** Pins every mapping; where one cannot be, those before it become evictable again and the error goes on. */
-  private pinAll(): void {
+  protected pinAll(): void {
     const pinned: Mapping[] = [];
     try {
       for (const mapping of this.backend.mappings) {
@@ -232,12 +250,12 @@ export class Iopf {
   }
 
   /** R5.8: a pinned mapping loses its pins and stays mapped, notifier first. */
-  private adopt(mapping: Mapping): void {
+  protected adopt(mapping: Mapping): void {
     this.watch(mapping);
     this.evictable(mapping);
   }
 
-  private evictable(mapping: Mapping): void {
+  protected evictable(mapping: Mapping): void {
     mapping.mapped.set(0, mapping.pages);
     this.backend.unpinMapping(mapping);
     if (this.handler.dirtyTracking) {
@@ -249,7 +267,7 @@ export class Iopf {
   }
 
   /** A pin may have kept a frame that its process has replaced since; a translation to such a frame goes. */
-  private dropReplaced(mapping: Mapping): void {
+  protected dropReplaced(mapping: Mapping): void {
     const domain = this.backend.domains[0];
     const frames = new Float64Array(ADOPT_PAGES);
     for (let index = 0; index < mapping.pages; ) {
@@ -270,7 +288,7 @@ export class Iopf {
     }
   }
 
-  private watch(mapping: Mapping): void {
+  protected watch(mapping: Mapping): void {
     let space = this.spaces.get(mapping.mm);
     if (space === undefined) {
       space = new WatchedSpace(mapping.mm, this.resident, this.backend.counters);
@@ -279,7 +297,7 @@ export class Iopf {
     space.add(mapping);
   }
 
-  private unwatch(mapping: Mapping): void {
+  protected unwatch(mapping: Mapping): void {
     const space = this.spaces.get(mapping.mm);
     if (space === undefined) throw new Bug('mapping is not watched', { iovaPage: mapping.iovaPage });
     space.remove(mapping);

@@ -7,7 +7,7 @@ import type { IopfBackend } from './backend.js';
  * hold, changed together.
  */
 export class ResidentPages {
-  constructor(private readonly backend: IopfBackend) {}
+  constructor(protected readonly backend: IopfBackend) {}
 
   /** Maps `count` pages from `index` of a mapping on in every domain (R2.1). */
   add(mapping: Mapping, index: number, frames: Float64Array, count: number, permission: number): void {
@@ -52,7 +52,7 @@ export class ResidentPages {
     return false;
   }
 
-  private dropRun(mapping: Mapping, index: number, end: number): number {
+  protected dropRun(mapping: Mapping, index: number, end: number): number {
     const domains = this.backend.domains;
     let first = mapping.iovaPage + index;
     let stop = mapping.iovaPage + end;
@@ -73,7 +73,7 @@ export class ResidentPages {
     return this.clearBits(mapping, first, stop);
   }
 
-  private clearBits(mapping: Mapping, first: number, stop: number): number {
+  protected clearBits(mapping: Mapping, first: number, stop: number): number {
     let removed = 0;
     if (first >= mapping.iovaPage && stop <= mapping.iovaEnd) {
       removed = mapping.mapped.clear(first - mapping.iovaPage, stop - first);

@@ -17,13 +17,13 @@ const HALF = 2 ** 18;
 
 export class RangeTrie {
   size = 0;
-  private cells = new Int32Array(4 * CELLS);
+  private cells = new Int32Array(CELLS);
   /** Two words per node: which cells are not empty. For a free node the first holds the next free one. */
-  private used = new Int32Array(4 * 2);
+  private used = new Int32Array(2);
   private freeNode = 0;
   private nextNode = 1;
   /** First page and end by slot, side by side. */
-  private bounds = new Float64Array(16);
+  private bounds = new Float64Array(8);
   private readonly freeSlots: number[] = [];
   private nextSlot = 0;
   private readonly path = new Int32Array(LAST_LEVEL + 1);

@@ -7,6 +7,7 @@
 import { fail } from '../../abi/errno.js';
 import { IopfIoctl, Type1Ioctl, VfioExtension } from '../../abi/vfio.js';
 import { runDirect } from '../../flow/direct.js';
+import type { Flow } from '../../flow/flow.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import { Domain } from '../../iommu/domain.js';
 import type { IommuGeometry } from '../../iommu/geometry.js';
@@ -83,7 +84,7 @@ export class Type1 implements IopfBackend {
   ) {
     this.counters = machine.counters;
     this.entryLimit = machine.dmaEntryLimit;
-    this.iopf = machine.iopf === 'off' ? null : new Iopf(this, { premapPages: machine.premapPages });
+    this.iopf = machine.iopf === 'off' ? null : this.createIopf();
   }
 
   ioctl(caller: Caller, request: number, argument: number): number {
@@ -128,9 +129,11 @@ export class Type1 implements IopfBackend {
   }
 
   devices(): readonly IommuDevice[] {
-    return this.domains.flatMap((domain) =>
-      [...this.domainOf].filter(([, own]) => own === domain).flatMap(([group]) => group.iommuGroup.devices),
-    );
+    const devices: IommuDevice[] = [];
+    for (const domain of this.domains) {
+      for (const [group, own] of this.domainOf) if (own === domain) devices.push(...group.iommuGroup.devices);
+    }
+    return devices;
   }
 
   /** Whether a mapping lies on an edge of [first, end), so that the range would cut it. */
@@ -150,6 +153,11 @@ export class Type1 implements IopfBackend {
    * switching IOPF on answers (R5.5). Then nothing changed.
    */
   attach(group: VfioGroup): void {
+    runDirect(this.attachFlow(group));
+  }
+
+  /** `attach` as a path that may wait. */
+  *attachFlow(group: VfioGroup): Flow<void> {
     for (const mapping of this.mappings) if (mapping.vaddrInvalid) fail('EBUSY');
     const ranges = commonRanges([...this.geometries(), group.geometry]);
     for (const mapping of this.mappings) {
@@ -157,24 +165,30 @@ export class Type1 implements IopfBackend {
     }
     if (!group.geometry.interruptRemapping && !this.machine.allowUnsafeInterrupts) fail('EPERM');
     const { devices } = group.iommuGroup;
-    this.makeRoomForDevices(devices);
+    yield* this.makeRoomForDevices(devices);
     const domain = this.domainFor(group.geometry);
     this.domainOf.set(group, domain);
+    // From now on a mapping goes into this domain, too.
+    this.ranges = ranges;
     for (const device of devices) device.attach(domain);
     try {
-      if (this.iopf) runDirect(this.iopf.devicesAttached(devices));
+      if (this.iopf) yield* this.iopf.devicesAttached(devices);
     } catch (error) {
-      this.detach(group);
+      yield* this.detachFlow(group);
       throw error;
     }
-    this.ranges = ranges;
   }
 
   /** A group leaves; with the last one all mappings go. */
   detach(group: VfioGroup): void {
+    runDirect(this.detachFlow(group));
+  }
+
+  /** `detach` as a path that may wait. */
+  *detachFlow(group: VfioGroup): Flow<void> {
     const domain = this.domainOf.get(group)!;
     const { devices } = group.iommuGroup;
-    if (this.iopf) runDirect(this.iopf.devicesDetaching(devices));
+    if (this.iopf) yield* this.iopf.devicesDetaching(devices);
     for (const device of devices) device.detach();
     this.domainOf.delete(group);
     if (domain.devices.length === 0 && ![...this.domainOf.values()].includes(domain)) this.dropDomain(domain);
@@ -268,15 +282,23 @@ export class Type1 implements IopfBackend {
   }
 
   /** A device that cannot fault joins a container which is on by default: it goes back to static pins. ENOMEM, EFAULT. */
-  private makeRoomForDevices(devices: readonly IommuDevice[]): void {
+  private *makeRoomForDevices(devices: readonly IommuDevice[]): Flow<void> {
     if (this.machine.iopf !== 'auto' || !this.iopfEnabled) return;
-    if (!devices.every((device) => device.canFault)) runDirect(this.iopf!.disable());
+    if (!devices.every((device) => device.canFault)) yield* this.iopf!.disable();
+  }
+
+  protected createIopf(): Iopf {
+    return new Iopf(this, { premapPages: this.machine.premapPages });
+  }
+
+  protected createDomain(geometry: IommuGeometry): Domain {
+    return new Domain({ geometry, observer: this.machine.observer });
   }
 
   private domainFor(geometry: IommuGeometry): Domain {
     const alike = this.domains.find((domain) => alikeGeometry(domain.geometry, geometry));
     if (alike) return alike;
-    const domain = new Domain({ geometry, observer: this.machine.observer });
+    const domain = this.createDomain(geometry);
     for (const mapping of this.mappings) {
       if (mapping.pinned && this.domains[0]) replayPins(mapping, this.domains[0], domain);
     }

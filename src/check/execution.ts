@@ -1,0 +1,138 @@
+import { DeadWait, runDirect } from '../flow/direct.js';
+import type { Flow, Wait } from '../flow/flow.js';
+import { Operation } from './actors.js';
+import type { Digest } from './digest.js';
+import type { Parts } from './parts.js';
+import type { Scenario } from './scenario.js';
+import { Violation, violated } from './violation.js';
+import { World } from './world.js';
+
+export const GOES_ON = 'whoever waits can go on some time';
+
+/** One run of a scenario: its actors, each parked before its next step. */
+export class Execution {
+  readonly world: World;
+  readonly names: readonly string[];
+  /** What each actor waits for; null: it has ended. */
+  readonly waits: (Wait | null)[];
+  /** What each actor knows beyond the world, as a digest. */
+  readonly locals: Float64Array;
+  private readonly flows: Flow<unknown>[];
+  private readonly outcomes: Int32Array;
+  private readonly operations: Int32Array;
+  private readonly places: string[] = [];
+
+  constructor(
+    readonly scenario: Scenario,
+    parts: Parts,
+  ) {
+    this.world = new World(scenario.world ?? {}, parts);
+    this.names = Object.keys(scenario.actors);
+    const count = this.names.length;
+    this.waits = new Array(count).fill(null);
+    this.flows = new Array(count);
+    this.locals = new Float64Array(count);
+    this.outcomes = new Int32Array(count);
+    this.operations = new Int32Array(count);
+  }
+
+  /** Back to the beginning. */
+  start(): void {
+    const { world, scenario } = this;
+    world.reset();
+    if (scenario.setup) runDirect(scenario.setup(world));
+    world.stepDone();
+    for (let i = 0; i < this.names.length; i++) {
+      const flow = scenario.actors[this.names[i]!]!(world);
+      this.flows[i] = flow;
+      this.outcomes[i] = 0;
+      this.operations[i] = 0;
+      this.locals[i] = 0;
+      const first = flow.next();
+      this.waits[i] = first.done ? null : first.value;
+    }
+  }
+
+  isReady(actor: number): boolean {
+    const wait = this.waits[actor]!;
+    return wait?.ready();
+  }
+
+  /** Runs an actor's next step. What the step throws comes out as a `Violation`. */
+  step(actor: number): void {
+    const { world } = this;
+    world.outcome = this.outcomes[actor]!;
+    let wait: Wait | null;
+    try {
+      const step = this.flows[actor]!.next();
+      wait = step.done ? null : step.value;
+    } catch (error) {
+      throw asViolation(error);
+    }
+    world.stepDone();
+    this.outcomes[actor] = world.outcome;
+    this.waits[actor] = wait;
+    if (wait instanceof Operation) this.operations[actor]!++;
+  }
+
+  /** `step`, after which `locals` says what the actor knows. `state` is the digest of the world before. */
+  stepNoting(actor: number, state: number): void {
+    const { history } = this.world;
+    this.step(actor);
+    const wait = this.waits[actor]!;
+    if (wait === null) this.locals[actor] = -1;
+    else if (wait instanceof Operation || wait.holds) {
+      // Beyond what `holds` tells, the actor knows where it is and what its operations came to.
+      this.locals[actor] =
+        (this.operations[actor]! * 64 + this.placeOf(wait)) * 0x100000000 + (this.outcomes[actor]! >>> 0);
+    } else this.locals[actor] = chain(this.locals[actor]!, state + history);
+  }
+
+  /** Adds what the actors know to the digest of a state. `history` counts what has happened to the memory. */
+  addKnowledge(digest: Digest): void {
+    let history = false;
+    for (let i = 0; i < this.waits.length; i++) {
+      const wait = this.waits[i]!;
+      digest.add(this.locals[i]!);
+      if (wait === null || wait instanceof Operation) continue;
+      if (wait.holds) digest.add(wait.holds());
+      else history = true;
+    }
+    // Who is in the middle of something may remember how often memory had changed.
+    if (history) digest.add(this.world.history);
+  }
+
+  /** A number for a place where paths wait; 0: between operations. */
+  private placeOf(wait: Wait): number {
+    if (wait instanceof Operation) return 0;
+    let place = this.places.indexOf(wait.what);
+    if (place < 0) place = this.places.push(wait.what) - 1;
+    return place + 1;
+  }
+
+  /** Nobody can go on: everybody has ended, or they wait for ever. */
+  checkEnded(): void {
+    const waiting = this.waits.flatMap((wait, i) =>
+      wait === null ? [] : [`${this.names[i]} for ${wait.what}`],
+    );
+    if (waiting.length !== 0) violated(GOES_ON, null, `nobody can go on: ${waiting.join('; ')}`);
+    this.scenario.after?.(this.world);
+  }
+}
+
+/** What a path knows after a step is decided by what it knew before and the world it saw. */
+function chain(known: number, state: number): number {
+  const high = Math.floor(state / 0x200000) | 0;
+  const a = Math.imul((known % 0x7fffffff) ^ high, 0x9e3779b1);
+  const b = Math.imul(Math.floor(known / 0x200000) + (state % 0x200000) + 1, 0x85ebca6b);
+  return ((a ^ (a >>> 15)) >>> 0) * 0x200000 + ((b ^ (b >>> 11)) & 0x1fffff);
+}
+
+/** Whatever a step throws breaks something: our own assertions, and crashes. */
+export function asViolation(error: unknown): Violation {
+  if (error instanceof Violation) return error;
+  if (error instanceof DeadWait)
+    return new Violation(GOES_ON, null, `nothing can end the wait for ${error.what}`);
+  const { name, message } = error instanceof Error ? error : { name: 'error', message: String(error) };
+  return new Violation('no assertion of the code is broken', null, `${name}: ${message}`);
+}

@@ -1,0 +1,143 @@
+/** One piece of work of a check: a scenario, or a variant with the scenarios that are to find it out. */
+
+import type { Found } from './explorer.js';
+import { findShortest, partsOf, runRandom } from './find.js';
+import { type HistoryStep, replay } from './history.js';
+import type { Variant } from './parts.js';
+import type { Scenario } from './scenario.js';
+import { scenarios as shippedScenarios } from './scenarios/index.js';
+import { variants } from './variants/index.js';
+
+/** Where a scenario comes from: shipped, or an export of a file of the user. */
+export interface ScenarioRef {
+  readonly name: string;
+  /** Path or URL of the module; null: shipped. */
+  readonly module: string | null;
+}
+
+export interface Job {
+  /** All are run; with a variant, up to the first that finds it out. */
+  readonly scenarios: readonly ScenarioRef[];
+  readonly variant: string | null;
+  readonly statesMax: number;
+  readonly randomSeconds: number;
+  readonly seed: number;
+}
+
+export interface ViolationReport {
+  readonly invariant: string;
+  readonly row: string;
+  readonly detail: string;
+  readonly steps: readonly HistoryStep[];
+  readonly order: readonly number[];
+  /** Command line that shows it again. */
+  readonly replay: string;
+  /** Of the random orders; null: found by running every order. */
+  readonly seed: number | null;
+}
+
+export interface ScenarioReport {
+  readonly name: string;
+  readonly about: string;
+  readonly rows: readonly string[];
+  readonly actors: readonly string[];
+  readonly variant: string | null;
+  readonly orders: number;
+  readonly states: number;
+  readonly runs: number;
+  readonly longest: number;
+  readonly exhaustive: boolean;
+  /** Random orders that were run beyond the bound. */
+  readonly randomOrders: number;
+  readonly seconds: number;
+  readonly violations: readonly ViolationReport[];
+}
+
+const MILLISECONDS = 1000;
+
+export async function loadScenario(ref: ScenarioRef): Promise<Scenario | null> {
+  if (ref.module === null) return shippedScenarios.find(({ name }) => name === ref.name) ?? null;
+  return (await scenariosIn(ref.module)).find(({ name }) => name === ref.name) ?? null;
+}
+
+/** The scenarios that a module exports, one by one or in arrays. */
+export async function scenariosIn(module: string): Promise<Scenario[]> {
+  const exported = (await import(module)) as Record<string, unknown>;
+  return Object.values(exported).flat().filter(isScenario);
+}
+
+function isScenario(value: unknown): value is Scenario {
+  return typeof value === 'object' && value !== null && 'name' in value && 'actors' in value;
+}
+
+export async function runJob(
+  job: Job,
+  report: (scenario: ScenarioReport) => void,
+  progress: (scenario: string, states: number) => void,
+): Promise<void> {
+  const variant = variants.find(({ name }) => name === job.variant) ?? null;
+  for (const ref of job.scenarios) {
+    const scenario = (await loadScenario(ref))!;
+    const result = runScenario(scenario, ref, variant, job, (states) => progress(ref.name, states));
+    report(result);
+    if (variant !== null && result.violations.length !== 0) return;
+  }
+}
+
+function runScenario(
+  scenario: Scenario,
+  ref: ScenarioRef,
+  variant: Variant | null,
+  job: Job,
+  progress: (states: number) => void,
+): ScenarioReport {
+  const parts = partsOf(variant);
+  const started = performance.now();
+  const explored = findShortest(scenario, { parts, statesMax: job.statesMax, progress });
+  let { found } = explored;
+  let randomOrders = 0;
+  let seed: number | null = null;
+  if (found === null && !explored.exhaustive && job.randomSeconds > 0) {
+    const end = performance.now() + job.randomSeconds * MILLISECONDS;
+    const random = runRandom(scenario, parts, job.seed, () => performance.now() > end);
+    randomOrders = random.orders;
+    found = random.found;
+    if (found !== null) seed = job.seed;
+  }
+  const { orders, states, runs, longest, exhaustive } = explored;
+  return {
+    name: scenario.name,
+    about: scenario.about,
+    rows: scenario.rows,
+    actors: Object.keys(scenario.actors),
+    variant: variant?.name ?? null,
+    orders,
+    states,
+    runs,
+    longest,
+    exhaustive,
+    randomOrders,
+    seconds: (performance.now() - started) / MILLISECONDS,
+    violations: found === null ? [] : [describe(scenario, ref, variant, found, seed)],
+  };
+}
+
+function describe(
+  scenario: Scenario,
+  ref: ScenarioRef,
+  variant: Variant | null,
+  { violation, order }: Found,
+  seed: number | null,
+): ViolationReport {
+  const name = ref.module === null ? scenario.name : `${ref.module}#${scenario.name}`;
+  const option = variant === null ? '' : ` --variant ${variant.name}`;
+  return {
+    invariant: violation.invariant,
+    row: violation.row ?? scenario.rows[0] ?? '',
+    detail: violation.detail,
+    steps: replay(scenario, partsOf(variant), order).steps,
+    order,
+    replay: `iopf check ${name}${option} --order ${order.join(',')}`,
+    seed,
+  };
+}

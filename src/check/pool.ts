@@ -1,0 +1,44 @@
+/** Runs jobs on as many threads as wanted; one thread means this one. */
+import { Worker } from 'node:worker_threads';
+import { type Job, runJob, type ScenarioReport } from './job.js';
+
+/** From a worker. */
+export type WorkerMessage =
+  | { readonly kind: 'report'; readonly report: ScenarioReport }
+  | { readonly kind: 'progress'; readonly scenario: string; readonly states: number }
+  | { readonly kind: 'done' };
+
+export interface PoolEvents {
+  report(report: ScenarioReport): void;
+  progress(scenario: string, states: number): void;
+}
+
+export async function runJobs(jobs: readonly Job[], threads: number, events: PoolEvents): Promise<void> {
+  const report = (each: ScenarioReport) => events.report(each);
+  const progress = (scenario: string, states: number) => events.progress(scenario, states);
+  if (threads <= 1) {
+    for (const job of jobs) await runJob(job, report, progress);
+    return;
+  }
+  const left = [...jobs];
+  const workers = Array.from({ length: Math.min(threads, jobs.length) }, () => runWorker(left, events));
+  await Promise.all(workers);
+}
+
+function runWorker(left: Job[], events: PoolEvents): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(new URL('./worker.js', import.meta.url));
+    const next = () => {
+      const job = left.shift();
+      if (job !== undefined) worker.postMessage(job);
+      else void worker.terminate().then(() => resolve());
+    };
+    worker.on('message', (message: WorkerMessage) => {
+      if (message.kind === 'report') events.report(message.report);
+      else if (message.kind === 'progress') events.progress(message.scenario, message.states);
+      else next();
+    });
+    worker.on('error', reject);
+    next();
+  });
+}

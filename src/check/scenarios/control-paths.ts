@@ -1,0 +1,154 @@
+/** IOPF is switched on and off, and devices come and go, while devices fault. */
+import { READ, WRITE } from '../../mm/address-space.js';
+import type { Scenario } from '../scenario.js';
+
+export const enableFault: Scenario = {
+  name: 'enable-fault',
+  about: 'the program enables IOPF while a device asks for a page that is mapped',
+  rows: ['R5.1', 'R5.2', 'R5.8'],
+  world: { enabled: false, pages: 1 },
+  setup: (world) => world.programs[0]!.map(0, 1),
+  actors: {
+    program: (world) => world.programs[0]!.enable(),
+    device: (world) => world.devices[0]!.fault(0, WRITE),
+    host: (world) => world.host.discard(0),
+  },
+};
+
+export const enableLate: Scenario = {
+  name: 'enable-late',
+  about: 'IOPF is enabled on live mappings, which lose their pins while the host takes their pages',
+  rows: ['R5.8', 'R5.11'],
+  world: { enabled: false, pages: 2 },
+  *setup(world) {
+    yield* world.programs[0]!.map(0, 1);
+    yield* world.programs[0]!.map(1, 1, { pinned: true });
+  },
+  actors: {
+    *program(world) {
+      yield* world.programs[0]!.enable();
+      yield* world.programs[0]!.unmap(0, 1);
+    },
+    device: (world) => world.devices[0]!.write(0),
+    host: (world) => world.host.migrate(0, 2),
+  },
+};
+
+export const disableFault: Scenario = {
+  name: 'disable-fault',
+  about: 'the program disables IOPF, which drains, while two devices fault',
+  rows: ['R5.2', 'R5.10'],
+  world: { devices: [{}, {}], pages: 1 },
+  setup: (world) => world.programs[0]!.map(0, 1),
+  actors: {
+    program: (world) => world.programs[0]!.disable(),
+    'device 1': (world) => world.devices[0]!.write(0),
+    'device 2': (world) => world.devices[1]!.read(0),
+  },
+};
+
+export const disableFails: Scenario = {
+  name: 'disable-fails',
+  about:
+    'DISABLE may not lock so much and fails: IOPF stays on, and a device that faults meanwhile is served',
+  rows: ['R5.10', 'R6.2'],
+  world: { pages: 3, lockLimitPages: 2 },
+  *setup(world) {
+    yield* world.programs[0]!.map(0, 1);
+    yield* world.programs[0]!.map(1, 2);
+  },
+  actors: {
+    program: (world) => world.programs[0]!.disable(),
+    device: (world) => world.devices[0]!.write(1),
+    host: (world) => world.host.migrate(1),
+  },
+};
+
+export const enableDisable: Scenario = {
+  name: 'enable-disable',
+  about: 'two threads of the program, one enables and one disables, while a device faults',
+  rows: ['R5.1', 'R5.2', 'R5.10'],
+  world: { pages: 1 },
+  setup: (world) => world.programs[0]!.map(0, 1),
+  actors: {
+    'thread 1': (world) => world.programs[0]!.enable(),
+    'thread 2': (world) => world.programs[0]!.disable(),
+    device: (world) => world.devices[0]!.write(0),
+  },
+};
+
+export const enableForeign: Scenario = {
+  name: 'enable-foreign',
+  about:
+    'ENABLE meets a device that somebody else switched on: it fails, whatever order the bus lists its devices in',
+  rows: ['R5.1', 'R5.3'],
+  world: { devices: [{ group: 1 }, { group: 1 }], enabled: false, pages: 1 },
+  *setup(world) {
+    yield* world.programs[0]!.map(0, 1);
+    world.takeElsewhere(world.devices[1]!);
+  },
+  actors: {
+    program: (world) => world.programs[0]!.enable(),
+    host: (world) => world.host.rescan(1),
+    device: (world) => world.devices[0]!.fault(0, READ),
+  },
+};
+
+export const attachFault: Scenario = {
+  name: 'attach-fault',
+  about: 'a group with a domain of its own joins an enabled container while both devices fault',
+  rows: ['R5.2', 'R5.5', 'R7.2'],
+  world: { devices: [{}, { ownDomain: true, attached: false }], pages: 2 },
+  *setup(world) {
+    yield* world.programs[0]!.map(0, 1);
+    yield* world.programs[0]!.map(1, 1, { pinned: true });
+  },
+  actors: {
+    program: (world) => world.programs[0]!.attach(2),
+    'device 1': (world) => world.devices[0]!.write(0),
+    'device 2': (world) => world.devices[1]!.fault(0, WRITE),
+  },
+};
+
+export const attachFails: Scenario = {
+  name: 'attach-fails',
+  about:
+    'a group whose second device cannot fault does not join an enabled container, and leaves nothing behind',
+  rows: ['R5.3', 'R5.5'],
+  world: {
+    devices: [{}, { group: 2, attached: false }, { group: 2, attached: false, canFault: false }],
+    pages: 1,
+  },
+  setup: (world) => world.programs[0]!.map(0, 1),
+  actors: {
+    program: (world) => world.programs[0]!.attach(2),
+    'device 1': (world) => world.devices[0]!.write(0),
+    'device 2': (world) => world.devices[1]!.fault(0, READ),
+  },
+};
+
+export const detachFault: Scenario = {
+  name: 'detach-fault',
+  about: 'a group leaves while its device faults and the other device brings the same page in',
+  rows: ['R5.2', 'R5.6'],
+  world: { devices: [{}, { ownDomain: true }], pages: 1 },
+  setup: (world) => world.programs[0]!.map(0, 1),
+  actors: {
+    program: (world) => world.programs[0]!.detach(2),
+    'device 1': (world) => world.devices[0]!.write(0),
+    'device 2': (world) => world.devices[1]!.write(0),
+  },
+};
+
+export const closeFault: Scenario = {
+  name: 'close-fault',
+  about: 'the container is closed with page requests pending while the host takes the page',
+  rows: ['R5.6', 'R5.11'],
+  world: { devices: [{}, {}], pages: 1 },
+  setup: (world) => world.programs[0]!.map(0, 1),
+  actors: {
+    program: (world) => world.programs[0]!.close(),
+    'device 1': (world) => world.devices[0]!.write(0),
+    host: (world) => world.host.munmap(0),
+  },
+};

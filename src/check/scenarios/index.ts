@@ -1,0 +1,43 @@
+/** The scenarios that `iopf check` runs, in this order. */
+import type { Scenario } from '../scenario.js';
+import * as control from './control-paths.js';
+import * as devices from './devices.js';
+import * as dirtyLog from './dirty-log.js';
+import * as memory from './memory.js';
+import * as races from './page-in-races.js';
+import * as requests from './requests.js';
+
+export const scenarios: readonly Scenario[] = [
+  races.faultMigrateUnmap,
+  races.faultFaultDiscard,
+  races.swapRemap,
+  control.enableFault,
+  control.enableLate,
+  control.enableDisable,
+  control.enableForeign,
+  control.disableFault,
+  control.disableFails,
+  control.attachFault,
+  control.attachFails,
+  control.detachFault,
+  control.closeFault,
+  memory.superpage,
+  memory.superpageDomains,
+  memory.protectFault,
+  memory.forkWrite,
+  memory.premapDiscard,
+  memory.pinnedMigrate,
+  memory.pinFails,
+  memory.twoProcesses,
+  memory.aliases,
+  dirtyLog.dirtyStart,
+  dirtyLog.dirtyReport,
+  requests.groupRequest,
+  requests.fullQueue,
+  requests.unaskedLevel,
+  devices.resetFault,
+  devices.resetDetach,
+  devices.selective,
+  devices.nestedGuest,
+  devices.nestedReset,
+];

@@ -1,0 +1,48 @@
+/** A device brings a page in while it goes. */
+import { READ } from '../../mm/address-space.js';
+import type { Scenario } from '../scenario.js';
+
+export const faultMigrateUnmap: Scenario = {
+  name: 'fault-migrate-unmap',
+  about: 'a device faults one page, the host takes the page, the program unmaps it',
+  rows: ['R2.1', 'R3.1', 'R3.3', 'R6.1'],
+  setup: (world) => world.programs[0]!.map(0, 1),
+  world: { pages: 1 },
+  actors: {
+    device: (world) => world.devices[0]!.write(0),
+    host: (world) => world.host.migrate(0),
+    program: (world) => world.programs[0]!.unmap(0, 1),
+  },
+};
+
+export const faultFaultDiscard: Scenario = {
+  name: 'two-faults-one-page',
+  about: 'two devices fault the same page while the host discards it: one page-in, an answer each',
+  rows: ['R2.3', 'R3.3', 'R1.4'],
+  world: { devices: [{}, { ownDomain: true }], pages: 1 },
+  setup: (world) => world.programs[0]!.map(0, 1),
+  actors: {
+    'device 1': (world) => world.devices[0]!.write(0),
+    'device 2': (world) => world.devices[1]!.read(0),
+    host: (world) => world.host.discard(0),
+  },
+};
+
+export const swapRemap: Scenario = {
+  name: 'swap-in-remap',
+  about: 'a page that is in swap is faulted while the program maps something else there',
+  rows: ['R2.1', 'R3.3', 'R6.1'],
+  world: { pages: 2, swapInWaits: true },
+  *setup(world) {
+    yield* world.programs[0]!.map(0, 1);
+    yield* world.host.pageOut(0);
+  },
+  actors: {
+    device: (world) => world.devices[0]!.access(0, READ),
+    *program(world) {
+      yield* world.programs[0]!.unmap(0, 1);
+      yield* world.programs[0]!.map(0, 2, { to: 0, permission: READ });
+    },
+    host: (world) => world.host.munmap(1),
+  },
+};

@@ -1,0 +1,190 @@
+/** `iopf check [options] [SCENARIO…]` */
+import { existsSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { Command, InvalidArgumentError } from 'commander';
+import { partsOf } from '../check/find.js';
+import { replay } from '../check/history.js';
+import { toHtml } from '../check/html.js';
+import { type Job, loadScenario, type ScenarioRef, type ScenarioReport, scenariosIn } from '../check/job.js';
+import { runJobs } from '../check/pool.js';
+import { formatScenario, formatTotal, toJson } from '../check/report.js';
+import { scenarios as shippedScenarios } from '../check/scenarios/index.js';
+import { formatTimeline } from '../check/timeline.js';
+import { variants, variantsNamed } from '../check/variants/index.js';
+import { UserError } from '../exec/user-error.js';
+
+interface Options {
+  readonly variant?: string;
+  readonly order?: readonly number[];
+  readonly states: number;
+  readonly random: number;
+  readonly seed: number;
+  readonly threads: number;
+  readonly json?: string;
+  readonly html?: string;
+  readonly list?: true;
+}
+
+const STATES_MAX = 2_000_000;
+const RANDOM_SECONDS = 10;
+
+export function checkCommand(): Command {
+  return new Command('check')
+    .description('run small scenarios under every order of their steps, on the code that ships')
+    .argument(
+      '[scenarios...]',
+      'names, or files that export scenarios (FILE, or FILE#NAME); default: all that ship',
+    )
+    .option(
+      '--variant <name>',
+      'another design in place of the shipped one: rfc-v3, or one finding as rfc-v3/R3.3',
+    )
+    .option('--order <actors>', 'run one order, as a violation prints it: 0,0,1', parseOrder)
+    .option(
+      '--states <n>',
+      'states per scenario before every order is given up for random ones',
+      parseCount,
+      STATES_MAX,
+    )
+    .option('--random <seconds>', 'time for random orders beyond that bound', parseCount, RANDOM_SECONDS)
+    .option('--seed <n>', 'seed of the random orders', parseCount, 1)
+    .option('--threads <n>', 'threads to run on', parseCount, availableParallelism())
+    .option('--json <file>', 'write the results as JSON')
+    .option('--html <file>', 'write the results as a page')
+    .option('--list', 'list scenarios and variants')
+    .addHelpText('after', '\nExit status: 0 no violation, 1 a violation, 2 the command line is wrong.')
+    .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
+    .action(run);
+}
+
+async function run(names: string[], options: Options): Promise<void> {
+  if (options.list) {
+    list();
+    return;
+  }
+  const wanted = options.variant === undefined ? [] : variantsNamed(options.variant);
+  if (options.variant !== undefined && wanted.length === 0)
+    throw new UserError(`there is no variant ${options.variant}; 'iopf check --list' shows them`);
+  const refs = (await Promise.all(names.map(find))).flat();
+  if (options.order !== undefined) {
+    if (refs.length !== 1 || wanted.length > 1)
+      throw new UserError('--order needs exactly one scenario, and at most one variant');
+    await showOrder(refs[0]!, options.order, wanted[0]?.name ?? null);
+    return;
+  }
+  const scenarios = refs.length !== 0 ? refs : shippedScenarios.map(({ name }) => ({ name, module: null }));
+  await check(
+    jobsFor(
+      scenarios,
+      wanted.map(({ name }) => name),
+      options,
+    ),
+    options,
+  );
+}
+
+function jobsFor(scenarios: readonly ScenarioRef[], wanted: readonly string[], options: Options): Job[] {
+  const { states: statesMax, random: randomSeconds, seed } = options;
+  const common = { statesMax, randomSeconds, seed };
+  if (wanted.length !== 0) return wanted.map((variant) => ({ scenarios, variant, ...common }));
+  return scenarios.map((scenario) => ({ scenarios: [scenario], variant: null, ...common }));
+}
+
+async function check(jobs: readonly Job[], options: Options): Promise<void> {
+  const started = performance.now();
+  const reports: ScenarioReport[] = [];
+  const shown = process.stderr.isTTY;
+  const clear = () => shown && process.stderr.write('\r\x1b[K');
+  await runJobs(jobs, options.threads, {
+    report(report) {
+      reports.push(report);
+      // A variant's scenarios that do not find it out are no news.
+      if (report.variant !== null && report.violations.length === 0) return;
+      clear();
+      process.stdout.write(`${formatScenario(report)}\n`);
+    },
+    progress(scenario, states) {
+      clear();
+      if (shown) process.stderr.write(`${reports.length} done; ${scenario}: ${states} states so far`);
+    },
+  });
+  clear();
+  const seconds = (performance.now() - started) / 1000;
+  process.stdout.write(`${formatTotal(reports, seconds)}\n`);
+  const missed = jobs.flatMap(({ variant }) =>
+    variant !== null && !reports.some((each) => each.variant === variant && each.violations.length !== 0)
+      ? [variant]
+      : [],
+  );
+  if (missed.length !== 0) process.stdout.write(`not found out: ${missed.join(', ')}\n`);
+  if (options.json !== undefined) write(options.json, toJson(reports, seconds));
+  if (options.html !== undefined) write(options.html, toHtml(reports));
+  if (reports.some((report) => report.violations.length !== 0)) process.exitCode = 1;
+}
+
+async function showOrder(
+  ref: ScenarioRef,
+  order: readonly number[],
+  variantName: string | null,
+): Promise<void> {
+  const scenario = (await loadScenario(ref))!;
+  const variant = variants.find(({ name }) => name === variantName) ?? null;
+  try {
+    const history = replay(scenario, partsOf(variant), order);
+    process.stdout.write(`${formatTimeline(Object.keys(scenario.actors), history)}\n`);
+    if (history.violation === null) return;
+    const { row, invariant, detail } = history.violation;
+    process.stdout.write(`\n${row ?? scenario.rows[0]}: broken: ${invariant}\n${detail}\n`);
+    process.exitCode = 1;
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new UserError(`--order does not fit ${ref.name}: ${error.message}`);
+  }
+}
+
+async function find(argument: string): Promise<ScenarioRef[]> {
+  if (shippedScenarios.some(({ name }) => name === argument)) return [{ name: argument, module: null }];
+  const [, file, name] = /^(.*?)(?:#([^#]*))?$/.exec(argument)!;
+  const isUrl = file!.startsWith('file:');
+  if (!isUrl && !existsSync(file!))
+    throw new UserError(
+      `${argument} is neither a scenario nor a file; 'iopf check --list' shows the scenarios`,
+    );
+  const module = isUrl ? file! : pathToFileURL(resolve(file!)).href;
+  const found = await scenariosIn(module).catch((error: Error) => {
+    throw new UserError(`cannot load ${file}: ${error.message}`);
+  });
+  const chosen = name === undefined ? found : found.filter((scenario) => scenario.name === name);
+  if (chosen.length === 0) throw new UserError(`${argument} exports no such scenario`);
+  return chosen.map((scenario) => ({ name: scenario.name, module }));
+}
+
+function list(): void {
+  for (const { name, about, rows } of shippedScenarios)
+    process.stdout.write(`${name.padEnd(22)} ${about} (${rows.join(', ')})\n`);
+  process.stdout.write('\n');
+  for (const { name, about } of variants) process.stdout.write(`--variant ${name.padEnd(18)} ${about}\n`);
+}
+
+function write(path: string, text: string): void {
+  try {
+    writeFileSync(path, text);
+  } catch (error) {
+    throw new UserError(`cannot write ${path}: ${(error as NodeJS.ErrnoException).code}`);
+  }
+}
+
+function parseCount(text: string): number {
+  const count = Number(text);
+  if (!Number.isInteger(count) || count < 0) throw new InvalidArgumentError('a whole number is needed.');
+  return count;
+}
+
+function parseOrder(text: string): number[] {
+  const order = text.split(',').map(Number);
+  if (!order.every((actor) => Number.isInteger(actor) && actor >= 0))
+    throw new InvalidArgumentError('numbers of actors with commas between them are needed.');
+  return order;
+}

@@ -1,0 +1,137 @@
+/**
+ * The page requests of a guest's own first stage: user space reads them and answers them (R8.1), as with an iommufd fault queue.
+ *
+ * Terms: a *cookie* names a page request group from when it was read to when it is answered.
+ */
+import { ArgumentBuffer } from '../abi/argument-buffer.js';
+import { fail } from '../abi/errno.js';
+import { HwptPageResponse, HwptPgfault, HwptPgfaultFlag } from '../abi/iommufd.js';
+import type { Flow } from '../flow/flow.js';
+import type { IommuDevice } from './device.js';
+import {
+  type DeviceFaultHandler,
+  type Fault,
+  NO_PASID,
+  type PageRequestGroup,
+  PageResponse,
+  type PageResponseCode,
+  WAITS,
+} from './page-request.js';
+
+/** A page request group and, once it is there, its answer. */
+interface Entry {
+  readonly group: PageRequestGroup;
+  /** 0: not read yet. */
+  cookie: number;
+  code: PageResponseCode | null;
+}
+
+const { IOMMU_PGFAULT_FLAGS_PASID_VALID: PASID_VALID, IOMMU_PGFAULT_FLAGS_LAST_PAGE: LAST_PAGE } =
+  HwptPgfaultFlag;
+
+export class FaultQueue implements DeviceFaultHandler {
+  private readonly entries: Entry[] = [];
+  private nextCookie = 1;
+  private readonly record = new ArgumentBuffer(HwptPgfault.size);
+  private readonly response = new ArgumentBuffer(HwptPageResponse.size);
+
+  /** @param idOf the number that user space knows a device by */
+  constructor(private readonly idOf: (device: IommuDevice) => number) {}
+
+  /** Page request groups that nobody has read. */
+  get unread(): number {
+    return this.entries.filter((entry) => entry.cookie === 0).length;
+  }
+
+  /** Page request groups that were read and wait for their answer. */
+  get unanswered(): number {
+    return this.entries.length - this.unread;
+  }
+
+  /** User space answers, and that takes its time. */
+  answer(): typeof WAITS {
+    return WAITS;
+  }
+
+  *handle(group: PageRequestGroup): Flow<PageResponseCode> {
+    const entry: Entry = { group, cookie: 0, code: null };
+    this.entries.push(entry);
+    const wait = {
+      what: `the guest's answer for ${group.device.address}`,
+      ready: () => entry.code !== null,
+      holds: () => entry.cookie,
+    };
+    while (entry.code === null) yield wait;
+    return entry.code;
+  }
+
+  pageLost(device: IommuDevice, iovaPage: number): void {
+    device.iotlb.flush(iovaPage, 1);
+  }
+
+  /** A device asks no more: what user space has not answered is INVALID, and an answer that comes later finds nothing. */
+  abandoned(device: IommuDevice): void {
+    for (const entry of [...this.entries])
+      if (entry.group.device === device) this.finish(entry, PageResponse.INVALID);
+  }
+
+  /**
+   * read(2): fills `into` with records of groups that were not read, whole groups only, and returns the bytes. 0: there is none.
+   * EINVAL where there is one and not even the first group fits.
+   */
+  read(into: Uint8Array): number {
+    let done = 0;
+    for (const entry of this.entries) {
+      if (entry.cookie !== 0) continue;
+      const { requests } = entry.group;
+      if (done + requests.length * HwptPgfault.size > into.length) {
+        if (done === 0) fail('EINVAL');
+        break;
+      }
+      entry.cookie = this.nextCookie++;
+      for (const request of requests) {
+        this.fill(entry, request);
+        into.set(this.record.bytes, done);
+        done += HwptPgfault.size;
+      }
+    }
+    return done;
+  }
+
+  /**
+   * write(2): answers groups that were read; returns the bytes taken. EINVAL where the first record is not whole, its code is
+   * neither SUCCESS nor INVALID, or its cookie names nothing; a later one that is wrong ends the call before it.
+   */
+  write(from: Uint8Array): number {
+    let done = 0;
+    for (; done + HwptPageResponse.size <= from.length; done += HwptPageResponse.size) {
+      this.response.bytes.set(from.subarray(done, done + HwptPageResponse.size));
+      const cookie = this.response.u32(HwptPageResponse.at.cookie);
+      const code = this.response.u32(HwptPageResponse.at.code);
+      const entry = this.entries.find((each) => each.cookie === cookie && cookie !== 0);
+      if (entry === undefined || (code !== PageResponse.SUCCESS && code !== PageResponse.INVALID)) break;
+      this.finish(entry, code);
+    }
+    if (done === 0) fail('EINVAL');
+    return done;
+  }
+
+  private finish(entry: Entry, code: PageResponseCode): void {
+    this.entries.splice(this.entries.indexOf(entry), 1);
+    entry.code = code;
+  }
+
+  private fill({ cookie, group }: Entry, { pasid, access, last, iovaPage }: Fault): void {
+    const { at } = HwptPgfault;
+    const { record } = this;
+    record.setU32(at.flags, (pasid === NO_PASID ? 0 : PASID_VALID) | (last ? LAST_PAGE : 0));
+    record.setU32(at.dev_id, this.idOf(group.device));
+    record.setU32(at.pasid, pasid === NO_PASID ? 0 : pasid);
+    record.setU32(at.grpid, group.group);
+    record.setU32(at.perm, access);
+    record.setU32(at.reserved, 0);
+    record.setPages(at.addr, iovaPage);
+    record.setU32(at.length, 0);
+    record.setU32(at.cookie, cookie);
+  }
+}

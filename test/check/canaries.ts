@@ -1,0 +1,301 @@
+/** Small mistakes in our own code, at least one for each invariant. The checker must find every one, or it sees nothing. */
+
+import { CheckType1, type Parts } from '../../src/check/parts.js';
+import { type1With } from '../../src/check/variants/rfc-v3.js';
+import { type Flow, step } from '../../src/flow/flow.js';
+import { IommuDevice } from '../../src/iommu/device.js';
+import { Domain } from '../../src/iommu/domain.js';
+import {
+  type DeviceFaultHandler,
+  type Fault,
+  type PageRequestGroup,
+  PageResponse,
+  type PageResponseCode,
+} from '../../src/iommu/page-request.js';
+import { READ, WRITE } from '../../src/mm/address-space.js';
+import type { IopfBackend } from '../../src/vfio/iopf/backend.js';
+import { FaultHandler, type PageIn } from '../../src/vfio/iopf/fault-handler.js';
+import { Iopf } from '../../src/vfio/iopf/iopf.js';
+import { ResidentPages } from '../../src/vfio/iopf/resident.js';
+import type { Mapping } from '../../src/vfio/type1/mapping.js';
+
+export interface Canary {
+  readonly about: string;
+  /** A part of the invariant that must be broken. */
+  readonly invariant: string;
+  readonly parts: Partial<Parts>;
+}
+
+function withIopf(IopfClass: typeof Iopf): Partial<Parts> {
+  return { Type1: type1With(IopfClass) };
+}
+
+function withHandler(Handler: typeof FaultHandler): Partial<Parts> {
+  return withIopf(
+    class extends Iopf {
+      protected override createHandler(backend: IopfBackend, premapPages: number): FaultHandler {
+        return new Handler(backend, this.resident, premapPages);
+      }
+    },
+  );
+}
+
+function withResident(Resident: typeof ResidentPages): Partial<Parts> {
+  return withIopf(
+    class extends Iopf {
+      protected override createResident(backend: IopfBackend): ResidentPages {
+        return new Resident(backend);
+      }
+    },
+  );
+}
+
+const BETWEEN = step('between');
+
+export const canaries: readonly Canary[] = [
+  {
+    about: 'a page-in forgets to look at the sequence count',
+    invariant: 'a page that is gone',
+    parts: withHandler(
+      class extends FaultHandler {
+        protected override mayMap(pageIn: PageIn): boolean {
+          return this.mappingFor(pageIn.mapping.iovaPage + pageIn.index, READ) === pageIn.mapping;
+        }
+      },
+    ),
+  },
+  {
+    about: 'an invalidation leaves its last page',
+    invariant: 'a page that is gone',
+    parts: withResident(
+      class extends ResidentPages {
+        override drop(mapping: Mapping, index: number, count: number): number {
+          return super.drop(mapping, index, count > 1 ? count - 1 : count === mapping.pages ? count : 0);
+        }
+      },
+    ),
+  },
+  {
+    about: 'unmapping forgets the IOTLBs',
+    invariant: 'say the same',
+    parts: {
+      Domain: class extends Domain {
+        override flush(): void {}
+      },
+    },
+  },
+  {
+    about: 'the bits of what went are kept',
+    invariant: 'say the same',
+    parts: withResident(
+      class extends ResidentPages {
+        protected override clearBits(): number {
+          return 0;
+        }
+      },
+    ),
+  },
+  {
+    about: 'a request that waited for another page-in gets no answer',
+    invariant: 'answered exactly once',
+    parts: {
+      IommuDevice: class extends IommuDevice {
+        protected override *handleGroup(
+          handler: DeviceFaultHandler,
+          requests: readonly Fault[],
+        ): Flow<PageResponseCode> {
+          const last = requests[requests.length - 1]!;
+          const group: PageRequestGroup = { ...last, device: this, requests };
+          return yield* handler.handle(group);
+        }
+      },
+    },
+  },
+  {
+    about: 'a request is answered twice',
+    invariant: 'answered exactly once',
+    parts: {
+      IommuDevice: class extends IommuDevice {
+        override respond(pasid: number, group: number, code: PageResponseCode): void {
+          super.respond(pasid, group, code);
+          if (code === PageResponse.SUCCESS) this.answered(pasid, group, code);
+        }
+      },
+    },
+  },
+  {
+    about: 'a handler answers whoever has its group id now, after a reset',
+    invariant: 'no assertion',
+    parts: {
+      IommuDevice: class extends IommuDevice {
+        protected override *handleGroup(
+          handler: DeviceFaultHandler,
+          requests: readonly Fault[],
+        ): Flow<PageResponseCode> {
+          const last = requests[requests.length - 1]!;
+          const group: PageRequestGroup = { ...last, device: this, requests };
+          this.queue.addPending(group);
+          this.handlersInside++;
+          const code = yield* handler.handle(group);
+          this.respond(group.pasid, group.group, code);
+          this.handlersInside--;
+          return code;
+        }
+      },
+    },
+  },
+  {
+    about: 'unmapping a pinned mapping forgets its account',
+    invariant: 'the account is what is pinned',
+    parts: {
+      Type1: class extends CheckType1 {
+        override unpinMapping(mapping: Mapping): void {
+          const { lockedPages, mm } = mapping;
+          super.unpinMapping(mapping);
+          mm.accountLocked(lockedPages);
+        }
+      },
+    },
+  },
+  {
+    about: 'release keeps its notifier',
+    invariant: 'the account is what is pinned',
+    parts: withIopf(
+      class extends Iopf {
+        protected override unwatch(mapping: Mapping): void {
+          if (this.spaces.size !== 1 || this.backend.mappings.size !== 0) super.unwatch(mapping);
+        }
+
+        override *release(): Flow<void> {
+          this.spaces.clear();
+          yield* super.release();
+        }
+      },
+    ),
+  },
+  {
+    about: 'the feature goes on before its handler',
+    invariant: 'their handler is there',
+    parts: withIopf(
+      class extends Iopf {
+        protected override *switchOn(device: IommuDevice): Flow<void> {
+          device.enableIopf();
+          yield BETWEEN;
+          device.disableIopf();
+          yield* super.switchOn(device);
+        }
+      },
+    ),
+  },
+  {
+    about: 'a failed ENABLE leaves on what it has switched on',
+    invariant: 'a call that fails changes nothing',
+    parts: withIopf(
+      class extends Iopf {
+        protected override *switchOnAll(devices: readonly IommuDevice[]): Flow<void> {
+          for (const device of devices) yield* this.switchOn(device);
+        }
+      },
+    ),
+  },
+  {
+    about: 'MAP_DMA that fails leaves a notifier behind',
+    invariant: 'a call that fails changes nothing',
+    parts: {
+      Type1: class extends CheckType1 {
+        override addMapping(mapping: Mapping): void {
+          mapping.mm.subscribe({ invalidate: () => {}, release: () => {} });
+          super.addMapping(mapping);
+        }
+      },
+    },
+  },
+  {
+    about: 'detach drains before page requests are off',
+    invariant: 'nothing is touched after its release',
+    parts: withIopf(
+      class extends Iopf {
+        protected override *switchOffAll(devices: readonly IommuDevice[]): Flow<void> {
+          for (const device of devices) {
+            while (device.busy) yield { what: 'quiet', ready: () => !device.busy };
+            yield BETWEEN;
+            device.disableIopf();
+            device.handlers.unregister(this.handler);
+            this.devicesOn.splice(this.devicesOn.indexOf(device), 1);
+          }
+        }
+      },
+    ),
+  },
+  {
+    about: 'a fault grants writing whatever the mapping says',
+    invariant: 'no permission is above',
+    parts: withHandler(
+      class extends FaultHandler {
+        protected override map(
+          mapping: Mapping,
+          index: number,
+          frames: Float64Array,
+          count: number,
+          granted: number,
+          access: number,
+        ): void {
+          super.map(mapping, index, frames, count, granted | WRITE, access);
+        }
+      },
+    ),
+  },
+  {
+    about: 'the dirty log misses writes',
+    invariant: 'reported dirty',
+    parts: withHandler(
+      class extends FaultHandler {
+        protected override grant(mapping: Mapping): number {
+          return mapping.permission;
+        }
+      },
+    ),
+  },
+  {
+    about: 'the dirty log reports what was read',
+    invariant: 'reported dirty',
+    parts: withHandler(
+      class extends FaultHandler {
+        protected override map(
+          mapping: Mapping,
+          index: number,
+          frames: Float64Array,
+          count: number,
+          granted: number,
+          access: number,
+        ): void {
+          super.map(mapping, index, frames, count, granted, access);
+          mapping.dirty?.set(index, count);
+        }
+      },
+    ),
+  },
+  {
+    about: 'a control path that fails keeps its lock',
+    invariant: 'can go on some time',
+    parts: withIopf(
+      class extends Iopf {
+        override *disable(): Flow<void> {
+          yield* super.disable();
+          yield* this.lock.acquire();
+        }
+      },
+    ),
+  },
+  {
+    about: 'our own assertions are heard',
+    invariant: 'no assertion',
+    parts: {
+      Domain: class extends Domain {
+        override mapFrames(page: number, frames: Float64Array, count: number, permission: number): void {
+          super.map(page, frames[0]!, count, permission);
+        }
+      },
+    },
+  },
+];

@@ -1,0 +1,79 @@
+/** The built command (npm test builds first). */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+const main = resolve('dist/src/cli/main.js');
+let folder: string;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'iopf-check-'));
+});
+
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function check(...args: string[]): { status: number | null; out: string; error: string } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, 'check', ...args], {
+    encoding: 'utf8',
+  });
+  return { status, out: stdout, error: stderr };
+}
+
+describe('iopf check', () => {
+  test('runs a scenario in every order and says how many there were', () => {
+    const json = join(folder, 'ok.json');
+    const { status, out } = check('fault-migrate-unmap', 'enable-fault', '--json', json);
+    expect(status).toBe(0);
+    expect(out).toMatch(/fault-migrate-unmap +every order +92 orders, \d+ states/);
+    const { scenarios } = JSON.parse(readFileSync(json, 'utf8'));
+    expect(scenarios).toHaveLength(2);
+    const report = scenarios.find((each: { name: string }) => each.name === 'fault-migrate-unmap');
+    expect(report).toMatchObject({ orders: 92, exhaustive: true, violations: [] });
+    expect(report.seconds).toBeGreaterThan(0);
+  });
+
+  test('a violation is 1, with its row, its timeline and a command that shows it again', () => {
+    const json = join(folder, 'bad.json');
+    const html = join(folder, 'bad.html');
+    const { status, out } = check('--variant', 'rfc-v3/R3.3', '--json', json, '--html', html);
+    expect(status).toBe(1);
+    expect(out).toContain('R3.3: broken: no access goes through a translation of a page that is gone');
+    const [violation] = JSON.parse(readFileSync(json, 'utf8')).scenarios.at(-1).violations;
+    expect(violation.steps.length).toBeLessThanOrEqual(12);
+    expect(violation.row).toBe('R3.3');
+    expect(readFileSync(html, 'utf8')).toContain('<td class="step">migrates 0x10200');
+    const again = check(...violation.replay.split(' ').slice(2));
+    expect(again.status).toBe(1);
+    expect(again.out).toContain(violation.detail);
+  });
+
+  test('gives every order up at the bound and goes on with random ones', () => {
+    const { status, out } = check('detach-fault', '--states', '20', '--random', '1', '--threads', '1');
+    expect(status).toBe(0);
+    expect(out).toMatch(/not every order .* random orders/);
+  });
+
+  test('runs scenarios of a file of the user', () => {
+    const file = join(folder, 'mine.mjs');
+    const text = `export const mine = { name: 'mine', about: 'my own', rows: ['R2.1'],
+      setup: (world) => world.programs[0].map(0, 1),
+      actors: { device: (world) => world.devices[0].write(0), host: (world) => world.host.discard(0) } };`;
+    writeFileSync(file, text);
+    const { status, out } = check(`${file}#mine`);
+    expect(out).toMatch(/mine +every order/);
+    expect(status).toBe(0);
+  });
+
+  test.each([
+    [['no-such-scenario'], 'neither a scenario nor a file'],
+    [['--variant', 'nobody'], 'there is no variant nobody'],
+    [['--seed', 'x'], 'a whole number is needed'],
+    [['fault-migrate-unmap', '--order', '0,7'], 'does not fit'],
+  ])('%j is 2', (args, message) => {
+    const { status, error } = check(...(args as string[]));
+    expect(error).toContain(message);
+    expect(status).toBe(2);
+  });
+});

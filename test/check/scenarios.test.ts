@@ -1,0 +1,80 @@
+import { describe, expect, test } from 'vitest';
+import { explore } from '../../src/check/explorer.js';
+import { partsOf, runRandom } from '../../src/check/find.js';
+import { scenarios } from '../../src/check/scenarios/index.js';
+
+describe('the shipped code, in every order', () => {
+  test.each(scenarios)('$name: $about ($rows)', (scenario) => {
+    const { found, exhaustive, orders } = explore(scenario);
+    expect(found && `${found.violation.message} after ${found.order}`).toBeNull();
+    expect(exhaustive).toBe(true);
+    expect(orders).toBeGreaterThan(1);
+  });
+});
+
+describe('the rows of the series', () => {
+  const wanted = [
+    'R1.3',
+    'R1.4',
+    'R2.1',
+    'R2.3',
+    'R3.1',
+    'R3.2',
+    'R3.3',
+    'R4.1',
+    'R5.2',
+    'R5.3',
+    'R5.5',
+    'R5.6',
+    'R5.7',
+  ];
+  const more = ['R5.8', 'R5.10', 'R5.11', 'R6.1', 'R6.2', 'R6.3', 'R7.2'];
+
+  test.each([...wanted, ...more])('%s has a scenario', (row) => {
+    expect(scenarios.filter(({ rows }) => rows.includes(row))).not.toEqual([]);
+  });
+
+  test('there are at least 15 scenarios, of two to four actors', () => {
+    expect(scenarios.length).toBeGreaterThanOrEqual(15);
+    for (const { actors } of scenarios) {
+      expect(Object.keys(actors).length).toBeGreaterThanOrEqual(2);
+      expect(Object.keys(actors).length).toBeLessThanOrEqual(4);
+    }
+  });
+});
+
+describe('meeting in a state', () => {
+  const large = [
+    'dirty-start',
+    'full-queue',
+    'aliases',
+    'dirty-report',
+    'disable-fault',
+    'attach-fails',
+    'premap-discard',
+  ];
+  const small = scenarios.filter(({ name }) => !large.includes(name));
+
+  test.each(small)('loses no order of $name', (scenario) => {
+    const merged = explore(scenario);
+    const each = explore(scenario, { merge: false });
+    expect(merged.orders).toBe(each.orders);
+    expect(merged.runs).toBeLessThanOrEqual(each.runs);
+  });
+});
+
+describe('the bounds', () => {
+  test('exploring ends at the state limit and says that it was not exhaustive', () => {
+    const { exhaustive, states } = explore(scenarios[1]!, { statesMax: 50 });
+    expect(exhaustive).toBe(false);
+    expect(states).toBeLessThan(80);
+  });
+
+  test('random orders come from the seed alone', () => {
+    const run = (seed: number, orders: number) => {
+      let left = orders;
+      return runRandom(scenarios[1]!, partsOf(null), seed, () => left-- === 0);
+    };
+    expect(run(7, 200)).toEqual({ orders: 200, seed: 7, found: null });
+  });
+});

@@ -1,0 +1,190 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { Errno, VfioError } from '../../src/abi/errno.js';
+import { HwptPageResponse, HwptPgfault } from '../../src/abi/iommufd.js';
+import { readStruct, writeStruct } from '../../src/abi/layout.js';
+import { runDirect } from '../../src/flow/direct.js';
+import type { Flow } from '../../src/flow/flow.js';
+import { IommuDevice } from '../../src/iommu/device.js';
+import { Domain } from '../../src/iommu/domain.js';
+import { FaultQueue } from '../../src/iommu/fault-queue.js';
+import { type Fault, FaultReport, NO_PASID, type ReportResult } from '../../src/iommu/page-request.js';
+import { READ, WRITE } from '../../src/mm/address-space.js';
+
+const PAGE = 0x1234;
+
+let device: IommuDevice;
+let queue: FaultQueue;
+
+beforeEach(() => {
+  device = new IommuDevice({ address: '0000:00:01.0' });
+  device.attach(new Domain({ nested: true }));
+  queue = new FaultQueue(() => 42);
+  device.handlers.register(queue, FaultReport.NESTED_L1);
+  device.enableIopf();
+});
+
+function report(over: Partial<Fault> = {}): Flow<ReportResult> {
+  const fault = {
+    kind: 'page-request',
+    iovaPage: PAGE,
+    access: READ,
+    pasid: NO_PASID,
+    group: 5,
+    last: true,
+  } as const;
+  const flow = device.report({ ...fault, level: 'stage1', ...over });
+  flow.next();
+  return flow;
+}
+
+function read(bytes = 400): Record<string, number | bigint>[] {
+  const into = new Uint8Array(bytes);
+  const got = queue.read(into);
+  expect(got % HwptPgfault.size).toBe(0);
+  return Array.from({ length: got / HwptPgfault.size }, (_, i) =>
+    readStruct(HwptPgfault, into.subarray(i * HwptPgfault.size)),
+  ) as Record<string, number | bigint>[];
+}
+
+function respond(cookie: number, code: number): number {
+  return queue.write(writeStruct(HwptPageResponse, { cookie, code }));
+}
+
+function errnoOf(call: () => unknown): number {
+  try {
+    call();
+  } catch (error) {
+    if (error instanceof VfioError) return error.errno;
+    throw error;
+  }
+  return 0;
+}
+
+describe('R8.1: a stage-1 fault queue', () => {
+  test('has records of 40 bytes and answers of 8, as iommufd has', () => {
+    expect([HwptPgfault.size, HwptPageResponse.size]).toEqual([40, 8]);
+    expect([HwptPgfault.at.addr, HwptPgfault.at.length, HwptPgfault.at.cookie]).toEqual([24, 32, 36]);
+  });
+
+  test('shows a page request once, and its answer reaches the device', () => {
+    const flow = report({ access: WRITE, pasid: 7 });
+    expect(queue.unread).toBe(1);
+    expect(read()).toEqual([
+      {
+        flags: 3,
+        dev_id: 42,
+        pasid: 7,
+        grpid: 5,
+        perm: WRITE,
+        reserved: 0,
+        addr: 0x1234000n,
+        length: 0,
+        cookie: 1,
+      },
+    ]);
+    expect(read()).toEqual([]);
+    expect(device.queue.pendingCount).toBe(1);
+    expect(respond(1, 0)).toBe(8);
+    expect(runDirect(flow)).toEqual({ errno: 0, code: 0 });
+    expect([device.queue.pendingCount, queue.unread, queue.unanswered]).toEqual([0, 0, 0]);
+    expect(device.counters.responsesSuccess).toBe(1);
+  });
+
+  test('INVALID refuses the access', () => {
+    const flow = report();
+    read();
+    respond(1, 1);
+    expect(runDirect(flow).code).toBe(1);
+  });
+
+  test('a group is read whole under one cookie, or not at all', () => {
+    report({ last: false });
+    const flow = report({ iovaPage: PAGE + 1 });
+    expect(errnoOf(() => queue.read(new Uint8Array(HwptPgfault.size)))).toBe(Errno.EINVAL);
+    const records = read();
+    expect(records.map(({ flags, cookie, addr }) => [flags, cookie, addr])).toEqual([
+      [0, 1, 0x1234000n],
+      [2, 1, 0x1235000n],
+    ]);
+    respond(1, 0);
+    expect(runDirect(flow).code).toBe(0);
+  });
+
+  test('groups that do not fit stay for the next read', () => {
+    report({ group: 5 });
+    report({ group: 6 });
+    expect(read(HwptPgfault.size).map(({ grpid }) => grpid)).toEqual([5]);
+    expect(queue.unread).toBe(1);
+    expect(read().map(({ grpid }) => grpid)).toEqual([6]);
+  });
+
+  test('an answer with an unknown cookie or code, or half of one, is EINVAL and answers nothing', () => {
+    report();
+    expect(errnoOf(() => respond(0, 0))).toBe(Errno.EINVAL);
+    read();
+    expect(errnoOf(() => respond(2, 0))).toBe(Errno.EINVAL);
+    expect(errnoOf(() => respond(1, 2))).toBe(Errno.EINVAL);
+    expect(errnoOf(() => queue.write(new Uint8Array(7)))).toBe(Errno.EINVAL);
+    expect(queue.unanswered).toBe(1);
+    expect(respond(1, 0)).toBe(8);
+    expect(errnoOf(() => respond(1, 0))).toBe(Errno.EINVAL);
+  });
+
+  test('R1.2: a stage-2 fault does not get there', () => {
+    const flow = device.report({
+      kind: 'page-request',
+      iovaPage: PAGE,
+      access: READ,
+      pasid: NO_PASID,
+      group: 1,
+      last: true,
+      level: 'stage2',
+    });
+    expect(runDirect(flow)).toEqual({ errno: Errno.EOPNOTSUPP, code: 1 });
+    expect(queue.unread).toBe(0);
+  });
+
+  test('R5.6: page requests that go off are answered INVALID, so that a drain waits for no guest', () => {
+    const flow = report();
+    read();
+    device.disableIopf();
+    expect(runDirect(flow).code).toBe(1);
+    runDirect(device.drain());
+    expect(errnoOf(() => respond(1, 0))).toBe(Errno.EINVAL);
+  });
+});
+
+describe('R1.4: a device that is reset or gone', () => {
+  test('gets INVALID for what was pending, once, and a late answer finds nothing', () => {
+    const flow = report();
+    read();
+    device.reset();
+    expect(device.counters.responsesInvalid).toBe(1);
+    expect(device.queue.pendingCount).toBe(0);
+    expect(runDirect(flow).code).toBe(1);
+    expect(device.counters.responsesInvalid).toBe(1);
+    expect(errnoOf(() => respond(1, 0))).toBe(Errno.EINVAL);
+    expect(device.busy).toBe(false);
+  });
+
+  test('may use the group id again while the old handler is at work', () => {
+    const old = report();
+    device.reset();
+    const again = report({ iovaPage: PAGE + 1 });
+    expect(runDirect(old).code).toBe(1);
+    expect(device.queue.pendingCount).toBe(1);
+    const [record] = read();
+    expect(record!['addr']).toBe(0x1235000n);
+    respond(Number(record!['cookie']), 0);
+    expect(runDirect(again).code).toBe(0);
+    expect(device.counters.responsesSuccess).toBe(1);
+  });
+
+  test('forgets partial requests', () => {
+    report({ last: false });
+    expect(device.queue.partialCount).toBe(1);
+    device.reset();
+    expect(device.queue.partialCount).toBe(0);
+    expect(device.counters.partialsDiscarded).toBe(1);
+  });
+});
