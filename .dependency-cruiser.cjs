@@ -2,13 +2,16 @@
 const rooms = {
   abi: [],
   flow: [],
+  input: [],
   mm: ['abi', 'flow'],
   iommu: ['abi', 'flow', 'mm'],
   vfio: ['abi', 'flow', 'mm', 'iommu'],
   device: ['abi', 'flow', 'mm', 'iommu', 'vfio'],
   trace: ['abi', 'flow', 'mm', 'iommu'],
-  exec: ['abi', 'flow', 'mm', 'iommu', 'vfio', 'device', 'trace'],
-  cli: ['abi', 'flow', 'mm', 'iommu', 'vfio', 'device', 'trace', 'exec'],
+  exec: ['abi', 'flow', 'input', 'mm', 'iommu', 'vfio', 'device', 'trace'],
+  sim: ['abi', 'flow', 'input', 'mm', 'iommu', 'vfio', 'device', 'trace'],
+  report: ['abi', 'sim'],
+  cli: ['abi', 'flow', 'input', 'mm', 'iommu', 'vfio', 'device', 'trace', 'exec', 'sim', 'report'],
 };
 
 /** libc, the clock, files and the environment belong to the live run: not below the doors. */
@@ -45,6 +48,12 @@ module.exports = {
       severity: 'error',
       from: { path: '^src/device/' },
       to: { path: '^src/vfio/', dependencyTypesNot: ['type-only'] },
+    },
+    {
+      name: 'reports see types of the simulation only',
+      severity: 'error',
+      from: { path: '^src/report/' },
+      to: { path: '^src/sim/', dependencyTypesNot: ['type-only'] },
     },
     {
       name: 'no circles',

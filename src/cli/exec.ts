@@ -5,7 +5,7 @@ import { deviceKinds } from '../device/index.js';
 import { type DeviceSpec, type MachineSpec, machineOfDevices, parseDevice } from '../exec/machine-spec.js';
 import { exitCodeOf, runProgram } from '../exec/run.js';
 import { formatSummary } from '../exec/summary.js';
-import { UserError } from '../exec/user-error.js';
+import { UserError } from '../input/user-error.js';
 import { DEFAULT_KERNEL, type KernelVersion, kernelVersions } from '../vfio/kernel.js';
 import type { IopfMode } from '../vfio/machine-state.js';
 

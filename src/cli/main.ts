@@ -2,7 +2,7 @@
 /** The `iopf` command: one file per subcommand. */
 import { createRequire } from 'node:module';
 import { Command } from 'commander';
-import { UserError } from '../exec/user-error.js';
+import { UserError } from '../input/user-error.js';
 import { execCommand } from './exec.js';
 
 const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };

@@ -4,6 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { errnoName } from '../abi/errno.js';
+import { UserError } from '../input/user-error.js';
 import { Counters } from '../iommu/observer.js';
 import { allocateNative, close, errno, poll, read, syscall, write } from '../mm/process/libc.js';
 import { openTrace } from '../trace/trace-file.js';
@@ -22,7 +23,6 @@ import { ProcFiles } from './proc-files.js';
 import { ProcessTable } from './process.js';
 import { type EngineSummary, summarize } from './summary.js';
 import { Supervisor } from './supervisor.js';
-import { UserError } from './user-error.js';
 
 export interface EngineOrder {
   readonly order: ExecOrder;

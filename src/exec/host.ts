@@ -10,9 +10,9 @@ import {
   statSync,
 } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { UserError } from '../input/user-error.js';
 import { architecture } from './arch.js';
 import type { DescriptorWindow } from './filter.js';
-import { UserError } from './user-error.js';
 
 const WINDOW_SIZE = 64;
 /** Programs that close "all" descriptors stop here, and RLIMIT_NOFILE is this by default. */

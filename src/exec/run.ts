@@ -5,6 +5,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
+import { UserError } from '../input/user-error.js';
 import { allocateNative, close, eventfd, must, O_CLOEXEC, pipe2, prctl, write } from '../mm/process/libc.js';
 import { architecture } from './arch.js';
 import type { EngineMessage, EngineOrder } from './engine-thread.js';
@@ -20,7 +21,6 @@ import {
 import type { LaunchOrder } from './launcher.js';
 import type { ExecOrder } from './order.js';
 import type { RunSummary } from './summary.js';
-import { UserError } from './user-error.js';
 
 const EFD_CLOEXEC = 0o2000000;
 const PR_SET_CHILD_SUBREAPER = 36;

@@ -7,11 +7,13 @@
 import { Bug } from '../../abi/bug.js';
 import { type Flow, FlowLock, STEP } from '../../flow/flow.js';
 import type { IommuDevice } from '../../iommu/device.js';
+import type { Observer } from '../../iommu/observer.js';
 import { FaultReport } from '../../iommu/page-request.js';
 import type { AddressSpace } from '../../mm/address-space.js';
 import type { Mapping } from '../type1/mapping.js';
 import type { IopfBackend } from './backend.js';
 import { FaultHandler } from './fault-handler.js';
+import { FixedPremap, type PremapPolicy } from './premap.js';
 import { ResidentPages } from './resident.js';
 import { WatchedSpace } from './watched-space.js';
 
@@ -21,6 +23,9 @@ const ADOPT_PAGES = 512;
 export interface IopfOptions {
   /** Pages that a fault brings in, its own included (R4.1); 1: no pre-mapping. At most 65,536. */
   readonly premapPages?: number;
+  /** Decides how many, instead. */
+  readonly premap?: PremapPolicy | null;
+  readonly observer?: Observer | null;
 }
 
 export class Iopf {
@@ -32,13 +37,16 @@ export class Iopf {
   /** The devices that this container switched on, and no others (R5.3). */
   private readonly devicesOn: IommuDevice[] = [];
   private readonly lock = new FlowLock('container');
+  private readonly observer: Observer | null;
 
   constructor(
     private readonly backend: IopfBackend,
     options: IopfOptions = {},
   ) {
     this.resident = new ResidentPages(backend);
-    this.handler = new FaultHandler(backend, this.resident, options.premapPages ?? 512);
+    this.observer = options.observer ?? null;
+    const premap = options.premap ?? new FixedPremap(options.premapPages ?? 512);
+    this.handler = new FaultHandler(backend, this.resident, premap, this.observer);
   }
 
   get premapPages(): number {
@@ -273,7 +281,7 @@ export class Iopf {
   private watch(mapping: Mapping): void {
     let space = this.spaces.get(mapping.mm);
     if (space === undefined) {
-      space = new WatchedSpace(mapping.mm, this.resident, this.backend.counters);
+      space = new WatchedSpace(mapping.mm, this.resident, this.backend.counters, this.observer);
       this.spaces.set(mapping.mm, space);
     }
     space.add(mapping);

@@ -1,4 +1,4 @@
-import type { Counters } from '../../iommu/observer.js';
+import type { Counters, Observer } from '../../iommu/observer.js';
 import type { AddressSpace, MmuNotifier } from '../../mm/address-space.js';
 import type { Mapping } from '../type1/mapping.js';
 import { MappingAddressIndex } from '../type1/mapping-address-index.js';
@@ -13,9 +13,10 @@ export class WatchedSpace implements MmuNotifier {
   private readonly unsubscribe: () => void;
 
   constructor(
-    mm: AddressSpace,
+    private readonly mm: AddressSpace,
     private readonly resident: ResidentPages,
     private readonly counters: Counters,
+    private readonly observer: Observer | null,
   ) {
     this.unsubscribe = mm.subscribe(this);
   }
@@ -50,6 +51,7 @@ export class WatchedSpace implements MmuNotifier {
       removed += this.resident.drop(mapping, from, to - from);
     }
     if (removed === 0) return;
+    this.observer?.invalidate?.(this.mm.id, first, count);
     this.counters.invalidations++;
     this.counters.pagesInvalidated += removed;
   }

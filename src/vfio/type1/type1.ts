@@ -83,7 +83,9 @@ export class Type1 implements IopfBackend {
   ) {
     this.counters = machine.counters;
     this.entryLimit = machine.dmaEntryLimit;
-    this.iopf = machine.iopf === 'off' ? null : new Iopf(this, { premapPages: machine.premapPages });
+    const { premapPages, observer } = machine;
+    const premap = machine.premap?.() ?? null;
+    this.iopf = machine.iopf === 'off' ? null : new Iopf(this, { premapPages, premap, observer });
   }
 
   ioctl(caller: Caller, request: number, argument: number): number {
@@ -198,6 +200,7 @@ export class Type1 implements IopfBackend {
     else this.pinMapping(mapping);
     this.mappings.insert(mapping);
     this.counters.addMapped(mapping.pages);
+    this.machine.observer?.mappingAdded?.(mapping);
     if (!this.dirtyTracking) return;
     if (mapping.pages > DIRTY_BITMAP_PAGES_MAX) {
       this.removeMapping(mapping);
@@ -209,6 +212,7 @@ export class Type1 implements IopfBackend {
   removeMapping(mapping: Mapping): void {
     this.mappings.remove(mapping);
     this.counters.addMapped(-mapping.pages);
+    this.machine.observer?.mappingRemoved?.(mapping);
     if (!mapping.pinned) {
       this.iopf!.mappingRemoved(mapping);
       return;

@@ -65,11 +65,3 @@ function allowedKeys(schema: z.ZodType, path: Path): string[] {
   for (const part of path) at = bare(at.def.element ?? at.def.shape![String(part)]!);
   return Object.keys(at.def.shape ?? {});
 }
-
-/** Bytes of `64M`, `0x1000` or a number. */
-export function parseSize(value: string | number): number {
-  if (typeof value === 'number') return value;
-  const units: Record<string, number> = { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
-  const unit = units[value.at(-1)!];
-  return unit === undefined ? Number(value) : Number(value.slice(0, -1)) * unit;
-}
