@@ -3,6 +3,7 @@
 import { createRequire } from 'node:module';
 import { Command } from 'commander';
 import { UserError } from '../input/user-error.js';
+import { compareCommand } from './compare.js';
 import { execCommand } from './exec.js';
 
 const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };
@@ -12,7 +13,8 @@ const program = new Command('iopf')
   .version(version)
   .enablePositionalOptions()
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
-  .addCommand(execCommand());
+  .addCommand(execCommand())
+  .addCommand(compareCommand());
 
 try {
   await program.parseAsync();

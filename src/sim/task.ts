@@ -1,0 +1,45 @@
+/** A piece of a comparison that runs by itself, in any thread: plain data in, plain data out. */
+import { type Input, readInput, readModel } from './input.js';
+import { leastMemory, type OvercommitRow } from './overcommit.js';
+import { parsePolicy } from './policy.js';
+import { type RunOrder, type RunOutcome, runOnce } from './run.js';
+import { scenarioOfRow, workloadsOf } from './scenario.js';
+
+export interface Task {
+  readonly path: string;
+  readonly policy: string;
+  readonly model: string;
+  readonly seed: number;
+  /** A published row of the scenario instead of its own numbers. */
+  readonly published: { readonly list: 'vfioIopf' | 'hostSva'; readonly index: number } | null;
+  /** The least memory instead of a run. */
+  readonly leastMemory: boolean;
+}
+
+export type TaskResult =
+  | { readonly kind: 'run'; readonly outcome: RunOutcome }
+  | { readonly kind: 'least-memory'; readonly row: OvercommitRow };
+
+/** Throws UserError. */
+export function runTask(task: Task): TaskResult {
+  const input = readInput(task.path);
+  const order = orderOf(input, task);
+  const spec = input.scenario.workload;
+  if (!task.leastMemory || spec.kind !== 'vms') return { kind: 'run', outcome: runOnce(order) };
+  const row = leastMemory(order, spec.count * spec.vm.memory, spec.slowdownBound);
+  return { kind: 'least-memory', row };
+}
+
+function orderOf(input: Input, task: Task): RunOrder {
+  const { scenario } = input;
+  const row =
+    task.published === null ? null : scenario.published![task.published.list][task.published.index]!;
+  const own = row === null ? scenario : scenarioOfRow(scenario, row, task.published?.list === 'hostSva');
+  return {
+    input: task.path,
+    workloads: workloadsOf(own),
+    policy: parsePolicy(task.policy),
+    model: readModel(task.model),
+    seed: task.seed,
+  };
+}
