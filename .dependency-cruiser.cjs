@@ -7,7 +7,7 @@ const rooms = {
   iommu: ['abi', 'flow', 'mm'],
   vfio: ['abi', 'flow', 'mm', 'iommu'],
   device: ['abi', 'flow', 'mm', 'iommu', 'vfio'],
-  trace: ['abi', 'flow', 'mm', 'iommu'],
+  trace: ['abi', 'flow', 'input', 'mm', 'iommu'],
   exec: ['abi', 'flow', 'input', 'mm', 'iommu', 'vfio', 'device', 'trace'],
   sim: ['abi', 'flow', 'input', 'mm', 'iommu', 'vfio', 'device', 'trace'],
   report: ['abi', 'sim'],

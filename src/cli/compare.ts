@@ -34,13 +34,14 @@ async function run(inputs: string[], options: Options): Promise<void> {
   // Loaded only when asked for, as exec's parsers are.
   const { compare } = await import('../sim/compare.js');
   const { formatComparison } = await import('../report/table.js');
-  const { comparison } = await compare({
+  const { comparison, warnings } = await compare({
     inputs,
     policies: options.policy?.split(',') ?? [],
     model: options.model ?? null,
     seed: options.seed,
     jobs: options.jobs,
   });
+  for (const warning of warnings) process.stderr.write(`iopf: ${warning}\n`);
   if (options.json !== undefined) write(options.json, `${JSON.stringify(comparison, null, 2)}\n`);
   process.stdout.write(`${formatComparison(comparison)}`);
 }

@@ -19,6 +19,7 @@ interface Options {
   readonly premap: number;
   readonly json?: string;
   readonly trace?: string;
+  readonly record?: string;
   readonly quiet?: true;
 }
 
@@ -52,6 +53,7 @@ export function execCommand(): Command {
     .option('--premap <pages>', 'pages brought in per fault, 1 to 512', parsePremap, 1)
     .option('--json <file>', 'write the summary as JSON')
     .option('--trace <file>', 'write a trace: kernel text, or Chrome/Perfetto JSON for *.json')
+    .option('--record <file>', 'write a recording, for iopf compare and iopf trace')
     .option('--quiet', 'no summary on stderr')
     .addHelpText('after', kindsHelp)
     .passThroughOptions()
@@ -68,6 +70,7 @@ async function run(program: string, args: string[], options: Options): Promise<v
     iopf: options.iopf,
     premapPages: options.premap,
     trace: options.trace ?? null,
+    record: options.record ?? null,
   });
   if (options.json !== undefined) write(options.json, `${JSON.stringify(summary, null, 2)}\n`);
   if (options.quiet !== true) process.stderr.write(`${formatSummary(summary)}\n`);

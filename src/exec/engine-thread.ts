@@ -7,6 +7,8 @@ import { errnoName } from '../abi/errno.js';
 import { UserError } from '../input/user-error.js';
 import { Counters } from '../iommu/observer.js';
 import { allocateNative, close, errno, poll, read, syscall, write } from '../mm/process/libc.js';
+import { Recorder } from '../trace/recorder.js';
+import { tee } from '../trace/tee.js';
 import { openTrace } from '../trace/trace-file.js';
 import { kernelProfile } from '../vfio/kernel.js';
 import { type Architecture, architecture } from './arch.js';
@@ -84,10 +86,21 @@ function takeListener(arch: Architecture, reportFd: number): { fd: number; pid: 
   return { fd, pid: Number(pid) };
 }
 
+function openRecorder(order: ExecOrder, path: string, counters: Counters): Recorder {
+  const { program, arguments: words, kernel, iopf, premapPages } = order;
+  const header = { program, arguments: words, kernel, iopf, premap: premapPages };
+  try {
+    return new Recorder(path, header, counters, () => performance.now() * 1000);
+  } catch (error) {
+    throw new UserError(`cannot write the recording ${path}: ${(error as NodeJS.ErrnoException).code}`);
+  }
+}
+
 async function serve({ order, window, reportFd, stopFd, guardFd }: EngineOrder): Promise<EngineSummary> {
   const arch = architecture(process.arch)!;
   const counters = new Counters(() => performance.now() * 1000);
   const trace = order.trace === null ? null : openTrace(order.trace, () => performance.now() * 1000);
+  const recorder = order.record === null ? null : openRecorder(order, order.record, counters);
   const hasRecorded = order.machine.groups.some(({ devices }) =>
     devices.some(({ kind }) => kind === 'recorded'),
   );
@@ -98,7 +111,7 @@ async function serve({ order, window, reportFd, stopFd, guardFd }: EngineOrder):
     iopf: order.iopf,
     premapPages: order.premapPages,
     counters,
-    observer: trace,
+    observer: tee([trace, recorder]),
   });
   const tellGuard = (line: string): void => {
     const bytes = Buffer.from(`${line}\n`);
@@ -138,13 +151,22 @@ async function serve({ order, window, reportFd, stopFd, guardFd }: EngineOrder):
     const handlers: (() => void)[] = new Array(HIGHEST_CALL).fill(undefined);
     for (const calls of [memoryCalls, pathCalls, fileCalls])
       for (const [nr, handler] of calls.handlers) handlers[nr] = handler;
-    const supervisor = new Supervisor(listener, events, handlers, processes, files, () => performance.now());
+    const supervisor = new Supervisor(
+      listener,
+      events,
+      handlers,
+      processes,
+      files,
+      () => performance.now(),
+      () => recorder?.tick(),
+    );
     supervisor.run();
     const late = readReport(reportFd, false);
     if (late.startsWith('error ')) throw new UserError(late.slice(6).trim());
     return summarize(counters, supervisor.interceptedCalls);
   } finally {
     trace?.close();
+    recorder?.close();
     hardware.shadow.remove();
   }
 }

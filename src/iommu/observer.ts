@@ -23,8 +23,8 @@ export interface Observer {
   /** MAP_DMA made a mapping, or it goes: pages, READ and WRITE, and the space whose memory it is. */
   mappingAdded?(mapping: ObservedMapping): void;
   mappingRemoved?(mapping: ObservedMapping): void;
-  /** A notifier took mapped pages away: what its event said, in pages of the space. */
-  invalidate?(space: number, first: number, count: number): void;
+  /** A notifier's event reached mappings: what it said, in pages of the space, and how many mapped pages went. */
+  invalidate?(space: number, first: number, count: number, removed: number): void;
   /** A device found a page gone without notice, and its translation goes. */
   pageLost?(device: IommuDevice, iovaPage: number): void;
   /** A device reached a page, or was refused it. */

@@ -1,9 +1,10 @@
 /** `iopf compare`: inputs × policies, over the cores; the face of this folder. The order of results is that of the inputs. */
 import { Worker } from 'node:worker_threads';
 import { UserError } from '../input/user-error.js';
-import { readInput, readModel } from './input.js';
+import { damageOf } from '../trace/recording.js';
+import { modelOf, policiesOf, readInput, readModel } from './input.js';
 import type { OvercommitRow } from './overcommit.js';
-import { defaultPolicies, parsePolicy } from './policy.js';
+import { parsePolicy } from './policy.js';
 import type { RunOutcome, RunRow } from './run.js';
 import type { PublishedRow } from './scenario.js';
 import { runTask, type Task, type TaskResult } from './task.js';
@@ -45,40 +46,48 @@ export interface CompareResult {
   readonly comparison: Comparison;
   /** All outcomes of `runs` with their details, for reports. */
   readonly outcomes: readonly RunOutcome[];
+  /** Inputs of which only a part could be used. */
+  readonly warnings: readonly string[];
 }
 
 /** Throws UserError. */
 export async function compare(order: CompareOrder): Promise<CompareResult> {
   const tasks: Task[] = [];
   const rows: PublishedRow[] = [];
+  const warnings: string[] = [];
   for (const path of order.inputs) {
-    const { scenario } = readInput(path);
-    const model = order.model ?? scenario.model;
+    const input = readInput(path);
+    const model = order.model ?? modelOf(input);
     readModel(model);
-    const chosen = order.policies.length > 0 ? order.policies : (scenario.policies ?? defaultPolicies);
+    if (input.kind === 'recording') {
+      const damage = damageOf(path, input.recording);
+      if (damage !== null) warnings.push(damage);
+    }
     const base = { path, model, seed: order.seed, published: null, leastMemory: false };
-    for (const policy of chosen) {
-      const { memoryBytes } = parsePolicy(policy);
+    const severalVms = input.kind === 'scenario' && input.scenario.workload.kind === 'vms';
+    for (const policy of order.policies.length > 0 ? order.policies : policiesOf(input)) {
       tasks.push({ ...base, policy });
-      if (scenario.workload.kind === 'vms' && memoryBytes === null)
+      if (severalVms && parsePolicy(policy).memoryBytes === null)
         tasks.push({ ...base, policy, leastMemory: true });
     }
+    if (input.kind === 'recording') continue;
     for (const list of ['vfioIopf', 'hostSva'] as const) {
-      for (const [index, row] of (scenario.published?.[list] ?? []).entries()) {
+      for (const [index, row] of (input.scenario.published?.[list] ?? []).entries()) {
         tasks.push({ ...base, policy: `iopf:premap=${row.premapPages}`, published: { list, index } });
         rows.push(row);
       }
     }
   }
+  for (const { policy } of tasks) parsePolicy(policy);
   const results = await runAll(tasks, order.jobs);
-  return assemble(tasks, results, rows);
+  return { ...assemble(tasks, results, rows), warnings };
 }
 
 function assemble(
   tasks: readonly Task[],
   results: readonly TaskResult[],
   rows: readonly PublishedRow[],
-): CompareResult {
+): Omit<CompareResult, 'warnings'> {
   const outcomes: RunOutcome[] = [];
   const overcommit: OvercommitRow[] = [];
   const published: Record<'vfioIopf' | 'hostSva', PublishedComparison[]> = { vfioIopf: [], hostSva: [] };

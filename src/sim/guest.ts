@@ -20,6 +20,9 @@ import { Timeline } from './timeline.js';
 /** Where the memory of a guest lies: its IOVAs from 4 GiB on, its addresses far above. */
 export const RAM_IOVA = 2 ** 20;
 const RAM_ADDRESS = 2 ** 33;
+/** All addresses of a program from 128 KiB on. */
+export const ADDRESS_SPACE_FIRST = 32;
+export const ADDRESS_SPACE_PAGES = 2 ** 36 - ADDRESS_SPACE_FIRST;
 /** How often an access is tried that finds its page gone again. */
 const ATTEMPTS = 3;
 const TOUCHED_AT_ONCE = 512;
@@ -57,6 +60,8 @@ export class Guest implements Observer, PageOwner {
     private readonly policy: Policy,
     private readonly costs: Costs,
     id = 1,
+    /** Told what the engine does, too. */
+    private readonly observer: Observer | null = null,
   ) {
     this.container = new SimulatedContainer(host.memory, policy, this.counters, this, id);
     this.device = this.container.device;
@@ -150,6 +155,32 @@ export class Guest implements Observer, PageOwner {
     }
   }
 
+  /** Gives the program memory all over its address space, none of it mapped for DMA: for recordings, which bring their mappings. */
+  addAddressSpace(): void {
+    this.container.mm.mmap(ADDRESS_SPACE_FIRST, ADDRESS_SPACE_PAGES, { kind: 'anon', protection: RW });
+  }
+
+  /** The device reaches for a page that the program cannot give it, and is refused. */
+  accessRefused(iovaPage: number, access: number): void {
+    const mapping = this.mappings.covering(iovaPage);
+    const page = mapping === null ? -1 : mapping.vaddrPage + iovaPage - mapping.iovaPage;
+    if (page >= 0) this.container.mm.mprotect(page, 1, 0);
+    if (this.device.translate(iovaPage, access) < 0) this.device.fault(iovaPage, access);
+    if (page >= 0) this.container.mm.mprotect(page, 1, RW);
+  }
+
+  /** The device found a page gone without notice. */
+  pageGone(iovaPage: number): void {
+    if (!this.policy.pinned) this.device.pageLost(iovaPage);
+  }
+
+  /** Whether every page of a run has its translation. */
+  isMapped(iovaPage: number, count: number): boolean {
+    const domain = this.device.domain!;
+    for (let page = iovaPage; page < iovaPage + count; page++) if (domain.frameAt(page) < 0) return false;
+    return true;
+  }
+
   /** `touch` of the guest's own memory, by guest page. */
   touchMemory(page: number, count: number): void {
     this.touch(RAM_ADDRESS + page, count);
@@ -210,21 +241,31 @@ export class Guest implements Observer, PageOwner {
     if (this.container.mm.frameAt(page) < 0) this.swapped.add(page);
   }
 
-  pageRequest(): void {
+  pageRequest(
+    device: IommuDevice,
+    page: number,
+    access: number,
+    pasid: number,
+    group: number,
+    last: boolean,
+  ): void {
+    this.observer?.pageRequest(device, page, access, pasid, group, last);
     this.broughtIn = 0;
     this.swappedIn = 0;
   }
 
-  pageResponse(): void {
+  pageResponse(device: IommuDevice, pasid: number, group: number, code: number): void {
     const { request, handle, pageIn, map, respond, extraPage, swapIn } = this.costs;
     const more = this.broughtIn > 1 ? (this.broughtIn - 1) * extraPage : 0;
     const us = request + handle + pageIn + map + respond + more + this.swappedIn * swapIn;
     this.stallUs += us;
     this.timeline.fault(this.now);
     this.advance(us, true);
+    this.observer?.pageResponse(device, pasid, group, code);
   }
 
   map(iovaPage: number, frame: number, count: number): void {
+    this.observer?.map(iovaPage, frame, count);
     if (this.policy.pinned) return;
     this.broughtIn += count;
     for (let page = iovaPage; page < iovaPage + count; page++) this.fresh.add(page);
@@ -237,12 +278,13 @@ export class Guest implements Observer, PageOwner {
     }
   }
 
-  unmap(iovaPage: number, count: number): void {
+  unmap(iovaPage: number, count: number, removed: number): void {
+    this.observer?.unmap(iovaPage, count, removed);
     if (this.fresh.size !== 0) this.neverUsed += this.fresh.deleteRange(iovaPage, count);
   }
 
-  invalidate(): void {
-    this.advance(this.costs.invalidate, false);
+  invalidate(_space: number, _first: number, _count: number, removed: number): void {
+    if (removed > 0) this.advance(this.costs.invalidate, false);
   }
 
   private faultIn(page: number, access: number): number {

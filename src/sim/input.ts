@@ -1,7 +1,10 @@
 /** What is compared: a scenario or a recording, from a file. */
 import { readFileSync } from 'node:fs';
 import { UserError } from '../input/user-error.js';
+import { isRecording, parseRecording, type Recording } from '../trace/recording.js';
 import { type CostModel, parseCostModel } from './cost-model.js';
+import { defaultPolicies } from './policy.js';
+import { policyOf } from './replay.js';
 import { parseScenario, type Scenario } from './scenario.js';
 
 /** The models that come with iopf; where this runs from source and where it is built. */
@@ -14,12 +17,33 @@ export interface ScenarioInput {
   readonly scenario: Scenario;
 }
 
-export type Input = ScenarioInput;
+export interface RecordingInput {
+  readonly kind: 'recording';
+  readonly path: string;
+  readonly recording: Recording;
+}
+
+export type Input = ScenarioInput | RecordingInput;
+
+const RECORDING_MODEL = 'measured';
 
 /** Throws UserError. */
 export function readInput(path: string): Input {
   const bytes = read(path, 'the input');
+  if (isRecording(bytes)) return { kind: 'recording', path, recording: parseRecording(bytes, path) };
   return { kind: 'scenario', path, scenario: parseScenario(bytes.toString('utf8'), path) };
+}
+
+/** The model of an input where the command line names none. */
+export function modelOf(input: Input): string {
+  return input.kind === 'recording' ? RECORDING_MODEL : input.scenario.model;
+}
+
+/** The policies of an input where the command line names none; a recording's own is always among them. */
+export function policiesOf(input: Input): readonly string[] {
+  if (input.kind === 'scenario') return input.scenario.policies ?? defaultPolicies;
+  const own = policyOf(input.recording).name;
+  return defaultPolicies.includes(own) ? defaultPolicies : [...defaultPolicies, own];
 }
 
 /** A model by the name of one that comes with iopf, or from a file. Throws UserError. */

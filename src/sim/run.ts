@@ -1,6 +1,7 @@
 /** One run: an input under a policy, in virtual time. */
-import { VfioError } from '../abi/errno.js';
+import { Errno, VfioError } from '../abi/errno.js';
 import { LATENCY_BUCKET_NAMES } from '../iommu/latency.js';
+import type { Observer } from '../iommu/observer.js';
 import { PAGE_SIZE } from '../mm/address-space.js';
 import type { CostModel } from './cost-model.js';
 import { Guest } from './guest.js';
@@ -50,6 +51,8 @@ export interface RunOrder {
   readonly policy: Policy;
   readonly model: CostModel;
   readonly seed: number;
+  /** Told what the engine does; gets the clock in microseconds. */
+  readonly observe?: (now: () => number) => Observer;
 }
 
 const SEED_STEP = 0x9e3779b1;
@@ -57,7 +60,10 @@ const SEED_STEP = 0x9e3779b1;
 export function runOnce(order: RunOrder): RunOutcome {
   const { policy, model, seed } = order;
   const host = new HostMemory(policy.memoryBytes);
-  const guests = order.workloads.map((_, index) => new Guest(host, policy, model.costs, index + 1));
+  const guests = order.workloads.map((_, index): Guest => {
+    const observer = order.observe?.(() => guests[index]!.now) ?? null;
+    return new Guest(host, policy, model.costs, index + 1, observer);
+  });
   const flows = order.workloads.map((workload, index) =>
     workload(guests[index]!, new Random(seed + Math.imul(index, SEED_STEP))),
   );
@@ -76,7 +82,10 @@ export function runOnce(order: RunOrder): RunOutcome {
     }
   } catch (error) {
     if (!(error instanceof VfioError)) throw error;
-    const why = `VFIO_IOMMU_MAP_DMA failed with ${error}: the memory of the host does not hold what must be pinned`;
+    const why =
+      error.errno === Errno.ENOMEM
+        ? 'the memory of the host does not hold what must be pinned (VFIO_IOMMU_MAP_DMA: ENOMEM)'
+        : `a call of VFIO failed with ${error}`;
     return { kind: 'impossible', input: order.input, policy: policy.name, why };
   }
   for (const guest of guests) guest.end();

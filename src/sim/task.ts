@@ -1,9 +1,10 @@
 /** A piece of a comparison that runs by itself, in any thread: plain data in, plain data out. */
-import { type Input, readInput, readModel } from './input.js';
+import { type Input, readInput, readModel, type ScenarioInput } from './input.js';
 import { leastMemory, type OvercommitRow } from './overcommit.js';
 import { parsePolicy } from './policy.js';
+import { replay } from './replay.js';
 import { type RunOrder, type RunOutcome, runOnce } from './run.js';
-import { scenarioOfRow, workloadsOf } from './scenario.js';
+import { type Scenario, scenarioOfRow, workloadsOf } from './scenario.js';
 
 export interface Task {
   readonly path: string;
@@ -24,22 +25,25 @@ export type TaskResult =
 export function runTask(task: Task): TaskResult {
   const input = readInput(task.path);
   const order = orderOf(input, task);
-  const spec = input.scenario.workload;
-  if (!task.leastMemory || spec.kind !== 'vms') return { kind: 'run', outcome: runOnce(order) };
+  const spec = input.kind === 'scenario' ? input.scenario.workload : null;
+  if (!task.leastMemory || spec?.kind !== 'vms') return { kind: 'run', outcome: runOnce(order) };
   const row = leastMemory(order, spec.count * spec.vm.memory, spec.slowdownBound);
   return { kind: 'least-memory', row };
 }
 
 function orderOf(input: Input, task: Task): RunOrder {
-  const { scenario } = input;
-  const row =
-    task.published === null ? null : scenario.published![task.published.list][task.published.index]!;
-  const own = row === null ? scenario : scenarioOfRow(scenario, row, task.published?.list === 'hostSva');
   return {
     input: task.path,
-    workloads: workloadsOf(own),
+    workloads: input.kind === 'recording' ? [replay(input.recording)] : workloadsOf(scenarioOf(input, task)),
     policy: parsePolicy(task.policy),
     model: readModel(task.model),
     seed: task.seed,
   };
+}
+
+/** The scenario itself, or one of its published rows. */
+function scenarioOf({ scenario }: ScenarioInput, { published }: Task): Scenario {
+  if (published === null) return scenario;
+  const row = scenario.published![published.list][published.index]!;
+  return scenarioOfRow(scenario, row, published.list === 'hostSva');
 }

@@ -39,19 +39,21 @@ export class WatchedSpace implements MmuNotifier {
 
   invalidate(first: number, count: number): void {
     let removed = 0;
+    let overlaps = false;
     const mappings = this.mappings;
     for (
       let mapping = mappings.firstOverlap(first, count);
       mapping !== null;
       mapping = mappings.nextOverlap()
     ) {
+      overlaps = true;
       if (mapping.mapped.count === 0) continue;
       const from = Math.max(first - mapping.vaddrPage, 0);
       const to = Math.min(first + count - mapping.vaddrPage, mapping.pages);
       removed += this.resident.drop(mapping, from, to - from);
     }
+    if (overlaps) this.observer?.invalidate?.(this.mm.id, first, count, removed);
     if (removed === 0) return;
-    this.observer?.invalidate?.(this.mm.id, first, count);
     this.counters.invalidations++;
     this.counters.pagesInvalidated += removed;
   }

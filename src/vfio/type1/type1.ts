@@ -225,11 +225,13 @@ export class Type1 implements IopfBackend {
   /** Gives a mapping another address and owner; its account has been moved. */
   moveMapping(mapping: Mapping, vaddrPage: number, mm: AddressSpace): void {
     const watched = !mapping.pinned;
+    this.machine.observer?.mappingRemoved?.(mapping);
     if (watched) this.iopf!.mappingRemoved(mapping);
     if (mm !== mapping.mm) mapping.lockCapability = mm.ipcLock;
     mapping.vaddrPage = vaddrPage;
     mapping.mm = mm;
     if (watched) this.iopf!.mappingAdded(mapping);
+    this.machine.observer?.mappingAdded?.(mapping);
   }
 
   pinMapping(mapping: Mapping): void {
