@@ -5,6 +5,7 @@ import { Command } from 'commander';
 import { UserError } from '../input/user-error.js';
 import { compareCommand } from './compare.js';
 import { execCommand } from './exec.js';
+import { traceCommand } from './trace.js';
 
 const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };
 
@@ -14,7 +15,8 @@ const program = new Command('iopf')
   .enablePositionalOptions()
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
   .addCommand(execCommand())
-  .addCommand(compareCommand());
+  .addCommand(compareCommand())
+  .addCommand(traceCommand());
 
 try {
   await program.parseAsync();
