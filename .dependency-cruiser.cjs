@@ -10,7 +10,7 @@ const rooms = {
   trace: ['abi', 'flow', 'input', 'mm', 'iommu'],
   exec: ['abi', 'flow', 'input', 'mm', 'iommu', 'vfio', 'device', 'trace'],
   sim: ['abi', 'flow', 'input', 'mm', 'iommu', 'vfio', 'device', 'trace'],
-  report: ['abi', 'sim'],
+  report: ['abi', 'trace', 'sim'],
   cli: ['abi', 'flow', 'input', 'mm', 'iommu', 'vfio', 'device', 'trace', 'exec', 'sim', 'report'],
 };
 
@@ -50,10 +50,10 @@ module.exports = {
       to: { path: '^src/vfio/', dependencyTypesNot: ['type-only'] },
     },
     {
-      name: 'reports see types of the simulation only',
+      name: 'reports see types only',
       severity: 'error',
       from: { path: '^src/report/' },
-      to: { path: '^src/sim/', dependencyTypesNot: ['type-only'] },
+      to: { path: '^src/(trace|sim)/', dependencyTypesNot: ['type-only'] },
     },
     {
       name: 'no circles',

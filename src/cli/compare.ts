@@ -8,6 +8,7 @@ interface Options {
   readonly policy?: string;
   readonly model?: string;
   readonly json?: string;
+  readonly html?: string;
   readonly seed: number;
   readonly jobs: number;
 }
@@ -24,6 +25,7 @@ export function compareCommand(): Command {
     )
     .option('--model <name|file>', 'what things cost: kunpeng920-stall, odp, fast, measured, or a YAML file')
     .option('--json <file>', 'write the result as JSON')
+    .option('--html <file>', 'write a report: one page that needs no network')
     .option('--seed <number>', 'for what workloads draw at random', wholeNumber(0, 2 ** 32 - 1), 1)
     .option('--jobs <number>', 'threads', wholeNumber(1, 256), availableParallelism())
     .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
@@ -34,15 +36,22 @@ async function run(inputs: string[], options: Options): Promise<void> {
   // Loaded only when asked for, as exec's parsers are.
   const { compare } = await import('../sim/compare.js');
   const { formatComparison } = await import('../report/table.js');
-  const { comparison, warnings } = await compare({
+  const result = await compare({
     inputs,
     policies: options.policy?.split(',') ?? [],
     model: options.model ?? null,
     seed: options.seed,
     jobs: options.jobs,
+    withMaps: options.html !== undefined,
   });
+  const { comparison, warnings } = result;
   for (const warning of warnings) process.stderr.write(`iopf: ${warning}\n`);
   if (options.json !== undefined) write(options.json, `${JSON.stringify(comparison, null, 2)}\n`);
+  if (options.html !== undefined) {
+    const { formatReport } = await import('../report/html.js');
+    const { comparisonReport } = await import('../report/comparison-report.js');
+    write(options.html, formatReport(comparisonReport(result)));
+  }
   process.stdout.write(`${formatComparison(comparison)}`);
 }
 

@@ -19,6 +19,8 @@ export interface CompareOrder {
   readonly seed: number;
   /** Threads; 1: none beside this one. */
   readonly jobs: number;
+  /** Also draws address × time maps, for reports. */
+  readonly withMaps?: boolean;
 }
 
 /** A figure that somebody published beside ours. */
@@ -55,6 +57,7 @@ export async function compare(order: CompareOrder): Promise<CompareResult> {
   const tasks: Task[] = [];
   const rows: PublishedRow[] = [];
   const warnings: string[] = [];
+  const withMap = order.withMaps ?? false;
   for (const path of order.inputs) {
     const input = readInput(path);
     const model = order.model ?? modelOf(input);
@@ -63,7 +66,7 @@ export async function compare(order: CompareOrder): Promise<CompareResult> {
       const damage = damageOf(path, input.recording);
       if (damage !== null) warnings.push(damage);
     }
-    const base = { path, model, seed: order.seed, published: null, leastMemory: false };
+    const base = { path, model, seed: order.seed, published: null, leastMemory: false, withMap };
     const severalVms = input.kind === 'scenario' && input.scenario.workload.kind === 'vms';
     for (const policy of order.policies.length > 0 ? order.policies : policiesOf(input)) {
       tasks.push({ ...base, policy });

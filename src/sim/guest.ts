@@ -8,6 +8,8 @@
 import type { IommuDevice } from '../iommu/device.js';
 import { Counters, type Observer } from '../iommu/observer.js';
 import { READ, WRITE } from '../mm/address-space.js';
+import type { AddressMap } from '../trace/address-map.js';
+import { Timeline } from '../trace/timeline.js';
 import { Mapping } from '../vfio/type1/mapping.js';
 import { MappingIndex } from '../vfio/type1/mapping-index.js';
 import { SimulatedContainer } from './container.js';
@@ -15,7 +17,6 @@ import type { Costs } from './cost-model.js';
 import type { HostMemory, PageOwner } from './host-memory.js';
 import { PageSet } from './page-set.js';
 import type { Policy } from './policy.js';
-import { Timeline } from './timeline.js';
 
 /** Where the memory of a guest lies: its IOVAs from 4 GiB on, its addresses far above. */
 export const RAM_IOVA = 2 ** 20;
@@ -62,6 +63,8 @@ export class Guest implements Observer, PageOwner {
     id = 1,
     /** Told what the engine does, too. */
     private readonly observer: Observer | null = null,
+    /** Where memory was touched, where a report wants to show it. */
+    readonly addresses: AddressMap | null = null,
   ) {
     this.container = new SimulatedContainer(host.memory, policy, this.counters, this, id);
     this.device = this.container.device;
@@ -129,6 +132,7 @@ export class Guest implements Observer, PageOwner {
       if (limited) this.host.used(frame);
     }
     this.accesses += count;
+    if (this.addresses !== null) this.addresses.touched(this.elapsedUs, iovaPage, count);
     if (misses !== 0) this.work(misses * this.costs.iotlbMiss);
   }
 
@@ -250,6 +254,7 @@ export class Guest implements Observer, PageOwner {
     last: boolean,
   ): void {
     this.observer?.pageRequest(device, page, access, pasid, group, last);
+    this.addresses?.faulted(this.elapsedUs, page);
     this.broughtIn = 0;
     this.swappedIn = 0;
   }
@@ -259,7 +264,7 @@ export class Guest implements Observer, PageOwner {
     const more = this.broughtIn > 1 ? (this.broughtIn - 1) * extraPage : 0;
     const us = request + handle + pageIn + map + respond + more + this.swappedIn * swapIn;
     this.stallUs += us;
-    this.timeline.fault(this.now);
+    this.timeline.fault(this.elapsedUs);
     this.advance(us, true);
     this.observer?.pageResponse(device, pasid, group, code);
   }
@@ -267,6 +272,7 @@ export class Guest implements Observer, PageOwner {
   map(iovaPage: number, frame: number, count: number): void {
     this.observer?.map(iovaPage, frame, count);
     if (this.policy.pinned) return;
+    this.addresses?.mapped(this.elapsedUs, iovaPage, count);
     this.broughtIn += count;
     for (let page = iovaPage; page < iovaPage + count; page++) this.fresh.add(page);
     if (!this.host.limited) return;
@@ -280,6 +286,8 @@ export class Guest implements Observer, PageOwner {
 
   unmap(iovaPage: number, count: number, removed: number): void {
     this.observer?.unmap(iovaPage, count, removed);
+    if (removed > 0 && !this.policy.pinned)
+      this.addresses?.taken(this.elapsedUs, iovaPage, Math.min(count, removed));
     if (this.fresh.size !== 0) this.neverUsed += this.fresh.deleteRange(iovaPage, count);
   }
 

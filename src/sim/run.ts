@@ -3,12 +3,13 @@ import { Errno, VfioError } from '../abi/errno.js';
 import { LATENCY_BUCKET_NAMES } from '../iommu/latency.js';
 import type { Observer } from '../iommu/observer.js';
 import { PAGE_SIZE } from '../mm/address-space.js';
+import { AddressMap, type AddressMapData } from '../trace/address-map.js';
+import type { TimelineStep } from '../trace/timeline.js';
 import type { CostModel } from './cost-model.js';
 import { Guest } from './guest.js';
 import { HostMemory } from './host-memory.js';
 import type { Policy } from './policy.js';
 import { Random } from './random.js';
-import type { TimelineStep } from './timeline.js';
 import type { Workload } from './workload.js';
 
 /** What `--json` has of a run; what each is: docs/compare.md. */
@@ -31,7 +32,9 @@ export interface RunRow {
 }
 
 export interface RunDetail {
+  /** Of the first guest. */
   readonly timeline: readonly TimelineStep[];
+  readonly map: AddressMapData | null;
   readonly latency: Readonly<Record<string, number>>;
   /** Accesses to pages. */
   readonly accesses: number;
@@ -51,6 +54,8 @@ export interface RunOrder {
   readonly policy: Policy;
   readonly model: CostModel;
   readonly seed: number;
+  /** Also draws the address × time map of the first guest. */
+  readonly withMap?: boolean;
   /** Told what the engine does; gets the clock in microseconds. */
   readonly observe?: (now: () => number) => Observer;
 }
@@ -62,7 +67,8 @@ export function runOnce(order: RunOrder): RunOutcome {
   const host = new HostMemory(policy.memoryBytes);
   const guests = order.workloads.map((_, index): Guest => {
     const observer = order.observe?.(() => guests[index]!.now) ?? null;
-    return new Guest(host, policy, model.costs, index + 1, observer);
+    const addresses = order.withMap === true && index === 0 ? new AddressMap() : null;
+    return new Guest(host, policy, model.costs, index + 1, observer, addresses);
   });
   const flows = order.workloads.map((workload, index) =>
     workload(guests[index]!, new Random(seed + Math.imul(index, SEED_STEP))),
@@ -129,6 +135,7 @@ function detailOf(guests: readonly Guest[]): RunDetail {
   ]);
   return {
     timeline: guests[0]!.timeline.steps,
+    map: guests[0]!.addresses?.data ?? null,
     latency: Object.fromEntries(buckets) as Record<string, number>,
     accesses: total(guests, ({ accesses }) => accesses),
     seconds: Math.max(...guests.map((guest) => guest.elapsedUs)) / 1e6,

@@ -15,6 +15,7 @@ export interface Task {
   readonly published: { readonly list: 'vfioIopf' | 'hostSva'; readonly index: number } | null;
   /** The least memory instead of a run. */
   readonly leastMemory: boolean;
+  readonly withMap: boolean;
 }
 
 export type TaskResult =
@@ -38,6 +39,7 @@ function orderOf(input: Input, task: Task): RunOrder {
     policy: parsePolicy(task.policy),
     model: readModel(task.model),
     seed: task.seed,
+    withMap: task.withMap,
   };
 }
 
