@@ -20,6 +20,7 @@ interface Options {
   readonly json?: string;
   readonly trace?: string;
   readonly record?: string;
+  readonly html?: string;
   readonly quiet?: true;
 }
 
@@ -54,6 +55,7 @@ export function execCommand(): Command {
     .option('--json <file>', 'write the summary as JSON')
     .option('--trace <file>', 'write a trace: kernel text, or Chrome/Perfetto JSON for *.json')
     .option('--record <file>', 'write a recording, for iopf compare and iopf trace')
+    .option('--html <file>', 'write a report: one page that needs no network')
     .option('--quiet', 'no summary on stderr')
     .addHelpText('after', kindsHelp)
     .passThroughOptions()
@@ -62,7 +64,7 @@ export function execCommand(): Command {
 }
 
 async function run(program: string, args: string[], options: Options): Promise<void> {
-  const summary = await runProgram({
+  const { summary, picture } = await runProgram({
     program,
     arguments: args,
     machine: await machineOf(options),
@@ -71,8 +73,14 @@ async function run(program: string, args: string[], options: Options): Promise<v
     premapPages: options.premap,
     trace: options.trace ?? null,
     record: options.record ?? null,
+    picture: options.html !== undefined,
   });
   if (options.json !== undefined) write(options.json, `${JSON.stringify(summary, null, 2)}\n`);
+  if (options.html !== undefined && picture !== null) {
+    const { formatReport } = await import('../report/html.js');
+    const { runReport } = await import('../report/run-report.js');
+    write(options.html, formatReport(runReport(summary, picture)));
+  }
   if (options.quiet !== true) process.stderr.write(`${formatSummary(summary)}\n`);
   process.exitCode = exitCodeOf(summary);
 }

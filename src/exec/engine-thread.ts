@@ -7,6 +7,7 @@ import { errnoName } from '../abi/errno.js';
 import { UserError } from '../input/user-error.js';
 import { Counters } from '../iommu/observer.js';
 import { allocateNative, close, errno, poll, read, syscall, write } from '../mm/process/libc.js';
+import { LivePicture, type Picture } from '../trace/live-picture.js';
 import { Recorder } from '../trace/recorder.js';
 import { tee } from '../trace/tee.js';
 import { openTrace } from '../trace/trace-file.js';
@@ -38,7 +39,7 @@ export interface EngineOrder {
 }
 
 export type EngineMessage =
-  | { readonly kind: 'done'; readonly summary: EngineSummary }
+  | { readonly kind: 'done'; readonly summary: EngineSummary; readonly picture: Picture | null }
   /** Nothing ran: the user must change something. */
   | { readonly kind: 'refused'; readonly message: string }
   /** A defect of ours. */
@@ -96,11 +97,12 @@ function openRecorder(order: ExecOrder, path: string, counters: Counters): Recor
   }
 }
 
-async function serve({ order, window, reportFd, stopFd, guardFd }: EngineOrder): Promise<EngineSummary> {
+async function serve({ order, window, reportFd, stopFd, guardFd }: EngineOrder): Promise<EngineMessage> {
   const arch = architecture(process.arch)!;
   const counters = new Counters(() => performance.now() * 1000);
   const trace = order.trace === null ? null : openTrace(order.trace, () => performance.now() * 1000);
   const recorder = order.record === null ? null : openRecorder(order, order.record, counters);
+  const live = order.picture ? new LivePicture(counters, () => performance.now() * 1000) : null;
   const hasRecorded = order.machine.groups.some(({ devices }) =>
     devices.some(({ kind }) => kind === 'recorded'),
   );
@@ -111,7 +113,7 @@ async function serve({ order, window, reportFd, stopFd, guardFd }: EngineOrder):
     iopf: order.iopf,
     premapPages: order.premapPages,
     counters,
-    observer: tee([trace, recorder]),
+    observer: tee([trace, recorder, live]),
   });
   const tellGuard = (line: string): void => {
     const bytes = Buffer.from(`${line}\n`);
@@ -163,7 +165,8 @@ async function serve({ order, window, reportFd, stopFd, guardFd }: EngineOrder):
     supervisor.run();
     const late = readReport(reportFd, false);
     if (late.startsWith('error ')) throw new UserError(late.slice(6).trim());
-    return summarize(counters, supervisor.interceptedCalls);
+    const summary = summarize(counters, supervisor.interceptedCalls);
+    return { kind: 'done', summary, picture: live?.picture ?? null };
   } finally {
     trace?.close();
     recorder?.close();
@@ -173,7 +176,7 @@ async function serve({ order, window, reportFd, stopFd, guardFd }: EngineOrder):
 
 async function run(): Promise<EngineMessage> {
   try {
-    return { kind: 'done', summary: await serve(workerData as EngineOrder) };
+    return await serve(workerData as EngineOrder);
   } catch (error) {
     if (error instanceof UserError) return { kind: 'refused', message: error.message };
     return { kind: 'bug', message: error instanceof Error ? (error.stack ?? error.message) : String(error) };

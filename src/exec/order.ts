@@ -16,4 +16,6 @@ export interface ExecOrder {
   readonly trace: string | null;
   /** Recording: docs/recording.md. */
   readonly record: string | null;
+  /** Also watches what a report draws. */
+  readonly picture: boolean;
 }

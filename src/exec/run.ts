@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { UserError } from '../input/user-error.js';
 import { allocateNative, close, eventfd, must, O_CLOEXEC, pipe2, prctl, write } from '../mm/process/libc.js';
+import type { Picture } from '../trace/live-picture.js';
 import { architecture } from './arch.js';
 import type { EngineMessage, EngineOrder } from './engine-thread.js';
 import { buildFilter } from './filter.js';
@@ -31,8 +32,14 @@ const passedSignals = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
 const scratch = allocateNative(16);
 const scratchInts = new Int32Array(scratch.bytes.buffer, 0, 4);
 
+export interface RunResult {
+  readonly summary: RunSummary;
+  /** What a report draws, where it was asked for. */
+  readonly picture: Picture | null;
+}
+
 /** Runs a program on our VFIO to its end. Throws UserError where it cannot begin. */
-export async function runProgram(order: ExecOrder): Promise<RunSummary> {
+export async function runProgram(order: ExecOrder): Promise<RunResult> {
   checkHost();
   const arch = architecture(process.arch)!;
   const inherit = inheritedDescriptors();
@@ -75,7 +82,7 @@ export async function runProgram(order: ExecOrder): Promise<RunSummary> {
   close(stopFd);
   if (message.kind === 'refused') throw new UserError(message.message);
   if (message.kind === 'bug') throw new Error(`defect in iopf: ${message.message}`);
-  return {
+  const summary = {
     program: order.program,
     exitCode,
     signal,
@@ -85,6 +92,7 @@ export async function runProgram(order: ExecOrder): Promise<RunSummary> {
     ...message.summary,
     wallSeconds,
   };
+  return { summary, picture: message.picture };
 }
 
 /** The exit code that stands for how the program ended: its own, or 128 + signal. */

@@ -6,10 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, test } from 'vitest';
+import type { Report } from '../../src/report/html.js';
 import { compare } from '../../src/sim/compare.js';
 import { exportRecording } from '../../src/sim/export.js';
 import { eventsOf, parseRecording, type Recording } from '../../src/trace/recording.js';
-import { have, iopf, nvme, runIopf } from './run-iopf.js';
+import { edu, have, iopf, nvme, runIopf } from './run-iopf.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'test-record-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -18,6 +19,28 @@ const file = join(folder, 'run.rec');
 function recording(): Recording {
   return parseRecording(readFileSync(file), 'run.rec');
 }
+
+test('iopf exec --html writes the numbers of its summary, and what the run looked like', async () => {
+  const html = join(folder, 'run.html');
+  const live = await runIopf(
+    ['--device', `edu@${edu}`, '--html', html],
+    ['node', 'dist/examples/dma-copy/main.js'],
+  );
+  expect(live.code, live.stderr).toBe(0);
+  const data = /id="data">(.*?)<\/script>/s.exec(readFileSync(html, 'utf8'))![1]!;
+  const run = (JSON.parse(data) as Report).groups[0]!.runs[0]!;
+  const { faultLatencyUs, ...rest } = live.summary!;
+  const { buckets, ...latency } = faultLatencyUs;
+  const named = Object.entries(latency).map(([name, value]) => [`faultLatencyUs.${name}`, value]);
+  expect(run.numbers).toEqual({ ...rest, ...Object.fromEntries(named) });
+  expect(run.latency).toEqual(buckets);
+  const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+  expect(sum(run.timeline.map(({ faults }) => faults))).toBe(rest.faults);
+  expect(sum(run.map!.rows.flatMap(({ cells }) => cells.map(({ faulted }) => faulted)))).toBe(rest.faults);
+  expect(sum(run.map!.rows.flatMap(({ cells }) => cells.map(({ mapped }) => mapped)))).toBe(
+    rest.pagesFaultedIn,
+  );
+});
 
 describe.skipIf(!have('qemu-img', 'recordings of qemu-img'))('a recording of qemu-img', () => {
   const image = join(folder, 'image.raw');
