@@ -20,6 +20,9 @@ export function parseSize(value: string | number): number {
 /** Bytes, from what `size` allows. */
 export const bytes = size.transform(parseSize);
 
+/** At least one of them. */
+export const someBytes = bytes.refine((value) => value > 0, 'must be more than 0');
+
 /** Microseconds, from `250ns`, `10us`, `1.5ms` or `2s`. */
 export const duration = z
   .string('must be a time with its unit, like 10us, 1.5ms or 2s')

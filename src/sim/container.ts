@@ -1,6 +1,6 @@
 /** A simulated process with a container of the shipped engine, used through its ioctls. */
 import { writeStruct } from '../abi/layout.js';
-import { ContainerIoctl, GroupIoctl, Type1Ioctl, VfioExtension } from '../abi/vfio.js';
+import { ContainerIoctl, DmaMapFlag, GroupIoctl, Type1Ioctl, VfioExtension } from '../abi/vfio.js';
 import { DmaMap, DmaUnmap } from '../abi/vfio-structs.js';
 import { IommuDevice } from '../iommu/device.js';
 import type { Counters, Observer } from '../iommu/observer.js';
@@ -52,10 +52,10 @@ export class SimulatedContainer implements Caller {
   }
 
   /** VFIO_IOMMU_MAP_DMA, in pages; throws VfioError. */
-  map(iovaPage: number, pages: number, vaddrPage: number, permission: number): void {
+  map(iovaPage: number, pages: number, vaddrPage: number, permission: number, pinned = false): void {
     const values = {
       argsz: DmaMap.size,
-      flags: permission,
+      flags: permission | (pinned ? DmaMapFlag.VFIO_DMA_MAP_FLAG_PINNED : 0),
       vaddr: vaddrPage * PAGE_SIZE,
       iova: iovaPage * PAGE_SIZE,
       size: BigInt(pages) * BigInt(PAGE_SIZE),

@@ -24,10 +24,15 @@ const RAM_ADDRESS = 2 ** 33;
 /** All addresses of a program from 128 KiB on. */
 export const ADDRESS_SPACE_FIRST = 32;
 export const ADDRESS_SPACE_PAGES = 2 ** 36 - ADDRESS_SPACE_FIRST;
+/** Pages that static pinning may take of our own memory. */
+const PINNED_MOST = 2 ** 25;
 /** How often an access is tried that finds its page gone again. */
 const ATTEMPTS = 3;
 const TOUCHED_AT_ONCE = 512;
 const RW = READ | WRITE;
+
+/** A run that would take too much of this machine. */
+export class TooLarge extends Error {}
 
 export class Guest implements Observer, PageOwner {
   now = 0;
@@ -55,6 +60,8 @@ export class Guest implements Observer, PageOwner {
   private readonly headroom: number;
   private broughtIn = 0;
   private swappedIn = 0;
+  /** What is mapped now is pinned, not faulted in. */
+  private pinning = false;
 
   constructor(
     private readonly host: HostMemory,
@@ -92,14 +99,24 @@ export class Guest implements Observer, PageOwner {
     return this.workUs + this.pinningUs;
   }
 
-  mapDma(iovaPage: number, pages: number, vaddrPage: number, permission: number): void {
-    if (this.policy.pinned && this.host.limited) this.host.makeRoom(pages);
-    this.container.map(iovaPage, pages, vaddrPage, permission);
+  /** MAP_DMA. `pinned`: with VFIO_DMA_MAP_FLAG_PINNED. Throws VfioError, TooLarge. */
+  mapDma(iovaPage: number, pages: number, vaddrPage: number, permission: number, pinned = false): void {
+    if (this.policy.pinned || pinned) {
+      if (this.counters.pinnedPages + pages > PINNED_MOST)
+        throw new TooLarge('static pinning of more than 128 GiB is not simulated: it goes page by page');
+      if (this.host.limited) this.host.makeRoom(pages);
+    }
+    this.pinning = true;
+    try {
+      this.container.map(iovaPage, pages, vaddrPage, permission, pinned && !this.policy.pinned);
+    } finally {
+      this.pinning = false;
+    }
     this.mappings.insert(new Mapping(iovaPage, pages, vaddrPage, permission, this.container.mm));
     if (this.begunAt < 0) return;
     const us = pages * this.costs.pinPage;
     this.pinningUs += us;
-    if (this.policy.pinned) this.advance(us, false);
+    if (this.policy.pinned || pinned) this.advance(us, false);
   }
 
   unmapDma(iovaPage: number, pages: number): void {
@@ -271,7 +288,7 @@ export class Guest implements Observer, PageOwner {
 
   map(iovaPage: number, frame: number, count: number): void {
     this.observer?.map(iovaPage, frame, count);
-    if (this.policy.pinned) return;
+    if (this.pinning) return;
     this.addresses?.mapped(this.elapsedUs, iovaPage, count);
     this.broughtIn += count;
     for (let page = iovaPage; page < iovaPage + count; page++) this.fresh.add(page);

@@ -6,7 +6,7 @@ import { PAGE_SIZE } from '../mm/address-space.js';
 import { AddressMap, type AddressMapData } from '../trace/address-map.js';
 import type { TimelineStep } from '../trace/timeline.js';
 import type { CostModel } from './cost-model.js';
-import { Guest } from './guest.js';
+import { Guest, TooLarge } from './guest.js';
 import { HostMemory } from './host-memory.js';
 import type { Policy } from './policy.js';
 import { Random } from './random.js';
@@ -87,6 +87,8 @@ export function runOnce(order: RunOrder): RunOutcome {
         );
     }
   } catch (error) {
+    if (error instanceof TooLarge)
+      return { kind: 'impossible', input: order.input, policy: policy.name, why: error.message };
     if (!(error instanceof VfioError)) throw error;
     const why =
       error.errno === Errno.ENOMEM
@@ -122,7 +124,7 @@ function rowOf(
     pagesFaultedIn: sum(({ counters }) => counters.pagesFaultedIn + counters.pagesPremapped),
     pagesNeverUsed: sum(({ neverUsed }) => neverUsed),
     stallSeconds: round(sum(({ stallUs }) => stallUs) / 1e6, 9),
-    slowdownPercent: busy === 0 ? 0 : round(Math.max(0, 100 * (1 - pinned / busy)), 3),
+    slowdownPercent: busy === 0 ? 0 : round(100 * (1 - pinned / busy), 3),
     rampSeconds: round(Math.max(...guests.map((guest) => guest.timeline.rampUs)) / 1e6, 6),
     invalidations: sum(({ counters }) => counters.invalidations),
   };
@@ -150,5 +152,6 @@ function total(guests: readonly Guest[], of: (guest: Guest) => number): number {
 }
 
 function round(value: number, digits: number): number {
-  return Number(value.toFixed(digits));
+  // Not -0.
+  return Number(value.toFixed(digits)) + 0;
 }

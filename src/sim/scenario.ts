@@ -1,6 +1,6 @@
 /** Workloads without a recording, from YAML files. */
 import { z } from 'zod';
-import { bytes } from '../input/size.js';
+import { someBytes } from '../input/size.js';
 import { parseUserFile } from '../input/user-file.js';
 import type { Workload } from './workload.js';
 import { block, blockIo } from './workloads/block.js';
@@ -11,7 +11,7 @@ import { virtualMachine, vm, vms } from './workloads/vm.js';
 const workload = z.discriminatedUnion('kind', [messages, ring, block, vm, vms]);
 
 const publishedRow = z.strictObject({
-  messageBytes: bytes,
+  messageBytes: someBytes,
   premapPages: z.number().int().min(1).max(512),
   sends: z.number().int().positive(),
   faults: z.number().int(),

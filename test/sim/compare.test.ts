@@ -133,6 +133,21 @@ describe('a host under pressure', () => {
   });
 });
 
+describe('static pinning', () => {
+  it('of a very large guest is not tried, and the others run', async () => {
+    const order = {
+      inputs: [file('large.yaml', BLOCK.replace('64M', '1T'))],
+      policies: ['static', 'iopf'],
+      model: null,
+      seed: 1,
+      jobs: 1,
+    };
+    const { comparison } = await compare(order);
+    expect(comparison.impossible).toMatchObject([{ policy: 'static' }]);
+    expect(comparison.runs).toMatchObject([{ policy: 'iopf', mappedBytesPeak: 2 ** 40 }]);
+  });
+});
+
 describe('the overcommit question', () => {
   it('is answered with the least memory that keeps within the bound', async () => {
     const text = `model: fast
@@ -167,6 +182,13 @@ describe('what a user writes', () => {
     );
     expect(messageOf(() => parseScenario(BLOCK.replace('20us', '20 parsecs'), 'a.yaml'))).toBe(
       'a.yaml:10: workload.latency: must be a time with its unit, like 10us, 1.5ms or 2s',
+    );
+    expect(messageOf(() => parseScenario(BLOCK.replace('3G', '0'), 'a.yaml'))).toBe(
+      'a.yaml:11: workload.bandwidth: must be more than 0',
+    );
+    expect(messageOf(() => parseScenario('', 'a.yaml'))).toContain('a.yaml:1: ');
+    expect(messageOf(() => parseScenario('model: fast\nworkload:\n', 'a.yaml'))).toContain(
+      'a.yaml:2: workload',
     );
     expect(messageOf(() => parseScenario(BLOCK.replace('64M', '64Q'), 'a.yaml'))).toContain(
       'a.yaml:4: workload.memory: ',

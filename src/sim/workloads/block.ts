@@ -1,6 +1,6 @@
 /** Block I/O: reads and writes of one size between a disk and the program's buffers, at random or one after another. */
 import { z } from 'zod';
-import { bytes, duration } from '../../input/size.js';
+import { duration, someBytes } from '../../input/size.js';
 import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
 import { RAM_IOVA } from '../guest.js';
 import type { Workload } from '../workload.js';
@@ -9,17 +9,17 @@ const QUEUE_PAGES = 4;
 
 export const block = z.strictObject({
   kind: z.literal('block'),
-  memory: bytes,
+  memory: someBytes,
   /** Memory that buffers are taken from: a page cache, or a program's own. */
-  buffers: bytes,
+  buffers: someBytes,
   pattern: z.enum(['random', 'sequential']),
-  ioBytes: bytes,
+  ioBytes: someBytes,
   ios: z.number().int().positive(),
   /** Share of writes to the disk, which read memory. */
   writes: z.number().min(0).max(1).default(0),
   /** What the disk takes for a command, and the bytes per second that it moves. */
   latency: duration,
-  bandwidth: bytes,
+  bandwidth: someBytes,
 });
 
 export type Block = z.output<typeof block>;

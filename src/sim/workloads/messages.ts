@@ -1,6 +1,6 @@
 /** Messages to an accelerator and back, as in UADK's test programs: a queue pair per context, contexts in rotation. */
 import { z } from 'zod';
-import { bytes, duration } from '../../input/size.js';
+import { duration, someBytes } from '../../input/size.js';
 import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
 import { RAM_IOVA } from '../guest.js';
 import type { Workload } from '../workload.js';
@@ -10,14 +10,14 @@ const AREA_ALIGNMENT = 512;
 
 export const messages = z.strictObject({
   kind: z.literal('messages'),
-  memory: bytes,
-  messageBytes: bytes,
+  memory: someBytes,
+  messageBytes: someBytes,
   sends: z.number().int().positive(),
   contexts: z.number().int().min(1).max(64).default(2),
   /** What the program does before its first message. */
   setup: duration,
   /** Of the accelerator: bytes of message per second. */
-  bandwidth: bytes,
+  bandwidth: someBytes,
   queue: z.strictObject({
     submissionBytes: z.number().int().positive(),
     completionBytes: z.number().int().positive(),

@@ -1,6 +1,6 @@
 /** A network card's receive ring: packets arrive at a rate and land in buffers that the program recycles. */
 import { z } from 'zod';
-import { bytes, duration } from '../../input/size.js';
+import { duration, someBytes } from '../../input/size.js';
 import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
 import { RAM_IOVA } from '../guest.js';
 import type { Workload } from '../workload.js';
@@ -9,9 +9,9 @@ const DESCRIPTOR_BYTES = 16;
 
 export const ring = z.strictObject({
   kind: z.literal('ring'),
-  memory: bytes,
+  memory: someBytes,
   /** Memory that buffers are taken from. */
-  pool: bytes,
+  pool: someBytes,
   bufferBytes: z.number().int().min(64).max(65_536).default(2048),
   entries: z.number().int().min(1).max(65_536).default(512),
   packets: z.number().int().positive(),

@@ -1,6 +1,6 @@
 /** A virtual machine that boots from its passed-through disk, gives memory back, and then idles. */
 import { z } from 'zod';
-import { bytes, duration } from '../../input/size.js';
+import { bytes, duration, someBytes } from '../../input/size.js';
 import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
 import { type Guest, RAM_IOVA } from '../guest.js';
 import type { Random } from '../random.js';
@@ -11,14 +11,14 @@ const READ_MOST_PAGES = 32;
 const QUEUE_PAGES = 4;
 
 const vmFields = {
-  memory: bytes,
+  memory: someBytes,
   boot: z.strictObject({
     /** Read from the disk. */
-    reads: bytes,
+    reads: someBytes,
     /** Touched by the guest itself: kernel, services, their memory. */
-    touched: bytes,
+    touched: someBytes,
     /** Of the disk, bytes per second, and for each command. */
-    bandwidth: bytes,
+    bandwidth: someBytes,
     latency: duration,
   }),
   /** What the guest gives back when it is up: free page reporting, a balloon. */
@@ -26,7 +26,7 @@ const vmFields = {
   idle: z.strictObject({
     time: duration,
     /** Memory that the guest and its device go on using. */
-    workingSet: bytes,
+    workingSet: someBytes,
     /** Disk commands per second, of 4 KiB each. */
     iosPerSecond: z.number().positive(),
   }),
