@@ -58,6 +58,8 @@ export class Guest implements Observer, PageOwner {
   private readonly mappings = new MappingIndex();
   private readonly frames = new Float64Array(TOUCHED_AT_ONCE);
   private readonly headroom: number;
+  /** Pages come in that no device has asked for. */
+  private readonly bringsUnused: boolean;
   private broughtIn = 0;
   private swappedIn = 0;
   /** What is mapped now is pinned, not faulted in. */
@@ -75,6 +77,7 @@ export class Guest implements Observer, PageOwner {
   ) {
     this.container = new SimulatedContainer(host.memory, policy, this.counters, this, id);
     this.device = this.container.device;
+    this.bringsUnused = policy.premap !== 1 || policy.prefetch;
     this.headroom = host.headroom(policy.premap === 'adaptive' ? 512 : policy.premap);
   }
 
@@ -291,7 +294,7 @@ export class Guest implements Observer, PageOwner {
     if (this.pinning) return;
     this.addresses?.mapped(this.elapsedUs, iovaPage, count);
     this.broughtIn += count;
-    for (let page = iovaPage; page < iovaPage + count; page++) this.fresh.add(page);
+    if (this.bringsUnused) for (let page = iovaPage; page < iovaPage + count; page++) this.fresh.add(page);
     if (!this.host.limited) return;
     const mapping = this.mappings.covering(iovaPage)!;
     const vaddrPage = mapping.vaddrPage + iovaPage - mapping.iovaPage;
