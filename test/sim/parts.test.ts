@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { READ, WRITE } from '../../src/mm/address-space.js';
-import { Guest, RAM_IOVA } from '../../src/sim/guest.js';
+import { Guest, RAM_ADDRESS, RAM_IOVA } from '../../src/sim/guest.js';
 import { HostMemory } from '../../src/sim/host-memory.js';
 import { readModel } from '../../src/sim/input.js';
 import { PageSet } from '../../src/sim/page-set.js';
@@ -90,7 +90,7 @@ describe('a guest', () => {
   it('under static pays for pinning what it maps while it runs, which iopf does not, and both know that price', () => {
     const [pinned, iopf] = ['static', 'iopf'].map((policy) => {
       const made = guest(policy, 64);
-      made.mapDma(16, 40, 2 ** 33, READ);
+      made.mapDma(16, 40, RAM_ADDRESS, READ);
       return made;
     });
     expect(pinned!.now).toBeCloseTo(40 * costs.pinPage, 9);
@@ -101,7 +101,7 @@ describe('a guest', () => {
 
   it('keeps a mapping pinned that the program asks to be pinned (R7.2)', () => {
     const made = guest('iopf', 64);
-    made.mapDma(16, 8, 2 ** 33, READ | WRITE, true);
+    made.mapDma(16, 8, RAM_ADDRESS, READ | WRITE, true);
     expect(made.counters.pinnedPages).toBe(8);
     made.access(16, 8, WRITE);
     expect(made.counters.faults).toBe(0);
