@@ -2,14 +2,17 @@
 const rooms = {
   abi: [],
   flow: [],
+  input: [],
   mm: ['abi', 'flow'],
   iommu: ['abi', 'flow', 'mm'],
   vfio: ['abi', 'flow', 'mm', 'iommu'],
   device: ['abi', 'flow', 'mm', 'iommu', 'vfio'],
-  trace: ['abi', 'flow', 'mm', 'iommu'],
-  exec: ['abi', 'flow', 'mm', 'iommu', 'vfio', 'device', 'trace'],
+  trace: ['abi', 'flow', 'input', 'mm', 'iommu'],
+  exec: ['abi', 'flow', 'input', 'mm', 'iommu', 'vfio', 'device', 'trace'],
+  sim: ['abi', 'flow', 'input', 'mm', 'iommu', 'vfio', 'device', 'trace'],
   check: ['abi', 'flow', 'mm', 'iommu', 'vfio', 'device'],
-  cli: ['abi', 'flow', 'mm', 'iommu', 'vfio', 'device', 'trace', 'exec', 'check'],
+  report: ['abi', 'trace', 'sim'],
+  cli: ['abi', 'flow', 'input', 'mm', 'iommu', 'vfio', 'device', 'trace', 'exec', 'sim', 'check', 'report'],
 };
 
 /** libc, the clock, files and the environment belong to the live run: not below the doors. */
@@ -46,6 +49,12 @@ module.exports = {
       severity: 'error',
       from: { path: '^src/device/' },
       to: { path: '^src/vfio/', dependencyTypesNot: ['type-only'] },
+    },
+    {
+      name: 'reports see types only',
+      severity: 'error',
+      from: { path: '^src/report/' },
+      to: { path: '^src/(trace|sim)/', dependencyTypesNot: ['type-only'] },
     },
     {
       name: 'no circles',

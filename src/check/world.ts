@@ -110,6 +110,7 @@ export class World implements Observer {
       type1Module: true,
       counters: this.counters,
       observer: null,
+      premap: null,
       takeDomain: (geometry) => this.takeDomain(geometry),
     };
   }

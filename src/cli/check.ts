@@ -13,7 +13,7 @@ import { formatScenario, formatTotal, toJson } from '../check/report.js';
 import { scenarios as shippedScenarios } from '../check/scenarios/index.js';
 import { formatTimeline } from '../check/timeline.js';
 import { variants, variantsNamed } from '../check/variants/index.js';
-import { UserError } from '../exec/user-error.js';
+import { UserError } from '../input/user-error.js';
 
 interface Options {
   readonly variant?: string;

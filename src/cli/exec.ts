@@ -5,7 +5,8 @@ import { deviceKinds } from '../device/index.js';
 import { type DeviceSpec, type MachineSpec, machineOfDevices, parseDevice } from '../exec/machine-spec.js';
 import { exitCodeOf, runProgram } from '../exec/run.js';
 import { formatSummary } from '../exec/summary.js';
-import { say, tell, UserError } from '../exec/user-error.js';
+import { say, tell } from '../exec/tell.js';
+import { UserError } from '../input/user-error.js';
 import { DEFAULT_KERNEL, type KernelVersion, kernelVersions } from '../vfio/kernel.js';
 import type { IopfMode } from '../vfio/machine-state.js';
 
@@ -19,6 +20,8 @@ interface Options {
   readonly premap: number;
   readonly json?: string;
   readonly trace?: string;
+  readonly record?: string;
+  readonly html?: string;
   readonly quiet?: true;
 }
 
@@ -52,6 +55,8 @@ export function execCommand(): Command {
     .option('--premap <pages>', 'pages brought in per fault, 1 to 512', parsePremap, 1)
     .option('--json <file>', 'write the summary as JSON')
     .option('--trace <file>', 'write a trace: kernel text, or Chrome/Perfetto JSON for *.json')
+    .option('--record <file>', 'write a recording, for iopf compare and iopf trace')
+    .option('--html <file>', 'write a report: one page that needs no network')
     .option('--quiet', 'no summary on stderr')
     .addHelpText('after', kindsHelp)
     .passThroughOptions()
@@ -61,8 +66,8 @@ export function execCommand(): Command {
 
 async function run(program: string, args: string[], options: Options): Promise<void> {
   // Tried before the run, which may be long.
-  if (options.json !== undefined) write(options.json, '');
-  const summary = await runProgram({
+  for (const path of [options.json, options.html]) if (path !== undefined) write(path, '');
+  const { summary, picture } = await runProgram({
     program,
     arguments: args,
     machine: await machineOf(options),
@@ -70,11 +75,18 @@ async function run(program: string, args: string[], options: Options): Promise<v
     iopf: options.iopf,
     premapPages: options.premap,
     trace: options.trace ?? null,
+    record: options.record ?? null,
+    picture: options.html !== undefined,
   });
   process.exitCode = exitCodeOf(summary);
   if (options.quiet !== true) say(`${formatSummary(summary)}\n`);
   try {
     if (options.json !== undefined) write(options.json, `${JSON.stringify(summary, null, 2)}\n`);
+    if (options.html !== undefined && picture !== null) {
+      const { formatReport } = await import('../report/html.js');
+      const { runReport } = await import('../report/run-report.js');
+      write(options.html, formatReport(runReport(summary, picture)));
+    }
   } catch (error) {
     tell((error as Error).message); // The program's exit code stands.
   }

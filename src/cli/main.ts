@@ -2,9 +2,12 @@
 /** The `iopf` command: one file per subcommand. */
 import { createRequire } from 'node:module';
 import { Command } from 'commander';
-import { tell, UserError } from '../exec/user-error.js';
+import { tell } from '../exec/tell.js';
+import { UserError } from '../input/user-error.js';
 import { checkCommand } from './check.js';
+import { compareCommand } from './compare.js';
 import { execCommand } from './exec.js';
+import { traceCommand } from './trace.js';
 
 const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };
 
@@ -14,7 +17,9 @@ const program = new Command('iopf')
   .enablePositionalOptions()
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
   .addCommand(execCommand())
-  .addCommand(checkCommand());
+  .addCommand(checkCommand())
+  .addCommand(compareCommand())
+  .addCommand(traceCommand());
 
 try {
   await program.parseAsync();

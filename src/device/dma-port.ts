@@ -12,6 +12,8 @@ export interface Translator {
   fault(iovaPage: number, access: number): boolean;
   /** The page behind a translation is gone without notice: the IOMMU forgets the translation. */
   pageLost(iovaPage: number): void;
+  /** Told which pages are reached and refused, where somebody records. */
+  readonly observer?: { accessed?(iovaPage: number, access: number, refused: boolean): void } | null;
 }
 
 /** Told which pieces of a list were refused. */
@@ -104,6 +106,7 @@ export class DmaPort {
     let ahead = true;
     let struggling = -1;
     let attempts = 0;
+    const observer = this.#iommu.observer?.accessed === undefined ? null : this.#iommu.observer;
     for (let next = 0; next < list.count || segments.count > 0; ) {
       const atEnd = next === list.count;
       if (!atEnd && list.length[next] === 0) {
@@ -119,6 +122,7 @@ export class DmaPort {
           list.buffer[next]!,
           list.bufferOffset[next]!,
         );
+        if (observer !== null) observer.accessed!(list.page[next]!, access, false);
         next++;
         continue;
       }
@@ -153,6 +157,7 @@ export class DmaPort {
       if (piece > from && this.#iommu.translate(page, access) >= 0) continue;
       if (this.#iommu.fault(page, access)) continue;
       whole = false;
+      this.#iommu.observer?.accessed?.(page, access, true);
       this.#refuse(list, piece, owner);
     }
     return whole;

@@ -5,8 +5,12 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { Bug } from '../abi/bug.js';
 import { Errno, errnoName } from '../abi/errno.js';
+import { UserError } from '../input/user-error.js';
 import { Counters } from '../iommu/observer.js';
 import { allocateNative, close, errno, poll, read, syscall, write } from '../mm/process/libc.js';
+import { LivePicture, type Picture } from '../trace/live-picture.js';
+import { Recorder } from '../trace/recorder.js';
+import { tee } from '../trace/tee.js';
 import { openTrace, type Trace } from '../trace/trace-file.js';
 import { kernelProfile } from '../vfio/kernel.js';
 import { type Architecture, architecture } from './arch.js';
@@ -23,7 +27,6 @@ import { ProcFiles } from './proc-files.js';
 import { ProcessTable } from './process.js';
 import { type EngineSummary, summarize } from './summary.js';
 import { Supervisor } from './supervisor.js';
-import { UserError } from './user-error.js';
 
 export interface EngineOrder {
   readonly order: ExecOrder;
@@ -42,6 +45,8 @@ export type EngineMessage =
   | {
       readonly kind: 'done';
       readonly summary: EngineSummary;
+      /** What the report draws, where one was asked for. */
+      readonly picture: Picture | null;
       /** Told to stop while processes were still served. */
       readonly stopped: boolean;
       /** Why the trace is incomplete, or null. */
@@ -103,6 +108,16 @@ function checkNothingLeft({ mappedPages, pinnedPages, residentPages }: Counters)
     throw new Bug('a run left something behind', { mappedPages, pinnedPages, residentPages });
 }
 
+function openRecorder(order: ExecOrder, path: string, counters: Counters): Recorder {
+  const { program, arguments: words, kernel, iopf, premapPages } = order;
+  const header = { program, arguments: words, kernel, iopf, premap: premapPages };
+  try {
+    return new Recorder(path, header, counters, () => performance.now() * 1000);
+  } catch (error) {
+    throw new UserError(`cannot write the recording ${path}: ${(error as NodeJS.ErrnoException).code}`);
+  }
+}
+
 /** What a run came to. */
 type Served = Omit<Extract<EngineMessage, { kind: 'done' }>, 'kind'>;
 
@@ -111,6 +126,8 @@ async function serve({ order, window, reportFd, stopFd, guardFd, guardPid }: Eng
   const now = (): number => performance.now() * 1000;
   const counters = new Counters(now);
   const trace = order.trace === null ? null : beginTrace(order.trace, now);
+  const recorder = order.record === null ? null : openRecorder(order, order.record, counters);
+  const live = order.picture ? new LivePicture(counters, now) : null;
   const hasRecorded = order.machine.groups.some(({ devices }) =>
     devices.some(({ kind }) => kind === 'recorded'),
   );
@@ -121,7 +138,7 @@ async function serve({ order, window, reportFd, stopFd, guardFd, guardPid }: Eng
     iopf: order.iopf,
     premapPages: order.premapPages,
     counters,
-    observer: trace?.observer ?? null,
+    observer: tee([trace?.observer ?? null, recorder, live]),
   });
   const tellGuard = (line: string): void => {
     const bytes = Buffer.from(`${line}\n`);
@@ -166,14 +183,23 @@ async function serve({ order, window, reportFd, stopFd, guardFd, guardPid }: Eng
     const handlers: (() => void)[] = new Array(HIGHEST_CALL).fill(undefined);
     for (const calls of [memoryCalls, pathCalls, fileCalls])
       for (const [nr, handler] of calls.handlers) handlers[nr] = handler;
-    const supervisor = new Supervisor(listener, events, handlers, processes, files, () => performance.now());
+    const supervisor = new Supervisor(
+      listener,
+      events,
+      handlers,
+      processes,
+      files,
+      () => performance.now(),
+      () => recorder?.tick(),
+    );
     const stopped = supervisor.run() === 'stopped';
     if (files.count === 0) checkNothingLeft(counters);
     const late = readReport(reportFd, false);
     if (late.startsWith('error ')) throw new UserError(late.slice(6).trim());
     const summary = summarize(counters, supervisor.interceptedCalls);
-    return { summary, stopped, traceError: trace?.close() ?? null };
+    return { summary, stopped, picture: live?.picture ?? null, traceError: trace?.close() ?? null };
   } finally {
+    recorder?.close();
     hardware.shadow.remove();
   }
 }

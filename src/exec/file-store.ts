@@ -1,6 +1,7 @@
 import { fstatSync } from 'node:fs';
 import { Errno, errnoName } from '../abi/errno.js';
 import { type BlockStore, CHUNK_BYTES } from '../device/index.js';
+import { UserError } from '../input/user-error.js';
 import type { DmaBuffer } from '../mm/frame-memory.js';
 import {
   close,
@@ -15,7 +16,6 @@ import {
   O_RDWR,
   open,
 } from '../mm/process/libc.js';
-import { UserError } from './user-error.js';
 
 const MS_SYNC = 4;
 const SECTOR = 512;

@@ -1,5 +1,6 @@
 /** Builds the machine of a run: devices over real memory, their groups, and the shadow by which programs find them. */
 import { deviceKinds, OptionError, type RecordedModel } from '../device/index.js';
+import { UserError } from '../input/user-error.js';
 import { IommuDevice } from '../iommu/device.js';
 import type { Counters, Observer } from '../iommu/observer.js';
 import { allocateNative, mapShared } from '../mm/process/libc.js';
@@ -13,7 +14,6 @@ import type { DeviceSpec, MachineSpec } from './machine-spec.js';
 import { type Backing, makeBacking } from './open-files.js';
 import type { ShadowTree } from './shadow.js';
 import { buildShadow, firstFreeGroup } from './sysfs.js';
-import { UserError } from './user-error.js';
 
 /** vfio-pci's file offsets: region index << 40, nine regions. */
 const REGION_STRIDE = 2 ** 40;

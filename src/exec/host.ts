@@ -11,9 +11,9 @@ import {
 } from 'node:fs';
 import { release } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { UserError } from '../input/user-error.js';
 import { architecture } from './arch.js';
 import type { DescriptorWindow } from './filter.js';
-import { UserError } from './user-error.js';
 
 const WINDOW_SIZE = 64;
 const LEAST_DESCRIPTORS = 128;

@@ -1,15 +1,10 @@
 /** The machine of a run from a YAML file: IOMMU, groups, devices. */
 import { z } from 'zod';
+import { parseSize, size } from '../input/size.js';
+import { parseUserFile } from '../input/user-file.js';
 import { defaultGeometry } from '../iommu/geometry.js';
 import { PAGE_SIZE } from '../mm/address-space.js';
 import { defaultVfio, fullAddress, type MachineSpec, notAnAddress } from './machine-spec.js';
-import { parseSize, parseUserFile } from './user-file.js';
-
-/** A number of bytes, also as `0x1000` or `64M`. */
-export const size = z.union([
-  z.number().int().nonnegative(),
-  z.string().regex(/^(0x[0-9a-fA-F]+|\d+[KMGT]?)$/, 'must be a number of bytes, like 0x1000 or 64M'),
-]);
 
 const iommuSchema = z.strictObject({
   addressWidth: z.number().int().min(32).max(48).default(defaultGeometry.addressWidth),

@@ -1,6 +1,7 @@
 /** The machine of a run as `--device` options describe it: devices by kind and address. */
+
+import { UserError } from '../input/user-error.js';
 import { defaultGeometry, type IommuGeometry } from '../iommu/geometry.js';
-import { UserError } from './user-error.js';
 
 /** A device as the user asked for it. */
 export interface DeviceSpec {

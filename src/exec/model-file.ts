@@ -3,10 +3,10 @@ import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { PciInterruptIndex, PciRegionIndex } from '../abi/pci.js';
 import type { RecordedModel } from '../device/index.js';
+import { parseSize, size } from '../input/size.js';
+import { UserError } from '../input/user-error.js';
+import { parseUserFile } from '../input/user-file.js';
 import type { PciRegion } from '../vfio/pci-function.js';
-import { size } from './machine-file.js';
-import { UserError } from './user-error.js';
-import { parseSize, parseUserFile } from './user-file.js';
 
 const hex = z.string().regex(/^([0-9a-fA-F]{2})*$/, 'must be bytes in hexadecimal');
 const region = z.strictObject({

@@ -14,4 +14,8 @@ export interface ExecOrder {
   readonly premapPages: number;
   /** Trace file; its ending chooses the form: `.json` Chrome/Perfetto, else the kernel's text. */
   readonly trace: string | null;
+  /** Recording: docs/recording.md. */
+  readonly record: string | null;
+  /** Also watches what a report draws. */
+  readonly picture: boolean;
 }

@@ -5,6 +5,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
+import { UserError } from '../input/user-error.js';
 import {
   allocateNative,
   close,
@@ -16,6 +17,7 @@ import {
   prctl,
   write,
 } from '../mm/process/libc.js';
+import type { Picture } from '../trace/live-picture.js';
 import { architecture } from './arch.js';
 import type { EngineMessage, EngineOrder } from './engine-thread.js';
 import { buildFilter } from './filter.js';
@@ -30,7 +32,7 @@ import {
 import type { LaunchOrder } from './launcher.js';
 import type { ExecOrder } from './order.js';
 import type { RunSummary } from './summary.js';
-import { tell, UserError } from './user-error.js';
+import { tell } from './tell.js';
 
 const PR_SET_CHILD_SUBREAPER = 36;
 const F_GETFL = 3;
@@ -41,8 +43,14 @@ const passedSignals = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
 const scratch = allocateNative(16);
 const scratchInts = new Int32Array(scratch.bytes.buffer, 0, 4);
 
+export interface RunResult {
+  readonly summary: RunSummary;
+  /** What a report draws, where it was asked for. */
+  readonly picture: Picture | null;
+}
+
 /** Runs a program on our VFIO to its end. Throws UserError where it cannot begin. */
-export async function runProgram(order: ExecOrder): Promise<RunSummary> {
+export async function runProgram(order: ExecOrder): Promise<RunResult> {
   checkHost();
   const arch = architecture(process.arch)!;
   const inherit = inheritedDescriptors();
@@ -102,7 +110,7 @@ export async function runProgram(order: ExecOrder): Promise<RunSummary> {
   if (message.kind === 'done' && message.traceError !== null)
     tell(`the trace ${order.trace} is incomplete: ${message.traceError}`);
   if (message.kind === 'bug') throw new Error(`defect in iopf: ${message.message}`);
-  return {
+  const summary = {
     program: order.program,
     exitCode,
     signal,
@@ -112,6 +120,7 @@ export async function runProgram(order: ExecOrder): Promise<RunSummary> {
     ...message.summary,
     wallSeconds,
   };
+  return { summary, picture: message.picture };
 }
 
 /** The exit code that stands for how the program ended: its own, or 128 + signal. */

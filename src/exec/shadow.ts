@@ -7,7 +7,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
-import { UserError } from './user-error.js';
+import { UserError } from '../input/user-error.js';
 
 /** A name that the shadow answers. */
 export type ShadowNode =

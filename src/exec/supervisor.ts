@@ -49,6 +49,8 @@ export class Supervisor {
     private readonly files: OpenFiles,
     /** The clock in milliseconds. */
     private readonly now: () => number,
+    /** Called every 50 ms or so. */
+    private readonly housekeeping: () => void,
   ) {
     const fds = new Int32Array(this.polls.bytes.buffer, 0, POLLED * 2);
     [fds[0], fds[2]] = [listener.fd, events.fd];
@@ -137,6 +139,7 @@ export class Supervisor {
 
   /** What happens without notice: closed duplicates, execs, numbers used again. */
   private keepHouse(): void {
+    this.housekeeping();
     if (this.files.count > 0) this.files.reap();
     else this.processes.recycleSpaces();
     this.processes.forgetStrangers();

@@ -18,6 +18,26 @@ export interface Observer {
   ): void;
   /** A page request group was answered with a `PageResponseCode`. */
   pageResponse(device: IommuDevice, pasid: number, group: number, code: number): void;
+
+  // What a recording needs beyond these.
+  /** MAP_DMA made a mapping, or it goes: pages, READ and WRITE, and the space whose memory it is. */
+  mappingAdded?(mapping: ObservedMapping): void;
+  mappingRemoved?(mapping: ObservedMapping): void;
+  /** A notifier's event reached mappings: what it said, in pages of the space, and how many mapped pages went. */
+  invalidate?(space: number, first: number, count: number, removed: number): void;
+  /** A device found a page gone without notice, and its translation goes. */
+  pageLost?(device: IommuDevice, iovaPage: number): void;
+  /** A device reached a page, or was refused it. */
+  accessed?(iovaPage: number, access: number, refused: boolean): void;
+}
+
+export interface ObservedMapping {
+  readonly iovaPage: number;
+  readonly pages: number;
+  readonly vaddrPage: number;
+  readonly permission: number;
+  readonly pinnedByFlag: boolean;
+  readonly mm: { readonly id: number };
 }
 
 /** What a run counts: plain numbers at fixed cost. Pages are 4 KiB; a peak is the highest value so far. */

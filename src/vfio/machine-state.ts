@@ -1,5 +1,6 @@
 import type { IommuGeometry } from '../iommu/geometry.js';
 import type { Counters, Observer } from '../iommu/observer.js';
+import type { PremapPolicy } from './iopf/premap.js';
 import type { KernelProfile } from './kernel.js';
 
 /** When a container is switched to IOPF: at VFIO_SET_IOMMU and each attach, only when the program asks, or never (design/abi.md). */
@@ -12,6 +13,8 @@ export interface MachineState {
   readonly iopf: IopfMode;
   /** Pages brought in per fault, the faulting one included; 1 switches pre-mapping off (R4.1). */
   readonly premapPages: number;
+  /** Decides how many instead, one for each container; null: `premapPages`. */
+  readonly premap: (() => PremapPolicy) | null;
   /** Mappings that a container may hold (module parameter dma_entry_limit). */
   dmaEntryLimit: number;
   /** Module parameter of vfio_iommu_type1: groups without interrupt remapping may be used. */

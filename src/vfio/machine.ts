@@ -9,6 +9,7 @@ import { Container, ContainerFile } from './container.js';
 import type { VfioFile } from './file.js';
 import { type Driver, VfioGroup } from './group.js';
 import { type PciBus, parsePciAddress } from './hot-reset.js';
+import type { PremapPolicy } from './iopf/premap.js';
 import { DEFAULT_KERNEL, type KernelVersion, kernelProfile } from './kernel.js';
 import type { IopfMode, MachineState } from './machine-state.js';
 import type { PciFunction } from './pci-function.js';
@@ -32,6 +33,8 @@ export interface MachineOptions {
   readonly iopf?: IopfMode;
   /** Pages brought in per fault, 1 to 512; 1 switches pre-mapping off (default). */
   readonly premapPages?: number;
+  /** Decides how many instead, one for each container. */
+  readonly premap?: () => PremapPolicy;
   /** Mappings per container: 1 to 2^32 - 1 (default 65,535, as the kernel's). */
   readonly dmaEntryLimit?: number;
   readonly allowUnsafeInterrupts?: boolean;
@@ -65,6 +68,7 @@ export function createMachine(options: MachineOptions): Machine {
     kernel: kernelProfile(options.kernel ?? DEFAULT_KERNEL),
     iopf: options.iopf ?? 'auto',
     premapPages: options.premapPages ?? 1,
+    premap: options.premap ?? null,
     dmaEntryLimit: options.dmaEntryLimit ?? 65535,
     allowUnsafeInterrupts: options.allowUnsafeInterrupts ?? false,
     type1Module: options.type1Module ?? true,

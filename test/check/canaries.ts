@@ -16,6 +16,7 @@ import { READ, WRITE } from '../../src/mm/address-space.js';
 import type { IopfBackend } from '../../src/vfio/iopf/backend.js';
 import { FaultHandler, type PageIn } from '../../src/vfio/iopf/fault-handler.js';
 import { Iopf } from '../../src/vfio/iopf/iopf.js';
+import type { PremapPolicy } from '../../src/vfio/iopf/premap.js';
 import { ResidentPages } from '../../src/vfio/iopf/resident.js';
 import type { Mapping } from '../../src/vfio/type1/mapping.js';
 
@@ -33,8 +34,8 @@ function withIopf(IopfClass: typeof Iopf): Partial<Parts> {
 function withHandler(Handler: typeof FaultHandler): Partial<Parts> {
   return withIopf(
     class extends Iopf {
-      protected override createHandler(backend: IopfBackend, premapPages: number): FaultHandler {
-        return new Handler(backend, this.resident, premapPages);
+      protected override createHandler(backend: IopfBackend, premap: PremapPolicy): FaultHandler {
+        return new Handler(backend, this.resident, premap, this.observer);
       }
     },
   );

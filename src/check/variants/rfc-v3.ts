@@ -9,6 +9,7 @@ import { FaultReport } from '../../iommu/page-request.js';
 import type { IopfBackend } from '../../vfio/iopf/backend.js';
 import { FaultHandler } from '../../vfio/iopf/fault-handler.js';
 import { Iopf } from '../../vfio/iopf/iopf.js';
+import type { PremapPolicy } from '../../vfio/iopf/premap.js';
 import { ResidentPages } from '../../vfio/iopf/resident.js';
 import type { Mapping } from '../../vfio/type1/mapping.js';
 import { CheckType1, type Variant } from '../parts.js';
@@ -127,8 +128,8 @@ class ResidentIopf extends Iopf {
 }
 
 class HandlerIopf extends Iopf {
-  protected override createHandler(backend: IopfBackend, premapPages: number): FaultHandler {
-    return new NoRetryHandler(backend, this.resident, premapPages);
+  protected override createHandler(backend: IopfBackend, premap: PremapPolicy): FaultHandler {
+    return new NoRetryHandler(backend, this.resident, premap, this.observer);
   }
 }
 

@@ -6,6 +6,7 @@
  */
 import { type Flow, freshStep, step, type Wait } from '../../flow/flow.js';
 import type { IommuDevice } from '../../iommu/device.js';
+import type { Observer } from '../../iommu/observer.js';
 import {
   type DeviceFaultHandler,
   type PageRequestGroup,
@@ -16,6 +17,7 @@ import {
 import { type AddressSpace, READ, WRITE } from '../../mm/address-space.js';
 import type { Mapping } from '../type1/mapping.js';
 import type { IopfBackend } from './backend.js';
+import type { PremapPolicy } from './premap.js';
 import type { ResidentPages } from './resident.js';
 
 const REPORTED = freshStep('page request reported');
@@ -102,13 +104,18 @@ export class FaultHandler implements DeviceFaultHandler {
   /** Page-ins under way. */
   readonly pageIns: PageIn[] = [];
 
-  /** @param premapPages pages of a window, 1 or more; 1: only the page that faulted */
   constructor(
     protected readonly backend: IopfBackend,
     protected readonly resident: ResidentPages,
-    readonly premapPages: number,
+    private readonly premap: PremapPolicy,
+    private readonly observer: Observer | null,
   ) {
-    this.frames = new Float64Array(premapPages);
+    this.frames = new Float64Array(premap.most);
+  }
+
+  /** The most pages of a window. */
+  get premapPages(): number {
+    return this.premap.most;
   }
 
   answer(device: IommuDevice, iovaPage: number, access: number): PageResponseCode | typeof WAITS {
@@ -154,6 +161,7 @@ export class FaultHandler implements DeviceFaultHandler {
 
   pageLost(device: IommuDevice, iovaPage: number): void {
     const counters = this.backend.counters;
+    this.observer?.pageLost?.(device, iovaPage);
     const mapping = this.backend.mappings.covering(iovaPage);
     if (mapping !== null && !mapping.pinned) {
       const removed = this.resident.drop(mapping, iovaPage - mapping.iovaPage, 1);
@@ -241,8 +249,9 @@ export class FaultHandler implements DeviceFaultHandler {
   /** Pages of the window: up to the first that is present and the mapping's end (R4.1). */
   protected window(mapping: Mapping, index: number, access: number): number {
     // A page beside one that is written would be granted a write that nobody made.
-    if (this.premapPages === 1 || (this.dirtyTracking && (access & WRITE) !== 0)) return 1;
-    return this.untilMapped(mapping, index, Math.min(this.premapPages, mapping.pages - index));
+    if (this.premap.most === 1 || (this.dirtyTracking && (access & WRITE) !== 0)) return 1;
+    const wanted = this.premap.pagesAt(mapping.iovaPage + index);
+    return this.untilMapped(mapping, index, Math.min(wanted, mapping.pages - index));
   }
 
   protected untilMapped(mapping: Mapping, index: number, count: number): number {

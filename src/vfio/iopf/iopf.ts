@@ -7,11 +7,13 @@
 import { Bug } from '../../abi/bug.js';
 import { type Flow, FlowLock, step } from '../../flow/flow.js';
 import type { IommuDevice } from '../../iommu/device.js';
+import type { Observer } from '../../iommu/observer.js';
 import { FaultReport } from '../../iommu/page-request.js';
 import type { AddressSpace } from '../../mm/address-space.js';
 import type { Mapping } from '../type1/mapping.js';
 import type { IopfBackend } from './backend.js';
 import { FaultHandler } from './fault-handler.js';
+import { FixedPremap, type PremapPolicy } from './premap.js';
 import { ResidentPages } from './resident.js';
 import { WatchedSpace } from './watched-space.js';
 
@@ -26,6 +28,9 @@ const ADOPT_PAGES = 512;
 export interface IopfOptions {
   /** Pages that a fault brings in, its own included (R4.1); 1: no pre-mapping. At most 65,536. */
   readonly premapPages?: number;
+  /** Decides how many, instead. */
+  readonly premap?: PremapPolicy | null;
+  readonly observer?: Observer | null;
 }
 
 export class Iopf {
@@ -37,21 +42,23 @@ export class Iopf {
   /** The devices that this container switched on, and no others (R5.3). */
   protected readonly devicesOn: IommuDevice[] = [];
   protected readonly lock = new FlowLock('container');
+  protected readonly observer: Observer | null;
 
   constructor(
     protected readonly backend: IopfBackend,
     options: IopfOptions = {},
   ) {
     this.resident = this.createResident(backend);
-    this.handler = this.createHandler(backend, options.premapPages ?? 512);
+    this.observer = options.observer ?? null;
+    this.handler = this.createHandler(backend, options.premap ?? new FixedPremap(options.premapPages ?? 512));
   }
 
   protected createResident(backend: IopfBackend): ResidentPages {
     return new ResidentPages(backend);
   }
 
-  protected createHandler(backend: IopfBackend, premapPages: number): FaultHandler {
-    return new FaultHandler(backend, this.resident, premapPages);
+  protected createHandler(backend: IopfBackend, premap: PremapPolicy): FaultHandler {
+    return new FaultHandler(backend, this.resident, premap, this.observer);
   }
 
   /** A control path is between two of its steps. */
@@ -291,7 +298,7 @@ export class Iopf {
   protected watch(mapping: Mapping): void {
     let space = this.spaces.get(mapping.mm);
     if (space === undefined) {
-      space = new WatchedSpace(mapping.mm, this.resident, this.backend.counters);
+      space = new WatchedSpace(mapping.mm, this.resident, this.backend.counters, this.observer);
       this.spaces.set(mapping.mm, space);
     }
     space.add(mapping);

@@ -1,4 +1,4 @@
-import type { Counters } from '../../iommu/observer.js';
+import type { Counters, Observer } from '../../iommu/observer.js';
 import type { AddressSpace, MmuNotifier } from '../../mm/address-space.js';
 import type { Mapping } from '../type1/mapping.js';
 import { MappingAddressIndex } from '../type1/mapping-address-index.js';
@@ -13,9 +13,10 @@ export class WatchedSpace implements MmuNotifier {
   private readonly unsubscribe: () => void;
 
   constructor(
-    mm: AddressSpace,
+    private readonly mm: AddressSpace,
     private readonly resident: ResidentPages,
     private readonly counters: Counters,
+    private readonly observer: Observer | null,
   ) {
     this.unsubscribe = mm.subscribe(this);
   }
@@ -51,17 +52,20 @@ export class WatchedSpace implements MmuNotifier {
   /** Takes what lies in the range out of every domain; returns how many pages. */
   private drop(first: number, count: number): number {
     let removed = 0;
+    let overlaps = false;
     const mappings = this.mappings;
     for (
       let mapping = mappings.firstOverlap(first, count);
       mapping !== null;
       mapping = mappings.nextOverlap()
     ) {
+      overlaps = true;
       if (mapping.mapped.count === 0) continue;
       const from = Math.max(first - mapping.vaddrPage, 0);
       const to = Math.min(first + count - mapping.vaddrPage, mapping.pages);
       removed += this.resident.drop(mapping, from, to - from);
     }
+    if (overlaps) this.observer?.invalidate?.(this.mm.id, first, count, removed);
     return removed;
   }
 }

@@ -212,6 +212,7 @@ export class Type1 implements IopfBackend {
     else this.pinMapping(mapping);
     this.mappings.insert(mapping);
     this.counters.addMapped(mapping.pages);
+    this.machine.observer?.mappingAdded?.(mapping);
     if (!this.dirtyTracking) return;
     if (mapping.pages > DIRTY_BITMAP_PAGES_MAX) {
       this.removeMapping(mapping);
@@ -223,6 +224,7 @@ export class Type1 implements IopfBackend {
   removeMapping(mapping: Mapping): void {
     this.mappings.remove(mapping);
     this.counters.addMapped(-mapping.pages);
+    this.machine.observer?.mappingRemoved?.(mapping);
     if (!mapping.pinned) {
       this.iopf!.mappingRemoved(mapping);
       return;
@@ -235,11 +237,13 @@ export class Type1 implements IopfBackend {
   /** Gives a mapping another address and owner; its account has been moved. */
   moveMapping(mapping: Mapping, vaddrPage: number, mm: AddressSpace): void {
     const watched = !mapping.pinned;
+    this.machine.observer?.mappingRemoved?.(mapping);
     if (watched) this.iopf!.mappingRemoved(mapping);
     if (mm !== mapping.mm) mapping.lockCapability = mm.ipcLock;
     mapping.vaddrPage = vaddrPage;
     mapping.mm = mm;
     if (watched) this.iopf!.mappingAdded(mapping);
+    this.machine.observer?.mappingAdded?.(mapping);
   }
 
   pinMapping(mapping: Mapping): void {
@@ -288,7 +292,8 @@ export class Type1 implements IopfBackend {
   }
 
   protected createIopf(): Iopf {
-    return new Iopf(this, { premapPages: this.machine.premapPages });
+    const { premapPages, observer } = this.machine;
+    return new Iopf(this, { premapPages, premap: this.machine.premap?.() ?? null, observer });
   }
 
   protected createDomain(geometry: IommuGeometry): Domain {

@@ -47,7 +47,7 @@ export function parseUserFile<S extends z.ZodType>(
   const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0]!;
   if (issue.code !== 'unrecognized_keys') throw error(issue.path, issue.message);
   const key = issue.keys[0]!;
-  const allowed = allowedKeys(schema, issue.path).join(', ');
+  const allowed = allowedKeys(schema, document.toJS(), issue.path).join(', ');
   throw error([...issue.path, key], `unknown key "${key}"; allowed here: ${allowed}`);
 }
 
@@ -57,22 +57,30 @@ interface SchemaShape {
     readonly shape?: Readonly<Record<string, SchemaShape>>;
     readonly element?: SchemaShape;
     readonly innerType?: SchemaShape;
+    readonly in?: SchemaShape;
+    readonly options?: readonly SchemaShape[];
+    readonly discriminator?: string;
+    readonly values?: readonly unknown[];
   };
 }
 
-/** The keys of the schema's object at a path. */
-function allowedKeys(schema: z.ZodType, path: Path): string[] {
-  const bare = (at: SchemaShape): SchemaShape =>
-    at.def.innerType === undefined ? at : bare(at.def.innerType);
-  let at = bare(schema as unknown as SchemaShape);
-  for (const part of path) at = bare(at.def.element ?? at.def.shape![String(part)]!);
+/** The keys of the schema's object at a path; what the file has there tells which of several objects it is. */
+function allowedKeys(schema: z.ZodType, data: unknown, path: Path): string[] {
+  let at = bare(schema as unknown as SchemaShape, data);
+  let value = data;
+  for (const part of path) {
+    value = (value as Record<PropertyKey, unknown>)[part];
+    at = bare(at.def.element ?? at.def.shape![String(part)]!, value);
+  }
   return Object.keys(at.def.shape ?? {});
 }
 
-/** Bytes of `64M`, `0x1000` or a number. */
-export function parseSize(value: string | number): number {
-  if (typeof value === 'number') return value;
-  const units: Record<string, number> = { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
-  const unit = units[value.at(-1)!];
-  return unit === undefined ? Number(value) : Number(value.slice(0, -1)) * unit;
+/** A schema without what is wrapped around it: defaults, optional, transforms, unions of kinds. */
+function bare(at: SchemaShape, value: unknown): SchemaShape {
+  const { innerType, in: input, options, discriminator } = at.def;
+  if (innerType !== undefined) return bare(innerType, value);
+  if (input !== undefined) return bare(input, value);
+  if (options === undefined || discriminator === undefined) return at;
+  const kind = (value as Record<string, unknown>)[discriminator];
+  return options.find((option) => option.def.shape?.[discriminator]?.def.values?.includes(kind)) ?? at;
 }

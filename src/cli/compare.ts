@@ -1,0 +1,73 @@
+/** `iopf compare [options] INPUT…` */
+import { writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { Command, InvalidArgumentError } from 'commander';
+import { UserError } from '../input/user-error.js';
+
+interface Options {
+  readonly policy?: string;
+  readonly model?: string;
+  readonly json?: string;
+  readonly html?: string;
+  readonly seed: number;
+  readonly jobs: number;
+}
+
+export function compareCommand(): Command {
+  return new Command('compare')
+    .description(
+      'replay scenarios or recordings in virtual time, once per policy, and compare what it costs and saves',
+    )
+    .argument('<input...>', 'scenario files (YAML) or recordings (iopf exec --record)')
+    .option(
+      '--policy <list>',
+      'static, iopf, iopf:premap=N|adaptive, iopf:prefetch, each with :memory=SIZE; separated by commas',
+    )
+    .option('--model <name|file>', 'what things cost: kunpeng920-stall, odp, fast, measured, or a YAML file')
+    .option('--json <file>', 'write the result as JSON')
+    .option('--html <file>', 'write a report: one page that needs no network')
+    .option('--seed <number>', 'for what workloads draw at random', wholeNumber(0, 2 ** 32 - 1), 1)
+    .option('--jobs <number>', 'threads', wholeNumber(1, 256), availableParallelism())
+    .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
+    .action(run);
+}
+
+async function run(inputs: string[], options: Options): Promise<void> {
+  // Loaded only when asked for, as exec's parsers are.
+  const { compare } = await import('../sim/compare.js');
+  const { formatComparison } = await import('../report/table.js');
+  const result = await compare({
+    inputs,
+    policies: options.policy?.split(',') ?? [],
+    model: options.model ?? null,
+    seed: options.seed,
+    jobs: options.jobs,
+    withMaps: options.html !== undefined,
+  });
+  const { comparison, warnings } = result;
+  for (const warning of warnings) process.stderr.write(`iopf: ${warning}\n`);
+  if (options.json !== undefined) write(options.json, `${JSON.stringify(comparison, null, 2)}\n`);
+  if (options.html !== undefined) {
+    const { formatReport } = await import('../report/html.js');
+    const { comparisonReport } = await import('../report/comparison-report.js');
+    write(options.html, formatReport(comparisonReport(result)));
+  }
+  process.stdout.write(`${formatComparison(comparison)}`);
+}
+
+function write(path: string, text: string): void {
+  try {
+    writeFileSync(path, text);
+  } catch (error) {
+    throw new UserError(`cannot write ${path}: ${(error as NodeJS.ErrnoException).code}`);
+  }
+}
+
+function wholeNumber(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < least || value > most)
+      throw new InvalidArgumentError(`a whole number from ${least} to ${most} is needed.`);
+    return value;
+  };
+}

@@ -1,0 +1,28 @@
+/** A comparison as a report. */
+import type { CompareResult } from '../sim/compare.js';
+import type { Report, ReportTable } from './html.js';
+
+export function comparisonReport({ comparison, outcomes }: CompareResult): Report {
+  const inputs = [...new Set(comparison.runs.map(({ input }) => input))];
+  const tables: ReportTable[] = [];
+  const add = (title: string, rows: readonly object[] | undefined): void => {
+    if (rows !== undefined) tables.push({ title, rows: rows as ReportTable['rows'] });
+  };
+  add('Published, and ours: VFIO with IOPF', comparison.published);
+  add('Published, and ours: host SVA (the model prices VFIO, not SVA)', comparison.publishedHostSva);
+  add('The least memory of the host within the bound', comparison.overcommit);
+  add('What cannot run', comparison.impossible);
+  return {
+    title: `iopf compare ${inputs.join(' ')}`,
+    groups: inputs.map((input) => ({
+      title: input,
+      runs: outcomes.flatMap((outcome) => {
+        if (outcome.kind !== 'done' || outcome.row.input !== input) return [];
+        const { policy, input: _, ...numbers } = outcome.row;
+        const { timeline, latency, map } = outcome.detail;
+        return [{ name: policy, numbers: { policy, ...numbers }, timeline, latency, map }];
+      }),
+    })),
+    tables,
+  };
+}

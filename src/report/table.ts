@@ -1,0 +1,103 @@
+/** A comparison as a table for people. */
+import type { Comparison, PublishedComparison } from '../sim/compare.js';
+import type { RunRow } from '../sim/run.js';
+
+/** Columns: a title and what a run shows there. */
+const columns: readonly (readonly [string, (row: RunRow) => string])[] = [
+  ['policy', (row) => row.policy],
+  ['mapped', (row) => bytes(row.mappedBytesPeak)],
+  ['pinned peak', (row) => bytes(row.pinnedBytesPeak)],
+  ['resident peak', (row) => bytes(row.residentBytesPeak)],
+  ['mean', (row) => bytes(row.residentBytesMean)],
+  ['faults', (row) => String(row.faults)],
+  ['pages in', (row) => String(row.pagesFaultedIn)],
+  ['never used', (row) => String(row.pagesNeverUsed)],
+  ['stall', (row) => seconds(row.stallSeconds)],
+  ['slowdown', (row) => `${row.slowdownPercent.toFixed(1)} %`],
+  ['ramp', (row) => seconds(row.rampSeconds)],
+  ['invalidations', (row) => String(row.invalidations)],
+];
+
+export function formatComparison(comparison: Comparison): string {
+  const parts: string[] = [];
+  const inputs = [...new Set(comparison.runs.map((row) => row.input))];
+  for (const input of inputs) {
+    const rows = comparison.runs.filter((row) => row.input === input);
+    parts.push(`${input}, model ${rows[0]!.model}, seed ${rows[0]!.seed}`);
+    parts.push(
+      table(
+        columns.map(([title]) => title),
+        rows.map((row) => columns.map(([, show]) => show(row))),
+      ),
+    );
+  }
+  for (const { input, policy, why } of comparison.impossible ?? [])
+    parts.push(`${input}, ${policy}: ${why}\n`);
+  if (comparison.published)
+    parts.push('Published, and ours: VFIO with IOPF', publishedTable(comparison.published));
+  if (comparison.publishedHostSva)
+    parts.push(
+      'Published, and ours: host SVA (the model prices VFIO, not SVA)',
+      publishedTable(comparison.publishedHostSva),
+    );
+  if (comparison.overcommit)
+    parts.push(
+      'The least memory of the host within the bound',
+      table(
+        ['input', 'policy', 'machines', 'bound', 'host memory', 'slowdown'],
+        comparison.overcommit.map((row) => [
+          row.input,
+          row.policy,
+          String(row.vms),
+          `${row.slowdownBoundPercent} %`,
+          row.hostBytes === null ? 'none does' : bytes(row.hostBytes),
+          row.slowdownPercent === null ? '' : `${row.slowdownPercent.toFixed(1)} %`,
+        ]),
+      ),
+    );
+  return parts.join('\n');
+}
+
+function publishedTable(rows: readonly PublishedComparison[]): string {
+  return table(
+    ['message', 'premap', 'sends', 'faults published', 'ours', 'slowdown published', 'ours'],
+    rows.map((row) => [
+      bytes(row.messageBytes),
+      String(row.premapPages),
+      String(row.sends),
+      String(row.publishedFaults),
+      String(row.faults),
+      `${row.publishedSlowdownPercent.toFixed(1)} %`,
+      `${row.slowdownPercent.toFixed(1)} %`,
+    ]),
+  );
+}
+
+function table(titles: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = titles.map((title, index) =>
+    Math.max(title.length, ...rows.map((row) => row[index]!.length)),
+  );
+  const line = (cells: readonly string[]): string =>
+    cells
+      .map((cell, index) => (index === 0 ? cell.padEnd(widths[index]!) : cell.padStart(widths[index]!)))
+      .join('  ')
+      .trimEnd();
+  return `${[titles, ...rows].map((row) => `  ${line(row)}`).join('\n')}\n`;
+}
+
+function bytes(value: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let unit = 0;
+  let amount = value;
+  while (amount >= 1024 && unit < units.length - 1) {
+    amount /= 1024;
+    unit++;
+  }
+  return `${Number(amount.toFixed(amount < 10 ? 1 : 0))} ${units[unit]}`;
+}
+
+function seconds(value: number): string {
+  if (value === 0) return '0';
+  if (value < 1e-3) return `${(value * 1e6).toFixed(0)} us`;
+  return value < 1 ? `${(value * 1e3).toFixed(1)} ms` : `${value.toFixed(2)} s`;
+}

@@ -1,0 +1,164 @@
+/** `iopf compare`: inputs × policies, over the cores; the face of this folder. The order of results is that of the inputs. */
+import { Worker } from 'node:worker_threads';
+import { UserError } from '../input/user-error.js';
+import { damageOf } from '../trace/recording.js';
+import { modelOf, policiesOf, readInput, readModel } from './input.js';
+import type { OvercommitRow } from './overcommit.js';
+import { parsePolicy } from './policy.js';
+import type { RunOutcome, RunRow } from './run.js';
+import type { PublishedRow } from './scenario.js';
+import { runTask, type Task, type TaskResult } from './task.js';
+import type { WorkerAnswer } from './worker.js';
+
+export interface CompareOrder {
+  readonly inputs: readonly string[];
+  /** Empty: those of the input, or the default ones. */
+  readonly policies: readonly string[];
+  /** Null: that of the input. */
+  readonly model: string | null;
+  readonly seed: number;
+  /** Threads; 1: none beside this one. */
+  readonly jobs: number;
+  /** Also draws address × time maps, for reports. */
+  readonly withMaps?: boolean;
+}
+
+/** A figure that somebody published beside ours. */
+export interface PublishedComparison {
+  readonly messageBytes: number;
+  readonly premapPages: number;
+  readonly sends: number;
+  readonly publishedFaults: number;
+  readonly faults: number;
+  readonly publishedSlowdownPercent: number;
+  readonly slowdownPercent: number;
+}
+
+export interface Comparison {
+  readonly runs: readonly RunRow[];
+  /** Policies that cannot run an input. */
+  readonly impossible?: readonly { readonly input: string; readonly policy: string; readonly why: string }[];
+  readonly published?: readonly PublishedComparison[];
+  readonly publishedHostSva?: readonly PublishedComparison[];
+  readonly overcommit?: readonly OvercommitRow[];
+}
+
+export interface CompareResult {
+  /** What `--json` has. */
+  readonly comparison: Comparison;
+  /** All outcomes of `runs` with their details, for reports. */
+  readonly outcomes: readonly RunOutcome[];
+  /** Inputs of which only a part could be used. */
+  readonly warnings: readonly string[];
+}
+
+/** Throws UserError. */
+export async function compare(order: CompareOrder): Promise<CompareResult> {
+  const tasks: Task[] = [];
+  const rows: PublishedRow[] = [];
+  const warnings: string[] = [];
+  const withMap = order.withMaps ?? false;
+  for (const path of order.inputs) {
+    const input = readInput(path);
+    const model = order.model ?? modelOf(input);
+    readModel(model);
+    if (input.kind === 'recording') {
+      const damage = damageOf(path, input.recording);
+      if (damage !== null) warnings.push(damage);
+    }
+    const base = { path, model, seed: order.seed, published: null, leastMemory: false, withMap };
+    const severalVms = input.kind === 'scenario' && input.scenario.workload.kind === 'vms';
+    for (const policy of order.policies.length > 0 ? order.policies : policiesOf(input)) {
+      tasks.push({ ...base, policy });
+      if (severalVms && parsePolicy(policy).memoryBytes === null)
+        tasks.push({ ...base, policy, leastMemory: true });
+    }
+    if (input.kind === 'recording') continue;
+    for (const list of ['vfioIopf', 'hostSva'] as const) {
+      for (const [index, row] of (input.scenario.published?.[list] ?? []).entries()) {
+        tasks.push({ ...base, policy: `iopf:premap=${row.premapPages}`, published: { list, index } });
+        rows.push(row);
+      }
+    }
+  }
+  for (const { policy } of tasks) parsePolicy(policy);
+  const results = await runAll(tasks, order.jobs);
+  return { ...assemble(tasks, results, rows), warnings };
+}
+
+function assemble(
+  tasks: readonly Task[],
+  results: readonly TaskResult[],
+  rows: readonly PublishedRow[],
+): Omit<CompareResult, 'warnings'> {
+  const outcomes: RunOutcome[] = [];
+  const overcommit: OvercommitRow[] = [];
+  const published: Record<'vfioIopf' | 'hostSva', PublishedComparison[]> = { vfioIopf: [], hostSva: [] };
+  let nextRow = 0;
+  for (const [index, result] of results.entries()) {
+    const { published: place } = tasks[index]!;
+    if (result.kind === 'least-memory') overcommit.push(result.row);
+    else if (place === null) outcomes.push(result.outcome);
+    else published[place.list].push(beside(rows[nextRow++]!, result.outcome));
+  }
+  const runs = outcomes.flatMap((outcome) => (outcome.kind === 'done' ? [outcome.row] : []));
+  const impossible = outcomes.flatMap((outcome) =>
+    outcome.kind === 'done' ? [] : [{ input: outcome.input, policy: outcome.policy, why: outcome.why }],
+  );
+  return {
+    outcomes,
+    comparison: {
+      runs,
+      ...(impossible.length > 0 ? { impossible } : {}),
+      ...(published.vfioIopf.length > 0 ? { published: published.vfioIopf } : {}),
+      ...(published.hostSva.length > 0 ? { publishedHostSva: published.hostSva } : {}),
+      ...(overcommit.length > 0 ? { overcommit } : {}),
+    },
+  };
+}
+
+function beside(row: PublishedRow, outcome: RunOutcome): PublishedComparison {
+  if (outcome.kind !== 'done') throw new UserError(`a published row of ${outcome.input}: ${outcome.why}`);
+  return {
+    messageBytes: row.messageBytes,
+    premapPages: row.premapPages,
+    sends: row.sends,
+    publishedFaults: row.faults,
+    faults: outcome.row.faults,
+    publishedSlowdownPercent: row.slowdownPercent,
+    slowdownPercent: outcome.row.slowdownPercent,
+  };
+}
+
+async function runAll(tasks: readonly Task[], jobs: number): Promise<TaskResult[]> {
+  const threads = Math.min(jobs, tasks.length);
+  if (threads <= 1) return tasks.map(runTask);
+  const results: TaskResult[] = new Array(tasks.length);
+  let next = 0;
+  const serve = (worker: Worker): Promise<void> =>
+    new Promise((resolve, reject) => {
+      let index = -1;
+      const give = (): void => {
+        index = next++;
+        if (index < tasks.length) worker.postMessage(tasks[index]);
+        else resolve();
+      };
+      worker.on('error', reject);
+      worker.on('message', (answer: WorkerAnswer) => {
+        if (answer.kind === 'refused') {
+          reject(new UserError(answer.message));
+          return;
+        }
+        results[index] = answer.result;
+        give();
+      });
+      give();
+    });
+  const workers = Array.from({ length: threads }, () => new Worker(new URL('./worker.js', import.meta.url)));
+  try {
+    await Promise.all(workers.map(serve));
+  } finally {
+    for (const worker of workers) await worker.terminate();
+  }
+  return results;
+}

@@ -1,0 +1,38 @@
+/** What things cost: files with a unit and a source for every number. */
+import { z } from 'zod';
+import { duration } from '../input/size.js';
+import { parseUserFile } from '../input/user-file.js';
+
+const cost = z.strictObject({ time: duration, source: z.string().min(1) });
+
+const costs = z.strictObject({
+  request: cost.describe('device to IOMMU to page request queue'),
+  handle: cost.describe('queue to handler: interrupt, thread, look-up'),
+  pageIn: cost.describe('the page that faulted, where it is in memory'),
+  map: cost.describe('its entry in the I/O page table'),
+  respond: cost.describe('response to the device, which tries again'),
+  extraPage: cost.describe('each further page of a window: page-in and entry'),
+  swapIn: cost.describe('each page that is brought back from swap'),
+  invalidate: cost.describe('an event that takes mapped pages away: unmap and IOTLB flush'),
+  iotlbMiss: cost.describe('an access that walks the I/O page table'),
+  pinPage: cost.describe('each page that static pinning pins while the program runs'),
+  advise: cost.describe('a call that tells pages ahead; the pages cost extraPage each'),
+});
+
+const modelSchema = z.strictObject({ name: z.string(), about: z.string(), costs });
+
+/** All in microseconds; what each is: the schema above, docs/models.md. */
+export type Costs = Readonly<Record<keyof z.output<typeof costs>, number>>;
+
+export interface CostModel {
+  readonly name: string;
+  readonly about: string;
+  readonly costs: Costs;
+}
+
+/** Parses a model file; `file` is how errors call it. Throws UserError. */
+export function parseCostModel(text: string, file: string): CostModel {
+  const { data } = parseUserFile(text, file, modelSchema);
+  const entries = Object.entries(data.costs).map(([name, { time }]) => [name, time]);
+  return { name: data.name, about: data.about, costs: Object.fromEntries(entries) as Costs };
+}

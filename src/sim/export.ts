@@ -1,0 +1,32 @@
+/** Traces of what the engine does when a recording is replayed. */
+import { UserError } from '../input/user-error.js';
+import { chromeTrace } from '../trace/chrome.js';
+import { kernelTrace } from '../trace/kernel-text.js';
+import type { Recording } from '../trace/recording.js';
+import { readModel } from './input.js';
+import { policyOf, replay } from './replay.js';
+import { runOnce } from './run.js';
+
+/** Puts the trace of a replay under the recording's own policy, piece by piece. Frames are the simulated memory's. */
+export function exportRecording(
+  recording: Recording,
+  form: 'kernel' | 'chrome',
+  put: (text: string) => void,
+): void {
+  let end = '';
+  const outcome = runOnce({
+    input: 'the recording',
+    workloads: [replay(recording)],
+    policy: policyOf(recording),
+    model: readModel('measured'),
+    seed: 1,
+    observe: (now) => {
+      const format = form === 'chrome' ? chromeTrace(now) : kernelTrace();
+      put(format.begin);
+      end = format.end;
+      return format.observer(put);
+    },
+  });
+  put(end);
+  if (outcome.kind !== 'done') throw new UserError(`the recording cannot be replayed: ${outcome.why}`);
+}

@@ -1,0 +1,99 @@
+import { PAGE_SIZE } from '../mm/address-space.js';
+import { SimulatedMemory } from '../mm/simulated-memory.js';
+
+/** Whose pages are taken away when memory runs short. */
+export interface PageOwner {
+  /** Whether this is still the frame of that page. */
+  holds(page: number, frame: number): boolean;
+  /** Sends a page to swap. */
+  pageOut(page: number): void;
+}
+
+/**
+ * The memory of the host that all guests of a run share. Where it is limited, the page that was used longest ago, by a device
+ * or the program, goes to swap.
+ */
+export class HostMemory {
+  readonly memory: SimulatedMemory;
+  readonly limited: boolean;
+  private readonly limitPages: number;
+  /** The list in order of use, by frame; 0 ends it (the zero frame is in no list). */
+  private newer = new Int32Array(1024);
+  private older = new Int32Array(1024);
+  private inList = new Uint8Array(1024);
+  private page = new Float64Array(1024);
+  private owner: (PageOwner | null)[] = [];
+  private newest = 0;
+  private oldest = 0;
+
+  constructor(limitBytes: number | null) {
+    this.limited = limitBytes !== null;
+    this.limitPages = limitBytes === null ? Number.POSITIVE_INFINITY : Math.floor(limitBytes / PAGE_SIZE);
+    this.memory = new SimulatedMemory(this.limitPages);
+  }
+
+  /** A page has got this frame: it is the newest. Only where memory is limited. */
+  placed(frame: number, owner: PageOwner, page: number): void {
+    if (frame === 0) return;
+    if (frame >= this.page.length) this.grow(frame);
+    if (this.inList[frame] === 1) this.unlink(frame);
+    this.owner[frame] = owner;
+    this.page[frame] = page;
+    this.append(frame);
+  }
+
+  /** A page was used. */
+  used(frame: number): void {
+    if (frame === this.newest || this.inList[frame] !== 1) return;
+    this.unlink(frame);
+    this.append(frame);
+  }
+
+  /** Sends pages to swap until `pages` fit, as far as there are any that can go. */
+  makeRoom(pages: number): void {
+    const wanted = Math.max(0, this.limitPages - pages);
+    while (this.memory.used > wanted && this.oldest !== 0) {
+      const frame = this.oldest;
+      this.unlink(frame);
+      const owner = this.owner[frame]!;
+      const page = this.page[frame]!;
+      if (owner.holds(page, frame)) owner.pageOut(page);
+    }
+  }
+
+  /** Room that is kept free for a fault's window. */
+  headroom(window: number): number {
+    return Math.min(window, Math.max(1, this.limitPages >>> 3));
+  }
+
+  private append(frame: number): void {
+    this.older[frame] = this.newest;
+    this.newer[frame] = 0;
+    if (this.newest !== 0) this.newer[this.newest] = frame;
+    else this.oldest = frame;
+    this.newest = frame;
+    this.inList[frame] = 1;
+  }
+
+  private unlink(frame: number): void {
+    const newer = this.newer[frame]!;
+    const older = this.older[frame]!;
+    if (newer !== 0) this.older[newer] = older;
+    else this.newest = older;
+    if (older !== 0) this.newer[older] = newer;
+    else this.oldest = newer;
+    this.inList[frame] = 0;
+  }
+
+  private grow(frame: number): void {
+    const length = 2 ** Math.ceil(Math.log2(frame + 1));
+    const grown = <T extends Int32Array | Uint8Array | Float64Array>(from: T, to: T): T => {
+      to.set(from);
+      return to;
+    };
+    this.newer = grown(this.newer, new Int32Array(length));
+    this.older = grown(this.older, new Int32Array(length));
+    this.inList = grown(this.inList, new Uint8Array(length));
+    this.page = grown(this.page, new Float64Array(length));
+  }
+}

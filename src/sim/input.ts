@@ -1,0 +1,73 @@
+/** What is compared: a scenario or a recording, from a file. */
+import { readFileSync } from 'node:fs';
+import { UserError } from '../input/user-error.js';
+import { isRecording, parseRecording, type Recording } from '../trace/recording.js';
+import { type CostModel, parseCostModel } from './cost-model.js';
+import { defaultPolicies } from './policy.js';
+import { policyOf } from './replay.js';
+import { parseScenario, type Scenario } from './scenario.js';
+
+/** The models that come with iopf; where this runs from source and where it is built. */
+const MODEL_FOLDERS = ['../../models/', '../../../models/'];
+const shippedModels = ['kunpeng920-stall', 'odp', 'fast', 'measured'];
+
+export interface ScenarioInput {
+  readonly kind: 'scenario';
+  readonly path: string;
+  readonly scenario: Scenario;
+}
+
+export interface RecordingInput {
+  readonly kind: 'recording';
+  readonly path: string;
+  readonly recording: Recording;
+}
+
+export type Input = ScenarioInput | RecordingInput;
+
+const RECORDING_MODEL = 'measured';
+
+/** Throws UserError. */
+export function readInput(path: string): Input {
+  const bytes = read(path, 'the input');
+  if (isRecording(bytes)) return { kind: 'recording', path, recording: parseRecording(bytes, path) };
+  return { kind: 'scenario', path, scenario: parseScenario(bytes.toString('utf8'), path) };
+}
+
+/** The model of an input where the command line names none. */
+export function modelOf(input: Input): string {
+  return input.kind === 'recording' ? RECORDING_MODEL : input.scenario.model;
+}
+
+/** The policies of an input where the command line names none; a recording's own is always among them. */
+export function policiesOf(input: Input): readonly string[] {
+  if (input.kind === 'scenario') return input.scenario.policies ?? defaultPolicies;
+  const own = policyOf(input.recording).name;
+  return defaultPolicies.includes(own) ? defaultPolicies : [...defaultPolicies, own];
+}
+
+/** A model by the name of one that comes with iopf, or from a file. Throws UserError. */
+export function readModel(name: string): CostModel {
+  if (!/[/.]/.test(name)) {
+    if (!shippedModels.includes(name))
+      throw new UserError(`unknown model "${name}"; shipped: ${shippedModels.join(', ')}; or a file's path`);
+    for (const folder of MODEL_FOLDERS) {
+      const url = new URL(`${folder}${name}.yaml`, import.meta.url);
+      try {
+        return parseCostModel(readFileSync(url, 'utf8'), `${name}.yaml`);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      }
+    }
+    throw new UserError(`the model ${name} is missing from this installation`);
+  }
+  return parseCostModel(read(name, 'the model').toString('utf8'), name);
+}
+
+function read(path: string, what: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new UserError(`cannot read ${what} ${path}: ${(error as NodeJS.ErrnoException).code}`);
+  }
+}

@@ -1,0 +1,48 @@
+/** How much memory a host needs for several machines at an accepted slowdown. */
+import { PAGE_SIZE } from '../mm/address-space.js';
+import { type RunOrder, runOnce } from './run.js';
+
+export interface OvercommitRow {
+  readonly input: string;
+  readonly policy: string;
+  readonly model: string;
+  readonly vms: number;
+  readonly slowdownBoundPercent: number;
+  /** The least memory of the host that keeps within the bound, to a 256th of what is mapped; null: none does. */
+  readonly hostBytes: number | null;
+  readonly slowdownPercent: number | null;
+}
+
+const PARTS = 256;
+
+/** Halves the range again and again. `mappedBytes` is what static pinning needs. */
+export function leastMemory(order: RunOrder, mappedBytes: number, boundPercent: number): OvercommitRow {
+  /** What a process itself takes beside its memory for DMA. */
+  const beside = order.workloads.length * PAGE_SIZE;
+  const slowdownAt = (parts: number): number | null => {
+    const memoryBytes = Math.ceil((mappedBytes * parts) / PARTS / PAGE_SIZE) * PAGE_SIZE + beside;
+    const outcome = runOnce({ ...order, policy: { ...order.policy, memoryBytes } });
+    if (outcome.kind !== 'done' || outcome.detail.refused > 0) return null;
+    return outcome.row.slowdownPercent <= boundPercent ? outcome.row.slowdownPercent : null;
+  };
+  let enough = PARTS;
+  let slowdown = slowdownAt(PARTS);
+  for (let tooLittle = 0; slowdown !== null && enough - tooLittle > 1; ) {
+    const middle = (enough + tooLittle) >>> 1;
+    const at = slowdownAt(middle);
+    if (at === null) tooLittle = middle;
+    else {
+      enough = middle;
+      slowdown = at;
+    }
+  }
+  return {
+    input: order.input,
+    policy: order.policy.name,
+    model: order.model.name,
+    vms: order.workloads.length,
+    slowdownBoundPercent: boundPercent,
+    hostBytes: slowdown === null ? null : Math.ceil((mappedBytes * enough) / PARTS),
+    slowdownPercent: slowdown,
+  };
+}

@@ -1,0 +1,77 @@
+/** A recording as a workload. */
+import { UserError } from '../input/user-error.js';
+import { eventsOf, type RecordedEvent, type Recording } from '../trace/recording.js';
+import { ADDRESS_SPACE_FIRST, ADDRESS_SPACE_PAGES, type Guest } from './guest.js';
+import { type Policy, parsePolicy } from './policy.js';
+import type { Workload } from './workload.js';
+
+/** Address spaces of a second process lie this far up. */
+const SPACE_PAGES = 2 ** 35;
+const SPACES_MOST = 2;
+
+/** The policy under which a recording was made. */
+export function policyOf({ header }: Recording): Policy {
+  if (header.iopf === 'off') return parsePolicy('static');
+  return parsePolicy(header.premap === 1 ? 'iopf' : `iopf:premap=${header.premap}`);
+}
+
+/** Does what was recorded; time between events that was not spent in faults is work. Throws UserError. */
+export function replay(recording: Recording): Workload {
+  return function* (guest) {
+    guest.addAddressSpace();
+    guest.begin();
+    const spaces: number[] = [];
+    let time = 0;
+    for (const event of eventsOf(recording)) {
+      if (event.time > time) {
+        guest.work(event.time - time);
+        time = event.time;
+      }
+      play(guest, event, spaces);
+    }
+    yield;
+  };
+}
+
+function play(guest: Guest, event: RecordedEvent, spaces: number[]): void {
+  switch (event.kind) {
+    case 'access':
+      if (!guest.isMapped(event.iovaPage, event.count))
+        guest.advise(event.iovaPage, event.count, event.access);
+      guest.access(event.iovaPage, event.count, event.access);
+      break;
+    case 'refused':
+      guest.accessRefused(event.iovaPage, event.access);
+      break;
+    case 'map':
+      guest.mapDma(
+        event.iovaPage,
+        event.pages,
+        baseOf(spaces, event.space) + event.vaddrPage,
+        event.permission,
+      );
+      break;
+    case 'unmap':
+      guest.unmapDma(event.iovaPage, event.pages);
+      break;
+    case 'invalidate': {
+      const base = baseOf(spaces, event.space);
+      const first = Math.max(ADDRESS_SPACE_FIRST, base + event.first);
+      const limit = spaces.length > 1 ? base + SPACE_PAGES : ADDRESS_SPACE_FIRST + ADDRESS_SPACE_PAGES;
+      guest.takeAway(first, Math.min(event.first + event.count + base, limit) - first);
+      break;
+    }
+    case 'page-lost':
+      guest.pageGone(event.iovaPage);
+  }
+}
+
+function baseOf(spaces: number[], space: number): number {
+  let index = spaces.indexOf(space);
+  if (index < 0) index = spaces.push(space) - 1;
+  if (index >= SPACES_MOST)
+    throw new UserError(
+      `the recording has mappings of more than ${SPACES_MOST} processes, which cannot be replayed`,
+    );
+  return index * SPACE_PAGES;
+}

@@ -1,0 +1,51 @@
+/** A piece of a comparison that runs by itself, in any thread: plain data in, plain data out. */
+import { type Input, readInput, readModel, type ScenarioInput } from './input.js';
+import { leastMemory, type OvercommitRow } from './overcommit.js';
+import { parsePolicy } from './policy.js';
+import { replay } from './replay.js';
+import { type RunOrder, type RunOutcome, runOnce } from './run.js';
+import { type Scenario, scenarioOfRow, workloadsOf } from './scenario.js';
+
+export interface Task {
+  readonly path: string;
+  readonly policy: string;
+  readonly model: string;
+  readonly seed: number;
+  /** A published row of the scenario instead of its own numbers. */
+  readonly published: { readonly list: 'vfioIopf' | 'hostSva'; readonly index: number } | null;
+  /** The least memory instead of a run. */
+  readonly leastMemory: boolean;
+  readonly withMap: boolean;
+}
+
+export type TaskResult =
+  | { readonly kind: 'run'; readonly outcome: RunOutcome }
+  | { readonly kind: 'least-memory'; readonly row: OvercommitRow };
+
+/** Throws UserError. */
+export function runTask(task: Task): TaskResult {
+  const input = readInput(task.path);
+  const order = orderOf(input, task);
+  const spec = input.kind === 'scenario' ? input.scenario.workload : null;
+  if (!task.leastMemory || spec?.kind !== 'vms') return { kind: 'run', outcome: runOnce(order) };
+  const row = leastMemory(order, spec.count * spec.vm.memory, spec.slowdownBound);
+  return { kind: 'least-memory', row };
+}
+
+function orderOf(input: Input, task: Task): RunOrder {
+  return {
+    input: task.path,
+    workloads: input.kind === 'recording' ? [replay(input.recording)] : workloadsOf(scenarioOf(input, task)),
+    policy: parsePolicy(task.policy),
+    model: readModel(task.model),
+    seed: task.seed,
+    withMap: task.withMap,
+  };
+}
+
+/** The scenario itself, or one of its published rows. */
+function scenarioOf({ scenario }: ScenarioInput, { published }: Task): Scenario {
+  if (published === null) return scenario;
+  const row = scenario.published![published.list][published.index]!;
+  return scenarioOfRow(scenario, row, published.list === 'hostSva');
+}

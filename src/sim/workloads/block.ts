@@ -1,0 +1,48 @@
+/** Block I/O: reads and writes of one size between a disk and the program's buffers, at random or one after another. */
+import { z } from 'zod';
+import { duration, someBytes } from '../../input/size.js';
+import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
+import { RAM_IOVA } from '../guest.js';
+import type { Workload } from '../workload.js';
+
+const QUEUE_PAGES = 4;
+
+export const block = z.strictObject({
+  kind: z.literal('block'),
+  memory: someBytes,
+  /** Memory that buffers are taken from: a page cache, or a program's own. */
+  buffers: someBytes,
+  pattern: z.enum(['random', 'sequential']),
+  ioBytes: someBytes,
+  ios: z.number().int().positive(),
+  /** Share of writes to the disk, which read memory. */
+  writes: z.number().min(0).max(1).default(0),
+  /** What the disk takes for a command, and the bytes per second that it moves. */
+  latency: duration,
+  bandwidth: someBytes,
+});
+
+export type Block = z.output<typeof block>;
+
+export function blockIo(spec: Block): Workload {
+  return function* (guest, random) {
+    const pages = Math.ceil(spec.ioBytes / PAGE_SIZE);
+    const slots = Math.max(1, Math.floor(spec.buffers / (pages * PAGE_SIZE)));
+    const first = RAM_IOVA + QUEUE_PAGES;
+    guest.addMemory(Math.max(Math.ceil(spec.memory / PAGE_SIZE), QUEUE_PAGES + slots * pages));
+    guest.begin();
+    const time = spec.latency + (spec.ioBytes / spec.bandwidth) * 1e6;
+    for (let io = 0; io < spec.ios; io++) {
+      const slot = spec.pattern === 'random' ? random.below(slots) : io % slots;
+      const access = spec.writes > 0 && random.next() < spec.writes ? READ : WRITE;
+      const page = first + slot * pages;
+      if (access === READ) guest.touchMemory(page - RAM_IOVA, pages);
+      guest.advise(page, pages, access);
+      guest.access(RAM_IOVA + (io % 2), 1, READ);
+      guest.access(page, pages, access);
+      guest.access(RAM_IOVA + 2 + (io % 2), 1, WRITE);
+      guest.work(time);
+      yield;
+    }
+  };
+}

@@ -1,0 +1,77 @@
+/** Messages to an accelerator and back, as in UADK's test programs: a queue pair per context, contexts in rotation. */
+import { z } from 'zod';
+import { duration, someBytes } from '../../input/size.js';
+import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
+import { RAM_IOVA } from '../guest.js';
+import type { Workload } from '../workload.js';
+
+/** Areas of a context lie this far apart, so that no window of one reaches into the next. */
+const AREA_ALIGNMENT = 512;
+
+export const messages = z.strictObject({
+  kind: z.literal('messages'),
+  memory: someBytes,
+  messageBytes: someBytes,
+  sends: z.number().int().positive(),
+  contexts: z.number().int().min(1).max(64).default(2),
+  /** What the program does before its first message. */
+  setup: duration,
+  /** Of the accelerator: bytes of message per second. */
+  bandwidth: someBytes,
+  queue: z.strictObject({
+    submissionBytes: z.number().int().positive(),
+    completionBytes: z.number().int().positive(),
+    entries: z.number().int().positive(),
+    /** Pages of tables that the device reads when a context begins. */
+    tablePages: z.number().int().min(0),
+    /** Whether queues are in memory that faults; false: a host driver holds them. */
+    faults: z.boolean().default(true),
+  }),
+});
+
+export type Messages = z.output<typeof messages>;
+
+export function messageLoop(spec: Messages): Workload {
+  return function* (guest) {
+    const pages = Math.ceil(spec.messageBytes / PAGE_SIZE);
+    const { queue, contexts } = spec;
+    const aligned = (wanted: number): number => Math.ceil(wanted / AREA_ALIGNMENT) * AREA_ALIGNMENT;
+    const area = aligned(Math.ceil((queue.submissionBytes * queue.entries) / PAGE_SIZE)) + AREA_ALIGNMENT;
+    const base = (context: number): number => context * (3 * area + 2 * aligned(pages));
+    const per = spec.messageBytes / spec.bandwidth;
+    guest.addMemory(Math.max(Math.ceil(spec.memory / PAGE_SIZE), base(contexts)));
+    guest.begin();
+    guest.work(spec.setup);
+    for (let send = 0; send < spec.sends; send++) {
+      const context = send % contexts;
+      const turn = Math.floor(send / contexts);
+      const entry = turn % queue.entries;
+      const submissions = base(context);
+      const completions = submissions + area;
+      const tables = completions + area;
+      const source = tables + area;
+      const target = source + aligned(pages);
+      guest.touchMemory(source, pages);
+      guest.advise(RAM_IOVA + source, pages, READ);
+      guest.advise(RAM_IOVA + target, pages, WRITE);
+      if (queue.faults) {
+        if (turn === 0) guest.access(RAM_IOVA + tables, queue.tablePages, READ);
+        guest.access(
+          RAM_IOVA + submissions + Math.floor((entry * queue.submissionBytes) / PAGE_SIZE),
+          1,
+          READ,
+        );
+      }
+      guest.access(RAM_IOVA + source, pages, READ);
+      guest.access(RAM_IOVA + target, pages, WRITE);
+      if (queue.faults)
+        guest.access(
+          RAM_IOVA + completions + Math.floor((entry * queue.completionBytes) / PAGE_SIZE),
+          1,
+          WRITE,
+        );
+      guest.work(per * 1e6);
+      yield;
+    }
+  };
+}

@@ -1,0 +1,106 @@
+/** A virtual machine that boots from its passed-through disk, gives memory back, and then idles. */
+import { z } from 'zod';
+import { bytes, duration, someBytes } from '../../input/size.js';
+import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
+import { type Guest, RAM_IOVA } from '../guest.js';
+import type { Random } from '../random.js';
+import type { Workload } from '../workload.js';
+
+/** A boot's reads: from a page to what readahead asks for. */
+const READ_MOST_PAGES = 32;
+const QUEUE_PAGES = 4;
+
+const vmFields = {
+  memory: someBytes,
+  boot: z.strictObject({
+    /** Read from the disk. */
+    reads: someBytes,
+    /** Touched by the guest itself: kernel, services, their memory. */
+    touched: someBytes,
+    /** Of the disk, bytes per second, and for each command. */
+    bandwidth: someBytes,
+    latency: duration,
+  }),
+  /** What the guest gives back when it is up: free page reporting, a balloon. */
+  givenBack: bytes.default(0),
+  idle: z.strictObject({
+    time: duration,
+    /** Memory that the guest and its device go on using. */
+    workingSet: someBytes,
+    /** Disk commands per second, of 4 KiB each. */
+    iosPerSecond: z.number().positive(),
+  }),
+};
+
+export const vm = z.strictObject({ kind: z.literal('vm'), ...vmFields });
+
+export const vms = z.strictObject({
+  kind: z.literal('vms'),
+  count: z.number().int().min(1).max(256),
+  /** Each begins this long after the one before it. */
+  apart: duration.default(0),
+  /** The slowdown that is accepted, in per cent. */
+  slowdownBound: z.number().positive().max(99),
+  vm: z.strictObject(vmFields),
+});
+
+export type Vm = z.output<typeof vms>['vm'];
+export type Vms = z.output<typeof vms>;
+
+export function virtualMachine(spec: Vm, startUs = 0): Workload {
+  return function* (guest, random) {
+    const pages = Math.ceil(spec.memory / PAGE_SIZE);
+    guest.addMemory(pages);
+    guest.begin();
+    guest.idleUntil(startUs);
+    yield* boot(guest, random, spec, pages);
+    const back = Math.min(Math.floor(spec.givenBack / PAGE_SIZE), pages - QUEUE_PAGES);
+    if (back > 0) guest.giveBack(pages - back, back);
+    yield;
+    yield* idle(guest, random, spec);
+  };
+}
+
+/** Memory fills from below; reads land at its end, what the guest touches beside them. */
+function* boot(guest: Guest, random: Random, spec: Vm, pages: number): Generator<void, void, void> {
+  const { reads, touched, bandwidth, latency } = spec.boot;
+  const readPages = Math.min(Math.floor(reads / PAGE_SIZE), pages - QUEUE_PAGES);
+  const touchPages = Math.floor(touched / PAGE_SIZE);
+  let touchedSoFar = 0;
+  for (let done = 0; done < readPages; ) {
+    const count = Math.min(1 + random.below(READ_MOST_PAGES), readPages - done);
+    const page = RAM_IOVA + QUEUE_PAGES + done;
+    guest.advise(page, count, WRITE);
+    command(guest, page, count, WRITE);
+    guest.work(latency + ((count * PAGE_SIZE) / bandwidth) * 1e6);
+    done += count;
+    const wanted = Math.floor((touchPages * done) / readPages);
+    const from = QUEUE_PAGES + readPages;
+    const room = Math.min(wanted - touchedSoFar, Math.max(0, pages - from - touchedSoFar));
+    if (room > 0) guest.touchMemory(from + touchedSoFar, room);
+    touchedSoFar = wanted;
+    yield;
+  }
+}
+
+function* idle(guest: Guest, random: Random, spec: Vm): Generator<void, void, void> {
+  const { time, workingSet, iosPerSecond } = spec.idle;
+  const pages = Math.max(1, Math.floor(workingSet / PAGE_SIZE));
+  const begun = guest.elapsedUs;
+  const ios = Math.floor((time / 1e6) * iosPerSecond);
+  for (let io = 0; io < ios; io++) {
+    guest.idleUntil(begun + ((io + 1) * 1e6) / iosPerSecond);
+    const page = QUEUE_PAGES + random.below(pages);
+    guest.touchMemory(QUEUE_PAGES + random.below(pages), 1);
+    command(guest, RAM_IOVA + page, 1, random.below(2) === 0 ? READ : WRITE);
+    guest.work(spec.boot.latency + (PAGE_SIZE / spec.boot.bandwidth) * 1e6);
+    yield;
+  }
+}
+
+/** Submission entry, data, completion entry. */
+function command(guest: Guest, page: number, count: number, access: number): void {
+  guest.access(RAM_IOVA, 1, READ);
+  guest.access(page, count, access);
+  guest.access(RAM_IOVA + 1, 1, WRITE);
+}

@@ -1,0 +1,64 @@
+import type { IommuDevice } from '../iommu/device.js';
+import type { Counters, Observer } from '../iommu/observer.js';
+import { AddressMap, type AddressMapData } from './address-map.js';
+import { Timeline, type TimelineStep } from './timeline.js';
+
+/** What a live run looked like, for its report. */
+export interface Picture {
+  readonly timeline: readonly TimelineStep[];
+  readonly map: AddressMapData;
+}
+
+/** Watches a live run for its report. */
+export class LivePicture implements Observer {
+  private readonly timeline = new Timeline();
+  private readonly addresses = new AddressMap();
+  private readonly started: number;
+  private last = 0;
+
+  /** @param now the clock in microseconds */
+  constructor(
+    private readonly counters: Counters,
+    private readonly now: () => number,
+  ) {
+    this.started = now();
+  }
+
+  map(iovaPage: number, _frame: number, count: number): void {
+    this.addresses.mapped(this.pass(false), iovaPage, count);
+  }
+
+  unmap(iovaPage: number, count: number, removed: number): void {
+    const time = this.pass(false);
+    // A whole mapping goes at once; only what was there is shown.
+    if (removed > 0) this.addresses.taken(time, iovaPage, Math.min(count, removed));
+  }
+
+  pageRequest(_device: IommuDevice, iovaPage: number): void {
+    const time = this.pass(false);
+    this.timeline.fault(time);
+    this.addresses.faulted(time, iovaPage);
+  }
+
+  pageResponse(): void {
+    this.pass(true);
+  }
+
+  accessed(iovaPage: number, _access: number, refused: boolean): void {
+    if (!refused) this.addresses.touched(this.last, iovaPage, 1);
+  }
+
+  get picture(): Picture {
+    this.pass(false);
+    return { timeline: this.timeline.steps, map: this.addresses.data };
+  }
+
+  /** Time has gone on; returns it. */
+  private pass(stalled: boolean): number {
+    const time = this.now() - this.started;
+    const { residentPages, pinnedPages } = this.counters;
+    this.timeline.advance(this.last, time - this.last, residentPages, pinnedPages, stalled);
+    this.last = time;
+    return time;
+  }
+}

@@ -1,0 +1,182 @@
+/** Reads recordings. */
+import { UserError } from '../input/user-error.js';
+import { READ, WRITE } from '../mm/address-space.js';
+import {
+  BLOCK_HEAD,
+  BLOCK_MOST,
+  BlockKind,
+  ByteReader,
+  checksum,
+  EventKind,
+  MAGIC,
+  OtherEvent,
+  type RecordingEnd,
+  type RecordingHeader,
+  SHORT_RUN,
+  SHORT_TIME,
+  STREAMS,
+  VERSION,
+} from './recording-format.js';
+
+/** Events in their order; times in microseconds since the start, faults left out; addresses are page numbers. */
+export type RecordedEvent =
+  | { readonly kind: 'access'; time: number; iovaPage: number; count: number; access: number }
+  | { readonly kind: 'refused'; time: number; iovaPage: number; access: number }
+  | {
+      readonly kind: 'map';
+      time: number;
+      iovaPage: number;
+      pages: number;
+      vaddrPage: number;
+      permission: number;
+      pinned: boolean;
+      space: number;
+    }
+  | { readonly kind: 'unmap'; time: number; iovaPage: number; pages: number }
+  | { readonly kind: 'invalidate'; time: number; space: number; first: number; count: number }
+  | { readonly kind: 'page-lost'; time: number; iovaPage: number };
+
+export interface Recording {
+  readonly header: RecordingHeader;
+  /** Null where the run did not get to its end. */
+  readonly end: RecordingEnd | null;
+  readonly blocks: readonly Uint8Array[];
+  /** What is wrong with the file; what stands before it was readable. */
+  readonly damage: { readonly offset: number; readonly message: string } | null;
+}
+
+export function isRecording(bytes: Uint8Array): boolean {
+  return Buffer.from(bytes.subarray(0, MAGIC.length)).toString('latin1') === MAGIC;
+}
+
+/** Takes a file apart. Throws UserError where nothing of it can be used; `name` is how errors call it. */
+export function parseRecording(bytes: Uint8Array, name: string): Recording {
+  if (!isRecording(bytes)) throw new UserError(`${name}: not a recording of iopf exec --record`);
+  const blocks: Uint8Array[] = [];
+  let header: RecordingHeader | null = null;
+  let end: RecordingEnd | null = null;
+  let damage: Recording['damage'] = null;
+  let at = MAGIC.length;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  while (at < bytes.length && damage === null) {
+    const payload = blockAt(bytes, view, at);
+    if (typeof payload === 'string') {
+      damage = { offset: at, message: payload };
+      break;
+    }
+    const content = payload.subarray(1);
+    if (payload[0] === BlockKind.EVENTS) blocks.push(content);
+    else if (payload[0] === BlockKind.HEADER) header = json(content) as RecordingHeader;
+    else if (payload[0] === BlockKind.END) end = json(content) as RecordingEnd;
+    else damage = { offset: at, message: `a block of the unknown kind ${payload[0]}` };
+    at += BLOCK_HEAD + payload.length;
+  }
+  if (header === null)
+    throw new UserError(
+      `${name}: damaged at offset ${damage?.offset ?? at}: ${damage?.message ?? 'no header'}; nothing was readable`,
+    );
+  if (header.version !== VERSION)
+    throw new UserError(
+      `${name}: a recording of version ${header.version}; this iopf reads version ${VERSION}`,
+    );
+  return { header, end, blocks, damage };
+}
+
+/** What is wrong with a recording, in words, or null. */
+export function damageOf(name: string, { damage, end, blocks }: Recording): string | null {
+  const readable = `${blocks.length} block${blocks.length === 1 ? '' : 's'} of events before it can be read`;
+  if (damage !== null) return `${name}: damaged at offset ${damage.offset}: ${damage.message}; ${readable}`;
+  return end === null ? `${name}: the recording stops without an end: the run was killed, or goes on` : null;
+}
+
+/** The events of a recording, in their order. Throws UserError where a block with a right checksum makes no sense. */
+export function* eventsOf({ blocks }: Recording): Generator<RecordedEvent, void, void> {
+  const streams = new Float64Array(STREAMS);
+  for (const block of blocks) {
+    const reader = new ByteReader(block);
+    streams.fill(0);
+    let time = reader.number();
+    while (!reader.atEnd) {
+      const first = reader.byte();
+      const rest = first >>> 2;
+      switch (first & 3) {
+        case EventKind.TIME:
+          time += rest <= SHORT_TIME ? rest : reader.number();
+          break;
+        case EventKind.OTHER:
+          yield other(rest, time, reader);
+          break;
+        default: {
+          const stream = rest & 7;
+          const iovaPage = streams[stream]! + reader.signed();
+          const length = rest >>> 3;
+          const count = length < SHORT_RUN ? length + 1 : reader.number() + SHORT_RUN + 1;
+          streams[stream] = iovaPage + count;
+          yield {
+            kind: 'access',
+            time,
+            iovaPage,
+            count,
+            access: (first & 3) === EventKind.WRITE ? WRITE : READ,
+          };
+        }
+      }
+    }
+  }
+}
+
+function other(event: number, time: number, reader: ByteReader): RecordedEvent {
+  switch (event) {
+    case OtherEvent.MAP: {
+      const [iovaPage, pages, vaddrPage] = [reader.number(), reader.number(), reader.number()];
+      const bits = reader.byte();
+      const permission = bits & (READ | WRITE);
+      return {
+        kind: 'map',
+        time,
+        iovaPage,
+        pages,
+        vaddrPage,
+        permission,
+        pinned: (bits & 4) !== 0,
+        space: reader.number(),
+      };
+    }
+    case OtherEvent.UNMAP:
+      return { kind: 'unmap', time, iovaPage: reader.number(), pages: reader.number() };
+    case OtherEvent.INVALIDATE:
+      return {
+        kind: 'invalidate',
+        time,
+        space: reader.number(),
+        first: reader.number(),
+        count: reader.number(),
+      };
+    case OtherEvent.PAGE_LOST:
+      return { kind: 'page-lost', time, iovaPage: reader.number() };
+    case OtherEvent.REFUSED_READ:
+      return { kind: 'refused', time, iovaPage: reader.number(), access: READ };
+    case OtherEvent.REFUSED_WRITE:
+      return { kind: 'refused', time, iovaPage: reader.number(), access: WRITE };
+    default:
+      throw new UserError(`an event of the unknown kind ${event}`);
+  }
+}
+
+/** The payload of the block at an offset, or what is wrong there. */
+function blockAt(bytes: Uint8Array, view: DataView, at: number): Uint8Array | string {
+  if (at + BLOCK_HEAD > bytes.length) return 'the file ends inside the head of a block';
+  const length = view.getUint32(at, true);
+  if (length < 1 || length > BLOCK_MOST) return `a block of ${length} bytes`;
+  if (at + BLOCK_HEAD + length > bytes.length) return `the file ends inside a block of ${length} bytes`;
+  const payload = bytes.subarray(at + BLOCK_HEAD, at + BLOCK_HEAD + length);
+  return checksum(payload) === view.getUint32(at + 4, true) ? payload : 'the checksum of a block is wrong';
+}
+
+function json(content: Uint8Array): unknown {
+  try {
+    return JSON.parse(Buffer.from(content).toString('utf8'));
+  } catch {
+    throw new UserError('a block holds no JSON');
+  }
+}

@@ -1,0 +1,132 @@
+/** Recordings of live runs, and their replays. */
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, describe, expect, test } from 'vitest';
+import type { Report } from '../../src/report/html.js';
+import { compare } from '../../src/sim/compare.js';
+import { exportRecording } from '../../src/sim/export.js';
+import { eventsOf, parseRecording, type Recording } from '../../src/trace/recording.js';
+import { edu, have, iopf, nvme, runIopf } from './run-iopf.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'test-record-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const file = join(folder, 'run.rec');
+
+function recording(): Recording {
+  return parseRecording(readFileSync(file), 'run.rec');
+}
+
+test('iopf exec --html writes the numbers of its summary, and what the run looked like', async () => {
+  const html = join(folder, 'run.html');
+  const live = await runIopf(
+    ['--device', `edu@${edu}`, '--html', html],
+    ['node', 'dist/examples/dma-copy/main.js'],
+  );
+  expect(live.code, live.stderr).toBe(0);
+  const data = /id="data">(.*?)<\/script>/s.exec(readFileSync(html, 'utf8'))![1]!;
+  const run = (JSON.parse(data) as Report).groups[0]!.runs[0]!;
+  const { faultLatencyUs, ...rest } = live.summary!;
+  const { buckets, ...latency } = faultLatencyUs;
+  const named = Object.entries(latency).map(([name, value]) => [`faultLatencyUs.${name}`, value]);
+  expect(run.numbers).toEqual({ ...rest, ...Object.fromEntries(named) });
+  expect(run.latency).toEqual(buckets);
+  const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+  expect(sum(run.timeline.map(({ faults }) => faults))).toBe(rest.faults);
+  expect(sum(run.map!.rows.flatMap(({ cells }) => cells.map(({ faulted }) => faulted)))).toBe(rest.faults);
+  expect(sum(run.map!.rows.flatMap(({ cells }) => cells.map(({ mapped }) => mapped)))).toBe(
+    rest.pagesFaultedIn,
+  );
+});
+
+describe.skipIf(!have('qemu-img', 'recordings of qemu-img'))('a recording of qemu-img', () => {
+  const image = join(folder, 'image.raw');
+  writeFileSync(image, randomBytes(8 * 2 ** 20));
+  const device = ['--device', `nvme@${nvme},size=64M`, '--record', file];
+  const convert = ['qemu-img', 'convert', '-O', 'raw', '-n', '-f', 'raw', image, `nvme://${nvme}/1`];
+  const bench = [
+    'qemu-img',
+    'bench',
+    '-f',
+    'raw',
+    '-t',
+    'none',
+    '-c',
+    '5000',
+    '-d',
+    '32',
+    '-s',
+    '4096',
+    `nvme://${nvme}/1`,
+  ];
+
+  test.each([
+    ['convert', '1', convert],
+    ['convert', '64', convert],
+    ['bench', '1', bench],
+    ['bench', '8', bench],
+  ])('%s, pre-map %s, replays to the same faults and invalidations', async (_name, premap, command) => {
+    const live = await runIopf(['--premap', premap, ...device], command);
+    expect(live.code, live.stderr).toBe(0);
+    const policy = premap === '1' ? 'iopf' : `iopf:premap=${premap}`;
+    const order = { inputs: [file], policies: [policy], model: null, seed: 1, jobs: 1 };
+    const { comparison, warnings } = await compare(order);
+    expect(warnings).toEqual([]);
+    const { faults, invalidations, mappedBytesPeak, residentBytesPeak } = live.summary!;
+    expect(faults).toBeGreaterThan(0);
+    expect(comparison.runs[0]).toMatchObject({ faults, invalidations, mappedBytesPeak, residentBytesPeak });
+    const { end } = recording();
+    expect(end).toMatchObject({ faults, invalidations });
+    expect(statSync(file).size / end!.accesses).toBeLessThanOrEqual(4);
+  });
+
+  test('can be exported: as many page requests as there were, in the kernel’s form and in Chrome’s', async () => {
+    const live = await runIopf(device, convert);
+    let kernel = '';
+    exportRecording(recording(), 'kernel', (text) => {
+      kernel += text;
+    });
+    expect(kernel.match(/^dev_fault: IOMMU:/gm)).toHaveLength(live.summary!.faults);
+    let chrome = '';
+    exportRecording(recording(), 'chrome', (text) => {
+      chrome += text;
+    });
+    const { traceEvents } = JSON.parse(chrome) as { traceEvents: { ph: string }[] };
+    expect(traceEvents.filter(({ ph }) => ph === 'b')).toHaveLength(live.summary!.faults);
+  });
+
+  test('is readable up to the last second after a SIGKILL', async () => {
+    rmSync(file, { force: true });
+    const long = [
+      'qemu-img',
+      'bench',
+      '-f',
+      'raw',
+      '-t',
+      'none',
+      '-c',
+      '100000000',
+      '-d',
+      '4',
+      '-s',
+      '4096',
+      `nvme://${nvme}/1`,
+    ];
+    const child = spawn(process.execPath, [iopf, 'exec', '--quiet', ...device, '--', ...long], {
+      stdio: 'ignore',
+    });
+    const ended = new Promise((done) => child.on('close', done));
+    while (!existsSync(file) || statSync(file).size < 10_000) await sleep(50);
+    child.kill('SIGKILL');
+    await ended;
+    const { end, header } = recording();
+    expect(end).toBeNull();
+    expect(header.program).toContain('qemu-img');
+    let last = 0;
+    for (const { time } of eventsOf(recording())) last = time;
+    expect(last).toBeGreaterThan(100_000);
+  });
+});

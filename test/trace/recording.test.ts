@@ -1,0 +1,207 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterAll, describe, expect, it } from 'vitest';
+import { UserError } from '../../src/input/user-error.js';
+import { Counters } from '../../src/iommu/observer.js';
+import { READ, WRITE } from '../../src/mm/address-space.js';
+import { Recorder } from '../../src/trace/recorder.js';
+import { damageOf, eventsOf, parseRecording, type RecordedEvent } from '../../src/trace/recording.js';
+import { formatEvent } from '../../src/trace/recording-text.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'iopf-recording-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+const path = join(folder, 'run.rec');
+const header = { program: 'p', arguments: ['a'], kernel: '6.12', iopf: 'auto', premap: 1 };
+
+/** Records what `act` tells, with a clock that it moves. */
+function record(act: (recorder: Recorder, pass: (us: number) => void) => void, close = true): Uint8Array {
+  let clock = 1000;
+  const recorder = new Recorder(path, header, new Counters(), () => clock);
+  act(recorder, (us) => {
+    clock += us;
+  });
+  if (close) recorder.close();
+  return readFileSync(path);
+}
+
+function events(bytes: Uint8Array): RecordedEvent[] {
+  return [...eventsOf(parseRecording(bytes, 'run.rec'))];
+}
+
+const page = fc.oneof(fc.integer({ min: 0, max: 300 }), fc.integer({ min: 0, max: 2 ** 36 - 1 }));
+
+describe('a recording', () => {
+  it('gives back what was recorded, whatever it was', () => {
+    const access = fc.record({
+      kind: fc.constant('access' as const),
+      page,
+      access: fc.constantFrom(READ, WRITE),
+      pass: fc.integer({ min: 0, max: 200 }),
+    });
+    const map = fc.record({
+      kind: fc.constant('map' as const),
+      page,
+      pages: page,
+      vaddr: page,
+      pass: fc.constant(0),
+    });
+    const gone = fc.record({
+      kind: fc.constant('invalidate' as const),
+      page,
+      pages: page,
+      pass: fc.constant(1_000_000),
+    });
+    fc.assert(
+      fc.property(fc.array(fc.oneof(access, map, gone), { maxLength: 200 }), (told) => {
+        const bytes = record((recorder, pass) => {
+          for (const event of told) {
+            pass(event.pass);
+            if (event.kind === 'access') recorder.accessed(event.page, event.access, false);
+            else if (event.kind === 'invalidate') recorder.invalidate(3, event.page, event.pages);
+            else
+              recorder.mappingAdded({
+                iovaPage: event.page,
+                pages: event.pages,
+                vaddrPage: event.vaddr,
+                permission: READ | WRITE,
+                pinnedByFlag: false,
+                mm: { id: 3 },
+              });
+          }
+        });
+        // Runs are taken apart again, and pieces of one page are one access.
+        const flat: string[] = [];
+        for (const event of events(bytes)) {
+          if (event.kind !== 'access') flat.push(formatEvent({ ...event, time: 0 }));
+          else
+            for (let i = 0; i < event.count; i++)
+              flat.push(formatEvent({ ...event, time: 0, iovaPage: event.iovaPage + i, count: 1 }));
+        }
+        const expected: string[] = [];
+        for (const event of told) {
+          const line =
+            event.kind === 'access'
+              ? formatEvent({ ...event, time: 0, iovaPage: event.page, count: 1 })
+              : event.kind === 'invalidate'
+                ? formatEvent({
+                    kind: 'invalidate',
+                    time: 0,
+                    space: 3,
+                    first: event.page,
+                    count: event.pages,
+                  })
+                : formatEvent({
+                    kind: 'map',
+                    time: 0,
+                    iovaPage: event.page,
+                    pages: event.pages,
+                    vaddrPage: event.vaddr,
+                    permission: READ | WRITE,
+                    pinned: false,
+                    space: 3,
+                  });
+          if (event.kind !== 'access' || expected.at(-1) !== line) expected.push(line);
+        }
+        expect(flat).toEqual(expected);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it('keeps times, and leaves out those of faults', () => {
+    const bytes = record((recorder, pass) => {
+      pass(62);
+      recorder.accessed(1, READ, false);
+      pass(63);
+      recorder.accessed(9, READ, false);
+      recorder.pageRequest();
+      pass(5000);
+      recorder.pageResponse();
+      pass(1000);
+      recorder.accessed(5, WRITE, true);
+    });
+    expect(events(bytes).map(({ kind, time }) => [kind, time])).toEqual([
+      ['access', 62],
+      ['access', 125],
+      ['refused', 1125],
+    ]);
+  });
+
+  it('takes at most four bytes for an access at random, and far fewer in runs', () => {
+    let state = 1;
+    const random = record((recorder) => {
+      for (let i = 0; i < 20_000; i++) {
+        state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+        recorder.accessed(0x100000 + (state % 2 ** 18), WRITE, false);
+      }
+    });
+    expect(random.length / 20_000).toBeLessThanOrEqual(4.02);
+    const runs = record((recorder) => {
+      for (let i = 0; i < 20_000; i++) recorder.accessed(0x100000 + i, WRITE, false);
+    });
+    expect(runs.length).toBeLessThan(400);
+  });
+
+  it('is on the disk within a second also when nothing happens any more', () => {
+    const bytes = record((recorder, pass) => {
+      recorder.accessed(7, READ, false);
+      pass(600_000);
+      recorder.tick();
+    }, false);
+    const recording = parseRecording(bytes, 'run.rec');
+    expect(recording.end).toBeNull();
+    expect(damageOf('run.rec', recording)).toContain('stops without an end');
+    expect(events(bytes)).toMatchObject([{ kind: 'access', iovaPage: 7, count: 1 }]);
+  });
+});
+
+describe('a damaged recording', () => {
+  const whole = record((recorder, pass) => {
+    for (let i = 0; i < 3; i++) {
+      recorder.accessed(i * 10, READ, false);
+      pass(600_000);
+      recorder.tick();
+    }
+  });
+
+  it('is told with the offset, and what stands before the damage is readable', () => {
+    for (let length = 8; length < whole.length; length++) {
+      const cut = whole.slice(0, length);
+      let recording: ReturnType<typeof parseRecording>;
+      try {
+        recording = parseRecording(cut, 'run.rec');
+      } catch (error) {
+        expect(error).toBeInstanceOf(UserError);
+        continue;
+      }
+      const message = damageOf('run.rec', recording);
+      expect(message).not.toBeNull();
+      expect(recording.blocks.length).toBeLessThanOrEqual(3);
+      [...eventsOf(recording)];
+    }
+    const flipped = whole.slice();
+    flipped[whole.length - 20]! ^= 1;
+    const recording = parseRecording(flipped, 'run.rec');
+    expect(recording.damage!.message).toContain('checksum');
+    expect(damageOf('run.rec', recording)).toContain('3 blocks of events before it can be read');
+    expect(events(flipped)).toHaveLength(3);
+  });
+
+  it('never reads as whole after any byte has changed', () => {
+    for (let at = 8; at < whole.length; at++) {
+      const changed = whole.slice();
+      changed[at]! ^= 0x55;
+      try {
+        expect(damageOf('run.rec', parseRecording(changed, 'run.rec')), `byte ${at}`).not.toBeNull();
+      } catch (error) {
+        expect(error).toBeInstanceOf(UserError);
+      }
+    }
+  });
+
+  it('is no recording where its first bytes are others', () => {
+    expect(() => parseRecording(Buffer.from('groups: []'), 'a.yaml')).toThrow('not a recording');
+  });
+});
