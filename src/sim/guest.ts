@@ -187,13 +187,15 @@ export class Guest implements Observer, PageOwner {
     this.container.mm.mmap(ADDRESS_SPACE_FIRST, ADDRESS_SPACE_PAGES, { kind: 'anon', protection: RW });
   }
 
-  /** The device reaches for a page that the program cannot give it, and is refused. */
+  /** The device asks for a page that the program cannot give it, or not for this access. */
   accessRefused(iovaPage: number, access: number): void {
     const mapping = this.mappings.covering(iovaPage);
-    const page = mapping === null ? -1 : mapping.vaddrPage + iovaPage - mapping.iovaPage;
-    if (page >= 0) this.container.mm.mprotect(page, 1, 0);
-    if (this.device.translate(iovaPage, access) < 0) this.device.fault(iovaPage, access);
-    if (page >= 0) this.container.mm.mprotect(page, 1, RW);
+    // A page that is mapped, if not for this access, stays so: taking it away would be an event that was not there.
+    const forbids = mapping !== null && !this.isMapped(iovaPage, 1);
+    const page = forbids ? mapping.vaddrPage + iovaPage - mapping.iovaPage : -1;
+    if (forbids) this.container.mm.mprotect(page, 1, 0);
+    this.device.fault(iovaPage, access);
+    if (forbids) this.container.mm.mprotect(page, 1, RW);
   }
 
   /** The device found a page gone without notice. */

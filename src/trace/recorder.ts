@@ -11,6 +11,7 @@ import {
   OtherEvent,
   type RecordingEnd,
   type RecordingHeader,
+  RUN_MOST,
   SHORT_RUN,
   SHORT_TIME,
   STREAMS,
@@ -84,7 +85,7 @@ export class Recorder implements Observer {
       const ahead = iovaPage - this.first - this.count;
       // Pieces of one page are one access.
       if (ahead === -1) return;
-      if (ahead === 0) {
+      if (ahead === 0 && this.count < RUN_MOST) {
         this.accesses++;
         this.count++;
         return;

@@ -31,6 +31,11 @@ export const STREAMS = 8;
 export const SHORT_RUN = 7;
 export const SHORT_TIME = 62;
 
+/** A run has no more pages, so that a file cannot ask for endless work. */
+export const RUN_MOST = 1 << 20;
+/** Page numbers lie below it: addresses of 48 bits. */
+export const PAGE_END = 2 ** 36;
+
 /** What a run was, at its start. */
 export interface RecordingHeader {
   readonly version: number;

@@ -10,8 +10,10 @@ import {
   EventKind,
   MAGIC,
   OtherEvent,
+  PAGE_END,
   type RecordingEnd,
   type RecordingHeader,
+  RUN_MOST,
   SHORT_RUN,
   SHORT_TIME,
   STREAMS,
@@ -111,6 +113,8 @@ export function* eventsOf({ blocks }: Recording): Generator<RecordedEvent, void,
           const iovaPage = streams[stream]! + reader.signed();
           const length = rest >>> 3;
           const count = length < SHORT_RUN ? length + 1 : reader.number() + SHORT_RUN + 1;
+          if (count > RUN_MOST || !(iovaPage >= 0 && iovaPage + count <= PAGE_END))
+            throw new UserError(`a run of ${count} pages at page ${iovaPage}`);
           streams[stream] = iovaPage + count;
           yield {
             kind: 'access',

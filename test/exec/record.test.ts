@@ -10,7 +10,7 @@ import type { Report } from '../../src/report/html.js';
 import { compare } from '../../src/sim/compare.js';
 import { exportRecording } from '../../src/sim/export.js';
 import { eventsOf, parseRecording, type Recording } from '../../src/trace/recording.js';
-import { edu, have, iopf, nvme, runIopf } from './run-iopf.js';
+import { edu, have, iopf, nvme, program, runIopf } from './run-iopf.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'test-record-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -19,6 +19,28 @@ const file = join(folder, 'run.rec');
 function recording(): Recording {
   return parseRecording(readFileSync(file), 'run.rec');
 }
+
+test.each([
+  'munmap',
+  'munmap and mmap again',
+  'mmap fixed',
+  'dontneed',
+  'mremap away',
+  'mremap over',
+  'mprotect none',
+  'mprotect read',
+  'fork',
+])('a recording of %s under a live mapping replays to the same faults and invalidations', async (event) => {
+  const live = await runIopf(
+    ['--device', `edu@${edu}`, '--record', file],
+    ['node', program('memory-event'), event],
+  );
+  expect(live.code, live.stderr).toBe(0);
+  const order = { inputs: [file], policies: ['iopf'], model: null, seed: 1, jobs: 1 };
+  const { faults, invalidations } = live.summary!;
+  expect(invalidations).toBeGreaterThan(0);
+  expect((await compare(order)).comparison.runs[0]).toMatchObject({ faults, invalidations });
+});
 
 test('iopf exec --html writes the numbers of its summary, and what the run looked like', async () => {
   const html = join(folder, 'run.html');

@@ -201,6 +201,13 @@ describe('a damaged recording', () => {
     }
   });
 
+  it('cannot ask for endless work, even with right checksums', () => {
+    const endless = record((recorder) => {
+      recorder.accessed(2 ** 36 + 5, READ, false);
+    });
+    expect(() => events(endless)).toThrow('a run of 1 pages at page 68719476741');
+  });
+
   it('is no recording where its first bytes are others', () => {
     expect(() => parseRecording(Buffer.from('groups: []'), 'a.yaml')).toThrow('not a recording');
   });
