@@ -70,7 +70,7 @@ function legend(parent, entries) {
   }
 }
 function frame(parent, height, most, unit, end) {
-  const svg = make('svg', { viewBox: '0 0 ' + W + ' ' + height }, parent);
+  const svg = make('svg', { viewBox: '0 0 ' + W + ' ' + height }, make('div', { class: 'scroll' }, parent));
   const y = (value) => height - B - (most === 0 ? 0 : (value / most) * (height - T - B));
   for (let part = 0; part <= 4; part++) {
     const value = (most * part) / 4;
@@ -149,7 +149,7 @@ function addressMap(parent, runs) {
     const steps = 1 + Math.max(...map.rows.flatMap((row) => row.cells.map((cell) => cell.step)));
     const rowHeight = Math.max(4, Math.min(14, 420 / map.rows.length));
     const height = rowHeight * map.rows.length + T + B;
-    const svg = make('svg', { viewBox: '0 0 ' + W + ' ' + height, 'data-chart': 'addresses' }, box);
+    const svg = make('svg', { viewBox: '0 0 ' + W + ' ' + height, 'data-chart': 'addresses' }, make('div', { class: 'scroll' }, box));
     const left = L + 50, width = (W - left - R) / steps;
     map.rows.forEach((row, index) => {
       const top = T + index * rowHeight;

@@ -9,11 +9,11 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-spa
 th, td { padding: 0.25rem 0.6rem; border-bottom: 1px solid var(--line); text-align: right; }
 th:first-child, td:first-child { text-align: left; }
 th { color: var(--dim); font-weight: 600; }
-svg { display: block; width: 100%; height: auto; background: var(--panel); touch-action: pan-y; }
+svg { display: block; width: 100%; min-width: 40rem; height: auto; background: var(--panel); }
 svg text { fill: var(--dim); font: 11px system-ui, sans-serif; }
 .grid { stroke: var(--line); } .cursor { stroke: var(--dim); stroke-dasharray: 3 3; }
 .legend { display: flex; flex-wrap: wrap; gap: 0.2rem 1rem; color: var(--dim); font-size: 0.85rem; margin: 0.3rem 0; }
 .legend i { display: inline-block; width: 0.8em; height: 0.8em; margin-right: 0.35em; border-radius: 2px; }
 #tip { position: fixed; pointer-events: none; z-index: 1; padding: 0.35rem 0.55rem; font-size: 0.85rem; white-space: pre; background: var(--back); border: 1px solid var(--line); border-radius: 4px; }
-@media print { body { max-width: none; font-size: 11px; } select { display: none; } section { break-inside: avoid; } .scroll { overflow: visible; } }
+@media print { body { max-width: none; font-size: 11px; } select { display: none; } section { break-inside: avoid; } .scroll { overflow: visible; } svg { min-width: 0; } }
 `;
