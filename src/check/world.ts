@@ -91,6 +91,7 @@ export class World implements Observer {
       this.programs.push(new Program(this, space));
     }
     this.host = new Host(this);
+    this.memory.limitFrames = options.frames ?? Number.POSITIVE_INFINITY;
     const plain: IommuGeometry = { ...defaultGeometry, reserved: [] };
     this.geometries = this.specs.map((spec, i) =>
       spec.ownDomain || spec.nested || spec.merges ? { ...plain, addressWidth: 47 - i } : plain,
