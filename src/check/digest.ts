@@ -1,4 +1,4 @@
-/** A 53-bit digest of numbers, good enough that a million states meet by chance once in ten thousand runs. */
+/** A 53-bit digest of numbers: among a million states two are alike by accident about once in 18,000 runs. */
 export class Digest {
   private a = 0;
   private b = 0;

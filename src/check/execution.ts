@@ -1,7 +1,7 @@
 import { DeadWait, runDirect } from '../flow/direct.js';
 import type { Flow, Wait } from '../flow/flow.js';
-import { Operation } from './actors.js';
 import type { Digest } from './digest.js';
+import { Operation } from './operation.js';
 import type { Parts } from './parts.js';
 import type { Scenario } from './scenario.js';
 import { Violation, violated } from './violation.js';

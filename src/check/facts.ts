@@ -1,7 +1,7 @@
 /** What can be said about a world at one time, each thing with its name. */
 import type { IommuDevice } from '../iommu/device.js';
 import { READ, WRITE } from '../mm/address-space.js';
-import { hex, IOVA, VADDR } from './actors.js';
+import { hex, IOVA, VADDR } from './operation.js';
 import { foreignHandler, type World } from './world.js';
 
 export type Facts = ReadonlyMap<string, string>;

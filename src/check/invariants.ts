@@ -8,7 +8,8 @@ import type { IommuDevice } from '../iommu/device.js';
 import { READ, WRITE } from '../mm/address-space.js';
 import { ZERO_FRAME } from '../mm/simulated-memory.js';
 import type { Mapping } from '../vfio/type1/mapping.js';
-import { hex, IOVA, type ProgramSpace } from './actors.js';
+import { hex, IOVA } from './operation.js';
+import type { ProgramSpace } from './program.js';
 import { violated } from './violation.js';
 import { DIRTY, foreignHandler, GONE, ONCE, type World } from './world.js';
 

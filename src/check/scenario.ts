@@ -31,7 +31,10 @@ export interface WorldOptions {
   readonly lockLimitPages?: number;
   /** Pages in swap must be waited for. */
   readonly swapInWaits?: boolean;
+  /** The programs' memory is made of 2 MiB pages; `pages` is 512 then. */
   readonly hugePages?: boolean;
+  /** Frames that there are (default: no limit); where they are used up, reclaim takes pages to swap. */
+  readonly frames?: number;
   /** IOPF is switched on before the run (default true). */
   readonly enabled?: boolean;
 }

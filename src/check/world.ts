@@ -13,9 +13,12 @@ import { SimulatedMemory, ZERO_FRAME } from '../mm/simulated-memory.js';
 import { VfioGroup } from '../vfio/group.js';
 import type { PciBus } from '../vfio/hot-reset.js';
 import { DEFAULT_KERNEL, kernelProfile } from '../vfio/kernel.js';
-import { Device, Guest, Host, IOVA, Program, ProgramSpace, VADDR } from './actors.js';
+import { Device, Guest } from './device.js';
 import { Digest } from './digest.js';
+import { Host } from './host.js';
+import { IOVA, VADDR } from './operation.js';
 import type { CheckMachine, CheckType1, Parts } from './parts.js';
+import { Program, ProgramSpace } from './program.js';
 import type { DeviceSpec, WorldOptions } from './scenario.js';
 import { violated } from './violation.js';
 
@@ -91,6 +94,7 @@ export class World implements Observer {
       this.programs.push(new Program(this, space));
     }
     this.host = new Host(this);
+    this.memory.limitFrames = options.frames ?? Number.POSITIVE_INFINITY;
     const plain: IommuGeometry = { ...defaultGeometry, reserved: [] };
     this.geometries = this.specs.map((spec, i) =>
       spec.ownDomain || spec.nested || spec.merges ? { ...plain, addressWidth: 47 - i } : plain,

@@ -152,3 +152,45 @@ export const closeFault: Scenario = {
     host: (world) => world.host.munmap(0),
   },
 };
+
+export const attachTwo: Scenario = {
+  name: 'attach-two',
+  about:
+    'two groups join at once and one of them cannot fault, while a pinned mapping goes and a device writes',
+  rows: ['R5.3', 'R5.5', 'R7.2'],
+  world: {
+    devices: [
+      {},
+      { ownDomain: true, attached: false },
+      { ownDomain: true, attached: false, canFault: false },
+    ],
+    pages: 2,
+  },
+  *setup(world) {
+    yield* world.programs[0]!.map(0, 1);
+    yield* world.programs[0]!.map(1, 1, { pinned: true });
+  },
+  actors: {
+    'thread 1': (world) => world.programs[0]!.attach(2),
+    'thread 2': (world) => world.programs[0]!.attach(3),
+    'thread 3': (world) => world.programs[0]!.unmap(1, 1),
+    device: (world) => world.devices[0]!.write(0),
+  },
+};
+
+export const lastLeaves: Scenario = {
+  name: 'last-leaves',
+  about: 'the only group leaves while another joins and IOPF is switched off',
+  rows: ['R5.5', 'R5.6', 'R5.10'],
+  world: { devices: [{}, { ownDomain: true, attached: false }], pages: 2 },
+  *setup(world) {
+    yield* world.programs[0]!.map(0, 1);
+    yield* world.programs[0]!.map(1, 1, { pinned: true });
+  },
+  actors: {
+    'thread 1': (world) => world.programs[0]!.attach(2),
+    'thread 2': (world) => world.programs[0]!.detach(1),
+    'thread 3': (world) => world.programs[0]!.disable(),
+    device: (world) => world.devices[0]!.write(0),
+  },
+};

@@ -1,6 +1,6 @@
 /** Devices that are reset or gone, can wait only here and there, or have a guest above them. */
 import { READ, WRITE } from '../../mm/address-space.js';
-import { IOVA } from '../actors.js';
+import { IOVA } from '../operation.js';
 import type { Scenario } from '../scenario.js';
 
 export const resetFault: Scenario = {

@@ -141,3 +141,18 @@ export const aliases: Scenario = {
     host: (world) => world.host.migrate(0),
   },
 };
+
+export const pressure: Scenario = {
+  name: 'memory-pressure',
+  about: 'there are two frames for three pages, so that a page-in and the program take each other pages away',
+  rows: ['R3.1', 'R3.3', 'R4.1'],
+  world: { pages: 3, frames: 2, premapPages: 2 },
+  setup: (world) => world.programs[0]!.map(0, 3),
+  actors: {
+    device: (world) => world.devices[0]!.write(0),
+    *program(world) {
+      yield* world.programs[0]!.touch(2);
+      yield* world.programs[0]!.touch(1);
+    },
+  },
+};

@@ -1,0 +1,36 @@
+/** Where scenarios happen, and the points between their operations. */
+import type { Wait } from '../flow/flow.js';
+import { READ, WRITE } from '../mm/address-space.js';
+
+/** First IOVA page and first virtual page of every scenario. */
+export const IOVA = 0x200;
+export const VADDR = 0x10200;
+
+/** An actor is between two operations: all it knows is what they returned. */
+export class Operation implements Wait {
+  constructor(
+    private readonly verb: string,
+    private readonly first = -1,
+    private readonly count = 0,
+    private readonly tail = '',
+  ) {}
+
+  get what(): string {
+    if (this.first < 0) return `${this.verb}${this.tail}`;
+    const range =
+      this.count === 1 ? hex(this.first) : `[${hex(this.first)}, ${hex(this.first + this.count)})`;
+    return `${this.verb} ${range}${this.tail}`;
+  }
+
+  ready(): boolean {
+    return true;
+  }
+}
+
+export function hex(page: number): string {
+  return `0x${page.toString(16)}`;
+}
+
+export function accessName(access: number): string {
+  return access === READ ? 'read' : access === WRITE ? 'write' : 'read/write';
+}
