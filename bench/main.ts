@@ -1,6 +1,8 @@
 /** `npm run bench [-- NAME…] [--rounds N]`: figures and ratios measured side by side in one run. */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
+import { checkBench } from './check.js';
+import { benchCompare } from './compare.js';
 import { benchDisk } from './disk.js';
 import { benchIntercept } from './intercept.js';
 
@@ -18,6 +20,8 @@ const benches: Record<string, (rounds: number) => void> = {
   nvme: script('nvme'),
   intercept: benchIntercept,
   disk: benchDisk,
+  check: checkBench,
+  compare: benchCompare,
 };
 
 const words = process.argv.slice(2);
