@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { writeStruct } from '../../src/abi/layout.js';
-import { Type1Ioctl, VfioExtension } from '../../src/abi/vfio.js';
+import { IopfIoctl, Type1Ioctl, VfioExtension } from '../../src/abi/vfio.js';
 import { DirtyBitmap, DmaMap } from '../../src/abi/vfio-structs.js';
 import { defaultGeometry, type IommuGeometry } from '../../src/iommu/geometry.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
@@ -46,6 +46,20 @@ describe('groups behind IOMMUs that are not alike', () => {
     kit.openDevice(2);
     eduCopy(kit.functions[1]!, 0x100 * PAGE_SIZE, 0x101 * PAGE_SIZE, 16);
     expect(kit.functions[1]!.iommu.domain?.pages).toBe(6);
+  });
+
+  it('R5.1: DISABLE and ENABLE switch the devices of every domain', () => {
+    const kit = new Kit({ groups: [{}, { geometry: snooping }] }).ready();
+    kit.addGroup(2);
+    kit.map(0x100, 8);
+    const on = (): boolean[] => kit.functions.map(({ iommu }) => iommu.iopfEnabled);
+    expect(on()).toEqual([true, true]);
+    kit.container.ioctl(kit.process, IopfIoctl.VFIO_IOMMU_DISABLE_IOPF, 0);
+    expect(on()).toEqual([false, false]);
+    expect(kit.functions.map(({ iommu }) => iommu.domain?.pages)).toEqual([8, 8]);
+    kit.container.ioctl(kit.process, IopfIoctl.VFIO_IOMMU_ENABLE_IOPF, 0);
+    expect(on()).toEqual([true, true]);
+    expect(kit.counters.pinnedPages).toBe(0);
   });
 
   it('VFIO_DMA_CC_IOMMU holds only where all of them force coherency', () => {
