@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { have, nvme, runIopf } from './run-iopf.js';
+import { have, nvme, qemuBench, runIopf } from './run-iopf.js';
 
 const IMAGE_BYTES = 32 * 2 ** 20;
 const folder = mkdtempSync(join(tmpdir(), 'test-qemu-'));
@@ -46,10 +46,7 @@ describe.skipIf(!have('qemu-img', 'qemu-img, qemu-io (Debian: qemu-utils, qemu-b
     });
 
     test('bench at depth 32 does what it was told', async () => {
-      const run = await runIopf(
-        ['--device', `nvme@${nvme},size=64M`],
-        ['qemu-img', 'bench', '-f', 'raw', '-t', 'none', '-c', '20000', '-d', '32', '-s', '4096', disk],
-      );
+      const run = await runIopf(['--device', `nvme@${nvme},size=64M`], qemuBench(20000, 32));
       expect(run.stdout).toMatch(/Run completed in/);
       expect(run.code).toBe(0);
       expect(run.summary!.dmaBytesWritten).toBeGreaterThanOrEqual(20000 * 4096);
@@ -105,21 +102,7 @@ describe.skipIf(!have('qemu-img', 'qemu-img, qemu-io (Debian: qemu-utils, qemu-b
     test('the trace has kernel-form lines, and Chrome JSON by its ending', async () => {
       const text = join(folder, 'trace.txt');
       const json = join(folder, 'trace.json');
-      const bench = [
-        'qemu-img',
-        'bench',
-        '-f',
-        'raw',
-        '-t',
-        'none',
-        '-c',
-        '10',
-        '-d',
-        '1',
-        '-s',
-        '4096',
-        disk,
-      ];
+      const bench = qemuBench(10, 1);
       const run = await runIopf(['--trace', text, '--device', `nvme@${nvme},size=64M`], bench);
       const lines = readFileSync(text, 'utf8').trim().split('\n');
       const requests = lines.filter((line) =>

@@ -10,7 +10,7 @@ import type { Report } from '../../src/report/html.js';
 import { compare } from '../../src/sim/compare.js';
 import { exportRecording } from '../../src/sim/export.js';
 import { eventsOf, parseRecording, type Recording } from '../../src/trace/recording.js';
-import { edu, have, iopf, nvme, program, runIopf } from './run-iopf.js';
+import { edu, have, iopf, nvme, program, qemuBench, runIopf } from './run-iopf.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'test-record-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -69,21 +69,7 @@ describe.skipIf(!have('qemu-img', 'recordings of qemu-img'))('a recording of qem
   writeFileSync(image, randomBytes(8 * 2 ** 20));
   const device = ['--device', `nvme@${nvme},size=64M`, '--record', file];
   const convert = ['qemu-img', 'convert', '-O', 'raw', '-n', '-f', 'raw', image, `nvme://${nvme}/1`];
-  const bench = [
-    'qemu-img',
-    'bench',
-    '-f',
-    'raw',
-    '-t',
-    'none',
-    '-c',
-    '5000',
-    '-d',
-    '32',
-    '-s',
-    '4096',
-    `nvme://${nvme}/1`,
-  ];
+  const bench = qemuBench(5000, 32);
 
   test.each([
     ['convert', '1', convert],
@@ -122,21 +108,7 @@ describe.skipIf(!have('qemu-img', 'recordings of qemu-img'))('a recording of qem
 
   test('is readable up to the last second after a SIGKILL', async () => {
     rmSync(file, { force: true });
-    const long = [
-      'qemu-img',
-      'bench',
-      '-f',
-      'raw',
-      '-t',
-      'none',
-      '-c',
-      '100000000',
-      '-d',
-      '4',
-      '-s',
-      '4096',
-      `nvme://${nvme}/1`,
-    ];
+    const long = qemuBench(100000000, 4);
     const child = spawn(process.execPath, [iopf, 'exec', '--quiet', ...device, '--', ...long], {
       stdio: 'ignore',
     });

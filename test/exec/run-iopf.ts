@@ -50,6 +50,10 @@ export async function runIopf(options: readonly string[], command: readonly stri
   }
 }
 
+/** `qemu-img bench` on our nvme: 4 KiB reads, so many, at this depth. */
+export const qemuBench = (count: number, depth: number): string[] =>
+  `qemu-img bench -f raw -t none -c ${count} -d ${depth} -s 4096 nvme://${nvme}/1`.split(' ');
+
 /** Whether a command exists; says loudly what is skipped where it does not. */
 export function have(command: string, skipped: string): boolean {
   const found = spawnSync('sh', ['-c', `command -v ${command}`]).status === 0;

@@ -1,25 +1,16 @@
 /** `npm run conformance:live -- [DIR|FILE…] [--kernel K] [--case NAME]`: replays vectors with real system calls. */
 import { basename } from 'node:path';
-import { parseArgs } from 'node:util';
-import { DEFAULT_KERNEL, type KernelVersion, kernelVersions } from '../../../src/vfio/kernel.js';
-import { describe, vectorFiles } from '../run.js';
+import { conformanceOptions } from '../options.js';
+import { describe } from '../run.js';
 import { runLive } from './run.js';
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { kernel: { type: 'string', default: DEFAULT_KERNEL }, case: { type: 'string' } },
-});
-const kernel = values.kernel as KernelVersion;
-if (!kernelVersions.includes(kernel)) {
-  console.error(`conformance: no kernel ${kernel}; there are ${kernelVersions.join(', ')}`);
-  process.exit(2);
-}
+const { kernel, only, files } = conformanceOptions();
 let passed = 0;
 let failed = 0;
 let stepsRun = 0;
 let stepsSkipped = 0;
-for (const path of (positionals.length > 0 ? positionals : ['test/vectors']).flatMap(vectorFiles)) {
-  const { results, skipped } = runLive(path, kernel, values.case);
+for (const path of files) {
+  const { results, skipped } = runLive(path, kernel, only);
   const wrong = results.filter(({ differences, error }) => differences.length > 0 || error !== null);
   const steps = results.reduce((sum, result) => sum + result.steps, 0);
   const left = skipped.reduce((sum, each) => sum + each.steps, 0);
