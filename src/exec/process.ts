@@ -8,6 +8,8 @@ import type { EventSet } from './event-set.js';
 import type { OpenFile } from './open-files.js';
 
 const SPACES_MAX = 4096;
+/** On a busy machine a fork may be carried out long after we let it go on. */
+const FORK_TICKS = 40;
 const P_ALL = 0;
 const WNOHANG = 1;
 const WEXITED = 4;
@@ -44,7 +46,8 @@ export class ProcessTable {
   private readonly strangers = new Set<number>();
   /** Processes that the guard knows, with their start times. */
   private readonly told = new Map<number, string>();
-  private readonly forking = new Set<number>();
+  /** Threads that were about to fork, and for how many ticks their children are still looked for. */
+  private readonly forking = new Map<number, number>();
   private readonly freeSpaces = Array.from({ length: SPACES_MAX }, (_, index) => SPACES_MAX - 1 - index);
   private readonly retiredSpaces: number[] = [];
 
@@ -165,13 +168,16 @@ export class ProcessTable {
 
   /** A thread is about to fork: its child may make no trapped call for long, so that nobody but its parent knows of it. */
   noteFork(tid: number): void {
-    this.forking.add(tid);
+    this.forking.set(tid, FORK_TICKS);
   }
 
   /** Tells the guard of the children of those that forked. */
   tellOfChildren(): void {
-    for (const tid of this.forking) for (const pid of childrenOf(tid)) this.tell(pid);
-    this.forking.clear();
+    for (const [tid, ticks] of this.forking) {
+      for (const pid of childrenOf(tid)) this.tell(pid);
+      if (ticks === 1) this.forking.delete(tid);
+      else this.forking.set(tid, ticks - 1);
+    }
   }
 
   /** Reaps orphans of the program, which are our children: kernels before 6.11 keep a filter until its last task is reaped. */
