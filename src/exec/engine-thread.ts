@@ -11,7 +11,7 @@ import { allocateNative, close, errno, poll, read, syscall, write } from '../mm/
 import { LivePicture, type Picture } from '../trace/live-picture.js';
 import { Recorder } from '../trace/recorder.js';
 import { tee } from '../trace/tee.js';
-import { openTrace, type Trace } from '../trace/trace-file.js';
+import { openTrace } from '../trace/trace-file.js';
 import { kernelProfile } from '../vfio/kernel.js';
 import { type Architecture, architecture } from './arch.js';
 import { EventSet } from './event-set.js';
@@ -108,16 +108,6 @@ function checkNothingLeft({ mappedPages, pinnedPages, residentPages }: Counters)
     throw new Bug('a run left something behind', { mappedPages, pinnedPages, residentPages });
 }
 
-function openRecorder(order: ExecOrder, path: string, counters: Counters): Recorder {
-  const { program, arguments: words, kernel, iopf, premapPages } = order;
-  const header = { program, arguments: words, kernel, iopf, premap: premapPages };
-  try {
-    return new Recorder(path, header, counters, () => performance.now() * 1000);
-  } catch (error) {
-    throw new UserError(`cannot write the recording ${path}: ${(error as NodeJS.ErrnoException).code}`);
-  }
-}
-
 /** What a run came to. */
 type Served = Omit<Extract<EngineMessage, { kind: 'done' }>, 'kind'>;
 
@@ -125,8 +115,14 @@ async function serve({ order, window, reportFd, stopFd, guardFd, guardPid }: Eng
   const arch = architecture(process.arch)!;
   const now = (): number => performance.now() * 1000;
   const counters = new Counters(now);
-  const trace = order.trace === null ? null : beginTrace(order.trace, now);
-  const recorder = order.record === null ? null : openRecorder(order, order.record, counters);
+  const { trace: tracePath, record: recordPath } = order;
+  const trace = tracePath === null ? null : forUser('trace', tracePath, () => openTrace(tracePath, now));
+  const { program, arguments: words, kernel, iopf, premapPages } = order;
+  const header = { program, arguments: words, kernel, iopf, premap: premapPages };
+  const recorder =
+    recordPath === null
+      ? null
+      : forUser('recording', recordPath, () => new Recorder(recordPath, header, counters, now));
   const live = order.picture ? new LivePicture(counters, now) : null;
   const hasRecorded = order.machine.groups.some(({ devices }) =>
     devices.some(({ kind }) => kind === 'recorded'),
@@ -134,9 +130,9 @@ async function serve({ order, window, reportFd, stopFd, guardFd, guardPid }: Eng
   const hardware = buildHardware({
     ...(hasRecorded ? await import('./model-file.js') : {}),
     spec: order.machine,
-    kernel: order.kernel,
-    iopf: order.iopf,
-    premapPages: order.premapPages,
+    kernel,
+    iopf,
+    premapPages,
     counters,
     observer: tee([trace?.observer ?? null, recorder, live]),
   });
@@ -156,7 +152,7 @@ async function serve({ order, window, reportFd, stopFd, guardFd, guardPid }: Eng
     };
     const spaceOptions = {
       deviceFiles: hardware.deviceFiles,
-      sharesZeroPage: !kernelProfile(order.kernel).zeroPageUnshared,
+      sharesZeroPage: !kernelProfile(kernel).zeroPageUnshared,
     };
     const processes = new ProcessTable(
       arch,
@@ -198,18 +194,21 @@ async function serve({ order, window, reportFd, stopFd, guardFd, guardPid }: Eng
     if (late.startsWith('error ')) throw new UserError(late.slice(6).trim());
     const summary = summarize(counters, supervisor.interceptedCalls);
     return { summary, stopped, picture: live?.picture ?? null, traceError: trace?.close() ?? null };
+  } catch (error) {
+    trace?.close(); // What it has so far is worth most now.
+    throw error;
   } finally {
-    recorder?.close();
     hardware.shadow.remove();
+    recorder?.close();
   }
 }
 
-/** Throws UserError where the file cannot be made. */
-function beginTrace(path: string, now: () => number): Trace {
+/** Opens a file that the run writes; what the system says against it is for the user. Throws UserError. */
+function forUser<File>(what: string, path: string, open: () => File): File {
   try {
-    return openTrace(path, now);
+    return open();
   } catch (error) {
-    throw new UserError(`cannot write the trace ${path}: ${(error as NodeJS.ErrnoException).code}`);
+    throw new UserError(`cannot write the ${what} ${path}: ${(error as NodeJS.ErrnoException).code}`);
   }
 }
 

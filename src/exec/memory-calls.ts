@@ -52,9 +52,14 @@ export class MemoryCalls {
     ]);
   }
 
+  /** The memory of the caller, if VFIO knows it; that of others concerns nobody. */
+  private get space(): ProcessSpace | undefined {
+    return this.processes.known(this.call.tid)?.space;
+  }
+
   /** mmap with MAP_FIXED: what lies there goes. */
   mapFixed(): void {
-    const space = this.processes.known(this.call.tid)?.space;
+    const { space } = this;
     if (space) this.range(space);
     this.mayClose();
     this.call.proceed();
@@ -62,7 +67,7 @@ export class MemoryCalls {
 
   private on(tell: (space: ProcessSpace) => unknown, closes: boolean): () => void {
     return () => {
-      const space = this.processes.known(this.call.tid)?.space;
+      const { space } = this;
       if (space) tell(space);
       if (closes && space) this.mayClose();
       this.call.proceed();
@@ -104,14 +109,14 @@ export class MemoryCalls {
   private fork(isFork: boolean): void {
     if (isFork) {
       this.processes.noteFork(this.call.tid);
-      this.processes.known(this.call.tid)?.space.invalidateForFork();
+      this.space?.invalidateForFork();
     }
     this.call.proceed();
   }
 
   /** mlock counts what is pinned against the same limit; the kernel knows nothing of our pins. */
   private mlock(): void {
-    const space = this.processes.known(this.call.tid)?.space;
+    const { space } = this;
     if (space && !space.mayLock(this.call.argument(0), this.call.argument(1)))
       throw new VfioError(Errno.ENOMEM);
     this.call.proceed();

@@ -144,8 +144,7 @@ export class ProcessTable {
 
   /** Every thread but the leader is gone, close-on-exec has run, and the memory is new. */
   private execed(process: Process): void {
-    for (const tid of process.threads) this.byThread.delete(tid);
-    process.threads.clear();
+    this.unbindThreads(process);
     process.known.clear();
     process.uncertain.clear();
     process.leaving = 0;
@@ -192,7 +191,7 @@ export class ProcessTable {
   }
 
   private forget(process: Process): void {
-    for (const tid of process.threads) this.byThread.delete(tid);
+    this.unbindThreads(process);
     this.byPid.delete(process.pid);
     close(process.pidfd);
   }
@@ -226,6 +225,11 @@ export class ProcessTable {
   private bind(tid: number, process: Process): void {
     this.byThread.set(tid, process);
     process.threads.add(tid);
+  }
+
+  private unbindThreads(process: Process): void {
+    for (const tid of process.threads) this.byThread.delete(tid);
+    process.threads.clear();
   }
 
   private newSpace(pid: number): ProcessSpace | null {

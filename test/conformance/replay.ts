@@ -18,20 +18,15 @@ import { sysfsRead, sysfsWrite } from './sysfs.js';
 import {
   type Answer,
   bytesHex,
+  type Difference,
+  differenceOf,
   expected,
+  fillNames,
   hexBytes,
   type VectorCase,
   type VectorFile,
   type VectorStep,
 } from './vectors.js';
-
-/** A step whose answer differs. */
-export interface Difference {
-  readonly step: number;
-  readonly asked: VectorStep;
-  readonly expected: Partial<Answer>;
-  readonly came: Partial<Answer>;
-}
 
 /** Bytes that may hold arguments, and read and write buffers, up to where no memory is. */
 const ARGUMENT_BYTES = 0x4000;
@@ -58,21 +53,10 @@ export function replayCase(
   vectorCase.steps.forEach((step, index) => {
     const wanted = expected(step, kernel);
     const came = replay.run(step);
-    const keys = Object.keys(wanted) as (keyof Answer)[];
-    const different = keys.filter((key) => came[key] !== wanted[key]);
-    if (different.length === 0) return;
-    differences.push({
-      step: index,
-      asked: step,
-      expected: pick(wanted, different),
-      came: pick(came, different),
-    });
+    const difference = differenceOf(index, step, wanted, came);
+    if (difference !== null) differences.push(difference);
   });
   return differences;
-}
-
-function pick(answer: Partial<Answer>, keys: readonly (keyof Answer)[]): Partial<Answer> {
-  return Object.fromEntries(keys.map((key) => [key, answer[key]]));
 }
 
 /** What an operation answers when it succeeds. */
@@ -303,7 +287,7 @@ class Replay {
 
   /** Puts group numbers and PCI addresses in. */
   private fill(text: string): string {
-    return text.replace(/\{(\w+)\}/g, (_, name: string) => this.recorded.vars[name] ?? name);
+    return fillNames(text, this.recorded.vars);
   }
 }
 

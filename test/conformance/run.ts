@@ -3,10 +3,11 @@ import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatStruct } from '../../src/abi/layout.js';
 import { type KernelVersion, kernelVersions } from '../../src/vfio/kernel.js';
-import { type Difference, replayCase } from './replay.js';
+import { replayCase } from './replay.js';
 import { requestLayout, requestName } from './request-names.js';
 import {
   type Answer,
+  type Difference,
   hexBytes,
   readVectors,
   type VectorCase,

@@ -114,6 +114,33 @@ export function expected(step: VectorStep, kernel: KernelVersion): Answer {
   return { ...answer, ...step.otherKernels?.[kernel] };
 }
 
+/** A step whose answer differs, with the parts that do. */
+export interface Difference {
+  readonly step: number;
+  readonly asked: VectorStep;
+  readonly expected: Partial<Answer>;
+  readonly came: Partial<Answer>;
+}
+
+/** What differs between the answer that was wanted and the one that came; null: nothing. */
+export function differenceOf(
+  index: number,
+  asked: VectorStep,
+  wanted: Answer,
+  came: Partial<Answer>,
+): Difference | null {
+  const keys = (Object.keys(wanted) as (keyof Answer)[]).filter((key) => came[key] !== wanted[key]);
+  if (keys.length === 0) return null;
+  const pick = (answer: Partial<Answer>): Partial<Answer> =>
+    Object.fromEntries(keys.map((key) => [key, answer[key]]));
+  return { step: index, asked, expected: pick(wanted), came: pick(came) };
+}
+
+/** Puts a machine's group numbers and PCI addresses in for their names in braces. */
+export function fillNames(text: string, vars: Readonly<Record<string, string>>): string {
+  return text.replace(/\{(\w+)\}/g, (_, name: string) => vars[name] ?? name);
+}
+
 export function hexBytes(hex: string): Uint8Array {
   return Uint8Array.from(Buffer.from(hex, 'hex'));
 }

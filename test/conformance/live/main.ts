@@ -4,8 +4,14 @@
  * Usage: node main.js KERNEL FILE CASE…, as root. Prints one JSON line per case: a LiveResult.
  */
 import type { KernelVersion } from '../../../src/vfio/kernel.js';
-import type { Difference } from '../replay.js';
-import { type Answer, expected, readVectors, type VectorCase, type VectorFile } from '../vectors.js';
+import {
+  type Difference,
+  differenceOf,
+  expected,
+  readVectors,
+  type VectorCase,
+  type VectorFile,
+} from '../vectors.js';
 import { LiveProcess } from './process.js';
 
 export interface LiveResult {
@@ -23,11 +29,8 @@ function runCase(process: LiveProcess, vectorCase: VectorCase, kernel: KernelVer
     vectorCase.steps.forEach((step, index) => {
       const wanted = expected(step, kernel);
       const came = process.run(step);
-      const keys = (Object.keys(wanted) as (keyof Answer)[]).filter((key) => came[key] !== wanted[key]);
-      if (keys.length === 0) return;
-      const pick = (answer: Partial<Answer>): Partial<Answer> =>
-        Object.fromEntries(keys.map((key) => [key, answer[key]]));
-      differences.push({ step: index, asked: step, expected: pick(wanted), came: pick(came) });
+      const difference = differenceOf(index, step, wanted, came);
+      if (difference !== null) differences.push(difference);
     });
   } catch (thrown) {
     error = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);

@@ -7,6 +7,7 @@ import { fcntlCommand } from '../fcntl.js';
 import {
   type Answer,
   bytesHex,
+  fillNames,
   hexBytes,
   type VectorCase,
   type VectorFile,
@@ -297,7 +298,7 @@ export class LiveProcess {
   }
 
   private fill(text: string): string {
-    return text.replace(/\{(\w+)\}/g, (_, name: string) => this.file.machine.vars[name] ?? name);
+    return fillNames(text, this.file.machine.vars);
   }
 }
 
