@@ -6,7 +6,7 @@ import { recorded } from './recorded/kind.js';
 
 export { type BlockStore, CHUNK_BYTES, memoryStore } from './block-store.js';
 export { DmaPort } from './dma-port.js';
-export type { DeviceHost } from './host.js';
+export type { BlockFileOptions, DeviceHost } from './host.js';
 export type { DeviceKind } from './kind.js';
 export { DeviceOptions, OptionError, type OptionTable } from './options.js';
 export type { BarDescription, CapabilityDescription, PciDescription } from './pci/description.js';

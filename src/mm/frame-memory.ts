@@ -5,6 +5,8 @@ import { PAGE_SIZE } from './address-space.js';
 export interface DmaBuffer {
   readonly bytes: Uint8Array;
   readonly address: number;
+  /** Makes whole pages read as zeros and gives their memory back, where the run can do that; both in bytes, page aligned. */
+  discard?(offset: number, length: number): void;
 }
 
 /** Makes zeroed device memory of this many bytes. A live run hands out memory at fixed native addresses. */

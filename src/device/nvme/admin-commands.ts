@@ -2,17 +2,18 @@ import type { AllocateDma, DmaBuffer } from '../../mm/frame-memory.js';
 import type { Batch } from './batch.js';
 import { AdminOpcode, ALL_NAMESPACES, SQE_UNSUPPORTED, Sqe } from './command.js';
 import { EventInformation, Events, EventType } from './events.js';
-import { Features } from './features.js';
+import { FeatureId, Features } from './features.js';
 import {
   activeNamespaces,
   type ControllerIdentity,
+  commandSetSpecific,
   IdentifyKind,
   identifyController,
   identifyNamespace,
   namespaceDescriptors,
 } from './identify.js';
 import { LogPage, LogPages, Statistics, WARNING_TEMPERATURE } from './log-pages.js';
-import type { Namespace } from './namespace.js';
+import { FORMATS, type Namespace } from './namespace.js';
 import { completionRoom } from './queue.js';
 import type { QueueTable } from './queue-table.js';
 import { NO_COMPLETION, Status } from './status.js';
@@ -20,6 +21,12 @@ import { NO_COMPLETION, Status } from './status.js';
 const PAGE_BYTES = 4096;
 /** Of Get Log Page's DW10: leave the event masked. */
 const RETAIN_EVENT = 0x8000;
+/** Of Format NVM's DW10: format, metadata and protection (there is none), kind of erase. */
+const FORMAT_INDEX = 0xf;
+const FORMAT_METADATA = 0x1f0;
+const NO_ERASE = 0;
+const ERASE_DATA = 1;
+const NVM_COMMAND_SET = 0;
 
 /** The admin command set (NVM Express 1.4, 5). One command at a time; its answer's data goes out with its completion. */
 export class AdminCommands {
@@ -66,7 +73,7 @@ export class AdminCommands {
     if ((head & SQE_UNSUPPORTED) !== 0) return Status.INVALID_FIELD;
     switch (head & 0xff) {
       case AdminOpcode.IDENTIFY:
-        return this.#identify(at, dw10 & 0xff);
+        return this.#identify(at, dw10 & 0xff, dw11 >>> 24);
       case AdminOpcode.CREATE_CQ:
         return this.#queues.createCompletion(dw10, dw11, this.#queuePage(at), this.features.completionQueues);
       case AdminOpcode.CREATE_SQ:
@@ -79,6 +86,8 @@ export class AdminCommands {
         return this.#feature(this.features.get(dw10, dw11));
       case AdminOpcode.SET_FEATURES:
         return this.#setFeatures(dw10, dw11);
+      case AdminOpcode.FORMAT_NVM:
+        return this.#format(commands[at + Sqe.NAMESPACE]!, dw10);
       case AdminOpcode.GET_LOG_PAGE:
         return this.#getLogPage(at, dw10, dw11);
       case AdminOpcode.ABORT:
@@ -97,7 +106,7 @@ export class AdminCommands {
     return this.#batch.commands[at + Sqe.PRP1 + 1]! * 2 ** 20 + (low >>> 12);
   }
 
-  #identify(at: number, kind: number): number {
+  #identify(at: number, kind: number, commandSet: number): number {
     const namespace = this.#batch.commands[at + Sqe.NAMESPACE]!;
     switch (kind) {
       case IdentifyKind.CONTROLLER:
@@ -111,6 +120,11 @@ export class AdminCommands {
       case IdentifyKind.NAMESPACE_DESCRIPTORS:
         if (namespace !== 1) return Status.INVALID_NAMESPACE;
         return this.#send(at, namespaceDescriptors(this.#identity), 0, PAGE_BYTES);
+      case IdentifyKind.COMMAND_SET_NAMESPACE:
+      case IdentifyKind.COMMAND_SET_CONTROLLER:
+        if (commandSet !== NVM_COMMAND_SET) return Status.INVALID_FIELD;
+        if (kind === IdentifyKind.COMMAND_SET_NAMESPACE && namespace !== 1) return Status.INVALID_NAMESPACE;
+        return this.#send(at, commandSetSpecific(), 0, PAGE_BYTES);
       default:
         return Status.INVALID_FIELD;
     }
@@ -140,11 +154,27 @@ export class AdminCommands {
   }
 
   #setFeatures(dw10: number, dw11: number): number {
+    const cacheGoes = (dw10 & 0xff) === FeatureId.VOLATILE_WRITE_CACHE && (dw11 & 1) === 0;
+    if (cacheGoes && this.features.writeCache && !this.#namespace.store.flush()) return Status.WRITE_FAULT;
     const status = this.#feature(this.features.set(dw10, dw11, this.#queues.ioQueuesExist));
     if (this.features.temperatureCritical && (this.features.healthEvents & WARNING_TEMPERATURE) !== 0) {
       this.events.report(EventType.HEALTH, EventInformation.TEMPERATURE_THRESHOLD, LogPage.HEALTH);
     }
     return status;
+  }
+
+  /** Format NVM: with an erase or without, all blocks read as zeros afterwards. */
+  #format(namespace: number, dw10: number): number {
+    if (namespace !== 1 && namespace !== ALL_NAMESPACES) return Status.INVALID_NAMESPACE;
+    const format = dw10 & FORMAT_INDEX;
+    const erase = (dw10 >>> 9) & 7;
+    if (erase !== NO_ERASE && erase !== ERASE_DATA) return Status.INVALID_FIELD;
+    const { store } = this.#namespace;
+    if (format >= FORMATS.length || (dw10 & FORMAT_METADATA) !== 0 || store.bytes < FORMATS[format]!) {
+      return Status.INVALID_FORMAT;
+    }
+    if (store.readOnly) return Status.WRITE_PROTECTED;
+    return this.#namespace.reformat(format) ? Status.SUCCESS : Status.WRITE_FAULT;
   }
 
   /**

@@ -34,6 +34,8 @@ export class Batch implements DmaOwner {
   completed = 0;
   /** Commands answered with an error, in this batch. */
   errors = 0;
+  /** Pieces of data that this batch has moved. */
+  moved = 0;
   readonly #port: DmaPort;
   readonly #fetches = new DmaList(PIECES);
   readonly #commandBuffer: DmaBuffer;
@@ -56,6 +58,7 @@ export class Batch implements DmaOwner {
   begin(): void {
     this.completed = 0;
     this.errors = 0;
+    this.moved = 0;
     this.incoming.clear();
     this.outgoing.clear();
   }
@@ -122,17 +125,21 @@ export class Batch implements DmaOwner {
     else this.fail(tag, Status.DATA_TRANSFER_ERROR);
   }
 
-  /** Changes a completion that has not left yet. */
+  /** Changes a completion that has not left yet; what failed already keeps its status. */
   fail(completion: number, status: number): void {
     const at = completion * CQE_WORDS + 3;
     const words = this.#completions;
+    if (words[at]! >>> 17 !== 0) return;
     words[at] = (words[at]! & 0x1ffff) | (statusField(status) << 17);
     this.errors++;
   }
 
   /** Moves the data of writes. */
   receive(): void {
-    if (this.incoming.count > 0) this.#port.read(this.incoming, this);
+    if (this.incoming.count === 0) return;
+    this.moved += this.incoming.count;
+    this.#port.read(this.incoming, this);
+    this.incoming.clear();
   }
 
   /**
@@ -145,6 +152,7 @@ export class Batch implements DmaOwner {
     this.#stage(queue, 0, first);
     this.#stage(queue, first, this.completed - first);
     this.#broken = false;
+    this.moved += this.outgoing.count;
     this.#port.write(this.outgoing, this);
     return !this.#broken;
   }

@@ -34,6 +34,7 @@ export const AdminOpcode = {
   SET_FEATURES: 0x09,
   GET_FEATURES: 0x0a,
   ASYNC_EVENT_REQUEST: 0x0c,
+  FORMAT_NVM: 0x80,
 } as const;
 
 export const IoOpcode = {

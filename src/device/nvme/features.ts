@@ -43,21 +43,19 @@ const defaults = new Map<number, number>([
 export class Features {
   /** Result word of the last `get` or `set` that succeeded. */
   result = 0;
+  /** Writes may be complete before they are durable. */
+  writeCache = true;
   #values = new Map(defaults);
   #vectors = new Map<number, number>();
   #over = TEMPERATURE_WARNING;
   #under = 0;
 
   reset(): void {
+    this.writeCache = true;
     this.#values = new Map(defaults);
     this.#vectors.clear();
     this.#over = TEMPERATURE_WARNING;
     this.#under = 0;
-  }
-
-  /** Writes may be complete before they are durable. */
-  get writeCache(): boolean {
-    return (this.#values.get(FeatureId.VOLATILE_WRITE_CACHE)! & 1) !== 0;
   }
 
   /** I/O queues that the host has been given; queue identifiers go from 1 to this. */
@@ -117,6 +115,9 @@ export class Features {
       case FeatureId.POWER_MANAGEMENT:
         // There is one power state.
         if ((dw11 & 0x1f) !== 0) return Status.INVALID_FIELD;
+        break;
+      case FeatureId.VOLATILE_WRITE_CACHE:
+        this.writeCache = (dw11 & 1) !== 0;
         break;
       case FeatureId.INTERRUPT_VECTOR_CONFIGURATION: {
         const vector = dw11 & 0xffff;

@@ -1,6 +1,6 @@
 import { TEMPERATURE_WARNING } from './features.js';
 import { ABORTS, ERROR_ENTRIES, EVENT_REQUESTS, MDTS } from './limits.js';
-import type { Namespace } from './namespace.js';
+import { FORMATS, type Namespace } from './namespace.js';
 import { VERSION } from './registers.js';
 
 /** Data structures of the Identify command (NVM Express 1.4, 5.15.2), 4096 bytes each. */
@@ -12,6 +12,9 @@ export const IdentifyKind = {
   CONTROLLER: 0x01,
   ACTIVE_NAMESPACES: 0x02,
   NAMESPACE_DESCRIPTORS: 0x03,
+  /** What only a command set has of a namespace, and of a controller. */
+  COMMAND_SET_NAMESPACE: 0x05,
+  COMMAND_SET_CONTROLLER: 0x06,
 } as const;
 
 export interface ControllerIdentity {
@@ -26,7 +29,8 @@ export interface ControllerIdentity {
 }
 
 const CRITICAL_TEMPERATURE = TEMPERATURE_WARNING + 30;
-/** Optional commands: compare, dataset management, write zeroes, select field of Get Features. */
+/** Optional admin commands: format. Optional commands: compare, dataset management, write zeroes, select field of Get Features. */
+const OPTIONAL_ADMIN_COMMANDS = 0x2;
 const OPTIONAL_COMMANDS = 0x1 | 0x4 | 0x8 | 0x10;
 /** A write cache that may lose data, and Flush for all namespaces at once. */
 const VOLATILE_WRITE_CACHE = 0x7;
@@ -34,6 +38,8 @@ const VOLATILE_WRITE_CACHE = 0x7;
 const LOG_ATTRIBUTES = 0x2 | 0x4;
 /** Firmware: one slot, read-only. */
 const FIRMWARE_SLOTS = 0x3;
+/** Namespace attributes. */
+const WRITE_PROTECTED = 0x1;
 /** A power state's maximum, in hundredths of a watt. */
 const POWER_MAXIMUM = 2500;
 
@@ -49,6 +55,7 @@ export function identifyController(identity: ControllerIdentity): Uint8Array {
   view.setUint32(80, VERSION, true);
   // Controller type: I/O controller.
   page[111] = 1;
+  view.setUint16(256, OPTIONAL_ADMIN_COMMANDS, true);
   page[258] = ABORTS - 1;
   page[259] = EVENT_REQUESTS - 1;
   page[260] = FIRMWARE_SLOTS;
@@ -74,12 +81,20 @@ export function identifyNamespace(identity: ControllerIdentity, namespace: Names
   const view = new DataView(page.buffer);
   // Size, capacity and use, in blocks: nothing is thin.
   for (const at of [0, 8, 16]) view.setBigUint64(at, BigInt(namespace.blocks), true);
+  page[25] = FORMATS.length - 1;
+  page[26] = namespace.format;
   // Deallocated blocks read as zeros; Write Zeroes may deallocate.
   page[33] = 0x1 | 0x8;
+  if (namespace.store.readOnly) page[99] = WRITE_PROTECTED;
   putUniqueId(view, 104, identity);
-  // The one block format: log2 of its bytes in the third byte.
-  page[128 + 2] = Math.log2(namespace.blockBytes);
+  // Formats: log2 of a block's bytes in the third byte.
+  for (const [format, bytes] of FORMATS.entries()) page[128 + 4 * format + 2] = Math.log2(bytes);
   return page;
+}
+
+/** What the NVM command set alone has, of a namespace or a controller: nothing, and no limits below those told elsewhere. */
+export function commandSetSpecific(): Uint8Array {
+  return new Uint8Array(IDENTIFY_BYTES);
 }
 
 /** Namespace ids above `after`, in order: there is namespace 1. */

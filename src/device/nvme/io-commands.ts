@@ -1,5 +1,4 @@
 import type { AllocateDma, DmaBuffer } from '../../mm/frame-memory.js';
-import { CHUNK_BYTES } from '../block-store.js';
 import { DmaList } from '../dma-list.js';
 import type { DmaPort } from '../dma-port.js';
 import { type Batch, commandAt } from './batch.js';
@@ -23,7 +22,9 @@ export class IoCommands {
   readonly #list = new DmaList(TRANSFER_BYTES / 4096 + 2);
   /** Memory for what is neither written to the disk nor read from it: compared data, ranges. Made when first needed. */
   #scratch: DmaBuffer | null = null;
-  /** A write of this batch must be durable before it is completed. */
+  /** What the disk holds where it is compared. */
+  #stored: DmaBuffer | null = null;
+  /** What was written must be durable before this batch is completed. */
   #durable = false;
 
   constructor(
@@ -67,7 +68,9 @@ export class IoCommands {
       case IoOpcode.COMPARE:
         return this.#transfer(at, slot, opcode);
       case IoOpcode.FLUSH:
-        return this.#namespace.store.flush() ? Status.SUCCESS : Status.WRITE_FAULT;
+        // Once for a batch, however many there are.
+        this.#durable = true;
+        return Status.SUCCESS;
       case IoOpcode.WRITE_ZEROES:
         return this.#writeZeroes(at);
       case IoOpcode.DATASET_MANAGEMENT:
@@ -77,7 +80,7 @@ export class IoCommands {
     }
   }
 
-  /** The data of the batch's writes has arrived: makes it durable where it must be, or fails the batch's writes. */
+  /** The data of the batch's writes has arrived: makes it durable where it must be, or fails the batch's writes and flushes. */
   settle(): void {
     if (!this.#durable) return;
     this.#durable = false;
@@ -85,7 +88,7 @@ export class IoCommands {
     const batch = this.#batch;
     for (let slot = 0; slot < batch.completed; slot++) {
       const opcode = batch.commands[commandAt(slot) + Sqe.HEAD]! & 0xff;
-      if (opcode === IoOpcode.WRITE || opcode === IoOpcode.WRITE_ZEROES) batch.fail(slot, Status.WRITE_FAULT);
+      if (opcode !== IoOpcode.READ && opcode !== IoOpcode.COMPARE) batch.fail(slot, Status.WRITE_FAULT);
     }
   }
 
@@ -98,6 +101,7 @@ export class IoCommands {
     const length = count * namespace.blockBytes;
     if (length > TRANSFER_BYTES) return Status.INVALID_FIELD;
     if (!namespace.holds(first, count)) return Status.LBA_OUT_OF_RANGE;
+    if (opcode === IoOpcode.WRITE && namespace.store.readOnly) return Status.WRITE_PROTECTED;
     const status = prp.resolve(commands, at, length, slot);
     if (status !== Status.SUCCESS) return status;
     if (batch.listRefused(slot)) return Status.DATA_TRANSFER_ERROR;
@@ -125,19 +129,12 @@ export class IoCommands {
   #compare(position: number, length: number): number {
     // What the batch has written so far counts: it may be what is compared.
     this.#batch.receive();
-    this.#batch.incoming.clear();
     if (!this.#readScratch(length)) return Status.DATA_TRANSFER_ERROR;
-    const { bytes } = this.#memory();
-    for (let done = 0; done < length; ) {
-      const at = position + done;
-      const chunk = Math.floor(at / CHUNK_BYTES);
-      const inChunk = at - chunk * CHUNK_BYTES;
-      const piece = Math.min(length - done, CHUNK_BYTES - inChunk);
-      const stored = this.#namespace.store.chunk(chunk).bytes.subarray(inChunk, inChunk + piece);
-      if (Buffer.compare(stored, bytes.subarray(done, done + piece)) !== 0) return Status.COMPARE_FAILURE;
-      done += piece;
-    }
-    return Status.SUCCESS;
+    this.#stored ??= this.#allocate(TRANSFER_BYTES);
+    if (!this.#namespace.store.read(position, length, this.#stored)) return Status.READ_ERROR;
+    const [stored, given] = [this.#stored, this.#memory()].map(({ bytes }) => bytes.subarray(0, length));
+    const same = Buffer.compare(stored!, given!) === 0;
+    return same ? Status.SUCCESS : Status.COMPARE_FAILURE;
   }
 
   #writeZeroes(at: number): number {
@@ -146,7 +143,8 @@ export class IoCommands {
     const first = commands[at + Sqe.DW11]! * 2 ** 32 + commands[at + Sqe.DW10]!;
     if (!this.#namespace.holds(first, count)) return Status.LBA_OUT_OF_RANGE;
     const { blockBytes, store } = this.#namespace;
-    store.zero(first * blockBytes, count * blockBytes);
+    if (store.readOnly) return Status.WRITE_PROTECTED;
+    if (!store.zero(first * blockBytes, count * blockBytes)) return Status.WRITE_FAULT;
     this.#statistics.writes++;
     if (!this.#features.writeCache || (commands[at + Sqe.DW12]! & FORCE_UNIT_ACCESS) !== 0) {
       this.#durable = true;
@@ -169,9 +167,13 @@ export class IoCommands {
     }
     if ((commands[at + Sqe.DW11]! & DEALLOCATE) === 0) return Status.SUCCESS;
     const { blockBytes, store } = this.#namespace;
+    if (store.readOnly) return Status.WRITE_PROTECTED;
     for (let range = 0; range < count; range++) {
-      store.zero(rangeFirst(ranges, range) * blockBytes, rangeBlocks(ranges, range) * blockBytes);
+      const blocks = rangeBlocks(ranges, range);
+      if (blocks > 0 && !store.zero(rangeFirst(ranges, range) * blockBytes, blocks * blockBytes))
+        return Status.WRITE_FAULT;
     }
+    if (!this.#features.writeCache) this.#durable = true;
     return Status.SUCCESS;
   }
 
@@ -179,6 +181,7 @@ export class IoCommands {
   #readScratch(length: number): boolean {
     this.#list.clear();
     this.#batch.prp.append(this.#list, 0, length, this.#memory(), 0, 0);
+    this.#batch.moved += this.#list.count;
     return this.#port.read(this.#list, null);
   }
 

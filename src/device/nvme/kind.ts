@@ -5,13 +5,14 @@ import type { PciDescription } from '../pci/description.js';
 import { PciEndpoint, type Surroundings } from '../pci/endpoint.js';
 import { NvmeController } from './controller.js';
 import { MSIX_VECTORS } from './limits.js';
-import { Namespace } from './namespace.js';
+import { FORMATS, Namespace } from './namespace.js';
 import { Register } from './registers.js';
 
 const options = {
   size: 'size of the disk: bytes, or with K, M, G or T; 64M unless given, with file= the size that the file has',
   file: 'the disk is this file; made or grown to size= where that is given. Without it the disk is in memory',
-  block: 'bytes of a block: 512 (the default) or 4096',
+  block: 'bytes of a block: 512 (the default) or 4096; Format NVM can change it for the rest of the run',
+  readonly: 'on: the disk can only be read, and several runs can have the same file',
   serial: 'serial number, 1 to 20 printable ASCII characters; made of the address unless given',
 };
 
@@ -47,16 +48,17 @@ const description: PciDescription = {
 };
 
 function openStore(parsed: DeviceOptions, blockBytes: number, { host }: Surroundings): BlockStore {
+  const readOnly = parsed.choice('readonly', ['on', 'off'], 'off') === 'on';
   const path = parsed.text('file');
   const given = parsed.text('size') === undefined ? null : parsed.size('size', DEFAULT_SIZE);
   if (given !== null && (given < blockBytes || given > SIZE_LIMIT || given % blockBytes !== 0)) {
     parsed.refuse('size', `a multiple of ${blockBytes} bytes up to 16T`);
   }
-  if (path === undefined) return memoryStore(given ?? DEFAULT_SIZE, host.allocate);
+  if (path === undefined) return memoryStore(given ?? DEFAULT_SIZE, host.allocate, readOnly);
   if (path === '') parsed.refuse('file', 'the path of a file');
   if (!host.openBlockFile)
     throw new OptionError('device nvme: file= cannot be used here: this run has no files');
-  const store = host.openBlockFile(path, given);
+  const store = host.openBlockFile(path, { bytes: given, readOnly });
   if (store.bytes < blockBytes) {
     throw new OptionError(`device nvme: ${path} is smaller than a block of ${blockBytes} bytes; give size=`);
   }
@@ -70,7 +72,7 @@ export const nvme: DeviceKind = {
   options,
   create(given, surroundings) {
     const parsed = new DeviceOptions('nvme', options, given);
-    const blockBytes = Number(parsed.choice('block', ['512', '4096'], '512'));
+    const blockBytes = Number(parsed.choice('block', FORMATS.map(String), '512'));
     const serial = parsed.text('serial') ?? `iopf-${surroundings.address}`;
     if (!/^[\x20-\x7e]{1,20}$/.test(serial)) parsed.refuse('serial', '1 to 20 printable ASCII characters');
     const namespace = new Namespace(openStore(parsed, blockBytes, surroundings), blockBytes);

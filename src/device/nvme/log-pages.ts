@@ -6,6 +6,8 @@ import { ERROR_ENTRIES } from './limits.js';
 export const LogPage = { ERROR: 0x01, HEALTH: 0x02, FIRMWARE_SLOT: 0x03, COMMAND_EFFECTS: 0x05 } as const;
 
 const ERROR_BYTES = 64;
+/** Parameter error location: none is told. */
+const NO_PARAMETER = 0xffff;
 const HEALTH_BYTES = 512;
 const FIRMWARE_BYTES = 512;
 const EFFECTS_BYTES = 4096;
@@ -16,6 +18,8 @@ export const WARNING_TEMPERATURE = 0x02;
 /** Commands effects: supported, and whether it changes blocks. */
 const SUPPORTED = 1;
 const CHANGES_BLOCKS = 2;
+/** Beside it nothing may go on in the namespace, whose properties change. */
+const REFORMATS = 0x1_0004;
 
 /** What the controller counts from its creation on. */
 export class Statistics {
@@ -83,6 +87,7 @@ export class LogPages {
       view.setUint16(at + 8, entry.submissionQueue, true);
       view.setUint16(at + 10, entry.command, true);
       view.setUint16(at + 12, entry.status, true);
+      view.setUint16(at + 14, NO_PARAMETER, true);
       setLong(view, at + 16, entry.firstBlock);
       view.setUint32(at + 24, entry.namespace, true);
     }
@@ -117,7 +122,10 @@ export class LogPages {
 
 function effectsPage(): Uint8Array {
   const view = new DataView(new ArrayBuffer(EFFECTS_BYTES));
-  for (const opcode of Object.values(AdminOpcode)) view.setUint32(opcode * 4, SUPPORTED, true);
+  for (const opcode of Object.values(AdminOpcode)) {
+    const changes = opcode === AdminOpcode.FORMAT_NVM ? CHANGES_BLOCKS | REFORMATS : 0;
+    view.setUint32(opcode * 4, SUPPORTED | changes, true);
+  }
   for (const opcode of Object.values(IoOpcode)) {
     const changes =
       opcode === IoOpcode.WRITE || opcode === IoOpcode.WRITE_ZEROES || opcode === IoOpcode.DATASET_MANAGEMENT;

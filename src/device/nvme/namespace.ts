@@ -2,16 +2,35 @@ import { type BlockStore, CHUNK_BYTES } from '../block-store.js';
 import type { DmaList } from '../dma-list.js';
 import type { Prp } from './prp.js';
 
+/** The formats that a namespace can have, bytes of a block by the format's index (LBAF). */
+export const FORMATS: readonly number[] = [512, 4096];
+
 /** The one namespace (its id is 1): blocks over a store. */
 export class Namespace {
-  readonly blocks: number;
+  /** Index in FORMATS. */
+  format = 0;
+  blockBytes = 0;
+  blocks = 0;
 
-  /** `blockBytes`: 512 or 4096; the store's size is a multiple of it. */
+  /** `blockBytes`: one of FORMATS, at most the store's size. */
   constructor(
     readonly store: BlockStore,
-    readonly blockBytes: number,
+    blockBytes: number,
   ) {
-    this.blocks = Math.floor(store.bytes / blockBytes);
+    this.#take(FORMATS.indexOf(blockBytes));
+  }
+
+  /** Gives it another format and makes all of it read as zeros; false: it could not be emptied, and is as it was. */
+  reformat(format: number): boolean {
+    if (!this.store.zero(0, this.store.bytes)) return false;
+    this.#take(format);
+    return true;
+  }
+
+  #take(format: number): void {
+    this.format = format;
+    this.blockBytes = FORMATS[format]!;
+    this.blocks = Math.floor(this.store.bytes / this.blockBytes);
   }
 
   /** Whether blocks [first, first + count) exist. */

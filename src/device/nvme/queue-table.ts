@@ -17,8 +17,10 @@ const CQ_ENTRY_SIZE = 4;
 
 /** The queues that exist, by identifier; 0 is the admin queue. */
 export class QueueTable {
-  /** Submission queues that exist, in order of identifier. */
-  active: readonly SubmissionQueue[] = [];
+  /** I/O submission queues that exist, in order of identifier. */
+  io: readonly SubmissionQueue[] = [];
+  /** The submission queue that was deleted last, until somebody has answered what waits in it. */
+  deleted: SubmissionQueue | null = null;
   readonly #submissions: (SubmissionQueue | null)[] = new Array(IO_QUEUES + 1).fill(null);
   readonly #completions: (CompletionQueue | null)[] = new Array(IO_QUEUES + 1).fill(null);
   readonly #registers: Registers;
@@ -46,7 +48,8 @@ export class QueueTable {
   clear(): void {
     this.#submissions.fill(null);
     this.#completions.fill(null);
-    this.active = [];
+    this.io = [];
+    this.deleted = null;
     this.#registers.clearDoorbells();
   }
 
@@ -58,7 +61,7 @@ export class QueueTable {
   ): void {
     const completions = createCompletionQueue(0, completionPage, completionEntries, true, 0);
     this.#completions[0] = completions;
-    this.#addSubmission(createSubmissionQueue(0, submissionPage, submissionEntries, completions));
+    this.#submissions[0] = createSubmissionQueue(0, submissionPage, submissionEntries, completions);
   }
 
   /** Create I/O Completion Queue with words 10 and 11; `page` is -1 where it is not aligned. Returns a status. */
@@ -92,7 +95,8 @@ export class QueueTable {
     if ((dw11 & CONTIGUOUS) === 0) return Status.INVALID_FIELD;
     if (page < 0) return Status.PRP_OFFSET_INVALID;
     this.#registers.setSubmissionTail(id, 0);
-    this.#addSubmission(createSubmissionQueue(id, page, entries, completions));
+    this.#submissions[id] = createSubmissionQueue(id, page, entries, completions);
+    this.#listIo();
     return Status.SUCCESS;
   }
 
@@ -105,13 +109,14 @@ export class QueueTable {
     return Status.SUCCESS;
   }
 
-  /** Delete I/O Submission Queue: commands that it still holds are never fetched. */
+  /** Delete I/O Submission Queue. Commands that it still holds are not done; see `deleted`. */
   deleteSubmission(id: number): number {
     const queue = id === 0 ? null : this.submission(id);
     if (!queue) return Status.INVALID_QUEUE_IDENTIFIER;
     queue.completions.users--;
     this.#submissions[id] = null;
-    this.active = this.active.filter((other) => other !== queue);
+    this.deleted = queue;
+    this.#listIo();
     return Status.SUCCESS;
   }
 
@@ -136,9 +141,8 @@ export class QueueTable {
     return false;
   }
 
-  #addSubmission(queue: SubmissionQueue): void {
-    this.#submissions[queue.id] = queue;
-    this.active = this.#submissions.filter((other) => other !== null);
+  #listIo(): void {
+    this.io = this.#submissions.filter((queue) => queue !== null && queue.id > 0) as SubmissionQueue[];
   }
 
   #entrySizes(shift: number, size: number): boolean {

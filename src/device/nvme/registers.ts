@@ -39,6 +39,7 @@ export const ControllerStatus = {
   READY: 0x1,
   FATAL: 0x2,
   SHUTDOWN: 0xc,
+  SHUTDOWN_OCCURRING: 0x4,
   SHUTDOWN_COMPLETE: 0x8,
 } as const;
 

@@ -44,6 +44,7 @@ export const timerfdSettime = declare<Numbers>('timerfd_settime', 'int', [
   'uintptr_t',
 ]);
 export const preadv2 = declare<Numbers>('preadv2', 'long', ['int', 'uintptr_t', 'int', 'int64_t', 'int']);
+export const fdatasync = declare<Numbers>('fdatasync', 'int', ['int']);
 export const ftruncate = declare<Numbers>('ftruncate', 'int', ['int', 'int64_t']);
 export const fcntl = declare<Numbers>('fcntl', 'int', ['int', 'int', 'uintptr_t']);
 export const prctl = declare<Numbers>('prctl', 'int', ['int', 'ulong', 'ulong', 'ulong', 'ulong']);
@@ -56,7 +57,6 @@ export const waitpid = declare<Numbers>('waitpid', 'int', ['int', 'uintptr_t', '
 export const exitNow = declare<(code: number) => never>('_exit', 'void', ['int']);
 export const flock = declare<Numbers>('flock', 'int', ['int', 'int']);
 export const fallocate = declare<Numbers>('fallocate', 'int', ['int', 'int', 'int64_t', 'int64_t']);
-export const msync = declare<Numbers>('msync', 'int', ['uintptr_t', 'size_t', 'int']);
 export const madvise = declare<Numbers>('madvise', 'int', ['uintptr_t', 'size_t', 'int']);
 export const munmap = declare<Numbers>('munmap', 'int', ['uintptr_t', 'size_t']);
 export const mmap = declare<Numbers>('mmap', 'intptr_t', [
@@ -117,6 +117,7 @@ export const execvp = declare<(file: string, argv: (string | null)[]) => number>
 
 export const PROT_READ = 1;
 export const PROT_WRITE = 2;
+const MADV_DONTNEED = 4;
 export const MAP_SHARED = 1;
 export const MAP_PRIVATE = 2;
 export const MAP_FIXED = 0x10;
@@ -156,11 +157,22 @@ export function allocateNative(bytes: number): DmaBuffer {
     'mmap',
     mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0),
   );
-  return { bytes: bytesAt(address, bytes), address };
+  return {
+    bytes: bytesAt(address, bytes),
+    address,
+    discard: (offset, length) => {
+      must('madvise', madvise(address + offset, length, MADV_DONTNEED));
+    },
+  };
 }
 
 /** Maps a file, shared, and returns its memory. */
-export function mapShared(fd: number, offset: number, bytes: number): DmaBuffer {
-  const address = must('mmap', mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset));
+export function mapShared(
+  fd: number,
+  offset: number,
+  bytes: number,
+  protection = PROT_READ | PROT_WRITE,
+): DmaBuffer {
+  const address = must('mmap', mmap(0, bytes, protection, MAP_SHARED, fd, offset));
   return { bytes: bytesAt(address, bytes), address };
 }
