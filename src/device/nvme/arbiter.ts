@@ -13,8 +13,8 @@ import { NO_COMPLETION, Status } from './status.js';
 
 /** Batches of one queue before the others get their turn. */
 const BATCHES_PER_TURN = 4;
-/** Pieces of data (at most a page each) that one run moves before other devices and the program get theirs: about 2 ms. */
-const PIECES_PER_RUN = 4096;
+/** Pieces of data (at most a page each) that one run moves before other devices and the program get theirs: 8 MiB. */
+const PIECES_PER_RUN = 2048;
 
 /**
  * Decides whose commands are done next: the admin queue's first, then the I/O queues' round robin (NVM Express 1.4, 4.13.1),
