@@ -47,6 +47,7 @@ export class QueuePair {
     /** Offsets in the program's memory. */
     readonly submission: number,
     readonly completion: number,
+    readonly completionEntries = entries,
   ) {}
 
   /** Writes a command; returns its identifier. */
@@ -76,7 +77,7 @@ export class QueuePair {
     const view = this.driver.view;
     const last = view.getUint32(at + 12, true);
     if (((last >>> 16) & 1) !== this.phase) return null;
-    this.head = (this.head + 1) % this.entries;
+    this.head = (this.head + 1) % this.completionEntries;
     if (this.head === 0) this.phase ^= 1;
     if (acknowledge) this.acknowledge();
     return {
