@@ -3,6 +3,7 @@ import { readlinkSync } from 'node:fs';
 import { basename } from 'node:path';
 import {
   ContainerIoctl,
+  DeviceIoctl,
   DmaMapFlag,
   GroupFlag,
   GroupIoctl,
@@ -12,11 +13,13 @@ import {
   VfioExtension,
 } from '../../src/abi/vfio.js';
 import { DmaMap, DmaUnmap, GroupStatus } from '../../src/abi/vfio-structs.js';
+import type { DmaBuffer } from '../../src/mm/frame-memory.js';
 import {
   allocateNative,
   close,
   errno,
   ioctl,
+  mapShared,
   must,
   O_RDWR,
   open,
@@ -93,6 +96,17 @@ export class VfioClient {
     view.setBigUint64(0, BigInt(value), true);
     const put = pwrite(this.device, scratch.address, size, region * REGION_OFFSET + offset);
     if (put !== size) throw new Error(`pwrite of region ${region} at ${offset}: ${put}, errno ${errno()}`);
+  }
+
+  /** Maps the first `size` bytes of a region, to be read and written without system calls. */
+  mapRegion(region: number, size: number): DmaBuffer {
+    return mapShared(this.device, region * REGION_OFFSET, size);
+  }
+
+  /** Function-level reset. */
+  reset(): void {
+    must('DEVICE_RESET', ioctl(this.device, DeviceIoctl.VFIO_DEVICE_RESET, 0));
+    this.writeRegion(CONFIG, PCI_COMMAND, 2, MEMORY | BUS_MASTER);
   }
 
   close(): void {

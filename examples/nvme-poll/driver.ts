@@ -1,0 +1,228 @@
+/**
+ * A polling NVMe driver in user space, as far as queues, reads and writes go: doorbells in the mapped BAR, no interrupts, no
+ * system call on the way of a command (NVM Express 1.4).
+ */
+import { AdminOpcode, CQE_WORDS, SQE_WORDS, Sqe } from '../../src/device/nvme/command.js';
+import { ControllerConfiguration, Register } from '../../src/device/nvme/registers.js';
+import { allocateNative } from '../../src/mm/process/libc.js';
+import type { VfioClient } from '../dma-copy/vfio.js';
+
+const PAGE = 4096;
+const BAR_BYTES = 0x2000;
+const ADMIN_ENTRIES = 32;
+/** Queue entries of 2^6 and 2^4 bytes, and the rest of CC as after power-on. */
+const CONFIGURATION =
+  (6 << ControllerConfiguration.SQ_ENTRY_SHIFT) | (4 << ControllerConfiguration.CQ_ENTRY_SHIFT);
+const CONTIGUOUS = 1;
+/** Looks at memory before a command counts as lost. */
+const PATIENCE = 2e8;
+/** Where the driver's memory lies for the device: beyond 32 bits. */
+const IOVA = 2 ** 33;
+
+/** A submission queue and its completion queue. */
+export class QueuePair {
+  /** Status of the completion taken last: type * 256 + code. */
+  status = 0;
+  /** Result word of the completion taken last. */
+  result = 0;
+  /** Next entry to fill, and next completion to look at. */
+  tail = 0;
+  head = 0;
+  private phase = 1;
+  private readonly commands: Uint32Array;
+  private readonly completions: Uint32Array;
+
+  constructor(
+    private readonly doorbells: Uint32Array,
+    readonly id: number,
+    readonly entries: number,
+    submission: Uint8Array,
+    completion: Uint8Array,
+  ) {
+    this.commands = words(submission);
+    this.completions = words(completion);
+  }
+
+  /** Fills the next entry; `identifier` comes back with the completion. `dw10` to `dw12` as the command has them. */
+  push(
+    opcode: number,
+    identifier: number,
+    namespace: number,
+    prp1: number,
+    prp2: number,
+    dw10: number,
+    dw11: number,
+    dw12: number,
+  ): void {
+    const { commands } = this;
+    const at = this.tail * SQE_WORDS;
+    commands.fill(0, at, at + SQE_WORDS);
+    commands[at + Sqe.HEAD] = opcode | (identifier << 16);
+    commands[at + Sqe.NAMESPACE] = namespace;
+    commands[at + Sqe.PRP1] = prp1;
+    commands[at + Sqe.PRP1 + 1] = prp1 / 2 ** 32;
+    commands[at + Sqe.PRP2] = prp2;
+    commands[at + Sqe.PRP2 + 1] = prp2 / 2 ** 32;
+    commands[at + Sqe.DW10] = dw10;
+    commands[at + Sqe.DW11] = dw11;
+    commands[at + Sqe.DW12] = dw12;
+    this.tail = this.tail + 1 === this.entries ? 0 : this.tail + 1;
+  }
+
+  /** Tells the device of what was pushed. */
+  ring(): void {
+    Atomics.store(this.doorbells, 2 * this.id, this.tail);
+  }
+
+  /** The next completion's identifier, or -1 where there is none yet. */
+  take(): number {
+    const at = this.head * CQE_WORDS;
+    const last = Atomics.load(this.completions, at + 3);
+    if (((last >>> 16) & 1) !== this.phase) return -1;
+    this.status = (last >>> 17) & 0x7ff;
+    this.result = this.completions[at]!;
+    if (++this.head === this.entries) {
+      this.head = 0;
+      this.phase ^= 1;
+    }
+    return last & 0xffff;
+  }
+
+  /** Tells the device which completions were taken. */
+  acknowledge(): void {
+    Atomics.store(this.doorbells, 2 * this.id + 1, this.head);
+  }
+
+  /** Waits for the next completion and returns its identifier. Throws where none comes. */
+  wait(): number {
+    for (let look = 0; look < PATIENCE; look++) {
+      const identifier = this.take();
+      if (identifier < 0) continue;
+      this.acknowledge();
+      return identifier;
+    }
+    throw new Error(`queue ${this.id}: no completion`);
+  }
+}
+
+export class NvmePollDriver {
+  admin!: QueuePair;
+  private readonly registers: Uint32Array;
+  private readonly memory;
+  private readonly adminStart: number;
+  private used = 0;
+
+  /** `memoryBytes`: of queues and buffers, all of which is mapped for the device at once. */
+  constructor(
+    private readonly vfio: VfioClient,
+    memoryBytes: number,
+  ) {
+    this.registers = words(vfio.mapRegion(0, BAR_BYTES).bytes);
+    this.memory = allocateNative(memoryBytes);
+    vfio.map(this.memory.address, IOVA, memoryBytes);
+    this.adminStart = this.allocate(2 * PAGE);
+    this.enable();
+  }
+
+  /** Offset of fresh memory, zeroed, page aligned. */
+  allocate(bytes: number): number {
+    const at = this.used;
+    this.used += Math.ceil(bytes / PAGE) * PAGE;
+    if (this.used > this.memory.bytes.length) throw new Error('the driver has no more memory');
+    return at;
+  }
+
+  bytes(offset: number, length: number): Uint8Array {
+    return this.memory.bytes.subarray(offset, offset + length);
+  }
+
+  iova(offset: number): number {
+    return IOVA + offset;
+  }
+
+  /** Brings the controller up. Its I/O queues must be created anew. */
+  enable(): void {
+    const { registers, adminStart } = this;
+    this.bytes(adminStart, 2 * PAGE).fill(0);
+    registers[Register.AQA / 4] = (ADMIN_ENTRIES - 1) | ((ADMIN_ENTRIES - 1) << 16);
+    for (const [register, offset] of [
+      [Register.ASQ, adminStart],
+      [Register.ACQ, adminStart + PAGE],
+    ] as const) {
+      registers[register / 4] = this.iova(offset);
+      registers[register / 4 + 1] = this.iova(offset) / 2 ** 32;
+    }
+    this.configure(CONFIGURATION | ControllerConfiguration.ENABLE, 1);
+    this.admin = this.pair(0, ADMIN_ENTRIES, adminStart, adminStart + PAGE);
+  }
+
+  /** Controller reset, whatever is in flight. */
+  disable(): void {
+    this.configure(CONFIGURATION, 0);
+  }
+
+  /** Function-level reset, whatever is in flight. */
+  resetFunction(): void {
+    this.vfio.reset();
+  }
+
+  /** Shutdown notification: returns when what was written is durable. */
+  shutDown(): void {
+    this.configure(CONFIGURATION | ControllerConfiguration.ENABLE | 0x4000, 0x9);
+  }
+
+  /** Does an admin command; returns its result word. Throws where its status is not success. */
+  command(
+    opcode: number,
+    {
+      prp1 = 0,
+      dw10 = 0,
+      dw11 = 0,
+      namespace = 0,
+    }: { prp1?: number; dw10?: number; dw11?: number; namespace?: number },
+  ): number {
+    const { admin } = this;
+    admin.push(opcode, 1, namespace, prp1, 0, dw10, dw11, 0);
+    admin.ring();
+    admin.wait();
+    if (admin.status !== 0) throw new Error(`admin command ${opcode}: status 0x${admin.status.toString(16)}`);
+    return admin.result;
+  }
+
+  /** Creates an I/O queue pair without interrupts in memory of its own, or in that of a pair that is gone. */
+  createQueue(
+    id: number,
+    entries: number,
+    submission = this.allocate(entries * 64),
+    completion = this.allocate(entries * 16),
+  ): QueuePair {
+    this.bytes(completion, entries * 16).fill(0);
+    const dw10 = id | ((entries - 1) << 16);
+    this.command(AdminOpcode.CREATE_CQ, { prp1: this.iova(completion), dw10, dw11: CONTIGUOUS });
+    this.command(AdminOpcode.CREATE_SQ, { prp1: this.iova(submission), dw10, dw11: CONTIGUOUS | (id << 16) });
+    return this.pair(id, entries, submission, completion);
+  }
+
+  private pair(id: number, entries: number, submission: number, completion: number): QueuePair {
+    const doorbells = this.registers.subarray(Register.DOORBELLS / 4);
+    return new QueuePair(
+      doorbells,
+      id,
+      entries,
+      this.bytes(submission, entries * 64),
+      this.bytes(completion, entries * 16),
+    );
+  }
+
+  private configure(configuration: number, status: number): void {
+    const { registers } = this;
+    Atomics.store(registers, Register.CC / 4, configuration);
+    for (let look = 0; look < PATIENCE; look++)
+      if (Atomics.load(registers, Register.CSTS / 4) === status) return;
+    throw new Error(`CSTS is 0x${registers[Register.CSTS / 4]!.toString(16)}, not 0x${status.toString(16)}`);
+  }
+}
+
+function words(bytes: Uint8Array): Uint32Array {
+  return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+}

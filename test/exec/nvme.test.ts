@@ -1,0 +1,75 @@
+/** A polling NVMe driver in user space that takes queues and the controller away while they work. */
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { nvme, program, type RunResult, repository, runIopf } from './run-iopf.js';
+
+const other = '0000:03:00.0';
+
+interface Counts {
+  readonly finished: number;
+  readonly aborted: number;
+  readonly unheard: number;
+  readonly wrong: number;
+  readonly late: number;
+  readonly shares?: number[];
+}
+
+async function life(mode: string, iopf = 'auto'): Promise<{ counts: Counts; run: RunResult }> {
+  const devices = [nvme, other].flatMap((address) => ['--device', `nvme@${address},size=4M`]);
+  const run = await runIopf(
+    ['--iopf', iopf, ...devices],
+    ['node', program('nvme-life'), mode, nvme, ...(mode === 'pair' ? [other] : [])],
+  );
+  expect(run.code, run.stderr).toBe(0);
+  return { counts: JSON.parse(run.stdout) as Counts, run };
+}
+
+describe('three queues of a thousand commands', () => {
+  test.each(['auto', 'off'])(
+    'are deleted while they work: each command is done, told that it was aborted, or never heard of again, --iopf %s',
+    async (mode) => {
+      const { counts, run } = await life('delete', mode);
+      expect(counts).toMatchObject({ wrong: 0, late: 0 });
+      expect(counts.finished).toBeGreaterThan(10_000);
+      expect(counts.aborted).toBeGreaterThan(0);
+      expect(counts.finished + counts.aborted + counts.unheard).toBe((6 + 1) * 3 * 1000);
+      expect(run.summary!.pinnedBytesPeak === 0).toBe(mode === 'auto');
+    },
+  );
+
+  test.each(['controller', 'function'])(
+    'are at work when a %s reset comes: nothing is written after it, and the disk holds what it should',
+    async (mode) => {
+      const { counts } = await life(mode);
+      expect(counts).toMatchObject({ wrong: 0, late: 0, aborted: 0 });
+      expect(counts.finished).toBeGreaterThanOrEqual(3000);
+      expect(counts.finished + counts.unheard).toBe((6 + 1) * 3 * 1000);
+    },
+  );
+
+  test('the program notices memory that is written after a reset', async () => {
+    expect((await life('canary')).counts.late).toBe(1);
+  });
+});
+
+test('two controllers that are both busy get the same share', async () => {
+  const { counts } = await life('pair');
+  expect(counts.wrong).toBe(0);
+  const [first, second] = counts.shares!;
+  expect(Math.min(first!, second!) / Math.max(first!, second!)).toBeGreaterThan(0.6);
+});
+
+describe('the example', () => {
+  test.each([[[]], [['--queues', '4', '--depth', '256', '--write']]])(
+    'polls a disk and tells its figures, with %j',
+    async (options) => {
+      const command = ['node', join(repository, 'dist/examples/nvme-poll/main.js'), nvme, '--seconds', '0.3'];
+      const run = await runIopf(['--device', `nvme@${nvme}`], [...command, ...options]);
+      expect(run.code, run.stderr).toBe(0);
+      const figures = JSON.parse(run.stdout) as Record<string, number>;
+      expect(figures['perSecond']).toBeGreaterThan(0);
+      expect(figures['p50']).toBeGreaterThan(0);
+      expect(figures['max']).toBeGreaterThanOrEqual(figures['p99']!);
+    },
+  );
+});
