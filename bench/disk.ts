@@ -61,6 +61,7 @@ export function benchDisk(rounds: number): void {
     ['4 KiB writes, depth 32', 4096, 32, 300_000, true],
     ['4 KiB reads, depth 1', 4096, 1, 20_000, false],
     ['128 KiB reads, depth 8', 131072, 8, 30_000, false],
+    ['128 KiB writes, depth 8', 131072, 8, 30_000, true],
   ];
   for (const [name, size, depth, count, isWrite] of cases) {
     const auto: number[] = [];

@@ -5,6 +5,7 @@ import { checkBench } from './check.js';
 import { benchCompare } from './compare.js';
 import { benchDisk } from './disk.js';
 import { benchIntercept } from './intercept.js';
+import { benchPoll } from './poll.js';
 
 /** Runs a bench that wants a process of its own. */
 const script = (name: string) => (): void => {
@@ -20,6 +21,7 @@ const benches: Record<string, (rounds: number) => void> = {
   nvme: script('nvme'),
   intercept: benchIntercept,
   disk: benchDisk,
+  poll: benchPoll,
   check: checkBench,
   compare: benchCompare,
 };

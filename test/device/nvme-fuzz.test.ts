@@ -1,6 +1,7 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { CHUNK_BYTES } from '../../src/device/block-store.js';
+import { Namespace } from '../../src/device/nvme/namespace.js';
 import { Register } from '../../src/device/nvme/registers.js';
 import { NvmeDriver, pseudoRandom } from './nvme-driver.js';
 import { command } from './program.js';
@@ -18,13 +19,15 @@ describe('a program can do what it likes', () => {
   );
   const action = fc.oneof(
     fc.record({ kind: fc.constantFrom('mapped', 'config', 'write'), offset, value }),
-    fc.record({ kind: fc.constant('queue'), offset: fc.nat(31), value: fc.nat(0xffffffff) }),
+    fc.record({ kind: fc.constantFrom('queue', 'admin'), offset: fc.nat(31), value: fc.nat(0xffffffff) }),
     fc.record({ kind: fc.constantFrom('reset', 'enable'), offset: fc.constant(0), value: fc.constant(0) }),
   );
 
-  it('garbage in queues, registers, doorbells and config space ends in status codes, and a reset makes it good', () => {
+  /** Lets a program do all that at random. */
+  function garbage() {
     let commandsDone = 0;
-    fc.assert(
+    let adminDone = 0;
+    const result = fc.check(
       fc.property(fc.array(action, { maxLength: 60 }), fc.nat(), (actions, seed) => {
         const driver = new NvmeDriver({ size: '1M' }, { pages: 256, faulting: seed % 2 === 0 });
         driver.enable();
@@ -38,26 +41,31 @@ describe('a program can do what it likes', () => {
           if (kind === 'config')
             driver.device.writeRegion(7, offset & 0xfc, Uint8Array.of(value & 0xff, value >> 8));
           if (kind === 'reset') driver.device.reset();
-          if (kind === 'queue') {
+          if (kind === 'queue' || kind === 'admin') {
             // Garbage that has a chance: opcode, namespace and addresses near to what is valid.
-            const at = queue.submission + offset * 64;
+            const { submission, id } = kind === 'queue' ? queue : driver.admin;
+            const at = submission + offset * 64;
             driver.bytes(at, 64).set(pseudoRandom(64, value));
-            driver.view.setUint32(at, (value & 0xf) | (offset << 16), true);
-            driver.view.setUint32(at + 4, 1, true);
+            const opcode = kind === 'admin' && (value & 0x1f) === 0 ? 0x80 : value & 0xf;
+            driver.view.setUint32(at, opcode | (offset << 16), true);
+            driver.view.setUint32(at + 4, (value >>> 24) & 1, true);
             driver.view.setUint32(at + 28, 0, true);
             driver.view.setUint32(at + 36, 0, true);
             driver.view.setUint32(at + 24, driver.iova(garbage) + (value & 0x7ffc), true);
             driver.view.setUint32(at + 32, driver.iova(garbage) + ((value >> 8) & 0x7ff8), true);
             driver.view.setUint32(at + 48, (value >>> 4) & 0x4ff, true);
-            bar.setUint32(Register.DOORBELLS + 8, (offset + 1) % 32, true);
+            if (kind === 'admin') driver.view.setUint32(at + 40, (value >>> 8) & 0xf01ff, true);
+            bar.setUint32(Register.DOORBELLS + 8 * id, (offset + 1) % 32, true);
           }
           driver.device.poll();
           commandsDone += queue.takeAll().length;
+          adminDone += driver.admin.takeAll().length;
         }
         command(driver.device, 6);
         driver.device.reset();
         driver.disable();
         driver.enable();
+        expect(driver.admin.run({ opcode: 0x80, namespace: 1 }).status).toBe(0);
         const again = driver.createQueue(1, 8);
         const page = driver.pages(2);
         driver.bytes(page, 4096).set(pseudoRandom(4096, seed));
@@ -68,7 +76,20 @@ describe('a program can do what it likes', () => {
       }),
       { numRuns: 150, seed: 20210409 },
     );
-    expect(commandsDone).toBeGreaterThan(500);
+    return { result, commandsDone, adminDone };
+  }
+
+  it('garbage in queues, registers, doorbells and config space ends in status codes, and a reset makes it good', () => {
+    const { result, commandsDone, adminDone } = garbage();
+    if (result.failed) throw result.errorInstance;
+    expect(commandsDone).toBeGreaterThan(300);
+    expect(adminDone).toBeGreaterThan(300);
+  });
+
+  it('canary: a controller that does not look whether blocks exist is found', () => {
+    const holds = vi.spyOn(Namespace.prototype, 'holds').mockReturnValue(true);
+    expect(garbage().result.failed).toBe(true);
+    holds.mockRestore();
   });
 
   it('a disk that is larger than a chunk takes transfers across the chunk', () => {
