@@ -51,6 +51,8 @@ export class FlatMemory implements FrameMemory {
       const start = list.frame[index]! * PAGE_SIZE + list.offset[index]!;
       const device = list.buffer[index]!.bytes;
       const at = list.bufferOffset[index]!;
+      if (at + list.length[index]! > device.length)
+        throw new Error('the device reaches beyond its own memory');
       const reachable =
         this.gone.size === 0 ? list.length[index]! : this.#reachable(start, list.length[index]!);
       if (write) this.bytes.set(device.subarray(at, at + reachable), start);
