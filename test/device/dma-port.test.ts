@@ -160,20 +160,4 @@ describe('the DMA port', () => {
     expect(program.memory.calls).toBe(2);
     expect([...buffer.bytes.subarray(0, 2048)].every((byte, page) => byte === (page & 0xff))).toBe(true);
   });
-
-  it('a disk larger than a chunk is cut at the chunk, and an untouched chunk reads as zeros', async () => {
-    const { CHUNK_BYTES, memoryStore } = await import('../../src/device/block-store.js');
-    const sizes: number[] = [];
-    const store = memoryStore(CHUNK_BYTES + 4096, (bytes) => {
-      sizes.push(bytes);
-      return allocatePlain(bytes);
-    });
-    store.zero(0, CHUNK_BYTES + 4096);
-    expect(sizes).toEqual([]);
-    expect(store.chunk(1).bytes.length).toBe(4096);
-    store.chunk(1).bytes.fill(3);
-    store.zero(CHUNK_BYTES - 512, 1024);
-    expect(sizes).toEqual([4096]);
-    expect([store.chunk(1).bytes[511], store.chunk(1).bytes[512]]).toEqual([0, 3]);
-  });
 });

@@ -65,9 +65,9 @@ describe.skipIf(!have('qemu-img', 'qemu-img, qemu-io (Debian: qemu-utils, qemu-b
       expect(await faults(64)).toBeLessThan((await faults(1)) / 20);
     });
 
-    test.skipIf(!have('qemu-io', 'qemu-io patterns'))(
-      'qemu-io reads the patterns that it wrote, in any size and place',
-      () => {
+    test.skipIf(!have('qemu-io', 'qemu-io patterns')).each([512, 4096])(
+      'qemu-io reads the patterns that it wrote, in any size and place, with blocks of %d bytes',
+      (block) => {
         const commands: string[] = [];
         for (let index = 0; index < 60; index++) {
           const offset = (index * 977 * 512) % (60 * 2 ** 20);
@@ -90,7 +90,7 @@ describe.skipIf(!have('qemu-img', 'qemu-img, qemu-io (Debian: qemu-utils, qemu-b
           'flush',
         );
         return runIopf(
-          ['--device', `nvme@${nvme},size=64M`],
+          ['--device', `nvme@${nvme},size=64M,block=${block}`],
           ['qemu-io', '-f', 'raw', ...commands, disk],
         ).then((run) => {
           expect(run.stdout).toBe('');
