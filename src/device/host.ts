@@ -2,6 +2,14 @@ import type { AllocateDma, DmaBuffer, FrameMemory } from '../mm/frame-memory.js'
 import type { BlockStore } from './block-store.js';
 import type { RecordedModel } from './recorded/function.js';
 
+/** A network that a device is joined to. Neither call waits. */
+export interface NetworkPort {
+  /** Sends the Ethernet frame at [offset, offset + length) of the buffer; it may be lost. */
+  send(buffer: DmaBuffer, offset: number, length: number): void;
+  /** Puts the next frame at `offset` of the buffer, cut to `room` bytes; returns its length, 0 where none waits. */
+  receive(buffer: DmaBuffer, offset: number, room: number): number;
+}
+
 /** What a device gets from its surroundings. */
 export interface DeviceHost {
   /** The memory that translated DMA reaches. */
@@ -17,6 +25,8 @@ export interface DeviceHost {
    * Error with a message for the user. Absent where a run has no files.
    */
   readonly openBlockFile?: (path: string, bytes: number | null) => BlockStore;
+  /** Joins a Linux tap. Throws an Error with a message for the user. Absent where a run has no network. */
+  readonly openTap?: (name: string) => NetworkPort;
   /** Reads a recorded device from a file. Throws an Error with a message for the user. Absent where a run has no files. */
   readonly openModel?: (path: string) => RecordedModel;
 }
