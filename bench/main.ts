@@ -5,6 +5,7 @@ import { checkBench } from './check.js';
 import { benchCompare } from './compare.js';
 import { benchDisk } from './disk.js';
 import { benchIntercept } from './intercept.js';
+import { benchNet } from './net.js';
 
 /** Runs a bench that wants a process of its own. */
 const script = (name: string) => (): void => {
@@ -20,6 +21,7 @@ const benches: Record<string, (rounds: number) => void> = {
   nvme: script('nvme'),
   intercept: benchIntercept,
   disk: benchDisk,
+  net: benchNet,
   check: checkBench,
   compare: benchCompare,
 };

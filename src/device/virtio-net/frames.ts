@@ -12,9 +12,12 @@ export class Frames {
   readonly start = new Int32Array(BATCH_FRAMES);
   readonly length = new Int32Array(BATCH_FRAMES);
   #end = 0;
+  readonly #words: Uint32Array;
 
   constructor(allocate: AllocateDma) {
     this.buffer = allocate(STAGING_BYTES);
+    const { bytes } = this.buffer;
+    this.#words = new Uint32Array(bytes.buffer, bytes.byteOffset, STAGING_BYTES / 4);
   }
 
   clear(): void {
@@ -38,7 +41,7 @@ export class Frames {
     const index = this.count++;
     this.start[index] = this.#end;
     this.length[index] = length;
-    this.buffer.bytes.fill(0, this.#end, this.#end + HEADER_BYTES);
+    for (let word = 0; word < HEADER_BYTES / 4; word++) this.#words[this.#end / 4 + word] = 0;
     const end = this.#end + HEADER_BYTES + length;
     this.#end = Math.ceil(end / ALIGNMENT) * ALIGNMENT;
   }
