@@ -192,10 +192,10 @@ describe('a program can do what it likes', () => {
       fc.property(steps, fc.nat(0xffff), (list, seed) => {
         used += torment(list, seed);
       }),
-      { numRuns: 80, seed: 20210409 },
+      { numRuns: 60, seed: 20210409 },
     );
     // It got somewhere.
-    expect(used).toBeGreaterThan(500);
+    expect(used).toBeGreaterThan(200);
   });
 
   it('a card that wrote eight bytes beside a buffer would be found', () => {

@@ -729,6 +729,17 @@ describe('joined to a network', () => {
     expect(driver.tx.takeAll()).toHaveLength(2);
   });
 
+  it('a frame that arrives waits in the network until there is a buffer', () => {
+    const { driver, arriving } = joined();
+    arriving.push(pseudoRandom(60, 1), pseudoRandom(60, 2));
+    expect(driver.device.poll()).toBe(false);
+    expect(arriving).toHaveLength(2);
+    driver.fill(1);
+    while (driver.device.poll());
+    expect(driver.rx.takeAll()).toHaveLength(1);
+    expect(arriving).toHaveLength(1);
+  });
+
   it('interrupts come for what arrives though the driver sends nothing', () => {
     const { driver, arriving } = joined();
     driver.fill(2);

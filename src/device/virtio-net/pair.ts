@@ -59,14 +59,22 @@ export class QueuePair {
 
   /** Hot where there is nothing to do. True: frames have moved. */
   poll(): boolean {
-    const awake = this.#transport.awake(this.tx);
-    if (this.#network !== null) return this.#bridge(this.#network, awake);
-    if (!awake) return false;
+    const isAwake = this.#transport.awake(this.tx);
+    if (this.#network === null) return isAwake && this.#loop();
+    const hasSent = isAwake && this.#send(this.#network);
+    return (this.rx.enabled && this.#arrive(this.#network)) || hasSent;
+  }
+
+  /** What is sent comes back. */
+  #loop(): boolean {
+    const { tx, rx } = this;
     let found = false;
-    for (let batch = 0; batch < BATCHES_PER_TURN && this.tx.active; batch++) {
-      if (!this.#look(true, true)) return true;
-      if (this.tx.waiting === 0) {
-        this.tx.active = false;
+    for (let batch = 0; batch < BATCHES_PER_TURN && tx.active; batch++) {
+      // Receive buffers that an earlier look found are as good as new ones, where each takes a frame.
+      const needsRx = this.#mergeable || rx.undecided || rx.waiting < BATCH_FRAMES;
+      if (!this.#look(true, needsRx)) return true;
+      if (tx.waiting === 0) {
+        tx.active = false;
         break;
       }
       found = true;
@@ -76,33 +84,35 @@ export class QueuePair {
     return found;
   }
 
-  /** Between the driver and a network: frames go out, then those come in for which there are buffers. */
-  #bridge(network: NetworkPort, awake: boolean): boolean {
-    const { tx, rx } = this;
+  /** What is sent goes out to the network. */
+  #send(network: NetworkPort): boolean {
+    const { tx } = this;
     const { frames } = this.#work;
-    let found = false;
-    if (awake) {
-      if (!this.#look(true, false)) return true;
-      if (tx.waiting === 0) tx.active = false;
-      else {
-        found = true;
-        if (!this.#takeSent()) return true;
-        for (let index = 0; index < frames.count; index++)
-          network.send(frames.buffer, frames.start[index]! + HEADER_BYTES, frames.length[index]!);
-        if (!this.#give(false)) return true;
-        this.#rest();
-      }
+    if (!this.#look(true, false)) return true;
+    if (tx.waiting === 0) {
+      tx.active = false;
+      return false;
     }
-    if (!rx.enabled) return found;
+    if (!this.#takeSent()) return true;
+    for (let index = 0; index < frames.count; index++)
+      network.send(frames.buffer, frames.start[index]! + HEADER_BYTES, frames.length[index]!);
+    if (this.#give(false)) this.#rest();
+    return true;
+  }
+
+  /** What has arrived comes in, as far as there are buffers. */
+  #arrive(network: NetworkPort): boolean {
+    const { rx } = this;
+    const { frames } = this.#work;
+    if ((rx.waiting === 0 || rx.undecided) && !this.#look(false, true)) return true;
     frames.clear();
-    while (frames.room) {
+    while (frames.count < rx.waiting && frames.room) {
       const length = network.receive(frames.buffer, frames.next, FRAME_MOST);
       if (length === 0) break;
       frames.add(length);
     }
-    if (frames.count === 0 && !rx.undecided) return found;
-    if (!this.#look(false, true)) return true;
-    if (frames.count > 0 && this.#give(true)) this.#rest();
+    if (frames.count === 0) return false;
+    if (this.#give(true)) this.#rest();
     return true;
   }
 
