@@ -678,6 +678,22 @@ describe('several pairs', () => {
     expect(control.usedFlags).toBe(0);
   });
 
+  it('when one breaks a rule the others stop at once', () => {
+    const driver = new NetDriver({ device: { queues: '2' } });
+    driver.negotiate([CTRL_VQ, MQ]);
+    const queues = [0, 1, 2, 3, 4].map((index) => driver.createQueue(index, 16));
+    driver.ready();
+    expect(setPairs(driver, queues[4]!, [...PAIRS_SET, 2, 0])).toBe(0);
+    queues[2]!.add([{ offset: driver.pages(1), length: 2048, write: true }]);
+    queues[3]!.add([driver.frame(pseudoRandom(60))]);
+    queues[1]!.add([{ offset: 0, length: 3 }]);
+    for (const queue of [queues[3]!, queues[1]!])
+      driver.notifications.setUint16(queue.index * 4, queue.index, true);
+    driver.device.poll();
+    expect(driver.status & NEEDS_RESET).toBe(NEEDS_RESET);
+    expect(queues[3]!.usedIndex).toBe(0);
+  });
+
   it('a command without room for an answer: NEEDS_RESET', () => {
     const driver = new NetDriver({ device: { queues: '2' } });
     driver.negotiate([CTRL_VQ, MQ]);

@@ -62,7 +62,7 @@ export class QueuePair {
     const isAwake = this.#transport.awake(this.tx);
     if (this.#network === null) return isAwake && this.#loop();
     const hasSent = isAwake && this.#send(this.#network);
-    return (this.rx.enabled && this.#arrive(this.#network)) || hasSent;
+    return (this.rx.enabled && this.#transport.running && this.#arrive(this.#network)) || hasSent;
   }
 
   /** What is sent comes back. */

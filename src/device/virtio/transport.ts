@@ -84,13 +84,18 @@ export class VirtioTransport implements PciDevice {
     this.#device.reset();
   }
 
+  /** The driver is ready and nothing is broken. */
+  get running(): boolean {
+    return this.#running;
+  }
+
   /** Whether there may be work in a queue: the driver has told of buffers, or the last look found some. Hot. */
   awake(queue: VirtQueue): boolean {
     if (this.#notifications[queue.index] !== NOT_NOTIFIED) {
       this.#notifications[queue.index] = NOT_NOTIFIED;
       queue.active = true;
     }
-    return queue.active && queue.enabled;
+    return queue.active && queue.enabled && this.#running;
   }
 
   /** The driver broke a rule, or memory of its queues was refused: nothing goes on until it resets the device (2.1.2). */
