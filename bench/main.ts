@@ -5,6 +5,7 @@ import { checkBench } from './check.js';
 import { benchCompare } from './compare.js';
 import { benchDisk } from './disk.js';
 import { benchIntercept } from './intercept.js';
+import { benchNet } from './net.js';
 import { benchPoll } from './poll.js';
 
 /** Runs a bench that wants a process of its own. */
@@ -22,6 +23,7 @@ const benches: Record<string, (rounds: number) => void> = {
   intercept: benchIntercept,
   disk: benchDisk,
   poll: benchPoll,
+  net: benchNet,
   check: checkBench,
   compare: benchCompare,
 };

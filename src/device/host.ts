@@ -9,6 +9,14 @@ export interface BlockFileOptions {
   readonly readOnly: boolean;
 }
 
+/** A network that a device is joined to. Neither call waits. */
+export interface NetworkPort {
+  /** Sends the Ethernet frame at [offset, offset + length) of the buffer; it may be lost. */
+  send(buffer: DmaBuffer, offset: number, length: number): void;
+  /** Puts the next frame at `offset` of the buffer, cut to `room` bytes; returns its length, 0 where none waits. */
+  receive(buffer: DmaBuffer, offset: number, room: number): number;
+}
+
 /** What a device gets from its surroundings. */
 export interface DeviceHost {
   /** The memory that translated DMA reaches. */
@@ -21,6 +29,8 @@ export interface DeviceHost {
   regionMemory(index: number, bytes: number): DmaBuffer;
   /** Opens a file as a disk. Throws an Error with a message for the user. Absent where a run has no files. */
   readonly openBlockFile?: (path: string, options: BlockFileOptions) => BlockStore;
+  /** Joins a Linux tap. Throws an Error with a message for the user. Absent where a run has no network. */
+  readonly openTap?: (name: string) => NetworkPort;
   /** Reads a recorded device from a file. Throws an Error with a message for the user. Absent where a run has no files. */
   readonly openModel?: (path: string) => RecordedModel;
 }

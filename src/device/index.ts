@@ -3,10 +3,11 @@ import { edu } from './edu/kind.js';
 import type { DeviceKind } from './kind.js';
 import { nvme } from './nvme/kind.js';
 import { recorded } from './recorded/kind.js';
+import { virtioNet } from './virtio-net/kind.js';
 
 export { type BlockStore, CHUNK_BYTES, memoryStore } from './block-store.js';
 export { DmaPort } from './dma-port.js';
-export type { BlockFileOptions, DeviceHost } from './host.js';
+export type { BlockFileOptions, DeviceHost, NetworkPort } from './host.js';
 export type { DeviceKind } from './kind.js';
 export { DeviceOptions, OptionError, type OptionTable } from './options.js';
 export type { BarDescription, CapabilityDescription, PciDescription } from './pci/description.js';
@@ -16,5 +17,5 @@ export { type RecordedModel, recordedFunction } from './recorded/function.js';
 
 /** Every kind by its name. */
 export const deviceKinds: ReadonlyMap<string, DeviceKind> = new Map(
-  [edu, nvme, recorded].map((kind) => [kind.name, kind]),
+  [edu, nvme, recorded, virtioNet].map((kind) => [kind.name, kind]),
 );

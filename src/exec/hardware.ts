@@ -14,6 +14,7 @@ import type { DeviceSpec, MachineSpec } from './machine-spec.js';
 import { type Backing, makeBacking } from './open-files.js';
 import type { ShadowTree } from './shadow.js';
 import { buildShadow, firstFreeGroup } from './sysfs.js';
+import { openTap } from './tap.js';
 
 /** vfio-pci's file offsets: region index << 40, nine regions. */
 const REGION_STRIDE = 2 ** 40;
@@ -100,6 +101,7 @@ function makeFunction(
     allocate: allocateNative,
     regionMemory: (index: number, bytes: number) => mapShared(backing.fd, index * REGION_STRIDE, bytes),
     openBlockFile,
+    openTap,
     ...(options.openModel === undefined ? {} : { openModel: options.openModel }),
   };
   try {

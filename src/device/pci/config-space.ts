@@ -28,6 +28,7 @@ const capabilityIds = {
   power: PciCapability.PM,
   msi: PciCapability.MSI,
   msix: PciCapability.MSIX,
+  vendor: PciCapability.VENDOR,
   express: PciCapability.EXPRESS,
 } as const;
 
@@ -66,6 +67,16 @@ export class ConfigSpace {
   /** Sets the 16 bits at `offset`, whatever may be written there: the function's own doing. */
   setWord(offset: number, value: number): void {
     this.#view.setUint16(offset, value, true);
+  }
+
+  /** The 32 bits at `offset`, unsigned. */
+  long(offset: number): number {
+    return this.#view.getUint32(offset, true);
+  }
+
+  /** Sets the 32 bits at `offset`; as `setWord`. */
+  setLong(offset: number, value: number): void {
+    this.#view.setUint32(offset, value, true);
   }
 
   read(offset: number, into: Uint8Array): void {
@@ -129,6 +140,12 @@ export class ConfigSpace {
         view.setUint16(offset + PciMsix.FLAGS, capability.vectors - 1, true);
         view.setUint32(offset + PciMsix.TABLE, capability.table | capability.bar, true);
         view.setUint32(offset + PciMsix.PBA, capability.pending | capability.bar, true);
+        break;
+      case 'vendor':
+        this.#bytes.set(capability.body, offset + PCI_CAP_NEXT + 1);
+        capability.writable?.forEach((mask, index) => {
+          writable.setUint8(offset + PCI_CAP_NEXT + 1 + index, mask);
+        });
         break;
       case 'express':
         view.setUint16(offset + PciExpress.FLAGS, EXPRESS_VERSION_2, true);

@@ -29,6 +29,14 @@ export type CapabilityDescription =
       readonly table: number;
       readonly pending: number;
     }
+  | {
+      readonly kind: 'vendor';
+      readonly offset: number;
+      /** The capability from its third byte on: its length, and what the vendor says. */
+      readonly body: Uint8Array;
+      /** Ones where the program may write, as long as `body`; absent: nowhere. */
+      readonly writable?: Uint8Array;
+    }
   /** PCI Express endpoint with function-level reset; config space has 4096 bytes. */
   | { readonly kind: 'express'; readonly offset: number };
 

@@ -19,4 +19,8 @@ export interface PciDevice {
    * Absent: such accesses come as two of 4 bytes.
    */
   takesWide?(bar: number, offset: number): boolean;
+  /** Config space at [offset, offset + length) is about to be read: a device with windows there fills them now. */
+  configRead?(offset: number, length: number): void;
+  /** Config space was written there. */
+  configWritten?(offset: number, length: number): void;
 }

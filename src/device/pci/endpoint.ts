@@ -139,6 +139,7 @@ export class PciEndpoint implements PciFunction {
   readRegion(index: number, offset: number, into: Uint8Array): void {
     if (index === PciRegionIndex.CONFIG) {
       this.#showPin();
+      this.#device.configRead?.(offset, into.length);
       this.config.read(offset, into);
       return;
     }
@@ -196,6 +197,7 @@ export class PciEndpoint implements PciFunction {
     this.config.write(offset, from);
     if (power) this.#powerWritten(power, state);
     this.#commandChanged();
+    this.#device.configWritten?.(offset, from.length);
     if (!this.#express) return;
     const control = this.#express.offset + PciExpress.DEVICE_CONTROL;
     const value = this.config.word(control);

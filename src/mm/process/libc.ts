@@ -127,6 +127,7 @@ export const MAP_FIXED_NOREPLACE = 0x100000;
 export const O_RDONLY = 0;
 export const O_RDWR = 2;
 export const O_CREAT = 0o100;
+export const O_NONBLOCK = 0o4000;
 export const O_CLOEXEC = 0o2000000;
 
 /** A libc call failed that we depend on: says which and why. */

@@ -1,0 +1,87 @@
+import type { AllocateDma } from '../../mm/frame-memory.js';
+import type { NetworkPort } from '../host.js';
+import type { VirtioDevice, VirtioParts, VirtioTransport } from '../virtio/transport.js';
+import { ControlQueue } from './control.js';
+import { QueuePair, Workspace } from './pair.js';
+
+/** Feature numbers of a network card (5.1.3). */
+export const NetFeature = { MAC: 5, MRG_RXBUF: 15, STATUS: 16, CTRL_VQ: 17, MQ: 22 } as const;
+
+/** struct virtio_net_config (5.1.4): address, status, queue pairs, MTU. */
+export const NetConfig = { MAC: 0, STATUS: 6, QUEUE_PAIRS: 8, MTU: 10, SIZE: 12 } as const;
+const LINK_UP = 1;
+
+export interface CardOptions {
+  /** Six bytes. */
+  readonly mac: Uint8Array;
+  /** Queue pairs: 1 to PAIRS. */
+  readonly pairs: number;
+  /** What the card is joined to; null: what is sent comes back. */
+  readonly network: NetworkPort | null;
+}
+
+/** A network card's part of a virtio function: its configuration, features and queues. */
+export function networkCard(options: CardOptions, allocate: AllocateDma): VirtioParts {
+  const { mac, pairs } = options;
+  const config = new Uint8Array(NetConfig.SIZE);
+  config.set(mac, NetConfig.MAC);
+  config[NetConfig.STATUS] = LINK_UP;
+  config[NetConfig.QUEUE_PAIRS] = pairs;
+  const { MAC, STATUS, MRG_RXBUF, CTRL_VQ, MQ } = NetFeature;
+  return {
+    features: [MAC, STATUS, MRG_RXBUF, ...(pairs > 1 ? [CTRL_VQ, MQ] : [])],
+    config,
+    queues: queueCount(pairs),
+    createDevice: (transport) => new NetworkCard(transport, options, allocate),
+  };
+}
+
+/** Receive and transmit queues of each pair, and the control queue where there are several. */
+export function queueCount(pairs: number): number {
+  return pairs > 1 ? 2 * pairs + 1 : 2;
+}
+
+/** A virtio network card (5.1) without offloads. */
+class NetworkCard implements VirtioDevice {
+  readonly #transport: VirtioTransport;
+  readonly #pairs: readonly QueuePair[];
+  readonly #control: ControlQueue;
+  /** Pairs in use, from the first on (5.1.6.5.6). */
+  #used = 1;
+  /** The control queue lies behind the pairs; behind the first one for a driver that does not know of more (5.1.2). */
+  #controlIndex = -1;
+
+  constructor(transport: VirtioTransport, { pairs, network }: CardOptions, allocate: AllocateDma) {
+    const work = new Workspace(allocate);
+    this.#transport = transport;
+    this.#pairs = Array.from({ length: pairs }, (_, index) => new QueuePair(transport, index, work, network));
+    this.#control = new ControlQueue(transport, work, allocate, (count) => this.#setPairs(count));
+  }
+
+  reset(): void {
+    this.#used = 1;
+    this.#controlIndex = -1;
+  }
+
+  start(): void {
+    const { features } = this.#transport;
+    for (const pair of this.#pairs) pair.start(features.has(NetFeature.MRG_RXBUF));
+    if (!features.has(NetFeature.CTRL_VQ)) return;
+    this.#controlIndex = features.has(NetFeature.MQ) ? 2 * this.#pairs.length : 2;
+    this.#transport.queues[this.#controlIndex]!.quiet = false;
+  }
+
+  poll(): boolean {
+    let found = false;
+    if (this.#controlIndex >= 0 && this.#control.poll(this.#transport.queues[this.#controlIndex]!))
+      found = true;
+    for (let index = 0; index < this.#used; index++) if (this.#pairs[index]!.poll()) found = true;
+    return found;
+  }
+
+  #setPairs(count: number): boolean {
+    if (!this.#transport.features.has(NetFeature.MQ) || count < 1 || count > this.#pairs.length) return false;
+    this.#used = count;
+    return true;
+  }
+}

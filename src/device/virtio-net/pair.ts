@@ -1,0 +1,229 @@
+import type { AllocateDma } from '../../mm/frame-memory.js';
+import { DmaList } from '../dma-list.js';
+import type { NetworkPort } from '../host.js';
+import { Chain, chainPieces } from '../virtio/chain.js';
+import type { VirtQueue } from '../virtio/queue.js';
+import type { VirtioTransport } from '../virtio/transport.js';
+import { Frames } from './frames.js';
+import { BATCH_FRAMES, FRAME_LEAST, FRAME_MOST, HEADER_BYTES, LIST_PIECES, NUM_BUFFERS } from './limits.js';
+
+/** Batches of one pair before the others get their turn. */
+const BATCHES_PER_TURN = 4;
+const FRAME_PIECES = chainPieces(HEADER_BYTES + FRAME_MOST);
+/** The used rings behind the frames: at most two runs of each, which may lie over several pages, with index and event. */
+const RING_PIECES = 16;
+
+/** Memory and lists that the pairs of a card share: one works at a time. */
+export class Workspace {
+  readonly frames: Frames;
+  readonly chain: Chain;
+  readonly reads = new DmaList(LIST_PIECES);
+  readonly writes = new DmaList(LIST_PIECES);
+
+  constructor(allocate: AllocateDma) {
+    this.frames = new Frames(allocate);
+    this.chain = new Chain(allocate, BATCH_FRAMES);
+  }
+}
+
+/**
+ * A receive and a transmit queue. A batch of frames takes three calls: one look at both queues, one read of what is sent, one write
+ * of what is received with the used rings behind it, which is the order that the driver sees.
+ *
+ * A frame for which the driver has left no buffer is dropped, as a card without memory does; in front of a network it waits there.
+ */
+export class QueuePair {
+  /** Frames may be spread over several receive buffers (VIRTIO_NET_F_MRG_RXBUF). */
+  #mergeable = false;
+  readonly rx: VirtQueue;
+  readonly tx: VirtQueue;
+  readonly #transport: VirtioTransport;
+  readonly #work: Workspace;
+  /** Null: what is sent comes back. */
+  readonly #network: NetworkPort | null;
+
+  constructor(transport: VirtioTransport, index: number, work: Workspace, network: NetworkPort | null) {
+    this.#transport = transport;
+    this.rx = transport.queues[2 * index]!;
+    this.tx = transport.queues[2 * index + 1]!;
+    this.#work = work;
+    this.#network = network;
+  }
+
+  /** DRIVER_OK. The driver need not tell of receive buffers: they are looked for when there is a frame. */
+  start(mergeable: boolean): void {
+    this.#mergeable = mergeable;
+    this.rx.quiet = true;
+    this.tx.quiet = false;
+  }
+
+  /** Hot where there is nothing to do. True: frames have moved. */
+  poll(): boolean {
+    const isAwake = this.#transport.awake(this.tx);
+    if (this.#network === null) return isAwake && this.#loop();
+    const hasSent = isAwake && this.#send(this.#network);
+    return (this.rx.enabled && this.#transport.running && this.#arrive(this.#network)) || hasSent;
+  }
+
+  /** What is sent comes back. */
+  #loop(): boolean {
+    const { tx, rx } = this;
+    let found = false;
+    for (let batch = 0; batch < BATCHES_PER_TURN && tx.active; batch++) {
+      // Receive buffers that an earlier look found are as good as new ones, where each takes a frame.
+      const needsRx = this.#mergeable || rx.undecided || rx.waiting < BATCH_FRAMES;
+      if (!this.#look(true, needsRx)) return true;
+      if (tx.waiting === 0) {
+        tx.active = false;
+        break;
+      }
+      found = true;
+      if (!this.#takeSent() || !this.#give(true)) return true;
+      this.#rest();
+    }
+    return found;
+  }
+
+  /** What is sent goes out to the network. */
+  #send(network: NetworkPort): boolean {
+    const { tx } = this;
+    const { frames } = this.#work;
+    if (!this.#look(true, false)) return true;
+    if (tx.waiting === 0) {
+      tx.active = false;
+      return false;
+    }
+    if (!this.#takeSent()) return true;
+    for (let index = 0; index < frames.count; index++)
+      network.send(frames.buffer, frames.start[index]! + HEADER_BYTES, frames.length[index]!);
+    if (this.#give(false)) this.#rest();
+    return true;
+  }
+
+  /** What has arrived comes in, as far as there are buffers. */
+  #arrive(network: NetworkPort): boolean {
+    const { rx } = this;
+    const { frames } = this.#work;
+    if ((rx.waiting === 0 || rx.undecided) && !this.#look(false, true)) return true;
+    frames.clear();
+    while (frames.count < rx.waiting && frames.room) {
+      const length = network.receive(frames.buffer, frames.next, FRAME_MOST);
+      if (length === 0) break;
+      frames.add(length);
+    }
+    if (frames.count === 0) return false;
+    if (this.#give(true)) this.#rest();
+    return true;
+  }
+
+  /** Looks at the queues and sends the interrupts that are due since the last look. False: something is wrong with them. */
+  #look(tx: boolean, rx: boolean): boolean {
+    const transport = this.#transport;
+    const list = this.#work.reads;
+    const looksAtRx = rx && this.rx.enabled;
+    list.clear();
+    if (tx) this.tx.appendLook(list);
+    if (looksAtRx) this.rx.appendLook(list);
+    const isRead = transport.endpoint.dma.read(list, null);
+    if (!isRead || (tx && !this.tx.looked()) || (looksAtRx && !this.rx.looked())) return this.#breakDown();
+    if (looksAtRx && this.rx.takeInterrupt()) transport.interrupt(this.rx);
+    if (tx && this.tx.takeInterrupt()) transport.interrupt(this.tx);
+    return true;
+  }
+
+  /** Takes a batch of the driver's frames. False: it broke a rule. */
+  #takeSent(): boolean {
+    const { tx } = this;
+    const { frames, chain, reads } = this.#work;
+    const { dma } = this.#transport.endpoint;
+    const count = Math.min(tx.waiting, BATCH_FRAMES);
+    frames.clear();
+    reads.clear();
+    if (tx.indirect) {
+      for (let slot = 0; slot < count; slot++) chain.appendIndirect(reads, tx, tx.headAt(slot), slot);
+      if (reads.count > 0 && !dma.read(reads, null)) return this.#breakDown();
+      reads.clear();
+    }
+    for (let slot = 0; slot < count && frames.room && reads.room >= FRAME_PIECES; slot++) {
+      const { head } = tx;
+      if (!chain.load(tx, head, slot) || chain.writable > 0 || chain.readable < HEADER_BYTES)
+        return this.#breakDown();
+      const length = chain.readable - HEADER_BYTES;
+      if (length >= FRAME_LEAST && length <= FRAME_MOST) {
+        // Its header says nothing, for no offload is offered.
+        chain.appendReadable(reads, HEADER_BYTES, length, frames.buffer, frames.next);
+        frames.add(length);
+      }
+      tx.take();
+      tx.push(head, 0);
+    }
+    return dma.read(reads, null) || this.#breakDown();
+  }
+
+  /** Writes the frames of the batch to receive buffers, where it is asked to, and then the used rings. */
+  #give(receives: boolean): boolean {
+    const { tx, rx } = this;
+    const { frames, writes } = this.#work;
+    writes.clear();
+    if (receives && rx.enabled) {
+      for (let index = 0; index < frames.count; index++)
+        if (!this.#receive(frames.start[index]!, HEADER_BYTES + frames.length[index]!))
+          return this.#breakDown();
+      rx.appendUsed(writes);
+    }
+    tx.appendUsed(writes);
+    return this.#transport.endpoint.dma.write(writes, null) || this.#breakDown();
+  }
+
+  /** Puts a frame with its header, `bytes` bytes at `start`, into buffers of the driver, or drops it. False: a rule was broken. */
+  #receive(start: number, bytes: number): boolean {
+    const { rx } = this;
+    const { chain, frames, writes } = this.#work;
+    const before = writes.count;
+    let buffers = 0;
+    let done = 0;
+    while (done < bytes) {
+      const fits = rx.waiting > 0 && (buffers === 0 || this.#mergeable);
+      if (!fits || writes.room < FRAME_PIECES + RING_PIECES) {
+        rx.undo(buffers);
+        writes.count = before;
+        return true;
+      }
+      const { head } = rx;
+      if (!this.#loadReceive(head) || (buffers === 0 && chain.writable < HEADER_BYTES)) return false;
+      const part = Math.min(bytes - done, chain.writable);
+      chain.appendWritable(writes, part, frames.buffer, start + done);
+      rx.take();
+      rx.push(head, part);
+      buffers++;
+      done += part;
+    }
+    frames.buffer.bytes[start + NUM_BUFFERS] = buffers & 0xff;
+    frames.buffer.bytes[start + NUM_BUFFERS + 1] = buffers >>> 8;
+    return true;
+  }
+
+  #loadReceive(head: number): boolean {
+    const { rx } = this;
+    const { chain, reads } = this.#work;
+    if (rx.indirect) {
+      reads.clear();
+      chain.appendIndirect(reads, rx, head, 0);
+      if (reads.count > 0 && !this.#transport.endpoint.dma.read(reads, null)) return false;
+    }
+    return chain.load(rx, head, 0) && chain.readable === 0;
+  }
+
+  /** After a batch: another look is due only for an interrupt, or for buffers of which the driver may have said nothing. */
+  #rest(): void {
+    const { tx, rx } = this;
+    if (!this.#transport.canInterrupt(tx)) tx.skipInterrupt();
+    if (!this.#transport.canInterrupt(rx)) rx.skipInterrupt();
+    if (tx.waiting === 0 && !tx.eventIndex && !tx.undecided && !rx.undecided) tx.active = false;
+  }
+
+  #breakDown(): false {
+    this.#transport.breakDown();
+    return false;
+  }
+}
