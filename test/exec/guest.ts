@@ -20,7 +20,6 @@ import { join } from 'node:path';
 import type { RunSummary } from '../../src/exec/summary.js';
 import { have, iopf } from './run-iopf.js';
 
-const MIB = 2 ** 20;
 /** How long a command, or the boot of a guest, may take on a busy machine. */
 const PATIENCE_MS = 120_000;
 
@@ -46,13 +45,14 @@ echo; echo '<up>'
 while read -r line; do eval "$line" 2>&1; echo "<exit $?>"; done
 `;
 
-function makeInitrd(folder: string): string {
+function makeInitrd(folder: string, files: Readonly<Record<string, Uint8Array>>): string {
   const root = join(folder, 'root');
   for (const name of ['bin', 'proc', 'sys', 'dev', 'mnt', 'tmp'])
     mkdirSync(join(root, name), { recursive: true });
   copyFileSync('/bin/busybox', join(root, 'bin/busybox'));
   writeFileSync(join(root, 'init'), init);
   chmodSync(join(root, 'init'), 0o755);
+  for (const [name, content] of Object.entries(files)) writeFileSync(join(root, name), content);
   const path = join(folder, 'initrd');
   execFileSync('sh', ['-c', `find . | cpio -o -H newc --quiet > ${path}`], { cwd: root });
   return path;
@@ -65,6 +65,8 @@ export interface GuestOptions {
   readonly devices: Readonly<Record<string, string>>;
   readonly kernel: string;
   readonly memoryMib?: number;
+  /** What the guest finds in its root directory. */
+  readonly files?: Readonly<Record<string, Uint8Array>>;
   /** What else QEMU is told. */
   readonly qemu?: readonly string[];
   /** What else the guest's kernel is told. */
@@ -107,32 +109,39 @@ export class Guest {
         this.#hasEnded = true;
         this.#wake();
         this.#monitor?.close();
-        done({ code, stderr: this.#stderr, summary: readSummary(join(folder, 'summary.json')) });
-        rmSync(folder, { recursive: true, force: true });
+        const summary = readSummary(join(folder, 'summary.json'));
+        done({ code, stderr: this.#stderr, summary });
       });
     });
   }
 
   /** Boots a guest up to its shell. */
   static async boot(options: GuestOptions): Promise<Guest> {
-    const { kernel, memoryMib = 256, qemu = [], append = '' } = options;
+    const { kernel, memoryMib = 256, files = {}, qemu = [], append = '' } = options;
     const folder = mkdtempSync(join(tmpdir(), 'guest-'));
+    const temporary = join(folder, 'tmp');
+    mkdirSync(temporary);
     const passed = Object.entries(options.devices).flatMap(([address, rest]) => [
       '-device',
       `vfio-pci,host=${address}${rest}`,
     ]);
     const machine = ['-accel', 'tcg', '-m', `${memoryMib}M`, '-nic', 'none', '-display', 'none'];
     const lines = ['-serial', 'stdio', '-monitor', 'none', '-qmp', `unix:${folder}/qmp,server=on,wait=off`];
-    const boot = ['-kernel', kernel, '-initrd', makeInitrd(folder)];
+    const boot = ['-kernel', kernel, '-initrd', makeInitrd(folder, files)];
     const words = ['-append', `console=ttyS0 quiet panic=-1 ${append}`];
     const run = ['exec', '--json', join(folder, 'summary.json'), ...options.iopf, '--', 'qemu-system-x86_64'];
     const child = spawn(
       process.execPath,
       [iopf, ...run, ...machine, ...lines, ...boot, ...words, ...qemu, ...passed],
-      { stdio: 'pipe' },
+      { stdio: 'pipe', env: { ...process.env, TMPDIR: temporary } },
     );
     const guest = new Guest(folder, child);
-    await guest.untilUp();
+    try {
+      await guest.untilUp();
+    } catch (error) {
+      await guest.dispose();
+      throw error;
+    }
     return guest;
   }
 
@@ -206,16 +215,49 @@ export class Guest {
     return Number(pid);
   }
 
+  /** Where QEMU has the guest's memory, if that is on the file of `memoryOnFile`. */
+  get memory(): { readonly start: number; readonly bytes: number } {
+    const maps = readFileSync(`/proc/${this.qemuPid}/maps`, 'latin1');
+    const match = /^([0-9a-f]+)-([0-9a-f]+) rw-s .*guest-memory/m.exec(maps);
+    const [start = 0, end = 0] = match!.slice(1).map((address) => Number.parseInt(address, 16));
+    return { start, bytes: end - start };
+  }
+
   /** Resident memory of QEMU in bytes. */
   get residentBytes(): number {
     const match = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${this.qemuPid}/status`, 'latin1'));
     return Number(match![1]) * 1024;
   }
 
-  /** Ends the run whatever it does: for a test's clean-up. */
-  async kill(): Promise<void> {
+  /** Every process of the run, by number. */
+  processes(): number[] {
+    const found = [this.iopfPid];
+    for (const pid of found) {
+      const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim();
+      if (children !== '') found.push(...children.split(' ').map(Number));
+    }
+    return found;
+  }
+
+  /** What the run has in its TMPDIR: nothing, after its end. */
+  temporaryFiles(): string[] {
+    return readdirSync(join(this.folder, 'tmp'));
+  }
+
+  /** Ends the run whatever it does, and removes what we made for it: for a test's clean-up. */
+  async dispose(): Promise<void> {
     if (!this.#hasEnded) this.#child.kill('SIGKILL');
     await this.ended;
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** Whether a process runs; a zombie does not. */
+export function isAlive(pid: number): boolean {
+  try {
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
+  } catch {
+    return false;
   }
 }
 
@@ -292,5 +334,13 @@ export class Monitor {
   }
 }
 
-/** Sizes of guest memory are of these. */
-export const mebibytes = (count: number): number => count * MIB;
+/** For `qemu`: the guest's memory is a shared file, which the host can take away without swap. On a disk, as tmpfs needs swap. */
+export function memoryOnFile(memoryMib: number): string[] {
+  return [
+    '-object',
+    // A directory: QEMU makes a file in it that has no name any more.
+    `memory-backend-file,id=guest-memory,size=${memoryMib}M,mem-path=/var/tmp,share=on`,
+    '-machine',
+    'memory-backend=guest-memory',
+  ];
+}
