@@ -1,5 +1,5 @@
 /** A whole Linux guest in QEMU with our nvme passed through: its data is right, whatever becomes of its memory. */
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, mkdtempSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -69,7 +69,15 @@ function dataOnDisk(disk: string): string {
   return sha256(readFileSync(dump));
 }
 
-/** The host takes guest memory away, again and again. The returned function ends it and tells how many bytes it asked for. */
+/** Whether we may take memory of another process away. */
+function mayTakeMemory(): boolean {
+  const words = [program('page-out'), `${process.pid}`, '0', '0'];
+  const may = spawnSync(process.execPath, words, { stdio: 'ignore' }).status === 0;
+  if (!may) console.warn('SKIPPED: a guest whose memory is taken away: process_madvise needs CAP_SYS_NICE');
+  return may;
+}
+
+/** The host takes guest memory away, again and again. The returned function ends it and tells how many bytes went. */
 function takeMemoryAway(running: Guest): () => Promise<number> {
   const { start, bytes } = running.memory;
   const words = [running.qemuPid, start, bytes].map(String);
@@ -96,7 +104,8 @@ describe.skipIf(kernel === null)('a Linux guest with our nvme passed through', (
     ['--iopf auto, and memory taken away all the time', ['--iopf', 'auto'], true],
   ];
 
-  test.skipIf(!have('debugfs', 'a guest, and the file of its disk (Debian: e2fsprogs)')).each(modes)(
+  const possible = modes.filter(([, , isTakenAway]) => !isTakenAway || mayTakeMemory());
+  test.skipIf(!have('debugfs', 'a guest, and the file of its disk (Debian: e2fsprogs)')).each(possible)(
     'partitions, formats, writes 64 MiB, reads them back, and the file has them too: %s',
     async (name, iopf, isTakenAway) => {
       const disk = name.replace(/\W+/g, '-');
@@ -115,7 +124,8 @@ describe.skipIf(kernel === null)('a Linux guest with our nvme passed through', (
       expect(dmaBytesRead).toBeGreaterThanOrEqual(DATA_BYTES);
       expect(pinnedBytesPeak).toBe(name.includes('off') ? mappedBytesPeak : 0);
       if (!name.includes('off')) expect(residentBytesPeak).toBeLessThan(mappedBytesPeak);
-      if (isTakenAway) expect(takenBytes).toBeGreaterThan(4 * GUEST_MIB * MIB);
+      // As much as everything that the guest wrote and read, and then some.
+      if (isTakenAway) expect(takenBytes).toBeGreaterThan(2 * DATA_BYTES);
     },
     TEST_MS,
   );
