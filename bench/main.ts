@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { checkBench } from './check.js';
 import { benchCompare } from './compare.js';
 import { benchDisk } from './disk.js';
+import { benchGuest } from './guest.js';
 import { benchIntercept } from './intercept.js';
 import { benchNet } from './net.js';
 import { benchPoll } from './poll.js';
@@ -16,7 +17,7 @@ const script = (name: string) => (): void => {
   if (status !== 0) throw new Error(`bench ${name} ended with ${status}`);
 };
 
-const benches: Record<string, (rounds: number) => void> = {
+const benches: Record<string, (rounds: number) => void | Promise<void>> = {
   engine: script('engine'),
   type1: script('type1'),
   nvme: script('nvme'),
@@ -24,6 +25,7 @@ const benches: Record<string, (rounds: number) => void> = {
   disk: benchDisk,
   poll: benchPoll,
   net: benchNet,
+  guest: benchGuest,
   check: checkBench,
   compare: benchCompare,
 };
@@ -36,4 +38,4 @@ if (unknown !== undefined || !(rounds >= 1)) {
   console.error(`usage: npm run bench [-- ${Object.keys(benches).join('|')}…] [--rounds N]`);
   process.exit(2);
 }
-for (const name of words.length > 0 ? words : Object.keys(benches)) benches[name]!(rounds);
+for (const name of words.length > 0 ? words : Object.keys(benches)) await benches[name]!(rounds);

@@ -23,6 +23,8 @@ const modelSchema = z.strictObject({
   configBytes: z.union([z.literal(256), z.literal(4096)]).default(256),
   bars: z.record(z.string().regex(/^[0-5]$/, 'must be a BAR, 0 to 5'), region).default({}),
   rom: size.default(0),
+  // What the ROM begins with.
+  romBytes: hex.default(''),
   interrupts: z.strictObject({ intx: count, msi: count, msix: count, err: count, req: count }).prefault({}),
   // 32-bit registers of BAR 0 by offset.
   registers: z.record(z.string(), z.number().int()).default({}),
@@ -53,8 +55,11 @@ export function openModel(path: string): RecordedModel {
     const { writable, mappable, msixMappable } = bar;
     regions[Number(index)] = { size: parseSize(bar.size), readable: true, writable, mappable, msixMappable };
   }
-  const rom = parseSize(data.rom);
-  if (rom > 0) regions[PciRegionIndex.ROM] = { size: rom, readable: true, writable: false, mappable: false };
+  const romSize = parseSize(data.rom);
+  if (romSize > 0)
+    regions[PciRegionIndex.ROM] = { size: romSize, readable: true, writable: false, mappable: false };
+  const rom = Uint8Array.from(Buffer.from(data.romBytes, 'hex'));
+  if (rom.length > romSize) throw error(['romBytes'], 'is more than rom has room for');
   regions[PciRegionIndex.CONFIG] = { size: config.length, readable: true, writable: true, mappable: false };
   const { interrupts } = data;
   const counts: number[] = [];
@@ -65,5 +70,5 @@ export function openModel(path: string): RecordedModel {
   counts[PciInterruptIndex.REQ] = interrupts.req;
   const registers = new Map(Object.entries(data.registers).map(([offset, value]) => [Number(offset), value]));
   const { narrowReads, resettable } = data;
-  return { config, regions, interrupts: counts, registers, narrowReads, resettable };
+  return { config, regions, interrupts: counts, registers, rom, narrowReads, resettable };
 }

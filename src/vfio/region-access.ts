@@ -4,25 +4,16 @@
  */
 import { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
-import {
-  PCI_CAP_ID,
-  PCI_CAP_NEXT,
-  PciBar,
-  PciCapability,
-  PciCommand,
-  PciConfig,
-  PciMsix,
-  PciRegionIndex,
-  PciStatus,
-} from '../abi/pci.js';
+import { PciBar, PciCapability, PciCommand, PciConfig, PciMsix, PciPm, PciRegionIndex } from '../abi/pci.js';
 import { REGION_OFFSET } from '../abi/vfio.js';
 import { PAGE_SIZE } from '../mm/address-space.js';
-import { readConfig16, readConfig32 } from './config-access.js';
+import { findCapability, readConfig16, readConfig32 } from './config-access.js';
 import type { Caller, MmapRequest } from './file.js';
 import type { KernelProfile } from './kernel.js';
 import type { PciFunction } from './pci-function.js';
 
 const { ROM, CONFIG, VGA, BAR5, COUNT } = PciRegionIndex;
+const D3_HOT = 3;
 const MAP_SHARED = 1;
 const MAP_SHARED_VALIDATE = 3;
 const MAP_TYPE = 0x0f;
@@ -40,6 +31,8 @@ interface MsixTable {
 
 export class RegionAccess {
   private readonly msix: MsixTable | null;
+  /** Where the power management capability is; 0: the function has none. */
+  private readonly power: number;
   /** What `locate` found: the region, where in it, and how many bytes of it. */
   private index = 0;
   private position = 0;
@@ -50,9 +43,10 @@ export class RegionAccess {
     private readonly kernel: KernelProfile,
   ) {
     this.msix = findMsixTable(pciFunction);
+    this.power = findCapability(pciFunction, PciCapability.PM);
   }
 
-  /** Returns the bytes read: fewer at the end of a region. EINVAL, EFAULT, EIO where memory decoding is off. */
+  /** Returns the bytes read: fewer at the end of a region. EINVAL, EFAULT, EIO where the memory of BARs is off. */
   read(caller: Caller, address: number, count: number, offset: number): number {
     if (count === 0) return 0;
     this.locate(offset, count);
@@ -133,7 +127,7 @@ export class RegionAccess {
       if (table && at >= table.start && at < table.end) {
         if (!isWrite) piece.fill(0xff);
       } else {
-        if (memory && !this.memoryDecoded()) fail('EIO');
+        if (memory && !this.memoryEnabled()) fail('EIO');
         if (isWrite) this.pciFunction.writeRegion(index, at, piece);
         else this.pciFunction.readRegion(index, at, piece);
       }
@@ -141,8 +135,11 @@ export class RegionAccess {
     }
   }
 
-  private memoryDecoded(): boolean {
-    return (readConfig16(this.pciFunction, PciConfig.COMMAND) & PciCommand.MEMORY) !== 0;
+  /** The command register lets memory be decoded, and the function is not in D3hot (kernel: __vfio_pci_memory_enabled). */
+  private memoryEnabled(): boolean {
+    if ((readConfig16(this.pciFunction, PciConfig.COMMAND) & PciCommand.MEMORY) === 0) return false;
+    if (this.power === 0) return true;
+    return (readConfig16(this.pciFunction, this.power + PciPm.CTRL) & PciPm.STATE_MASK) !== D3_HOT;
   }
 
   private isIoBar(index: number): boolean {
@@ -160,18 +157,10 @@ function accessWidth(at: number, left: number, widest: number, table: MsixTable 
 }
 
 function findMsixTable(pciFunction: PciFunction): MsixTable | null {
-  if ((readConfig16(pciFunction, PciConfig.STATUS) & PciStatus.CAP_LIST) === 0) return null;
-  let at = readConfig16(pciFunction, PciConfig.CAPABILITY_LIST) & 0xfc;
-  // A list of capabilities has at most 48 entries in 192 bytes; a loop in it must not hold us.
-  for (let i = 0; at !== 0 && i < 48; i++) {
-    const header = readConfig16(pciFunction, at);
-    if (((header >> (8 * PCI_CAP_ID)) & 0xff) === PciCapability.MSIX) {
-      const entries = (readConfig16(pciFunction, at + PciMsix.FLAGS) & PciMsix.TABLE_SIZE) + 1;
-      const table = readConfig32(pciFunction, at + PciMsix.TABLE);
-      const start = (table & ~PciMsix.BAR_INDEX) >>> 0;
-      return { bar: table & PciMsix.BAR_INDEX, start, end: start + entries * PciMsix.ENTRY_SIZE };
-    }
-    at = (header >> (8 * PCI_CAP_NEXT)) & 0xfc;
-  }
-  return null;
+  const at = findCapability(pciFunction, PciCapability.MSIX);
+  if (at === 0) return null;
+  const entries = (readConfig16(pciFunction, at + PciMsix.FLAGS) & PciMsix.TABLE_SIZE) + 1;
+  const table = readConfig32(pciFunction, at + PciMsix.TABLE);
+  const start = (table & ~PciMsix.BAR_INDEX) >>> 0;
+  return { bar: table & PciMsix.BAR_INDEX, start, end: start + entries * PciMsix.ENTRY_SIZE };
 }

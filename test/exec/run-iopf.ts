@@ -2,10 +2,12 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import type { RunSummary } from '../../src/exec/summary.js';
 
-export const repository = resolve(import.meta.dirname, '../..');
+const above = resolve(import.meta.dirname, '../..');
+/** Also where this file has been built, as benches have it. */
+export const repository = basename(above) === 'dist' ? dirname(above) : above;
 export const iopf = join(repository, 'dist/src/cli/main.js');
 export const edu = '0000:00:04.0';
 export const nvme = '0000:02:00.0';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { readStruct, writeStruct } from '../../src/abi/layout.js';
-import { PciCommand, PciConfig, PciMsix } from '../../src/abi/pci.js';
+import { PciCommand, PciConfig, PciMsix, PciPm } from '../../src/abi/pci.js';
 import { DeviceIoctl, GroupIoctl, REGION_OFFSET } from '../../src/abi/vfio.js';
 import {
   DeviceFeature,
@@ -26,6 +26,9 @@ const GET = 0x10000;
 const SET = 0x20000;
 const PROBE = 0x40000;
 const ENTRY = 3;
+/** nvme's power management control register. */
+const POWER_CONTROL = 0x60 + PciPm.CTRL;
+const D3_HOT = 3;
 const WITH_WAKEUP = 4;
 const EXIT = 5;
 
@@ -95,6 +98,18 @@ describe('memory decoding', () => {
     expect(errnoOf(() => read(device, 0, 4))).toBe('EIO');
     expect(errnoOf(() => write(device, 0x14, 0, 0, 0, 0))).toBe('EIO');
     write(device, CONFIG + PciConfig.COMMAND, PciCommand.MEMORY, 0);
+    expect(errnoOf(() => read(device, 0, 4))).toBeNull();
+  });
+
+  it('is off in D3hot too, and back with D0', () => {
+    const { nvme, open, read, write } = openNvme();
+    const device = open(nvme.address);
+    const power = (state: number) => write(device, CONFIG + POWER_CONTROL, state);
+    power(D3_HOT);
+    expect(errnoOf(() => read(device, 0, 4))).toBe('EIO');
+    expect(errnoOf(() => write(device, 0x14, 0, 0, 0, 0))).toBe('EIO');
+    expect(read(device, CONFIG + POWER_CONTROL, 1)).toEqual([PciPm.NO_SOFT_RESET | D3_HOT]);
+    power(0);
     expect(errnoOf(() => read(device, 0, 4))).toBeNull();
   });
 
@@ -173,7 +188,6 @@ describe('PCI_HOT_RESET', () => {
     const { nvme, process, groupFd, call, open } = openNvme('6.12', (own) => {
       const ownReset = own.reset.bind(own);
       return Object.assign(own, {
-        busReset: true,
         reset: () => {
           resets++;
           ownReset();
@@ -190,6 +204,14 @@ describe('PCI_HOT_RESET', () => {
     expect(errnoOf(() => call(device, request, reset(16, 0, 999)))).toBe('EBADF');
     const event = process.add(new OpenFile(new EventFile()));
     expect(errnoOf(() => call(device, request, reset(16, 0, event)))).toBe('EINVAL');
+    expect(resets).toBe(before + 1);
+  });
+
+  it('is ENOTTY where a function does not come back from it', () => {
+    const { nvme, groupFd, call, open } = openNvme('6.12', (own) => Object.assign(own, { busReset: false }));
+    const device = open(nvme.address);
+    const request = DeviceIoctl.VFIO_DEVICE_PCI_HOT_RESET;
+    expect(errnoOf(() => call(device, request, reset(16, 0, groupFd)))).toBe('ENOTTY');
   });
 });
 

@@ -43,6 +43,7 @@ export class PciEndpoint implements PciFunction {
   readonly regions: readonly PciRegion[];
   readonly interruptCounts: readonly number[];
   readonly resettable: boolean;
+  readonly busReset = true;
   readonly config: ConfigSpace;
   readonly interrupts = new Interrupts();
   readonly dma: DmaPort;

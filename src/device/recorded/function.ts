@@ -2,7 +2,7 @@
  * A function that only looks like a device: config space and registers as they were recorded, and no behaviour. For programs
  * that enumerate and set up devices which nobody has modelled.
  */
-import { PciConfig, PciRegionIndex } from '../../abi/pci.js';
+import { PciBar, PciConfig, PciRegionIndex } from '../../abi/pci.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import type { PciFunction, PciRegion } from '../../vfio/pci-function.js';
 
@@ -15,6 +15,8 @@ export interface RecordedModel {
   readonly interrupts: readonly number[];
   /** What region 0 reads as: 32-bit registers by offset, zero elsewhere. */
   readonly registers: ReadonlyMap<number, number>;
+  /** What the ROM, region 6, begins with; the rest of it is zero. */
+  readonly rom: Uint8Array;
   /** What a read of 1 or 2 bytes in the middle of a register finds: those bytes, or the register's lowest. */
   readonly narrowReads: 'bytes' | 'low';
   readonly resettable: boolean;
@@ -38,6 +40,7 @@ export function recordedFunction(model: RecordedModel, address: string, iommu: I
       if (index === PciRegionIndex.CONFIG) into.set(config.subarray(offset, offset + into.length));
       else if (index === PciRegionIndex.BAR0) readRegisters(model, offset, into);
       else into.fill(0);
+      if (index === PciRegionIndex.ROM) into.set(model.rom.subarray(offset, offset + into.length));
     },
     writeRegion(index, offset, from) {
       if (index !== PciRegionIndex.CONFIG) return;
@@ -51,7 +54,7 @@ export function recordedFunction(model: RecordedModel, address: string, iommu: I
   };
 }
 
-/** Bits of config space that a program may change: command, cache line size, interrupt line, and BARs by their size. */
+/** Bits of config space that a program may change: command, cache line size, interrupt line, BARs and ROM by their size. */
 function writableBits(regions: readonly PciRegion[]): Uint8Array {
   const mask = new Uint8Array(PciConfig.INTERRUPT_LINE + 1);
   mask.set([0x47, 0x05], PciConfig.COMMAND);
@@ -62,6 +65,8 @@ function writableBits(regions: readonly PciRegion[]): Uint8Array {
     const { size } = regions[index]!;
     if (size > 0) view.setUint32(PciConfig.BASE_ADDRESS_0 + 4 * index, -size, true);
   }
+  const rom = regions[PciRegionIndex.ROM]!.size;
+  if (rom > 0) view.setUint32(PciConfig.ROM_ADDRESS, -rom | PciBar.ROM_ENABLE, true);
   return mask;
 }
 
