@@ -159,6 +159,11 @@ export function allocateNative(bytes: number): DmaBuffer {
   return { bytes: bytesAt(address, bytes), address };
 }
 
+/** The address of this many bytes that nobody can read or write. */
+export function allocateUnreadable(bytes: number): number {
+  return must('mmap', mmap(0, bytes, 0, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+}
+
 /** Maps a file, shared, and returns its memory. */
 export function mapShared(fd: number, offset: number, bytes: number): DmaBuffer {
   const address = must('mmap', mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset));
