@@ -20,6 +20,7 @@ const benches: Record<string, (rounds: number) => void> = {
   nvme: script('nvme'),
   intercept: benchIntercept,
   disk: benchDisk,
+  reclaim: script('reclaim'),
   check: checkBench,
   compare: benchCompare,
 };

@@ -2,6 +2,7 @@
  * `--reclaim-scan MS`: reclaim is no system call of the program, so it is noticed by looking, every so often, at which pages that
  * are in I/O page tables are still in memory. Those that are not leave the tables the notifier's way.
  */
+import { PresenceScan } from '../mm/process/presence-scan.js';
 import type { ProcessSpace } from '../mm/process/space.js';
 import type { BackgroundWork } from './background.js';
 import type { ProcessTable } from './process.js';
@@ -16,6 +17,7 @@ export class ReclaimScan implements BackgroundWork {
   scans = 0;
   seconds = 0;
   private readonly spaces: ProcessSpace[] = [];
+  private readonly scan = new PresenceScan();
   private begun = 0;
 
   constructor(
@@ -32,7 +34,7 @@ export class ReclaimScan implements BackgroundWork {
       for (const { space } of this.processes.all) spaces.push(space);
     }
     const space = spaces[spaces.length - 1];
-    if (space !== undefined && !space.scan(SLICE_PAGES)) spaces.pop();
+    if (space !== undefined && !this.scan.step(space, SLICE_PAGES)) spaces.pop();
     const end = this.now();
     this.seconds += (end - now) / 1000;
     if (spaces.length !== 0) return end + REST * (end - now);

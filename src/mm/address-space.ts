@@ -24,8 +24,7 @@ export interface MmuNotifier {
   release(): void;
   /**
    * Walks the pages of the space that are in I/O page tables: puts the next run of them, at most `most` pages, into `walk` and
-   * moves it on. A run may go over small gaps, and is empty where there was only much to step over. False: the walk is over,
-   * and the next one begins. Allocates nothing. Absent where nobody needs it.
+   * moves it on. The run is empty where there was only much to step over. False: the walk is over, and the next one begins. Allocates nothing. Absent where nobody needs it.
    */
   nextMapped?(walk: MappedWalk, most: number): boolean;
 }

@@ -6,14 +6,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { Errno } from '../../abi/errno.js';
-import {
-  type AddressSpace,
-  type MappedWalk,
-  type MmuNotifier,
-  PAGE_SIZE,
-  READ,
-  WRITE,
-} from '../address-space.js';
+import { type AddressSpace, type MmuNotifier, PAGE_SIZE, READ, WRITE } from '../address-space.js';
 import { IOVEC_MAX, IovecArray } from './iovec.js';
 import { allocateNative, allocateUnreadable, prlimit, processVmReadv, processVmWritev } from './libc.js';
 import { Pagemap, Presence } from './pagemap.js';
@@ -37,8 +30,6 @@ const remote = new IovecArray();
 /** Pages that one process_vm_writev gets before it copies any (mm/process_vm_access.c: two pages of pointers), halved. */
 const WRITE_FAULT_PAGES = 512;
 const unreadable = allocateUnreadable(WRITE_FAULT_PAGES * PAGE_SIZE);
-/** What a look at a run costs, as the pages of the run that would cost as much. */
-const LOOK_PAGES = 128;
 const rlimit = allocateNative(16);
 const rlimitWords = new Uint32Array(rlimit.bytes.buffer, 0, 4);
 
@@ -59,13 +50,10 @@ export class ProcessSpace implements AddressSpace {
   hasPinned = false;
   /** Of the pages pinned last, those that are the shared zero page. */
   private readonly zeroPages = new Set<number>();
-  private readonly notifiers: MmuNotifier[] = [];
+  readonly notifiers: MmuNotifier[] = [];
   private readonly vmas: VmaCache;
   private readonly pins: PinCounts | null;
   private openedPagemap: Pagemap | null = null;
-  /** The scan: the notifier whose pages are looked at, and where. */
-  private scanned = 0;
-  private readonly walk: MappedWalk = { position: 0, first: 0, count: 0 };
   /** Pages in our own part of the locked-memory account. */
   accountedPages = 0;
 
@@ -186,45 +174,21 @@ export class ProcessSpace implements AddressSpace {
       if (area.isPrivate) this.invalidate(area.first * PAGE_SIZE, (area.end - area.first) * PAGE_SIZE);
   }
 
-  /**
-   * Looks whether the next pages that are in I/O page tables, `pages` of them or a little more, are still in memory, and
-   * tells notifiers of those that are not. False: each has been looked at once, and the next call begins anew.
-   */
-  scan(pages: number): boolean {
-    const { walk } = this;
-    for (let left = pages; left > 0; ) {
-      const notifier = this.notifiers[this.scanned];
-      if (notifier === undefined || this.suspect) {
-        this.scanned = walk.position = 0;
-        return false;
-      }
-      if (notifier.nextMapped?.(walk, left) === true) {
-        this.dropAbsent(walk.first, walk.first + walk.count);
-        left -= walk.count + LOOK_PAGES;
-      } else {
-        this.scanned++;
-        walk.position = 0;
-      }
-    }
-    return true;
+  /** The pages [first, first + count) have left memory without a call of the process. */
+  reclaimed(first: number, count: number): void {
+    this.invalidations++;
+    for (let index = 0; index < this.notifiers.length; index++)
+      this.notifiers[index]!.invalidate(first, count, true);
   }
 
-  /** Tells notifiers of the pages in [first, end) that are not in memory; returns how many those are. */
-  dropAbsent(first: number, end: number): number {
-    const pagemap = this.pagemap;
-    let absent = 0;
+  /** Tells notifiers of the pages in [first, end) that are not in memory. */
+  dropAbsent(first: number, end: number): void {
+    const { pagemap } = this;
     for (let at = first; at < end; at = pagemap.stopped) {
       pagemap.find(Presence.ABSENT, at, end);
-      for (let region = 0; region < pagemap.count; region++) {
-        const from = pagemap.first[region]!;
-        const count = pagemap.end[region]! - from;
-        absent += count;
-        this.invalidations++;
-        for (let index = 0; index < this.notifiers.length; index++)
-          this.notifiers[index]!.invalidate(from, count, true);
-      }
+      for (let region = 0; region < pagemap.count; region++)
+        this.reclaimed(pagemap.first[region]!, pagemap.end[region]! - pagemap.first[region]!);
     }
-    return absent;
   }
 
   /** What is in memory of the process, by page; it touches none. */

@@ -2,11 +2,8 @@ import type { Counters, Observer } from '../../iommu/observer.js';
 import type { AddressSpace, MappedWalk, MmuNotifier } from '../../mm/address-space.js';
 import type { Mapping } from '../type1/mapping.js';
 import { MappingAddressIndex } from '../type1/mapping-address-index.js';
-import type { PageBitmap } from '../type1/mapping-bitmap.js';
 import type { ResidentPages } from './resident.js';
 
-/** A walk goes over gaps of so many pages: to look at a few more costs less than to look once more. */
-const GAP_PAGES = 32;
 /** Mappings without a mapped page that a walk steps over at a time. */
 const STEP_MAPPINGS = 256;
 
@@ -16,6 +13,7 @@ const STEP_MAPPINGS = 256;
  */
 export class WatchedSpace implements MmuNotifier {
   private readonly mappings = new MappingAddressIndex();
+  private walked: Mapping | null = null;
   private readonly unsubscribe: () => void;
 
   constructor(
@@ -59,16 +57,20 @@ export class WatchedSpace implements MmuNotifier {
   nextMapped(walk: MappedWalk, most: number): boolean {
     const mappings = this.resident.mappings;
     walk.count = 0;
-    let mapping = mappings.firstFrom(walk.position);
+    // The mapping of the last run, most often; one that has gone since has no mapped page.
+    let mapping = this.walked;
+    if (mapping === null || walk.position < mapping.iovaPage || walk.position >= mapping.iovaEnd)
+      mapping = mappings.firstFrom(walk.position);
     for (let steps = 0; mapping !== null; mapping = mappings.after(mapping)) {
       const { mapped, pages, iovaPage } = mapping;
       if (mapping.mm === this.mm && mapped.count !== 0) {
         const at = mapped.nextSet(Math.max(0, walk.position - iovaPage), pages);
         if (at < pages) {
-          const stop = endOfRun(mapped, at, Math.min(pages, at + most));
+          const stop = mapped.nextClear(at, Math.min(pages, at + most));
           walk.first = mapping.vaddrPage + at;
           walk.count = stop - at;
           walk.position = iovaPage + stop;
+          this.walked = mapping;
           return true;
         }
       }
@@ -76,6 +78,7 @@ export class WatchedSpace implements MmuNotifier {
       if (++steps === STEP_MAPPINGS) return true;
     }
     walk.position = 0;
+    this.walked = null;
     return false;
   }
 
@@ -99,15 +102,5 @@ export class WatchedSpace implements MmuNotifier {
     if (reclaimed ? removed !== 0 : overlaps)
       this.observer?.invalidate?.(this.mm.id, first, count, removed, reclaimed);
     return removed;
-  }
-}
-
-/** Where a run of set pages that begins at `at` ends, small gaps included: at most `limit`. */
-function endOfRun(mapped: PageBitmap, at: number, limit: number): number {
-  let stop = mapped.nextClear(at, limit);
-  for (;;) {
-    const next = mapped.nextSet(stop, Math.min(limit, stop + GAP_PAGES));
-    if (next >= Math.min(limit, stop + GAP_PAGES)) return stop;
-    stop = mapped.nextClear(next, limit);
   }
 }

@@ -35,8 +35,7 @@ const pages = bytes / PAGE;
 function memory(): number {
   const protection = PROT_READ | PROT_WRITE;
   if (kind === 'anon') return mmap(0, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  const fd =
-    kind === 'memfd' ? memfdCreate('load', 0) : must('open', open(path, O_RDWR | O_CREAT, 0o600));
+  const fd = kind === 'memfd' ? memfdCreate('load', 0) : must('open', open(path, O_RDWR | O_CREAT, 0o600));
   must('ftruncate', ftruncate(fd, bytes));
   return mmap(0, bytes, protection, MAP_SHARED, fd, 0);
 }
@@ -46,8 +45,7 @@ const words = new Uint32Array(bytesAt(address, bytes).buffer, 0, bytes / 4);
 /** What each page holds: every word of it is this number, times its place. */
 const seeds = Uint32Array.from({ length: pages }, (_, page) => page + 1);
 const fill = (page: number): void => {
-  for (let word = 0; word < WORDS; word++)
-    words[page * WORDS + word] = Math.imul(seeds[page]!, 2 * word + 1);
+  for (let word = 0; word < WORDS; word++) words[page * WORDS + word] = Math.imul(seeds[page]!, 2 * word + 1);
 };
 const isRight = (page: number): boolean => {
   for (let word = 0; word < WORDS; word++)
