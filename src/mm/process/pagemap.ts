@@ -60,7 +60,11 @@ export class Pagemap {
   stopped = 0;
   private fd: number;
 
-  constructor(pid: number) {
+  /** `mayScan` false: reads entries even where the kernel has PAGEMAP_SCAN. */
+  constructor(
+    pid: number,
+    private readonly mayScan = true,
+  ) {
     // Opened once: like /proc/PID/maps, the descriptor means this memory, whatever the process execs later.
     this.fd = openOrGone(`/proc/${pid}/pagemap`);
   }
@@ -70,7 +74,7 @@ export class Pagemap {
     this.count = 0;
     this.stopped = end;
     if (this.fd < 0 || first >= end) return;
-    if (canScan && this.scan(presence, first, end, most)) return;
+    if (canScan && this.mayScan && this.scan(presence, first, end, most)) return;
     if (presence !== Presence.ZERO) this.read(presence === Presence.PRESENT, first, end, most);
   }
 

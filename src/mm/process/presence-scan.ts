@@ -5,13 +5,22 @@
  * Terms: a *run* is pages that follow one another and are all in I/O page tables. Runs with small gaps between them make a
  * *stretch*, which the kernel is asked about at once.
  */
-import type { MappedWalk } from '../address-space.js';
-import { Presence } from './pagemap.js';
-import type { ProcessSpace } from './space.js';
+import type { MappedWalk, MmuNotifier } from '../address-space.js';
+import { type Pagemap, Presence } from './pagemap.js';
 
 /** A question costs as much as so many pages in it: gaps up to this are asked about, too. */
 const GAP_PAGES = 256;
 const RUNS = 1024;
+
+/** What a scan needs of a process's space. */
+export interface ScannedSpace {
+  readonly notifiers: readonly MmuNotifier[];
+  readonly pagemap: Pick<Pagemap, 'find' | 'first' | 'end' | 'count' | 'stopped'>;
+  /** Its process may have other memory by now: nothing is looked at. */
+  readonly suspect: boolean;
+  /** The pages [first, first + count) have left memory. */
+  reclaimed(first: number, count: number): void;
+}
 
 export class PresenceScan {
   /** The notifier whose pages are looked at, and where. */
@@ -22,7 +31,7 @@ export class PresenceScan {
   private runs = 0;
 
   /** Looks at the next `pages` pages of a space or a few more. False: all have been looked at, and the next step begins anew. */
-  step(space: ProcessSpace, pages: number): boolean {
+  step(space: ScannedSpace, pages: number): boolean {
     const { walk } = this;
     const { notifiers } = space;
     this.runs = 0;
@@ -44,7 +53,7 @@ export class PresenceScan {
   }
 
   /** Adds a run to the stretch, or begins another; returns what that costs, in pages. */
-  private add(space: ProcessSpace, first: number, end: number): number {
+  private add(space: ScannedSpace, first: number, end: number): number {
     const before = this.runs === 0 ? 0 : this.runEnd[this.runs - 1]!;
     const isNear = this.runs !== 0 && first >= before && first - before <= GAP_PAGES;
     if (!isNear || this.runs === RUNS) this.ask(space);
@@ -54,7 +63,7 @@ export class PresenceScan {
   }
 
   /** Asks about the stretch. What is not in memory of it goes, where a run has something of it. */
-  private ask(space: ProcessSpace): void {
+  private ask(space: ScannedSpace): void {
     const { runFirst, runEnd, runs } = this;
     this.runs = 0;
     if (runs === 0) return;
