@@ -26,6 +26,7 @@ const benches: Record<string, (rounds: number) => void | Promise<void>> = {
   poll: benchPoll,
   net: benchNet,
   guest: benchGuest,
+  reclaim: script('reclaim'),
   check: checkBench,
   compare: benchCompare,
 };

@@ -1,7 +1,7 @@
 /** `iopf exec [options] -- PROGRAM [ARGS…]` */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { deviceKinds } from '../device/index.js';
+import { bytesOf, deviceKinds } from '../device/index.js';
 import { type DeviceSpec, type MachineSpec, machineOfDevices, parseDevice } from '../exec/machine-spec.js';
 import { exitCodeOf, runProgram } from '../exec/run.js';
 import { formatSummary } from '../exec/summary.js';
@@ -11,6 +11,7 @@ import { DEFAULT_KERNEL, type KernelVersion, kernelVersions } from '../vfio/kern
 import type { IopfMode } from '../vfio/machine-state.js';
 
 const PREMAP_MOST = 512;
+const RECLAIM_SCAN_MOST_MS = 3_600_000;
 
 interface Options {
   readonly device: readonly string[];
@@ -18,6 +19,8 @@ interface Options {
   readonly kernel: KernelVersion;
   readonly iopf: IopfMode;
   readonly premap: number;
+  readonly reclaim?: number;
+  readonly reclaimScan?: number;
   readonly json?: string;
   readonly trace?: string;
   readonly record?: string;
@@ -53,6 +56,16 @@ export function execCommand(): Command {
         .default(DEFAULT_KERNEL),
     )
     .option('--premap <pages>', 'pages brought in per fault, 1 to 512', parsePremap, 1)
+    .option(
+      '--reclaim <size>',
+      "ask the host to keep the program's memory at this size, like 300M (needs CAP_SYS_NICE)",
+      parseReclaim,
+    )
+    .option(
+      '--reclaim-scan <ms>',
+      'look every so many milliseconds which pages have left memory',
+      parseReclaimScan,
+    )
     .option('--json <file>', 'write the summary as JSON')
     .option('--trace <file>', 'write a trace: kernel text, or Chrome/Perfetto JSON for *.json')
     .option('--record <file>', 'write a recording, for iopf compare and iopf trace')
@@ -65,6 +78,7 @@ export function execCommand(): Command {
 }
 
 async function run(program: string, args: string[], options: Options): Promise<void> {
+  refuseReclaimOfPinned(options);
   // Tried before the run, which may be long.
   for (const path of [options.json, options.html]) if (path !== undefined) write(path, '');
   const { summary, picture } = await runProgram({
@@ -74,6 +88,8 @@ async function run(program: string, args: string[], options: Options): Promise<v
     kernel: options.kernel,
     iopf: options.iopf,
     premapPages: options.premap,
+    reclaimBytes: options.reclaim ?? null,
+    reclaimScanMs: options.reclaimScan ?? null,
     trace: options.trace ?? null,
     record: options.record ?? null,
     picture: options.html !== undefined,
@@ -122,6 +138,31 @@ function parsePremap(text: string): number {
   if (!/^\d+$/.test(text) || pages < 1 || pages > PREMAP_MOST)
     throw new InvalidArgumentError(`a number of pages from 1 to ${PREMAP_MOST} is needed.`);
   return pages;
+}
+
+function parseReclaim(text: string): number {
+  const size = bytesOf(text);
+  if (!(size > 0))
+    throw new InvalidArgumentError('a size above 0 in bytes, or with K, M, G or T, is needed: 300M.');
+  return size;
+}
+
+function parseReclaimScan(text: string): number {
+  const period = Number(text);
+  if (!/^\d+$/.test(text) || period < 1 || period > RECLAIM_SCAN_MOST_MS)
+    throw new InvalidArgumentError(`a number of milliseconds from 1 to ${RECLAIM_SCAN_MOST_MS} is needed.`);
+  return period;
+}
+
+/** Throws UserError where memory would be taken away that is pinned. */
+function refuseReclaimOfPinned({ iopf, reclaim, reclaimScan }: Options): void {
+  if (iopf !== 'off') return;
+  const option = reclaim !== undefined ? '--reclaim' : reclaimScan !== undefined ? '--reclaim-scan' : null;
+  if (option !== null)
+    throw new UserError(
+      `${option} with --iopf off: all memory that is mapped for DMA is pinned then, and no host takes pinned pages away; ` +
+        'leave --iopf off out, or use --iopf ask',
+    );
 }
 
 function kindsHelp(): string {

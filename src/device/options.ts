@@ -4,6 +4,15 @@ export class OptionError extends Error {}
 /** Option keys of a device kind, each with what it means, for the help text and for errors. */
 export type OptionTable = Readonly<Record<string, string>>;
 
+/** Bytes of `64M`: a number with an optional suffix K, M, G or T (powers of 1024); NaN where it is none. */
+export function bytesOf(text: string): number {
+  const match = /^(\d{1,15})([KMGT]?)(i?B)?$/i.exec(text);
+  const bytes = match
+    ? Number(match[1]) * 1024 ** ' KMGT'.indexOf((match[2] || ' ').toUpperCase())
+    : Number.NaN;
+  return Number.isSafeInteger(bytes) ? bytes : Number.NaN;
+}
+
 /** The `key=value` options of one device, checked against what its kind takes. */
 export class DeviceOptions {
   readonly #given: Readonly<Record<string, string>>;
@@ -33,11 +42,8 @@ export class DeviceOptions {
   size(key: string, fallback: number): number {
     const given = this.#given[key];
     if (given === undefined) return fallback;
-    const match = /^(\d{1,15})([KMGT]?)(i?B)?$/i.exec(given);
-    const bytes = match
-      ? Number(match[1]) * 1024 ** ' KMGT'.indexOf((match[2] || ' ').toUpperCase())
-      : Number.NaN;
-    if (!Number.isSafeInteger(bytes)) {
+    const bytes = bytesOf(given);
+    if (Number.isNaN(bytes)) {
       this.refuse(key, 'a size in bytes, or with K, M, G or T: 64M');
     }
     return bytes;

@@ -61,6 +61,8 @@ export type SystemCall =
   | 'statx'
   | 'io_uring_setup'
   | 'pidfd_open'
+  | 'process_madvise'
+  | 'sync_file_range'
   | 'clone3'
   | 'close_range'
   | 'openat2'
@@ -134,6 +136,8 @@ const x64: Architecture = {
     statx: 332,
     io_uring_setup: 425,
     pidfd_open: 434,
+    process_madvise: 440,
+    sync_file_range: 277,
     clone3: 435,
     close_range: 436,
     openat2: 437,

@@ -14,6 +14,7 @@ import { tee } from '../trace/tee.js';
 import { openTrace } from '../trace/trace-file.js';
 import { kernelProfile } from '../vfio/kernel.js';
 import { type Architecture, architecture } from './arch.js';
+import { Background } from './background.js';
 import { EventSet } from './event-set.js';
 import { FileCalls } from './file-calls.js';
 import type { DescriptorWindow } from './filter.js';
@@ -22,11 +23,16 @@ import { Listener } from './listener.js';
 import { MemoryCalls } from './memory-calls.js';
 import { OpenFiles } from './open-files.js';
 import type { ExecOrder } from './order.js';
+import { PageOut, type PageOutOrder } from './page-out.js';
 import { PathCalls } from './path-calls.js';
 import { ProcFiles } from './proc-files.js';
 import { ProcessTable } from './process.js';
+import { checkMayReclaim, Reclaim } from './reclaim.js';
+import { ReclaimScan } from './reclaim-scan.js';
+import { ResidentMemory } from './resident-memory.js';
 import { type EngineSummary, summarize } from './summary.js';
 import { Supervisor } from './supervisor.js';
+import { tell } from './tell.js';
 
 export interface EngineOrder {
   readonly order: ExecOrder;
@@ -54,12 +60,15 @@ export type EngineMessage =
     }
   /** Nothing ran: the user must change something. */
   | { readonly kind: 'refused'; readonly message: string }
+  | PageOutOrder
   /** A defect of ours. */
   | { readonly kind: 'bug'; readonly message: string };
 
 const HIGHEST_CALL = 512;
 /** How often the loop looks after what happens without notice. */
 const HOUSEKEEPING_MS = 50;
+/** How many of these looks there are to a sample of the program's memory; where it has more processes, so many. */
+const SAMPLE_TICKS = 5;
 const POLLIN = 1;
 const buffer = allocateNative(4096);
 const pollWords = new Int32Array(buffer.bytes.buffer, 0, 2);
@@ -150,10 +159,14 @@ async function serve({ order, window, reportFd, stopFd, guardFd, guardPid }: Eng
     const mayClose = (): void => {
       files.suspect = true;
     };
+    const { reclaimBytes, reclaimScanMs } = order;
+    if (reclaimBytes !== null) checkMayReclaim(arch, pid);
     const spaceOptions = {
       deviceFiles: hardware.deviceFiles,
       sharesZeroPage: !kernelProfile(kernel).zeroPageUnshared,
+      countsPins: reclaimBytes !== null,
     };
+    const residentMemory = new ResidentMemory();
     const processes = new ProcessTable(
       arch,
       hardware.memory,
@@ -161,7 +174,12 @@ async function serve({ order, window, reportFd, stopFd, guardFd, guardPid }: Eng
       spaceOptions,
       [pid, guardPid],
       tellGuard,
+      residentMemory,
     );
+    const clock = (): number => performance.now();
+    const scan = reclaimScanMs === null ? null : new ReclaimScan(processes, reclaimScanMs, clock);
+    const pageOut = new PageOut((pageOutOrder) => parentPort!.postMessage(pageOutOrder));
+    const reclaim = reclaimBytes === null ? null : new Reclaim(processes, reclaimBytes, pageOut, tell);
     const memoryCalls = new MemoryCalls(listener, arch, processes, mayClose);
     const door = {
       openContainer: () => hardware.machine.openContainer(),
@@ -179,20 +197,25 @@ async function serve({ order, window, reportFd, stopFd, guardFd, guardPid }: Eng
     const handlers: (() => void)[] = new Array(HIGHEST_CALL).fill(undefined);
     for (const calls of [memoryCalls, pathCalls, fileCalls])
       for (const [nr, handler] of calls.handlers) handlers[nr] = handler;
+    let ticks = 0;
     const supervisor = new Supervisor(
       listener,
       events,
       handlers,
       processes,
       files,
-      () => performance.now(),
-      () => recorder?.tick(),
+      clock,
+      () => {
+        recorder?.tick();
+        if (++ticks % Math.max(SAMPLE_TICKS, processes.count) === 0) residentMemory.sample(processes.all);
+      },
+      new Background([scan, reclaim].filter((work) => work !== null)),
     );
     const stopped = supervisor.run() === 'stopped';
     if (files.count === 0) checkNothingLeft(counters);
     const late = readReport(reportFd, false);
     if (late.startsWith('error ')) throw new UserError(late.slice(6).trim());
-    const summary = summarize(counters, supervisor.interceptedCalls);
+    const summary = summarize(counters, supervisor.interceptedCalls, residentMemory.summary, scan);
     return { summary, stopped, picture: live?.picture ?? null, traceError: trace?.close() ?? null };
   } catch (error) {
     trace?.close(); // What it has so far is worth most now.

@@ -12,6 +12,10 @@ export interface ExecOrder {
   readonly iopf: IopfMode;
   /** Pages brought in per fault, 1 to 512 (R4.1). */
   readonly premapPages: number;
+  /** Bytes at which the host is asked to keep the program's memory; null: it is left alone. */
+  readonly reclaimBytes: number | null;
+  /** Milliseconds between two looks at which pages have left memory; null: nobody looks. */
+  readonly reclaimScanMs: number | null;
   /** Trace file; its ending chooses the form: `.json` Chrome/Perfetto, else the kernel's text. */
   readonly trace: string | null;
   /** Recording: docs/recording.md. */

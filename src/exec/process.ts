@@ -6,6 +6,7 @@ import { ProcessSpace, type ProcessSpaceOptions } from '../mm/process/space.js';
 import type { Architecture } from './arch.js';
 import type { EventSet } from './event-set.js';
 import type { OpenFile } from './open-files.js';
+import type { ResidentMemory } from './resident-memory.js';
 
 const SPACES_MAX = 4096;
 /** On a busy machine a fork may be carried out long after we let it go on. */
@@ -60,10 +61,15 @@ export class ProcessTable {
     private readonly reapedByNode: readonly number[],
     /** Takes `process PID STARTTIME` of every process that makes a trapped call, VFIO's or not. */
     private readonly tellGuard: (line: string) => void,
+    private readonly residentMemory: ResidentMemory,
   ) {}
 
   get all(): Iterable<Process> {
     return this.byPid.values();
+  }
+
+  get count(): number {
+    return this.byPid.size;
   }
 
   /** The process with this id if VFIO knows it, else null. */
@@ -109,6 +115,7 @@ export class ProcessTable {
     this.events.addProcess(pidfd, pid);
     this.strangers.clear();
     this.bind(tid, process);
+    if (this.byPid.size === 1) this.residentMemory.sample(this.all);
     return process;
   }
 
@@ -127,6 +134,7 @@ export class ProcessTable {
 
   /** The process is about to exec or exit in this thread: its memory may be another's at any moment from now on. */
   leave(process: Process, tid: number): void {
+    if (this.byPid.size === 1) this.residentMemory.sample(this.all);
     process.leaving = tid;
     process.space.suspect = true;
   }

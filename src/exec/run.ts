@@ -18,7 +18,7 @@ import {
   write,
 } from '../mm/process/libc.js';
 import type { Picture } from '../trace/live-picture.js';
-import { architecture } from './arch.js';
+import { type Architecture, architecture } from './arch.js';
 import type { EngineMessage, EngineOrder } from './engine-thread.js';
 import { buildFilter } from './filter.js';
 import { startGuard } from './guard.js';
@@ -31,6 +31,7 @@ import {
 } from './host.js';
 import type { LaunchOrder } from './launcher.js';
 import type { ExecOrder } from './order.js';
+import { carryOut, type PageOutOrder } from './page-out.js';
 import type { RunSummary } from './summary.js';
 import { tell } from './tell.js';
 
@@ -96,7 +97,7 @@ export async function runProgram(order: ExecOrder): Promise<RunResult> {
 
   const stopPassing = passSignals(program, stopFd);
   const ended = endOf(program);
-  const message = await endOfEngine(worker);
+  const message = await endOfEngine(worker, arch);
   if (message.kind !== 'done') program.kill('SIGKILL');
   const { exitCode, signal } = await ended;
   const wallSeconds = Math.round(performance.now() - started) / 1000;
@@ -149,9 +150,12 @@ function endOf(program: ChildProcess): Promise<{ exitCode: number | null; signal
   });
 }
 
-function endOfEngine(worker: Worker): Promise<EngineMessage> {
+function endOfEngine(worker: Worker, arch: Architecture): Promise<Exclude<EngineMessage, PageOutOrder>> {
   return new Promise((resolve) => {
-    worker.on('message', resolve);
+    worker.on('message', (message: EngineMessage) => {
+      if (message.kind === 'pageout') carryOut(message, arch);
+      else resolve(message);
+    });
     worker.on('error', (error) => resolve({ kind: 'bug', message: error.stack ?? error.message }));
     worker.on('exit', () => resolve({ kind: 'bug', message: 'the engine ended without a word' }));
   });

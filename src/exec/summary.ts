@@ -5,6 +5,8 @@ import type { Counters } from '../iommu/observer.js';
 import { PAGE_SIZE } from '../mm/address-space.js';
 import type { KernelVersion } from '../vfio/kernel.js';
 import type { IopfMode } from '../vfio/machine-state.js';
+import type { ReclaimScan } from './reclaim-scan.js';
+import type { ResidentMemorySummary } from './resident-memory.js';
 
 export interface FaultLatencySummary {
   /** Microseconds from a page request to its response. */
@@ -17,7 +19,7 @@ export interface FaultLatencySummary {
 }
 
 /** What the engine counted. */
-export interface EngineSummary {
+export interface EngineSummary extends ResidentMemorySummary {
   readonly mappedBytesPeak: number;
   readonly pinnedBytesPeak: number;
   /** Peak of the pages present in I/O page tables. */
@@ -27,6 +29,11 @@ export interface EngineSummary {
   readonly pagesPremapped: number;
   readonly invalidations: number;
   readonly pagesInvalidated: number;
+  /** Those of them that the host took, without a call of the program. */
+  readonly pagesReclaimed: number;
+  /** How often `--reclaim-scan` looked at all pages in I/O page tables, and how long that took in sum. */
+  readonly reclaimScans: number;
+  readonly reclaimScanSeconds: number;
   readonly dmaBytesRead: number;
   readonly dmaBytesWritten: number;
   readonly faultLatencyUs: FaultLatencySummary;
@@ -45,7 +52,12 @@ export interface RunSummary extends EngineSummary {
   readonly wallSeconds: number;
 }
 
-export function summarize(counters: Counters, interceptedCalls: number): EngineSummary {
+export function summarize(
+  counters: Counters,
+  interceptedCalls: number,
+  memory: ResidentMemorySummary,
+  scan: ReclaimScan | null,
+): EngineSummary {
   const latency = counters.faultLatency;
   const round = (value: number): number => Math.round(value * 1000) / 1000;
   return {
@@ -57,6 +69,10 @@ export function summarize(counters: Counters, interceptedCalls: number): EngineS
     pagesPremapped: counters.pagesPremapped,
     invalidations: counters.invalidations,
     pagesInvalidated: counters.pagesInvalidated,
+    pagesReclaimed: counters.pagesReclaimed,
+    reclaimScans: scan?.scans ?? 0,
+    reclaimScanSeconds: round(scan?.seconds ?? 0),
+    ...memory,
     dmaBytesRead: counters.dmaBytesRead,
     dmaBytesWritten: counters.dmaBytesWritten,
     faultLatencyUs: {
@@ -93,6 +109,7 @@ export function formatSummary(run: RunSummary): string {
         : `min ${latency.min}, median ${latency.p50}, p99 ${latency.p99}, max ${latency.max} µs`,
     ],
     ['taken away', `${run.pagesInvalidated} pages by ${run.invalidations} invalidations`],
+    ...reclaimLines(run),
     ['device DMA', `${bytes(run.dmaBytesRead)} read, ${bytes(run.dmaBytesWritten)} written`],
     ['intercepted calls', `${run.interceptedCalls} in ${run.wallSeconds.toFixed(2)} s`],
   ];
@@ -100,7 +117,25 @@ export function formatSummary(run: RunSummary): string {
   return [head, ...lines.map(([name, value]) => `  ${name.padEnd(19)}${value}`)].join('\n');
 }
 
-function bytes(count: number): string {
+/** What became of the program's memory, where somebody took it away or looked. */
+function reclaimLines(run: RunSummary): [string, string][] {
+  const { pagesReclaimed, reclaimScans, rssBytesBefore, rssBytesPeak, rssBytesEnd, swapBytesPeak } = run;
+  const lines: [string, string][] = [];
+  if (reclaimScans > 0 || pagesReclaimed > 0) {
+    const scans = `${reclaimScans} scans in ${run.reclaimScanSeconds} s`;
+    lines.push(['reclaimed', `${pagesReclaimed} of them by the host${reclaimScans > 0 ? `; ${scans}` : ''}`]);
+  }
+  if (rssBytesBefore !== null) {
+    const swapped = swapBytesPeak! > 0 ? `; ${bytes(swapBytesPeak!)} in swap at the peak` : '';
+    lines.push([
+      'resident memory',
+      `${bytes(rssBytesBefore)} before VFIO, ${bytes(rssBytesPeak!)} at the peak, ${bytes(rssBytesEnd!)} at the end${swapped}`,
+    ]);
+  }
+  return lines;
+}
+
+export function bytes(count: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
   let unit = 0;
   let value = count;

@@ -6,6 +6,7 @@
  */
 import { VfioError } from '../abi/errno.js';
 import { allocateNative, poll, ppoll } from '../mm/process/libc.js';
+import type { Background } from './background.js';
 import type { EventSet } from './event-set.js';
 import type { Listener } from './listener.js';
 import type { OpenFiles } from './open-files.js';
@@ -51,6 +52,7 @@ export class Supervisor {
     private readonly now: () => number,
     /** Called every 50 ms or so. */
     private readonly housekeeping: () => void,
+    private readonly background: Background,
   ) {
     const fds = new Int32Array(this.polls.bytes.buffer, 0, POLLED * 2);
     [fds[0], fds[2]] = [listener.fd, events.fd];
@@ -98,6 +100,7 @@ export class Supervisor {
       this.lastWork = time;
       this.sleepMs = SLEEP_LEAST_MS;
     }
+    if (time >= this.background.due) this.background.run(time);
     if (time - this.lastWork < SPIN_MS) return poll(this.polls.address, POLLED, 0);
     this.timeoutWords[2] = this.sleepMs * 1e6;
     this.sleepMs = Math.min(this.sleepMs * SLEEP_GROWTH, SLEEP_MOST_MS);
@@ -140,6 +143,8 @@ export class Supervisor {
   /** What happens without notice: closed duplicates, execs, numbers used again. */
   private keepHouse(): void {
     this.housekeeping();
+    const time = this.now();
+    if (time >= this.background.due) this.background.run(time);
     if (this.files.count > 0) this.files.reap();
     else this.processes.recycleSpaces();
     this.processes.forgetStrangers();

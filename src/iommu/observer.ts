@@ -23,8 +23,11 @@ export interface Observer {
   /** MAP_DMA made a mapping, or it goes: pages, READ and WRITE, and the space whose memory it is. */
   mappingAdded?(mapping: ObservedMapping): void;
   mappingRemoved?(mapping: ObservedMapping): void;
-  /** A notifier's event reached mappings: what it said, in pages of the space, and how many mapped pages went. */
-  invalidate?(space: number, first: number, count: number, removed: number): void;
+  /**
+   * A notifier's event reached mappings: what it said, in pages of the space, and how many mapped pages went. `reclaimed`: pages
+   * had left memory, without a call of the program.
+   */
+  invalidate?(space: number, first: number, count: number, removed: number, reclaimed: boolean): void;
   /** A device found a page gone without notice, and its translation goes. */
   pageLost?(device: IommuDevice, iovaPage: number): void;
   /** A device reached a page, or was refused it. */
@@ -65,6 +68,8 @@ export class Counters {
   /** Notifier events that reached mapped pages, and the pages that they removed. */
   invalidations = 0;
   pagesInvalidated = 0;
+  /** Those of them that had left memory without a call of the program: swapped out, or dropped from a file's cache. */
+  pagesReclaimed = 0;
   /** Pages of live DMA mappings. */
   mappedPages = 0;
   mappedPagesPeak = 0;

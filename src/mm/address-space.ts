@@ -17,11 +17,25 @@ export const WRITE = 2;
 export interface MmuNotifier {
   /**
    * The pages [first, first + count) are about to be taken away or changed. On return no translation to them is left in any
-   * domain or IOTLB. It may not fail and may not wait (R3.3).
+   * domain or IOTLB. It may not fail and may not wait (R3.3). `reclaimed`: they have left memory without a call of the program.
    */
-  invalidate(first: number, count: number): void;
+  invalidate(first: number, count: number, reclaimed?: boolean): void;
   /** The address space ends (exit or exec): every page goes. The subscription is over when this returns. */
   release(): void;
+  /**
+   * Walks the pages of the space that are in I/O page tables: puts the next run of them, at most `most` pages, into `walk` and
+   * moves it on. The run is empty where there was only much to step over. False: the walk is over, and the next one begins. Allocates nothing. Absent where nobody needs it.
+   */
+  nextMapped?(walk: MappedWalk, most: number): boolean;
+}
+
+/** A walk over mapped pages that lasts: where it is, and the run that it found. */
+export interface MappedWalk {
+  /** The notifier's own; 0 begins. */
+  position: number;
+  /** The run's first page in the space, and its pages. */
+  first: number;
+  count: number;
 }
 
 export interface AddressSpace {

@@ -179,8 +179,11 @@ for (const group of report.groups) {
   chart(section, 'Pages in I/O page tables; dashed: pinned', group.runs, [
     { name: 'resident', of: (t, i) => t[i].residentPages * 4096 },
     { name: 'pinned', of: (t, i) => t[i].pinnedPages * 4096, dash: '4 3' }], bytes);
-  const rate = (t, i) => { const width = t.length > 1 ? t[1].seconds - t[0].seconds : 0; return width === 0 ? t[i].faults : t[i].faults / width; };
-  chart(section, 'Faults per second', group.runs, [{ name: 'faults', of: rate }], (value) => Math.round(value).toLocaleString('en') + '/s');
+  const perSecond = (name) => (t, i) => { const width = t.length > 1 ? t[1].seconds - t[0].seconds : 0; return width === 0 ? t[i][name] : t[i][name] / width; };
+  const rate = (value) => Math.round(value).toLocaleString('en') + '/s';
+  chart(section, 'Faults per second', group.runs, [{ name: 'faults', of: perSecond('faults') }], rate);
+  if (group.runs.some((run) => run.timeline.some((step) => step.reclaimed > 0)))
+    chart(section, 'Pages reclaimed per second', group.runs, [{ name: 'reclaimed', of: perSecond('reclaimed') }], rate);
   histogram(section, group.runs);
   addressMap(section, group.runs);
 }

@@ -21,6 +21,16 @@ export function chromeTrace(now: () => number): TraceFormat {
           instant('map', { iova: hex(iovaPage), paddr: hex(frame), size: count * PAGE_SIZE }),
         unmap: (iovaPage, count, removed) =>
           instant('unmap', { iova: hex(iovaPage), size: count * PAGE_SIZE, unmapped: removed * PAGE_SIZE }),
+        // What the program does itself shows as its unmaps; reclaim has no other mark.
+        invalidate: (space, first, count, removed, reclaimed) => {
+          if (reclaimed)
+            instant('reclaim', {
+              space,
+              vaddr: hex(first),
+              size: count * PAGE_SIZE,
+              removed: removed * PAGE_SIZE,
+            });
+        },
         pageRequest: (device, iovaPage, access, pasid, group, last) =>
           event({
             name: 'page request',

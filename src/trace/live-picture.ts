@@ -34,6 +34,10 @@ export class LivePicture implements Observer {
     if (removed > 0) this.addresses.taken(time, iovaPage, Math.min(count, removed));
   }
 
+  invalidate(_space: number, _first: number, _count: number, removed: number, reclaimed: boolean): void {
+    if (reclaimed) this.timeline.reclaimed(this.pass(false), removed);
+  }
+
   pageRequest(_device: IommuDevice, iovaPage: number): void {
     const time = this.pass(false);
     this.timeline.fault(time);

@@ -114,8 +114,8 @@ export class Recorder implements Observer {
     this.out.number(pages);
   }
 
-  invalidate(space: number, first: number, count: number): void {
-    this.begin(OtherEvent.INVALIDATE);
+  invalidate(space: number, first: number, count: number, _removed: number, reclaimed: boolean): void {
+    this.begin(reclaimed ? OtherEvent.RECLAIM : OtherEvent.INVALIDATE);
     this.out.number(space);
     this.out.number(first);
     this.out.number(count);
@@ -136,13 +136,15 @@ export class Recorder implements Observer {
   close(): void {
     this.endRun();
     this.flush();
-    const { faults, invalidations, pagesFaultedIn, pagesPremapped, pagesInvalidated } = this.counters;
+    const { faults, invalidations, pagesFaultedIn, pagesPremapped, pagesInvalidated, pagesReclaimed } =
+      this.counters;
     const end: RecordingEnd = {
       faults,
       invalidations,
       pagesFaultedIn,
       pagesPremapped,
       pagesInvalidated,
+      pagesReclaimed,
       accesses: this.accesses,
     };
     this.writeBlock(BlockKind.END, Buffer.from(JSON.stringify(end)));

@@ -24,6 +24,7 @@ export const OtherEvent = {
   PAGE_LOST: 3,
   REFUSED_READ: 4,
   REFUSED_WRITE: 5,
+  RECLAIM: 6,
 } as const;
 
 export const STREAMS = 8;
@@ -53,6 +54,8 @@ export interface RecordingEnd {
   readonly pagesFaultedIn: number;
   readonly pagesPremapped: number;
   readonly pagesInvalidated: number;
+  /** Absent in recordings from before there were any. */
+  readonly pagesReclaimed?: number;
   /** Accesses to pages that were recorded. */
   readonly accesses: number;
 }

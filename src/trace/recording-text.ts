@@ -29,7 +29,7 @@ function words(event: RecordedEvent): string {
     case 'unmap':
       return `unmap iova=${range(event.iovaPage, event.pages)}`;
     case 'invalidate':
-      return `invalidate vaddr=${range(event.first, event.count)} space=${event.space}`;
+      return `${event.reclaimed ? 'reclaim' : 'invalidate'} vaddr=${range(event.first, event.count)} space=${event.space}`;
     case 'page-lost':
       return `lost iova=${range(event.iovaPage, 1)}`;
   }

@@ -35,7 +35,15 @@ export type RecordedEvent =
       space: number;
     }
   | { readonly kind: 'unmap'; time: number; iovaPage: number; pages: number }
-  | { readonly kind: 'invalidate'; time: number; space: number; first: number; count: number }
+  /** `reclaimed`: the pages had left memory without a call of the program. */
+  | {
+      readonly kind: 'invalidate';
+      time: number;
+      space: number;
+      first: number;
+      count: number;
+      reclaimed: boolean;
+    }
   | { readonly kind: 'page-lost'; time: number; iovaPage: number };
 
 export interface Recording {
@@ -149,12 +157,14 @@ function other(event: number, time: number, reader: ByteReader): RecordedEvent {
     case OtherEvent.UNMAP:
       return { kind: 'unmap', time, iovaPage: reader.number(), pages: reader.number() };
     case OtherEvent.INVALIDATE:
+    case OtherEvent.RECLAIM:
       return {
         kind: 'invalidate',
         time,
         space: reader.number(),
         first: reader.number(),
         count: reader.number(),
+        reclaimed: event === OtherEvent.RECLAIM,
       };
     case OtherEvent.PAGE_LOST:
       return { kind: 'page-lost', time, iovaPage: reader.number() };

@@ -23,8 +23,8 @@ export function tee(observers: readonly (Observer | null)[]): Observer | null {
     mappingRemoved: (mapping) => {
       for (const observer of all) observer.mappingRemoved?.(mapping);
     },
-    invalidate: (space, first, count, removed) => {
-      for (const observer of all) observer.invalidate?.(space, first, count, removed);
+    invalidate: (space, first, count, removed, reclaimed) => {
+      for (const observer of all) observer.invalidate?.(space, first, count, removed, reclaimed);
     },
     pageLost: (device, iovaPage) => {
       for (const observer of all) observer.pageLost?.(device, iovaPage);

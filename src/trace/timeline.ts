@@ -8,6 +8,8 @@ export interface TimelineStep {
   readonly residentPages: number;
   readonly pinnedPages: number;
   readonly faults: number;
+  /** Pages that left I/O page tables because they had left memory, without a call of the program. */
+  readonly reclaimed: number;
   /** Share of the step that the device spent waiting for pages, 0 to 1. */
   readonly stalled: number;
 }
@@ -18,6 +20,7 @@ export class Timeline {
   private readonly resident = new Float64Array(STEPS);
   private readonly pinned = new Float64Array(STEPS);
   private readonly faults = new Float64Array(STEPS);
+  private readonly reclaims = new Float64Array(STEPS);
   private readonly stall = new Float64Array(STEPS);
   private firstStall = -1;
 
@@ -39,8 +42,11 @@ export class Timeline {
   }
 
   fault(at: number): void {
-    while (at >= STEPS * this.widthUs) this.halve();
-    this.faults[Math.floor(at / this.widthUs)]!++;
+    this.add(this.faults, at, 1);
+  }
+
+  reclaimed(at: number, pages: number): void {
+    this.add(this.reclaims, at, pages);
   }
 
   /** Microseconds until the first step, from the first stall on, in which the device waits for at most a twentieth of the time. */
@@ -63,14 +69,20 @@ export class Timeline {
         residentPages: this.resident[step]! / width,
         pinnedPages: this.pinned[step]! / width,
         faults: this.faults[step]!,
+        reclaimed: this.reclaims[step]!,
         stalled: this.stall[step]! / width,
       });
     }
     return steps;
   }
 
+  private add(counts: Float64Array, at: number, count: number): void {
+    while (at >= STEPS * this.widthUs) this.halve();
+    counts[Math.floor(at / this.widthUs)]! += count;
+  }
+
   private halve(): void {
-    for (const values of [this.resident, this.pinned, this.faults, this.stall]) {
+    for (const values of [this.resident, this.pinned, this.faults, this.reclaims, this.stall]) {
       for (let step = 0; step < STEPS / 2; step++) values[step] = values[2 * step]! + values[2 * step + 1]!;
       values.fill(0, STEPS / 2);
     }

@@ -65,6 +65,20 @@ describe('a command line that cannot be used is one message and exit code 2:', (
     ],
     ['a machine file that is no YAML', ['--machine', bad], 'true', /bad\.yaml:\d+: /],
     ['a wrong mode', ['--iopf', 'maybe'], 'true', /Allowed choices are auto, ask, off/],
+    [
+      'memory taken away that is pinned',
+      ['--iopf', 'off', '--reclaim', '300M'],
+      'true',
+      /--reclaim with --iopf off: all memory that is mapped for DMA is pinned then/,
+    ],
+    [
+      'a look at memory that cannot leave',
+      ['--iopf', 'off', '--reclaim-scan', '100'],
+      'true',
+      /--reclaim-scan with --iopf off/,
+    ],
+    ['a size that is none', ['--reclaim', '300Q'], 'true', /--reclaim.*'300Q'.*a size above 0/],
+    ['no time between two looks', ['--reclaim-scan', '0'], 'true', /--reclaim-scan.*milliseconds from 1/],
     ['a wrong pre-map length', ['--premap', '0'], 'true', /1 to 512/],
     ['a pre-map length in another form', ['--premap', '1e2'], 'true', /1 to 512/],
     [

@@ -51,6 +51,7 @@ describe('a recording', () => {
       kind: fc.constant('invalidate' as const),
       page,
       pages: page,
+      reclaimed: fc.boolean(),
       pass: fc.constant(1_000_000),
     });
     fc.assert(
@@ -59,7 +60,8 @@ describe('a recording', () => {
           for (const event of told) {
             pass(event.pass);
             if (event.kind === 'access') recorder.accessed(event.page, event.access, false);
-            else if (event.kind === 'invalidate') recorder.invalidate(3, event.page, event.pages);
+            else if (event.kind === 'invalidate')
+              recorder.invalidate(3, event.page, event.pages, 1, event.reclaimed);
             else
               recorder.mappingAdded({
                 iovaPage: event.page,
@@ -91,6 +93,7 @@ describe('a recording', () => {
                     space: 3,
                     first: event.page,
                     count: event.pages,
+                    reclaimed: event.reclaimed,
                   })
                 : formatEvent({
                     kind: 'map',

@@ -167,6 +167,11 @@ export function allocateNative(bytes: number): DmaBuffer {
   };
 }
 
+/** The address of this many bytes that nobody can read or write. */
+export function allocateUnreadable(bytes: number): number {
+  return must('mmap', mmap(0, bytes, 0, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+}
+
 /** Maps a file, shared, and returns its memory. */
 export function mapShared(
   fd: number,

@@ -8,9 +8,10 @@ import { readFileSync } from 'node:fs';
 import { Errno } from '../../abi/errno.js';
 import { type AddressSpace, type MmuNotifier, PAGE_SIZE, READ, WRITE } from '../address-space.js';
 import { IOVEC_MAX, IovecArray } from './iovec.js';
-import { allocateNative, prlimit, processVmReadv, processVmWritev } from './libc.js';
-import { findZeroPages } from './pagemap.js';
-import { VmaCache } from './vmas.js';
+import { allocateNative, allocateUnreadable, prlimit, processVmReadv, processVmWritev } from './libc.js';
+import { Pagemap, Presence } from './pagemap.js';
+import { PinCounts } from './pin-counts.js';
+import { type Area, VmaCache } from './vmas.js';
 
 /** Pages per space in the frame numbers: 2^40 pages are the 52 bits of a 5-level address. */
 export const FRAMES_PER_SPACE = 2 ** 40;
@@ -26,6 +27,9 @@ const BOUNCE_BYTES = 1 << 20;
 const bounce = allocateNative(BOUNCE_BYTES);
 const local = new IovecArray();
 const remote = new IovecArray();
+/** Pages that one process_vm_writev gets before it copies any (mm/process_vm_access.c: two pages of pointers), halved. */
+const WRITE_FAULT_PAGES = 512;
+const unreadable = allocateUnreadable(WRITE_FAULT_PAGES * PAGE_SIZE);
 const rlimit = allocateNative(16);
 const rlimitWords = new Uint32Array(rlimit.bytes.buffer, 0, 4);
 
@@ -34,6 +38,8 @@ export interface ProcessSpaceOptions {
   readonly deviceFiles: ReadonlySet<string>;
   /** Pinning a page that was never written takes the shared zero page, as kernels did before 6.2. */
   readonly sharesZeroPage: boolean;
+  /** Somebody asks for `nextEvictable`: pins are remembered by page. */
+  readonly countsPins?: boolean;
 }
 
 export class ProcessSpace implements AddressSpace {
@@ -44,8 +50,10 @@ export class ProcessSpace implements AddressSpace {
   hasPinned = false;
   /** Of the pages pinned last, those that are the shared zero page. */
   private readonly zeroPages = new Set<number>();
-  private readonly notifiers = new Set<MmuNotifier>();
+  readonly notifiers: MmuNotifier[] = [];
   private readonly vmas: VmaCache;
+  private readonly pins: PinCounts | null;
+  private openedPagemap: Pagemap | null = null;
   /** Pages in our own part of the locked-memory account. */
   accountedPages = 0;
 
@@ -55,6 +63,7 @@ export class ProcessSpace implements AddressSpace {
     private readonly options: ProcessSpaceOptions,
   ) {
     this.vmas = new VmaCache(`/proc/${pid}/maps`, options.deviceFiles);
+    this.pins = options.countsPins === true ? new PinCounts() : null;
   }
 
   copyFrom(address: number, into: Uint8Array): boolean {
@@ -88,15 +97,19 @@ export class ProcessSpace implements AddressSpace {
 
   pin(first: number, count: number, access: number, frames: Float64Array): number {
     this.hasPinned = true;
+    if ((access & WRITE) !== 0) this.writeFault(first, this.vmas.allowed(first, count, WRITE));
     const got = this.pageIn(first, count, access, frames);
     this.zeroPages.clear();
-    if (this.options.sharesZeroPage && (access & WRITE) === 0)
-      findZeroPages(this.pid, first, got, this.zeroPages);
+    if (this.options.sharesZeroPage && (access & WRITE) === 0) this.findZeroPages(first, first + got);
+    if (this.pins !== null) for (let page = first; page < first + got; page++) this.pins.add(page, 1);
     return got === 0 ? -Errno.EFAULT : got;
   }
 
-  unpin(): void {
-    // Nothing holds a page of another process from user space; docs/limits.md says what follows from that.
+  /** Nothing holds a page of another process from user space; docs/limits.md says what follows from that. */
+  unpin(frames: Float64Array, count: number): void {
+    if (this.pins === null) return;
+    for (let index = 0; index < count; index++)
+      this.pins.add(frames[index]! - this.id * FRAMES_PER_SPACE, -1);
   }
 
   isReserved(frame: number): boolean {
@@ -138,8 +151,11 @@ export class ProcessSpace implements AddressSpace {
   }
 
   subscribe(notifier: MmuNotifier): () => void {
-    this.notifiers.add(notifier);
-    return () => void this.notifiers.delete(notifier);
+    this.notifiers.push(notifier);
+    return () => {
+      const index = this.notifiers.indexOf(notifier);
+      if (index >= 0) this.notifiers.splice(index, 1);
+    };
   }
 
   /** The process is about to take away or change the bytes [address, address + length): tells every notifier. */
@@ -154,8 +170,48 @@ export class ProcessSpace implements AddressSpace {
 
   /** Invalidates what a fork write-protects: the pages of private areas (copy-on-write). */
   invalidateForFork(): void {
-    for (const area of this.vmas.privateAreas())
-      this.invalidate(area.first * PAGE_SIZE, (area.end - area.first) * PAGE_SIZE);
+    for (const area of this.vmas.all())
+      if (area.isPrivate) this.invalidate(area.first * PAGE_SIZE, (area.end - area.first) * PAGE_SIZE);
+  }
+
+  /** The pages [first, first + count) have left memory without a call of the process. */
+  reclaimed(first: number, count: number): void {
+    this.invalidations++;
+    for (let index = 0; index < this.notifiers.length; index++)
+      this.notifiers[index]!.invalidate(first, count, true);
+  }
+
+  /** Tells notifiers of the pages in [first, end) that are not in memory. */
+  dropAbsent(first: number, end: number): void {
+    const { pagemap } = this;
+    for (let at = first; at < end; at = pagemap.stopped) {
+      pagemap.find(Presence.ABSENT, at, end);
+      for (let region = 0; region < pagemap.count; region++)
+        this.reclaimed(pagemap.first[region]!, pagemap.end[region]! - pagemap.first[region]!);
+    }
+  }
+
+  /** What is in memory of the process, by page; it touches none. */
+  get pagemap(): Pagemap {
+    if (this.openedPagemap === null) {
+      this.openedPagemap = new Pagemap(this.pid);
+      // Opened too late, after an exec: it is another memory's.
+      if (!this.alive) this.openedPagemap.close();
+    }
+    return this.openedPagemap;
+  }
+
+  /** The areas whose pages reclaim may take: what the program writes or shares, not its text nor a device's registers. */
+  evictableAreas(): readonly Area[] {
+    return this.vmas
+      .all()
+      .filter((area) => !area.isDevice && (!area.isPrivate || (area.permission & WRITE) !== 0));
+  }
+
+  /** The first page in [page, end) that is pinned, or that is not; `end` where there is none. */
+  nextPinned(isPinned: boolean, page: number, end: number): number {
+    if (this.pins === null) return isPinned ? end : page;
+    return this.pins.next(isPinned, page, end);
   }
 
   /** Invalidates every page. */
@@ -183,8 +239,8 @@ export class ProcessSpace implements AddressSpace {
   /** The address space ends: exec or exit. */
   end(): void {
     this.invalidations++;
-    for (const notifier of [...this.notifiers]) notifier.release();
-    this.notifiers.clear();
+    for (const notifier of this.notifiers.splice(0)) notifier.release();
+    this.openedPagemap?.close();
     this.vmas.close();
   }
 
@@ -202,6 +258,29 @@ export class ProcessSpace implements AddressSpace {
       done += batch;
     }
     return allowed;
+  }
+
+  /**
+   * Makes the host give the process pages of its own to write to, as a pin does (FOLL_WRITE): the zero page and shared ones
+   * are copied. No byte changes: what would be written cannot be read, and the host finds that out once it has the pages.
+   */
+  private writeFault(first: number, count: number): void {
+    for (let done = 0; done < count; done += WRITE_FAULT_PAGES) {
+      const bytes = Math.min(WRITE_FAULT_PAGES, count - done) * PAGE_SIZE;
+      local.count = remote.count = 0;
+      local.push(unreadable, bytes);
+      remote.push((first + done) * PAGE_SIZE, bytes);
+      processVmWritev(this.pid, local.address, 1, remote.address, 1, 0);
+    }
+  }
+
+  private findZeroPages(first: number, end: number): void {
+    const { pagemap } = this;
+    for (let at = first; at < end; at = pagemap.stopped) {
+      pagemap.find(Presence.ZERO, at, end);
+      for (let region = 0; region < pagemap.count; region++)
+        for (let page = pagemap.first[region]!; page < pagemap.end[region]!; page++) this.zeroPages.add(page);
+    }
   }
 
   private vector(address: number, length: number): void {
@@ -256,7 +335,7 @@ function lockedWithin(pid: number, first: number, end: number): number {
 }
 
 /** A file of /proc; empty where the process is gone, or lets nobody look (it is not dumpable). */
-function textOf(path: string): string {
+export function textOf(path: string): string {
   try {
     return readFileSync(path, 'latin1');
   } catch {

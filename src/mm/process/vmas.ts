@@ -18,7 +18,7 @@ let canQuery = true;
 const chunk = Buffer.allocUnsafe(1 << 16);
 
 /** Pages [first, end) with one permission. */
-interface Area {
+export interface Area {
   readonly first: number;
   readonly end: number;
   readonly permission: number;
@@ -26,6 +26,8 @@ interface Area {
   readonly isPrivate: boolean;
   /** A device's registers: no ordinary memory. */
   readonly isDevice: boolean;
+  /** Page of its file at `first`; -1: there is no file behind it. */
+  readonly filePage: number;
 }
 
 /** A file's identity as maps shows it: device and inode. */
@@ -78,10 +80,10 @@ export class VmaCache {
     );
   }
 
-  /** The private areas as the kernel has them now; a copy, because their invalidation drops the cache. */
-  privateAreas(): readonly Area[] {
+  /** The areas as the kernel has them now; a copy, because an invalidation drops the cache. */
+  all(): Area[] {
     this.reload();
-    return this.areas.filter((area) => area.isPrivate);
+    return this.areas.slice();
   }
 
   /** Forgets everything: protections or areas are about to change. */
@@ -134,12 +136,14 @@ export class VmaCache {
       return this.learn(page);
     }
     const flags = queryWords[10]!;
+    const inode = queryWords[17]! * HIGH + queryWords[16]!;
     this.insert({
       first: (queryWords[7]! * HIGH + queryWords[6]!) / PAGE_SIZE,
       end: (queryWords[9]! * HIGH + queryWords[8]!) / PAGE_SIZE,
       permission: ((flags & VMA_READABLE) !== 0 ? READ : 0) | ((flags & VMA_WRITABLE) !== 0 ? WRITE : 0),
       isPrivate: (flags & VMA_SHARED) === 0,
-      isDevice: this.isDevice(queryWords[18]!, queryWords[19]!, queryWords[17]! * HIGH + queryWords[16]!),
+      isDevice: this.isDevice(queryWords[18]!, queryWords[19]!, inode),
+      filePage: inode === 0 ? -1 : (queryWords[15]! * HIGH + queryWords[14]!) / PAGE_SIZE,
     });
     return true;
   }
@@ -149,10 +153,13 @@ export class VmaCache {
   }
 
   /** Of a line of the text: range, permission, offset, device, inode, path. */
-  private isDeviceLine(line: string): boolean {
-    const [, , , device = '', inode = ''] = line.split(/ +/, 5);
+  private fileOfLine(line: string): { isDevice: boolean; filePage: number } {
+    const [, , offset = '', device = '', inode = ''] = line.split(/ +/, 5);
     const [major = '', minor = ''] = device.split(':');
-    return this.isDevice(Number.parseInt(major, 16), Number.parseInt(minor, 16), Number(inode));
+    return {
+      isDevice: this.isDevice(Number.parseInt(major, 16), Number.parseInt(minor, 16), Number(inode)),
+      filePage: inode === '0' ? -1 : Number.parseInt(offset, 16) / PAGE_SIZE,
+    };
   }
 
   /** Puts an area in its place, instead of all that it overlaps: areas merge and grow without notice. */
@@ -184,7 +191,7 @@ export class VmaCache {
           end: Number.parseInt(line.slice(dash + 1, space), 16) / PAGE_SIZE,
           permission: (line[space + 1] === 'r' ? READ : 0) | (line[space + 2] === 'w' ? WRITE : 0),
           isPrivate: line[space + 4] === 'p',
-          isDevice: this.isDeviceLine(line),
+          ...this.fileOfLine(line),
         });
       }
     } catch {
@@ -194,7 +201,8 @@ export class VmaCache {
   }
 }
 
-function openOrGone(path: string): number {
+/** A file of /proc, or -1 where the process is gone or lets nobody look. */
+export function openOrGone(path: string): number {
   try {
     return openSync(path, 'r');
   } catch {

@@ -1,5 +1,6 @@
 import { Bug } from '../../abi/bug.js';
 import type { Mapping } from '../type1/mapping.js';
+import type { MappingIndex } from '../type1/mapping-index.js';
 import type { IopfBackend } from './backend.js';
 
 /**
@@ -8,6 +9,10 @@ import type { IopfBackend } from './backend.js';
  */
 export class ResidentPages {
   constructor(protected readonly backend: IopfBackend) {}
+
+  get mappings(): MappingIndex {
+    return this.backend.mappings;
+  }
 
   /** Maps `count` pages from `index` of a mapping on in every domain (R2.1). */
   add(mapping: Mapping, index: number, frames: Float64Array, count: number, permission: number): void {

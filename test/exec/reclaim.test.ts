@@ -1,0 +1,128 @@
+/** Memory that the host takes away while devices use it: `--reclaim` and `--reclaim-scan`, with real reclaim. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import { compare } from '../../src/sim/compare.js';
+import { eventsOf, parseRecording } from '../../src/trace/recording.js';
+import { edu, program, runIopf } from './run-iopf.js';
+
+const MIB = 2 ** 20;
+/** What a program of Node has beside the memory that it uses: it cannot get below. */
+const SIZE = 96 * MIB;
+const AREA_MIB = 128;
+const folder = mkdtempSync(join(tmpdir(), 'test-reclaim-'));
+
+const hasSwap = (): boolean => readFileSync('/proc/swaps', 'latin1').trim().split('\n').length > 1;
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** The right to page memory of another process out; says loudly what is skipped where it is missing. */
+function mayReclaim(): boolean {
+  const capabilities = /^CapEff:\s+([0-9a-f]+)/m.exec(readFileSync('/proc/self/status', 'latin1'))![1]!;
+  const may = ((Number.parseInt(capabilities.slice(-8), 16) >>> 23) & 1) === 1;
+  if (!may) console.warn('SKIPPED: reclaim: no CAP_SYS_NICE');
+  return may;
+}
+
+interface Load {
+  readonly copies: number;
+  readonly wrong: number;
+  readonly residentBytes: number;
+}
+
+async function load(options: readonly string[], kind: string, seconds = 3, ...more: string[]) {
+  const words = [program('reclaim-load'), kind, `${AREA_MIB}`, `${seconds}`, join(folder, 'memory'), ...more];
+  const result = await runIopf(['--device', `edu@${edu}`, ...options], [process.execPath, ...words]);
+  expect(result.code, result.stderr).toBe(0);
+  return { ...result, summary: result.summary!, load: JSON.parse(result.stdout) as Load };
+}
+
+const reclaim = ['--reclaim', `${SIZE}`, '--reclaim-scan', '10'];
+
+describe.skipIf(!mayReclaim())('under --reclaim', () => {
+  test.each(['anon', 'memfd', 'file'])(
+    'a program keeps to the size, and DMA to memory that left is right: %s memory',
+    async (kind) => {
+      if (kind !== 'file' && !hasSwap()) {
+        console.warn(
+          `SKIPPED: reclaim of ${kind} memory: this host has no swap (.ci/run sets some up where it may)`,
+        );
+        return;
+      }
+      const { load: done, summary, stderr } = await load(reclaim, kind);
+      expect(done.wrong).toBe(0);
+      expect(done.copies).toBeGreaterThan(100);
+      expect(summary.rssBytesBefore).toBeGreaterThan(AREA_MIB * MIB);
+      expect(summary.rssBytesPeak).toBeGreaterThanOrEqual(summary.rssBytesBefore!);
+      // Near the size: well below what it has when nobody takes any of it away.
+      expect(done.residentBytes).toBeLessThan(SIZE + 40 * MIB);
+      expect(summary.pagesReclaimed).toBeGreaterThan(100);
+      expect(summary.pagesReclaimed).toBeLessThanOrEqual(summary.pagesInvalidated);
+      // What left comes back by faults: more than there would be if each page came in once.
+      expect(summary.pagesFaultedIn).toBeGreaterThan(summary.pagesReclaimed);
+      expect(summary.pinnedBytesPeak).toBe(0);
+      expect(stderr).toMatch(/^ {2}reclaimed +\d+ of them by the host; \d+ scans in/m);
+      if (kind === 'anon') expect(summary.swapBytesPeak).toBeGreaterThan(0);
+    },
+    60_000,
+  );
+
+  test('a recording tells reclaim from what the program does, and replays to the same faults and invalidations', async () => {
+    const file = join(folder, 'run.rec');
+    const { summary } = await load([...reclaim, '--record', file], 'file', 1);
+    let reclaims = 0;
+    for (const event of eventsOf(parseRecording(readFileSync(file), 'run.rec')))
+      if (event.kind === 'invalidate' && event.reclaimed) reclaims++;
+    expect(reclaims).toBeGreaterThan(0);
+    expect(reclaims).toBeLessThanOrEqual(summary.invalidations);
+    const order = { inputs: [file], policies: ['iopf'], model: null, seed: 1, jobs: 1 };
+    const { faults, invalidations } = summary;
+    expect((await compare(order)).comparison.runs[0]).toMatchObject({ faults, invalidations });
+  }, 60_000);
+
+  test('pages of a pinned mapping stay: --iopf ask, and the program never asks', async () => {
+    const { load: done, summary } = await load(['--iopf', 'ask', ...reclaim], 'file', 1);
+    expect(done.wrong).toBe(0);
+    expect(summary.pinnedBytesPeak).toBe(AREA_MIB * MIB);
+    expect(done.residentBytes).toBeGreaterThan(AREA_MIB * MIB);
+    expect(summary.pagesReclaimed).toBe(0);
+  }, 60_000);
+
+  test('a size that cannot be is told once, with the reason', async () => {
+    const { stderr } = await load(['--reclaim', `${SIZE / 2}`], 'locked');
+    const told = stderr.match(/^iopf: --reclaim: memory stays at .*$/gm);
+    expect(told).toHaveLength(1);
+    expect(told![0]).toMatch(
+      hasSwap() ? /not 48 MiB: the rest is program text, or locked/ : /not 48 MiB: this host has no swap/,
+    );
+  }, 60_000);
+
+  test('--reclaim-scan finds what left without us, and without it nobody does; the bytes are right all the same', async () => {
+    const seen = await load(['--reclaim-scan', '5'], 'file', 2, 'itself');
+    expect(seen.load.wrong).toBe(0);
+    expect(seen.summary.pagesReclaimed).toBeGreaterThan(10);
+    expect(seen.summary.reclaimScans).toBeGreaterThan(10);
+    const unseen = await load([], 'file', 2, 'itself');
+    expect(unseen.load.wrong).toBe(0);
+    expect(unseen.load.copies).toBeGreaterThan(64);
+    expect(unseen.summary.pagesReclaimed).toBe(0);
+  }, 60_000);
+});
+
+test('--reclaim-scan takes nothing away where nothing leaves, and needs no privilege', async () => {
+  const { load: done, summary } = await load(['--reclaim-scan', '5'], 'anon', 1);
+  expect(done.wrong).toBe(0);
+  expect(summary.pagesReclaimed).toBe(0);
+  expect(summary.reclaimScans).toBeGreaterThan(10);
+}, 60_000);
+
+test('the program’s memory is in the summary, whoever looks', async () => {
+  const { summary, stderr } = await load([], 'anon', 1);
+  expect(summary.rssBytesBefore).toBeGreaterThan(AREA_MIB * MIB);
+  expect(summary.rssBytesEnd).toBeGreaterThan(AREA_MIB * MIB);
+  expect(summary.pagesReclaimed).toBe(0);
+  expect(summary.reclaimScans).toBe(0);
+  expect(stderr).toMatch(/^ {2}resident memory +[\d.]+ MiB before VFIO, [\d.]+ MiB at the peak/m);
+  expect(stderr).not.toMatch(/^ {2}reclaimed/m);
+}, 60_000);
