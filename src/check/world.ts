@@ -112,6 +112,7 @@ export class World implements Observer {
       dmaEntryLimit: 16,
       allowUnsafeInterrupts: false,
       type1Module: true,
+      tables: null,
       counters: this.counters,
       observer: null,
       premap: null,

@@ -16,6 +16,9 @@ import {
   O_CLOEXEC,
   O_RDWR,
   open,
+  pipe2,
+  read,
+  write,
 } from '../mm/process/libc.js';
 import { fileKey } from '../mm/process/vmas.js';
 import type { VfioFile } from '../vfio/file.js';
@@ -33,6 +36,7 @@ const F_UNLCK = 2;
 /** struct flock: type, whence, start, length. */
 const flock = allocateNative(64);
 const flockShorts = new Int16Array(flock.bytes.buffer, 0, 2);
+const streamMemory = allocateNative(8);
 const flockWords = new Uint32Array(flock.bytes.buffer, 0, 8);
 
 /** A sealed memfd: the inode that descriptors of one or several files share. */
@@ -55,6 +59,30 @@ export function makeBacking(name: string, bytes: number): Backing {
   // Linux's 64-bit device numbers, as far as the file systems of the kernel itself use them.
   const key = fileKey((dev >>> 8) & 0xfff, (dev & 0xff) | ((dev >>> 12) & 0xfff00), ino);
   return { fd, device: dev, inode: ino, key, nextLock: 0 };
+}
+
+/**
+ * The inode behind a stream: a pipe, so that poll(2) and epoll(7) see whether it can be read. `show` puts a byte in, or takes it
+ * out; the program's own reads never reach it.
+ */
+export function makeStreamBacking(): { backing: Backing; show(readable: boolean): void } {
+  must('pipe2', pipe2(streamMemory.address, O_CLOEXEC));
+  const [readEnd, writeEnd] = new Int32Array(streamMemory.bytes.buffer, 0, 2) as unknown as [number, number];
+  // One description for both directions, as the program's will be.
+  const fd = open(`/proc/self/fd/${readEnd}`, O_RDWR | O_CLOEXEC, 0);
+  close(readEnd);
+  close(writeEnd);
+  must('open', fd);
+  const { dev, ino } = fstatSync(fd);
+  let shown = false;
+  const show = (readable: boolean): void => {
+    if (readable === shown) return;
+    shown = readable;
+    // Neither waits: the pipe has room for the byte, or has it.
+    if (readable) write(fd, streamMemory.address, 1);
+    else read(fd, streamMemory.address, 1);
+  };
+  return { backing: { fd, device: dev, inode: ino, key: '', nextLock: 0 }, show };
 }
 
 /** A file that the program has open. */

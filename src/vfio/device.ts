@@ -3,7 +3,7 @@
  */
 import { Bug } from '../abi/bug.js';
 import { fail } from '../abi/errno.js';
-import { DeviceIoctl } from '../abi/vfio.js';
+import { DeviceIoctl, Stage1DeviceIoctl } from '../abi/vfio.js';
 import { deviceFeature, LowPower } from './device-feature.js';
 import { getDeviceInfo, getIrqInfo } from './device-info.js';
 import type { Caller, MmapRequest, VfioFile } from './file.js';
@@ -16,12 +16,14 @@ import type { PciFunction } from './pci-function.js';
 import { RegionAccess } from './region-access.js';
 import { getRegionInfo } from './region-info.js';
 import { setIrqs } from './set-irqs.js';
+import { Stage1Attachment } from './stage1.js';
 
 /** A PCI function bound to vfio-pci. All its files share one interrupt state. */
 export class VfioDevice {
   readonly interrupts: Interrupts;
   readonly lowPower = new LowPower();
   readonly ioEventfds: IoEventfds;
+  readonly stage1: Stage1Attachment;
   private opened = 0;
   private access: RegionAccess | null = null;
 
@@ -32,6 +34,7 @@ export class VfioDevice {
   ) {
     this.interrupts = new Interrupts(pciFunction, machine.kernel);
     this.ioEventfds = new IoEventfds(pciFunction);
+    this.stage1 = new Stage1Attachment(pciFunction);
   }
 
   /** A file of the device, which holds its group open. EINVAL where the group has no container with an IOMMU. */
@@ -50,6 +53,7 @@ export class VfioDevice {
       this.ioEventfds.release();
       this.interrupts.release();
       this.pciFunction.release();
+      this.stage1.release();
       this.access = null;
     }
     this.group.releaseByDevice();
@@ -103,6 +107,14 @@ class DeviceFile implements VfioFile {
         return 0;
       case DeviceIoctl.VFIO_DEVICE_IOEVENTFD:
         ioEventfds.set(caller, argument, this.device.regions);
+        return 0;
+      case Stage1DeviceIoctl.VFIO_DEVICE_ATTACH_STAGE1:
+        if (machine.iopf === 'off') fail('ENOTTY');
+        this.device.stage1.attach(caller, argument, group.container!.backend!);
+        return 0;
+      case Stage1DeviceIoctl.VFIO_DEVICE_DETACH_STAGE1:
+        if (machine.iopf === 'off') fail('ENOTTY');
+        this.device.stage1.detach(caller, argument);
         return 0;
       case DeviceIoctl.VFIO_DEVICE_FEATURE:
         deviceFeature(caller, argument, lowPower);

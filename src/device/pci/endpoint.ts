@@ -111,6 +111,10 @@ export class PciEndpoint implements PciFunction {
     return memory;
   }
 
+  get stalls(): boolean {
+    return this.#device.stalls ?? false;
+  }
+
   open(sink: InterruptSink): void {
     this.interrupts.connect(sink);
     this.config.setWord(PciConfig.COMMAND, COMMAND_AT_OPEN);
@@ -130,6 +134,7 @@ export class PciEndpoint implements PciFunction {
   reset(): void {
     if (this.#power) this.#setPowerState(this.#power, 0);
     for (const memory of this.#memory) memory?.bytes.fill(0);
+    this.dma.forgetStall();
     this.interrupts.pin(false);
     this.#showTable(this.interrupts.armed(PciInterruptIndex.MSIX));
     this.#device.reset();

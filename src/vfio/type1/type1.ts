@@ -18,6 +18,7 @@ import type { VfioGroup } from '../group.js';
 import type { IopfBackend } from '../iopf/backend.js';
 import { Iopf } from '../iopf/iopf.js';
 import type { MachineState } from '../machine-state.js';
+import { allocateStage1 } from '../stage1.js';
 import { dirtyPages } from './dirty-pages.js';
 import { getIommuInfo } from './iommu-info.js';
 import { commonRanges, type IovaRange, rangesCover } from './iova-ranges.js';
@@ -58,10 +59,15 @@ export function checkExtension(
   }
 }
 
-/** A backend for an extension that exists. EINVAL: no type of IOMMU, or nesting, which no IOMMU here can do. */
+/**
+ * A backend for an extension that exists. EINVAL: no type of IOMMU; or nesting with IOPF off, where no IOMMU can do it, as on the
+ * machines of the recordings.
+ */
 export function openType1(machine: MachineState, type: number): Type1 {
   if (type === VfioExtension.VFIO_TYPE1_IOMMU) return new Type1(machine, 1);
   if (type === VfioExtension.VFIO_TYPE1v2_IOMMU) return new Type1(machine, 2);
+  const canNest = machine.iopf !== 'off' && machine.tables !== null;
+  if (type === VfioExtension.VFIO_TYPE1_NESTING_IOMMU && canNest) return new Type1(machine, 2, true);
   return fail('EINVAL');
 }
 
@@ -81,6 +87,8 @@ export class Type1 implements IopfBackend {
     readonly machine: MachineState,
     /** 1: mappings may be unmapped by a range that only begins at them; 2: never cut. */
     readonly version: 1 | 2,
+    /** Its page tables are second stages, above which programs may put their own (R8.1). */
+    readonly nesting = false,
   ) {
     this.counters = machine.counters;
     this.entryLimit = machine.dmaEntryLimit;
@@ -109,6 +117,9 @@ export class Type1 implements IopfBackend {
         if (!this.iopf) fail('ENOTTY');
         runDirect(this.iopf.disable());
         return 0;
+      case IopfIoctl.VFIO_IOMMU_STAGE1_ALLOC:
+        if (!this.iopf) fail('ENOTTY');
+        return caller.install(allocateStage1(caller, argument, this));
       default:
         return fail('ENOTTY');
     }
@@ -188,6 +199,7 @@ export class Type1 implements IopfBackend {
   *detachFlow(group: VfioGroup): Flow<void> {
     const domain = this.domainOf.get(group)!;
     const { devices } = group.iommuGroup;
+    for (const device of devices) yield* device.detachStage1();
     if (this.iopf) yield* this.iopf.devicesDetaching(devices);
     for (const device of devices) device.detach();
     this.domainOf.delete(group);
@@ -297,7 +309,7 @@ export class Type1 implements IopfBackend {
   }
 
   protected createDomain(geometry: IommuGeometry): Domain {
-    return new Domain({ geometry, observer: this.machine.observer });
+    return new Domain({ geometry, nested: this.nesting, observer: this.machine.observer });
   }
 
   private domainFor(geometry: IommuGeometry): Domain {
