@@ -4,6 +4,7 @@ import type { DeviceKind } from './kind.js';
 import { nvme } from './nvme/kind.js';
 import { recorded } from './recorded/kind.js';
 
+export type { DriverMemory } from '../vfio/pci-function.js';
 export { type BlockStore, CHUNK_BYTES, memoryStore } from './block-store.js';
 export { DmaPort } from './dma-port.js';
 export type { DeviceHost } from './host.js';
@@ -12,6 +13,7 @@ export { DeviceOptions, OptionError, type OptionTable } from './options.js';
 export type { BarDescription, CapabilityDescription, PciDescription } from './pci/description.js';
 export type { PciDevice } from './pci/device.js';
 export { PciEndpoint, type Surroundings } from './pci/endpoint.js';
+export { PinCache } from './pin-cache.js';
 export { type RecordedModel, recordedFunction } from './recorded/function.js';
 
 /** Every kind by its name. */

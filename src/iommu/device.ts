@@ -6,7 +6,7 @@ import { Parked } from '../flow/parked.js';
 import { READ } from '../mm/address-space.js';
 import type { Domain } from './domain.js';
 import { FaultHandlers } from './fault-handlers.js';
-import type { IommuGroup } from './group.js';
+import type { IommuGroup, PageRange } from './group.js';
 import { Iotlb } from './iotlb.js';
 import { Counters, type Observer } from './observer.js';
 import {
@@ -42,6 +42,8 @@ export class IommuDevice {
   readonly iotlb: Iotlb;
   readonly handlers = new FaultHandlers();
   readonly queue: PageRequestQueue;
+  /** Where it can wait for a page, if not everywhere; its group goes by it (R7.1). Set before it gets a group. */
+  faultable: readonly PageRange[] | null = null;
   group: IommuGroup | null = null;
   domain: Domain | null = null;
   counters: Counters;

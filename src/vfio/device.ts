@@ -6,6 +6,7 @@ import { fail } from '../abi/errno.js';
 import { DeviceIoctl, Stage1DeviceIoctl } from '../abi/vfio.js';
 import { deviceFeature, LowPower } from './device-feature.js';
 import { getDeviceInfo, getIrqInfo } from './device-info.js';
+import { driverMemory } from './driver-memory.js';
 import type { Caller, MmapRequest, VfioFile } from './file.js';
 import type { VfioGroup } from './group.js';
 import { getHotResetInfo, hotReset } from './hot-reset.js';
@@ -17,9 +18,10 @@ import { RegionAccess } from './region-access.js';
 import { getRegionInfo } from './region-info.js';
 import { setIrqs } from './set-irqs.js';
 import { Stage1Attachment } from './stage1.js';
+import type { PinUser } from './type1/driver-pins.js';
 
 /** A PCI function bound to vfio-pci. All its files share one interrupt state. */
-export class VfioDevice {
+export class VfioDevice implements PinUser {
   readonly interrupts: Interrupts;
   readonly lowPower = new LowPower();
   readonly ioEventfds: IoEventfds;
@@ -40,7 +42,11 @@ export class VfioDevice {
   /** A file of the device, which holds its group open. EINVAL where the group has no container with an IOMMU. */
   open(): VfioFile {
     this.group.useByDevice();
-    if (this.opened++ === 0) this.pciFunction.open(this.interrupts);
+    if (this.opened++ === 0) {
+      const { pinning } = this.group.container!.backend!;
+      if (this.canPin) pinning.register(this);
+      this.pciFunction.open(this.interrupts, driverMemory(this.group, pinning, this.canPin));
+    }
     return new DeviceFile(this);
   }
 
@@ -53,10 +59,20 @@ export class VfioDevice {
       this.ioEventfds.release();
       this.interrupts.release();
       this.pciFunction.release();
+      if (this.canPin) this.group.container!.backend!.pinning.unregister(this);
       this.stage1.release();
       this.access = null;
     }
     this.group.releaseByDevice();
+  }
+
+  /** A mapping goes: the driver unpins what it has there. */
+  dmaUnmap(iovaPage: number, pages: number): void {
+    this.pciFunction.dmaUnmap!(iovaPage, pages);
+  }
+
+  private get canPin(): boolean {
+    return this.pciFunction.dmaUnmap !== undefined;
   }
 
   get isOpen(): boolean {

@@ -1,6 +1,8 @@
+import type { PageRange } from '../../iommu/group.js';
 import type { AllocateDma, DmaBuffer } from '../../mm/frame-memory.js';
 import type { PciDevice } from '../pci/device.js';
 import type { PciEndpoint } from '../pci/endpoint.js';
+import { PinCache } from '../pin-cache.js';
 import {
   EDU_BUFFER,
   EDU_BUFFER_BYTES,
@@ -39,14 +41,29 @@ export class EduDevice implements PciDevice {
   #liveness = 0;
   #factorial = 0;
   #interruptStatus = 0;
-  readonly stalls = true;
+  readonly stalls: boolean;
+  /** What it pins, where it cannot wait everywhere; null: nothing. */
+  readonly #pins: PinCache | null;
+  readonly dmaUnmap?: (iovaPage: number, pages: number) => void;
   /** A transfer is under way: what its registers said, and how many bytes of it are done. */
   #running = false;
   readonly #latched = new Uint32Array(word(EduRegister.END - EduRegister.DMA_SOURCE));
   #done = 0;
 
-  /** `dmaMask`: addresses on the bus are cut to it; 2^n - 1, below 2^53. */
-  constructor(endpoint: PciEndpoint, allocate: AllocateDma, dmaMask = EDU_DMA_MASK) {
+  /**
+   * `dmaMask`: addresses on the bus are cut to it; 2^n - 1, below 2^53. `faultable`: the only pages that it can wait for; it then
+   * takes no first stage, whose addresses are not those that it pins.
+   */
+  constructor(
+    endpoint: PciEndpoint,
+    allocate: AllocateDma,
+    dmaMask = EDU_DMA_MASK,
+    faultable: readonly PageRange[] | null = null,
+  ) {
+    this.stalls = faultable === null;
+    const pins = faultable === null ? null : new PinCache(faultable, () => endpoint.memory);
+    this.#pins = pins;
+    if (pins !== null) this.dmaUnmap = (iovaPage, pages) => pins.dmaUnmap(iovaPage, pages);
     this.#buffer = allocate(EDU_BUFFER_BYTES);
     this.#endpoint = endpoint;
     this.#dmaMask = dmaMask;
@@ -61,6 +78,7 @@ export class EduDevice implements PciDevice {
     this.#factorial = 0;
     this.#interruptStatus = 0;
     this.#running = false;
+    this.#pins?.release();
     this.#buffer.bytes.fill(0);
   }
 
@@ -179,24 +197,27 @@ export class EduDevice implements PciDevice {
   }
 
   #transfer(): void {
-    const { dma } = this.#endpoint;
     // A transfer that leaves the internal buffer does nothing (QEMU ends there).
-    if (this.#fits) {
-      const address =
-        this.#cut(this.#toMemory ? EduRegister.DMA_DESTINATION : EduRegister.DMA_SOURCE) + this.#done;
-      const inside = this.#inside + this.#done;
-      const left = this.#count - this.#done;
-      if (this.#toMemory) dma.writeRange(address, left, this.#buffer, inside);
-      else dma.readRange(address, left, this.#buffer, inside);
-      if (dma.stalled) {
-        this.#done += dma.stalledAt;
-        return;
-      }
-    }
+    if (this.#fits && !this.#move()) return;
     this.#running = false;
     const command = this.#register(EduRegister.DMA_COMMAND);
     this.#words[word(EduRegister.DMA_COMMAND)] = command & ~EduDma.START;
     if ((command & EduDma.INTERRUPT) !== 0) this.#raise(EduEvent.DMA);
+  }
+
+  /** Moves what is left of the transfer; false: some of it has to wait. */
+  #move(): boolean {
+    const { dma } = this.#endpoint;
+    const toMemory = this.#toMemory;
+    const address = this.#cut(toMemory ? EduRegister.DMA_DESTINATION : EduRegister.DMA_SOURCE) + this.#done;
+    const inside = this.#inside + this.#done;
+    const left = this.#count - this.#done;
+    // What cannot be pinned is not started.
+    if (dma.enabled && this.#pins?.hold(address, left, toMemory) === false) return true;
+    if (toMemory) dma.writeRange(address, left, this.#buffer, inside);
+    else dma.readRange(address, left, this.#buffer, inside);
+    if (dma.stalled) this.#done += dma.stalledAt;
+    return !dma.stalled;
   }
 
   get #toMemory(): boolean {

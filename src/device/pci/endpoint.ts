@@ -12,7 +12,7 @@ import {
 } from '../../abi/pci.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import { allocatePlain, type DmaBuffer } from '../../mm/frame-memory.js';
-import type { InterruptSink, PciFunction, PciRegion } from '../../vfio/pci-function.js';
+import type { DriverMemory, InterruptSink, PciFunction, PciRegion } from '../../vfio/pci-function.js';
 import { DmaPort } from '../dma-port.js';
 import type { DeviceHost } from '../host.js';
 import { ConfigSpace } from './config-space.js';
@@ -53,6 +53,7 @@ export class PciEndpoint implements PciFunction {
   readonly #express: Capability<'express'> | undefined;
   readonly #power: Capability<'power'> | undefined;
   #open = false;
+  #driverMemory: DriverMemory | null = null;
 
   /** `createDevice` gets the finished endpoint. */
   constructor(
@@ -115,7 +116,17 @@ export class PciEndpoint implements PciFunction {
     return this.#device.stalls ?? false;
   }
 
-  open(sink: InterruptSink): void {
+  /** The container's memory while a program has the device open, for what cannot wait (R7.1). */
+  get memory(): DriverMemory | null {
+    return this.#driverMemory;
+  }
+
+  get dmaUnmap(): ((iovaPage: number, pages: number) => void) | undefined {
+    return this.#device.dmaUnmap?.bind(this.#device);
+  }
+
+  open(sink: InterruptSink, memory?: DriverMemory): void {
+    this.#driverMemory = memory ?? null;
     this.interrupts.connect(sink);
     this.config.setWord(PciConfig.COMMAND, COMMAND_AT_OPEN);
     this.#open = true;
@@ -128,6 +139,7 @@ export class PciEndpoint implements PciFunction {
     this.config.setWord(PciConfig.COMMAND, COMMAND_AT_OPEN);
     for (const index of [PciInterruptIndex.MSI, PciInterruptIndex.MSIX]) this.#showArmed(index, 0);
     this.reset();
+    this.#driverMemory = null;
   }
 
   /** Config space stays as it is, as vfio-pci saves and restores it around a reset; but the function is awake again. */

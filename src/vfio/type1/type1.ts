@@ -20,6 +20,7 @@ import { Iopf } from '../iopf/iopf.js';
 import type { MachineState } from '../machine-state.js';
 import { allocateStage1 } from '../stage1.js';
 import { dirtyPages } from './dirty-pages.js';
+import { DriverPinning } from './driver-pins.js';
 import { getIommuInfo } from './iommu-info.js';
 import { commonRanges, type IovaRange, rangesCover } from './iova-ranges.js';
 import { mapDma } from './map-dma.js';
@@ -78,6 +79,8 @@ export class Type1 implements IopfBackend {
   /** IOVAs that can be mapped, in order. */
   ranges: readonly IovaRange[] = [];
   dirtyTracking = false;
+  /** What device drivers pin (R6.2). */
+  readonly pinning = new DriverPinning(this);
   private readonly domainOf = new Map<VfioGroup, Domain>();
   /** The IOPF side; null where the machine has it off. */
   readonly iopf: Iopf | null;
@@ -202,6 +205,10 @@ export class Type1 implements IopfBackend {
     for (const device of devices) yield* device.detachStage1();
     if (this.iopf) yield* this.iopf.devicesDetaching(devices);
     for (const device of devices) device.detach();
+    // What it may have written is told even though those that are left can write less.
+    if (this.dirtyTracking && this.pinning.isUnscoped(group))
+      for (const mapping of this.mappings) if (mapping.pinned) mapping.dirty!.set(0, mapping.pages);
+    this.pinning.forgetGroup(group);
     this.domainOf.delete(group);
     if (domain.devices.length === 0 && ![...this.domainOf.values()].includes(domain)) this.dropDomain(domain);
     this.ranges = commonRanges(this.geometries());
@@ -233,7 +240,9 @@ export class Type1 implements IopfBackend {
     mapping.dirty = new PageBitmap(mapping.pages);
   }
 
+  /** A mapping goes; drivers that have pinned pages of it are told first. */
   removeMapping(mapping: Mapping): void {
+    this.pinning.unmapping(mapping);
     this.mappings.remove(mapping);
     this.counters.addMapped(-mapping.pages);
     this.machine.observer?.mappingRemoved?.(mapping);
@@ -259,7 +268,13 @@ export class Type1 implements IopfBackend {
   }
 
   pinMapping(mapping: Mapping): void {
-    pinWhole(mapping, this.domains);
+    this.pinning.standAside(mapping);
+    try {
+      pinWhole(mapping, this.domains);
+    } catch (error) {
+      this.pinning.standBack(mapping);
+      throw error;
+    }
     this.counters.addPinned(mapping.pages);
     this.counters.addResident(mapping.pages);
   }
@@ -267,13 +282,17 @@ export class Type1 implements IopfBackend {
   unpinMapping(mapping: Mapping): void {
     dropPins(mapping, this.domains[0]!);
     this.counters.addPinned(-mapping.pages);
+    this.pinning.standAlone(mapping);
   }
 
   /** EINVAL where a mapping is too large; then no log is kept. On already: nothing happens. */
   startDirtyLog(): void {
     if (this.dirtyTracking) return;
     for (const mapping of this.mappings) if (mapping.pages > DIRTY_BITMAP_PAGES_MAX) fail('EINVAL');
-    for (const mapping of this.mappings) mapping.dirty = new PageBitmap(mapping.pages);
+    for (const mapping of this.mappings) {
+      mapping.dirty = new PageBitmap(mapping.pages);
+      this.pinning.markDirty(mapping);
+    }
     this.dirtyTracking = true;
     this.iopf?.dirtyStarted();
   }
@@ -290,7 +309,15 @@ export class Type1 implements IopfBackend {
 
   /** A mapping's dirty pages were reported. */
   restartDirtyLog(mapping: Mapping): void {
-    this.iopf?.dirtyReported(mapping, 0, mapping.pages);
+    if (this.iopf) this.iopf.dirtyReported(mapping, 0, mapping.pages);
+    else mapping.dirty!.clear(0, mapping.pages);
+    this.pinning.markDirty(mapping);
+  }
+
+  /** Some device may write pages that no driver has pinned: all of a mapping that is pinned may be dirty. */
+  get writesAnywhere(): boolean {
+    for (const group of this.domainOf.keys()) if (this.pinning.isUnscoped(group)) return true;
+    return false;
   }
 
   private geometries(): IommuGeometry[] {
@@ -317,7 +344,8 @@ export class Type1 implements IopfBackend {
     if (alike) return alike;
     const domain = this.createDomain(geometry);
     for (const mapping of this.mappings) {
-      if (mapping.pinned && this.domains[0]) replayPins(mapping, this.domains[0], domain);
+      if (!mapping.pinned) this.pinning.mapInto(mapping, [domain]);
+      else if (this.domains[0]) replayPins(mapping, this.domains[0], domain);
     }
     this.domains.push(domain);
     return domain;
