@@ -17,7 +17,8 @@ const memory = allocateNative(16 * PAGE);
 memory.bytes.fill(FILL, 0, PAGE);
 vfio.map(memory.address, IOVA, 16 * PAGE);
 
-const locked = (): number => Number(/^VmLck:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'latin1'))![1]);
+const locked = (): number =>
+  Number(/^VmLck:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'latin1'))![1]);
 
 const before = locked();
 edu.copy(IOVA, IOVA + 8 * PAGE, PAGE);
