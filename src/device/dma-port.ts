@@ -161,7 +161,7 @@ export class DmaPort {
           list.buffer[next]!,
           list.bufferOffset[next]!,
         );
-        if (observer !== null) observer.accessed!(this.#recorded(page, access), access, false);
+        if (observer !== null) this.#record(page, access, false);
         next++;
         continue;
       }
@@ -204,15 +204,18 @@ export class DmaPort {
       }
       if (this.#answer(page, access)) continue;
       whole = false;
-      this.#iommu.observer?.accessed?.(this.#recorded(page, access), access, true);
+      this.#record(page, access, true);
       this.#refuse(list, piece, owner);
     }
     return whole;
   }
 
-  /** A page as recordings know it: the container's, which a replay can translate. */
-  #recorded(page: number, access: number): number {
-    return this.#iommu.stage2Page?.(page, access) ?? page;
+  /** Recordings know the container's pages, which a replay can translate; an access that gets to none is not in them. */
+  #record(page: number, access: number, refused: boolean): void {
+    const iommu = this.#iommu;
+    if (!iommu.observer?.accessed) return;
+    const containerPage = iommu.stage2Page?.(page, access) ?? page;
+    if (containerPage >= 0) iommu.observer.accessed(containerPage, access, refused);
   }
 
   /** Whether an access waits for a guest's answer. */

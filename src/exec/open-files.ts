@@ -28,6 +28,7 @@ const MFD_CLOEXEC = 1;
 const MFD_ALLOW_SEALING = 2;
 const F_ADD_SEALS = 1033;
 const SEALS = 1 | 2 | 4; // SEAL, SHRINK, GROW: the program could otherwise take memory from under our mapping
+const O_NONBLOCK = 0o4000;
 const F_OFD_GETLK = 36;
 const F_OFD_SETLK = 37;
 const F_WRLCK = 1;
@@ -36,7 +37,9 @@ const F_UNLCK = 2;
 /** struct flock: type, whence, start, length. */
 const flock = allocateNative(64);
 const flockShorts = new Int16Array(flock.bytes.buffer, 0, 2);
-const streamMemory = allocateNative(8);
+/** One byte is ours; what else is in a pipe the program has put there, by a number that does not reach us. */
+const STREAM_BYTES = 4096;
+const streamMemory = allocateNative(STREAM_BYTES);
 const flockWords = new Uint32Array(flock.bytes.buffer, 0, 8);
 
 /** A sealed memfd: the inode that descriptors of one or several files share. */
@@ -68,8 +71,8 @@ export function makeBacking(name: string, bytes: number): Backing {
 export function makeStreamBacking(): { backing: Backing; show(readable: boolean): void } {
   must('pipe2', pipe2(streamMemory.address, O_CLOEXEC));
   const [readEnd, writeEnd] = new Int32Array(streamMemory.bytes.buffer, 0, 2) as unknown as [number, number];
-  // One description for both directions, as the program's will be.
-  const fd = open(`/proc/self/fd/${readEnd}`, O_RDWR | O_CLOEXEC, 0);
+  // One description for both directions, as the program's will be; but ours never waits, whatever the program does to the pipe.
+  const fd = open(`/proc/self/fd/${readEnd}`, O_RDWR | O_CLOEXEC | O_NONBLOCK, 0);
   close(readEnd);
   close(writeEnd);
   must('open', fd);
@@ -78,9 +81,8 @@ export function makeStreamBacking(): { backing: Backing; show(readable: boolean)
   const show = (readable: boolean): void => {
     if (readable === shown) return;
     shown = readable;
-    // Neither waits: the pipe has room for the byte, or has it.
     if (readable) write(fd, streamMemory.address, 1);
-    else read(fd, streamMemory.address, 1);
+    else while (read(fd, streamMemory.address, STREAM_BYTES) === STREAM_BYTES);
   };
   return { backing: { fd, device: dev, inode: ino, key: '', nextLock: 0 }, show };
 }

@@ -19,6 +19,7 @@ import { getRegionInfo } from './region-info.js';
 import { setIrqs } from './set-irqs.js';
 import { Stage1Attachment } from './stage1.js';
 import type { PinUser } from './type1/driver-pins.js';
+import type { Type1 } from './type1/type1.js';
 
 /** A PCI function bound to vfio-pci. All its files share one interrupt state. */
 export class VfioDevice implements PinUser {
@@ -125,11 +126,10 @@ class DeviceFile implements VfioFile {
         ioEventfds.set(caller, argument, this.device.regions);
         return 0;
       case Stage1DeviceIoctl.VFIO_DEVICE_ATTACH_STAGE1:
-        if (machine.iopf === 'off') fail('ENOTTY');
-        this.device.stage1.attach(caller, argument, group.container!.backend!);
+        this.device.stage1.attach(caller, argument, nestingBackend(group));
         return 0;
       case Stage1DeviceIoctl.VFIO_DEVICE_DETACH_STAGE1:
-        if (machine.iopf === 'off') fail('ENOTTY');
+        nestingBackend(group);
         this.device.stage1.detach(caller, argument);
         return 0;
       case DeviceIoctl.VFIO_DEVICE_FEATURE:
@@ -155,4 +155,10 @@ class DeviceFile implements VfioFile {
   release(): void {
     this.device.close();
   }
+}
+
+/** The backend of an open device's container; ENOTTY where it has no stages. */
+function nestingBackend(group: VfioGroup): Type1 {
+  const backend = group.container!.backend!;
+  return backend.nesting ? backend : fail('ENOTTY');
 }

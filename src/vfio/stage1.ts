@@ -134,12 +134,10 @@ export class Stage1File implements VfioFile {
 }
 
 /**
- * VFIO_IOMMU_STAGE1_ALLOC: a first stage over a table of the program's. EFAULT; EINVAL: a container without stages, argsz, flags,
- * data_len, width, alignment; EOPNOTSUPP: another kind of table, or flags of it. Returns its file, which is not open yet.
+ * VFIO_IOMMU_STAGE1_ALLOC: a first stage over a table of the program's. EFAULT; EINVAL: argsz, flags, data_len, width, alignment;
+ * EOPNOTSUPP: another kind of table, or flags of it. Returns its file, which is not open yet.
  */
 export function allocateStage1(caller: Caller, argument: number, type1: Type1): Stage1File {
-  const { tables } = type1.machine;
-  if (!type1.nesting || tables === null) fail('EINVAL');
   copyIn(caller, argument, alloc, Stage1Alloc.size);
   if (alloc.u32(Stage1Alloc.at.flags) !== 0) fail('EINVAL');
   if (alloc.u32(Stage1Alloc.at.data_type) !== HWPT_DATA_VTD_S1) fail('EOPNOTSUPP');
@@ -150,7 +148,7 @@ export function allocateStage1(caller: Caller, argument: number, type1: Type1): 
   if (table.u32(at.flags) !== 0 || table.u32(at.flags + 4) !== 0) fail('EOPNOTSUPP');
   if (table.u32(at.addr_width) !== ADDRESS_WIDTH || table.u32(at.reserved) !== 0) fail('EINVAL');
   if (table.inPage(at.pgtbl_addr) !== 0) fail('EINVAL');
-  return new Stage1File(type1, table.pages(at.pgtbl_addr), tables);
+  return new Stage1File(type1, table.pages(at.pgtbl_addr), type1.machine.tables!);
 }
 
 /** A device's way through a first stage, for as long as its files are open. */

@@ -55,7 +55,7 @@ function withResident(Resident: typeof ResidentPages): Partial<Parts> {
 function withPinning(Pinning: typeof DriverPinning): Partial<Parts> {
   return {
     Type1: class extends CheckType1 {
-      override readonly pinning = new Pinning(this);
+      override readonly pinning: DriverPinning = new Pinning(this);
     },
   };
 }

@@ -58,6 +58,11 @@ test.each([
     'R8.1: DISABLE_IOPF answers what is pending, and nothing is asked any more',
     { result: 0, held: 0, more: false },
   ],
+  [
+    'low number',
+    'a queue whose pipe the program plays with works all the same',
+    { stolen: 1, put: 4096, next: 1, more: false },
+  ],
   ['exit', 'R8.1: a program may end with a request unanswered, and nothing is left', {}],
 ])('%s: %s', async (what, _about, expected) => {
   const { code, said, stderr } = await guest(what);

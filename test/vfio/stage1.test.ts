@@ -158,7 +158,8 @@ describe('R8.1: VFIO_TYPE1_NESTING_IOMMU', () => {
     kit = new Kit({ iopf: 'auto' });
     kit.addGroup(1);
     kit.setIommu(VFIO_TYPE1v2_IOMMU);
-    expect(errnoOf(() => alloc())).toBe('EINVAL');
+    expect(errnoOf(() => alloc())).toBe('ENOTTY');
+    expect(errnoOf(() => attach(kit.openDevice(1), 0))).toBe('ENOTTY');
   });
 });
 

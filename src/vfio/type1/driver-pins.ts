@@ -11,6 +11,7 @@ import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
 import type { VfioGroup } from '../group.js';
 import type { Mapping } from './mapping.js';
 import { PageBitmap } from './mapping-bitmap.js';
+import { accountable } from './pinning.js';
 import type { Type1 } from './type1.js';
 
 /** Pages of one call at most (kernel: VFIO_PIN_PAGES_MAX_ENTRIES). */
@@ -280,5 +281,5 @@ function pinFrame(mapping: Mapping, index: number, permission: number): Pin {
   }
   if (got < 0) throw new VfioError(-got);
   const frame = one[0]!;
-  return { frame, permission: granted, accounted: !mm.isReserved?.(frame), references: 1 };
+  return { frame, permission: granted, accounted: accountable(mm, one, 1) === 1, references: 1 };
 }

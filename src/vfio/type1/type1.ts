@@ -121,7 +121,7 @@ export class Type1 implements IopfBackend {
         runDirect(this.iopf.disable());
         return 0;
       case IopfIoctl.VFIO_IOMMU_STAGE1_ALLOC:
-        if (!this.iopf) fail('ENOTTY');
+        if (!this.nesting) fail('ENOTTY');
         return caller.install(allocateStage1(caller, argument, this));
       default:
         return fail('ENOTTY');

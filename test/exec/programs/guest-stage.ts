@@ -5,7 +5,7 @@ import { EduDriver } from '../../../examples/dma-copy/edu.js';
 import { GuestTable, type PageRequest } from '../../../examples/dma-copy/stage1.js';
 import { VfioClient } from '../../../examples/dma-copy/vfio.js';
 import { IopfIoctl, VfioExtension } from '../../../src/abi/vfio.js';
-import { allocateNative, errno, ioctl } from '../../../src/mm/process/libc.js';
+import { allocateNative, errno, ioctl, read, syscall, write } from '../../../src/mm/process/libc.js';
 
 const PAGE = 4096;
 /** The container's addresses: the table, and two pages of data. */
@@ -13,6 +13,7 @@ const TABLE = 0x10000;
 const DATA = 0x20000;
 /** The guest's addresses: within the device's 28 bits. */
 const INPUT = 0x4000000;
+const DUP2 = 33;
 const CONFIG = 7;
 const COMMAND = 4;
 const MEMORY = 2;
@@ -117,6 +118,23 @@ const events: Record<string, () => object> = {
     finish();
     edu.load(INPUT, PAGE);
     return { held: held() };
+  },
+  /** A number that does not reach us: its reads and writes go to what is behind the descriptor, and disturb nobody. */
+  'low number'() {
+    const low = syscall(DUP2, table.queue, 100, 0, 0, 0, 0);
+    edu.beginLoad(INPUT, PAGE);
+    if (!table.readable(SOON)) throw new Error('no page request');
+    const stolen = read(low, data.address + PAGE, PAGE);
+    const [{ cookie }] = table.read() as [PageRequest];
+    const put = write(low, data.address + PAGE, PAGE);
+    table.set(INPUT, DATA);
+    table.answer(cookie, SUCCESS);
+    finish();
+    edu.beginLoad(INPUT + PAGE, PAGE);
+    const next = table.read().length;
+    table.detach();
+    finish();
+    return { stolen, put, next, more: table.readable(0) };
   },
   detach() {
     edu.beginLoad(INPUT, PAGE);
