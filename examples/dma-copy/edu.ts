@@ -27,20 +27,38 @@ export class EduDriver {
 
   /** Memory to the device's buffer. */
   load(source: number, length: number): void {
-    this.transfer(source, BUFFER, length, START);
+    this.beginLoad(source, length);
+    this.finish();
   }
 
   /** The device's buffer to memory. */
   store(destination: number, length: number): void {
-    this.transfer(BUFFER, destination, length, START | FROM_DEVICE);
+    this.beginStore(destination, length);
+    this.finish();
   }
 
-  private transfer(source: number, destination: number, length: number, command: number): void {
+  /** Starts a `load`; `busy` until it is over. */
+  beginLoad(source: number, length: number): void {
+    this.begin(source, BUFFER, length, START);
+  }
+
+  beginStore(destination: number, length: number): void {
+    this.begin(BUFFER, destination, length, START | FROM_DEVICE);
+  }
+
+  get busy(): boolean {
+    return (this.vfio.readRegion(BAR, DMA_COMMAND, 4) & START) !== 0;
+  }
+
+  private finish(): void {
+    while (this.busy);
+  }
+
+  private begin(source: number, destination: number, length: number, command: number): void {
     const { vfio } = this;
     vfio.writeRegion(BAR, DMA_SOURCE, 8, source);
     vfio.writeRegion(BAR, DMA_DESTINATION, 8, destination);
     vfio.writeRegion(BAR, DMA_COUNT, 8, length);
     vfio.writeRegion(BAR, DMA_COMMAND, 8, command);
-    while ((vfio.readRegion(BAR, DMA_COMMAND, 4) & START) !== 0);
   }
 }

@@ -41,7 +41,7 @@ export class VfioClient {
   readonly group: number;
   readonly device: number;
 
-  constructor(address: string) {
+  constructor(address: string, type: number = VfioExtension.VFIO_TYPE1v2_IOMMU) {
     this.container = must('open /dev/vfio/vfio', open('/dev/vfio/vfio', O_RDWR, 0));
     if (ioctl(this.container, ContainerIoctl.VFIO_GET_API_VERSION, 0) !== VFIO_API_VERSION)
       throw new Error('unknown VFIO version');
@@ -53,7 +53,7 @@ export class VfioClient {
       throw new Error(`group ${number} is not viable: bind all its devices to vfio-pci`);
     view.setInt32(0, this.container, true);
     must('GROUP_SET_CONTAINER', ioctl(this.group, GroupIoctl.VFIO_GROUP_SET_CONTAINER, scratch.address));
-    must('SET_IOMMU', ioctl(this.container, ContainerIoctl.VFIO_SET_IOMMU, VfioExtension.VFIO_TYPE1v2_IOMMU));
+    must('SET_IOMMU', ioctl(this.container, ContainerIoctl.VFIO_SET_IOMMU, type));
     scratch.bytes.set(Buffer.from(`${address}\0`));
     this.device = must(
       'GROUP_GET_DEVICE_FD',

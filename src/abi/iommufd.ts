@@ -1,4 +1,4 @@
-/** What our stage-1 fault queues share with iommufd (linux/iommufd.h): the records that are read and written. */
+/** What our first stages share with iommufd (linux/iommufd.h): tables, invalidations, and the records of fault queues. */
 import { structLayout, u32, u64 } from './layout.js';
 
 /** Flags of a record: its PASID counts; it is the last of its page request group. */
@@ -22,3 +22,25 @@ export const HwptPgfault = structLayout('iommu_hwpt_pgfault', {
 
 /** An answer as it is written: the cookie of a page request group that was read, and SUCCESS 0 or INVALID 1. */
 export const HwptPageResponse = structLayout('iommu_hwpt_page_response', { cookie: u32, code: u32 });
+
+/** IOMMU_HWPT_DATA_VTD_S1: a first-level table of VT-d. */
+export const HWPT_DATA_VTD_S1 = 1;
+
+/** A first-level table: where its root is (bytes, in the container's IOVA space) and how wide an address is (48). */
+export const HwptVtdS1 = structLayout('iommu_hwpt_vtd_s1', {
+  flags: u64,
+  pgtbl_addr: u64,
+  addr_width: u32,
+  reserved: u32,
+});
+
+/** What an invalidation is for: `npages` 4 KiB pages from `addr` on; address 0 and all ones: everything. */
+export const HwptVtdS1Invalidate = structLayout('iommu_hwpt_vtd_s1_invalidate', {
+  addr: u64,
+  npages: u64,
+  flags: u32,
+  hw_error: u32,
+});
+
+/** Only the leaves of the table have changed. */
+export const IOMMU_VTD_INV_FLAGS_LEAF = 1;

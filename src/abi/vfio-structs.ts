@@ -18,6 +18,27 @@ import {
 /** Header of every capability in a chain; `next` is the offset of the next from the struct's start, 0 for the last. */
 export const InfoCapHeader = structLayout('vfio_info_cap_header', { id: u16, version: u16, next: u32 });
 
+/** VFIO_IOMMU_STAGE1_ALLOC; the table follows as `data_type` says (iommufd.ts). */
+export const Stage1Alloc = structLayout('vfio_iommu_stage1_alloc', {
+  argsz: u32,
+  flags: u32,
+  data_type: u32,
+  data_len: u32,
+});
+
+/** VFIO_DEVICE_ATTACH_STAGE1; `out_dev_id` names the device in the queue's records. */
+export const Stage1Attach = structLayout('vfio_device_attach_stage1', {
+  argsz: u32,
+  flags: u32,
+  queue_fd: s32,
+  out_dev_id: u32,
+});
+
+export const Stage1Detach = structLayout('vfio_device_detach_stage1', { argsz: u32, flags: u32 });
+
+/** VFIO_STAGE1_INVALIDATE; an iommu_hwpt_vtd_s1_invalidate follows. */
+export const Stage1Invalidate = structLayout('vfio_stage1_invalidate', { argsz: u32, flags: u32 });
+
 export const GroupStatus = structLayout('vfio_group_status', { argsz: u32, flags: flags32(GroupFlag) });
 
 export const DeviceInfo = structLayout('vfio_device_info', {

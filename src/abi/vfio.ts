@@ -49,7 +49,18 @@ export const Type1Ioctl = {
 export const IopfIoctl = {
   VFIO_IOMMU_ENABLE_IOPF: io(18),
   VFIO_IOMMU_DISABLE_IOPF: io(19),
+  /** On a container with stages: makes a first stage and returns the descriptor of its fault queue. */
+  VFIO_IOMMU_STAGE1_ALLOC: io(24),
 } as const;
+
+/** What IOPF adds to a device file: its accesses go through a first stage, or no longer. */
+export const Stage1DeviceIoctl = {
+  VFIO_DEVICE_ATTACH_STAGE1: io(25),
+  VFIO_DEVICE_DETACH_STAGE1: io(26),
+} as const;
+
+/** What the descriptor of a first stage's fault queue answers. */
+export const Stage1Ioctl = { VFIO_STAGE1_INVALIDATE: io(27) } as const;
 
 /** Arguments of VFIO_CHECK_EXTENSION and VFIO_SET_IOMMU. */
 export const VfioExtension = {

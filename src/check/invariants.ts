@@ -8,6 +8,7 @@ import type { IommuDevice } from '../iommu/device.js';
 import { READ, WRITE } from '../mm/address-space.js';
 import { ZERO_FRAME } from '../mm/simulated-memory.js';
 import type { Mapping } from '../vfio/type1/mapping.js';
+import { INPUT } from './first-stage.js';
 import { hex, IOVA } from './operation.js';
 import type { ProgramSpace } from './program.js';
 import { violated } from './violation.js';
@@ -50,9 +51,12 @@ export function checkEnd(world: World): void {
 function checkAccount(world: World): void {
   let pinned = 0;
   let locked = 0;
+  let twice = 0;
   let resident = 0;
   for (let mapping = world.type1.mappings.firstFrom(0); mapping !== null; ) {
-    if (mapping.pinned) pinned += mapping.pages;
+    const driverPins = mapping.driverPins?.pages.count ?? 0;
+    pinned += mapping.pinned ? mapping.pages : driverPins;
+    if (mapping.pinned) twice += driverPins;
     resident += mapping.pinned ? mapping.pages : mapping.mapped.count;
     locked += mapping.lockedPages;
     mapping = world.type1.mappings.after(mapping);
@@ -62,7 +66,7 @@ function checkAccount(world: World): void {
   const { counters, memory } = world;
   if (account !== pinned || locked !== pinned)
     violated(ACCOUNT, 'R5.8', `${account} pages are in the account where ${pinned} are pinned mappings'`);
-  if (memory.pinned > pinned || counters.pinnedPages !== pinned)
+  if (memory.pinned > pinned + twice || counters.pinnedPages !== pinned)
     violated(ACCOUNT, 'R5.8', `${memory.pinned} frames are pinned where mappings pin ${pinned} pages`);
   if (counters.residentPages !== resident)
     violated(ACCOUNT, 'R6.1', `${counters.residentPages} pages are counted as resident, and ${resident} are`);
@@ -120,8 +124,11 @@ function checkTables(world: World): void {
         continue;
       }
       present = frame;
-      checkTranslation(world, mapping, iovaPage, frame, domain.permissionAt(iovaPage));
+      if (mapping?.pinned || !mapping?.driverPins?.pages.test(iovaPage - mapping.iovaPage))
+        checkTranslation(world, mapping, iovaPage, frame, domain.permissionAt(iovaPage));
     }
+    const isHeld = mapping?.driverPins?.pages.test(iovaPage - mapping.iovaPage) ?? false;
+    if (isHeld) checkHeld(world, mapping!, iovaPage);
     if (mapping !== null && !mapping.pinned) {
       const bit = mapping.mapped.test(iovaPage - mapping.iovaPage);
       if (bit !== present >= 0) {
@@ -135,6 +142,19 @@ function checkTables(world: World): void {
     }
   }
   for (let i = 0; i < world.devices.length; i++) checkIotlb(world, world.devices[i]!.iommu);
+}
+
+/** A page that a driver has pinned is there for its device, which may not be able to wait. */
+function checkHeld(world: World, mapping: Mapping, iovaPage: number): void {
+  const { frame, permission } = mapping.driverPins!.get(iovaPage - mapping.iovaPage)!;
+  if (frame !== ZERO_FRAME && !world.memory.isPinned(frame))
+    violated(GONE, 'R6.2', `a driver has pinned ${hex(iovaPage)} and its frame is not`);
+  if (mapping.dirty !== null && !mapping.dirty.test(iovaPage - mapping.iovaPage))
+    violated(DIRTY, 'R6.3', `a driver has pinned ${hex(iovaPage)} and its bit is clear`);
+  if (mapping.pinned) return;
+  for (const domain of world.type1.domains)
+    if (domain.translate(iovaPage, permission) !== frame)
+      violated(SAME, 'R6.2', `a driver has pinned ${hex(iovaPage)} and a domain does not lead to its frame`);
 }
 
 /** A translation that a device could use now. */
@@ -186,6 +206,22 @@ function checkIotlb(world: World, device: IommuDevice): void {
           SAME,
           'R3.1',
           `the IOTLB of ${device.address} holds ${hex(iovaPage)} to frame ${cached}, the page table ${walked}`,
+        );
+    }
+  }
+  if (device.stage1 !== null) checkBothStages(world, device);
+}
+
+/** What went through both stages is what the second has now; the first may have changed until it is invalidated. */
+function checkBothStages(world: World, device: IommuDevice): void {
+  for (let page = IOVA; page < IOVA + world.pages; page++) {
+    for (let access = READ; access <= WRITE; access++) {
+      const cached = device.iotlb.lookup(INPUT + page, access);
+      if (cached >= 0 && cached !== device.domain!.translate(page, access))
+        violated(
+          SAME,
+          'R8.1',
+          `the IOTLB of ${device.address} holds ${hex(INPUT + page)} to a page that has changed`,
         );
     }
   }

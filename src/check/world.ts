@@ -15,6 +15,8 @@ import type { PciBus } from '../vfio/hot-reset.js';
 import { DEFAULT_KERNEL, kernelProfile } from '../vfio/kernel.js';
 import { Device, Guest } from './device.js';
 import { Digest } from './digest.js';
+import { Driver } from './driver.js';
+import { FirstStage } from './first-stage.js';
 import { Host } from './host.js';
 import { IOVA, VADDR } from './operation.js';
 import type { CheckMachine, CheckType1, Parts } from './parts.js';
@@ -66,6 +68,8 @@ export class World implements Observer {
   /** Refusals that the last step may answer without a pending request. */
   private refusedSeen = 0;
 
+  private drivers: Driver[] = [];
+  private firstStages: FirstStage[] = [];
   private readonly machine: CheckMachine;
   private readonly geometries: IommuGeometry[];
   private readonly domains = new Map<
@@ -112,6 +116,7 @@ export class World implements Observer {
       dmaEntryLimit: 16,
       allowUnsafeInterrupts: false,
       type1Module: true,
+      tables: null,
       counters: this.counters,
       observer: null,
       premap: null,
@@ -150,8 +155,25 @@ export class World implements Observer {
     this.everPinned = false;
     this.type1 = new this.parts.Type1(this.machine, 2);
     this.makeDevices();
+    this.drivers = [];
+    this.firstStages = [];
     for (const group of this.groups) if (this.isAttachedAtFirst(group)) runDirect(this.attach(group));
     if (options.enabled ?? true) runDirect(this.type1.iopf!.enable());
+  }
+
+  /** The driver of a group's devices, there from its first use on. */
+  driver(group: number): Driver {
+    const known = this.drivers.find((each) => each.drives(group));
+    if (known !== undefined) return known;
+    const driver = new Driver(this, group);
+    this.drivers.push(driver);
+    return driver;
+  }
+
+  /** The first stage before a device, there from its first use on. */
+  firstStage(device: number): FirstStage {
+    this.firstStages[device] ??= new FirstStage(this, this.devices[device]!);
+    return this.firstStages[device];
   }
 
   /** The guest above a device. */
@@ -179,6 +201,8 @@ export class World implements Observer {
   *detach(group: VfioGroup): Flow<void> {
     this.changingGroups++;
     try {
+      // Devices are closed before their group can leave.
+      for (const driver of this.drivers) if (driver.drives(group.number)) driver.close();
       yield* this.type1.detachFlow(group);
       this.inContainer.delete(group);
     } finally {
@@ -228,6 +252,7 @@ export class World implements Observer {
       violated(GONE, 'R3.3', `${at} reached a frame that was freed`);
     if (
       !mapping.pinned &&
+      !mapping.driverPins?.pages.test(iovaPage - mapping.iovaPage) &&
       (mapping.mm as ProgramSpace).frameAt(mapping.vaddrPage + iovaPage - mapping.iovaPage) !== frame
     )
       violated(GONE, 'R3.3', `${at} reached a frame that the program has no more`);
@@ -367,6 +392,8 @@ export class World implements Observer {
         digest.add(domain.frameAt(page) * 4 + domain.permissionAt(page));
       }
     }
+    for (let i = 0; i < this.drivers.length; i++) this.drivers[i]!.addTo(digest);
+    for (let i = 0; i < this.firstStages.length; i++) this.firstStages[i]?.addTo(digest);
     for (let i = 0; i < this.devices.length; i++) this.addDevice(this.devices[i]!.iommu, i);
     let mapping = type1.mappings.firstFrom(0);
     while (mapping !== null) {
@@ -380,6 +407,9 @@ export class World implements Observer {
           (mapping.vaddrInvalid ? 8 : 0),
       );
       digest.add(mapping.lockedPages);
+      if (mapping.driverPins !== null)
+        for (const [index, { frame, references }] of mapping.driverPins)
+          digest.add((frame * 16 + index) * 16 + references);
       for (let i = 0; i < mapping.pages; i++) {
         digest.add((mapping.mapped.test(i) ? 1 : 0) | (mapping.dirty?.test(i) ? 2 : 0));
       }

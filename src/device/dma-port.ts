@@ -10,10 +10,22 @@ export interface Translator {
   translate(iovaPage: number, access: number): number;
   /** Reports a page request; true: it was answered SUCCESS and the access may be tried again (R2.1). */
   fault(iovaPage: number, access: number): boolean;
+  /**
+   * The page request that an access must wait for because a guest answers it; null where it need not, and `fault` is for it
+   * (R8.1). Absent: there are no such.
+   */
+  requestStage1?(iovaPage: number, access: number): StalledRequest | null;
+  /** The page of the container that an access goes to, where a guest's table lies before it. */
+  stage2Page?(iovaPage: number, access: number): number;
   /** The page behind a translation is gone without notice: the IOMMU forgets the translation. */
   pageLost(iovaPage: number): void;
   /** Told which pages are reached and refused, where somebody records. */
   readonly observer?: { accessed?(iovaPage: number, access: number, refused: boolean): void } | null;
+}
+
+/** A page request that waits for a guest: `result` null, and then whether to try again. */
+export interface StalledRequest {
+  readonly result: boolean | null;
 }
 
 /** Told which pieces of a list were refused. */
@@ -39,10 +51,31 @@ export class DmaPort {
   readonly #frames: FrameMemory;
   readonly #segments = new SegmentList();
   readonly #range = new DmaList(64);
+  #request: StalledRequest | null = null;
+  #requestPage = -1;
+  #requestAccess = 0;
 
   constructor(iommu: Translator, frames: FrameMemory) {
     this.#iommu = iommu;
     this.#frames = frames;
+  }
+
+  /**
+   * The last transfer of a range stopped at a page that only a guest can bring: `stalledAt` bytes of it are done, and the device
+   * does the rest when `ready`, from there on. Only devices that are made for it get to see it (PciDevice.stalls).
+   */
+  stalled = false;
+  stalledAt = 0;
+
+  /** What the last transfer stalled at has been answered; true also where it did not stall. */
+  get ready(): boolean {
+    return this.#request === null || this.#request.result !== null;
+  }
+
+  /** The device was reset: it waits for no answer any more. */
+  forgetStall(): void {
+    this.#request = null;
+    this.stalled = false;
   }
 
   /** DMA read: copies the program's memory to the device. True if nothing was refused; the rest of the list is done anyway. */
@@ -75,7 +108,8 @@ export class DmaPort {
     const list = this.#range;
     const step = (list.capacity - 1) * PAGE_SIZE;
     let whole = true;
-    for (let done = 0; done < length; done += step) {
+    this.stalled = false;
+    for (let done = 0; done < length && !this.stalled; done += step) {
       const at = address + done;
       const offset = at % PAGE_SIZE;
       list.clear();
@@ -90,6 +124,8 @@ export class DmaPort {
       // Each page stands for itself here: one that is refused does not keep the others from being copied.
       for (let piece = 0; piece < list.count; piece++) list.tag[piece] = piece;
       if (!this.#run(list, access, null)) whole = false;
+      if (this.stalled)
+        this.stalledAt = list.page[this.stalledAt]! * PAGE_SIZE + list.offset[this.stalledAt]! - address;
     }
     return whole;
   }
@@ -113,8 +149,11 @@ export class DmaPort {
         next++;
         continue;
       }
-      const frame = atEnd ? -1 : this.#iommu.translate(list.page[next]!, access);
+      const page = atEnd ? -1 : list.page[next]!;
+      const isGivenUp = this.#request !== null && this.#givenUp(page, access);
+      const frame = atEnd || isGivenUp ? -1 : this.#iommu.translate(page, access);
       if (frame >= 0 && !segments.full) {
+        if (this.#requestPage === page) this.#request = null;
         segments.append(
           frame,
           list.offset[next]!,
@@ -122,7 +161,7 @@ export class DmaPort {
           list.buffer[next]!,
           list.bufferOffset[next]!,
         );
-        if (observer !== null) observer.accessed!(list.page[next]!, access, false);
+        if (observer !== null) this.#record(page, access, false);
         next++;
         continue;
       }
@@ -137,6 +176,7 @@ export class DmaPort {
         ahead &&= next >= faulted;
         faulted = ahead ? list.count : next + 1;
         if (!this.#faultIn(list, next, faulted, access, owner)) whole = false;
+        if (this.stalled) return false;
       }
       attempts = struggling === next ? attempts + 1 : 1;
       struggling = next;
@@ -155,12 +195,50 @@ export class DmaPort {
       if (list.length[piece] === 0) continue;
       const page = list.page[piece]!;
       if (piece > from && this.#iommu.translate(page, access) >= 0) continue;
-      if (this.#iommu.fault(page, access)) continue;
+      if (this.#waits(page, access)) {
+        // What lies before it is copied first; then it is the first that is missing.
+        if (piece !== from) return whole;
+        this.stalled = true;
+        this.stalledAt = piece;
+        return false;
+      }
+      if (this.#answer(page, access)) continue;
       whole = false;
-      this.#iommu.observer?.accessed?.(page, access, true);
+      this.#record(page, access, true);
       this.#refuse(list, piece, owner);
     }
     return whole;
+  }
+
+  /** Recordings know the container's pages, which a replay can translate; an access that gets to none is not in them. */
+  #record(page: number, access: number, refused: boolean): void {
+    const iommu = this.#iommu;
+    if (!iommu.observer?.accessed) return;
+    const containerPage = iommu.stage2Page?.(page, access) ?? page;
+    if (containerPage >= 0) iommu.observer.accessed(containerPage, access, refused);
+  }
+
+  /** Whether an access waits for a guest's answer. */
+  #waits(page: number, access: number): boolean {
+    if (this.#request === null || this.#requestPage !== page || this.#requestAccess !== access) {
+      this.#request = this.#iommu.requestStage1?.(page, access) ?? null;
+      this.#requestPage = page;
+      this.#requestAccess = access;
+    }
+    return this.#request !== null && this.#request.result === null;
+  }
+
+  /** The guest's answer, or else the container's: true: try again. */
+  #answer(page: number, access: number): boolean {
+    const request = this.#request;
+    if (request === null) return this.#iommu.fault(page, access);
+    this.#request = null;
+    return request.result!;
+  }
+
+  /** Whether the guest has said that an access must be given up, whatever its table says by now. */
+  #givenUp(page: number, access: number): boolean {
+    return this.#requestPage === page && this.#requestAccess === access && this.#request!.result === false;
   }
 
   /** Drops a piece and those of the same tag that follow it. */

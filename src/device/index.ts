@@ -5,6 +5,7 @@ import { nvme } from './nvme/kind.js';
 import { recorded } from './recorded/kind.js';
 import { virtioNet } from './virtio-net/kind.js';
 
+export type { DriverMemory } from '../vfio/pci-function.js';
 export { type BlockStore, CHUNK_BYTES, memoryStore } from './block-store.js';
 export { DmaPort } from './dma-port.js';
 export type { BlockFileOptions, DeviceHost, NetworkPort } from './host.js';
@@ -13,6 +14,7 @@ export { bytesOf, DeviceOptions, OptionError, type OptionTable } from './options
 export type { BarDescription, CapabilityDescription, PciDescription } from './pci/description.js';
 export type { PciDevice } from './pci/device.js';
 export { PciEndpoint, type Surroundings } from './pci/endpoint.js';
+export { PinCache } from './pin-cache.js';
 export { type RecordedModel, recordedFunction } from './recorded/function.js';
 
 /** Every kind by its name. */

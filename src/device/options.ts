@@ -1,3 +1,6 @@
+import type { PageRange } from '../iommu/group.js';
+import { PAGE_SIZE } from '../mm/address-space.js';
+
 /** An option that the user gave and that cannot be: the message says what is wrong and what is allowed. */
 export class OptionError extends Error {}
 
@@ -65,6 +68,22 @@ export class DeviceOptions {
     const word = words.find((candidate) => candidate === given);
     if (word === undefined) this.refuse(key, `one of ${words.join(', ')}`);
     return word;
+  }
+
+  /** Ranges of addresses in whole pages, `none` or `0x0-0x100000`, several with + between them; null where the key is not given. */
+  pageRanges(key: string): readonly PageRange[] | null {
+    const given = this.#given[key];
+    if (given === undefined) return null;
+    if (given === 'none') return [];
+    return given.split('+').map((range) => {
+      const match = /^(0x[0-9a-f]+|\d+)-(0x[0-9a-f]+|\d+)$/i.exec(range);
+      const first = Number(match?.[1]) / PAGE_SIZE;
+      const end = Number(match?.[2]) / PAGE_SIZE;
+      if (!(Number.isSafeInteger(first) && Number.isSafeInteger(end) && first < end)) {
+        this.refuse(key, 'none, or ranges of addresses in whole pages: 0x0-0x100000+0x200000-0x300000');
+      }
+      return { first, end };
+    });
   }
 
   refuse(key: string, wanted: string): never {

@@ -19,7 +19,7 @@ import { eventCounter } from './eventfd.js';
 import { type DescriptorWindow, F_DUPFD_CLOEXEC } from './filter.js';
 import type { Listener } from './listener.js';
 import type { MemoryCalls } from './memory-calls.js';
-import { type Backing, makeBacking, type OpenFile, type OpenFiles } from './open-files.js';
+import { type Backing, makeBacking, makeStreamBacking, type OpenFile, type OpenFiles } from './open-files.js';
 import type { Process, ProcessTable } from './process.js';
 
 const IOVEC_BYTES = 16;
@@ -154,7 +154,7 @@ export class FileCalls implements Caller {
     if (opened === null) return;
     const at = position < 0 ? opened.position : position;
     const moved = opened.file[direction](this, call.argument(1), call.argument(2), at);
-    if (position < 0) opened.position = at + moved;
+    if (position < 0) moveOn(opened, moved);
     call.respond(moved);
   }
 
@@ -176,11 +176,12 @@ export class FileCalls implements Caller {
       const address = words[index * 4 + 1]! * HIGH + words[index * 4]!;
       const length = words[index * 4 + 3]! * HIGH + words[index * 4 + 2]!;
       if (length === 0) continue;
-      const moved = this.transferPiece(opened.file, direction, address, length, at + done, done > 0);
+      const offset = at + (isStream(opened.file) ? 0 : done);
+      const moved = this.transferPiece(opened.file, direction, address, length, offset, done > 0);
       done += moved;
       if (moved < length) break;
     }
-    if (position < 0) opened.position = at + done;
+    if (position < 0) moveOn(opened, done);
     call.respond(done);
   }
 
@@ -283,8 +284,7 @@ export class FileCalls implements Caller {
     let backing: Backing | null = null;
     try {
       const number = this.freeNumber(process, this.window.first);
-      backing =
-        file.pciFunction === undefined ? makeBacking(file.name, 0) : this.door.backing(file.pciFunction);
+      backing = file.pciFunction === undefined ? backingOf(file) : this.door.backing(file.pciFunction);
       const { fd, lock } = this.files.describe(backing);
       const made = this.call.answerWithFile(fd, number, closeOnExec);
       if (made >= 0) this.remember(process, made, this.files.add(file, backing, lock));
@@ -322,4 +322,21 @@ export class FileCalls implements Caller {
     if (ours < 0) throw new VfioError(errno() === Errno.EMFILE ? Errno.EMFILE : Errno.EBADF);
     return eventCounter(ours, this.events);
   }
+}
+
+/** A new inode for a file that is no device's. */
+function backingOf(file: VfioFile): Backing {
+  if (!isStream(file)) return makeBacking(file.name, 0);
+  const { backing, show } = makeStreamBacking();
+  file.watchReadable!(show);
+  return backing;
+}
+
+function isStream(file: VfioFile): boolean {
+  return file.watchReadable !== undefined;
+}
+
+/** Where read(2) and write(2) go on: a stream has no such place. */
+function moveOn(opened: OpenFile, bytes: number): void {
+  if (!isStream(opened.file)) opened.position += bytes;
 }

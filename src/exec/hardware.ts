@@ -3,6 +3,7 @@ import { deviceKinds, OptionError, type RecordedModel } from '../device/index.js
 import { UserError } from '../input/user-error.js';
 import { IommuDevice } from '../iommu/device.js';
 import type { Counters, Observer } from '../iommu/observer.js';
+import { TableMemory } from '../iommu/stage1.js';
 import { allocateNative, mapShared } from '../mm/process/libc.js';
 import { ProcessMemory } from '../mm/process/memory.js';
 import type { KernelVersion } from '../vfio/kernel.js';
@@ -67,6 +68,7 @@ export function buildHardware(options: HardwareOptions): Hardware {
     kernel: options.kernel,
     iopf: options.iopf,
     premapPages: options.premapPages,
+    tables: new TableMemory(memory, allocateNative),
     counters: options.counters,
     observer: options.observer,
   });

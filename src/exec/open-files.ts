@@ -16,6 +16,9 @@ import {
   O_CLOEXEC,
   O_RDWR,
   open,
+  pipe2,
+  read,
+  write,
 } from '../mm/process/libc.js';
 import { fileKey } from '../mm/process/vmas.js';
 import type { VfioFile } from '../vfio/file.js';
@@ -25,6 +28,7 @@ const MFD_CLOEXEC = 1;
 const MFD_ALLOW_SEALING = 2;
 const F_ADD_SEALS = 1033;
 const SEALS = 1 | 2 | 4; // SEAL, SHRINK, GROW: the program could otherwise take memory from under our mapping
+const O_NONBLOCK = 0o4000;
 const F_OFD_GETLK = 36;
 const F_OFD_SETLK = 37;
 const F_WRLCK = 1;
@@ -33,6 +37,9 @@ const F_UNLCK = 2;
 /** struct flock: type, whence, start, length. */
 const flock = allocateNative(64);
 const flockShorts = new Int16Array(flock.bytes.buffer, 0, 2);
+/** One byte is ours; what else is in a pipe the program has put there, by a number that does not reach us. */
+const STREAM_BYTES = 4096;
+const streamMemory = allocateNative(STREAM_BYTES);
 const flockWords = new Uint32Array(flock.bytes.buffer, 0, 8);
 
 /** A sealed memfd: the inode that descriptors of one or several files share. */
@@ -55,6 +62,29 @@ export function makeBacking(name: string, bytes: number): Backing {
   // Linux's 64-bit device numbers, as far as the file systems of the kernel itself use them.
   const key = fileKey((dev >>> 8) & 0xfff, (dev & 0xff) | ((dev >>> 12) & 0xfff00), ino);
   return { fd, device: dev, inode: ino, key, nextLock: 0 };
+}
+
+/**
+ * The inode behind a stream: a pipe, so that poll(2) and epoll(7) see whether it can be read. `show` puts a byte in, or takes it
+ * out; the program's own reads never reach it.
+ */
+export function makeStreamBacking(): { backing: Backing; show(readable: boolean): void } {
+  must('pipe2', pipe2(streamMemory.address, O_CLOEXEC));
+  const [readEnd, writeEnd] = new Int32Array(streamMemory.bytes.buffer, 0, 2) as unknown as [number, number];
+  // One description for both directions, as the program's will be; but ours never waits, whatever the program does to the pipe.
+  const fd = open(`/proc/self/fd/${readEnd}`, O_RDWR | O_CLOEXEC | O_NONBLOCK, 0);
+  close(readEnd);
+  close(writeEnd);
+  must('open', fd);
+  const { dev, ino } = fstatSync(fd);
+  let shown = false;
+  const show = (readable: boolean): void => {
+    if (readable === shown) return;
+    shown = readable;
+    if (readable) write(fd, streamMemory.address, 1);
+    else while (read(fd, streamMemory.address, STREAM_BYTES) === STREAM_BYTES);
+  };
+  return { backing: { fd, device: dev, inode: ino, key: '', nextLock: 0 }, show };
 }
 
 /** A file that the program has open. */

@@ -2,15 +2,18 @@ import { Bug } from '../abi/bug.js';
 import { Errno, fail } from '../abi/errno.js';
 import { runDirect } from '../flow/direct.js';
 import type { Flow } from '../flow/flow.js';
+import { Parked } from '../flow/parked.js';
+import { READ } from '../mm/address-space.js';
 import type { Domain } from './domain.js';
 import { FaultHandlers } from './fault-handlers.js';
-import type { IommuGroup } from './group.js';
+import type { IommuGroup, PageRange } from './group.js';
 import { Iotlb } from './iotlb.js';
 import { Counters, type Observer } from './observer.js';
 import {
   type DeviceFaultHandler,
   type Fault,
   type FaultLevel,
+  FaultReport,
   NO_PASID,
   type PageRequestGroup,
   PageResponse,
@@ -19,6 +22,7 @@ import {
   WAITS,
 } from './page-request.js';
 import { faultErrno, type PageRequestLimits, PageRequestQueue } from './page-request-queue.js';
+import type { Stage1 } from './stage1.js';
 
 export interface IommuDeviceOptions {
   /** `0000:02:00.0` */
@@ -38,6 +42,8 @@ export class IommuDevice {
   readonly iotlb: Iotlb;
   readonly handlers = new FaultHandlers();
   readonly queue: PageRequestQueue;
+  /** Where it can wait for a page, if not everywhere; its group goes by it (R7.1). Set before it gets a group. */
+  faultable: readonly PageRange[] | null = null;
   group: IommuGroup | null = null;
   domain: Domain | null = null;
   counters: Counters;
@@ -46,6 +52,10 @@ export class IommuDevice {
   iopfEnabled = false;
   /** Flows of page requests that have begun and are not over (R5.6). */
   handlersInside = 0;
+  /** The guest's own table that accesses go through first, of a device with a nested domain (R8.1). */
+  stage1: Stage1 | null = null;
+  /** Page requests that wait for a guest and that nobody runs. */
+  private readonly parked: Parked<boolean>[] = [];
 
   constructor(options: IommuDeviceOptions) {
     this.address = options.address;
@@ -74,6 +84,8 @@ export class IommuDevice {
         pending: this.queue.pendingCount,
       });
     }
+    if (this.stage1 !== null)
+      throw new Bug('device is detached with its first stage', { device: this.address });
     domain.devices.splice(domain.devices.indexOf(this), 1);
     this.domain = null;
     this.iotlb.flushAll();
@@ -87,11 +99,53 @@ export class IommuDevice {
   translate(iovaPage: number, access: number): number {
     const cached = this.iotlb.lookup(iovaPage, access);
     if (cached >= 0) return cached;
-    const domain = this.domain;
+    const { domain, stage1 } = this;
     if (domain === null) return -1;
-    const frame = domain.translate(iovaPage, access);
+    const frame =
+      stage1 === null ? domain.translate(iovaPage, access) : stage1.walk(domain, iovaPage, access);
     if (frame >= 0) this.iotlb.fill(iovaPage, frame, access);
     return frame;
+  }
+
+  /**
+   * Forgets cached translations of [iovaPage, iovaPage + count) of the domain. With a first stage nobody knows by which input pages
+   * they were cached, so all go.
+   */
+  flush(iovaPage: number, count: number): void {
+    if (this.stage1 === null) this.iotlb.flush(iovaPage, count);
+    else this.iotlb.flushAll();
+  }
+
+  /**
+   * Accesses go through a guest's table from now on. EINVAL: the device has no second stage; ENODEV: it cannot wait; EBUSY: it
+   * has a first stage.
+   */
+  attachStage1(stage1: Stage1): void {
+    if (!this.nested) fail('EINVAL');
+    if (!this.canFault) fail('ENODEV');
+    if (this.stage1 !== null) fail('EBUSY');
+    this.handlers.register(stage1.queue, FaultReport.NESTED_L1);
+    this.stage1 = stage1;
+    this.iotlb.flushAll();
+  }
+
+  /** Accesses are the container's alone again; what the guest has not answered is INVALID, and nothing of it is left. */
+  *detachStage1(): Flow<void> {
+    const { stage1 } = this;
+    if (stage1 === null) return;
+    this.stage1 = null;
+    this.iotlb.flushAll();
+    const { queue } = stage1;
+    const wait = {
+      what: `stage-1 requests of ${this.address}`,
+      ready: () => !this.queue.hasPending('stage1'),
+    };
+    for (;;) {
+      queue.abandoned(this);
+      if (wait.ready()) break;
+      yield wait;
+    }
+    this.handlers.unregister(queue);
   }
 
   /** Switches page requests on. ENODEV: the device cannot; EBUSY: they are on. */
@@ -139,6 +193,55 @@ export class IommuDevice {
    * where the page is at hand.
    */
   fault(iovaPage: number, access: number): boolean {
+    return this.stage1 === null
+      ? this.faultDomain(iovaPage, access)
+      : this.faultNested(this.stage1, iovaPage, access);
+  }
+
+  /**
+   * A page request for what only the guest can bring: the request, for as long as it waits, and then whether to try again. Null
+   * where the guest's table is not what is missing: `fault` is for that.
+   */
+  requestStage1(iovaPage: number, access: number): Parked<boolean> | null {
+    const { domain, stage1 } = this;
+    if (domain === null || stage1 === null) return null;
+    if (stage1.walk(domain, iovaPage, access) >= 0 || stage1.end !== 'stage1') return null;
+    const request = new Parked(this.faultFlow(iovaPage, access, 'stage1'));
+    if (!request.done) this.parked.push(request);
+    return request;
+  }
+
+  /** Lets page requests go on that nobody runs, as far as they can. */
+  resumeParked(): void {
+    for (let i = this.parked.length - 1; i >= 0; i--) {
+      this.parked[i]!.resume();
+      if (this.parked[i]!.done) this.parked.splice(i, 1);
+    }
+  }
+
+  /** The IOVA page of the container that an access goes to, or -1 where the guest's table does not say. */
+  stage2Page(page: number, access: number): number {
+    const { domain, stage1 } = this;
+    if (domain === null || stage1 === null) return page;
+    stage1.walk(domain, page, access);
+    return stage1.iovaPage;
+  }
+
+  /** The guest's table leads nowhere yet, or its own pages are not there: the container brings what is its to bring. */
+  private faultNested(stage1: Stage1, page: number, access: number): boolean {
+    const domain = this.domain!;
+    if (stage1.walk(domain, page, access) >= 0) return true;
+    if (stage1.end === 'stage2') {
+      const { iovaPage } = stage1;
+      if (stage1.tableLost) this.handlers.stage2?.pageLost(this, iovaPage);
+      return this.faultDomain(iovaPage, stage1.access);
+    }
+    // An entry that makes no sense, or one that is missing for a device which cannot wait for the guest.
+    this.counters.faultsRefused++;
+    return false;
+  }
+
+  private faultDomain(iovaPage: number, access: number): boolean {
     const nested = this.domain?.nested ?? false;
     const handler = nested ? this.handlers.stage2 : this.handlers.flat;
     if (handler === null || !this.iopfEnabled) {
@@ -235,8 +338,9 @@ export class IommuDevice {
   /** The page behind an IOVA went away without notice: forget its translation, so that the next access asks again. */
   pageLost(iovaPage: number): void {
     const handler = this.nested ? this.handlers.stage2 : this.handlers.flat;
-    if (handler === null) this.iotlb.flush(iovaPage, 1);
-    else handler.pageLost(this, iovaPage);
+    const page = this.stage2Page(iovaPage, READ);
+    if (handler !== null && page >= 0) handler.pageLost(this, page);
+    this.flush(iovaPage, 1);
   }
 
   protected *handleGroup(handler: DeviceFaultHandler, requests: readonly Fault[]): Flow<PageResponseCode> {

@@ -108,7 +108,7 @@ export class Domain {
 
   /** Makes every device forget cached translations of [iovaPage, iovaPage + count). */
   flush(iovaPage: number, count: number): void {
-    for (let i = 0; i < this.devices.length; i++) this.devices[i]!.iotlb.flush(iovaPage, count);
+    for (let i = 0; i < this.devices.length; i++) this.devices[i]!.flush(iovaPage, count);
   }
 
   /** The frame that an access to a page reaches, or -1. Hot; without the IOTLB. */

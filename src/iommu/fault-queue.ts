@@ -26,21 +26,30 @@ interface Entry {
   code: PageResponseCode | null;
 }
 
+const COOKIE_LAST = 2 ** 32 - 1;
 const { IOMMU_PGFAULT_FLAGS_PASID_VALID: PASID_VALID, IOMMU_PGFAULT_FLAGS_LAST_PAGE: LAST_PAGE } =
   HwptPgfaultFlag;
 
 export class FaultQueue implements DeviceFaultHandler {
   private readonly entries: Entry[] = [];
   private nextCookie = 1;
+  private closed = false;
+  private unreadCount = 0;
   private readonly record = new ArgumentBuffer(HwptPgfault.size);
   private readonly response = new ArgumentBuffer(HwptPageResponse.size);
 
-  /** @param idOf the number that user space knows a device by */
-  constructor(private readonly idOf: (device: IommuDevice) => number) {}
+  /**
+   * @param idOf the number that user space knows a device by
+   * @param readable told when there is something to read, and when there is nothing any more
+   */
+  constructor(
+    private readonly idOf: (device: IommuDevice) => number,
+    private readonly readable: (is: boolean) => void = () => {},
+  ) {}
 
   /** Page request groups that nobody has read. */
   get unread(): number {
-    return this.entries.filter((entry) => entry.cookie === 0).length;
+    return this.unreadCount;
   }
 
   /** Page request groups that were read and wait for their answer. */
@@ -54,8 +63,10 @@ export class FaultQueue implements DeviceFaultHandler {
   }
 
   *handle(group: PageRequestGroup): Flow<PageResponseCode> {
+    if (this.closed) return PageResponse.INVALID;
     const entry: Entry = { group, cookie: 0, code: null };
     this.entries.push(entry);
+    if (++this.unreadCount === 1) this.readable(true);
     const wait = {
       what: `the guest's answer for ${group.device.address}`,
       ready: () => entry.code !== null,
@@ -75,32 +86,44 @@ export class FaultQueue implements DeviceFaultHandler {
       if (entry.group.device === device) this.finish(entry, PageResponse.INVALID);
   }
 
+  /** Nobody will read or answer any more: what waits is INVALID, and so is all that comes later. */
+  close(): void {
+    this.closed = true;
+    for (const entry of [...this.entries]) this.finish(entry, PageResponse.INVALID);
+  }
+
   /**
-   * read(2): fills `into` with records of groups that were not read, whole groups only, and returns the bytes. 0: there is none.
-   * EINVAL where there is one and not even the first group fits.
+   * read(2): fills `into` with records of groups that were not read, whole groups only, and returns the bytes. 0: there is none, or
+   * not even the first group fits. Never waits.
+   * @param taken whether user space got them: false: they stay unread, and it returns -1
    */
-  read(into: Uint8Array): number {
+  read(into: Uint8Array, taken: (records: Uint8Array) => boolean = () => true): number {
     let done = 0;
+    let read = 0;
     for (const entry of this.entries) {
       if (entry.cookie !== 0) continue;
       const { requests } = entry.group;
-      if (done + requests.length * HwptPgfault.size > into.length) {
-        if (done === 0) fail('EINVAL');
-        break;
-      }
-      entry.cookie = this.nextCookie++;
+      if (done + requests.length * HwptPgfault.size > into.length) break;
+      entry.cookie = this.takeCookie();
+      read++;
       for (const request of requests) {
         this.fill(entry, request);
         into.set(this.record.bytes, done);
         done += HwptPgfault.size;
       }
     }
+    if (done > 0 && !taken(into.subarray(0, done))) {
+      for (const entry of this.entries.slice(this.entries.length - this.unreadCount).slice(0, read))
+        entry.cookie = 0;
+      return -1;
+    }
+    this.wereRead(read);
     return done;
   }
 
   /**
-   * write(2): answers groups that were read; returns the bytes taken. EINVAL where the first record is not whole, its code is
-   * neither SUCCESS nor INVALID, or its cookie names nothing; a later one that is wrong ends the call before it.
+   * write(2): answers groups that were read; returns the bytes taken. EINVAL where the first record's code is neither SUCCESS nor
+   * INVALID, or its cookie names nothing; a later one that is wrong ends the call before it.
    */
   write(from: Uint8Array): number {
     let done = 0;
@@ -112,13 +135,33 @@ export class FaultQueue implements DeviceFaultHandler {
       if (entry === undefined || (code !== PageResponse.SUCCESS && code !== PageResponse.INVALID)) break;
       this.finish(entry, code);
     }
-    if (done === 0) fail('EINVAL');
+    if (done === 0 && from.length >= HwptPageResponse.size) fail('EINVAL');
     return done;
   }
 
   private finish(entry: Entry, code: PageResponseCode): void {
     this.entries.splice(this.entries.indexOf(entry), 1);
+    if (entry.cookie === 0) this.wereRead(1);
     entry.code = code;
+    entry.group.device.resumeParked();
+  }
+
+  private wereRead(groups: number): void {
+    if (groups === 0) return;
+    this.unreadCount -= groups;
+    if (this.unreadCount === 0) this.readable(false);
+  }
+
+  /** Cookies are 32 bits; one that is in use is not given again. */
+  private takeCookie(): number {
+    while (this.entries.some((entry) => entry.cookie === this.nextCookie)) this.countCookie();
+    const cookie = this.nextCookie;
+    this.countCookie();
+    return cookie;
+  }
+
+  private countCookie(): void {
+    this.nextCookie = this.nextCookie === COOKIE_LAST ? 1 : this.nextCookie + 1;
   }
 
   private fill({ cookie, group }: Entry, { pasid, access, last, iovaPage }: Fault): void {

@@ -1,6 +1,6 @@
 import { Bug } from '../abi/bug.js';
 import { Errno, fail } from '../abi/errno.js';
-import type { Fault, PageRequestGroup } from './page-request.js';
+import type { Fault, FaultLevel, PageRequestGroup } from './page-request.js';
 
 /** How many groups may wait for an answer, and how many partial requests for the rest of their group. */
 export interface PageRequestLimits {
@@ -75,6 +75,11 @@ export class PageRequestQueue {
   /** Whether a group with this name waits: a second one could not be told apart from it. */
   isPending(pasid: number, group: number): boolean {
     return this.indexOf(pasid, group) >= 0;
+  }
+
+  /** Whether a group for this page table waits. */
+  hasPending(level: FaultLevel): boolean {
+    return this.pending.some((group) => group.level === level);
   }
 
   /** Whether this very group waits, and not another with its name. */

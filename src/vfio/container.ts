@@ -17,6 +17,11 @@ export class Container {
 
   constructor(private readonly machine: MachineState) {}
 
+  /** The container's backend, once it has an IOMMU. */
+  get backend(): Type1 | null {
+    return this.type1;
+  }
+
   get hasIommu(): boolean {
     return this.type1 !== null;
   }

@@ -3,9 +3,10 @@
  */
 import { Bug } from '../abi/bug.js';
 import { fail } from '../abi/errno.js';
-import { DeviceIoctl } from '../abi/vfio.js';
+import { DeviceIoctl, Stage1DeviceIoctl } from '../abi/vfio.js';
 import { deviceFeature, LowPower } from './device-feature.js';
 import { getDeviceInfo, getIrqInfo } from './device-info.js';
+import { driverMemory } from './driver-memory.js';
 import type { Caller, MmapRequest, VfioFile } from './file.js';
 import type { VfioGroup } from './group.js';
 import { getHotResetInfo, hotReset } from './hot-reset.js';
@@ -16,12 +17,16 @@ import type { PciFunction } from './pci-function.js';
 import { RegionAccess } from './region-access.js';
 import { getRegionInfo } from './region-info.js';
 import { setIrqs } from './set-irqs.js';
+import { Stage1Attachment } from './stage1.js';
+import type { PinUser } from './type1/driver-pins.js';
+import type { Type1 } from './type1/type1.js';
 
 /** A PCI function bound to vfio-pci. All its files share one interrupt state. */
-export class VfioDevice {
+export class VfioDevice implements PinUser {
   readonly interrupts: Interrupts;
   readonly lowPower = new LowPower();
   readonly ioEventfds: IoEventfds;
+  readonly stage1: Stage1Attachment;
   private opened = 0;
   private access: RegionAccess | null = null;
 
@@ -32,12 +37,17 @@ export class VfioDevice {
   ) {
     this.interrupts = new Interrupts(pciFunction, machine.kernel);
     this.ioEventfds = new IoEventfds(pciFunction);
+    this.stage1 = new Stage1Attachment(pciFunction);
   }
 
   /** A file of the device, which holds its group open. EINVAL where the group has no container with an IOMMU. */
   open(): VfioFile {
     this.group.useByDevice();
-    if (this.opened++ === 0) this.pciFunction.open(this.interrupts);
+    if (this.opened++ === 0) {
+      const { pinning } = this.group.container!.backend!;
+      if (this.canPin) pinning.register(this);
+      this.pciFunction.open(this.interrupts, driverMemory(this.group, pinning, this.canPin));
+    }
     return new DeviceFile(this);
   }
 
@@ -50,9 +60,20 @@ export class VfioDevice {
       this.ioEventfds.release();
       this.interrupts.release();
       this.pciFunction.release();
+      if (this.canPin) this.group.container!.backend!.pinning.unregister(this);
+      this.stage1.release();
       this.access = null;
     }
     this.group.releaseByDevice();
+  }
+
+  /** A mapping goes: the driver unpins what it has there. */
+  dmaUnmap(iovaPage: number, pages: number): void {
+    this.pciFunction.dmaUnmap!(iovaPage, pages);
+  }
+
+  private get canPin(): boolean {
+    return this.pciFunction.dmaUnmap !== undefined;
   }
 
   get isOpen(): boolean {
@@ -104,6 +125,13 @@ class DeviceFile implements VfioFile {
       case DeviceIoctl.VFIO_DEVICE_IOEVENTFD:
         ioEventfds.set(caller, argument, this.device.regions);
         return 0;
+      case Stage1DeviceIoctl.VFIO_DEVICE_ATTACH_STAGE1:
+        this.device.stage1.attach(caller, argument, nestingBackend(group));
+        return 0;
+      case Stage1DeviceIoctl.VFIO_DEVICE_DETACH_STAGE1:
+        nestingBackend(group);
+        this.device.stage1.detach(caller, argument);
+        return 0;
       case DeviceIoctl.VFIO_DEVICE_FEATURE:
         deviceFeature(caller, argument, lowPower);
         return 0;
@@ -127,4 +155,10 @@ class DeviceFile implements VfioFile {
   release(): void {
     this.device.close();
   }
+}
+
+/** The backend of an open device's container; ENOTTY where it has no stages. */
+function nestingBackend(group: VfioGroup): Type1 {
+  const backend = group.container!.backend!;
+  return backend.nesting ? backend : fail('ENOTTY');
 }

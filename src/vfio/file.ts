@@ -42,16 +42,21 @@ export interface MmapRequest {
  * errno. Numbers above 2^53 arrive rounded, which no valid argument is.
  */
 export interface VfioFile {
-  readonly kind: 'container' | 'group' | 'device';
+  readonly kind: 'container' | 'group' | 'device' | 'fault-queue';
   /** The function behind a device file. */
   readonly pciFunction?: PciFunction;
-  /** What readlink of /proc/self/fd/N shows, as in the kernel: `/dev/vfio/vfio`, `/dev/vfio/9`, `anon_inode:[vfio-device]`. */
+  /** What readlink of /proc/self/fd/N shows, as in the kernel: `/dev/vfio/9`, `anon_inode:[vfio-device]`. */
   readonly name: string;
   ioctl(caller: Caller, request: number, argument: number): number;
   /** pread(2) at `offset` into the program's memory at `address`. */
   read(caller: Caller, address: number, count: number, offset: number): number;
   /** pwrite(2). */
   write(caller: Caller, address: number, count: number, offset: number): number;
+  /**
+   * A stream: it has no position, and poll(2) says whether a read would find something: `tell` is told now and whenever that changes.
+   * Absent: it is as a regular file to both.
+   */
+  watchReadable?(tell: (readable: boolean) => void): void;
   /** Checks an mmap(2) of this file; returns when the mapping may be made, else throws. */
   mmap(caller: Caller, request: MmapRequest): void;
   /** The last reference (descriptor or mapping) is gone. */

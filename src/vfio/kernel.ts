@@ -25,7 +25,7 @@ export const kernelBehaviours = {
   capabilityAlignment: row(1, 8, 8),
   /** The info structs are copied out with their padding, where argsz has room for it. */
   infoPadding: row(false, true, true),
-  /** VFIO_TYPE1_NESTING_IOMMU is an extension, which no IOMMU here can do. */
+  /** VFIO_TYPE1_NESTING_IOMMU is an extension; no IOMMU of the recordings can do it, and with IOPF off none here. */
   nestingType: row(true, true, false),
   /** The answer where iova + size or vaddr + size leaves 64 bits. */
   wrap: row<'EINVAL' | 'EOVERFLOW'>('EINVAL', 'EINVAL', 'EOVERFLOW'),

@@ -1,5 +1,6 @@
 import type { IommuGeometry } from '../iommu/geometry.js';
 import type { Counters, Observer } from '../iommu/observer.js';
+import type { TableMemory } from '../iommu/stage1.js';
 import type { PremapPolicy } from './iopf/premap.js';
 import type { KernelProfile } from './kernel.js';
 
@@ -21,6 +22,8 @@ export interface MachineState {
   allowUnsafeInterrupts: boolean;
   /** Whether the type1 module is there. */
   readonly type1Module: boolean;
+  /** Reads the tables of first stages (R8.1); null: there are none. */
+  readonly tables: TableMemory | null;
   readonly counters: Counters;
   readonly observer: Observer | null;
 }

@@ -5,6 +5,7 @@ import { fail } from '../abi/errno.js';
 import { defaultGeometry, type IommuGeometry } from '../iommu/geometry.js';
 import { IommuGroup } from '../iommu/group.js';
 import { Counters, type Observer } from '../iommu/observer.js';
+import type { TableMemory } from '../iommu/stage1.js';
 import { Container, ContainerFile } from './container.js';
 import type { VfioFile } from './file.js';
 import { type Driver, VfioGroup } from './group.js';
@@ -40,6 +41,8 @@ export interface MachineOptions {
   readonly allowUnsafeInterrupts?: boolean;
   /** False: the type1 module is not loaded. */
   readonly type1Module?: boolean;
+  /** Reads the tables of first stages (R8.1); without it there are none. */
+  readonly tables?: TableMemory;
   readonly counters?: Counters;
   readonly observer?: Observer | null;
 }
@@ -72,6 +75,7 @@ export function createMachine(options: MachineOptions): Machine {
     dmaEntryLimit: options.dmaEntryLimit ?? 65535,
     allowUnsafeInterrupts: options.allowUnsafeInterrupts ?? false,
     type1Module: options.type1Module ?? true,
+    tables: options.tables ?? null,
     counters: options.counters ?? new Counters(),
     observer: options.observer ?? null,
   };

@@ -34,6 +34,24 @@ export interface InterruptSink {
   msix(vector: number): void;
 }
 
+/**
+ * The memory of a function's container, for its driver: what the function may touch without being able to wait is pinned by this
+ * (R6.2, R7.1; kernel: vfio_pin_pages, vfio_unpin_pages, vfio_dma_rw). Calls return 0 or minus an errno, as in the kernel.
+ */
+export interface DriverMemory {
+  /**
+   * Pins up to 512 pages for READ or WRITE, counts them in the program's account, maps them where IOPF would leave them to faults,
+   * and stores their frames. A page that is pinned already is pinned once more. EINVAL: nothing mapped there, or the function
+   * has no `dmaUnmap`; E2BIG, EPERM, EFAULT, ENOMEM (the program's RLIMIT_MEMLOCK), EBUSY, EACCES. Then nothing was pinned.
+   */
+  pin(iovaPage: number, count: number, permission: number, frames: Float64Array): number;
+  /** Undoes one `pin` of each page. */
+  unpin(iovaPage: number, count: number): void;
+  /** Copies bytes by the CPU, without pins: EINVAL, EPERM, EFAULT, EBUSY. `address` in bytes. */
+  read(address: number, into: Uint8Array): number;
+  write(address: number, from: Uint8Array): number;
+}
+
 export interface PciFunction {
   /** `0000:02:00.0` */
   readonly address: string;
@@ -46,11 +64,18 @@ export interface PciFunction {
   readonly interruptCounts: readonly number[];
   /** VFIO_DEVICE_FLAGS_RESET: the function can be reset by itself. */
   readonly resettable: boolean;
+  /** It can wait for pages that a guest brings when it likes (R8.1); absent: it cannot. */
+  readonly stalls?: boolean;
   /** The function survives a reset of the bus that it is on (VFIO_DEVICE_PCI_HOT_RESET); absent: it does not (ENOTTY). */
   readonly busReset?: boolean;
 
   /** The first descriptor is opened: the function is reset, and from now on it may do DMA and raise interrupts into `sink`. */
-  open(sink: InterruptSink): void;
+  open(sink: InterruptSink, memory?: DriverMemory): void;
+  /**
+   * UNMAP_DMA is about to take these IOVA pages away: the driver has unpinned what it pinned there when this returns. Absent: the
+   * driver cannot pin.
+   */
+  readonly dmaUnmap?: ((iovaPage: number, pages: number) => void) | undefined;
   /** The last descriptor is gone: the function is reset and quiet: it does no DMA and raises nothing any more. */
   release(): void;
   /** Function-level reset. */

@@ -18,6 +18,7 @@ import { FaultHandler, type PageIn } from '../../src/vfio/iopf/fault-handler.js'
 import { Iopf } from '../../src/vfio/iopf/iopf.js';
 import type { PremapPolicy } from '../../src/vfio/iopf/premap.js';
 import { ResidentPages } from '../../src/vfio/iopf/resident.js';
+import { DriverPinning } from '../../src/vfio/type1/driver-pins.js';
 import type { Mapping } from '../../src/vfio/type1/mapping.js';
 
 export interface Canary {
@@ -49,6 +50,14 @@ function withResident(Resident: typeof ResidentPages): Partial<Parts> {
       }
     },
   );
+}
+
+function withPinning(Pinning: typeof DriverPinning): Partial<Parts> {
+  return {
+    Type1: class extends CheckType1 {
+      override readonly pinning: DriverPinning = new Pinning(this);
+    },
+  };
 }
 
 const BETWEEN = step('between');
@@ -287,6 +296,86 @@ export const canaries: readonly Canary[] = [
         }
       },
     ),
+  },
+  {
+    about: 'an invalidation takes pages that a driver has pinned',
+    invariant: 'say the same',
+    parts: withResident(
+      class extends ResidentPages {
+        override drop(mapping: Mapping, index: number, count: number): number {
+          const { driverPins } = mapping;
+          mapping.driverPins = null;
+          const removed = super.drop(mapping, index, count);
+          mapping.driverPins = driverPins;
+          return removed;
+        }
+      },
+    ),
+  },
+  {
+    about: 'UNMAP_DMA does not tell the driver whose pins go',
+    invariant: 'the account is what is pinned',
+    parts: withPinning(
+      class extends DriverPinning {
+        override unmapping(mapping: Mapping): void {
+          mapping.driverPins = null;
+        }
+      },
+    ),
+  },
+  {
+    about: "a driver's pins are missing in a domain that comes later",
+    invariant: 'say the same',
+    parts: withPinning(
+      class extends DriverPinning {
+        override mapInto(): void {}
+      },
+    ),
+  },
+  {
+    about: "a DISABLE that fails loses a driver's pins from the account",
+    invariant: 'the account is what is pinned',
+    parts: withPinning(
+      class extends DriverPinning {
+        override standBack(): void {}
+      },
+    ),
+  },
+  {
+    about: 'a page that a driver unpins is unpinned while devices reach it',
+    invariant: 'a page that is gone',
+    parts: withIopf(
+      class extends Iopf {
+        override pageUnpinned(): void {}
+      },
+    ),
+  },
+  {
+    about: 'detaching a first stage leaves its requests to the guest',
+    invariant: 'answered exactly once',
+    parts: {
+      IommuDevice: class extends IommuDevice {
+        // biome-ignore lint/correctness/useYield: it does not wait, that is its mistake
+        override *detachStage1(): Flow<void> {
+          const { stage1 } = this;
+          if (stage1 === null) return;
+          this.stage1 = null;
+          this.handlers.unregister(stage1.queue);
+          this.queue.takeAllPending();
+        }
+      },
+    },
+  },
+  {
+    about: 'a change of the second stage leaves translations that went through both',
+    invariant: 'say the same',
+    parts: {
+      IommuDevice: class extends IommuDevice {
+        override flush(iovaPage: number, count: number): void {
+          this.iotlb.flush(iovaPage, count);
+        }
+      },
+    },
   },
   {
     about: 'our own assertions are heard',

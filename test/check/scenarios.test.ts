@@ -61,6 +61,11 @@ describe('meeting in a state', () => {
     'request-group',
     'reset-fault',
     'nested-reset',
+    'pin-fault',
+    'pin-twice',
+    'pin-disable-fails',
+    'stage1-again',
+    'stage1-leaves',
   );
   const small = scenarios.filter(({ name }) => names.includes(name));
 

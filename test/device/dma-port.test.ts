@@ -161,3 +161,67 @@ describe('the DMA port', () => {
     expect([...buffer.bytes.subarray(0, 2048)].every((byte, page) => byte === (page & 0xff))).toBe(true);
   });
 });
+
+describe('R8.1: behind a first stage', () => {
+  it('a recording is told the page of the container, and not of an access that gets to none', () => {
+    const program = new Program({ pages: 4 });
+    const seen: unknown[] = [];
+    const iommu = {
+      counters: program.iommu.counters,
+      translate: (page: number) => (page === 7 ? 0 : -1),
+      fault: () => false,
+      pageLost: () => {},
+      stage2Page: (page: number) => (page === 9 ? -1 : page + 100),
+      observer: { accessed: (...event: unknown[]) => seen.push(event) },
+    };
+    const port = new DmaPort(iommu, program.memory);
+    port.enabled = true;
+    expect(port.readRange(7 * 4096, 3 * 4096, allocatePlain(3 * 4096))).toBe(false);
+    expect(seen).toEqual([
+      [107, 1, false],
+      [108, 1, true],
+    ]);
+  });
+
+  it('a range stops at the page that must wait, and goes on there; INVALID is kept to whatever is there by then', () => {
+    const program = new Program({ pages: 4 });
+    const there = new Set([7]);
+    const requests: { page: number; result: boolean | null }[] = [];
+    const iommu = {
+      counters: program.iommu.counters,
+      translate: (page: number) => (there.has(page) ? page - 7 : -1),
+      fault: () => false,
+      pageLost: () => {},
+      requestStage1: (page: number) => {
+        const request = { page, result: null };
+        requests.push(request);
+        return request;
+      },
+    };
+    const port = new DmaPort(iommu, program.memory);
+    port.enabled = true;
+    program.memory.bytes.fill(3);
+    const buffer = allocatePlain(3 * 4096);
+    const from = 7 * 4096 + 96;
+    const length = 2 * 4096;
+    expect([port.readRange(from, length, buffer), port.stalled, port.stalledAt, port.ready]).toEqual([
+      false,
+      true,
+      4000,
+      false,
+    ]);
+    expect([buffer.bytes[3999], buffer.bytes[4000]]).toEqual([3, 0]);
+    // Asked again without an answer it makes no second request.
+    port.readRange(from + 4000, length - 4000, buffer, 4000);
+    expect(requests.map(({ page }) => page)).toEqual([8]);
+    there.add(8).add(9);
+    requests[0]!.result = false;
+    expect(port.ready).toBe(true);
+    expect([port.readRange(from + 4000, length - 4000, buffer, 4000), port.stalled]).toEqual([false, false]);
+    expect([buffer.bytes[4000], buffer.bytes[4000 + 4096]]).toEqual([0, 3]);
+    port.readRange(from, length, buffer);
+    expect(requests.length).toBe(1);
+    port.forgetStall();
+    expect(port.ready).toBe(true);
+  });
+});

@@ -221,12 +221,33 @@ describe('edu life', () => {
     expect(program.memory.bytes[0]).toBe(0);
   });
 
+  it('R7.1: faultable= says where it can wait, for its group too, and then it takes no first stage', () => {
+    const make = (faultable: string) => {
+      const { surroundings } = new Program();
+      const { stalls, dmaUnmap } = edu.create({ faultable }, surroundings);
+      return [surroundings.iommu.faultable, stalls, dmaUnmap !== undefined];
+    };
+    expect(make('none')).toEqual([[], false, true]);
+    expect(make('0x1000-0x3000+65536-0x20000')).toEqual([
+      [
+        { first: 1, end: 3 },
+        { first: 16, end: 32 },
+      ],
+      false,
+      true,
+    ]);
+    const plain = edu.create({}, new Program().surroundings);
+    expect([plain.stalls, plain.dmaUnmap]).toEqual([true, undefined]);
+  });
+
   it('a wrong option is told with what is allowed', () => {
     const make = (options: Record<string, string>) => () => edu.create(options, new Program().surroundings);
     expect(make({ size: '1' })).toThrow(
-      new OptionError("device edu has no option 'size'; it takes dma_mask, mmap"),
+      new OptionError("device edu has no option 'size'; it takes dma_mask, faultable, mmap"),
     );
     expect(make({ dma_mask: '0xff0' })).toThrow(/dma_mask=0xff0 cannot be; dma_mask takes 2\^n - 1/);
+    for (const range of ['', '0x0', '0x0-0x1', '0x1000-0x1000', '0x2000-0x1000', '0x0-0x1000,'])
+      expect(make({ faultable: range })).toThrow(/cannot be; faultable takes none, or ranges/);
     expect(make({ mmap: 'yes' })).toThrow(/mmap=yes cannot be; mmap takes one of on, off/);
   });
 });

@@ -100,7 +100,8 @@ describe('R8.1: a stage-1 fault queue', () => {
   test('a group is read whole under one cookie, or not at all', () => {
     report({ last: false });
     const flow = report({ iovaPage: PAGE + 1 });
-    expect(errnoOf(() => queue.read(new Uint8Array(HwptPgfault.size)))).toBe(Errno.EINVAL);
+    expect(queue.read(new Uint8Array(HwptPgfault.size))).toBe(0);
+    expect(queue.unread).toBe(1);
     const records = read();
     expect(records.map(({ flags, cookie, addr }) => [flags, cookie, addr])).toEqual([
       [0, 1, 0x1234000n],
@@ -124,10 +125,46 @@ describe('R8.1: a stage-1 fault queue', () => {
     read();
     expect(errnoOf(() => respond(2, 0))).toBe(Errno.EINVAL);
     expect(errnoOf(() => respond(1, 2))).toBe(Errno.EINVAL);
-    expect(errnoOf(() => queue.write(new Uint8Array(7)))).toBe(Errno.EINVAL);
+    expect(queue.write(new Uint8Array(7))).toBe(0);
     expect(queue.unanswered).toBe(1);
     expect(respond(1, 0)).toBe(8);
     expect(errnoOf(() => respond(1, 0))).toBe(Errno.EINVAL);
+  });
+
+  test('records that user space could not take stay unread, under a cookie of their own later', () => {
+    report({ group: 5 });
+    report({ group: 6 });
+    expect(queue.read(new Uint8Array(200), () => false)).toBe(-1);
+    expect([queue.unread, queue.unanswered]).toEqual([2, 0]);
+    expect(read().map(({ cookie }) => cookie)).toEqual([3, 4]);
+    expect(errnoOf(() => respond(1, 0))).toBe(Errno.EINVAL);
+  });
+
+  test('tells when there is something to read and when not', () => {
+    const told: boolean[] = [];
+    const own = new FaultQueue(
+      () => 1,
+      (is) => told.push(is),
+    );
+    device.handlers.stage1 = own;
+    report({ group: 5 });
+    report({ group: 6 });
+    own.read(new Uint8Array(HwptPgfault.size));
+    expect(told).toEqual([true]);
+    own.read(new Uint8Array(HwptPgfault.size));
+    expect(told).toEqual([true, false]);
+    report({ group: 7 });
+    device.disableIopf();
+    expect(told).toEqual([true, false, true, false]);
+  });
+
+  test('once it is closed all that waits is INVALID, and all that comes', () => {
+    const flow = report({ group: 5 });
+    queue.close();
+    expect(runDirect(flow).code).toBe(1);
+    report({ group: 6 });
+    expect(device.busy).toBe(false);
+    expect(device.counters.responsesInvalid).toBe(2);
   });
 
   test('R1.2: a stage-2 fault does not get there', () => {

@@ -7,6 +7,7 @@ import { deviceKinds } from '../../src/device/index.js';
 import { IommuDevice } from '../../src/iommu/device.js';
 import type { IommuGeometry } from '../../src/iommu/geometry.js';
 import { Counters } from '../../src/iommu/observer.js';
+import { TableMemory } from '../../src/iommu/stage1.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
 import { allocatePlain } from '../../src/mm/frame-memory.js';
 import { SimulatedMemory } from '../../src/mm/simulated-memory.js';
@@ -47,6 +48,7 @@ export class Kit {
     this.machine = createMachine({
       ...rest,
       counters: this.counters,
+      tables: new TableMemory(this.memory, allocatePlain),
       groups: groups.map((group, i) => ({
         number: i + 1,
         functions: [this.functions[i]!],

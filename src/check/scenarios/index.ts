@@ -3,6 +3,8 @@ import type { Scenario } from '../scenario.js';
 import * as control from './control-paths.js';
 import * as devices from './devices.js';
 import * as dirtyLog from './dirty-log.js';
+import * as pins from './driver-pins.js';
+import * as stages from './first-stage.js';
 import * as memory from './memory.js';
 import * as races from './page-in-races.js';
 import * as requests from './requests.js';
@@ -45,4 +47,18 @@ export const scenarios: readonly Scenario[] = [
   devices.selective,
   devices.nestedGuest,
   devices.nestedReset,
+  pins.pinUnmap,
+  pins.pinFault,
+  pins.pinTwice,
+  pins.pinDisable,
+  pins.pinDisableFails,
+  pins.pinAttach,
+  pins.pinClose,
+  pins.pinDirty,
+  stages.stage1Fault,
+  stages.stage1Revoke,
+  stages.stage1Detach,
+  stages.stage1Again,
+  stages.stage1Leaves,
+  stages.stage1Disable,
 ];

@@ -1,6 +1,8 @@
+import type { PageRange } from '../../iommu/group.js';
 import type { AllocateDma, DmaBuffer } from '../../mm/frame-memory.js';
 import type { PciDevice } from '../pci/device.js';
 import type { PciEndpoint } from '../pci/endpoint.js';
+import { PinCache } from '../pin-cache.js';
 import {
   EDU_BUFFER,
   EDU_BUFFER_BYTES,
@@ -27,6 +29,9 @@ const NO_REGISTER = 0xffffffff;
  * - LIVENESS and FACTORIAL answer at the next poll: a program that maps them waits for the value, not for STATUS, and a
  *   write of what the register shows is not seen.
  * A program that needs each access to count uses pread and pwrite, or the device is made with `mmap=off`.
+ *
+ * A transfer that meets a page which a guest must bring (R8.1) is left there, START stays set, and `poll` goes on with it; what
+ * is written to the DMA registers meanwhile is lost, as on the real device.
  */
 export class EduDevice implements PciDevice {
   readonly #endpoint: PciEndpoint;
@@ -36,9 +41,29 @@ export class EduDevice implements PciDevice {
   #liveness = 0;
   #factorial = 0;
   #interruptStatus = 0;
+  readonly stalls: boolean;
+  /** What it pins, where it cannot wait everywhere; null: nothing. */
+  readonly #pins: PinCache | null;
+  readonly dmaUnmap?: (iovaPage: number, pages: number) => void;
+  /** A transfer is under way: what its registers said, and how many bytes of it are done. */
+  #running = false;
+  readonly #latched = new Uint32Array(word(EduRegister.END - EduRegister.DMA_SOURCE));
+  #done = 0;
 
-  /** `dmaMask`: addresses on the bus are cut to it; 2^n - 1, below 2^53. */
-  constructor(endpoint: PciEndpoint, allocate: AllocateDma, dmaMask = EDU_DMA_MASK) {
+  /**
+   * `dmaMask`: addresses on the bus are cut to it; 2^n - 1, below 2^53. `faultable`: the only pages that it can wait for; it then
+   * takes no first stage, whose addresses are not those that it pins.
+   */
+  constructor(
+    endpoint: PciEndpoint,
+    allocate: AllocateDma,
+    dmaMask = EDU_DMA_MASK,
+    faultable: readonly PageRange[] | null = null,
+  ) {
+    this.stalls = faultable === null;
+    const pins = faultable === null ? null : new PinCache(faultable, () => endpoint.memory);
+    this.#pins = pins;
+    if (pins !== null) this.dmaUnmap = (iovaPage, pages) => pins.dmaUnmap(iovaPage, pages);
     this.#buffer = allocate(EDU_BUFFER_BYTES);
     this.#endpoint = endpoint;
     this.#dmaMask = dmaMask;
@@ -52,6 +77,8 @@ export class EduDevice implements PciDevice {
     this.#liveness = 0;
     this.#factorial = 0;
     this.#interruptStatus = 0;
+    this.#running = false;
+    this.#pins?.release();
     this.#buffer.bytes.fill(0);
   }
 
@@ -94,7 +121,7 @@ export class EduDevice implements PciDevice {
         this.#acknowledge(value);
         break;
       default:
-        if (offset < EduRegister.DMA_SOURCE || offset >= EduRegister.END) break;
+        if (offset < EduRegister.DMA_SOURCE || offset >= EduRegister.END || this.#running) break;
         this.#words[word(offset)] = value;
         this.poll();
     }
@@ -128,9 +155,10 @@ export class EduDevice implements PciDevice {
       this.#acknowledge(acknowledged);
       found = true;
     }
+    if (this.#running) return this.#goOn() || found;
     const command = words[word(EduRegister.DMA_COMMAND)]!;
     if ((command & EduDma.START) !== 0) {
-      this.#transfer(command);
+      this.#begin();
       found = true;
     }
     return found;
@@ -151,33 +179,77 @@ export class EduDevice implements PciDevice {
       this.#raise(EduEvent.FACTORIAL);
   }
 
-  /** Done whether or not the bus took it: a read that is refused gives zeros, a write is dropped; START is clear after it. */
-  #transfer(command: number): void {
-    const count = this.#long(EduRegister.DMA_COUNT);
-    const toMemory = (command & EduDma.TO_MEMORY) !== 0;
-    const inside = this.#long(toMemory ? EduRegister.DMA_SOURCE : EduRegister.DMA_DESTINATION) - EDU_BUFFER;
-    const outside = this.#cut(toMemory ? EduRegister.DMA_DESTINATION : EduRegister.DMA_SOURCE);
+  /** A read that is refused gives zeros, a write is dropped; START is clear when the transfer is over either way. */
+  #begin(): void {
+    this.#latched.set(this.#words.subarray(word(EduRegister.DMA_SOURCE), word(EduRegister.END)));
+    this.#running = true;
+    this.#done = 0;
+    const inside = this.#inside;
+    if (!this.#toMemory && this.#fits) this.#buffer.bytes.fill(0, inside, inside + this.#count);
+    this.#transfer();
+  }
+
+  /** Goes on with a transfer that waits; false: it still has to. */
+  #goOn(): boolean {
+    if (!this.#endpoint.dma.ready) return false;
+    this.#transfer();
+    return true;
+  }
+
+  #transfer(): void {
     // A transfer that leaves the internal buffer does nothing (QEMU ends there).
-    if (inside >= 0 && inside + count <= EDU_BUFFER_BYTES) {
-      const { dma } = this.#endpoint;
-      if (toMemory) dma.writeRange(outside, count, this.#buffer, inside);
-      else {
-        this.#buffer.bytes.fill(0, inside, inside + count);
-        dma.readRange(outside, count, this.#buffer, inside);
-      }
-    }
+    if (this.#fits && !this.#move()) return;
+    this.#running = false;
+    const command = this.#register(EduRegister.DMA_COMMAND);
     this.#words[word(EduRegister.DMA_COMMAND)] = command & ~EduDma.START;
     if ((command & EduDma.INTERRUPT) !== 0) this.#raise(EduEvent.DMA);
   }
 
+  /** Moves what is left of the transfer; false: some of it has to wait. */
+  #move(): boolean {
+    const { dma } = this.#endpoint;
+    const toMemory = this.#toMemory;
+    const address = this.#cut(toMemory ? EduRegister.DMA_DESTINATION : EduRegister.DMA_SOURCE) + this.#done;
+    const inside = this.#inside + this.#done;
+    const left = this.#count - this.#done;
+    // What cannot be pinned is not started.
+    if (dma.enabled && this.#pins?.hold(address, left, toMemory) === false) return true;
+    if (toMemory) dma.writeRange(address, left, this.#buffer, inside);
+    else dma.readRange(address, left, this.#buffer, inside);
+    if (dma.stalled) this.#done += dma.stalledAt;
+    return !dma.stalled;
+  }
+
+  get #toMemory(): boolean {
+    return (this.#register(EduRegister.DMA_COMMAND) & EduDma.TO_MEMORY) !== 0;
+  }
+
+  get #count(): number {
+    return this.#long(EduRegister.DMA_COUNT);
+  }
+
+  /** Where in the internal buffer the transfer begins. */
+  get #inside(): number {
+    return this.#long(this.#toMemory ? EduRegister.DMA_SOURCE : EduRegister.DMA_DESTINATION) - EDU_BUFFER;
+  }
+
+  get #fits(): boolean {
+    return this.#inside >= 0 && this.#inside + this.#count <= EDU_BUFFER_BYTES;
+  }
+
+  /** A DMA register as it was when the transfer began. */
+  #register(offset: number): number {
+    return this.#latched[word(offset - EduRegister.DMA_SOURCE)]!;
+  }
+
   #long(offset: number): number {
-    return this.#words[word(offset + 4)]! * 2 ** 32 + this.#words[word(offset)]!;
+    return this.#register(offset + 4) * 2 ** 32 + this.#register(offset);
   }
 
   /** A bus address, cut to the DMA mask. */
   #cut(offset: number): number {
-    const high = (this.#words[word(offset + 4)]! & Math.floor(this.#dmaMask / 2 ** 32)) >>> 0;
-    const low = (this.#words[word(offset)]! & (this.#dmaMask % 2 ** 32)) >>> 0;
+    const high = (this.#register(offset + 4) & Math.floor(this.#dmaMask / 2 ** 32)) >>> 0;
+    const low = (this.#register(offset) & (this.#dmaMask % 2 ** 32)) >>> 0;
     return high * 2 ** 32 + low;
   }
 

@@ -7,6 +7,8 @@ import { EDU_BAR_BYTES, EDU_DMA_MASK } from './registers.js';
 
 const options = {
   dma_mask: 'addresses of DMA are cut to these bits: 2^n - 1, 0xfffffff unless given',
+  faultable:
+    'IOVAs on which it can wait for a page, none or START-END[+START-END…] in bytes; it pins the others; all unless given',
   mmap: 'on (as the real device) or off: BAR 0 cannot be mapped, so that every access counts',
 };
 
@@ -37,11 +39,13 @@ export const edu: DeviceKind = {
       parsed.refuse('dma_mask', '2^n - 1 from 0xfff to 0x1fffffffffffff');
     }
     const mappable = parsed.choice('mmap', ['on', 'off'], 'on') === 'on';
+    const faultable = parsed.pageRanges('faultable');
+    surroundings.iommu.faultable = faultable;
     return new PciEndpoint(
       'edu',
       description(mappable),
       surroundings,
-      (endpoint) => new EduDevice(endpoint, surroundings.host.allocate, dmaMask),
+      (endpoint) => new EduDevice(endpoint, surroundings.host.allocate, dmaMask, faultable),
     );
   },
 };

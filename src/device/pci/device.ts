@@ -12,6 +12,16 @@ export interface PciDevice {
   read(bar: number, offset: number, size: number): number;
   /** Writes a BAR's register; the same of `offset` and `size`. */
   write(bar: number, offset: number, size: number, value: number): void;
+  /**
+   * UNMAP_DMA is about to take IOVA pages away: what the device has pinned there (PciEndpoint.memory) is unpinned on return. Absent:
+   * it pins nothing.
+   */
+  dmaUnmap?(iovaPage: number, pages: number): void;
+  /**
+   * It can leave a transfer where a page is missing that a guest must bring, and go on when `poll` finds it there (R8.1;
+   * DmaPort.stalled). Absent: it cannot, and no first stage can be put before it.
+   */
+  readonly stalls?: boolean;
   /** Looks at memory that the program writes without telling and does what work there is; true: there was some. */
   poll(): boolean;
   /**

@@ -12,7 +12,7 @@ import {
 } from '../../abi/pci.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import { allocatePlain, type DmaBuffer } from '../../mm/frame-memory.js';
-import type { InterruptSink, PciFunction, PciRegion } from '../../vfio/pci-function.js';
+import type { DriverMemory, InterruptSink, PciFunction, PciRegion } from '../../vfio/pci-function.js';
 import { DmaPort } from '../dma-port.js';
 import type { DeviceHost } from '../host.js';
 import { ConfigSpace } from './config-space.js';
@@ -54,6 +54,7 @@ export class PciEndpoint implements PciFunction {
   readonly #express: Capability<'express'> | undefined;
   readonly #power: Capability<'power'> | undefined;
   #open = false;
+  #driverMemory: DriverMemory | null = null;
 
   /** `createDevice` gets the finished endpoint. */
   constructor(
@@ -112,7 +113,21 @@ export class PciEndpoint implements PciFunction {
     return memory;
   }
 
-  open(sink: InterruptSink): void {
+  get stalls(): boolean {
+    return this.#device.stalls ?? false;
+  }
+
+  /** The container's memory while a program has the device open, for what cannot wait (R7.1). */
+  get memory(): DriverMemory | null {
+    return this.#driverMemory;
+  }
+
+  get dmaUnmap(): ((iovaPage: number, pages: number) => void) | undefined {
+    return this.#device.dmaUnmap?.bind(this.#device);
+  }
+
+  open(sink: InterruptSink, memory?: DriverMemory): void {
+    this.#driverMemory = memory ?? null;
     this.interrupts.connect(sink);
     this.config.setWord(PciConfig.COMMAND, COMMAND_AT_OPEN);
     this.#open = true;
@@ -125,12 +140,14 @@ export class PciEndpoint implements PciFunction {
     this.config.setWord(PciConfig.COMMAND, COMMAND_AT_OPEN);
     for (const index of [PciInterruptIndex.MSI, PciInterruptIndex.MSIX]) this.#showArmed(index, 0);
     this.reset();
+    this.#driverMemory = null;
   }
 
   /** Config space stays as it is, as vfio-pci saves and restores it around a reset; but the function is awake again. */
   reset(): void {
     if (this.#power) this.#setPowerState(this.#power, 0);
     for (const memory of this.#memory) memory?.bytes.fill(0);
+    this.dma.forgetStall();
     this.interrupts.pin(false);
     this.#showTable(this.interrupts.armed(PciInterruptIndex.MSIX));
     this.#device.reset();

@@ -237,7 +237,8 @@ export class FaultHandler implements DeviceFaultHandler {
     const mapping = this.backend.mappings.covering(iovaPage);
     if (mapping === null || (mapping.permission & access) !== access) return null;
     // Pinned pages are present or not there at all (R7.2); an address that is not valid leads nowhere.
-    return mapping.pinned || mapping.vaddrInvalid ? null : mapping;
+    if (mapping.pinned || mapping.vaddrInvalid) return null;
+    return mapping.driverPins?.pages.test(iovaPage - mapping.iovaPage) ? null : mapping;
   }
 
   /** What a page-in grants: all that the mapping allows, so that one fault per page is enough, or only what faulted (R6.3). */

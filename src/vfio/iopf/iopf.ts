@@ -181,6 +181,11 @@ export class Iopf {
     this.handler.generation++;
   }
 
+  /** A page that no driver holds any more is as any other, and not present. */
+  pageUnpinned(mapping: Mapping, index: number): void {
+    this.resident.drop(mapping, index, 1);
+  }
+
   dirtyStopped(): void {
     this.handler.dirtyTracking = false;
     this.handler.generation++;

@@ -25,11 +25,24 @@ export class ResidentPages {
 
   /**
    * Removes what is present of [index, index + count) of a mapping from every domain and IOTLB, and the rest of every
-   * superpage hit. Returns how many pages went. Cannot fail and allocates nothing (R3.3, R3.4).
+   * superpage hit. Pages that a driver has pinned stay: their frames do, too (R6.2). Returns how many pages went. Cannot fail and
+   * allocates nothing (R3.3, R3.4).
    */
   drop(mapping: Mapping, index: number, count: number): number {
-    const mapped = mapping.mapped;
     const end = index + count;
+    if (mapping.driverPins === null) return this.dropRuns(mapping, index, end);
+    const { pages } = mapping.driverPins;
+    let removed = 0;
+    for (let at = pages.nextClear(index, end); at < end; ) {
+      const stop = pages.nextSet(at, end);
+      removed += this.dropRuns(mapping, at, stop);
+      at = pages.nextClear(stop, end);
+    }
+    return removed;
+  }
+
+  private dropRuns(mapping: Mapping, index: number, end: number): number {
+    const mapped = mapping.mapped;
     let removed = 0;
     for (let at = mapped.nextSet(index, end); at < end; ) {
       const stop = mapped.nextClear(at, end);

@@ -48,7 +48,7 @@ function getBitmap(caller: Caller, argument: number, type1: Type1): void {
   if (!type1.dirtyTracking || type1.cuts(first, end)) fail('EINVAL');
   let mapping = type1.mappings.firstFrom(first);
   for (; mapping && mapping.iovaPage < end; mapping = type1.mappings.after(mapping)) {
-    writeUserBitmap(caller, address, first, mapping);
+    writeUserBitmap(caller, address, first, mapping, type1.writesAnywhere);
     type1.restartDirtyLog(mapping);
   }
 }

@@ -1,4 +1,5 @@
 import type { AddressSpace } from '../../mm/address-space.js';
+import type { DriverPins } from './driver-pins.js';
 import { PageBitmap } from './mapping-bitmap.js';
 
 /** A DMA mapping: IOVAs that reach a process's memory (kernel: vfio_dma). Pages are 4 KiB; addresses are page numbers. */
@@ -15,6 +16,9 @@ export class Mapping {
   lockCapability = false;
   /** Pages in its process's locked-memory account. */
   lockedPages = 0;
+
+  /** Pages that device drivers have pinned (R6.2); null: none. */
+  driverPins: DriverPins | null = null;
 
   /** Neighbours in a chain of the index by address; the index's alone. */
   chainNext: Mapping | null = null;

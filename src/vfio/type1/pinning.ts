@@ -56,7 +56,7 @@ function pinBatch(mapping: Mapping, done: number): number {
   const want = Math.min(BATCH, mapping.pages - done);
   const got = mm.pin(mapping.vaddrPage + done, want, mapping.permission, frames);
   if (got < 0) throw new VfioError(-got);
-  const accounted = accountable(mm, got);
+  const accounted = accountable(mm, frames, got);
   if (!mapping.lockCapability && mm.lockedPages + accounted > mm.lockLimitPages) {
     mm.unpin(frames, got);
     throw new VfioError(Errno.ENOMEM);
@@ -67,7 +67,7 @@ function pinBatch(mapping: Mapping, done: number): number {
 }
 
 /** How many of the frames count against the limit: those of ordinary memory. */
-function accountable(mm: AddressSpace, count: number): number {
+export function accountable(mm: AddressSpace, frames: Float64Array, count: number): number {
   if (!mm.isReserved) return count;
   let ordinary = 0;
   for (let i = 0; i < count; i++) if (!mm.isReserved(frames[i]!)) ordinary++;

@@ -18,7 +18,9 @@ import type { VfioGroup } from '../group.js';
 import type { IopfBackend } from '../iopf/backend.js';
 import { Iopf } from '../iopf/iopf.js';
 import type { MachineState } from '../machine-state.js';
+import { allocateStage1 } from '../stage1.js';
 import { dirtyPages } from './dirty-pages.js';
+import { DriverPinning } from './driver-pins.js';
 import { getIommuInfo } from './iommu-info.js';
 import { commonRanges, type IovaRange, rangesCover } from './iova-ranges.js';
 import { mapDma } from './map-dma.js';
@@ -58,10 +60,15 @@ export function checkExtension(
   }
 }
 
-/** A backend for an extension that exists. EINVAL: no type of IOMMU, or nesting, which no IOMMU here can do. */
+/**
+ * A backend for an extension that exists. EINVAL: no type of IOMMU; or nesting with IOPF off, where no IOMMU can do it, as on the
+ * machines of the recordings.
+ */
 export function openType1(machine: MachineState, type: number): Type1 {
   if (type === VfioExtension.VFIO_TYPE1_IOMMU) return new Type1(machine, 1);
   if (type === VfioExtension.VFIO_TYPE1v2_IOMMU) return new Type1(machine, 2);
+  const canNest = machine.iopf !== 'off' && machine.tables !== null;
+  if (type === VfioExtension.VFIO_TYPE1_NESTING_IOMMU && canNest) return new Type1(machine, 2, true);
   return fail('EINVAL');
 }
 
@@ -72,6 +79,8 @@ export class Type1 implements IopfBackend {
   /** IOVAs that can be mapped, in order. */
   ranges: readonly IovaRange[] = [];
   dirtyTracking = false;
+  /** What device drivers pin (R6.2). */
+  readonly pinning = new DriverPinning(this);
   private readonly domainOf = new Map<VfioGroup, Domain>();
   /** The IOPF side; null where the machine has it off. */
   readonly iopf: Iopf | null;
@@ -81,6 +90,8 @@ export class Type1 implements IopfBackend {
     readonly machine: MachineState,
     /** 1: mappings may be unmapped by a range that only begins at them; 2: never cut. */
     readonly version: 1 | 2,
+    /** Its page tables are second stages, above which programs may put their own (R8.1). */
+    readonly nesting = false,
   ) {
     this.counters = machine.counters;
     this.entryLimit = machine.dmaEntryLimit;
@@ -109,6 +120,9 @@ export class Type1 implements IopfBackend {
         if (!this.iopf) fail('ENOTTY');
         runDirect(this.iopf.disable());
         return 0;
+      case IopfIoctl.VFIO_IOMMU_STAGE1_ALLOC:
+        if (!this.nesting) fail('ENOTTY');
+        return caller.install(allocateStage1(caller, argument, this));
       default:
         return fail('ENOTTY');
     }
@@ -188,8 +202,13 @@ export class Type1 implements IopfBackend {
   *detachFlow(group: VfioGroup): Flow<void> {
     const domain = this.domainOf.get(group)!;
     const { devices } = group.iommuGroup;
+    for (const device of devices) yield* device.detachStage1();
     if (this.iopf) yield* this.iopf.devicesDetaching(devices);
     for (const device of devices) device.detach();
+    // What it may have written is told even though those that are left can write less.
+    if (this.dirtyTracking && this.pinning.isUnscoped(group))
+      for (const mapping of this.mappings) if (mapping.pinned) mapping.dirty!.set(0, mapping.pages);
+    this.pinning.forgetGroup(group);
     this.domainOf.delete(group);
     if (domain.devices.length === 0 && ![...this.domainOf.values()].includes(domain)) this.dropDomain(domain);
     this.ranges = commonRanges(this.geometries());
@@ -221,7 +240,9 @@ export class Type1 implements IopfBackend {
     mapping.dirty = new PageBitmap(mapping.pages);
   }
 
+  /** A mapping goes; drivers that have pinned pages of it are told first. */
   removeMapping(mapping: Mapping): void {
+    this.pinning.unmapping(mapping);
     this.mappings.remove(mapping);
     this.counters.addMapped(-mapping.pages);
     this.machine.observer?.mappingRemoved?.(mapping);
@@ -247,7 +268,13 @@ export class Type1 implements IopfBackend {
   }
 
   pinMapping(mapping: Mapping): void {
-    pinWhole(mapping, this.domains);
+    this.pinning.standAside(mapping);
+    try {
+      pinWhole(mapping, this.domains);
+    } catch (error) {
+      this.pinning.standBack(mapping);
+      throw error;
+    }
     this.counters.addPinned(mapping.pages);
     this.counters.addResident(mapping.pages);
   }
@@ -255,13 +282,17 @@ export class Type1 implements IopfBackend {
   unpinMapping(mapping: Mapping): void {
     dropPins(mapping, this.domains[0]!);
     this.counters.addPinned(-mapping.pages);
+    this.pinning.standAlone(mapping);
   }
 
   /** EINVAL where a mapping is too large; then no log is kept. On already: nothing happens. */
   startDirtyLog(): void {
     if (this.dirtyTracking) return;
     for (const mapping of this.mappings) if (mapping.pages > DIRTY_BITMAP_PAGES_MAX) fail('EINVAL');
-    for (const mapping of this.mappings) mapping.dirty = new PageBitmap(mapping.pages);
+    for (const mapping of this.mappings) {
+      mapping.dirty = new PageBitmap(mapping.pages);
+      this.pinning.markDirty(mapping);
+    }
     this.dirtyTracking = true;
     this.iopf?.dirtyStarted();
   }
@@ -278,7 +309,15 @@ export class Type1 implements IopfBackend {
 
   /** A mapping's dirty pages were reported. */
   restartDirtyLog(mapping: Mapping): void {
-    this.iopf?.dirtyReported(mapping, 0, mapping.pages);
+    if (this.iopf) this.iopf.dirtyReported(mapping, 0, mapping.pages);
+    else mapping.dirty!.clear(0, mapping.pages);
+    this.pinning.markDirty(mapping);
+  }
+
+  /** Some device may write pages that no driver has pinned: all of a mapping that is pinned may be dirty. */
+  get writesAnywhere(): boolean {
+    for (const group of this.domainOf.keys()) if (this.pinning.isUnscoped(group)) return true;
+    return false;
   }
 
   private geometries(): IommuGeometry[] {
@@ -297,7 +336,7 @@ export class Type1 implements IopfBackend {
   }
 
   protected createDomain(geometry: IommuGeometry): Domain {
-    return new Domain({ geometry, observer: this.machine.observer });
+    return new Domain({ geometry, nested: this.nesting, observer: this.machine.observer });
   }
 
   private domainFor(geometry: IommuGeometry): Domain {
@@ -305,7 +344,8 @@ export class Type1 implements IopfBackend {
     if (alike) return alike;
     const domain = this.createDomain(geometry);
     for (const mapping of this.mappings) {
-      if (mapping.pinned && this.domains[0]) replayPins(mapping, this.domains[0], domain);
+      if (!mapping.pinned) this.pinning.mapInto(mapping, [domain]);
+      else if (this.domains[0]) replayPins(mapping, this.domains[0], domain);
     }
     this.domains.push(domain);
     return domain;

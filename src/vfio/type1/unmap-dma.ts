@@ -76,7 +76,8 @@ function unmapRange(caller: Caller, type1: Type1, first: number, end: number, di
   let pages = 0;
   for (let mapping = type1.mappings.firstFrom(first); mapping; ) {
     if (mapping.iovaPage >= end || mapping.iovaPage < first) break;
-    if (dirtyAt >= 0) writeUserBitmap(caller, dirtyAt, first, mapping);
+    type1.pinning.unmapping(mapping);
+    if (dirtyAt >= 0) writeUserBitmap(caller, dirtyAt, first, mapping, type1.writesAnywhere);
     const next: Mapping | null = mapping.iovaEnd < end ? type1.mappings.after(mapping) : null;
     pages += mapping.pages;
     type1.removeMapping(mapping);
@@ -85,7 +86,7 @@ function unmapRange(caller: Caller, type1: Type1, first: number, end: number, di
   return pages;
 }
 
-/** VFIO_DMA_UNMAP_FLAG_VADDR. EINVAL where one is invalid already; then none is changed. */
+/** VFIO_DMA_UNMAP_FLAG_VADDR. EBUSY where a driver has pinned pages, EINVAL where one is invalid already; then none is changed. */
 function invalidateVaddr(type1: Type1, first: number, end: number): number {
   const found: Mapping[] = [];
   let mapping = type1.mappings.firstFrom(first);
@@ -94,6 +95,7 @@ function invalidateVaddr(type1: Type1, first: number, end: number): number {
     mapping && mapping.iovaPage < end && mapping.iovaPage >= first;
     mapping = type1.mappings.after(mapping)
   ) {
+    if (mapping.driverPins !== null) fail('EBUSY');
     if (mapping.vaddrInvalid) fail('EINVAL');
     found.push(mapping);
   }

@@ -50,17 +50,23 @@ export function bitmapBytes(bits: number): number {
 /**
  * Writes a mapping's dirty pages into the bitmap at `address` of a range that begins at page `base`. Only words that the
  * mapping touches are written; where it does not begin on a word of the range, its first word is OR-ed, else overwritten.
- * EFAULT where a byte cannot be read or written.
+ * EFAULT where a byte cannot be read or written. `writesAnywhere`: pages of a pinned mapping are dirty, all of them.
  *
  * The kernel shifts a mapping's log in place by its offset in the range's words and afterwards clears only the bits of its pages, so
  * that what was shifted beyond them shows up in later reports. Programs see it, and so it is done here: the *residue*.
  */
-export function writeUserBitmap(caller: Caller, address: number, base: number, mapping: Mapping): void {
+export function writeUserBitmap(
+  caller: Caller,
+  address: number,
+  base: number,
+  mapping: Mapping,
+  writesAnywhere: boolean,
+): void {
   const offset = mapping.iovaPage - base;
   const shift = offset % WORD_BITS;
   const at = address + Math.floor(offset / WORD_BITS) * WORD_BYTES;
   const bytes = bitmapBytes(mapping.pages + shift);
-  const log = logWords(mapping);
+  const log = logWords(mapping, writesAnywhere);
   if (shift > 0) {
     shiftUp(log, shift, bytes / HALF_BYTES);
     const before = new Uint8Array(WORD_BYTES);
@@ -74,12 +80,12 @@ export function writeUserBitmap(caller: Caller, address: number, base: number, m
 }
 
 /** A mapping's log with one word to spare, as the kernel allocates it, in halves of words. */
-function logWords(mapping: Mapping): Uint32Array {
+function logWords(mapping: Mapping, writesAnywhere: boolean): Uint32Array {
   const log = new Uint32Array((bitmapBytes(mapping.pages) + WORD_BYTES) / HALF_BYTES);
   const { pages, pinned, dirtyResidue } = mapping;
   if (dirtyResidue) log.set(dirtyResidue, log.length - dirtyResidue.length);
-  // A device may write any page of a pinned mapping at any time.
-  if (pinned) setBits(log, 0, pages);
+  // A device may write any page of a pinned mapping at any time, but where drivers pin all that their devices write.
+  if (pinned && writesAnywhere) setBits(log, 0, pages);
   else setWritten(log, mapping.dirty!, pages);
   return log;
 }

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { runDirect } from '../../../src/flow/direct.js';
+import { IommuDevice } from '../../../src/iommu/device.js';
 import { IommuGroup } from '../../../src/iommu/group.js';
 import { READ, WRITE } from '../../../src/mm/address-space.js';
 import { RW, TestContainer } from './container.js';
@@ -32,4 +33,21 @@ test('R7.1: a group that can wait only here and there is refused elsewhere, and 
   expect(container.counters.responsesInvalid).toBe(2);
   container.release();
   expect([container.memory.pinned, container.mm.lockedPages]).toEqual([0, 0]);
+});
+
+test('R7.1: a group can wait where all of its devices can', () => {
+  const group = new IommuGroup(1);
+  const add = (first: number, end: number) => {
+    const device = new IommuDevice({ address: `0000:00:0${group.devices.length}.0` });
+    device.faultable = [{ first, end }];
+    group.add(device);
+  };
+  group.add(new IommuDevice({ address: '0000:00:0f.0' }));
+  expect(group.mayFault(7)).toBe(true);
+  add(0, 8);
+  expect([7, 8].map((page) => group.mayFault(page))).toEqual([true, false]);
+  add(4, 16);
+  expect([3, 4, 7, 8].map((page) => group.mayFault(page))).toEqual([false, true, true, false]);
+  add(32, 33);
+  expect(group.faultable).toEqual([]);
 });
