@@ -1,0 +1,158 @@
+/**
+ * What a live page is told, and may ask: the contract between a run, the server that shows it, and the page.
+ *
+ * The server sends these as server-sent events, each `kind` as the event's name and the whole message as its JSON data. Numbers count
+ * from the start of the run, so that a message that a slow browser missed is made up by the next. Bytes count 4 KiB pages;
+ * times are seconds since the start.
+ */
+import type { AddressMapData } from './address-map.js';
+import type { TimelineStep } from './timeline.js';
+
+/** First message to each page, and again when it reconnects. */
+export interface LiveStart {
+  readonly kind: 'start';
+  readonly command: 'exec' | 'compare' | 'check';
+  /** What the page calls itself: `iopf exec qemu-img`. */
+  readonly title: string;
+  /** What was asked for, as it is shown: program, arguments, IOPF mode, pre-map, kernel; inputs and policies; scenarios. */
+  readonly facts: Readonly<Record<string, string | number>>;
+}
+
+/** A device of a live run. */
+export interface LiveDevice {
+  readonly address: string;
+  readonly kind: string;
+  readonly group: number;
+  /** Whether a program has it open, and whether its page requests are on. */
+  readonly open: boolean;
+  readonly faulting: boolean;
+  /** Page requests that wait for their answer. */
+  readonly pending: number;
+  readonly faults: number;
+  readonly dmaBytesRead: number;
+  readonly dmaBytesWritten: number;
+}
+
+/** At most ten a second. The fields with names of `iopf exec --json` mean the same, and end up as the same numbers. */
+export interface LiveSample {
+  readonly kind: 'sample';
+  readonly seconds: number;
+  /** Now. `mappedBytes` is what static pinning would have pinned. */
+  readonly mappedBytes: number;
+  readonly residentBytes: number;
+  readonly pinnedBytes: number;
+  readonly counters: Readonly<Record<string, number>>;
+  /** Faults by VT-d's buckets. */
+  readonly latency: Readonly<Record<string, number>>;
+  readonly devices: readonly LiveDevice[];
+  /** Mapped IOVA ranges, [first byte, bytes], by address; at most 64: neighbours are merged until they fit. */
+  readonly ranges: readonly (readonly [number, number])[];
+}
+
+/** A VFIO call as strace would show it. */
+export interface LiveCall {
+  /** Counts from 0; a gap means that calls were dropped. */
+  readonly number: number;
+  readonly seconds: number;
+  readonly pid: number;
+  /** `ioctl(VFIO_IOMMU_MAP_DMA)`, `openat`, `pread64`, `mmap`. */
+  readonly call: string;
+  /** -1 where there is none. */
+  readonly descriptor: number;
+  /** The whole call but for its result: `ioctl(961</dev/vfio/vfio>, VFIO_IOMMU_MAP_DMA, {argsz=32, …})`. */
+  readonly text: string;
+  /** What it returned; below zero an errno, whose name is `error`. */
+  readonly result: number;
+  readonly error: string | null;
+  readonly microseconds: number;
+}
+
+/** VFIO calls since the last such message; of many calls the newest are kept. */
+export interface LiveCalls {
+  readonly kind: 'calls';
+  readonly calls: readonly LiveCall[];
+  /** All calls so far, those that were dropped included. */
+  readonly total: number;
+}
+
+/** How far a comparison or a check is. */
+export interface LiveProgress {
+  readonly kind: 'progress';
+  readonly done: number;
+  readonly total: number;
+  /** What is under way. */
+  readonly what: string;
+}
+
+/** Results so far, or at the end: what `--html` writes. The page shows it in place of what it showed before. */
+export interface LiveReport {
+  readonly kind: 'report';
+  /** `Report` of src/report/html.ts. */
+  readonly report: unknown;
+}
+
+/** The run has ended; nothing more comes. */
+export interface LiveEnd {
+  readonly kind: 'end';
+  readonly seconds: number;
+  /** How it ended, in words: `exit code 0`. */
+  readonly how: string;
+  /** `iopf exec --json`, for a run. */
+  readonly summary: Readonly<Record<string, unknown>> | null;
+}
+
+export type LiveMessage = LiveStart | LiveSample | LiveCalls | LiveProgress | LiveReport | LiveEnd;
+
+/**
+ * `GET map?first=PAGE&pages=N&rows=R`: what a range of IOVA pages looks like now, in R rows (at most 256) of equal width. Each array
+ * has one number per row. The page asks for it at most ten times a second, for what it shows.
+ */
+export interface LiveMapColumn {
+  readonly first: number;
+  readonly pagesPerRow: number;
+  readonly seconds: number;
+  /** Pages of live mappings, and pages in I/O page tables. */
+  readonly mapped: readonly number[];
+  readonly resident: readonly number[];
+  /** Accesses by devices, page requests, and pages taken away, since the start. */
+  readonly touched: readonly number[];
+  readonly faulted: readonly number[];
+  readonly taken: readonly number[];
+}
+
+/** `GET table?first=PAGE&pages=N`: entries of the I/O page tables, at most 512 of them, and the mapping around the first page. */
+export interface LiveTable {
+  readonly mapping: {
+    readonly iova: number;
+    readonly bytes: number;
+    readonly vaddr: number;
+    readonly permission: string;
+    readonly pinned: boolean;
+  } | null;
+  readonly entries: readonly LiveTableEntry[];
+  /** Pages of the range that have no entry. */
+  readonly absent: number;
+}
+
+export interface LiveTableEntry {
+  /** The domain's number within its container. */
+  readonly domain: number;
+  readonly iova: number;
+  /** Where it leads: the process's number and its virtual address. */
+  readonly pid: number;
+  readonly vaddr: number;
+  /** `r`, `w`, `rw`. */
+  readonly permission: string;
+  /** Written since the last report, where the dirty log is on; null where it is off. */
+  readonly dirty: boolean | null;
+}
+
+/** What a saved page keeps of a live run beside its report. */
+export interface SavedRun {
+  readonly start: LiveStart;
+  readonly samples: readonly LiveSample[];
+  readonly calls: readonly LiveCall[];
+  readonly end: LiveEnd | null;
+  readonly timeline: readonly TimelineStep[];
+  readonly map: AddressMapData | null;
+}
