@@ -20,11 +20,37 @@ export interface ReportTable {
   readonly rows: readonly Readonly<Record<string, number | string | null>>[];
 }
 
+/** What happened in which order, with a column for each actor. */
+export interface ReportHistory {
+  readonly title: string;
+  /** What is to be said about it. */
+  readonly lines: readonly string[];
+  readonly actors: readonly string[];
+  readonly steps: readonly {
+    readonly actor: string;
+    readonly what: string;
+    readonly changes: readonly string[];
+  }[];
+  /** Command line that shows it again. */
+  readonly replay: string;
+}
+
 export interface Report {
   readonly title: string;
   /** Runs of one input. */
   readonly groups: readonly { readonly title: string; readonly runs: readonly ReportRun[] }[];
   readonly tables: readonly ReportTable[];
+  readonly histories?: readonly ReportHistory[];
+}
+
+/** The page of a live view: it listens to `events` beside its own address. */
+export function livePage(title: string): string {
+  return `<!doctype html><meta charset="utf-8"><title>${escapeHtml(title)}</title><pre id="log"></pre>
+<script>const log = document.getElementById('log');
+const source = new EventSource('events');
+for (const kind of ['start', 'sample', 'calls', 'progress', 'report', 'end'])
+  source.addEventListener(kind, (event) => { log.textContent = kind + ' ' + event.data.slice(0, 2000) + '\\n' + log.textContent.slice(0, 20000); });
+</script>`;
 }
 
 export function formatReport(report: Report): string {

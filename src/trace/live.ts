@@ -57,12 +57,12 @@ export interface LiveCall {
   readonly pid: number;
   /** `ioctl(VFIO_IOMMU_MAP_DMA)`, `openat`, `pread64`, `mmap`. */
   readonly call: string;
-  /** -1 where there is none. */
+  /** The descriptor that it is about; -1 where there is none. */
   readonly descriptor: number;
   /** The whole call but for its result: `ioctl(961</dev/vfio/vfio>, VFIO_IOMMU_MAP_DMA, {argsz=32, …})`. */
   readonly text: string;
-  /** What it returned; below zero an errno, whose name is `error`. */
-  readonly result: number;
+  /** What it returned; below zero an errno, whose name is `error`. Null: the kernel carried it out, and we do not see its answer. */
+  readonly result: number | null;
   readonly error: string | null;
   readonly microseconds: number;
 }
@@ -109,7 +109,10 @@ export type LiveMessage = LiveStart | LiveSample | LiveCalls | LiveProgress | Li
  */
 export interface LiveMapColumn {
   readonly first: number;
+  /** The range is cut into rows of this many pages, so there may be fewer rows than asked for. */
   readonly pagesPerRow: number;
+  /** Pages that share their counts of `touched` and so on: 1, or a power of two once very much has been touched. */
+  readonly pagesPerCell: number;
   readonly seconds: number;
   /** Pages of live mappings, and pages in I/O page tables. */
   readonly mapped: readonly number[];
@@ -135,16 +138,33 @@ export interface LiveTable {
 }
 
 export interface LiveTableEntry {
+  /** Containers with an IOMMU count from 0. */
+  readonly container: number;
   /** The domain's number within its container. */
   readonly domain: number;
   readonly iova: number;
-  /** Where it leads: the process's number and its virtual address. */
+  /** Where it leads: the process's number (0: it has ended) and its virtual address. */
   readonly pid: number;
   readonly vaddr: number;
   /** `r`, `w`, `rw`. */
   readonly permission: string;
   /** Written since the last report, where the dirty log is on; null where it is off. */
   readonly dirty: boolean | null;
+}
+
+/** What a page asks about a run. Pages are IOVA page numbers below 2^36. */
+export type LiveQuery =
+  | { readonly about: 'map'; readonly first: number; readonly pages: number; readonly rows: number }
+  | { readonly about: 'table'; readonly first: number; readonly pages: number };
+
+export const LIVE_PAGES_END = 2 ** 36;
+export const LIVE_ROWS_MOST = 256;
+export const LIVE_TABLE_PAGES_MOST = 65_536;
+export const LIVE_TABLE_ENTRIES_MOST = 512;
+
+/** Who can be asked about a run. Null: nobody answers at the moment. */
+export interface LiveSource {
+  ask(query: LiveQuery): Promise<LiveMapColumn | LiveTable | null>;
 }
 
 /** What a saved page keeps of a live run beside its report. */
