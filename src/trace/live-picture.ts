@@ -44,6 +44,10 @@ export class LivePicture implements Observer {
     this.pass(true);
   }
 
+  invalidate(_space: number, _first: number, _count: number, removed: number): void {
+    if (removed > 0) this.timeline.invalidation(this.pass(false));
+  }
+
   accessed(iovaPage: number, _access: number, refused: boolean): void {
     if (!refused) this.addresses.touched(this.last, iovaPage, 1);
   }
@@ -56,8 +60,7 @@ export class LivePicture implements Observer {
   /** Time has gone on; returns it. */
   private pass(stalled: boolean): number {
     const time = this.now() - this.started;
-    const { residentPages, pinnedPages } = this.counters;
-    this.timeline.advance(this.last, time - this.last, residentPages, pinnedPages, stalled);
+    this.timeline.advance(this.last, time - this.last, this.counters, stalled);
     this.last = time;
     return time;
   }

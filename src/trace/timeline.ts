@@ -4,25 +4,37 @@ const STEPS = 256;
 export interface TimelineStep {
   /** Start of the step in seconds. */
   readonly seconds: number;
-  /** Pages in I/O page tables and pinned, mean over the step. */
+  /** Pages mapped for DMA, in I/O page tables, and pinned, mean over the step. */
+  readonly mappedPages: number;
   readonly residentPages: number;
   readonly pinnedPages: number;
   readonly faults: number;
+  readonly invalidations: number;
   /** Share of the step that the device spent waiting for pages, 0 to 1. */
   readonly stalled: number;
+}
+
+/** Of `Counters`, what a timeline follows. */
+export interface PageCounts {
+  readonly mappedPages: number;
+  readonly residentPages: number;
+  readonly pinnedPages: number;
 }
 
 export class Timeline {
   private widthUs = 1;
   private end = 0;
+  private readonly mapped = new Float64Array(STEPS);
   private readonly resident = new Float64Array(STEPS);
   private readonly pinned = new Float64Array(STEPS);
   private readonly faults = new Float64Array(STEPS);
+  private readonly invalidations = new Float64Array(STEPS);
   private readonly stall = new Float64Array(STEPS);
   private firstStall = -1;
 
-  /** Time goes on from `from` by `us`, with this many pages resident and pinned. */
-  advance(from: number, us: number, residentPages: number, pinnedPages: number, stalled: boolean): void {
+  /** Time goes on from `from` by `us`, with so many pages. */
+  advance(from: number, us: number, pages: PageCounts, stalled: boolean): void {
+    const { mappedPages, residentPages, pinnedPages } = pages;
     const end = from + us;
     if (end > this.end) this.end = end;
     while (end > STEPS * this.widthUs) this.halve();
@@ -30,6 +42,7 @@ export class Timeline {
     let at = from;
     for (let step = Math.floor(from / this.widthUs); at < end; step++) {
       const part = Math.min(end, (step + 1) * this.widthUs) - at;
+      this.mapped[step]! += part * mappedPages;
       this.resident[step]! += part * residentPages;
       this.pinned[step]! += part * pinnedPages;
       if (stalled) this.stall[step]! += part;
@@ -39,8 +52,11 @@ export class Timeline {
   }
 
   fault(at: number): void {
-    while (at >= STEPS * this.widthUs) this.halve();
-    this.faults[Math.floor(at / this.widthUs)]!++;
+    this.faults[this.stepOf(at)]!++;
+  }
+
+  invalidation(at: number): void {
+    this.invalidations[this.stepOf(at)]!++;
   }
 
   /** Microseconds until the first step, from the first stall on, in which the device waits for at most a twentieth of the time. */
@@ -60,17 +76,25 @@ export class Timeline {
       const width = Math.min(this.end, (step + 1) * this.widthUs) - step * this.widthUs;
       steps.push({
         seconds: (step * this.widthUs) / 1e6,
+        mappedPages: this.mapped[step]! / width,
         residentPages: this.resident[step]! / width,
         pinnedPages: this.pinned[step]! / width,
         faults: this.faults[step]!,
+        invalidations: this.invalidations[step]!,
         stalled: this.stall[step]! / width,
       });
     }
     return steps;
   }
 
+  private stepOf(at: number): number {
+    while (at >= STEPS * this.widthUs) this.halve();
+    return Math.floor(at / this.widthUs);
+  }
+
   private halve(): void {
-    for (const values of [this.resident, this.pinned, this.faults, this.stall]) {
+    const { mapped, resident, pinned, faults, invalidations, stall } = this;
+    for (const values of [mapped, resident, pinned, faults, invalidations, stall]) {
       for (let step = 0; step < STEPS / 2; step++) values[step] = values[2 * step]! + values[2 * step + 1]!;
       values.fill(0, STEPS / 2);
     }
