@@ -46,6 +46,9 @@ export class IommuDevice {
   iopfEnabled = false;
   /** Flows of page requests that have begun and are not over (R5.6). */
   handlersInside = 0;
+  /** What the device has moved, of what `counters` has of all. */
+  dmaBytesRead = 0;
+  dmaBytesWritten = 0;
 
   constructor(options: IommuDeviceOptions) {
     this.address = options.address;
