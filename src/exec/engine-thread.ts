@@ -2,7 +2,7 @@
  * The engine's thread: builds the machine, takes the listener from the launcher, and serves the run to its end. Entry point
  * of a worker; all it says to the main thread is an EngineMessage.
  */
-import { parentPort, workerData } from 'node:worker_threads';
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { Bug } from '../abi/bug.js';
 import { Errno, errnoName } from '../abi/errno.js';
 import { UserError } from '../input/user-error.js';
@@ -19,6 +19,8 @@ import { FileCalls } from './file-calls.js';
 import type { DescriptorWindow } from './filter.js';
 import { buildHardware } from './hardware.js';
 import { Listener } from './listener.js';
+import { CallLog } from './live/call-log.js';
+import { LiveWatch, Sampler } from './live/sampler.js';
 import { MemoryCalls } from './memory-calls.js';
 import { OpenFiles } from './open-files.js';
 import type { ExecOrder } from './order.js';
@@ -39,6 +41,8 @@ export interface EngineOrder {
   readonly guardFd: number;
   /** The guard, which the main thread reaps; 0 where there is none. */
   readonly guardPid: number;
+  /** Where a live view listens and asks. */
+  readonly live: MessagePort | null;
 }
 
 export type EngineMessage =
@@ -111,7 +115,8 @@ function checkNothingLeft({ mappedPages, pinnedPages, residentPages }: Counters)
 /** What a run came to. */
 type Served = Omit<Extract<EngineMessage, { kind: 'done' }>, 'kind'>;
 
-async function serve({ order, window, reportFd, stopFd, guardFd, guardPid }: EngineOrder): Promise<Served> {
+async function serve(engineOrder: EngineOrder): Promise<Served> {
+  const { order, window, reportFd, stopFd, guardFd, guardPid } = engineOrder;
   const arch = architecture(process.arch)!;
   const now = (): number => performance.now() * 1000;
   const counters = new Counters(now);
@@ -123,7 +128,8 @@ async function serve({ order, window, reportFd, stopFd, guardFd, guardPid }: Eng
     recordPath === null
       ? null
       : forUser('recording', recordPath, () => new Recorder(recordPath, header, counters, now));
-  const live = order.picture ? new LivePicture(counters, now) : null;
+  const picture = order.picture ? new LivePicture(counters, now) : null;
+  const watch = engineOrder.live === null ? null : new LiveWatch();
   const hasRecorded = order.machine.groups.some(({ devices }) =>
     devices.some(({ kind }) => kind === 'recorded'),
   );
@@ -134,7 +140,7 @@ async function serve({ order, window, reportFd, stopFd, guardFd, guardPid }: Eng
     iopf,
     premapPages,
     counters,
-    observer: tee([trace?.observer ?? null, recorder, live]),
+    observer: tee([trace?.observer ?? null, recorder, picture, watch]),
   });
   const tellGuard = (line: string): void => {
     const bytes = Buffer.from(`${line}\n`);
@@ -150,7 +156,9 @@ async function serve({ order, window, reportFd, stopFd, guardFd, guardPid }: Eng
     const mayClose = (): void => {
       files.suspect = true;
     };
+    const log = watch === null ? null : new CallLog(listener, arch.nr.ioctl, () => performance.now());
     const spaceOptions = {
+      copyWatcher: log,
       deviceFiles: hardware.deviceFiles,
       sharesZeroPage: !kernelProfile(kernel).zeroPageUnshared,
     };
@@ -168,32 +176,55 @@ async function serve({ order, window, reportFd, stopFd, guardFd, guardPid }: Eng
       openGroup: (number: number) => hardware.machine.openGroup(number),
       backing: hardware.backing,
     };
-    const fileCalls = new FileCalls(listener, arch, window, processes, files, door, memoryCalls, events);
+    const fileCalls = new FileCalls(listener, arch, window, processes, files, door, memoryCalls, events, log);
     const pathCalls = new PathCalls(
       listener,
       arch,
       hardware.shadow,
-      (group, closeOnExec) => fileCalls.open(group, closeOnExec),
+      (group, closeOnExec, path) => fileCalls.open(group, closeOnExec, path),
       new ProcFiles(processes, files, (process, fd) => fileCalls.lookUp(process, fd)),
     );
     const handlers: (() => void)[] = new Array(HIGHEST_CALL).fill(undefined);
     for (const calls of [memoryCalls, pathCalls, fileCalls])
       for (const [nr, handler] of calls.handlers) handlers[nr] = handler;
-    const supervisor = new Supervisor(
+    const summary = (): EngineSummary => summarize(counters, supervisor.interceptedCalls);
+    const sampler =
+      engineOrder.live === null || watch === null || log === null
+        ? null
+        : new Sampler({
+            port: engineOrder.live,
+            counters,
+            machine: hardware.machine,
+            memory: hardware.memory,
+            log,
+            watch,
+            summary,
+            now: () => performance.now(),
+          });
+    const supervisor: Supervisor = new Supervisor(
       listener,
       events,
       handlers,
       processes,
       files,
       () => performance.now(),
-      () => recorder?.tick(),
+      () => {
+        recorder?.tick();
+        sampler?.tick();
+      },
+      log,
     );
     const stopped = supervisor.run() === 'stopped';
+    sampler?.end();
     if (files.count === 0) checkNothingLeft(counters);
     const late = readReport(reportFd, false);
     if (late.startsWith('error ')) throw new UserError(late.slice(6).trim());
-    const summary = summarize(counters, supervisor.interceptedCalls);
-    return { summary, stopped, picture: live?.picture ?? null, traceError: trace?.close() ?? null };
+    return {
+      summary: summary(),
+      stopped,
+      picture: picture?.picture ?? null,
+      traceError: trace?.close() ?? null,
+    };
   } catch (error) {
     trace?.close(); // What it has so far is worth most now.
     throw error;

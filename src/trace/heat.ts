@@ -104,7 +104,7 @@ export class HeatMap implements Observer {
     const end = iovaPage + Math.min(count, removed);
     this.eachBlock(iovaPage, end, (block, base, from, to) => {
       const { taken } = this.counts;
-      this.eachCell(block, base, from, to, (cell, page, pages) => {
+      this.eachCell(block, base, from, to, (cell, _, pages) => {
         taken.cells[cell]! += pages;
       });
       taken.blocks[block]! += to - from;

@@ -5,8 +5,6 @@
  * from the start of the run, so that a message that a slow browser missed is made up by the next. Bytes count 4 KiB pages;
  * times are seconds since the start.
  */
-import type { AddressMapData } from './address-map.js';
-import type { TimelineStep } from './timeline.js';
 
 /** First message to each page, and again when it reconnects. */
 export interface LiveStart {
@@ -104,16 +102,22 @@ export interface LiveEnd {
 export type LiveMessage = LiveStart | LiveSample | LiveCalls | LiveProgress | LiveReport | LiveEnd;
 
 /**
- * `GET map?first=PAGE&pages=N&rows=R`: what a range of IOVA pages looks like now, in R rows (at most 256) of equal width. Each array
- * has one number per row. The page asks for it at most ten times a second, for what it shows.
+ * `GET map?segments=FIRST:PAGES:ROWS,…`: what ranges of IOVA pages look like now; at most 16 of them, with at most 256 rows in all. The
+ * page asks for it at most ten times a second, for what it shows.
  */
+export interface LiveMap {
+  readonly seconds: number;
+  /** One for each segment, in their order. */
+  readonly columns: readonly LiveMapColumn[];
+}
+
+/** A segment in rows of equal width. Each array has one number per row. */
 export interface LiveMapColumn {
   readonly first: number;
   /** The range is cut into rows of this many pages, so there may be fewer rows than asked for. */
   readonly pagesPerRow: number;
   /** Pages that share their counts of `touched` and so on: 1, or a power of two once very much has been touched. */
   readonly pagesPerCell: number;
-  readonly seconds: number;
   /** Pages of live mappings, and pages in I/O page tables. */
   readonly mapped: readonly number[];
   readonly resident: readonly number[];
@@ -154,25 +158,36 @@ export interface LiveTableEntry {
 
 /** What a page asks about a run. Pages are IOVA page numbers below 2^36. */
 export type LiveQuery =
-  | { readonly about: 'map'; readonly first: number; readonly pages: number; readonly rows: number }
+  | { readonly about: 'map'; readonly segments: readonly LiveSegment[] }
   | { readonly about: 'table'; readonly first: number; readonly pages: number };
 
+/** A range of pages, to be shown in this many rows. */
+export interface LiveSegment {
+  readonly first: number;
+  readonly pages: number;
+  readonly rows: number;
+}
+
 export const LIVE_PAGES_END = 2 ** 36;
+export const LIVE_SEGMENTS_MOST = 16;
+/** Of all segments together. */
 export const LIVE_ROWS_MOST = 256;
 export const LIVE_TABLE_PAGES_MOST = 65_536;
 export const LIVE_TABLE_ENTRIES_MOST = 512;
 
+export type LiveAnswer = LiveMap | LiveTable;
+
 /** Who can be asked about a run. Null: nobody answers at the moment. */
 export interface LiveSource {
-  ask(query: LiveQuery): Promise<LiveMapColumn | LiveTable | null>;
+  ask(query: LiveQuery): Promise<LiveAnswer | null>;
 }
 
-/** What a saved page keeps of a live run beside its report. */
+/** What a saved page keeps of a live run beside its report, which has its timeline and its map. */
 export interface SavedRun {
   readonly start: LiveStart;
+  /** Thinned; what is not over time is in the last only. */
   readonly samples: readonly LiveSample[];
+  /** The newest. */
   readonly calls: readonly LiveCall[];
   readonly end: LiveEnd | null;
-  readonly timeline: readonly TimelineStep[];
-  readonly map: AddressMapData | null;
 }

@@ -162,7 +162,7 @@ class Serving implements LiveView {
   }
 
   private async sendAnswer(
-    path: string,
+    path: 'map' | 'table',
     text: string,
     request: IncomingMessage,
     response: ServerResponse,
@@ -191,7 +191,12 @@ class Serving implements LiveView {
 
   private refuse(response: ServerResponse, status: number): void {
     const allow: Record<string, string> = status === 405 ? { Allow: 'GET, HEAD' } : {};
-    response.writeHead(status, { ...this.headers, ...allow, 'Content-Type': 'text/plain', Connection: 'close' });
+    response.writeHead(status, {
+      ...this.headers,
+      ...allow,
+      'Content-Type': 'text/plain',
+      Connection: 'close',
+    });
     response.end(`${status}\n`);
   }
 
@@ -222,16 +227,13 @@ class Page {
   }
 }
 
-/** No script but the page's own, no other server, no frame around it, no trace of its address elsewhere. */
+/** No script or style but the page's own, no other server, no frame around it, no trace of its address elsewhere. */
 function safeHeaders(html: string): Record<string, string> {
-  const hashes = [...html.matchAll(/<script(?![^>]*\bjson)[^>]*>([\s\S]*?)<\/script>/g)].map(
-    ([, script]) => `'sha256-${createHash('sha256').update(script!).digest('base64')}'`,
-  );
   const policy = {
     'default-src': "'none'",
-    'script-src': hashes.length === 0 ? "'none'" : hashes.join(' '),
-    'style-src': "'unsafe-inline'",
-    'img-src': 'data: blob:',
+    'script-src': hashes(html, /<script(?![^>]*\bjson)[^>]*>([\s\S]*?)<\/script>/g),
+    'style-src': hashes(html, /<style[^>]*>([\s\S]*?)<\/style>/g),
+    'img-src': 'data:',
     'connect-src': "'self'",
     'base-uri': "'none'",
     'form-action': "'none'",
@@ -248,6 +250,14 @@ function safeHeaders(html: string): Record<string, string> {
     'Cross-Origin-Resource-Policy': 'same-origin',
     'Cache-Control': 'no-store',
   };
+}
+
+/** The inline parts of a page that a policy allows, by their hashes. */
+function hashes(html: string, parts: RegExp): string {
+  const found = [...html.matchAll(parts)].map(([, text]) =>
+    createHash('sha256').update(text!).digest('base64'),
+  );
+  return found.length === 0 ? "'none'" : found.map((hash) => `'sha256-${hash}'`).join(' ');
 }
 
 function ignore(): void {

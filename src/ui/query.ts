@@ -2,23 +2,37 @@
 import {
   LIVE_PAGES_END,
   LIVE_ROWS_MOST,
+  LIVE_SEGMENTS_MOST,
   LIVE_TABLE_PAGES_MOST,
   type LiveQuery,
+  type LiveSegment,
 } from '../trace/live.js';
 
-/** `map?first=…&pages=…&rows=…`, `table?first=…&pages=…`; null: it asks for what there is not. */
-export function parseQuery(about: string, text: string): LiveQuery | null {
-  const values = new Map<string, number>();
-  for (const part of text.split('&')) {
-    const [, name, digits] = /^([a-z]+)=(\d{1,11})$/.exec(part) ?? [];
-    if (name === undefined || values.has(name)) return null;
-    values.set(name, Number(digits));
+/** `map?segments=FIRST:PAGES:ROWS,…`, `table?first=…&pages=…`; null: it asks for what there is not. */
+export function parseQuery(about: 'map' | 'table', text: string): LiveQuery | null {
+  return about === 'map' ? parseMap(text) : parseTable(text);
+}
+
+function parseMap(text: string): LiveQuery | null {
+  const [, list] = /^segments=([\d:,]+)$/.exec(text.replaceAll('%3A', ':').replaceAll('%2C', ',')) ?? [];
+  const segments: LiveSegment[] = [];
+  for (const part of list?.split(',') ?? []) {
+    const [, first, pages, rows] = /^(\d{1,11}):(\d{1,11}):(\d{1,3})$/.exec(part) ?? [];
+    const segment = { first: Number(first), pages: Number(pages), rows: Number(rows) };
+    if (!(isRange(segment.first, segment.pages) && segment.rows > 0)) return null;
+    segments.push(segment);
   }
-  const [first, pages, rows] = [values.get('first'), values.get('pages'), values.get('rows')];
-  if (first === undefined || pages === undefined || pages === 0) return null;
-  if (first + pages > LIVE_PAGES_END) return null;
-  if (about === 'table' && values.size === 2 && pages <= LIVE_TABLE_PAGES_MOST) return { about, first, pages };
-  if (about === 'map' && values.size === 3 && rows !== undefined && rows > 0 && rows <= LIVE_ROWS_MOST)
-    return { about, first, pages, rows };
-  return null;
+  const rows = segments.reduce((sum, segment) => sum + segment.rows, 0);
+  if (segments.length === 0 || segments.length > LIVE_SEGMENTS_MOST || rows > LIVE_ROWS_MOST) return null;
+  return { about: 'map', segments };
+}
+
+function parseTable(text: string): LiveQuery | null {
+  const [, one, two] = /^first=(\d{1,11})&pages=(\d{1,11})$/.exec(text) ?? [];
+  const [first, pages] = [Number(one), Number(two)];
+  return isRange(first, pages) && pages <= LIVE_TABLE_PAGES_MOST ? { about: 'table', first, pages } : null;
+}
+
+function isRange(first: number, pages: number): boolean {
+  return first >= 0 && pages > 0 && first + pages <= LIVE_PAGES_END;
 }

@@ -29,11 +29,18 @@ const remote = new IovecArray();
 const rlimit = allocateNative(16);
 const rlimitWords = new Uint32Array(rlimit.bytes.buffer, 0, 4);
 
+/** Told what calls copy out of and into a process. Called on hot paths: keeps what it needs at once. */
+export interface CopyWatcher {
+  copiedFrom(address: number, bytes: Uint8Array): void;
+  copiedTo(address: number, bytes: Uint8Array): void;
+}
+
 export interface ProcessSpaceOptions {
   /** The files behind devices, by `fileKey`: their pages are no ordinary memory. */
   readonly deviceFiles: ReadonlySet<string>;
   /** Pinning a page that was never written takes the shared zero page, as kernels did before 6.2. */
   readonly sharesZeroPage: boolean;
+  readonly copyWatcher?: CopyWatcher | null;
 }
 
 export class ProcessSpace implements AddressSpace {
@@ -46,6 +53,7 @@ export class ProcessSpace implements AddressSpace {
   private readonly zeroPages = new Set<number>();
   private readonly notifiers = new Set<MmuNotifier>();
   private readonly vmas: VmaCache;
+  private readonly copyWatcher: CopyWatcher | null;
   /** Pages in our own part of the locked-memory account. */
   accountedPages = 0;
 
@@ -54,6 +62,7 @@ export class ProcessSpace implements AddressSpace {
     readonly pid: number,
     private readonly options: ProcessSpaceOptions,
   ) {
+    this.copyWatcher = options.copyWatcher ?? null;
     this.vmas = new VmaCache(`/proc/${pid}/maps`, options.deviceFiles);
   }
 
@@ -65,6 +74,7 @@ export class ProcessSpace implements AddressSpace {
       for (let index = 0; index < length; index++) into[done + index] = bounce.bytes[index]!;
       done += length;
     }
+    this.copyWatcher?.copiedFrom(address, into);
     return true;
   }
 
@@ -76,6 +86,7 @@ export class ProcessSpace implements AddressSpace {
       if (processVmWritev(this.pid, local.address, 1, remote.address, 1, 0) !== length) return false;
       done += length;
     }
+    this.copyWatcher?.copiedTo(address, from);
     return true;
   }
 
