@@ -13,6 +13,7 @@ const rooms = {
   check: ['abi', 'flow', 'mm', 'iommu', 'vfio', 'device'],
   report: ['abi', 'trace', 'sim', 'check'],
   ui: ['input', 'trace'],
+  page: ['trace', 'report'],
   cli: ['abi', 'flow', 'input', 'mm', 'iommu', 'vfio', 'device', 'trace', 'exec', 'sim', 'check', 'report', 'ui'],
 };
 
@@ -56,6 +57,18 @@ module.exports = {
       severity: 'error',
       from: { path: '^src/report/' },
       to: { path: '^src/(trace|sim|check)/', dependencyTypesNot: ['type-only'] },
+    },
+    {
+      name: 'the page runs in a browser: it sees types, and how a page is written',
+      severity: 'error',
+      from: { path: '^src/page/' },
+      to: { path: '^src/(trace|report)/', pathNot: '^src/report/page-document.ts$', dependencyTypesNot: ['type-only'] },
+    },
+    {
+      name: 'nothing imports the page: it is bundled',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/page/' },
+      to: { path: '^src/page/' },
     },
     {
       name: 'no circles',
