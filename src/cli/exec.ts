@@ -82,7 +82,7 @@ async function run(program: string, args: string[], options: Options): Promise<v
     premapPages: options.premap,
     trace: options.trace ?? null,
     record: options.record ?? null,
-    picture: options.html !== undefined || options.ui !== undefined,
+    picture: options.html !== undefined,
   };
   let view: CommandView | null = null;
   const watcher: RunWatcher | null =

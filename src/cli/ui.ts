@@ -2,10 +2,12 @@
 import { isatty } from 'node:tty';
 import { InvalidArgumentError, Option } from 'commander';
 import { tell } from '../exec/tell.js';
-import type { LiveMessage, LiveSource, LiveStart } from '../trace/live.js';
+import type { LiveEnd, LiveMessage, LiveSource, LiveStart } from '../trace/live.js';
 
 /** What ends a view that shows a run which is over. */
 const endingSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+const REPORT_EVERY_MS = 250;
 
 export interface CommandView {
   tell(message: LiveMessage): void;
@@ -31,8 +33,13 @@ export async function openView(
 ): Promise<CommandView> {
   // Loaded only when asked for, as the parsers are.
   const { openLiveView } = await import('../ui/live-view.js');
-  const { livePage } = await import('../report/html.js');
-  const view = await openLiveView({ port: port === true ? 0 : port, html: livePage(start.title), source });
+  const { livePage, pagePolicy } = await import('../report/html.js');
+  const view = await openLiveView({
+    port: port === true ? 0 : port,
+    html: livePage(start.title),
+    policy: pagePolicy(),
+    source,
+  });
   view.tell({ kind: 'start', ...start });
   tell(`live view at ${view.url}`);
   return {
@@ -55,6 +62,22 @@ export async function openView(
       for (const signal of endingSignals) process.off(signal, stop);
       view.close();
     },
+  };
+}
+
+/** The end of a command that has no program: `startedMs` on the clock of `performance.now`. */
+export function endOf(startedMs: number): LiveEnd {
+  return { kind: 'end', seconds: (performance.now() - startedMs) / 1000, how: 'done', summary: null };
+}
+
+/** Does it at most four times a second: what comes in between is left out. */
+export function occasionally<Value>(act: (value: Value) => void): (value: Value) => void {
+  let next = 0;
+  return (value) => {
+    const now = performance.now();
+    if (now < next) return;
+    act(value);
+    next = now + REPORT_EVERY_MS;
   };
 }
 

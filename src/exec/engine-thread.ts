@@ -20,7 +20,8 @@ import type { DescriptorWindow } from './filter.js';
 import { buildHardware } from './hardware.js';
 import { Listener } from './listener.js';
 import { CallLog } from './live/call-log.js';
-import { LiveWatch, Sampler } from './live/sampler.js';
+import { Sampler } from './live/sampler.js';
+import { LiveWatch } from './live/watch.js';
 import { MemoryCalls } from './memory-calls.js';
 import { OpenFiles } from './open-files.js';
 import type { ExecOrder } from './order.js';
@@ -129,7 +130,7 @@ async function serve(engineOrder: EngineOrder): Promise<Served> {
       ? null
       : forUser('recording', recordPath, () => new Recorder(recordPath, header, counters, now));
   const picture = order.picture ? new LivePicture(counters, now) : null;
-  const watch = engineOrder.live === null ? null : new LiveWatch();
+  const watch = engineOrder.live === null ? null : new LiveWatch(counters, now);
   const hasRecorded = order.machine.groups.some(({ devices }) =>
     devices.some(({ kind }) => kind === 'recorded'),
   );
@@ -210,6 +211,7 @@ async function serve(engineOrder: EngineOrder): Promise<Served> {
       () => performance.now(),
       () => {
         recorder?.tick();
+        picture?.tick();
         sampler?.tick();
       },
       log,
@@ -222,7 +224,7 @@ async function serve(engineOrder: EngineOrder): Promise<Served> {
     return {
       summary: summary(),
       stopped,
-      picture: picture?.picture ?? null,
+      picture: (picture ?? watch)?.picture ?? null,
       traceError: trace?.close() ?? null,
     };
   } catch (error) {

@@ -5,9 +5,6 @@
  * Terms: a *cell* is a power of two of pages that share their counts, one page at first. A *block* is 256 cells in a row; it is made
  * when a device first reaches one of its pages. Once there would be more than 4,096 blocks, cells become twice as wide.
  */
-import type { IommuDevice } from '../iommu/device.js';
-import type { Observer } from '../iommu/observer.js';
-
 const BLOCK_CELLS = 256;
 const BLOCK_SHIFT = 8;
 const BLOCKS_MOST = 4096;
@@ -23,9 +20,12 @@ interface AllCounts {
   readonly touched: Counts;
   readonly faulted: Counts;
   readonly taken: Counts;
+  /** What `touched` was when somebody asked last what is new. */
+  readonly seen: Counts;
 }
 
 const KINDS = ['touched', 'faulted', 'taken'] as const;
+const ALL = [...KINDS, 'seen'] as const;
 
 /** What a heat map holds, as plain data. */
 export interface HeatData {
@@ -42,7 +42,7 @@ export interface HeatRows {
   readonly taken: number[];
 }
 
-export class HeatMap implements Observer {
+export class HeatMap {
   pagesPerCell = 1;
   private pagesPerBlock = BLOCK_CELLS;
   private blocks = 0;
@@ -71,38 +71,33 @@ export class HeatMap implements Observer {
       cells: kind.cells.slice(0, blocks * BLOCK_CELLS),
       blocks: kind.blocks.slice(0, blocks),
     });
-    const { touched, faulted, taken } = counts;
+    const { touched, faulted, taken, seen } = counts;
     return {
       pagesPerCell,
       keys: this.keys.slice(0, blocks),
-      counts: { touched: cut(touched), faulted: cut(faulted), taken: cut(taken) },
+      counts: { touched: cut(touched), faulted: cut(faulted), taken: cut(taken), seen: cut(seen) },
     };
   }
 
-  map(): void {}
-
-  pageResponse(): void {}
-
-  /** Hot. */
-  accessed(iovaPage: number, _access: number, refused: boolean): void {
-    if (refused) return;
+  /** A device reached a page. Hot. */
+  touch(iovaPage: number): void {
     const cell = this.cellFor(iovaPage);
     const { touched } = this.counts;
     touched.cells[cell]!++;
     touched.blocks[cell >>> BLOCK_SHIFT]!++;
   }
 
-  pageRequest(_device: IommuDevice, iovaPage: number): void {
+  /** A device asked for a page. */
+  fault(iovaPage: number): void {
     const cell = this.cellFor(iovaPage);
     const { faulted } = this.counts;
     faulted.cells[cell]!++;
     faulted.blocks[cell >>> BLOCK_SHIFT]!++;
   }
 
-  /** Where no device has ever been nothing is noted: a mapping may be as large as it likes. */
-  unmap(iovaPage: number, count: number, removed: number): void {
-    const end = iovaPage + Math.min(count, removed);
-    this.eachBlock(iovaPage, end, (block, base, from, to) => {
+  /** Pages went. Where no device has ever been nothing is noted: there may be as many as they like. */
+  take(iovaPage: number, count: number): void {
+    this.eachBlock(iovaPage, iovaPage + count, (block, base, from, to) => {
       const { taken } = this.counts;
       this.eachCell(block, base, from, to, (cell, _, pages) => {
         taken.cells[cell]! += pages;
@@ -134,6 +129,28 @@ export class HeatMap implements Observer {
       });
     });
     return sums;
+  }
+
+  /** Calls for every run of pages that were touched since the last time. */
+  eachNew(visit: (page: number, pages: number) => void): void {
+    const { pagesPerBlock, pagesPerCell } = this;
+    const { touched, seen } = this.counts;
+    for (let block = 0; block < this.blocks; block++) {
+      if (touched.blocks[block] === seen.blocks[block]) continue;
+      seen.blocks[block] = touched.blocks[block]!;
+      const base = this.keys[block]! * pagesPerBlock;
+      let run = 0;
+      for (let index = 0; index <= BLOCK_CELLS; index++) {
+        const cell = block * BLOCK_CELLS + index;
+        if (index < BLOCK_CELLS && touched.cells[cell] !== seen.cells[cell]) {
+          seen.cells[cell] = touched.cells[cell]!;
+          run++;
+        } else if (run > 0) {
+          visit(base + (index - run) * pagesPerCell, run * pagesPerCell);
+          run = 0;
+        }
+      }
+    }
   }
 
   /** Every block with pages in [first, end): its first page, and which of its pages these are. */
@@ -222,7 +239,7 @@ export class HeatMap implements Observer {
     this.keys = new Int32Array(keys.length * 2);
     this.keys.set(keys);
     this.counts = emptyCounts(keys.length * 2);
-    for (const kind of KINDS) {
+    for (const kind of ALL) {
       this.counts[kind].cells.set(counts[kind].cells);
       this.counts[kind].blocks.set(counts[kind].blocks);
     }
@@ -244,7 +261,7 @@ export class HeatMap implements Observer {
       let block = this.places[this.placeOf(key)]! - 1;
       if (block < 0) block = this.makeBlock(key);
       const base = block * BLOCK_CELLS + (keys[old]! & 1) * (BLOCK_CELLS / 2);
-      for (const kind of KINDS) {
+      for (const kind of ALL) {
         const [from, to] = [counts[kind], this.counts[kind]];
         for (let cell = 0; cell < BLOCK_CELLS; cell++)
           to.cells[base + (cell >>> 1)]! += from.cells[old * BLOCK_CELLS + cell]!;
@@ -266,7 +283,7 @@ function emptyCounts(blocks: number): AllCounts {
     cells: new Float64Array(blocks * BLOCK_CELLS),
     blocks: new Float64Array(blocks),
   });
-  return { touched: make(), faulted: make(), taken: make() };
+  return { touched: make(), faulted: make(), taken: make(), seen: make() };
 }
 
 function zeros(count: number): number[] {

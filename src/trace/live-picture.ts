@@ -52,6 +52,16 @@ export class LivePicture implements Observer {
     if (!refused) this.addresses.touched(this.last, iovaPage, 1);
   }
 
+  /** Pages that were touched lately, for who does not tell of each access. */
+  touched(iovaPage: number, count: number): void {
+    this.addresses.touched(this.last, iovaPage, count);
+  }
+
+  /** Every 50 ms or so: time goes on where nothing happens. */
+  tick(): void {
+    this.pass(false);
+  }
+
   get picture(): Picture {
     this.pass(false);
     return { timeline: this.timeline.steps, map: this.addresses.data };

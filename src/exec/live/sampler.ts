@@ -3,16 +3,16 @@
  * grow with what happens: looking again at what is large waits until the last look is a small part of the time.
  */
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
-import type { IommuDevice } from '../../iommu/device.js';
-import type { Counters, Observer } from '../../iommu/observer.js';
+import type { Counters } from '../../iommu/observer.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
 import type { ProcessMemory } from '../../mm/process/memory.js';
-import { type HeatData, HeatMap } from '../../trace/heat.js';
+import type { HeatData } from '../../trace/heat.js';
 import type { LiveAnswer, LiveQuery, LiveSample } from '../../trace/live.js';
 import type { Machine } from '../../vfio/machine.js';
 import type { EngineSummary } from '../summary.js';
 import type { CallLog, RawCalls } from './call-log.js';
 import { devicesOf, mapColumn, mappedRanges, tableOf } from './tables.js';
+import type { LiveWatch } from './watch.js';
 
 /** The engine ticks 20 times a second. A sample is due every second tick at first, and every fifth later. */
 const FIRST_TICKS = 40;
@@ -51,25 +51,6 @@ export interface SamplerOptions {
   readonly now: () => number;
 }
 
-/** What a live view notes as it happens. */
-export class LiveWatch extends HeatMap implements Observer {
-  readonly faults = new Map<IommuDevice, number>();
-  mappingsChanged = true;
-
-  override pageRequest(device: IommuDevice, iovaPage: number): void {
-    super.pageRequest(device, iovaPage);
-    this.faults.set(device, (this.faults.get(device) ?? 0) + 1);
-  }
-
-  mappingAdded(): void {
-    this.mappingsChanged = true;
-  }
-
-  mappingRemoved(): void {
-    this.mappingsChanged = true;
-  }
-}
-
 export class Sampler {
   private ticks = 0;
   private readonly started: number;
@@ -84,6 +65,7 @@ export class Sampler {
   /** Every 50 ms. */
   tick(): void {
     const every = this.ticks < FIRST_TICKS ? TICKS_AT_FIRST : TICKS_LATER;
+    this.options.watch.tick();
     if (++this.ticks % every === 0) this.send();
     this.answerQuestions();
   }
@@ -92,7 +74,7 @@ export class Sampler {
   end(): void {
     this.rangesRestUntil = 0;
     this.send();
-    this.post({ kind: 'over', heat: this.options.watch.data });
+    this.post({ kind: 'over', heat: this.options.watch.heat.data });
     this.options.port.close();
   }
 
@@ -149,7 +131,7 @@ export class Sampler {
   private answer(query: LiveQuery): LiveAnswer {
     const { machine, memory, watch } = this.options;
     if (query.about === 'table') return tableOf(query.first, query.pages, machine, memory);
-    const columns = query.segments.map((segment) => mapColumn(segment, machine, watch));
+    const columns = query.segments.map((segment) => mapColumn(segment, machine, watch.heat));
     return { seconds: this.seconds, columns };
   }
 
