@@ -18,7 +18,6 @@ const QUESTIONS_MOST = 16;
 const HEADERS_MOST_BYTES = 8192;
 const HEADERS_TIMEOUT_MS = 5000;
 const REQUEST_TIMEOUT_MS = 10_000;
-/** After a page has gone it may be back: somebody pressed reload. */
 const GRACE_MS = 5000;
 /** What a browser waits before it asks for the events again. */
 const RETRY_MS = 1000;
@@ -31,6 +30,8 @@ export interface LiveViewOptions {
   /** Its Content-Security-Policy. */
   readonly policy: string;
   readonly source: LiveSource;
+  /** How long a page that has gone may take to be back: somebody pressed reload. Default 5000. */
+  readonly graceMs?: number;
 }
 
 export interface LiveView {
@@ -104,7 +105,7 @@ class Serving implements LiveView {
         clearTimeout(timer);
         if (this.pages.size > 0 || (this.lastSeen === null && waitForFirst)) return;
         const since = performance.now() - (this.lastSeen ?? Number.NEGATIVE_INFINITY);
-        timer = setTimeout(resolve, Math.max(0, GRACE_MS - since));
+        timer = setTimeout(resolve, Math.max(0, (this.options.graceMs ?? GRACE_MS) - since));
       };
       this.pagesChanged = look;
       look();
@@ -155,6 +156,7 @@ class Serving implements LiveView {
     response.write(`retry: ${RETRY_MS}\n\n`);
     const page = new Page(response, this.history);
     this.pages.add(page);
+    this.pagesChanged();
     response.on('close', () => {
       this.pages.delete(page);
       this.seen();
