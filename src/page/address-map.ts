@@ -1,9 +1,10 @@
 /** The address × time map: where the device touched memory and where the host took it away; zooms from everything to single pages. */
 import { AddressAxis } from './address-axis.js';
 import { button, make, setText } from './dom.js';
-import { count, hex, range, seconds, tick } from './format.js';
+import { count, hex, range, seconds } from './format.js';
 import { type Cell, MapHistory } from './map-history.js';
 import { COLUMNS_PER_STEP, MapImage } from './map-image.js';
+import { drawAddresses, drawTimes, type Plot } from './map-scales.js';
 import { drawn, forget, paintNow } from './painter.js';
 import { onThemeChange, type Palette, palette } from './theme.js';
 import { quiet, tell } from './tip.js';
@@ -13,10 +14,10 @@ const HEIGHT = 340;
 const TOP = 8;
 const BOTTOM = 26;
 const RIGHT = 8;
-const LABEL_EVERY = 26;
 const ZOOM = 2;
 const CLICK_MOST = 4;
 const ROWS_MOST = 240;
+const TABLE_PAGES_MOST = 4096;
 /** A live run's first width of a step. */
 export const FIRST_STEP_SECONDS = 0.25;
 
@@ -100,9 +101,9 @@ export class AddressMapView {
     if (this.axis.grow(pages)) this.redraw();
   }
 
-  /** Something was added to the history: to its newest step, or everything has moved. */
-  advance(moved: boolean): void {
-    this.dirtyFrom = moved ? 0 : Math.min(this.dirtyFrom, this.history.steps.length - 1);
+  /** The history has changed from a step on. */
+  advance(changed: number): void {
+    this.dirtyFrom = Math.min(this.dirtyFrom, changed);
     this.changed();
   }
 
@@ -136,7 +137,7 @@ export class AddressMapView {
     paintNow();
   }
 
-  private get plot(): { left: number; top: number; width: number; height: number } {
+  private get plot(): Plot {
     const width = Math.max(1, this.stage.clientWidth - this.left - RIGHT);
     return { left: this.left, top: TOP, width, height: HEIGHT - TOP - BOTTOM };
   }
@@ -171,75 +172,15 @@ export class AddressMapView {
     const columns = history.steps.length * COLUMNS_PER_STEP;
     context.imageSmoothingEnabled = false;
     if (columns > 0) context.drawImage(image.canvas, 0, 0, columns, height, left, top, plotWidth, height);
-    this.drawAddresses(context, colours);
-    this.drawTimes(context, colours);
+    drawAddresses(context, colours, axis, this.plot);
+    drawTimes(context, colours, history.steps.length * history.stepSeconds, this.plot);
     const pages = axis.shown;
-    const whole = axis.isWhole ? 'everything that was mapped: ' : '';
+    const whole = axis.isWhole ? 'all: ' : '';
     const size = `${count(Math.round(pages))} ${Math.round(pages) === 1 ? 'page' : 'pages'}`;
     setText(
       this.shown,
       `${whole}${hex(axis.pageAt(axis.from) * PAGE_BYTES)} to ${hex((axis.pageAt(axis.to - 1e-6) + 1) * PAGE_BYTES)}, ${size}`,
     );
-  }
-
-  private drawAddresses(context: CanvasRenderingContext2D, colours: Palette): void {
-    const { axis } = this;
-    const { left, top, width, height } = this.plot;
-    const perPixel = axis.shown / height;
-    const yOf = (place: number): number => top + (place - axis.from) / perPixel;
-    context.textAlign = 'right';
-    context.textBaseline = 'middle';
-    context.fillStyle = colours.dim;
-    // Round addresses, and no two closer than a line.
-    const step = Math.max(1, 2 ** Math.ceil(Math.log2(LABEL_EVERY * perPixel)));
-    let free = top;
-    for (const { first, pages, at } of axis.segments) {
-      const start = Math.max(first, first + Math.floor(axis.from - at));
-      const end = Math.min(first + pages, first + Math.ceil(axis.to - at));
-      for (let page = start; page < end; page = (Math.floor(page / step) + 1) * step) {
-        const y = yOf(at + page - first);
-        if (y < free - 1 || y > top + height - 6) continue;
-        context.fillText(hex(page * PAGE_BYTES), left - 8, y + 5);
-        context.fillRect(left - 5, Math.round(y), 5, 1);
-        free = y + LABEL_EVERY / 2;
-      }
-    }
-    // Where addresses were left out.
-    context.strokeStyle = colours.ink;
-    context.lineWidth = 1;
-    context.setLineDash([6, 3]);
-    for (const { at } of axis.segments.slice(1)) {
-      const y = Math.round(yOf(at)) + 0.5;
-      if (y <= top || y >= top + height) continue;
-      context.beginPath();
-      context.moveTo(left - 14, y);
-      context.lineTo(left + width, y);
-      context.stroke();
-    }
-    context.setLineDash([]);
-    // Single pages are told apart.
-    if (1 / perPixel < 12) return;
-    context.fillStyle = colours.line;
-    for (let place = Math.ceil(axis.from); place < axis.to; place++)
-      context.fillRect(left, Math.round(yOf(place)), width, 1);
-  }
-
-  private drawTimes(context: CanvasRenderingContext2D, colours: Palette): void {
-    const { left, top, width, height } = this.plot;
-    const end = this.history.steps.length * this.history.stepSeconds;
-    if (end === 0) return;
-    const parts = width > 500 ? 8 : 4;
-    const rough = end / parts;
-    const power = 10 ** Math.floor(Math.log10(rough));
-    const step = [1, 2, 5, 10].map((times) => times * power).find((each) => each >= rough * 0.999)!;
-    context.fillStyle = colours.dim;
-    context.textBaseline = 'top';
-    for (let index = 0; index * step <= end * 1.0001; index++) {
-      const x = left + (index * step * width) / end;
-      context.textAlign = x > left + width - 30 ? 'right' : 'center';
-      context.fillRect(Math.round(x), top + height, 1, 4);
-      context.fillText(tick(index * step, step), x, top + height + 7);
-    }
   }
 
   private all(): void {
@@ -331,7 +272,7 @@ export class AddressMapView {
   private open(y: number): void {
     if (this.press === null) return;
     const pages = Math.max(1, Math.ceil(this.axis.shown / this.plot.height));
-    this.press(this.axis.pageAt(this.placeAt(y)), pages);
+    this.press(this.axis.pageAt(this.placeAt(y)), Math.min(TABLE_PAGES_MOST, pages));
   }
 
   private key(event: KeyboardEvent): void {

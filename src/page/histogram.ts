@@ -2,8 +2,7 @@
 import { make, setText } from './dom.js';
 import { count } from './format.js';
 import { drawn, forget } from './painter.js';
-import { runColour } from './run-charts.js';
-import { onThemeChange, palette } from './theme.js';
+import { onThemeChange, palette, runColour } from './theme.js';
 import { quiet, tell } from './tip.js';
 
 interface Column {

@@ -17,7 +17,7 @@ export function watch(main: HTMLElement): Header {
   let run: RunView | null = null;
   let results: ReportView | null = null;
   let report: Report | null = null;
-  let reportTimer: ReturnType<typeof setTimeout> | null = null;
+  let showsSoon = false;
   let shownAt = Number.NEGATIVE_INFINITY;
   let ended = false;
   let connected = false;
@@ -43,7 +43,7 @@ export function watch(main: HTMLElement): Header {
   };
 
   const showResults = (): void => {
-    reportTimer = null;
+    showsSoon = false;
     shownAt = performance.now();
     results?.destroy();
     results = new ReportView(report!);
@@ -54,7 +54,10 @@ export function watch(main: HTMLElement): Header {
     report = next;
     header.offerSave(true);
     if (run !== null) run.take(next);
-    else reportTimer ??= setTimeout(showResults, Math.max(0, shownAt + REPORT_EVERY_MS - performance.now()));
+    else if (!showsSoon) {
+      showsSoon = true;
+      setTimeout(showResults, Math.max(0, shownAt + REPORT_EVERY_MS - performance.now()));
+    }
   };
 
   const take = (message: LiveMessage): void => {

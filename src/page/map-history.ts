@@ -40,6 +40,8 @@ export class MapHistory {
   /** The pieces of each step; of two over the same pages the later is the newer. */
   steps: (readonly Piece[])[] = [];
   private before: readonly LiveMapColumn[] = [];
+  /** The step of the answer before; -1: there was none. */
+  private lastStep = -1;
 
   constructor(public stepSeconds: number) {}
 
@@ -70,22 +72,25 @@ export class MapHistory {
     return history;
   }
 
-  /** What a live run answered. Differences to the answer before are what happened. False: only the newest step has changed. */
-  add(seconds: number, columns: readonly LiveMapColumn[]): boolean {
-    let moved = false;
+  /**
+   * What a live run answered. Differences to the answer before are what happened since then, spread over the steps between. Returns the
+   * first step that has changed.
+   */
+  add(seconds: number, columns: readonly LiveMapColumn[]): number {
+    let changed = Number.POSITIVE_INFINITY;
     while (seconds >= STEPS_MOST * this.stepSeconds) {
       this.halve();
-      moved = true;
+      changed = 0;
     }
     const step = Math.floor(seconds / this.stepSeconds);
-    while (this.steps.length <= step) {
-      this.steps.push([]);
-      moved = true;
-    }
-    const pieces = columns.map((column, index) => difference(column, this.before[index]));
+    const first = this.lastStep < 0 ? step : Math.min(step, this.lastStep + 1);
+    while (this.steps.length <= step) this.steps.push([]);
+    const share = 1 / (step - first + 1);
+    const pieces = columns.map((column, index) => difference(column, this.before[index], share));
+    for (let each = first; each <= step; each++) this.steps[each] = together(this.steps[each]!, pieces);
     this.before = columns;
-    this.steps[step] = together(this.steps[step]!, pieces);
-    return moved;
+    this.lastStep = step;
+    return Math.min(changed, first);
   }
 
   /** Lays another history under this one: it shows where this one knows nothing. */
@@ -129,6 +134,7 @@ export class MapHistory {
     for (let step = 0; step < this.steps.length; step += 2)
       halved.push(together(this.steps[step]!, this.steps[step + 1] ?? []));
     this.steps = halved;
+    this.lastStep = Math.floor(this.lastStep / 2);
     this.stepSeconds *= 2;
   }
 }
@@ -139,12 +145,12 @@ export function rowOf(piece: Piece, page: number): number {
   return row >= 0 && row < piece.resident.length ? row : -1;
 }
 
-/** What happened between two answers about the same rows; about others only how it is now is known. */
-function difference(now: LiveMapColumn, before: LiveMapColumn | undefined): Piece {
+/** A share of what happened between two answers about the same rows; about others only how it is now is known. */
+function difference(now: LiveMapColumn, before: LiveMapColumn | undefined, share: number): Piece {
   const { first, pagesPerRow, mapped, resident } = now;
   const same = before !== undefined && sameRows(now, before);
   const less = (values: readonly number[], old: readonly number[]): number[] =>
-    values.map((value, row) => Math.max(0, value - old[row]!));
+    values.map((value, row) => share * Math.max(0, value - old[row]!));
   const none = resident.map(() => 0);
   return {
     first,

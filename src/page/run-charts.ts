@@ -3,6 +3,7 @@ import { make } from './dom.js';
 import { bytes, rate } from './format.js';
 import { Histogram } from './histogram.js';
 import type { TimeData } from './run-data.js';
+import { runColour } from './theme.js';
 import { type Line, type LineData, type LineSet, TimeChart } from './time-chart.js';
 
 const PINNED_DASH = [7, 4];
@@ -32,6 +33,7 @@ export class RunCharts {
       sets: memorySets(names),
       unit: bytes,
       binary: true,
+      logarithmic: several,
     });
     this.rates = new TimeChart({
       id: 'rates',
@@ -104,10 +106,6 @@ function rateSets(names: readonly string[]): LineSet[] {
       },
     ],
   }));
-}
-
-export function runColour(index: number): Line['colour'] {
-  return (palette) => palette.runs[index % palette.runs.length]!;
 }
 
 function last(values: readonly number[]): number {

@@ -56,6 +56,11 @@ function read(): Palette {
   };
 }
 
+/** The colour of a run among several. */
+export function runColour(index: number): (palette: Palette) => string {
+  return ({ runs }) => runs[index % runs.length]!;
+}
+
 /** `#rrggbb` as its three bytes. */
 export function rgb(colour: string): readonly [number, number, number] {
   const value = Number.parseInt(colour.slice(1), 16);

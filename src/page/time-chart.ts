@@ -1,6 +1,6 @@
 /** Lines over time: drag, wheel and keys zoom, and the pointer tells the values of its moment. Drawn by uPlot. */
 import uPlot from 'uplot';
-import { make } from './dom.js';
+import { button, make } from './dom.js';
 import { seconds, tick } from './format.js';
 import { drawn, forget, paintNow } from './painter.js';
 import { onThemeChange, type Palette, palette } from './theme.js';
@@ -35,12 +35,16 @@ export interface ChartOptions {
   readonly unit: (value: number) => string;
   /** Whether values are bytes, whose ticks are powers of two. */
   readonly binary: boolean;
+  /** Begins with the logarithmic scale. */
+  readonly logarithmic?: boolean;
 }
 
 const HEIGHT = 210;
 const AXIS_WIDTH = 76;
 const POWERS = Array.from({ length: 60 }, (_, power) => 2 ** power);
 const ZOOM = 1.6;
+const PAGE_BYTES = 4096;
+const TICKS_MOST = 6;
 
 export class TimeChart {
   readonly root: HTMLElement;
@@ -53,6 +57,7 @@ export class TimeChart {
   private readonly changed: () => void;
   private readonly stops: (() => void)[] = [];
   private readonly hidden = new Set<number>();
+  private logarithmic: boolean;
 
   constructor(private readonly options: ChartOptions) {
     const stage = make('div', { class: 'stage', 'data-chart': options.id, tabindex: 0, role: 'group' });
@@ -60,10 +65,11 @@ export class TimeChart {
       'aria-label',
       `${options.title}. Arrow keys tell values, plus and minus zoom, 0 shows all.`,
     );
+    this.logarithmic = options.logarithmic === true;
     this.root = make(
       'figure',
       { class: 'chart' },
-      make('figcaption', {}, options.title),
+      make('figcaption', {}, options.title, this.scaleButton()),
       stage,
       this.legend(),
     );
@@ -92,6 +98,16 @@ export class TimeChart {
     for (const stop of this.stops) stop();
     forget(this.stage);
     this.plot?.destroy();
+  }
+
+  private scaleButton(): HTMLElement {
+    const node = button('log', 'Logarithmic scale', () => {
+      this.logarithmic = !this.logarithmic;
+      node.setAttribute('aria-pressed', String(this.logarithmic));
+      this.rebuild();
+    });
+    node.setAttribute('aria-pressed', String(this.logarithmic));
+    return node;
   }
 
   private legend(): HTMLElement {
@@ -162,7 +178,10 @@ export class TimeChart {
           range: (_, min, max) =>
             this.zoomed ? [min, max] : [Math.min(0, min ?? 0), Math.max(max ?? 0, 1e-6)],
         },
-        y: { range: (_, _min, max) => [0, max === null || max <= 0 ? 1 : max * 1.04] },
+        y: {
+          range: (_, _min, max) => [0, max === null || max <= 0 ? 1 : max * 1.04],
+          ...(this.logarithmic ? logarithmicScale(options.binary) : {}),
+        },
       },
       axes: [
         {
@@ -176,6 +195,12 @@ export class TimeChart {
           size: AXIS_WIDTH,
           values: (_, values) => values.map(options.unit),
           ...(options.binary ? { incrs: POWERS } : {}),
+          ...(this.logarithmic
+            ? {
+                splits: (_, _axis, _min, max) => logarithmicTicks(options.binary, max),
+                filter: (_, splits) => splits,
+              }
+            : {}),
         },
       ],
       series: [
@@ -309,6 +334,24 @@ export function swatch(line: Line): SVGSVGElement {
   onThemeChange(paint);
   box.append(stroke);
   return box;
+}
+
+/** One page, or one event, is where the scale becomes logarithmic; it begins at 0. */
+function logarithmicScale(binary: boolean): uPlot.Scale {
+  const unit = binary ? PAGE_BYTES : 1;
+  return { distr: 100, fwd: (value) => Math.log2(1 + value / unit), bwd: (value) => (2 ** value - 1) * unit };
+}
+
+function logarithmicTicks(binary: boolean, most: number): number[] {
+  const [unit, base] = binary ? [PAGE_BYTES, 2] : [1, 10];
+  const powers = Math.max(1, Math.floor(Math.log(Math.max(base, most / unit)) / Math.log(base)));
+  const apart = Math.ceil(powers / TICKS_MOST);
+  // From the second power on: the first is too near to 0.
+  const ticks = Array.from(
+    { length: Math.floor(powers / apart) },
+    (_, index) => unit * base ** ((index + 1) * apart),
+  );
+  return [0, ...ticks];
 }
 
 function join(data: readonly LineData[]): uPlot.AlignedData {
