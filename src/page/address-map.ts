@@ -112,6 +112,10 @@ export class AddressMapView {
     return this.axis.requests(ROWS_MOST);
   }
 
+  focus(): void {
+    this.stage.focus();
+  }
+
   destroy(): void {
     for (const stop of this.stops) stop();
     forget(this.stage);
@@ -270,9 +274,9 @@ export class AddressMapView {
 
   /** Asks for the I/O page tables of the row there. */
   private open(y: number): void {
-    if (this.press === null) return;
-    const pages = Math.max(1, Math.ceil(this.axis.shown / this.plot.height));
-    this.press(this.axis.pageAt(this.placeAt(y)), Math.min(TABLE_PAGES_MOST, pages));
+    const page = this.axis.pageAt(this.placeAt(y));
+    const row = this.history.cell(this.history.steps.length - 1, page);
+    this.press?.(row?.first ?? page, Math.min(TABLE_PAGES_MOST, row?.pages ?? 1));
   }
 
   private key(event: KeyboardEvent): void {

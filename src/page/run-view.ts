@@ -43,7 +43,7 @@ export class RunView {
     private readonly start: LiveStart,
     live: boolean,
   ) {
-    const panel = new TablePanel(askTable);
+    const panel = new TablePanel(askTable, () => this.map.focus());
     this.map = new AddressMapView(live ? (first, pages) => void panel.open(first, pages) : null);
     const strip = make('dl', { class: 'tiles', 'aria-label': 'Now' });
     this.tiles = Object.fromEntries(

@@ -9,8 +9,14 @@ export class TablePanel {
   readonly root = make('section', { class: 'panel wide', 'aria-label': 'I/O page tables', hidden: true });
   private asked = 0;
 
-  /** @param ask answers for [first page, pages] */
-  constructor(private readonly ask: (first: number, pages: number) => Promise<LiveTable>) {}
+  /**
+   * @param ask answers for [first page, pages]
+   * @param closed told when it goes, so that the focus can go back
+   */
+  constructor(
+    private readonly ask: (first: number, pages: number) => Promise<LiveTable>,
+    private readonly closed: () => void,
+  ) {}
 
   async open(first: number, pages: number): Promise<void> {
     const number = ++this.asked;
@@ -23,6 +29,7 @@ export class TablePanel {
       button('Again', 'Ask again', () => void this.open(first, pages)),
       button('Close', 'Close', () => {
         this.root.hidden = true;
+        this.closed();
       }),
     );
     try {
