@@ -146,9 +146,8 @@ export class CallLog {
         class: failed ? 'failed' : '',
       },
       make('span', { class: 'dim' }, head(call)),
-      `${call.text} = `,
-      make('b', {}, outcome(call)),
-      make('span', { class: 'dim' }, ` ${took(call)}`),
+      `${call.text} `,
+      make('span', { class: 'outcome' }, '= ', make('b', {}, outcome(call)), ` ${took(call)}`),
     );
     row.style.top = `${at * LINE_HEIGHT}px`;
     return row;

@@ -85,9 +85,11 @@ class Colours {
     if (mapped > 0) colour = blend(colour, this.mapped, 0.22);
     if (resident > 0) colour = blend(colour, this.resident, 0.3 + 0.4 * Math.min(1, resident));
     const lit =
-      touched === 0 ? colour : blend(colour, this.touched, Math.min(1, 0.65 + 0.1 * Math.log2(1 + touched)));
+      touched === 0
+        ? colour
+        : blend(this.back, this.touched, Math.min(1, 0.7 + 0.08 * Math.log2(1 + touched)));
     words[at] = word(lit);
-    words[at + 1] = word(taken === 0 ? lit : blend(colour, this.taken, 0.6 + 0.4 * Math.min(1, taken)));
+    words[at + 1] = word(taken === 0 ? lit : blend(this.back, this.taken, 0.6 + 0.4 * Math.min(1, taken)));
   }
 }
 

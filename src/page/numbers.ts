@@ -58,12 +58,13 @@ export class NumberList {
   }
 }
 
-/** Numbers of numbers by dotted names: `faultLatencyUs.p50`. */
+/** Numbers of numbers by dotted names: `faultLatencyUs.p50`. What lies deeper (the histogram) is drawn elsewhere. */
 export function flat(numbers: Numbers): Numbers {
+  const isDeep = (value: unknown): value is Numbers => typeof value === 'object' && value !== null;
   return Object.fromEntries(
     Object.entries(numbers).flatMap(([name, value]): [string, unknown][] =>
-      typeof value === 'object' && value !== null && !Array.isArray(value)
-        ? Object.entries(value).map(([part, each]) => [`${name}.${part}`, each])
+      isDeep(value)
+        ? Object.entries(value).flatMap(([part, each]) => (isDeep(each) ? [] : [[`${name}.${part}`, each]]))
         : [[name, value]],
     ),
   );

@@ -41,6 +41,7 @@ export class RunCharts {
       sets: rateSets(names),
       unit: rate,
       binary: false,
+      logarithmic: true,
     });
     this.latency = new Histogram(names);
     this.root.append(this.memory.root, this.rates.root, this.latency.root);

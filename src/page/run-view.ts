@@ -60,9 +60,9 @@ export class RunView {
       'div',
       { class: 'view' },
       strip,
-      section('Over time', 'wide', this.charts.root),
+      make('section', { 'aria-label': 'Over time' }, this.charts.root),
       section('Devices', 'wide', this.devices.root),
-      section('Address space', 'wide', this.map.root, panel.root),
+      make('section', { 'aria-label': 'Addresses' }, this.map.root, panel.root),
       this.log.root,
       section('Counters', 'wide', this.numbers.root),
     );
