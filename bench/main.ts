@@ -5,6 +5,7 @@ import { checkBench } from './check.js';
 import { benchCompare } from './compare.js';
 import { benchDisk } from './disk.js';
 import { benchIntercept } from './intercept.js';
+import { benchLive } from './live.js';
 
 /** Runs a bench that wants a process of its own. */
 const script = (name: string) => (): void => {
@@ -14,12 +15,13 @@ const script = (name: string) => (): void => {
   if (status !== 0) throw new Error(`bench ${name} ended with ${status}`);
 };
 
-const benches: Record<string, (rounds: number) => void> = {
+const benches: Record<string, (rounds: number) => void | Promise<void>> = {
   engine: script('engine'),
   type1: script('type1'),
   nvme: script('nvme'),
   intercept: benchIntercept,
   disk: benchDisk,
+  live: benchLive,
   check: checkBench,
   compare: benchCompare,
 };
@@ -32,4 +34,4 @@ if (unknown !== undefined || !(rounds >= 1)) {
   console.error(`usage: npm run bench [-- ${Object.keys(benches).join('|')}…] [--rounds N]`);
   process.exit(2);
 }
-for (const name of words.length > 0 ? words : Object.keys(benches)) benches[name]!(rounds);
+for (const name of words.length > 0 ? words : Object.keys(benches)) await benches[name]!(rounds);

@@ -52,7 +52,8 @@ export async function openLiveView(options: LiveViewOptions): Promise<LiveView> 
 
 class Serving implements LiveView {
   private readonly history = new History();
-  private readonly pages = new Set<Page>();
+  /** By connection, which belongs to the page's events alone. */
+  private readonly pages = new Map<Socket, Page>();
   private readonly token = makeToken();
   private readonly server: Server;
   private readonly headers: Readonly<Record<string, string>>;
@@ -95,7 +96,7 @@ class Serving implements LiveView {
 
   tell(message: LiveMessage): void {
     this.history.add(message);
-    for (const page of this.pages) page.pump();
+    for (const page of this.pages.values()) page.pump();
   }
 
   lastPageGone(waitForFirst: boolean): Promise<void> {
@@ -120,6 +121,11 @@ class Serving implements LiveView {
   private answer(request: IncomingMessage, response: ServerResponse): void {
     request.on('error', ignore);
     response.on('error', ignore);
+    // Events have no end: nothing behind them on the same connection would ever be answered.
+    if (this.pages.has(request.socket)) {
+      request.socket.destroy();
+      return;
+    }
     const admission = admit(request, this.token, this.port);
     if ('refused' in admission) {
       this.refuse(response, admission.refused);
@@ -155,10 +161,12 @@ class Serving implements LiveView {
     }
     response.write(`retry: ${RETRY_MS}\n\n`);
     const page = new Page(response, this.history);
-    this.pages.add(page);
+    const { socket } = request;
+    this.pages.set(socket, page);
     this.pagesChanged();
-    response.on('close', () => {
-      this.pages.delete(page);
+    // The response itself would not hear of it while another one on its connection is before it.
+    socket.once('close', () => {
+      this.pages.delete(socket);
       this.seen();
     });
     page.pump();

@@ -328,6 +328,20 @@ describe('a page that stops reading', () => {
 });
 
 describe('how long it stays', () => {
+  test('pages that were asked for behind one another on a connection are gone with it', async () => {
+    const served = await view();
+    served.tell(start);
+    const page = listen(served);
+    const { pathname, host } = new URL(served.url);
+    const events = `GET ${pathname}events HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
+    page.socket.write(
+      `GET ${pathname}table?first=0&pages=1 HTTP/1.1\r\nHost: ${host}\r\n\r\n${events}${events}`,
+    );
+    await new Promise((later) => setTimeout(later, 100));
+    page.close();
+    await served.lastPageGone(false);
+  });
+
   test('no page was there, and none is waited for: it goes at once', async () => {
     const before = performance.now();
     await (await view()).lastPageGone(false);
