@@ -11,8 +11,24 @@ const rooms = {
   exec: ['abi', 'flow', 'input', 'mm', 'iommu', 'vfio', 'device', 'trace'],
   sim: ['abi', 'flow', 'input', 'mm', 'iommu', 'vfio', 'device', 'trace'],
   check: ['abi', 'flow', 'mm', 'iommu', 'vfio', 'device'],
-  report: ['abi', 'trace', 'sim'],
-  cli: ['abi', 'flow', 'input', 'mm', 'iommu', 'vfio', 'device', 'trace', 'exec', 'sim', 'check', 'report'],
+  report: ['abi', 'trace', 'sim', 'check'],
+  ui: ['input', 'trace'],
+  page: ['trace', 'report'],
+  cli: [
+    'abi',
+    'flow',
+    'input',
+    'mm',
+    'iommu',
+    'vfio',
+    'device',
+    'trace',
+    'exec',
+    'sim',
+    'check',
+    'report',
+    'ui',
+  ],
 };
 
 /** libc, the clock, files and the environment belong to the live run: not below the doors. */
@@ -54,7 +70,23 @@ module.exports = {
       name: 'reports see types only',
       severity: 'error',
       from: { path: '^src/report/' },
-      to: { path: '^src/(trace|sim)/', dependencyTypesNot: ['type-only'] },
+      to: { path: '^src/(trace|sim|check)/', dependencyTypesNot: ['type-only'] },
+    },
+    {
+      name: 'the page runs in a browser: it sees types, and how a page is written',
+      severity: 'error',
+      from: { path: '^src/page/' },
+      to: {
+        path: '^src/(trace|report)/',
+        pathNot: '^src/report/page-document.ts$',
+        dependencyTypesNot: ['type-only'],
+      },
+    },
+    {
+      name: 'nothing imports the page: it is bundled',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/page/' },
+      to: { path: '^src/page/' },
     },
     {
       name: 'no circles',

@@ -6,6 +6,7 @@ import { benchCompare } from './compare.js';
 import { benchDisk } from './disk.js';
 import { benchGuest } from './guest.js';
 import { benchIntercept } from './intercept.js';
+import { benchLive } from './live.js';
 import { benchNet } from './net.js';
 import { benchPoll } from './poll.js';
 
@@ -27,6 +28,7 @@ const benches: Record<string, (rounds: number) => void | Promise<void>> = {
   net: benchNet,
   guest: benchGuest,
   reclaim: script('reclaim'),
+  live: benchLive,
   check: checkBench,
   compare: benchCompare,
 };

@@ -1,4 +1,4 @@
-/** Runs jobs on as many threads as wanted; one thread means this one. */
+/** Runs jobs on as many threads as wanted; one thread means this one, unless it must stay free. */
 import { Worker } from 'node:worker_threads';
 import { type Job, runJob, type ScenarioReport } from './job.js';
 
@@ -13,10 +13,15 @@ export interface PoolEvents {
   progress(scenario: string, states: number): void;
 }
 
-export async function runJobs(jobs: readonly Job[], threads: number, events: PoolEvents): Promise<void> {
+export async function runJobs(
+  jobs: readonly Job[],
+  threads: number,
+  events: PoolEvents,
+  stayFree = false,
+): Promise<void> {
   const report = (each: ScenarioReport) => events.report(each);
   const progress = (scenario: string, states: number) => events.progress(scenario, states);
-  if (threads <= 1) {
+  if (threads <= 1 && !stayFree) {
     for (const job of jobs) await runJob(job, report, progress);
     return;
   }

@@ -6,14 +6,15 @@ import { pathToFileURL } from 'node:url';
 import { Command, InvalidArgumentError } from 'commander';
 import { partsOf } from '../check/find.js';
 import { replay } from '../check/history.js';
-import { toHtml } from '../check/html.js';
 import { type Job, loadScenario, type ScenarioRef, type ScenarioReport, scenariosIn } from '../check/job.js';
-import { runJobs } from '../check/pool.js';
+import { type PoolEvents, runJobs } from '../check/pool.js';
 import { formatScenario, formatTotal, toJson } from '../check/report.js';
 import { scenarios as shippedScenarios } from '../check/scenarios/index.js';
 import { formatTimeline } from '../check/timeline.js';
 import { variants, variantsNamed } from '../check/variants/index.js';
 import { UserError } from '../input/user-error.js';
+import { checkReport } from '../report/check-report.js';
+import { type CommandView, endOf, occasionally, openView, uiOption } from './ui.js';
 
 interface Options {
   readonly variant?: string;
@@ -24,6 +25,7 @@ interface Options {
   readonly threads: number;
   readonly json?: string;
   readonly html?: string;
+  readonly ui?: number | true;
   readonly list?: true;
 }
 
@@ -53,6 +55,7 @@ export function checkCommand(): Command {
     .option('--threads <n>', 'threads to run on', parseCount, availableParallelism())
     .option('--json <file>', 'write the results as JSON')
     .option('--html <file>', 'write the results as a page')
+    .addOption(uiOption())
     .option('--list', 'list scenarios and variants')
     .addHelpText('after', '\nExit status: 0 no violation, 1 a violation, 2 the command line is wrong.')
     .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
@@ -75,14 +78,25 @@ async function run(names: string[], options: Options): Promise<void> {
     return;
   }
   const scenarios = refs.length !== 0 ? refs : shippedScenarios.map(({ name }) => ({ name, module: null }));
-  await check(
-    jobsFor(
-      scenarios,
-      wanted.map(({ name }) => name),
-      options,
-    ),
+  const jobs = jobsFor(
+    scenarios,
+    wanted.map(({ name }) => name),
     options,
   );
+  if (options.ui === undefined) {
+    await check(jobs, options, null);
+    return;
+  }
+  const facts = { scenarios: names.join(' ') || 'all that ship', variant: options.variant ?? 'none' };
+  const view = await openView(options.ui, { command: 'check', title: 'iopf check', facts });
+  try {
+    const started = performance.now();
+    await check(jobs, options, view);
+    view.tell(endOf(started));
+    await view.finish();
+  } finally {
+    view.close();
+  }
 }
 
 function jobsFor(scenarios: readonly ScenarioRef[], wanted: readonly string[], options: Options): Job[] {
@@ -92,14 +106,19 @@ function jobsFor(scenarios: readonly ScenarioRef[], wanted: readonly string[], o
   return scenarios.map((scenario) => ({ scenarios: [scenario], variant: null, ...common }));
 }
 
-async function check(jobs: readonly Job[], options: Options): Promise<void> {
+async function check(jobs: readonly Job[], options: Options, view: CommandView | null): Promise<void> {
   const started = performance.now();
   const reports: ScenarioReport[] = [];
   const shown = process.stderr.isTTY;
+  const show = occasionally(() => view?.tell({ kind: 'report', report: checkReport(reports) }));
+  const showProgress = (what: string) =>
+    view?.tell({ kind: 'progress', done: countDone(jobs, reports), total: countAll(jobs), what });
   const clear = () => shown && process.stderr.write('\r\x1b[K');
-  await runJobs(jobs, options.threads, {
+  const events: PoolEvents = {
     report(report) {
       reports.push(report);
+      showProgress(report.name);
+      show(null);
       // A variant's scenarios that do not find it out are no news.
       if (report.variant !== null && report.violations.length === 0) return;
       clear();
@@ -108,8 +127,11 @@ async function check(jobs: readonly Job[], options: Options): Promise<void> {
     progress(scenario, states) {
       clear();
       if (shown) process.stderr.write(`${reports.length} done; ${scenario}: ${states} states so far`);
+      showProgress(`${scenario}: ${states} states so far`);
     },
-  });
+  };
+  await runJobs(jobs, options.threads, events, view !== null);
+  view?.tell({ kind: 'report', report: checkReport(reports) });
   clear();
   const seconds = (performance.now() - started) / 1000;
   process.stdout.write(`${formatTotal(reports, seconds)}\n`);
@@ -120,8 +142,26 @@ async function check(jobs: readonly Job[], options: Options): Promise<void> {
   );
   if (missed.length !== 0) process.stdout.write(`not found out: ${missed.join(', ')}\n`);
   if (options.json !== undefined) write(options.json, toJson(reports, seconds));
-  if (options.html !== undefined) write(options.html, toHtml(reports));
+  if (options.html !== undefined) {
+    const { formatReport } = await import('../report/html.js');
+    write(options.html, formatReport(checkReport(reports)));
+  }
   if (reports.some((report) => report.violations.length !== 0)) process.exitCode = 1;
+}
+
+/** Scenarios that need not be run any more: those behind the one that finds a variant out are left out. */
+function countDone(jobs: readonly Job[], reports: readonly ScenarioReport[]): number {
+  let done = reports.filter(({ variant }) => variant === null).length;
+  for (const { variant, scenarios } of jobs) {
+    if (variant === null) continue;
+    const own = reports.filter((report) => report.variant === variant);
+    done += own.some(({ violations }) => violations.length !== 0) ? scenarios.length : own.length;
+  }
+  return done;
+}
+
+function countAll(jobs: readonly Job[]): number {
+  return jobs.reduce((sum, { scenarios }) => sum + scenarios.length, 0);
 }
 
 async function showOrder(

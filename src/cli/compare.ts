@@ -3,12 +3,16 @@ import { writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { Command, InvalidArgumentError } from 'commander';
 import { UserError } from '../input/user-error.js';
+import type { CompareOrder, CompareResult } from '../sim/compare.js';
+import type { LiveStart } from '../trace/live.js';
+import { endOf, occasionally, openView, uiOption } from './ui.js';
 
 interface Options {
   readonly policy?: string;
   readonly model?: string;
   readonly json?: string;
   readonly html?: string;
+  readonly ui?: number | true;
   readonly seed: number;
   readonly jobs: number;
 }
@@ -26,6 +30,7 @@ export function compareCommand(): Command {
     .option('--model <name|file>', 'what things cost: kunpeng920-stall, odp, fast, measured, or a YAML file')
     .option('--json <file>', 'write the result as JSON')
     .option('--html <file>', 'write a report: one page that needs no network')
+    .addOption(uiOption())
     .option('--seed <number>', 'for what workloads draw at random', wholeNumber(0, 2 ** 32 - 1), 1)
     .option('--jobs <number>', 'threads', wholeNumber(1, 256), availableParallelism())
     .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
@@ -35,15 +40,58 @@ export function compareCommand(): Command {
 async function run(inputs: string[], options: Options): Promise<void> {
   // Loaded only when asked for, as exec's parsers are.
   const { compare } = await import('../sim/compare.js');
-  const { formatComparison } = await import('../report/table.js');
-  const result = await compare({
+  const order: CompareOrder = {
     inputs,
     policies: options.policy?.split(',') ?? [],
     model: options.model ?? null,
     seed: options.seed,
     jobs: options.jobs,
-    withMaps: options.html !== undefined,
-  });
+    withMaps: options.html !== undefined || options.ui !== undefined,
+  };
+  if (options.ui === undefined) {
+    await conclude(await compare(order), options);
+    return;
+  }
+  const { comparisonReport } = await import('../report/comparison-report.js');
+  const view = await openView(options.ui, startOf(order));
+  try {
+    const report = occasionally((result: CompareResult) =>
+      view.tell({ kind: 'report', report: comparisonReport(result) }),
+    );
+    const started = performance.now();
+    const result = await compare({
+      ...order,
+      progress: ({ done, total, what, soFar }) => {
+        view.tell({ kind: 'progress', done, total, what });
+        const result = soFar();
+        if (result !== null) report(result);
+      },
+    });
+    view.tell({ kind: 'report', report: comparisonReport(result) });
+    await conclude(result, options);
+    view.tell(endOf(started));
+    await view.finish();
+  } finally {
+    view.close();
+  }
+}
+
+function startOf(order: CompareOrder): Omit<LiveStart, 'kind'> {
+  return {
+    command: 'compare',
+    title: `iopf compare ${order.inputs.join(' ')}`,
+    facts: {
+      inputs: order.inputs.join(' '),
+      policies: order.policies.join(', ') || 'those of the input',
+      model: order.model ?? 'that of the input',
+      seed: order.seed,
+    },
+  };
+}
+
+/** Says and writes what was asked for. */
+async function conclude(result: CompareResult, options: Options): Promise<void> {
+  const { formatComparison } = await import('../report/table.js');
   const { comparison, warnings } = result;
   for (const warning of warnings) process.stderr.write(`iopf: ${warning}\n`);
   if (options.json !== undefined) write(options.json, `${JSON.stringify(comparison, null, 2)}\n`);

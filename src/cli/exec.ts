@@ -3,12 +3,16 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { bytesOf, deviceKinds } from '../device/index.js';
 import { type DeviceSpec, type MachineSpec, machineOfDevices, parseDevice } from '../exec/machine-spec.js';
-import { exitCodeOf, runProgram } from '../exec/run.js';
-import { formatSummary } from '../exec/summary.js';
+import type { ExecOrder } from '../exec/order.js';
+import { exitCodeOf, type RunWatcher, runProgram } from '../exec/run.js';
+import { formatSummary, howItEnded, type RunSummary } from '../exec/summary.js';
 import { say, tell } from '../exec/tell.js';
 import { UserError } from '../input/user-error.js';
+import type { LiveStart } from '../trace/live.js';
+import type { Picture } from '../trace/live-picture.js';
 import { DEFAULT_KERNEL, type KernelVersion, kernelVersions } from '../vfio/kernel.js';
 import type { IopfMode } from '../vfio/machine-state.js';
+import { type CommandView, openView, uiOption } from './ui.js';
 
 const PREMAP_MOST = 512;
 const RECLAIM_SCAN_MOST_MS = 3_600_000;
@@ -26,6 +30,7 @@ interface Options {
   readonly record?: string;
   readonly html?: string;
   readonly quiet?: true;
+  readonly ui?: number | true;
 }
 
 export function execCommand(): Command {
@@ -70,6 +75,7 @@ export function execCommand(): Command {
     .option('--trace <file>', 'write a trace: kernel text, or Chrome/Perfetto JSON for *.json')
     .option('--record <file>', 'write a recording, for iopf compare and iopf trace')
     .option('--html <file>', 'write a report: one page that needs no network')
+    .addOption(uiOption())
     .option('--quiet', 'no summary on stderr')
     .addHelpText('after', kindsHelp)
     .passThroughOptions()
@@ -81,7 +87,7 @@ async function run(program: string, args: string[], options: Options): Promise<v
   refuseReclaimOfPinned(options);
   // Tried before the run, which may be long.
   for (const path of [options.json, options.html]) if (path !== undefined) write(path, '');
-  const { summary, picture } = await runProgram({
+  const order: ExecOrder = {
     program,
     arguments: args,
     machine: await machineOf(options),
@@ -93,19 +99,64 @@ async function run(program: string, args: string[], options: Options): Promise<v
     trace: options.trace ?? null,
     record: options.record ?? null,
     picture: options.html !== undefined,
-  });
-  process.exitCode = exitCodeOf(summary);
-  if (options.quiet !== true) say(`${formatSummary(summary)}\n`);
+  };
+  let view: CommandView | null = null;
+  const watcher: RunWatcher | null =
+    options.ui === undefined
+      ? null
+      : {
+          begin: async (source) => {
+            view = await openView(options.ui!, startOf(order), source);
+          },
+          tell: (message) => view!.tell(message),
+        };
+  try {
+    const { summary, picture } = await runProgram(order, watcher);
+    process.exitCode = exitCodeOf(summary);
+    if (options.quiet !== true) say(`${formatSummary(summary)}\n`);
+    await report(summary, picture, options, view);
+  } finally {
+    (view as CommandView | null)?.close();
+  }
+}
+
+/** Writes what was asked for, and lets the live view show its end. */
+async function report(
+  summary: RunSummary,
+  picture: Picture | null,
+  options: Options,
+  view: CommandView | null,
+): Promise<void> {
   try {
     if (options.json !== undefined) write(options.json, `${JSON.stringify(summary, null, 2)}\n`);
-    if (options.html !== undefined && picture !== null) {
-      const { formatReport } = await import('../report/html.js');
-      const { runReport } = await import('../report/run-report.js');
-      write(options.html, formatReport(runReport(summary, picture)));
-    }
+    if (picture === null) return;
+    const { formatReport } = await import('../report/html.js');
+    const { runReport } = await import('../report/run-report.js');
+    const drawn = runReport(summary, picture);
+    if (options.html !== undefined) write(options.html, formatReport(drawn));
+    view?.tell({ kind: 'report', report: drawn });
   } catch (error) {
     tell((error as Error).message); // The program's exit code stands.
   }
+  if (view === null) return;
+  view.tell({ kind: 'end', seconds: summary.wallSeconds, how: howItEnded(summary), summary: { ...summary } });
+  await view.finish();
+}
+
+function startOf(order: ExecOrder): Omit<LiveStart, 'kind'> {
+  const devices = order.machine.groups.flatMap((group) => group.devices);
+  return {
+    command: 'exec',
+    title: `iopf exec ${order.program}`,
+    facts: {
+      program: order.program,
+      arguments: order.arguments.join(' '),
+      iopf: order.iopf,
+      premap: order.premapPages,
+      kernel: order.kernel,
+      devices: devices.map(({ kind, address }) => `${kind} ${address}`).join(', '),
+    },
+  };
 }
 
 async function machineOf(options: Options): Promise<MachineSpec> {

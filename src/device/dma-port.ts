@@ -6,6 +6,9 @@ import { DmaList } from './dma-list.js';
 export interface Translator {
   /** Where the bytes that were moved are counted. */
   readonly counters: { dmaBytesRead: number; dmaBytesWritten: number };
+  /** The same for this function alone. */
+  dmaBytesRead: number;
+  dmaBytesWritten: number;
   /** The frame behind an IOVA page for this access, or -1. */
   translate(iovaPage: number, access: number): number;
   /** Reports a page request; true: it was answered SUCCESS and the access may be tried again (R2.1). */
@@ -258,14 +261,19 @@ export class DmaPort {
   #copy(list: DmaList, first: number, access: number): number {
     const segments = this.#segments;
     const done = access === READ ? this.#frames.read(segments) : this.#frames.write(segments);
-    const { counters } = this.#iommu;
-    if (access === READ) counters.dmaBytesRead += done;
-    else counters.dmaBytesWritten += done;
+    const iommu = this.#iommu;
+    if (access === READ) {
+      iommu.counters.dmaBytesRead += done;
+      iommu.dmaBytesRead += done;
+    } else {
+      iommu.counters.dmaBytesWritten += done;
+      iommu.dmaBytesWritten += done;
+    }
     if (done >= segments.bytes) return -1;
     let piece = first;
     let end = list.length[piece]!;
     while (end <= done) end += list.length[++piece]!;
-    this.#iommu.pageLost(list.page[piece]!);
+    iommu.pageLost(list.page[piece]!);
     return piece;
   }
 }

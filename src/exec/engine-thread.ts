@@ -2,7 +2,7 @@
  * The engine's thread: builds the machine, takes the listener from the launcher, and serves the run to its end. Entry point
  * of a worker; all it says to the main thread is an EngineMessage.
  */
-import { parentPort, workerData } from 'node:worker_threads';
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { Bug } from '../abi/bug.js';
 import { Errno, errnoName } from '../abi/errno.js';
 import { UserError } from '../input/user-error.js';
@@ -20,6 +20,9 @@ import { FileCalls } from './file-calls.js';
 import type { DescriptorWindow } from './filter.js';
 import { buildHardware } from './hardware.js';
 import { Listener } from './listener.js';
+import { CallLog } from './live/call-log.js';
+import { Sampler } from './live/sampler.js';
+import { LiveWatch } from './live/watch.js';
 import { MemoryCalls } from './memory-calls.js';
 import { OpenFiles } from './open-files.js';
 import type { ExecOrder } from './order.js';
@@ -45,6 +48,8 @@ export interface EngineOrder {
   readonly guardFd: number;
   /** The guard, which the main thread reaps; 0 where there is none. */
   readonly guardPid: number;
+  /** Where a live view listens and asks. */
+  readonly live: MessagePort | null;
 }
 
 export type EngineMessage =
@@ -120,7 +125,8 @@ function checkNothingLeft({ mappedPages, pinnedPages, residentPages }: Counters)
 /** What a run came to. */
 type Served = Omit<Extract<EngineMessage, { kind: 'done' }>, 'kind'>;
 
-async function serve({ order, window, reportFd, stopFd, guardFd, guardPid }: EngineOrder): Promise<Served> {
+async function serve(engineOrder: EngineOrder): Promise<Served> {
+  const { order, window, reportFd, stopFd, guardFd, guardPid } = engineOrder;
   const arch = architecture(process.arch)!;
   const now = (): number => performance.now() * 1000;
   const counters = new Counters(now);
@@ -132,7 +138,8 @@ async function serve({ order, window, reportFd, stopFd, guardFd, guardPid }: Eng
     recordPath === null
       ? null
       : forUser('recording', recordPath, () => new Recorder(recordPath, header, counters, now));
-  const live = order.picture ? new LivePicture(counters, now) : null;
+  const picture = order.picture ? new LivePicture(counters, now) : null;
+  const watch = engineOrder.live === null ? null : new LiveWatch(counters, now);
   const hasRecorded = order.machine.groups.some(({ devices }) =>
     devices.some(({ kind }) => kind === 'recorded'),
   );
@@ -143,7 +150,7 @@ async function serve({ order, window, reportFd, stopFd, guardFd, guardPid }: Eng
     iopf,
     premapPages,
     counters,
-    observer: tee([trace?.observer ?? null, recorder, live]),
+    observer: tee([trace?.observer ?? null, recorder, picture, watch]),
   });
   const tellGuard = (line: string): void => {
     const bytes = Buffer.from(`${line}\n`);
@@ -159,9 +166,12 @@ async function serve({ order, window, reportFd, stopFd, guardFd, guardPid }: Eng
     const mayClose = (): void => {
       files.suspect = true;
     };
+    const clock = (): number => performance.now();
+    const log = watch === null ? null : new CallLog(listener, arch.nr.ioctl, clock);
     const { reclaimBytes, reclaimScanMs } = order;
     if (reclaimBytes !== null) checkMayReclaim(arch, pid);
     const spaceOptions = {
+      copyWatcher: log,
       deviceFiles: hardware.deviceFiles,
       sharesZeroPage: !kernelProfile(kernel).zeroPageUnshared,
       countsPins: reclaimBytes !== null,
@@ -176,7 +186,6 @@ async function serve({ order, window, reportFd, stopFd, guardFd, guardPid }: Eng
       tellGuard,
       residentMemory,
     );
-    const clock = (): number => performance.now();
     const scan = reclaimScanMs === null ? null : new ReclaimScan(processes, reclaimScanMs, clock);
     const pageOut = new PageOut((pageOutOrder) => parentPort!.postMessage(pageOutOrder));
     const reclaim = reclaimBytes === null ? null : new Reclaim(processes, reclaimBytes, pageOut, tell);
@@ -186,19 +195,34 @@ async function serve({ order, window, reportFd, stopFd, guardFd, guardPid }: Eng
       openGroup: (number: number) => hardware.machine.openGroup(number),
       backing: hardware.backing,
     };
-    const fileCalls = new FileCalls(listener, arch, window, processes, files, door, memoryCalls, events);
+    const fileCalls = new FileCalls(listener, arch, window, processes, files, door, memoryCalls, events, log);
     const pathCalls = new PathCalls(
       listener,
       arch,
       hardware.shadow,
-      (group, closeOnExec) => fileCalls.open(group, closeOnExec),
+      (group, closeOnExec, path) => fileCalls.open(group, closeOnExec, path),
       new ProcFiles(processes, files, (process, fd) => fileCalls.lookUp(process, fd)),
     );
     const handlers: (() => void)[] = new Array(HIGHEST_CALL).fill(undefined);
     for (const calls of [memoryCalls, pathCalls, fileCalls])
       for (const [nr, handler] of calls.handlers) handlers[nr] = handler;
+    const summary = (): EngineSummary =>
+      summarize(counters, supervisor.interceptedCalls, residentMemory.summary, scan);
+    const sampler =
+      engineOrder.live === null || watch === null || log === null
+        ? null
+        : new Sampler({
+            port: engineOrder.live,
+            counters,
+            machine: hardware.machine,
+            memory: hardware.memory,
+            log,
+            watch,
+            summary,
+            now: clock,
+          });
     let ticks = 0;
-    const supervisor = new Supervisor(
+    const supervisor: Supervisor = new Supervisor(
       listener,
       events,
       handlers,
@@ -207,16 +231,24 @@ async function serve({ order, window, reportFd, stopFd, guardFd, guardPid }: Eng
       clock,
       () => {
         recorder?.tick();
+        picture?.tick();
         if (++ticks % Math.max(SAMPLE_TICKS, processes.count) === 0) residentMemory.sample(processes.all);
+        sampler?.tick();
       },
       new Background([scan, reclaim].filter((work) => work !== null)),
+      log,
     );
     const stopped = supervisor.run() === 'stopped';
+    sampler?.end();
     if (files.count === 0) checkNothingLeft(counters);
     const late = readReport(reportFd, false);
     if (late.startsWith('error ')) throw new UserError(late.slice(6).trim());
-    const summary = summarize(counters, supervisor.interceptedCalls, residentMemory.summary, scan);
-    return { summary, stopped, picture: live?.picture ?? null, traceError: trace?.close() ?? null };
+    return {
+      summary: summary(),
+      stopped,
+      picture: (picture ?? watch)?.picture ?? null,
+      traceError: trace?.close() ?? null,
+    };
   } catch (error) {
     trace?.close(); // What it has so far is worth most now.
     throw error;

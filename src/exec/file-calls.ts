@@ -18,6 +18,7 @@ import type { EventSet } from './event-set.js';
 import { eventCounter } from './eventfd.js';
 import { type DescriptorWindow, F_DUPFD_CLOEXEC } from './filter.js';
 import type { Listener } from './listener.js';
+import type { CallLog } from './live/call-log.js';
 import type { MemoryCalls } from './memory-calls.js';
 import { type Backing, makeBacking, makeStreamBacking, type OpenFile, type OpenFiles } from './open-files.js';
 import type { Process, ProcessTable } from './process.js';
@@ -58,6 +59,7 @@ export class FileCalls implements Caller {
     private readonly door: VfioDoor,
     private readonly memoryCalls: MemoryCalls,
     private readonly events: EventSet,
+    private readonly log: CallLog | null = null,
   ) {
     const { nr } = architecture;
     this.handlers = new Map([
@@ -84,9 +86,10 @@ export class FileCalls implements Caller {
     ]);
   }
 
-  /** Opens a container (`group` null) or a group for the caller of the current open. Throws VfioError. */
-  open(group: number | null, closeOnExec: boolean): void {
+  /** Opens a container (`group` null) or a group for the caller of the current open of `path`. Throws VfioError. */
+  open(group: number | null, closeOnExec: boolean, path: string): void {
     this.enterProcess();
+    this.log?.note(this.process!.pid, -1, path);
     this.files.reap();
     const file = group === null ? this.door.openContainer() : this.door.openGroup(group);
     this.giveOut(file, closeOnExec);
@@ -212,19 +215,22 @@ export class FileCalls implements Caller {
     if ((flags & MAP_ANONYMOUS) === 0 && this.inWindow(call.int(4))) {
       this.enterProcess();
       const opened = this.lookUp(this.process!, call.int(4));
-      if (opened !== null && opened !== 'other')
+      if (opened !== null && opened !== 'other') {
+        this.note(call.int(4), opened);
         opened.file.mmap(this, {
           length: call.argument(1),
           protection: call.int(2),
           flags,
           offset: call.argument(5),
         });
+      }
     }
     if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) === MAP_FIXED) this.memoryCalls.mapFixed();
     else call.proceed();
   }
 
   private close(): void {
+    if (this.log !== null) this.noteClose();
     this.forgetNumber(this.call.int(0));
     this.call.proceed();
   }
@@ -268,9 +274,26 @@ export class FileCalls implements Caller {
   private enter(fd: number): OpenFile | null {
     this.enterProcess();
     const opened = this.lookUp(this.process!, fd);
-    if (opened !== null && opened !== 'other') return opened;
+    if (opened !== null && opened !== 'other') {
+      if (this.log !== null) this.note(fd, opened);
+      return opened;
+    }
     this.call.proceed();
     return null;
+  }
+
+  private note(fd: number, { file }: OpenFile): void {
+    if (this.log === null) return;
+    const name = file.pciFunction === undefined ? file.name : `${file.name}<${file.pciFunction.address}>`;
+    this.log.note(this.process!.pid, fd, name);
+  }
+
+  private noteClose(): void {
+    const process = this.processes.known(this.call.tid);
+    const opened = process?.known.get(this.call.int(0));
+    if (process === null || opened === undefined) return;
+    this.process = process;
+    this.note(this.call.int(0), opened);
   }
 
   private enterProcess(): void {

@@ -29,6 +29,8 @@ export class Listener {
   private readonly words: Uint32Array;
   private readonly signedWords: Int32Array;
   private answered = true;
+  /** What the last call was answered: its result, minus its errno, or NaN where the kernel carries it out. */
+  outcome = 0;
 
   constructor(readonly fd: number) {
     const memory = allocateNative(4096);
@@ -82,16 +84,19 @@ export class Listener {
 
   /** The call returns `value` (0 or more). */
   respond(value: number): void {
+    this.outcome = value;
     this.send(value, 0, 0);
   }
 
   /** The call fails with this errno. */
   refuse(error: number): void {
+    this.outcome = -error;
     this.send(0, -error, 0);
   }
 
   /** The kernel carries the call out. */
   proceed(): void {
+    this.outcome = Number.NaN;
     this.send(0, 0, RESPONSE_CONTINUE);
   }
 
@@ -114,6 +119,7 @@ export class Listener {
     const made = ioctl(this.fd, NOTIF_ADDFD, this.address + ADDFD * 4);
     if (made < 0) return -errno();
     this.answered = true;
+    this.outcome = made;
     return made;
   }
 

@@ -45,8 +45,11 @@ const VFIO_MINOR = 196;
 
 type Found = NonNullable<ReturnType<ShadowTree['resolve']>>;
 
-/** Opens a VFIO file for the calling program and answers its call, or throws VfioError. `group` null: the container. */
-export type OpenVfio = (group: number | null, closeOnExec: boolean) => void;
+/**
+ * Opens a VFIO file for the calling program and answers its call, or throws VfioError. `group` null: the container. `path` as the
+ * program wrote it.
+ */
+export type OpenVfio = (group: number | null, closeOnExec: boolean, path: string) => void;
 
 const scratch = allocateNative(2 * PATH_MAX);
 const scratchView = new DataView(scratch.bytes.buffer);
@@ -103,7 +106,7 @@ export class PathCalls {
     if (found === null) return this.listener.proceed();
     if ((flags & (O_CREAT | O_EXCL)) === (O_CREAT | O_EXCL)) throw new VfioError(Errno.EEXIST);
     if (found.node.kind === 'vfio' && (flags & (O_PATH | O_DIRECTORY)) === 0) {
-      this.openVfio(found.node.group, closeOnExec);
+      this.openVfio(found.node.group, closeOnExec, name!);
       return;
     }
     if ((flags & (O_ACCMODE | O_TRUNC)) !== 0)

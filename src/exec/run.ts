@@ -17,6 +17,7 @@ import {
   prctl,
   write,
 } from '../mm/process/libc.js';
+import type { LiveMessage, LiveSource } from '../trace/live.js';
 import type { Picture } from '../trace/live-picture.js';
 import { type Architecture, architecture } from './arch.js';
 import type { EngineMessage, EngineOrder } from './engine-thread.js';
@@ -30,6 +31,7 @@ import {
   inheritedDescriptors,
 } from './host.js';
 import type { LaunchOrder } from './launcher.js';
+import { LiveLink } from './live/link.js';
 import type { ExecOrder } from './order.js';
 import { carryOut, type PageOutOrder } from './page-out.js';
 import type { RunSummary } from './summary.js';
@@ -50,14 +52,28 @@ export interface RunResult {
   readonly picture: Picture | null;
 }
 
+/** Who looks on while a program runs. */
+export interface RunWatcher {
+  /** The run is about to begin. What this opens is not inherited by the program. Throws UserError where the run shall not begin. */
+  begin(source: LiveSource): Promise<void>;
+  tell(message: LiveMessage): void;
+}
+
 /** Runs a program on our VFIO to its end. Throws UserError where it cannot begin. */
-export async function runProgram(order: ExecOrder): Promise<RunResult> {
+export async function runProgram(order: ExecOrder, watcher: RunWatcher | null = null): Promise<RunResult> {
   checkHost();
   const arch = architecture(process.arch)!;
   const inherit = inheritedDescriptors();
   const file = findProgram(order.program);
   const limit = callersDescriptorLimit();
   const window = descriptorWindow(limit?.[0] ?? Number.POSITIVE_INFINITY);
+  const live = watcher === null ? null : new LiveLink(arch, (message) => watcher.tell(message));
+  if (live !== null) {
+    await watcher!.begin(live).catch((error) => {
+      live.close();
+      throw error;
+    });
+  }
   // Orphans of the program become our children, so that we may go on reading their memory (Yama) and can reap them.
   prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 
@@ -87,9 +103,11 @@ export async function runProgram(order: ExecOrder): Promise<RunResult> {
     stopFd,
     guardFd: guardPipe.write,
     guardPid: guard.pid ?? 0,
+    live: live?.engine ?? null,
   };
   const worker = new Worker(new URL('./engine-thread.js', import.meta.url), {
     workerData: engineOrder,
+    transferList: live === null ? [] : [live.engine],
     // Else Node opens our stdout and stderr, and makes pipes that the program shares non-blocking.
     stdout: true,
     stderr: true,
@@ -98,6 +116,7 @@ export async function runProgram(order: ExecOrder): Promise<RunResult> {
   const stopPassing = passSignals(program, stopFd);
   const ended = endOf(program);
   const message = await endOfEngine(worker, arch);
+  await live?.over;
   if (message.kind !== 'done') program.kill('SIGKILL');
   const { exitCode, signal } = await ended;
   const wallSeconds = Math.round(performance.now() - started) / 1000;

@@ -86,10 +86,14 @@ export function summarize(
   };
 }
 
+/** `exit code 0`, `killed by SIGTERM`. */
+export function howItEnded({ exitCode, signal }: RunSummary): string {
+  return signal === null ? `exit code ${exitCode}` : `killed by ${signal}`;
+}
+
 /** The summary for people. */
 export function formatSummary(run: RunSummary): string {
   const share = run.mappedBytesPeak === 0 ? 0 : (100 * run.residentBytesPeak) / run.mappedBytesPeak;
-  const ended = run.signal === null ? `exit code ${run.exitCode}` : `killed by ${run.signal}`;
   const latency = run.faultLatencyUs;
   const lines: [string, string][] = [
     ['mapped for DMA', `${bytes(run.mappedBytesPeak)} at the peak: what static pinning would have pinned`],
@@ -113,7 +117,7 @@ export function formatSummary(run: RunSummary): string {
     ['device DMA', `${bytes(run.dmaBytesRead)} read, ${bytes(run.dmaBytesWritten)} written`],
     ['intercepted calls', `${run.interceptedCalls} in ${run.wallSeconds.toFixed(2)} s`],
   ];
-  const head = `iopf: ${run.program}: ${ended}; IOPF ${run.iopf}, pre-map ${run.premap}, answers of Linux ${run.kernel}`;
+  const head = `iopf: ${run.program}: ${howItEnded(run)}; IOPF ${run.iopf}, pre-map ${run.premap}, answers of Linux ${run.kernel}`;
   return [head, ...lines.map(([name, value]) => `  ${name.padEnd(19)}${value}`)].join('\n');
 }
 

@@ -9,6 +9,7 @@ import { allocateNative, poll, ppoll } from '../mm/process/libc.js';
 import type { Background } from './background.js';
 import type { EventSet } from './event-set.js';
 import type { Listener } from './listener.js';
+import type { CallLog } from './live/call-log.js';
 import type { OpenFiles } from './open-files.js';
 import type { ProcessTable } from './process.js';
 
@@ -53,6 +54,7 @@ export class Supervisor {
     /** Called every 50 ms or so. */
     private readonly housekeeping: () => void,
     private readonly background: Background,
+    private readonly log: CallLog | null = null,
   ) {
     const fds = new Int32Array(this.polls.bytes.buffer, 0, POLLED * 2);
     [fds[0], fds[2]] = [listener.fd, events.fd];
@@ -118,12 +120,14 @@ export class Supervisor {
     this.interceptedCalls++;
     const handler = this.handlers[this.listener.nr];
     if (handler === undefined) return this.listener.proceed();
+    if (this.log !== null) this.log.begin();
     try {
       handler();
     } catch (error) {
       if (!(error instanceof VfioError) || !this.listener.pending) throw error;
       this.listener.refuse(error.errno);
     }
+    if (this.log !== null) this.log.end();
   }
 
   /** Exits, housekeeping and the order to stop; true: stop. */

@@ -56,6 +56,9 @@ export class IommuDevice {
   stage1: Stage1 | null = null;
   /** Page requests that wait for a guest and that nobody runs. */
   private readonly parked: Parked<boolean>[] = [];
+  /** What the device has moved, of what `counters` has of all. */
+  dmaBytesRead = 0;
+  dmaBytesWritten = 0;
 
   constructor(options: IommuDeviceOptions) {
     this.address = options.address;

@@ -126,6 +126,11 @@ export class Domain {
     return this.table.bits(iovaPage);
   }
 
+  /** The first page at or after `iovaPage` and below `end` that is mapped, else `end`. */
+  nextPresent(iovaPage: number, end: number): number {
+    return this.table.nextPresent(iovaPage, end);
+  }
+
   private check(iovaPage: number, count: number, permission: number): void {
     if (iovaPage < 0 || count <= 0 || iovaPage + count > this.limit || (permission & 3) === 0) {
       throw new Bug('mapping outside the domain', { iovaPage, count, permission, limit: this.limit });

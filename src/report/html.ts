@@ -1,55 +1,64 @@
-/** A report as one file that needs no network: a table, and drawings that the page makes from the numbers in it. */
-import type { AddressMapData } from '../trace/address-map.js';
-import type { TimelineStep } from '../trace/timeline.js';
-import { pageScript } from './page-script.js';
-import { pageStyle } from './page-style.js';
+/** The page, for reports and for live runs: one file that needs no network, with the style and the script that the build has bundled. */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { pageDocument } from './page-document.js';
+import type { Report } from './report.js';
 
-export interface ReportRun {
-  /** What tells this run from the others of its group: a policy. */
-  readonly name: string;
-  /** Numbers by the names that `--json` gives them. */
-  readonly numbers: Readonly<Record<string, number | string | null>>;
-  readonly timeline: readonly TimelineStep[];
-  /** Faults by VT-d's buckets. */
-  readonly latency: Readonly<Record<string, number>>;
-  readonly map: AddressMapData | null;
+export type { Report, ReportHistory, ReportRun, ReportTable } from './report.js';
+
+/** The bundle; where this is built, and where it runs from source. */
+const BUNDLE_FOLDERS = ['../page/', '../../dist/src/page/'];
+
+interface Bundle {
+  readonly style: string;
+  readonly script: string;
+  readonly policy: string;
 }
 
-export interface ReportTable {
-  readonly title: string;
-  readonly rows: readonly Readonly<Record<string, number | string | null>>[];
-}
-
-export interface Report {
-  readonly title: string;
-  /** Runs of one input. */
-  readonly groups: readonly { readonly title: string; readonly runs: readonly ReportRun[] }[];
-  readonly tables: readonly ReportTable[];
-}
+let bundle: Bundle | null = null;
 
 export function formatReport(report: Report): string {
-  // Nothing in the data may end the script element.
-  const data = JSON.stringify(report).replaceAll('<', '\\u003c');
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
-<title>${escapeHtml(report.title)}</title>
-<style>${pageStyle}</style>
-</head>
-<body>
-<h1>${escapeHtml(report.title)}</h1>
-<main></main>
-<div id="tip" role="status" hidden></div>
-<script type="application/json" id="data">${data}</script>
-<script>${pageScript}</script>
-</body>
-</html>
-`;
+  return pageDocument({ ...readBundle(), title: report.title, data: report });
 }
 
-function escapeHtml(text: string): string {
-  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
+/** The page of a live view: it listens to `events` beside its own address. */
+export function livePage(title: string): string {
+  return pageDocument({ ...readBundle(), title, data: null });
+}
+
+/** Content-Security-Policy of the page: its one script, its one style, and whoever serves it. */
+export function pagePolicy(): string {
+  return readBundle().policy;
+}
+
+function readBundle(): Bundle {
+  bundle ??= load();
+  return bundle;
+}
+
+function load(): Bundle {
+  for (const folder of BUNDLE_FOLDERS) {
+    try {
+      const [style, script] = ['page.css', 'page.js'].map((name) =>
+        readFileSync(new URL(folder + name, import.meta.url), 'utf8').trim(),
+      );
+      return { style: style!, script: script!, policy: policyOf(style!, script!) };
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    }
+  }
+  throw new Error('the page is missing from this installation; "npm run build" makes it');
+}
+
+function policyOf(style: string, script: string): string {
+  const hash = (text: string): string => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
+  return [
+    "default-src 'none'",
+    `script-src ${hash(script)}`,
+    `style-src ${hash(style)}`,
+    "connect-src 'self'",
+    'img-src data:',
+    "base-uri 'none'",
+    "form-action 'none'",
+  ].join('; ');
 }

@@ -21,6 +21,17 @@ export interface CompareOrder {
   readonly jobs: number;
   /** Also draws address × time maps, for reports. */
   readonly withMaps?: boolean;
+  /** Told of every task that is done; then this thread runs none itself. */
+  readonly progress?: (progress: CompareProgress) => void;
+}
+
+export interface CompareProgress {
+  readonly done: number;
+  readonly total: number;
+  /** What was done last: its input and policy. */
+  readonly what: string;
+  /** The comparison as far as it has come; null where that cannot be said. */
+  soFar(): CompareResult | null;
 }
 
 /** A figure that somebody published beside ours. */
@@ -82,24 +93,53 @@ export async function compare(order: CompareOrder): Promise<CompareResult> {
     }
   }
   for (const { policy } of tasks) parsePolicy(policy);
-  const results = await runAll(tasks, order.jobs);
+  const { progress } = order;
+  let done = 0;
+  const finished =
+    progress === undefined
+      ? null
+      : (index: number, results: readonly (TaskResult | undefined)[]): void =>
+          progress({
+            done: ++done,
+            total: tasks.length,
+            what: `${tasks[index]!.path}, ${tasks[index]!.policy}`,
+            soFar: () => partly({ tasks, results, rows, warnings }),
+          });
+  const results = await runAll(tasks, order.jobs, finished);
   return { ...assemble(tasks, results, rows), warnings };
+}
+
+/** A comparison of which some results are still missing. */
+function partly(parts: {
+  tasks: readonly Task[];
+  results: readonly (TaskResult | undefined)[];
+  rows: readonly PublishedRow[];
+  warnings: readonly string[];
+}): CompareResult | null {
+  try {
+    return { ...assemble(parts.tasks, parts.results, parts.rows), warnings: parts.warnings };
+  } catch (error) {
+    if (error instanceof UserError) return null; // It is said at the end.
+    throw error;
+  }
 }
 
 function assemble(
   tasks: readonly Task[],
-  results: readonly TaskResult[],
+  results: readonly (TaskResult | undefined)[],
   rows: readonly PublishedRow[],
 ): Omit<CompareResult, 'warnings'> {
   const outcomes: RunOutcome[] = [];
   const overcommit: OvercommitRow[] = [];
   const published: Record<'vfioIopf' | 'hostSva', PublishedComparison[]> = { vfioIopf: [], hostSva: [] };
   let nextRow = 0;
-  for (const [index, result] of results.entries()) {
-    const { published: place } = tasks[index]!;
+  for (const [index, { published: place }] of tasks.entries()) {
+    const result = results[index];
+    const row = place === null ? null : rows[nextRow++]!;
+    if (result === undefined) continue;
     if (result.kind === 'least-memory') overcommit.push(result.row);
     else if (place === null) outcomes.push(result.outcome);
-    else published[place.list].push(beside(rows[nextRow++]!, result.outcome));
+    else published[place.list].push(beside(row!, result.outcome));
   }
   const runs = outcomes.flatMap((outcome) => (outcome.kind === 'done' ? [outcome.row] : []));
   const impossible = outcomes.flatMap((outcome) =>
@@ -130,9 +170,14 @@ function beside(row: PublishedRow, outcome: RunOutcome): PublishedComparison {
   };
 }
 
-async function runAll(tasks: readonly Task[], jobs: number): Promise<TaskResult[]> {
+/** `finished` is told the index of each task that is done, and all results so far. */
+async function runAll(
+  tasks: readonly Task[],
+  jobs: number,
+  finished: ((index: number, results: readonly (TaskResult | undefined)[]) => void) | null,
+): Promise<TaskResult[]> {
   const threads = Math.min(jobs, tasks.length);
-  if (threads <= 1) return tasks.map(runTask);
+  if (threads <= 1 && finished === null) return tasks.map(runTask);
   const results: TaskResult[] = new Array(tasks.length);
   let next = 0;
   const serve = (worker: Worker): Promise<void> =>
@@ -150,6 +195,7 @@ async function runAll(tasks: readonly Task[], jobs: number): Promise<TaskResult[
           return;
         }
         results[index] = answer.result;
+        finished?.(index, results);
         give();
       });
       give();

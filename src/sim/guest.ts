@@ -317,7 +317,9 @@ export class Guest implements Observer, PageOwner {
   }
 
   invalidate(_space: number, _first: number, _count: number, removed: number): void {
-    if (removed > 0) this.advance(this.costs.invalidate, false);
+    if (removed === 0) return;
+    this.timeline.invalidation(this.elapsedUs);
+    this.advance(this.costs.invalidate, false);
   }
 
   private faultIn(page: number, access: number): number {
@@ -333,10 +335,9 @@ export class Guest implements Observer, PageOwner {
 
   private advance(us: number, stalled: boolean): void {
     const from = this.elapsedUs;
-    const { residentPages, pinnedPages } = this.counters;
     this.now += us;
     if (this.begunAt < 0) return;
-    this.residentUs += us * residentPages;
-    this.timeline.advance(from, us, residentPages, pinnedPages, stalled);
+    this.residentUs += us * this.counters.residentPages;
+    this.timeline.advance(from, us, this.counters, stalled);
   }
 }

@@ -34,10 +34,6 @@ export class LivePicture implements Observer {
     if (removed > 0) this.addresses.taken(time, iovaPage, Math.min(count, removed));
   }
 
-  invalidate(_space: number, _first: number, _count: number, removed: number, reclaimed: boolean): void {
-    if (reclaimed) this.timeline.reclaimed(this.pass(false), removed);
-  }
-
   pageRequest(_device: IommuDevice, iovaPage: number): void {
     const time = this.pass(false);
     this.timeline.fault(time);
@@ -48,8 +44,25 @@ export class LivePicture implements Observer {
     this.pass(true);
   }
 
+  invalidate(_space: number, _first: number, _count: number, removed: number, reclaimed: boolean): void {
+    if (removed === 0) return;
+    const time = this.pass(false);
+    this.timeline.invalidation(time);
+    if (reclaimed) this.timeline.reclaimed(time, removed);
+  }
+
   accessed(iovaPage: number, _access: number, refused: boolean): void {
     if (!refused) this.addresses.touched(this.last, iovaPage, 1);
+  }
+
+  /** Pages that were touched lately, for who does not tell of each access. */
+  touched(iovaPage: number, count: number): void {
+    this.addresses.touched(this.last, iovaPage, count);
+  }
+
+  /** Every 50 ms or so: time goes on where nothing happens. */
+  tick(): void {
+    this.pass(false);
   }
 
   get picture(): Picture {
@@ -60,8 +73,7 @@ export class LivePicture implements Observer {
   /** Time has gone on; returns it. */
   private pass(stalled: boolean): number {
     const time = this.now() - this.started;
-    const { residentPages, pinnedPages } = this.counters;
-    this.timeline.advance(this.last, time - this.last, residentPages, pinnedPages, stalled);
+    this.timeline.advance(this.last, time - this.last, this.counters, stalled);
     this.last = time;
     return time;
   }

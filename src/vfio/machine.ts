@@ -51,6 +51,8 @@ export interface Machine {
   readonly counters: Counters;
   /** Numbers of the groups that /dev/vfio shows. */
   readonly groupNumbers: readonly number[];
+  /** All groups, for those who look on. */
+  readonly groups: readonly VfioGroup[];
   /** open(2) of /dev/vfio/vfio. */
   openContainer(): VfioFile;
   /** open(2) of /dev/vfio/N: ENOENT, EBUSY. */
@@ -89,6 +91,7 @@ export function createMachine(options: MachineOptions): Machine {
     get groupNumbers() {
       return [...groups.values()].filter((group) => group.exists).map((group) => group.number);
     },
+    groups: [...groups.values()],
     openContainer: () => new ContainerFile(new Container(state)),
     openGroup: (number) => find(number).open(),
     bind: (number, address, driver) => find(number).bind(address, driver),

@@ -168,6 +168,8 @@ describe('R8.1: behind a first stage', () => {
     const seen: unknown[] = [];
     const iommu = {
       counters: program.iommu.counters,
+      dmaBytesRead: 0,
+      dmaBytesWritten: 0,
       translate: (page: number) => (page === 7 ? 0 : -1),
       fault: () => false,
       pageLost: () => {},
@@ -189,6 +191,8 @@ describe('R8.1: behind a first stage', () => {
     const requests: { page: number; result: boolean | null }[] = [];
     const iommu = {
       counters: program.iommu.counters,
+      dmaBytesRead: 0,
+      dmaBytesWritten: 0,
       translate: (page: number) => (there.has(page) ? page - 7 : -1),
       fault: () => false,
       pageLost: () => {},

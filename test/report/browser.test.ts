@@ -1,134 +1,157 @@
-/** Reports in a real browser: Debian's chromium through playwright-core. */
+/** Reports in a real browser. */
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { edu, iopf, program } from '../exec/run-iopf.js';
+import { drawing, haveChromium, launchChromium, openPage, shownNumbers, valueAt } from './chromium.js';
 
-const CHROMIUM = '/usr/bin/chromium';
 const folder = mkdtempSync(join(tmpdir(), 'test-browser-'));
-const present = existsSync(CHROMIUM);
-if (!present) console.warn(`SKIPPED: reports in a browser: no ${CHROMIUM}`);
 
 interface Result {
   readonly runs: readonly Record<string, unknown>[];
+  readonly published: readonly Record<string, unknown>[];
+  readonly publishedHostSva: readonly Record<string, unknown>[];
 }
 
-describe.skipIf(!present)('in a browser,', () => {
+describe.skipIf(!haveChromium('reports in a browser'))('in a browser,', () => {
   let browser: Browser;
-  const comparison = { html: join(folder, 'compare.html'), json: join(folder, 'compare.json') };
-  const run = { html: join(folder, 'run.html'), json: join(folder, 'run.json') };
+  const files = (name: string) => ({
+    html: join(folder, `${name}.html`),
+    json: join(folder, `${name}.json`),
+  });
+  const comparison = files('compare');
+  const run = files('run');
+  const checked = files('check');
 
   beforeAll(async () => {
-    const output = (files: { html: string; json: string }) => ['--html', files.html, '--json', files.json];
-    const compared = spawnSync(process.execPath, [
-      iopf,
-      'compare',
-      'examples/rfc-v3.yaml',
-      ...output(comparison),
-    ]);
-    expect(`${compared.stderr}`).toBe('');
+    const iopfRun = (
+      expected: number,
+      { html, json }: typeof run,
+      command: string,
+      ...rest: string[]
+    ): void => {
+      const { status, stderr } = spawnSync(process.execPath, [
+        iopf,
+        command,
+        '--html',
+        html,
+        '--json',
+        json,
+        ...rest,
+      ]);
+      expect([status, `${stderr}`]).toEqual([expected, '']);
+    };
+    iopfRun(0, comparison, 'compare', 'examples/rfc-v3.yaml');
     const device = ['--quiet', '--device', `edu@${edu}`];
-    const ran = spawnSync(process.execPath, [
-      iopf,
-      'exec',
-      ...output(run),
-      ...device,
-      '--',
-      process.execPath,
-      program('memory-event'),
-      'dontneed',
-    ]);
-    expect(`${ran.stderr}`).toBe('');
-    browser = await chromium.launch({
-      executablePath: CHROMIUM,
-      args: [
-        '--no-sandbox',
-        '--disable-gpu',
-        '--disable-quic',
-        '--no-first-run',
-        '--disable-background-networking',
-        '--disable-component-update',
-        '--disable-sync',
-      ],
-    });
+    iopfRun(0, run, 'exec', ...device, '--', process.execPath, program('memory-event'), 'dontneed');
+    iopfRun(1, checked, 'check', '--variant', 'rfc-v3/R3.3');
+    browser = await launchChromium();
   }, 60_000);
   afterAll(async () => {
     await browser?.close();
     rmSync(folder, { recursive: true, force: true });
   });
 
-  /** Opens a report; whatever it logs as an error or asks of a network is in `troubles`. */
-  async function open(path: string, options = {}): Promise<{ page: Page; troubles: string[] }> {
-    const page = await (await browser.newContext(options)).newPage();
-    const troubles: string[] = [];
-    page.on('console', (message) => message.type() === 'error' && troubles.push(message.text()));
-    page.on('pageerror', (error) => troubles.push(String(error)));
-    page.on('request', (request) => /^(file|data):/.test(request.url()) || troubles.push(request.url()));
-    await page.goto(`file://${path}`);
-    return { page, troubles };
-  }
+  const open = (path: string, options: BrowserContextOptions = {}) =>
+    openPage(browser, `file://${path}`, options);
+  const read = <Data>(path: string): Data => JSON.parse(readFileSync(path, 'utf8')) as Data;
 
-  const cells = (page: Page): Promise<Record<string, unknown>[]> =>
-    page.$$eval('section:first-of-type table:first-of-type tbody tr', (rows) =>
-      rows.map((row) =>
-        Object.fromEntries(
-          [...row.querySelectorAll('td')].map((cell) => [
-            cell.dataset['field'],
-            JSON.parse(cell.dataset['value']!),
-          ]),
-        ),
-      ),
-    );
-
-  test('a comparison loads without an error, and its numbers are those of the JSON', async () => {
+  test('a comparison loads without an error, and its numbers are those of the JSON, all of them', async () => {
     const { page, troubles } = await open(comparison.html);
-    const { runs } = JSON.parse(readFileSync(comparison.json, 'utf8')) as Result;
-    const shown = await cells(page);
-    expect(shown).toHaveLength(runs.length);
-    shown.forEach((row, index) => {
-      expect(runs[index]).toMatchObject(row);
-      expect(Object.keys(row)).toContain('faults');
-    });
+    const { published, publishedHostSva, runs } = read<Result>(comparison.json);
+    const expected = runs.map(({ input: _, ...row }) => row);
+    expect(await shownNumbers(page, 'section:nth-of-type(1)')).toEqual(expected);
+    expect(await shownNumbers(page, 'section:nth-of-type(2)')).toEqual(published);
+    expect(await shownNumbers(page, 'section:nth-of-type(3)')).toEqual(publishedHostSva);
     expect(troubles).toEqual([]);
   });
 
   test('a live run does the same', async () => {
     const { page, troubles } = await open(run.html);
-    const summary = JSON.parse(readFileSync(run.json, 'utf8')) as Record<string, unknown>;
-    const [row] = await cells(page);
-    for (const [name, value] of Object.entries(row!)) {
-      const at = name
-        .split('.')
-        .reduce<unknown>((part, key) => (part as Record<string, unknown>)[key], summary);
-      expect([name, at]).toEqual([name, value]);
-    }
-    expect(row).toMatchObject({ faults: summary['faults'], pagesInvalidated: 1 });
+    const summary = read<Record<string, unknown>>(run.json);
+    const [row] = await shownNumbers(page, 'section:first-of-type');
+    for (const [name, value] of Object.entries(row!))
+      expect([name, valueAt(summary, name)]).toEqual([name, value]);
+    expect(row).toMatchObject({
+      faults: summary['faults'],
+      pagesInvalidated: 1,
+      'faultLatencyUs.max': expect.any(Number),
+    });
     expect(troubles).toEqual([]);
   });
 
+  test('a violation has its timeline, a column for each actor, and the command that shows it again', async () => {
+    const { page, troubles } = await open(checked.html);
+    const { scenarios } = read<{ scenarios: { name: string; actors: string[]; violations: Violation[] }[] }>(
+      checked.json,
+    );
+    const broken = scenarios.find((scenario) => scenario.violations.length > 0)!;
+    const [violation] = broken.violations;
+    expect(await page.textContent('tr.failed')).toContain(broken.name);
+    const history = page.locator('table.history');
+    expect(await history.locator('thead th').allTextContents()).toEqual(['step', ...broken.actors]);
+    const rows = await history.locator('tbody tr').all();
+    expect(rows).toHaveLength(violation!.steps.length);
+    for (const [index, { actor, changes, what }] of violation!.steps.entries()) {
+      const cells = await rows[index]!.locator('td').allTextContents();
+      expect(cells).toEqual(broken.actors.map((each) => (each === actor ? [what, ...changes].join('') : '')));
+    }
+    expect(await page.locator('code').allTextContents()).toContain(violation!.replay);
+    expect(await page.textContent('main')).toContain(violation!.detail);
+    expect(troubles).toEqual([]);
+  });
+
+  const tip = (page: Page) => page.textContent('#tip');
+
   test('pointing at a chart tells the values there', async () => {
-    const { page } = await open(comparison.html);
-    for (const chart of await page.$$('svg[data-chart]')) {
-      const kind = await chart.getAttribute('data-chart');
-      await chart.scrollIntoViewIfNeeded();
-      // The largest mark of it, or its middle where it has only lines.
-      let box = (await chart.boundingBox())!;
-      let most = 0;
-      for (const mark of await chart.$$('rect')) {
-        const place = (await mark.boundingBox())!;
-        if (place.width * place.height <= most) continue;
-        most = place.width * place.height;
-        box = place;
-      }
+    const { page, troubles } = await open(comparison.html);
+    expect(await page.locator('[data-chart]').count()).toBe(4);
+    for (const kind of ['memory', 'rates', 'latency', 'addresses']) {
+      const chart = await drawing(page, kind);
+      const box = (await chart.boundingBox())!;
       await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
       await expect.poll(() => page.isVisible('#tip'), { message: `${kind}` }).toBe(true);
-      expect(await page.textContent('#tip')).toMatch(/\d/);
+      expect(await tip(page)).toMatch(/\d/);
+      expect(await tip(page)).not.toMatch(/NaN|undefined/);
       await page.mouse.move(0, 0);
+      await expect.poll(() => page.isVisible('#tip')).toBe(false);
     }
+    expect(troubles).toEqual([]);
+  });
+
+  test('what a chart tells is what the run was at that time', async () => {
+    const { page } = await open(comparison.html);
+    const box = (await (await drawing(page, 'memory')).boundingBox())!;
+    await page.mouse.move(box.x + box.width - 40, box.y + 100);
+    await expect.poll(() => tip(page)).toMatch(/^static: resident 16 GiB, pinned 16 GiB$/m);
+    expect(await tip(page)).toMatch(/^iopf: resident 4\.1 MiB, pinned 0 B$/m);
+    expect(await tip(page)).toMatch(/^mapped: what static pinning takes 16 GiB$/m);
+    await (await drawing(page, 'addresses')).focus();
+    for (let step = 0; step < 12; step++) await page.keyboard.press('ArrowRight');
+    await expect.poll(() => tip(page)).toMatch(/touched \d+, mapped \d+, faulted \d+, taken away 0 pages/);
+  });
+
+  test('a chart zooms by drag and keys, and comes back', async () => {
+    const { page } = await open(run.html);
+    const chart = await drawing(page, 'memory');
+    const shown = () =>
+      page.evaluate<string>(`document.querySelector('[data-chart=memory] canvas').toDataURL()`);
+    const whole = await shown();
+    const box = (await chart.boundingBox())!;
+    await page.mouse.move(box.x + 120, box.y + 80);
+    await page.mouse.down();
+    await page.mouse.move(box.x + 180, box.y + 80, { steps: 4 });
+    await page.mouse.up();
+    await expect.poll(shown).not.toBe(whole);
+    await chart.focus();
+    await page.keyboard.press('0');
+    await expect.poll(shown).toBe(whole);
+    await page.keyboard.press('+');
+    await expect.poll(shown).not.toBe(whole);
   });
 
   test('it can be read in light and dark, on a phone and on paper', async () => {
@@ -144,14 +167,34 @@ describe.skipIf(!present)('in a browser,', () => {
     expect(lightPaper! - lightInk!).toBeGreaterThan(150);
     expect(darkInk! - darkPaper!).toBeGreaterThan(150);
 
-    const phone = await open(comparison.html, { viewport: { width: 390, height: 844 }, isMobile: true });
-    expect(await phone.page.evaluate('document.documentElement.scrollWidth')).toBe(390);
-    const text = await phone.page.$eval('svg text', (node) => node.getBoundingClientRect().height);
-    expect(text).toBeGreaterThan(8);
+    for (const { html } of [comparison, run, checked]) {
+      const { page } = await open(html, { viewport: { width: 390, height: 844 }, isMobile: true });
+      expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(390);
+      // Letters are as big as on a desk, and no drawing is scaled down.
+      const kinds = await page.evaluate<string[]>(
+        `[...document.querySelectorAll('[data-chart]')].map((each) => each.dataset.chart)`,
+      );
+      for (const kind of kinds) {
+        await drawing(page, kind);
+        const letters = `document.querySelector('[data-chart=${kind}] .bucket') ?? document.querySelector('[data-chart=${kind}]')`;
+        expect(await page.evaluate(`parseFloat(getComputedStyle(${letters}).fontSize)`)).toBeGreaterThan(8);
+        const scales = `[...document.querySelectorAll('[data-chart=${kind}] canvas')].map(
+          (canvas) => canvas.width / canvas.getBoundingClientRect().width / devicePixelRatio)`;
+        for (const scale of await page.evaluate<number[]>(scales)) expect(scale).toBeCloseTo(1, 1);
+      }
+    }
 
-    const paper = await open(comparison.html);
+    const paper = await open(comparison.html, { colorScheme: 'dark' });
     await paper.page.emulateMedia({ media: 'print' });
+    const ink = await paper.page.evaluate<string>('getComputedStyle(document.body).backgroundColor');
+    expect(brightness(ink)).toBe(255);
     expect((await paper.page.pdf({ format: 'A4' })).length).toBeGreaterThan(10_000);
     expect(paper.troubles).toEqual([]);
-  });
+  }, 90_000);
 });
+
+interface Violation {
+  readonly detail: string;
+  readonly replay: string;
+  readonly steps: readonly { actor: string; what: string; changes: string[] }[];
+}

@@ -15,7 +15,8 @@ describe('a timeline', () => {
         let stalled = 0;
         for (const { us, stalled: waits } of parts) {
           timeline.fault(at);
-          timeline.advance(at, us, 10, 3, waits);
+          timeline.invalidation(at);
+          timeline.advance(at, us, { mappedPages: 20, residentPages: 10, pinnedPages: 3 }, waits);
           at += us;
           if (waits) stalled += us;
         }
@@ -23,11 +24,16 @@ describe('a timeline', () => {
         expect(steps.length).toBeLessThanOrEqual(256);
         const ends = [...steps.slice(1).map(({ seconds }) => seconds * 1e6), at];
         expect(sum(steps.map(({ faults }) => faults))).toBe(parts.length);
+        expect(sum(steps.map(({ invalidations }) => invalidations))).toBe(parts.length);
         expect(sum(steps.map((step, i) => step.stalled * (ends[i]! - step.seconds * 1e6)))).toBeCloseTo(
           stalled,
           3,
         );
-        for (const step of steps) expect(step.residentPages).toBeCloseTo(10, 3);
+        for (const step of steps) {
+          expect(step.mappedPages).toBeCloseTo(20, 3);
+          expect(step.residentPages).toBeCloseTo(10, 3);
+          expect(step.pinnedPages).toBeCloseTo(3, 3);
+        }
         expect(timeline.rampUs).toBeLessThanOrEqual(at);
       }),
     );
@@ -35,9 +41,10 @@ describe('a timeline', () => {
 
   it('has its ramp at the first step that works for 95 % of the time, after the first stall', () => {
     const timeline = new Timeline();
-    timeline.advance(0, 64, 0, 0, false);
-    timeline.advance(64, 64, 0, 0, true);
-    timeline.advance(128, 128, 0, 0, false);
+    const none = { mappedPages: 0, residentPages: 0, pinnedPages: 0 };
+    timeline.advance(0, 64, none, false);
+    timeline.advance(64, 64, none, true);
+    timeline.advance(128, 128, none, false);
     expect(timeline.rampUs).toBe(128);
     expect(new Timeline().rampUs).toBe(0);
   });

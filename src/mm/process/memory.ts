@@ -21,6 +21,12 @@ export class ProcessMemory implements FrameMemory {
     this.spaces.delete(space.id);
   }
 
+  /** The process and the page of it that a frame stands for; process 0 where it has ended. */
+  placeOf(frame: number): { pid: number; page: number } {
+    const id = Math.floor(frame / FRAMES_PER_SPACE);
+    return { pid: this.spaces.get(id)?.pid ?? 0, page: frame - id * FRAMES_PER_SPACE };
+  }
+
   read(list: SegmentList): number {
     return this.move(list, processVmReadv);
   }

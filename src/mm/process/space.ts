@@ -33,6 +33,12 @@ const unreadable = allocateUnreadable(WRITE_FAULT_PAGES * PAGE_SIZE);
 const rlimit = allocateNative(16);
 const rlimitWords = new Uint32Array(rlimit.bytes.buffer, 0, 4);
 
+/** Told what calls copy out of and into a process. Called on hot paths: keeps what it needs at once. */
+export interface CopyWatcher {
+  copiedFrom(address: number, bytes: Uint8Array): void;
+  copiedTo(address: number, bytes: Uint8Array): void;
+}
+
 export interface ProcessSpaceOptions {
   /** The files behind devices, by `fileKey`: their pages are no ordinary memory. */
   readonly deviceFiles: ReadonlySet<string>;
@@ -40,6 +46,7 @@ export interface ProcessSpaceOptions {
   readonly sharesZeroPage: boolean;
   /** Somebody asks for `nextEvictable`: pins are remembered by page. */
   readonly countsPins?: boolean;
+  readonly copyWatcher?: CopyWatcher | null;
 }
 
 export class ProcessSpace implements AddressSpace {
@@ -54,6 +61,7 @@ export class ProcessSpace implements AddressSpace {
   private readonly vmas: VmaCache;
   private readonly pins: PinCounts | null;
   private openedPagemap: Pagemap | null = null;
+  private readonly copyWatcher: CopyWatcher | null;
   /** Pages in our own part of the locked-memory account. */
   accountedPages = 0;
 
@@ -62,6 +70,7 @@ export class ProcessSpace implements AddressSpace {
     readonly pid: number,
     private readonly options: ProcessSpaceOptions,
   ) {
+    this.copyWatcher = options.copyWatcher ?? null;
     this.vmas = new VmaCache(`/proc/${pid}/maps`, options.deviceFiles);
     this.pins = options.countsPins === true ? new PinCounts() : null;
   }
@@ -74,6 +83,7 @@ export class ProcessSpace implements AddressSpace {
       for (let index = 0; index < length; index++) into[done + index] = bounce.bytes[index]!;
       done += length;
     }
+    this.copyWatcher?.copiedFrom(address, into);
     return true;
   }
 
@@ -85,6 +95,7 @@ export class ProcessSpace implements AddressSpace {
       if (processVmWritev(this.pid, local.address, 1, remote.address, 1, 0) !== length) return false;
       done += length;
     }
+    this.copyWatcher?.copiedTo(address, from);
     return true;
   }
 

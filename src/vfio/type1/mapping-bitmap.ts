@@ -118,6 +118,25 @@ export class PageBitmap {
     return end;
   }
 
+  /** How many of [page, end) are set. */
+  countIn(page: number, end: number): number {
+    if (this.count === 0 || page >= end) return 0;
+    if (this.pages <= 32) return popCount(this.word & wordMask(page, end));
+    let count = 0;
+    for (let at = page; at < end; ) {
+      const index = Math.floor(at / CHUNK_PAGES);
+      const base = index * CHUNK_PAGES;
+      const chunk = this.chunks[index];
+      if (chunk !== undefined && chunk !== null) {
+        const stop = Math.min(end - base, chunk.length * 32);
+        for (let bit = at - base; bit < stop; bit = (bit | 31) + 1)
+          count += popCount(chunk[bit >>> 5]! & wordMask(bit, stop));
+      }
+      at = base + CHUNK_PAGES;
+    }
+    return count;
+  }
+
   private chunkFor(index: number): Uint32Array {
     if (this.chunks === NONE) {
       this.chunks = new Array(Math.ceil(this.pages / CHUNK_PAGES)).fill(null);

@@ -1,0 +1,68 @@
+/** Numbers as people read them. */
+
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+
+export function bytes(value: number): string {
+  let unit = 0;
+  let amount = value;
+  while (Math.abs(amount) >= 1024 && unit < UNITS.length - 1) {
+    amount /= 1024;
+    unit++;
+  }
+  return `${Number(amount.toFixed(amount < 10 ? 1 : 0))} ${UNITS[unit]}`;
+}
+
+export function seconds(value: number): string {
+  if (value === 0) return '0';
+  if (value < 1e-3) return `${(value * 1e6).toFixed(1)} µs`;
+  return value < 1 ? `${(value * 1e3).toFixed(2)} ms` : `${value.toFixed(2)} s`;
+}
+
+/** A time on an axis whose ticks are `step` apart: no more digits than they need. */
+export function tick(value: number, step: number): string {
+  if (value === 0) return '0';
+  const [scale, unit] = step >= 0.1 ? [1, 's'] : step >= 1e-4 ? [1e3, 'ms'] : [1e6, 'µs'];
+  const digits = Math.max(0, Math.ceil(-Math.log10(step * scale) - 1e-9));
+  return `${(value * scale).toFixed(Math.min(digits, 3))} ${unit}`;
+}
+
+export function count(value: number): string {
+  return Number.isInteger(value)
+    ? value.toLocaleString('en')
+    : value.toLocaleString('en', { maximumFractionDigits: 3 });
+}
+
+export function rate(value: number): string {
+  return `${Math.round(value).toLocaleString('en')}/s`;
+}
+
+export function hex(value: number): string {
+  return `0x${value.toString(16)}`;
+}
+
+/** A range of bytes, half open. */
+export function range(first: number, bytes: number): string {
+  return `[${hex(first)}, ${hex(first + bytes)})`;
+}
+
+/** A value by the name that `--json` gives it. */
+export function show(name: string, value: unknown): string {
+  if (value === null || value === undefined) return '–';
+  if (typeof value !== 'number') return typeof value === 'string' ? value : JSON.stringify(value);
+  if (/Bytes/.test(name)) return bytes(value);
+  if (/Us($|\.)/.test(name)) return `${count(value)} µs`;
+  if (/Seconds$/.test(name)) return seconds(value);
+  if (/Percent$/.test(name)) return `${value.toFixed(1)} %`;
+  return count(value);
+}
+
+/** The name that `--json` gives a value, as words. */
+export function words(name: string): string {
+  return name
+    .replace(/(Bytes|Seconds|Percent|Us)(?=[A-Z.]|$)/, '')
+    .replace('.', ' ')
+    .replace(/([A-Z])/g, ' $1')
+    .replace(/\s+/g, ' ')
+    .toLowerCase()
+    .trim();
+}

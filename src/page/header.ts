@@ -1,0 +1,68 @@
+/** The top of the page: what this is, how it is connected, how far it is, and what was asked for. */
+import type { LiveProgress } from '../trace/live.js';
+import type { ConnectionState } from './connection.js';
+import { button, make, setText } from './dom.js';
+import { seconds } from './format.js';
+
+const states: Readonly<Record<ConnectionState, string>> = {
+  connecting: 'connecting',
+  live: 'live',
+  lost: 'connection lost, trying again',
+  ended: 'ended',
+};
+
+export class Header {
+  readonly root: HTMLElement;
+  private readonly title = make('h1');
+  private readonly state = make('span', { class: 'state', role: 'status', hidden: true });
+  private readonly elapsed = make('span', { class: 'dim elapsed' });
+  private readonly facts = make('dl', { class: 'facts' });
+  private readonly bar = make('progress', { 'aria-label': 'Progress' });
+  private readonly under = make('span', { class: 'dim' });
+  private readonly progress = make('div', { class: 'progress', hidden: true }, this.bar, this.under);
+  private readonly saveButton: HTMLButtonElement;
+
+  constructor(save: () => void) {
+    this.saveButton = button('Save', 'Save this page as one file that needs no network', save);
+    this.saveButton.hidden = true;
+    const top = make('div', { class: 'top' }, this.title, this.state, this.elapsed, this.saveButton);
+    this.root = make('header', {}, top, this.facts, this.progress);
+  }
+
+  begin(title: string, facts: Readonly<Record<string, string | number>>): void {
+    document.title = title;
+    setText(this.title, title);
+    const entries = Object.entries(facts).map(([name, value]) =>
+      make('div', {}, make('dt', {}, name), make('dd', { 'data-fact': name }, String(value))),
+    );
+    this.facts.replaceChildren(...entries);
+  }
+
+  /** @param how how it ended, in words */
+  connection(state: ConnectionState, how = ''): void {
+    this.state.hidden = false;
+    this.state.dataset['state'] = state;
+    setText(this.state, how === '' ? states[state] : `${states[state]}: ${how}`);
+    if (state === 'ended') this.progress.hidden = true;
+  }
+
+  time(now: number): void {
+    setText(this.elapsed, seconds(now));
+  }
+
+  advance({ done, total, what }: LiveProgress): void {
+    this.progress.hidden = false;
+    this.bar.max = Math.max(1, total);
+    this.bar.value = done;
+    setText(this.under, `${done} of ${total}${what === '' ? '' : `: ${what}`}`);
+  }
+
+  /** There is something to save, or not yet. */
+  offerSave(ready: boolean): void {
+    this.saveButton.hidden = false;
+    this.saveButton.disabled = !ready;
+    this.saveButton.title = ready
+      ? 'Save this page as one file that needs no network'
+      : 'When the run has ended, this saves the page as one file';
+  }
+}

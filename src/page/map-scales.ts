@@ -1,0 +1,83 @@
+/** The scales beside the address × time map. */
+import type { AddressAxis } from './address-axis.js';
+import { hex, tick } from './format.js';
+import type { Palette } from './theme.js';
+
+/** Where the picture is, in pixels. */
+export interface Plot {
+  readonly left: number;
+  readonly top: number;
+  readonly width: number;
+  readonly height: number;
+}
+
+const PAGE_BYTES = 4096;
+const LABEL_EVERY = 26;
+/** Pixels of a page from which on pages are told apart. */
+const PAGE_LEAST = 12;
+
+export function drawAddresses(
+  context: CanvasRenderingContext2D,
+  colours: Palette,
+  axis: AddressAxis,
+  plot: Plot,
+): void {
+  const { left, top, width, height } = plot;
+  const perPixel = axis.shown / height;
+  const yOf = (place: number): number => top + (place - axis.from) / perPixel;
+  context.textAlign = 'right';
+  context.textBaseline = 'middle';
+  context.fillStyle = colours.dim;
+  // Round addresses, and no two closer than a line.
+  const step = Math.max(1, 2 ** Math.ceil(Math.log2(LABEL_EVERY * perPixel)));
+  let free = top;
+  for (const { first, pages, at } of axis.segments) {
+    const start = Math.max(first, first + Math.floor(axis.from - at));
+    const end = Math.min(first + pages, first + Math.ceil(axis.to - at));
+    for (let page = start; page < end; page = (Math.floor(page / step) + 1) * step) {
+      const y = Math.max(top, yOf(at + page - first));
+      if (y < free || y > top + height - 2) continue;
+      context.fillText(hex(page * PAGE_BYTES), left - 9, Math.max(y, top + 5));
+      context.fillRect(left - 5, Math.round(y), 5, 1);
+      free = y + LABEL_EVERY * 0.6;
+    }
+  }
+  // Where addresses were left out.
+  context.strokeStyle = colours.ink;
+  context.lineWidth = 1;
+  context.setLineDash([6, 3]);
+  for (const { at } of axis.segments.slice(1)) {
+    const y = Math.round(yOf(at)) + 0.5;
+    if (y <= top || y >= top + height) continue;
+    context.beginPath();
+    context.moveTo(left - 5, y);
+    context.lineTo(left + width, y);
+    context.stroke();
+  }
+  context.setLineDash([]);
+  if (1 / perPixel < PAGE_LEAST) return;
+  context.fillStyle = colours.line;
+  for (let place = Math.ceil(axis.from); place < axis.to; place++)
+    context.fillRect(left, Math.round(yOf(place)), width, 1);
+}
+
+export function drawTimes(
+  context: CanvasRenderingContext2D,
+  colours: Palette,
+  end: number,
+  plot: Plot,
+): void {
+  if (end === 0) return;
+  const { left, top, width, height } = plot;
+  const rough = end / (width > 500 ? 8 : 4);
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((times) => times * power).find((each) => each >= rough * 0.999)!;
+  context.fillStyle = colours.dim;
+  context.textBaseline = 'top';
+  for (let index = 0; index * step <= end * 1.0001; index++) {
+    const x = left + (index * step * width) / end;
+    context.textAlign = x > left + width - 30 ? 'right' : 'center';
+    context.fillRect(Math.round(x), top + height, 1, 4);
+    context.fillText(tick(index * step, step), x, top + height + 7);
+  }
+}

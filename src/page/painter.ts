@@ -1,0 +1,83 @@
+/**
+ * When things are drawn: what changed, and can be seen, at most four times a second; a hidden tab draws nothing. What a person does is
+ * drawn at once.
+ */
+
+export const DRAW_EVERY_MS = 250;
+
+interface Part {
+  readonly draw: () => void;
+  visible: boolean;
+  dirty: boolean;
+}
+
+const parts = new Map<Element, Part>();
+let last = Number.NEGATIVE_INFINITY;
+let timer: ReturnType<typeof setTimeout> | null = null;
+let frame = false;
+
+const watcher = new IntersectionObserver(
+  (entries) => {
+    for (const { target, isIntersecting } of entries) {
+      const part = parts.get(target);
+      if (part === undefined) continue;
+      part.visible = isIntersecting;
+      if (isIntersecting && part.dirty) paintNow();
+    }
+  },
+  { rootMargin: '64px' },
+);
+
+/** `draw` draws what `root` holds. Returns what says that it has changed. */
+export function drawn(root: Element, draw: () => void): () => void {
+  const part: Part = { draw, visible: false, dirty: true };
+  parts.set(root, part);
+  watcher.observe(root);
+  return () => {
+    part.dirty = true;
+    paintSoon();
+  };
+}
+
+export function forget(root: Element): void {
+  watcher.unobserve(root);
+  parts.delete(root);
+}
+
+/** Draws what is dirty and seen at the next frame. */
+export function paintNow(): void {
+  if (frame || document.hidden) return;
+  frame = true;
+  requestAnimationFrame(() => {
+    frame = false;
+    paint(false);
+  });
+}
+
+/** Draws everything, seen or not: for paper. */
+export function paintAll(): void {
+  for (const part of parts.values()) part.dirty = true;
+  paint(true);
+}
+
+function paintSoon(): void {
+  if (timer !== null || document.hidden) return;
+  timer = setTimeout(
+    () => {
+      timer = null;
+      paintNow();
+    },
+    Math.max(0, last + DRAW_EVERY_MS - performance.now()),
+  );
+}
+
+function paint(all: boolean): void {
+  last = performance.now();
+  for (const part of parts.values()) {
+    if (!part.dirty || !(part.visible || all)) continue;
+    part.dirty = false;
+    part.draw();
+  }
+}
+
+document.addEventListener('visibilitychange', () => paintNow());

@@ -1,0 +1,179 @@
+/** One run, while it goes or as it was saved. */
+import type { Report } from '../report/report.js';
+import type { LiveCalls, LiveEnd, LiveMapColumn, LiveSample, LiveStart, SavedRun } from '../trace/live.js';
+import { AddressMapView } from './address-map.js';
+import { CallLog } from './call-log.js';
+import { askTable } from './connection.js';
+import { DeviceTable } from './device-table.js';
+import { make, section, setText } from './dom.js';
+import { bytes, count, rate } from './format.js';
+import { MapHistory } from './map-history.js';
+import { flat, NumberList } from './numbers.js';
+import { drawn } from './painter.js';
+import { RunCharts } from './run-charts.js';
+import { ofTimeline, SampleHistory, type TimeData } from './run-data.js';
+import { TablePanel } from './table-panel.js';
+
+const tiles = ['mapped', 'resident', 'pinned', 'faults', 'taken', 'dma'] as const;
+type Tile = (typeof tiles)[number];
+const titles: Readonly<Record<Tile, string>> = {
+  mapped: 'mapped for DMA',
+  resident: 'in I/O page tables',
+  pinned: 'pinned',
+  faults: 'page requests',
+  taken: 'taken away',
+  dma: 'device DMA',
+};
+
+export class RunView {
+  readonly root: HTMLElement;
+  readonly map: AddressMapView;
+  private readonly samples = new SampleHistory();
+  private readonly charts = new RunCharts(['run']);
+  private readonly devices = new DeviceTable();
+  private readonly log = new CallLog();
+  private readonly numbers = new NumberList();
+  private readonly tiles: Readonly<Record<Tile, { value: HTMLElement; about: HTMLElement }>>;
+  private report: Report | null = null;
+  private end: LiveEnd | null = null;
+  private readonly changed: () => void;
+
+  /** @param live whether somebody can be asked about it */
+  constructor(
+    private readonly start: LiveStart,
+    live: boolean,
+  ) {
+    const panel = new TablePanel(askTable, () => this.map.focus());
+    this.map = new AddressMapView(live ? (first, pages) => void panel.open(first, pages) : null);
+    const strip = make('dl', { class: 'tiles', 'aria-label': 'Now' });
+    this.tiles = Object.fromEntries(
+      tiles.map((name) => {
+        const value = make('span', { 'data-tile': name }, '–');
+        const about = make('small');
+        strip.append(
+          make('div', { class: name }, make('dt', {}, titles[name]), make('dd', {}, value, about)),
+        );
+        return [name, { value, about }];
+      }),
+    ) as unknown as typeof this.tiles;
+    this.root = make(
+      'div',
+      { class: 'view' },
+      strip,
+      make('section', { 'aria-label': 'Over time' }, this.charts.root),
+      section('Devices', 'wide', this.devices.root),
+      make('section', { 'aria-label': 'Addresses' }, this.map.root, panel.root),
+      this.log.root,
+      section('Counters', 'wide', this.numbers.root),
+    );
+    this.changed = drawn(strip, () => this.draw());
+  }
+
+  /** A saved run, whole. */
+  static saved(report: Report, run: SavedRun): RunView {
+    const view = new RunView(run.start, false);
+    for (const sample of run.samples) view.sample(sample);
+    view.calls({ kind: 'calls', calls: run.calls, total: Math.max(0, (run.calls.at(-1)?.number ?? -1) + 1) });
+    view.take(report);
+    if (run.end !== null) view.finish(run.end);
+    return view;
+  }
+
+  sample(sample: LiveSample): void {
+    if (!this.samples.add(sample)) return;
+    this.map.grow(sample.ranges);
+    this.changed();
+  }
+
+  calls({ calls, total }: LiveCalls): void {
+    this.log.add(calls, total);
+  }
+
+  /** What the map's ranges look like now. */
+  columns(seconds: number, columns: readonly LiveMapColumn[]): void {
+    this.map.advance(this.map.live().add(seconds, columns));
+  }
+
+  /** What `--html` would write: it knows the whole run, the page only what it was there for. */
+  take(report: Report): void {
+    this.report = report;
+    const map = report.groups[0]?.runs[0]?.map;
+    if (map) {
+      const history = this.map.live();
+      const whole = MapHistory.of(map);
+      if (history.steps.length === 0) this.map.show(whole);
+      else {
+        history.underlay(whole);
+        this.map.show(history);
+      }
+    }
+    this.changed();
+  }
+
+  finish(end: LiveEnd): void {
+    this.end = end;
+    this.changed();
+  }
+
+  /** What a file keeps; null: the run still goes on. */
+  get saved(): Report | null {
+    if (this.report === null) return null;
+    const { end, log, samples, start } = this;
+    return { ...this.report, run: { start, samples: samples.samples, calls: log.calls, end } };
+  }
+
+  destroy(): void {
+    this.charts.destroy();
+    this.map.destroy();
+    this.log.destroy();
+    this.root.remove();
+  }
+
+  private draw(): void {
+    const { last } = this.samples;
+    const run = this.report?.groups[0]?.runs[0];
+    const timeline = run?.timeline ?? [];
+    // A run of less than a few samples is told by its report's timeline.
+    const time: TimeData =
+      this.samples.samples.length < timeline.length && this.ended ? ofTimeline(timeline) : this.samples.data;
+    const latency = run?.latency ?? last?.latency ?? {};
+    if (time.seconds.length > 0) this.charts.set([time], [latency]);
+    const counters = flat(this.end?.summary ?? run?.numbers ?? last?.counters ?? {});
+    this.numbers.set(counters);
+    if (last !== null) this.devices.set(last.devices);
+    if (last !== null) this.drawTiles(last, time);
+  }
+
+  private get ended(): boolean {
+    return this.report !== null;
+  }
+
+  private drawTiles(sample: LiveSample, time: TimeData): void {
+    const of = (name: string): number => sample.counters[name] ?? 0;
+    const share = sample.mappedBytes === 0 ? 0 : (100 * sample.residentBytes) / sample.mappedBytes;
+    const put = (name: Tile, value: string, about: string): void => {
+      setText(this.tiles[name].value, value);
+      setText(this.tiles[name].about, about);
+    };
+    const peak = (name: string): string => `peak ${bytes(of(name))}`;
+    put('mapped', bytes(sample.mappedBytes), `static pinning would pin it; ${peak('mappedBytesPeak')}`);
+    put(
+      'resident',
+      bytes(sample.residentBytes),
+      `${share.toFixed(share < 10 ? 1 : 0)} % of what is mapped; ${peak('residentBytesPeak')}`,
+    );
+    put('pinned', bytes(sample.pinnedBytes), peak('pinnedBytesPeak'));
+    const faultsNow = this.ended ? '' : `; ${rate(time.faults.at(-1) ?? 0)} now`;
+    put(
+      'faults',
+      count(of('faults')),
+      `${count(of('pagesFaultedIn'))} pages in, ${count(of('pagesPremapped'))} pre-mapped${faultsNow}`,
+    );
+    put('taken', `${count(of('pagesInvalidated'))} pages`, `by ${count(of('invalidations'))} invalidations`);
+    put(
+      'dma',
+      bytes(of('dmaBytesRead') + of('dmaBytesWritten')),
+      `${bytes(of('dmaBytesRead'))} read, ${bytes(of('dmaBytesWritten'))} written`,
+    );
+  }
+}

@@ -1,0 +1,74 @@
+/** The IOMMU's tables of a few pages, as they were when they were asked for. */
+import type { LiveTable, LiveTableEntry } from '../trace/live.js';
+import { button, make } from './dom.js';
+import { bytes, count, hex, range } from './format.js';
+
+const PAGE_BYTES = 4096;
+
+export class TablePanel {
+  readonly root = make('section', { class: 'panel wide', 'aria-label': 'I/O page tables', hidden: true });
+  private asked = 0;
+
+  /**
+   * @param ask answers for [first page, pages]
+   * @param closed told when it goes, so that the focus can go back
+   */
+  constructor(
+    private readonly ask: (first: number, pages: number) => Promise<LiveTable>,
+    private readonly closed: () => void,
+  ) {}
+
+  async open(first: number, pages: number): Promise<void> {
+    const number = ++this.asked;
+    const title = `I/O page tables of ${range(first * PAGE_BYTES, pages * PAGE_BYTES)}, ${count(pages)} ${pages === 1 ? 'page' : 'pages'}`;
+    const body = make('div', { 'aria-live': 'polite' });
+    const bar = make(
+      'div',
+      { class: 'toolbar' },
+      make('h3', {}, title),
+      button('Again', 'Ask again', () => void this.open(first, pages)),
+      button('Close', 'Close', () => {
+        this.root.hidden = true;
+        this.closed();
+      }),
+    );
+    try {
+      const table = await this.ask(first, pages);
+      body.append(...content(table));
+    } catch {
+      body.append(make('p', {}, 'Nobody answers: tables can be asked for only while the run goes on.'));
+    }
+    // A later click has won.
+    if (number !== this.asked) return;
+    this.root.replaceChildren(bar, body);
+    this.root.hidden = false;
+  }
+}
+
+function content({ mapping, entries, absent }: LiveTable): HTMLElement[] {
+  const mapped =
+    mapping === null
+      ? 'Not mapped for DMA.'
+      : `Mapping ${range(mapping.iova, mapping.bytes)}, ${bytes(mapping.bytes)}, ${mapping.permission}, from virtual address ${hex(mapping.vaddr)}, ${mapping.pinned ? 'pinned' : 'not pinned'}.`;
+  const present = `${count(entries.length)} ${entries.length === 1 ? 'entry' : 'entries'}, ${count(absent)} ${absent === 1 ? 'page' : 'pages'} without one.`;
+  const about = make('p', {}, `${mapped} ${present}`);
+  if (entries.length === 0) return [about];
+  const containers = new Set(entries.map((entry) => entry.container)).size > 1;
+  const columns: readonly (readonly [string, (entry: LiveTableEntry) => string])[] = [
+    ['domain', (entry) => (containers ? `${entry.container}.${entry.domain}` : `${entry.domain}`)],
+    ['IOVA', (entry) => hex(entry.iova)],
+    ['process', (entry) => (entry.pid === 0 ? 'ended' : `${entry.pid}`)],
+    ['virtual address', (entry) => hex(entry.vaddr)],
+    ['permission', (entry) => entry.permission],
+    ['dirty', (entry) => (entry.dirty === null ? 'log off' : entry.dirty ? 'dirty' : 'clean')],
+  ];
+  const head = make('tr', {}, ...columns.map(([name]) => make('th', { scope: 'col' }, name)));
+  const rows = entries.map((entry) =>
+    make('tr', {}, ...columns.map(([, text]) => make('td', {}, text(entry)))),
+  );
+  const table = make('table', { class: 'mono' }, make('thead', {}, head), make('tbody', {}, ...rows));
+  return [
+    about,
+    make('div', { class: 'scroll tall', tabindex: 0, role: 'group', 'aria-label': 'Entries' }, table),
+  ];
+}
