@@ -57,6 +57,7 @@ export const waitpid = declare<Numbers>('waitpid', 'int', ['int', 'uintptr_t', '
 export const exitNow = declare<(code: number) => never>('_exit', 'void', ['int']);
 export const flock = declare<Numbers>('flock', 'int', ['int', 'int']);
 export const fallocate = declare<Numbers>('fallocate', 'int', ['int', 'int', 'int64_t', 'int64_t']);
+export const msync = declare<Numbers>('msync', 'int', ['uintptr_t', 'size_t', 'int']);
 export const madvise = declare<Numbers>('madvise', 'int', ['uintptr_t', 'size_t', 'int']);
 export const munmap = declare<Numbers>('munmap', 'int', ['uintptr_t', 'size_t']);
 export const mmap = declare<Numbers>('mmap', 'intptr_t', [
