@@ -15,7 +15,7 @@ import { HEADER_BYTES, NetDriver, type Part } from '../test/device/virtio-driver
 const CALL_US = 1.3;
 const SEGMENT_US = 0.37;
 const ROUNDS = 4000;
-const PACKETS = 400_000;
+const PACKETS = 200_000;
 const repository = resolve(import.meta.dirname, '../..');
 const NET = '0000:03:00.0';
 

@@ -6,14 +6,13 @@ import {
   CommonRegister,
   DeviceStatus,
   Feature,
-  VIRTIO_BAR,
   VirtioBar,
 } from '../../src/device/virtio/registers.js';
 import { virtioNet } from '../../src/device/virtio-net/kind.js';
 import { HEADER_BYTES } from '../../src/device/virtio-net/limits.js';
 import { PAGE_SIZE } from '../../src/mm/address-space.js';
 import type { PciFunction } from '../../src/vfio/pci-function.js';
-import { command, Program, type ProgramOptions, read } from './program.js';
+import { command, hex, Program, type ProgramOptions, read } from './program.js';
 
 export const NEXT = 1;
 export const WRITE = 2;
@@ -315,4 +314,12 @@ export class NetDriver extends VirtioDriver {
   }
 }
 
-export { HEADER_BYTES, VIRTIO_BAR };
+/** The header that the card puts in front of a frame, in hexadecimal: no offload, so many buffers. */
+export const headerOf = (buffers: number): string => `${'00'.repeat(10)}${hex(Uint8Array.of(buffers, 0))}`;
+
+/** What a card received, by its used ring: header and frame of each buffer, in hexadecimal. */
+export function received(driver: NetDriver, buffers: ReadonlyMap<number, number>): string[] {
+  return driver.rx.takeAll().map(({ head, length }) => hex(driver.bytes(buffers.get(head)!, length)));
+}
+
+export { HEADER_BYTES };

@@ -1,0 +1,129 @@
+import { describe, expect, it } from 'vitest';
+import { PciInterruptIndex } from '../../src/abi/pci.js';
+import { CommonRegister, DeviceStatus, Feature } from '../../src/device/virtio/registers.js';
+import { PAGE_SIZE } from '../../src/mm/address-space.js';
+import { pseudoRandom } from './nvme-driver.js';
+import { hex } from './program.js';
+import { type DriverQueue, headerOf, NEXT, NetDriver, type Part, received } from './virtio-driver.js';
+
+const { NEEDS_RESET } = DeviceStatus;
+const { MSIX } = PciInterruptIndex;
+
+describe('errors of the driver and of memory', () => {
+  const bad = 0x7000_0000_0000n;
+  type Wrong = (driver: NetDriver) => void;
+  const cases: [string, Wrong][] = [
+    ['a head beyond the table', ({ tx }) => tx.offer(64)],
+    ['a next beyond the table', ({ tx }) => offerLinked(tx, 64)],
+    ['a chain in a circle', ({ tx }) => offerLinked(tx, 0)],
+    [
+      'more buffers than entries',
+      ({ tx, view }) => view.setUint16(tx.driverArea + 2, tx.available + 65, true),
+    ],
+    ['a frame shorter than its header', ({ tx }) => tx.add([{ offset: 0, length: 11 }])],
+    ['a transmit buffer to write', ({ tx }) => tx.add([{ offset: 0, length: 99, write: true }])],
+    [
+      'a part to read behind one to write',
+      ({ tx }) =>
+        tx.add([
+          { offset: 0, length: 99, write: true },
+          { offset: 0, length: 99 },
+        ]),
+    ],
+    ['an indirect table that was not negotiated', ({ tx }) => tx.add([{ offset: 0, length: 99 }], 0)],
+    ['data that the IOMMU refuses', ({ tx }) => tx.add([{ iova: bad, length: 99 }])],
+    ['data beyond all addresses', ({ tx }) => tx.add([{ iova: 2n ** 64n - 50n, length: 99 }])],
+    ['a receive buffer to read', (driver) => sendTo(driver, { offset: 0, length: 2048 })],
+    [
+      'a receive buffer shorter than a header',
+      (driver) => sendTo(driver, { offset: 0, length: 11, write: true }),
+    ],
+    [
+      'a receive buffer that the IOMMU refuses',
+      (driver) => sendTo(driver, { iova: bad, length: 2048, write: true }),
+    ],
+    [
+      'rings that the IOMMU refuses',
+      (driver) => {
+        driver.program.unmapFrame(driver.tx.driverArea / PAGE_SIZE);
+        sendOne(driver);
+      },
+    ],
+  ];
+  function sendOne(driver: NetDriver): void {
+    driver.tx.add([driver.frame(pseudoRandom(60))]);
+  }
+  function sendTo(driver: NetDriver, buffer: Part): void {
+    driver.rx.add([buffer]);
+    sendOne(driver);
+  }
+  function offerLinked(queue: DriverQueue, next: number): void {
+    queue.describe(0, { offset: 0, length: 9 }, NEXT, next);
+    queue.offer(0);
+  }
+
+  it.each(cases)(
+    '%s: NEEDS_RESET, a change of configuration is told, nothing is used, a reset makes it good',
+    (_, wrong) => {
+      const driver = new NetDriver();
+      driver.device.interruptsEnabled(MSIX, 3);
+      driver.start([], 64, [1, 2]);
+      driver.setCommon(CommonRegister.CONFIG_MSIX_VECTOR, 2, 0);
+      driver.pages(1);
+      wrong(driver);
+      driver.tx.notify();
+      expect(driver.status & NEEDS_RESET).toBe(NEEDS_RESET);
+      expect(driver.program.sink.take()).toEqual(['msix 0']);
+      expect([driver.tx.usedIndex, driver.rx.usedIndex]).toEqual([0, 0]);
+      // Nothing more happens, and it is told once.
+      driver.tx.notify();
+      expect(driver.device.poll()).toBe(false);
+      expect(driver.program.sink.take()).toEqual([]);
+
+      driver.start();
+      expect(driver.status & NEEDS_RESET).toBe(0);
+      const buffers = driver.fill(1);
+      const data = pseudoRandom(77);
+      driver.send(data);
+      expect(received(driver, buffers)).toEqual([headerOf(1) + hex(data)]);
+    },
+  );
+
+  it.each([
+    ['of no whole descriptors', 24],
+    ['of nothing', 0],
+    ['longer than the queue', 65 * 16],
+  ])('an indirect table %s, or in another, or with a next: NEEDS_RESET', (_, length) => {
+    for (const flags of [4, 4 | 1]) {
+      const driver = new NetDriver().start([Feature.INDIRECT_DESC], 64);
+      const table = driver.pages(1);
+      driver.tx.describe(0, { offset: table, length: flags === 4 ? length : 16 }, flags);
+      driver.tx.offer(0);
+      driver.tx.notify();
+      expect(driver.status & NEEDS_RESET).toBe(NEEDS_RESET);
+    }
+    const nested = new NetDriver().start([Feature.INDIRECT_DESC], 64);
+    const table = nested.pages(1);
+    nested.tx.describe(0, { offset: table, length: 16 }, 4, 0, table);
+    nested.tx.describe(0, { offset: table, length: 16 }, 4);
+    nested.tx.offer(0);
+    nested.tx.notify();
+    expect(nested.status & NEEDS_RESET).toBe(NEEDS_RESET);
+  });
+
+  it('a ring that is not aligned: NEEDS_RESET', () => {
+    const driver = new NetDriver();
+    driver.negotiate();
+    driver.createQueue(0, 64, 0xffff, 8);
+    expect(driver.status & NEEDS_RESET).toBe(NEEDS_RESET);
+  });
+
+  it('no buffer is given back whose frame could not be written: the used ring comes last', () => {
+    const driver = new NetDriver().start();
+    driver.fill(1);
+    driver.rx.add([{ iova: bad, length: 2048, write: true }]);
+    for (let index = 0; index < 2; index++) sendOne(driver);
+    driver.tx.notify();
+    expect([driver.tx.usedIndex, driver.rx.usedIndex]).toEqual([0, 0]);
+  });
+});
