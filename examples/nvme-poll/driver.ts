@@ -3,7 +3,8 @@
  * system call on the way of a command (NVM Express 1.4).
  */
 import { AdminOpcode, CQE_WORDS, SQE_WORDS, Sqe } from '../../src/device/nvme/command.js';
-import { ControllerConfiguration, Register } from '../../src/device/nvme/registers.js';
+import { ControllerConfiguration, ControllerStatus, Register } from '../../src/device/nvme/registers.js';
+import type { DmaBuffer } from '../../src/mm/frame-memory.js';
 import { allocateNative } from '../../src/mm/process/libc.js';
 import type { VfioClient } from '../dma-copy/vfio.js';
 
@@ -14,8 +15,10 @@ const ADMIN_ENTRIES = 32;
 const CONFIGURATION =
   (6 << ControllerConfiguration.SQ_ENTRY_SHIFT) | (4 << ControllerConfiguration.CQ_ENTRY_SHIFT);
 const CONTIGUOUS = 1;
+/** CC: normal shutdown. */
+const SHUTDOWN_NORMAL = 0x4000;
 /** Looks at memory before a command counts as lost. */
-const PATIENCE = 2e8;
+const PATIENCE = 2e9;
 /** Where the driver's memory lies for the device: beyond 32 bits. */
 const IOVA = 2 ** 33;
 
@@ -108,7 +111,7 @@ export class QueuePair {
 export class NvmePollDriver {
   admin!: QueuePair;
   private readonly registers: Uint32Array;
-  private readonly memory;
+  readonly memory: DmaBuffer;
   private readonly adminStart: number;
   private used = 0;
 
@@ -152,7 +155,7 @@ export class NvmePollDriver {
       registers[register / 4] = this.iova(offset);
       registers[register / 4 + 1] = this.iova(offset) / 2 ** 32;
     }
-    this.configure(CONFIGURATION | ControllerConfiguration.ENABLE, 1);
+    this.configure(CONFIGURATION | ControllerConfiguration.ENABLE, ControllerStatus.READY);
     this.admin = this.pair(0, ADMIN_ENTRIES, adminStart, adminStart + PAGE);
   }
 
@@ -168,7 +171,11 @@ export class NvmePollDriver {
 
   /** Shutdown notification: returns when what was written is durable. */
   shutDown(): void {
-    this.configure(CONFIGURATION | ControllerConfiguration.ENABLE | 0x4000, 0x9);
+    const { READY, SHUTDOWN_COMPLETE } = ControllerStatus;
+    this.configure(
+      CONFIGURATION | ControllerConfiguration.ENABLE | SHUTDOWN_NORMAL,
+      READY | SHUTDOWN_COMPLETE,
+    );
   }
 
   /** Does an admin command; returns its result word. Throws where its status is not success. */
@@ -215,8 +222,13 @@ export class NvmePollDriver {
   }
 
   private configure(configuration: number, status: number): void {
+    Atomics.store(this.registers, Register.CC / 4, configuration);
+    this.awaitStatus(status);
+  }
+
+  /** Waits until CSTS is `status`. Throws where it never is. */
+  awaitStatus(status: number): void {
     const { registers } = this;
-    Atomics.store(registers, Register.CC / 4, configuration);
     for (let look = 0; look < PATIENCE; look++)
       if (Atomics.load(registers, Register.CSTS / 4) === status) return;
     throw new Error(`CSTS is 0x${registers[Register.CSTS / 4]!.toString(16)}, not 0x${status.toString(16)}`);

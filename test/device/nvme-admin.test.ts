@@ -109,6 +109,7 @@ describe('identify', () => {
     expect(text(bytes, 4, 20)).toBe('S-42'.padEnd(20));
     expect(text(bytes, 24, 40)).toBe('iopf NVMe controller'.padEnd(40));
     expect(bytes[77]).toBe(7);
+    expect(driver.view.getUint16(page + 256, true)).toBe(2);
     expect(driver.view.getUint32(page + 80, true)).toBe(0x10400);
     expect([bytes[512], bytes[513]]).toEqual([0x66, 0x44]);
     expect(driver.view.getUint32(page + 516, true)).toBe(1);
@@ -142,6 +143,22 @@ describe('identify', () => {
     expect([...driver.bytes(page + 4096, 4)]).toEqual([2, 16, 0, 0]);
     expect(driver.bytes(page + 4100, 16)).toEqual(driver.bytes(page + 8192 + 104, 16));
     expect(driver.bytes(page + 4100, 16).some((byte) => byte !== 0)).toBe(true);
+  });
+
+  it('the NVM command set adds no limits of its own, and there is no other command set', () => {
+    const { driver, admin } = enabled();
+    const page = driver.pages(1);
+    for (const [dw10, namespace] of [
+      [5, 1],
+      [6, 0],
+    ] as const) {
+      driver.bytes(page, 4096).fill(0xee);
+      const identify = { opcode: 6, namespace, prp1: driver.iova(page), dw10 };
+      expect(admin.run(identify).status).toBe(0);
+      expect(driver.bytes(page, 4096).every((byte) => byte === 0)).toBe(true);
+      expect(admin.run({ ...identify, dw11: 2 << 24 }).status).toBe(0x02);
+    }
+    expect(admin.run({ opcode: 6, namespace: 2, prp1: driver.iova(page), dw10: 5 }).status).toBe(0x0b);
   });
 
   it('a structure may lie across two pages', () => {
@@ -242,6 +259,8 @@ describe('log pages', () => {
     expect(entry(0)).toEqual([2, 0, 88]);
     expect(entry(64)).toEqual([1, 2, 77]);
     expect(driver.view.getUint16(log + 64 + 12, true) >> 1).toBe(0x4080);
+    // No parameter is told of.
+    expect(driver.view.getUint16(log + 64 + 14, true)).toBe(0xffff);
     expect(long(64 + 16)).toBe(0x7fffffff);
   });
 
@@ -252,7 +271,14 @@ describe('log pages', () => {
     expect(text(driver.bytes(log, 16), 8, 3)).toBe('1.0');
     expect(driver.bytes(log, 1)[0]).toBe(1);
     const effects = { opcode: 2, prp1: driver.iova(log), dw10: 5 | (7 << 16) };
+    const effectOf = (opcode: number): number => {
+      admin.run({ ...effects, dw12: 4 * opcode });
+      return driver.view.getUint32(log, true);
+    };
+    const format = effectOf(0x80);
     admin.run({ ...effects, dw12: 1024 });
+    // It changes blocks and their format, and wants the namespace to itself.
+    expect(format).toBe(0x10007);
     const words = [0, 1, 2, 3].map((index) => driver.view.getUint32(log + 4 * index, true));
     expect(words).toEqual([1, 3, 1, 0]);
   });

@@ -71,6 +71,13 @@ describe('a file as a disk', () => {
   });
 });
 
+test('memory of a disk without a file is zeroed by giving pages back', () => {
+  const memory = allocateNative(65536);
+  memory.bytes.fill(7);
+  memory.discard!(4096, 8192);
+  expect([4095, 4096, 12287, 12288].map((at) => memory.bytes[at])).toEqual([7, 0, 0, 7]);
+});
+
 describe('who may have the file', () => {
   test('one who writes it has it alone; any number may read it together', () => {
     const written = file(4096);

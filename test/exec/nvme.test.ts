@@ -52,6 +52,17 @@ describe('three queues of a thousand commands', () => {
   });
 });
 
+test('memory that the program gives up fails the commands in it; a queue in it is a fatal status until the reset', async () => {
+  const run = await runIopf(['--device', `nvme@${nvme},size=4M`], ['node', program('nvme-gone'), nvme]);
+  expect(run.code, run.stderr).toBe(0);
+  expect(JSON.parse(run.stdout)).toEqual({
+    statuses: ['0', '4', '4', '0'],
+    beside: 0x66,
+    afterSubmission: '0',
+    afterCompletion: '0',
+  });
+});
+
 test('two controllers that are both busy get the same share', async () => {
   const { counts } = await life('pair');
   expect(counts.wrong).toBe(0);

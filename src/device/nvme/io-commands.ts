@@ -132,9 +132,9 @@ export class IoCommands {
     if (!this.#readScratch(length)) return Status.DATA_TRANSFER_ERROR;
     this.#stored ??= this.#allocate(TRANSFER_BYTES);
     if (!this.#namespace.store.read(position, length, this.#stored)) return Status.READ_ERROR;
-    const [stored, given] = [this.#stored, this.#memory()].map(({ bytes }) => bytes.subarray(0, length));
-    const same = Buffer.compare(stored!, given!) === 0;
-    return same ? Status.SUCCESS : Status.COMPARE_FAILURE;
+    const held = this.#stored.bytes.subarray(0, length);
+    const given = this.#memory().bytes.subarray(0, length);
+    return Buffer.compare(held, given) === 0 ? Status.SUCCESS : Status.COMPARE_FAILURE;
   }
 
   #writeZeroes(at: number): number {

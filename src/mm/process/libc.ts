@@ -159,11 +159,12 @@ export function allocateNative(bytes: number): DmaBuffer {
     'mmap',
     mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0),
   );
+  const memory = bytesAt(address, bytes);
   return {
-    bytes: bytesAt(address, bytes),
+    bytes: memory,
     address,
-    discard: (offset, length) => {
-      must('madvise', madvise(address + offset, length, MADV_DONTNEED));
+    discard(offset, length) {
+      if (madvise(address + offset, length, MADV_DONTNEED) < 0) memory.fill(0, offset, offset + length);
     },
   };
 }
