@@ -3,6 +3,7 @@
  */
 import { Bug } from '../abi/bug.js';
 import { fail } from '../abi/errno.js';
+import { PciInterruptIndex } from '../abi/pci.js';
 import { DeviceIoctl } from '../abi/vfio.js';
 import { deviceFeature, LowPower } from './device-feature.js';
 import { getDeviceInfo, getIrqInfo } from './device-info.js';
@@ -52,7 +53,12 @@ export class VfioDevice {
       this.pciFunction.release();
       this.access = null;
     }
-    this.group.releaseByDevice();
+    this.group.releaseByDevice(this);
+  }
+
+  /** The host wants the function back: its user is told at the eventfd of REQ (kernel: vfio_pci_core_request). */
+  request(): void {
+    this.interrupts.singleTrigger(PciInterruptIndex.REQ)?.signal();
   }
 
   get isOpen(): boolean {
