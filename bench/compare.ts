@@ -58,12 +58,12 @@ export function benchCompare(rounds: number): void {
       `compare: ${name}: ${(best / 1e6).toFixed(1)} M page accesses/s, ${(100 * share).toFixed(1)} % of them faults`,
     );
   }
-  const child = spawnSync(process.execPath, [import.meta.filename, 'guest'], { encoding: 'utf8' });
+  const child = spawnSync(process.execPath, [import.meta.filename, 'big-guest'], { encoding: 'utf8' });
   if (child.status !== 0) throw new Error(child.stderr);
   console.log(`compare: a guest of 1 TiB that touches 1 GiB: ${child.stdout.trim()} MiB of memory in all`);
 }
 
-if (process.argv[2] === 'guest') {
+if (process.argv[2] === 'big-guest') {
   const workloads = workloadsOf(parseScenario(bigGuest, 'guest'));
   const outcome = runOnce({
     input: 'guest',

@@ -4,15 +4,27 @@
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { Bug } from '../abi/bug.js';
-import { Errno, errnoName } from '../abi/errno.js';
+import { Errno, errnoName, VfioError } from '../abi/errno.js';
 import { UserError } from '../input/user-error.js';
 import { Counters } from '../iommu/observer.js';
-import { allocateNative, close, errno, poll, read, syscall, write } from '../mm/process/libc.js';
+import {
+  allocateNative,
+  close,
+  errno,
+  must,
+  O_CLOEXEC,
+  pipe2,
+  poll,
+  read,
+  syscall,
+  write,
+} from '../mm/process/libc.js';
 import { LivePicture, type Picture } from '../trace/live-picture.js';
 import { Recorder } from '../trace/recorder.js';
 import { tee } from '../trace/tee.js';
 import { openTrace } from '../trace/trace-file.js';
 import { kernelProfile } from '../vfio/kernel.js';
+import type { Machine } from '../vfio/machine.js';
 import { type Architecture, architecture } from './arch.js';
 import { Background } from './background.js';
 import { EventSet } from './event-set.js';
@@ -202,6 +214,7 @@ async function serve(engineOrder: EngineOrder): Promise<Served> {
       hardware.shadow,
       (group, closeOnExec, path) => fileCalls.open(group, closeOnExec, path),
       new ProcFiles(processes, files, (process, fd) => fileCalls.lookUp(process, fd)),
+      () => openUnbind(hardware.machine, events),
     );
     const handlers: (() => void)[] = new Array(HIGHEST_CALL).fill(undefined);
     for (const calls of [memoryCalls, pathCalls, fileCalls])
@@ -256,6 +269,23 @@ async function serve(engineOrder: EngineOrder): Promise<Served> {
     hardware.shadow.remove();
     recorder?.close();
   }
+}
+
+/** A pipe that takes the addresses which are written to it from VFIO; returns its writing end. */
+function openUnbind(machine: Machine, events: EventSet): number {
+  must('pipe2', pipe2(buffer.address, O_CLOEXEC));
+  const [reading = -1, writing = -1] = pollWords;
+  events.watchPipe(reading, (text) => {
+    for (const address of text.split('\n')) {
+      try {
+        machine.unbind(address.trim());
+      } catch (error) {
+        // No such device: the write has been answered already.
+        if (!(error instanceof VfioError)) throw error;
+      }
+    }
+  });
+  return writing;
 }
 
 /** Opens a file that the run writes; what the system says against it is for the user. Throws UserError. */

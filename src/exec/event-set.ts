@@ -1,6 +1,7 @@
 import { IovecArray } from '../mm/process/iovec.js';
 import {
   allocateNative,
+  close,
   epollCreate1,
   epollCtl,
   epollWait,
@@ -20,6 +21,8 @@ const TFD_NONBLOCK = 0o4000;
 /** struct epoll_event is packed on x86-64: u32 events, u64 data. */
 const EVENT_BYTES = 12;
 const EVENTS_AT_ONCE = 32;
+/** Bytes that are taken from a pipe at once. */
+const TEXT_BYTES = 256;
 const RWF_NOWAIT = 8;
 // Keys: process ids are above these, watched counters below.
 const STOP = 0;
@@ -33,6 +36,7 @@ export class EventSet {
   private readonly memory = allocateNative(EVENT_BYTES * EVENTS_AT_ONCE + 32);
   private readonly view = new DataView(this.memory.bytes.buffer);
   private readonly watches = new Map<number, { fd: number; signalled: () => void }>();
+  private readonly pipes = new Map<number, { fd: number; take: (text: string) => void }>();
   private nextWatch = LAST_WATCH;
   private readonly counter = new IovecArray(1);
 
@@ -63,6 +67,13 @@ export class EventSet {
     };
   }
 
+  /** Hands over what is written to a pipe, of which `fd` is the reading end, until nobody can write any more; then closes it. */
+  watchPipe(fd: number, take: (text: string) => void): void {
+    const key = this.nextWatch--;
+    this.add(fd, key);
+    this.pipes.set(key, { fd, take });
+  }
+
   /** Hands over what has happened: the pid of each process that exited, a tick, the order to stop. */
   take(handle: (event: number | 'tick' | 'stop') => void): void {
     const count = epollWait(this.fd, this.memory.address, EVENTS_AT_ONCE, 0);
@@ -73,7 +84,8 @@ export class EventSet {
       if (key === TICK) {
         read(this.timer, this.memory.address, 8);
         handle('tick');
-      } else if (key <= LAST_WATCH) this.takeCount(key);
+      } else if (this.pipes.has(key)) this.takeText(key);
+      else if (key <= LAST_WATCH) this.takeCount(key);
       else handle(key === STOP ? 'stop' : key);
     }
   }
@@ -85,6 +97,15 @@ export class EventSet {
     this.counter.push(this.memory.address, 8);
     // The program may have taken it meanwhile: do not wait.
     if (preadv2(watch.fd, this.counter.address, 1, -1, RWF_NOWAIT) === 8) watch.signalled();
+  }
+
+  private takeText(key: number): void {
+    const { fd, take } = this.pipes.get(key)!;
+    const length = read(fd, this.memory.address, TEXT_BYTES);
+    if (length > 0) take(Buffer.from(this.memory.bytes.slice(0, length)).toString('latin1'));
+    if (length !== 0) return;
+    this.pipes.delete(key);
+    close(fd);
   }
 
   private add(fd: number, key: number): void {

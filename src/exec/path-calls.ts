@@ -31,6 +31,7 @@ const MFD_CLOEXEC = 1;
 const AT_FDCWD = -100;
 const AT_SYMLINK_NOFOLLOW = 0x100;
 const O_ACCMODE = 3;
+const O_WRONLY = 1;
 const O_NOFOLLOW = 0o400000;
 const O_DIRECTORY = 0o200000;
 const O_TRUNC = 0o1000;
@@ -66,6 +67,8 @@ export class PathCalls {
     private readonly tree: ShadowTree,
     private readonly openVfio: OpenVfio,
     private readonly procFiles: ProcFiles,
+    /** Makes a pipe for addresses of devices that are to be taken from VFIO, and returns its writing end. */
+    private readonly openUnbind: () => number,
   ) {
     const { nr } = architecture;
     const call = listener;
@@ -109,6 +112,8 @@ export class PathCalls {
       this.openVfio(found.node.group, closeOnExec, name!);
       return;
     }
+    if (found.node.kind === 'unbind' && (flags & O_ACCMODE) === O_WRONLY)
+      return this.answerWithOpened(this.openUnbind(), closeOnExec);
     if ((flags & (O_ACCMODE | O_TRUNC)) !== 0)
       throw new VfioError(found.node.kind === 'directory' ? Errno.EISDIR : Errno.EACCES);
     const fd = this.onHost(found.path, (host) =>

@@ -16,6 +16,8 @@ export type ShadowNode =
   | { readonly kind: 'link'; readonly target: string }
   /** A character device: `group` null is /dev/vfio/vfio. */
   | { readonly kind: 'vfio'; readonly group: number | null }
+  /** vfio-pci's `unbind`, which takes a device from VFIO when its address is written there. */
+  | { readonly kind: 'unbind' }
   /** A file of the host that is reached through `..` from a directory of ours, which the kernel could not follow. */
   | { readonly kind: 'outside' };
 
@@ -53,6 +55,11 @@ export class ShadowTree {
     this.directory(dirname(path));
     writeFileSync(this.own(path), '');
     this.nodes.set(path, { kind: 'vfio', group });
+  }
+
+  unbind(path: string): void {
+    this.file(path, '');
+    this.nodes.set(path, { kind: 'unbind' });
   }
 
   /** The tree is complete: directories that exist on the host get the host's entries beside ours, or stay the host's. */

@@ -41,7 +41,7 @@ export function buildShadow(groups: readonly ShadowGroup[], geometry: IommuGeome
     .join('');
   const tree = new ShadowTree();
   tree.vfio('/dev/vfio/vfio', null);
-  tree.directory('/sys/bus/pci/drivers/vfio-pci');
+  tree.unbind('/sys/bus/pci/drivers/vfio-pci/unbind');
   tree.file('/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts', 'N\n');
   for (const group of groups) {
     tree.vfio(`/dev/vfio/${group.number}`, group.number);

@@ -3,6 +3,7 @@
  */
 import { Bug } from '../abi/bug.js';
 import { fail } from '../abi/errno.js';
+import { PciInterruptIndex } from '../abi/pci.js';
 import { DeviceIoctl, Stage1DeviceIoctl } from '../abi/vfio.js';
 import { deviceFeature, LowPower } from './device-feature.js';
 import { getDeviceInfo, getIrqInfo } from './device-info.js';
@@ -64,7 +65,12 @@ export class VfioDevice implements PinUser {
       this.stage1.release();
       this.access = null;
     }
-    this.group.releaseByDevice();
+    this.group.releaseByDevice(this);
+  }
+
+  /** The host wants the function back: its user is told at the eventfd of REQ (kernel: vfio_pci_core_request). */
+  request(): void {
+    this.interrupts.singleTrigger(PciInterruptIndex.REQ)?.signal();
   }
 
   /** A mapping goes: the driver unpins what it has there. */

@@ -34,6 +34,8 @@ export class VfioGroup {
   private file: GroupFile | null = null;
   /** The group's descriptor and its open devices, each of which keeps the file. */
   private fileUsers = 0;
+  /** Devices that the host has taken from VFIO and that are still open. */
+  private readonly leaving = new Set<VfioDevice>();
   private openDevices = 0;
 
   constructor(
@@ -84,6 +86,20 @@ export class VfioGroup {
     else this.hostFunctions.delete(address);
   }
 
+  /**
+   * Takes VFIO from a function, as a write to its driver's `unbind` does: now, or where it is open with its last descriptor; until
+   * then its user is asked for it (the kernel's write waits; vfio_unregister_group_dev). False: VFIO does not have it.
+   */
+  unbind(address: string): boolean {
+    const device = this.boundDevices.find((candidate) => candidate.pciFunction.address === address);
+    if (!device) return false;
+    if (device.isOpen) {
+      this.leaving.add(device);
+      device.request();
+    } else this.drivers.set(device, null);
+    return true;
+  }
+
   /** open(2) of /dev/vfio/N. ENOENT; EBUSY: it is open. */
   open(): VfioFile {
     if (!this.exists) fail('ENOENT');
@@ -107,7 +123,8 @@ export class VfioGroup {
     this.openDevices++;
   }
 
-  releaseByDevice(): void {
+  releaseByDevice(device: VfioDevice): void {
+    if (!device.isOpen && this.leaving.delete(device)) this.drivers.set(device, null);
     this.openDevices--;
     this.dropFile();
   }

@@ -59,6 +59,11 @@ export interface Machine {
   openGroup(number: number): VfioFile;
   /** Binds a function to a driver as a write to sysfs does: ENODEV, EBUSY. `address` may be a host function of the group. */
   bind(group: number, address: string, driver: Driver): void;
+  /**
+   * Takes VFIO from a function, as a write to vfio-pci's `unbind` does; an open one goes with its last descriptor, and until then
+   * its user is asked for it (interrupt REQ). ENODEV: VFIO does not have it.
+   */
+  unbind(address: string): void;
   /** Sets the module parameter allow_unsafe_interrupts. */
   allowUnsafeInterrupts(allow: boolean): void;
   /** Sets the module parameter dma_entry_limit, for containers that choose their IOMMU from now on. */
@@ -95,6 +100,9 @@ export function createMachine(options: MachineOptions): Machine {
     openContainer: () => new ContainerFile(new Container(state)),
     openGroup: (number) => find(number).open(),
     bind: (number, address, driver) => find(number).bind(address, driver),
+    unbind: (address) => {
+      if (![...groups.values()].some((group) => group.unbind(address))) fail('ENODEV');
+    },
     allowUnsafeInterrupts: (allow) => {
       state.allowUnsafeInterrupts = allow;
     },

@@ -2,13 +2,14 @@
  * What QEMU's vfio-pci asks of devices while a Linux guest runs: interrupts of every kind, resets, power, hot plug, groups. What it
  * asked of a real kernel is test/vfio/clients.
  */
+import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { Guest, guestKernel } from './guest.js';
-import { nvme } from './run-iopf.js';
+import { nvme, repository } from './run-iopf.js';
 
 const TEST_MS = 300_000;
 /** Where the guest finds a device that QEMU was given with `addr=`. */
@@ -26,7 +27,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 async function expectGoodEnd(running: Guest): Promise<void> {
   const { code, stderr, summary } = await running.powerOff();
   // QEMU warns of what vfio refuses it.
-  expect(stderr).toMatch(/^iopf: qemu-system-x86_64: exit code 0/);
+  expect(stderr).toMatch(/^iopf: .*: exit code 0/m);
   expect(code).toBe(0);
   expect(summary!.pinnedBytesPeak).toBe(0);
   expect(running.temporaryFiles()).toEqual([]);
@@ -92,13 +93,16 @@ describe.skipIf(kernel === null)('QEMU gives a Linux guest our nvme', () => {
   );
 
   test(
-    'with MSI-X, resets the machine with I/O going on, takes the device out with I/O going on, and puts it back',
+    'with MSI-X; resets the machine and takes the device out with I/O going on, puts it back, and gives it up to the host',
     async () => {
+      const fifo = join(folder, 'fifo');
+      execFileSync('mkfifo', [fifo]);
       guest = await Guest.boot({
         kernel: kernel!,
         files,
         iopf: ['--device', `nvme@${nvme},size=32M`],
         devices: { [nvme]: ',id=disk,addr=05.0' },
+        beside: `read now < ${fifo}; echo ${nvme} > /sys/bus/pci/drivers/vfio-pci/unbind`,
       });
       const monitor = await guest.monitor();
       await untilDisks(guest, 'nvme0n1');
@@ -120,15 +124,24 @@ describe.skipIf(kernel === null)('QEMU gives a Linux guest our nvme', () => {
       await monitor.execute('device_add', { driver: 'vfio-pci', host: nvme, id: 'disk', addr: '06.0' });
       await untilDisks(guest, 'nvme0n1');
       await guest.run(readsTheSame);
+
+      // The host takes the device from vfio-pci: QEMU is asked for it by the REQ interrupt, and asks the guest.
+      writeFileSync(fifo, 'now\n');
+      await monitor.event('DEVICE_DELETED');
+      await untilDisks(guest);
+      await expect(
+        monitor.execute('device_add', { driver: 'vfio-pci', host: nvme, id: 'disk' }),
+      ).rejects.toThrow(nvme);
       await expectGoodEnd(guest);
     },
     TEST_MS,
   );
 
   test(
-    'beside an edu in its group and another nvme in a group of its own; what has no FLR is reset with its bus',
+    'beside an edu in its group, and another nvme and an e1000e in groups of their own; what has no FLR is reset with its bus',
     async () => {
       const machine = join(folder, 'machine.yaml');
+      const e1000e = join(repository, 'test/conformance/devices/e1000e.yaml');
       writeFileSync(
         machine,
         `groups:
@@ -139,6 +152,9 @@ describe.skipIf(kernel === null)('QEMU gives a Linux guest our nvme', () => {
   - number: 10
     devices:
       - { kind: nvme, address: '0000:03:00.0', options: { size: 64M } }
+  - number: 11
+    devices:
+      - { kind: recorded, address: '0000:04:00.0', options: { file: ${e1000e} } }
 `,
       );
       guest = await Guest.boot({
@@ -149,12 +165,16 @@ describe.skipIf(kernel === null)('QEMU gives a Linux guest our nvme', () => {
           '0000:02:00.0': ',addr=05.0',
           '0000:02:00.1': ',addr=06.0',
           '0000:03:00.0': ',addr=07.0',
+          '0000:04:00.0': ',addr=08.0',
         },
       });
       await untilDisks(guest, 'nvme0n1', 'nvme1n1');
       const sectors = await guest.run('cat /sys/block/nvme*n1/size | sort -n');
       expect(sectors.split('\n')).toEqual([`${32 * 2048}`, `${64 * 2048}`]);
       await guest.run(`${writeRandom}; ${readsTheSame}`);
+
+      const rom = `${inSlot('08.0')}/rom`;
+      expect(await guest.run(`echo 1 > ${rom}; head -c 4 ${rom} | hexdump -e '4/1 "%02x"'`)).toBe('55aa93e9');
 
       const place = inSlot('06.0');
       const enable = `printf '\\002\\000' | dd of=${place}/config bs=1 seek=4 conv=notrunc 2>/dev/null`;

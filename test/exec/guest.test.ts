@@ -72,7 +72,7 @@ function dataOnDisk(disk: string): string {
 /** Whether we may take memory of another process away. */
 function mayTakeMemory(): boolean {
   const words = [program('page-out'), `${process.pid}`, '0', '0'];
-  const may = spawnSync(process.execPath, words, { stdio: 'ignore' }).status === 0;
+  const may = spawnSync(process.execPath, words, { stdio: 'ignore', timeout: 20_000 }).status === 0;
   if (!may) console.warn('SKIPPED: a guest whose memory is taken away: process_madvise needs CAP_SYS_NICE');
   return may;
 }
@@ -131,6 +131,9 @@ describe.skipIf(kernel === null)('a Linux guest with our nvme passed through', (
   );
 });
 
+/** Below what iopf waits for files that nobody closes; `npm run bench -- guest` tells how long it takes. */
+const END_MS = 4000;
+
 /** The guest numbers records, one per block, and tells of each that the disk says is durable. */
 const RECORD_BYTES = 512;
 const writeRecords =
@@ -163,14 +166,14 @@ describe.skipIf(kernel === null)('killed with SIGKILL in the middle of I/O,', ()
       process.kill(victim === 'qemu' ? running.qemuPid : running.iopfPid, 'SIGKILL');
       const killed = Date.now();
       const { code, summary } = await running.ended;
-      expect(Date.now() - killed).toBeLessThan(1000);
+      expect(Date.now() - killed).toBeLessThan(END_MS);
       if (victim === 'qemu') {
         expect(code).toBe(137);
         expect(summary).toMatchObject({ exitCode: null, signal: 'SIGKILL', pinnedBytesPeak: 0 });
       }
 
       while (processes.some(isAlive) || running.temporaryFiles().length > 0) {
-        if (Date.now() - killed > 1000) break;
+        if (Date.now() - killed > END_MS) break;
         await new Promise((later) => setTimeout(later, 10));
       }
       expect(processes.filter(isAlive)).toEqual([]);

@@ -67,6 +67,8 @@ export interface GuestOptions {
   readonly memoryMib?: number;
   /** What the guest finds in its root directory. */
   readonly files?: Readonly<Record<string, Uint8Array>>;
+  /** A line for the shell that runs beside QEMU, also under iopf. */
+  readonly beside?: string;
   /** What else QEMU is told. */
   readonly qemu?: readonly string[];
   /** What else the guest's kernel is told. */
@@ -117,7 +119,7 @@ export class Guest {
 
   /** Boots a guest up to its shell. */
   static async boot(options: GuestOptions): Promise<Guest> {
-    const { kernel, memoryMib = 256, files = {}, qemu = [], append = '' } = options;
+    const { kernel, memoryMib = 256, files = {}, beside, qemu = [], append = '' } = options;
     const folder = mkdtempSync(join(tmpdir(), 'guest-'));
     const temporary = join(folder, 'tmp');
     mkdirSync(temporary);
@@ -129,10 +131,13 @@ export class Guest {
     const lines = ['-serial', 'stdio', '-monitor', 'none', '-qmp', `unix:${folder}/qmp,server=on,wait=off`];
     const boot = ['-kernel', kernel, '-initrd', makeInitrd(folder, files)];
     const words = ['-append', `console=ttyS0 quiet panic=-1 ${append}`];
-    const run = ['exec', '--json', join(folder, 'summary.json'), ...options.iopf, '--', 'qemu-system-x86_64'];
+    const run = ['exec', '--json', join(folder, 'summary.json'), ...options.iopf, '--'];
+    const qemuAlone = ['qemu-system-x86_64'];
+    const program =
+      beside === undefined ? qemuAlone : ['sh', '-c', `{ ${beside}; } & exec "$0" "$@"`, ...qemuAlone];
     const child = spawn(
       process.execPath,
-      [iopf, ...run, ...machine, ...lines, ...boot, ...words, ...qemu, ...passed],
+      [iopf, ...run, ...program, ...machine, ...lines, ...boot, ...words, ...qemu, ...passed],
       { stdio: 'pipe', env: { ...process.env, TMPDIR: temporary } },
     );
     const guest = new Guest(folder, child);

@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { readStruct, writeStruct } from '../../src/abi/layout.js';
-import { PciCommand, PciConfig, PciMsix, PciPm } from '../../src/abi/pci.js';
+import { PciCommand, PciConfig, PciInterruptIndex, PciMsix, PciPm } from '../../src/abi/pci.js';
 import { DeviceIoctl, GroupIoctl, REGION_OFFSET } from '../../src/abi/vfio.js';
 import {
   DeviceFeature,
   DeviceIoeventfd,
   IrqInfo,
+  IrqSet,
   PciHotReset,
   RegionInfo,
   SparseMmapArea,
@@ -65,7 +66,7 @@ function openNvme(kernel: KernelVersion = '6.12', change: (own: PciFunction) => 
     process.mm.copyTo(BUFFER, Uint8Array.from(bytes));
     file.write(process, BUFFER, bytes.length, offset);
   };
-  return { nvme, process, group, groupFd, call, open, read, write };
+  return { machine, nvme, process, group, groupFd, call, open, read, write };
 }
 
 describe('GET_DEVICE_FD', () => {
@@ -119,6 +120,36 @@ describe('memory decoding', () => {
     expect(errnoOf(() => device.read(process, 0x7000_0000, 4, 0))).toBe('EFAULT');
     expect(errnoOf(() => device.write(process, 0x7000_0000, 4, 0x14))).toBe('EFAULT');
     expect(device.write(process, 0x7000_0000, 0, 0)).toBe(0);
+  });
+});
+
+describe('a device that the host takes from VFIO', () => {
+  it('is asked for at the eventfd of REQ, and goes with its last descriptor', () => {
+    const { machine, nvme, process, call, open } = openNvme();
+    const device = open(nvme.address);
+    const event = new EventFile();
+    const fd = process.add(new OpenFile(event));
+    const trigger = new Uint8Array(IrqSet.size + 4);
+    trigger.set(
+      writeStruct(IrqSet, { argsz: trigger.length, flags: 0x24, index: PciInterruptIndex.REQ, count: 1 }),
+    );
+    trigger[IrqSet.size] = fd;
+    call(device, DeviceIoctl.VFIO_DEVICE_SET_IRQS, trigger);
+    machine.unbind(nvme.address);
+    expect(event.count).toBe(1);
+    expect(errnoOf(() => open(nvme.address))).toBeNull();
+    device.release();
+    expect(machine.groupNumbers).toEqual([9]);
+    device.release();
+    expect(machine.groupNumbers).toEqual([]);
+    expect(errnoOf(() => open(nvme.address))).toBe('ENODEV');
+    expect(errnoOf(() => machine.unbind(nvme.address))).toBe('ENODEV');
+  });
+
+  it('goes at once where it is not open', () => {
+    const { machine, nvme, open } = openNvme();
+    machine.unbind(nvme.address);
+    expect(errnoOf(() => open(nvme.address))).toBe('ENODEV');
   });
 });
 

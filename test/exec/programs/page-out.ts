@@ -29,7 +29,7 @@ function residentBytes(): number {
 
 let taken = 0;
 let isOver = false;
-process.stdin.on('close', () => {
+process.stdin.on('end', () => {
   isOver = true;
 });
 process.stdin.resume();
