@@ -65,6 +65,8 @@ export class Guest implements Observer, PageOwner {
   private readonly bringsUnused: boolean;
   private broughtIn = 0;
   private swappedIn = 0;
+  /** The host takes away what a recording says that it took. */
+  private reclaiming = false;
   /** What is mapped now is pinned, not faulted in. */
   private pinning = false;
 
@@ -220,9 +222,12 @@ export class Guest implements Observer, PageOwner {
     this.takeAway(RAM_ADDRESS + page, count);
   }
 
-  takeAway(vaddrPage: number, count: number): void {
+  /** `reclaimed`: the host does it, and not the program; only observers are told which. */
+  takeAway(vaddrPage: number, count: number, reclaimed = false): void {
     this.swapped.deleteRange(vaddrPage, count);
+    this.reclaiming = reclaimed;
     this.container.mm.dontNeed(vaddrPage, count);
+    this.reclaiming = false;
   }
 
   /** The program says that the device is about to reach these pages; only where the policy has it do so. */
@@ -316,9 +321,11 @@ export class Guest implements Observer, PageOwner {
     if (this.fresh.size !== 0) this.neverUsed += this.fresh.deleteRange(iovaPage, count);
   }
 
-  invalidate(_space: number, _first: number, _count: number, removed: number): void {
+  invalidate(space: number, first: number, count: number, removed: number): void {
+    this.observer?.invalidate?.(space, first, count, removed, this.reclaiming);
     if (removed === 0) return;
     this.timeline.invalidation(this.elapsedUs);
+    if (this.reclaiming) this.timeline.reclaimed(this.elapsedUs, removed);
     this.advance(this.costs.invalidate, false);
   }
 

@@ -58,7 +58,7 @@ function play(guest: Guest, event: RecordedEvent, spaces: number[]): void {
       const base = baseOf(spaces, event.space);
       const first = Math.max(ADDRESS_SPACE_FIRST, base + event.first);
       const limit = spaces.length > 1 ? base + SPACE_PAGES : ADDRESS_SPACE_FIRST + ADDRESS_SPACE_PAGES;
-      guest.takeAway(first, Math.min(event.first + event.count + base, limit) - first);
+      guest.takeAway(first, Math.min(event.first + event.count + base, limit) - first, event.reclaimed);
       break;
     }
     case 'page-lost':

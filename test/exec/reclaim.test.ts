@@ -3,7 +3,9 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
+import type { Report } from '../../src/report/html.js';
 import { compare } from '../../src/sim/compare.js';
+import { exportRecording } from '../../src/sim/export.js';
 import { eventsOf, parseRecording } from '../../src/trace/recording.js';
 import { edu, program, runIopf } from './run-iopf.js';
 
@@ -36,6 +38,15 @@ async function load(options: readonly string[], kind: string, seconds = 3, ...mo
   const result = await runIopf(['--device', `edu@${edu}`, ...options], [process.execPath, ...words]);
   expect(result.code, result.stderr).toBe(0);
   return { ...result, summary: result.summary!, load: JSON.parse(result.stdout) as Load };
+}
+
+/** Pages of the `reclaim` events of a trace in Chrome's form. */
+function pagesReclaimedIn(chrome: string): number {
+  const { traceEvents } = JSON.parse(chrome) as {
+    traceEvents: { name: string; args: { removed: number } }[];
+  };
+  const reclaims = traceEvents.filter(({ name }) => name === 'reclaim');
+  return reclaims.reduce((sum, { args }) => sum + args.removed / 4096, 0);
 }
 
 const reclaim = ['--reclaim', `${SIZE}`, '--reclaim-scan', '10'];
@@ -79,6 +90,21 @@ describe.skipIf(!mayReclaim())('under --reclaim', () => {
     const order = { inputs: [file], policies: ['iopf'], model: null, seed: 1, jobs: 1 };
     const { faults, invalidations } = summary;
     expect((await compare(order)).comparison.runs[0]).toMatchObject({ faults, invalidations });
+    let chrome = '';
+    exportRecording(parseRecording(readFileSync(file), 'run.rec'), 'chrome', (text) => {
+      chrome += text;
+    });
+    expect(pagesReclaimedIn(chrome)).toBe(summary.pagesReclaimed);
+  }, 60_000);
+
+  test('the trace and the report show as many reclaimed pages as there were', async () => {
+    const [trace, html] = [join(folder, 'trace.json'), join(folder, 'run.html')];
+    const { summary } = await load([...reclaim, '--trace', trace, '--html', html], 'file', 1);
+    expect(summary.pagesReclaimed).toBeGreaterThan(0);
+    expect(pagesReclaimedIn(readFileSync(trace, 'utf8'))).toBe(summary.pagesReclaimed);
+    const data = /id="data">(.*?)<\/script>/s.exec(readFileSync(html, 'utf8'))![1]!;
+    const { timeline } = (JSON.parse(data) as Report).groups[0]!.runs[0]!;
+    expect(timeline.reduce((sum, step) => sum + step.reclaimed, 0)).toBe(summary.pagesReclaimed);
   }, 60_000);
 
   test('pages of a pinned mapping stay: --iopf ask, and the program never asks', async () => {
