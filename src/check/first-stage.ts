@@ -11,8 +11,9 @@ import type { Device } from './device.js';
 import type { Digest } from './digest.js';
 import { accessName, hex, IOVA, Operation, VADDR } from './operation.js';
 import { violated } from './violation.js';
-import { GONE, type World } from './world.js';
+import type { World } from './world.js';
 
+const REVOKED = 'what a guest has invalidated is not reached';
 const RETRY = freshStep('answered SUCCESS, tries the access again');
 /** The entry is the second of its table, so that the device's addresses are not the container's. */
 const ENTRY = 1;
@@ -69,7 +70,7 @@ export class FirstStage {
     for (let page = 0; page < this.world.pages; page++)
       for (const access of [READ, WRITE])
         if (this.device.iommu.iotlb.lookup(INPUT + IOVA + page, access) >= 0)
-          violated(GONE, 'R8.1', `${hex(INPUT + IOVA + page)} is translated after its invalidation`);
+          violated(REVOKED, 'R8.1', `${hex(INPUT + IOVA + page)} is translated after its invalidation`);
   }
 
   /** The last descriptor of the fault queue is closed. */

@@ -156,7 +156,7 @@ export class DmaPort {
       const isGivenUp = this.#request !== null && this.#givenUp(page, access);
       const frame = atEnd || isGivenUp ? -1 : this.#iommu.translate(page, access);
       if (frame >= 0 && !segments.full) {
-        if (this.#requestPage === page) this.#request = null;
+        if (this.#request !== null && this.#requestPage === page) this.#request = null;
         segments.append(
           frame,
           list.offset[next]!,

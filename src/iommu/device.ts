@@ -193,58 +193,10 @@ export class IommuDevice {
 
   /**
    * Reports a page request for one page and runs it to its answer: true: try again; false: refused. Hot, allocates nothing
-   * where the page is at hand.
+   * where the page is at hand. `stage1` null: the page is the domain's.
    */
-  fault(iovaPage: number, access: number): boolean {
-    return this.stage1 === null
-      ? this.faultDomain(iovaPage, access)
-      : this.faultNested(this.stage1, iovaPage, access);
-  }
-
-  /**
-   * A page request for what only the guest can bring: the request, for as long as it waits, and then whether to try again. Null
-   * where the guest's table is not what is missing: `fault` is for that.
-   */
-  requestStage1(iovaPage: number, access: number): Parked<boolean> | null {
-    const { domain, stage1 } = this;
-    if (domain === null || stage1 === null) return null;
-    if (stage1.walk(domain, iovaPage, access) >= 0 || stage1.end !== 'stage1') return null;
-    const request = new Parked(this.faultFlow(iovaPage, access, 'stage1'));
-    if (!request.done) this.parked.push(request);
-    return request;
-  }
-
-  /** Lets page requests go on that nobody runs, as far as they can. */
-  resumeParked(): void {
-    for (let i = this.parked.length - 1; i >= 0; i--) {
-      this.parked[i]!.resume();
-      if (this.parked[i]!.done) this.parked.splice(i, 1);
-    }
-  }
-
-  /** The IOVA page of the container that an access goes to, or -1 where the guest's table does not say. */
-  stage2Page(page: number, access: number): number {
-    const { domain, stage1 } = this;
-    if (domain === null || stage1 === null) return page;
-    stage1.walk(domain, page, access);
-    return stage1.iovaPage;
-  }
-
-  /** The guest's table leads nowhere yet, or its own pages are not there: the container brings what is its to bring. */
-  private faultNested(stage1: Stage1, page: number, access: number): boolean {
-    const domain = this.domain!;
-    if (stage1.walk(domain, page, access) >= 0) return true;
-    if (stage1.end === 'stage2') {
-      const { iovaPage } = stage1;
-      if (stage1.tableLost) this.handlers.stage2?.pageLost(this, iovaPage);
-      return this.faultDomain(iovaPage, stage1.access);
-    }
-    // An entry that makes no sense, or one that is missing for a device which cannot wait for the guest.
-    this.counters.faultsRefused++;
-    return false;
-  }
-
-  private faultDomain(iovaPage: number, access: number): boolean {
+  fault(iovaPage: number, access: number, stage1: Stage1 | null = this.stage1): boolean {
+    if (stage1 !== null) return this.faultNested(stage1, iovaPage, access);
     const nested = this.domain?.nested ?? false;
     const handler = nested ? this.handlers.stage2 : this.handlers.flat;
     if (handler === null || !this.iopfEnabled) {
@@ -275,6 +227,49 @@ export class IommuDevice {
     }
     counters.faultLatency.record(counters.now() - started);
     return code === PageResponse.SUCCESS;
+  }
+
+  /** What the guest's table lacks in the domain, its own pages included, is the container's to bring. */
+  private faultNested(stage1: Stage1, page: number, access: number): boolean {
+    const domain = this.domain!;
+    if (stage1.walk(domain, page, access) >= 0) return true;
+    if (stage1.end === 'stage2') {
+      const { iovaPage } = stage1;
+      if (stage1.tableLost) this.handlers.stage2?.pageLost(this, iovaPage);
+      return this.fault(iovaPage, stage1.access, null);
+    }
+    // An entry that makes no sense, or one that is missing for a device which cannot wait for the guest.
+    this.counters.faultsRefused++;
+    return false;
+  }
+
+  /**
+   * A page request for what only the guest can bring: the request, for as long as it waits, and then whether to try again. Null
+   * where the guest's table is not what is missing: `fault` is for that.
+   */
+  requestStage1(iovaPage: number, access: number): Parked<boolean> | null {
+    const { domain, stage1 } = this;
+    if (domain === null || stage1 === null) return null;
+    if (stage1.walk(domain, iovaPage, access) >= 0 || stage1.end !== 'stage1') return null;
+    const request = new Parked(this.faultFlow(iovaPage, access, 'stage1'));
+    if (!request.done) this.parked.push(request);
+    return request;
+  }
+
+  /** Lets page requests go on that nobody runs, as far as they can. */
+  resumeParked(): void {
+    for (let i = this.parked.length - 1; i >= 0; i--) {
+      this.parked[i]!.resume();
+      if (this.parked[i]!.done) this.parked.splice(i, 1);
+    }
+  }
+
+  /** The IOVA page of the container that an access goes to, or -1 where the guest's table does not say. */
+  stage2Page(page: number, access: number): number {
+    const { domain, stage1 } = this;
+    if (domain === null || stage1 === null) return page;
+    stage1.walk(domain, page, access);
+    return stage1.iovaPage;
   }
 
   /** `fault` as a path that may wait, for runs that put other paths in between. */

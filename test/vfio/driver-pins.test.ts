@@ -195,6 +195,10 @@ describe('R6.2: a page that a driver pins itself', () => {
     kit.map(IOVA + 0x100, 1, 64, READ);
     memory.pin(IOVA + 0x100, 1, READ, frames);
     expect([kit.counters.pinnedPages, kit.mm.lockedPages]).toEqual([1, 0]);
+    disable();
+    expect([kit.counters.pinnedPages, kit.mm.lockedPages]).toEqual([9, 8]);
+    enable();
+    expect([kit.counters.pinnedPages, kit.mm.lockedPages]).toEqual([1, 0]);
     memory.unpin(IOVA + 0x100, 1);
     expect([kit.counters.pinnedPages, kit.mm.lockedPages]).toEqual([0, 0]);
   });
@@ -353,6 +357,15 @@ describe('R6.3: pages that a driver has pinned in the dirty log', () => {
     // It has written who knows what; from then on it cannot.
     expect(dirty()).toBe(0xff);
     expect(dirty()).toBe(0b10);
+  });
+
+  it('leave alone what faults when a group goes', () => {
+    open({}, [{}, {}]);
+    kit.addGroup(2);
+    startLog();
+    iommu(2).fault(IOVA + 2, WRITE);
+    kit.closeGroup(2);
+    expect(dirty()).toBe(0b100);
   });
 
   it('do not speak for a device that faults on a part of its accesses', () => {

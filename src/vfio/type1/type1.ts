@@ -344,8 +344,8 @@ export class Type1 implements IopfBackend {
     if (alike) return alike;
     const domain = this.createDomain(geometry);
     for (const mapping of this.mappings) {
+      if (mapping.pinned && this.domains[0]) replayPins(mapping, this.domains[0], domain);
       if (!mapping.pinned) this.pinning.mapInto(mapping, [domain]);
-      else if (this.domains[0]) replayPins(mapping, this.domains[0], domain);
     }
     this.domains.push(domain);
     return domain;
