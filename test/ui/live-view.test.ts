@@ -1,9 +1,10 @@
 /** The server of a live view: who is let in, what a page gets, and that no page costs the run anything. */
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { UserError } from '../../src/input/user-error.js';
 import type { LiveView } from '../../src/ui/live-view.js';
 import { openLiveView } from '../../src/ui/live-view.js';
+import { fuzz } from './fuzz.js';
 import { call, GRACE_MS, get, Listening, openView, PAGE, sample, start } from './view.js';
 
 const open: { close(): void }[] = [];
@@ -328,17 +329,23 @@ describe('a page that stops reading', () => {
 });
 
 describe('how long it stays', () => {
+  test('whatever was asked, no connection and no page is left once those who asked are gone', async () => {
+    const served = await view();
+    served.tell(start);
+    await fuzz(served.url, 2, 1500);
+    await served.lastPageGone(false);
+    expect(await get(served, 'table?first=0&pages=1')).toMatchObject({ status: 200 });
+  }, 60_000);
+
   test('pages that were asked for behind one another on a connection are gone with it', async () => {
     const served = await view();
     served.tell(start);
-    const page = listen(served);
     const { pathname, host } = new URL(served.url);
-    const events = `GET ${pathname}events HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
-    page.socket.write(
-      `GET ${pathname}table?first=0&pages=1 HTTP/1.1\r\nHost: ${host}\r\n\r\n${events}${events}`,
-    );
-    await new Promise((later) => setTimeout(later, 100));
-    page.close();
+    const socket = connect(Number(port(served)), '127.0.0.1');
+    open.push({ close: () => socket.destroy() });
+    socket.write(`GET ${pathname}events HTTP/1.1\r\nHost: ${host}\r\n\r\n`.repeat(5));
+    await new Promise((later) => setTimeout(later, 200));
+    socket.destroy();
     await served.lastPageGone(false);
   });
 
