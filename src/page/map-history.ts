@@ -88,7 +88,16 @@ export class MapHistory {
     while (this.steps.length <= step) this.steps.push([]);
     const share = 1 / (step - first + 1);
     const pieces = columns.map((column, index) => difference(column, this.before[index], share));
-    for (let each = first; each <= step; each++) this.steps[each] = together(this.steps[each]!, pieces);
+    // In between it was, as far as is known, as it was before.
+    const between = this.before.map((column, index) => {
+      const piece = pieces[index];
+      const same = piece !== undefined && sameRows(piece, column);
+      return same
+        ? { ...piece, mapped: column.mapped, resident: column.resident }
+        : difference(column, undefined, 0);
+    });
+    for (let each = first; each < step; each++) this.steps[each] = together(this.steps[each]!, between);
+    this.steps[step] = together(this.steps[step]!, pieces);
     this.before = columns;
     this.lastStep = step;
     return Math.min(changed, first);

@@ -38,6 +38,11 @@ describe('the history of the map', () => {
     history.add(0.5, [column([0])]);
     expect(history.add(4.5, [column([8])])).toBe(1);
     expect(touches(history, 16)).toEqual([0, 2, 2, 2, 2]);
+    // How it was is what was known then, not what came later.
+    history.add(7.5, [{ ...column([8]), resident: [0] }]);
+    expect([4, 5, 6, 7].map((step) => history.cell(step, 16)!.resident)).toEqual([1, 1, 1, 0]);
+    history.add(9.5, [{ ...column([9]), pagesPerRow: 2 }]);
+    expect([8, 9].map((step) => history.cell(step, 16)!.pages)).toEqual([1, 2]);
   });
 
   it('knows nothing of what was before it asked', () => {
