@@ -14,7 +14,21 @@ const rooms = {
   report: ['abi', 'trace', 'sim', 'check'],
   ui: ['input', 'trace'],
   page: ['trace', 'report'],
-  cli: ['abi', 'flow', 'input', 'mm', 'iommu', 'vfio', 'device', 'trace', 'exec', 'sim', 'check', 'report', 'ui'],
+  cli: [
+    'abi',
+    'flow',
+    'input',
+    'mm',
+    'iommu',
+    'vfio',
+    'device',
+    'trace',
+    'exec',
+    'sim',
+    'check',
+    'report',
+    'ui',
+  ],
 };
 
 /** libc, the clock, files and the environment belong to the live run: not below the doors. */
@@ -62,7 +76,11 @@ module.exports = {
       name: 'the page runs in a browser: it sees types, and how a page is written',
       severity: 'error',
       from: { path: '^src/page/' },
-      to: { path: '^src/(trace|report)/', pathNot: '^src/report/page-document.ts$', dependencyTypesNot: ['type-only'] },
+      to: {
+        path: '^src/(trace|report)/',
+        pathNot: '^src/report/page-document.ts$',
+        dependencyTypesNot: ['type-only'],
+      },
     },
     {
       name: 'nothing imports the page: it is bundled',
