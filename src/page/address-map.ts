@@ -19,7 +19,7 @@ const CLICK_MOST = 4;
 const ROWS_MOST = 240;
 const TABLE_PAGES_MOST = 4096;
 /** A live run's first width of a step. */
-export const FIRST_STEP_SECONDS = 0.25;
+export const FIRST_STEP_SECONDS = 0.5;
 
 const legend: readonly (readonly [string, (palette: Palette) => string, string])[] = [
   ['touched by the device', (p) => p.touched, ''],
@@ -353,7 +353,8 @@ function describe(cell: Cell, at: string): string[] {
   const touched = Math.round(cell.touched);
   const happened = `faulted ${Math.round(cell.faulted)}, taken away ${Math.round(cell.taken)} pages`;
   const rows = range(cell.first * PAGE_BYTES, cell.pages * PAGE_BYTES);
-  if (broughtIn !== null) return [`${rows} ${at}`, `touched ${touched}, mapped ${broughtIn}, ${happened}`];
+  if (broughtIn !== null)
+    return [`${rows} ${at}`, `touched ${touched}, mapped ${Math.round(broughtIn)}, ${happened}`];
   return [
     `${rows} ${at}`,
     `touched ${touched}, ${happened}`,

@@ -3,6 +3,7 @@ import type { LiveProgress } from '../trace/live.js';
 import type { ConnectionState } from './connection.js';
 import { button, make, setText } from './dom.js';
 import { seconds } from './format.js';
+import { drawn } from './painter.js';
 
 const states: Readonly<Record<ConnectionState, string>> = {
   connecting: 'connecting',
@@ -21,12 +22,17 @@ export class Header {
   private readonly under = make('span', { class: 'dim' });
   private readonly progress = make('div', { class: 'progress', hidden: true }, this.bar, this.under);
   private readonly saveButton: HTMLButtonElement;
+  private seconds = 0;
+  private readonly passed: () => void;
 
   constructor(save: () => void) {
     this.saveButton = button('Save', 'Save this page as one file that needs no network', save);
     this.saveButton.hidden = true;
     const top = make('div', { class: 'top' }, this.title, this.state, this.elapsed, this.saveButton);
     this.root = make('header', {}, top, this.facts, this.progress);
+    this.passed = drawn(this.root, () => {
+      if (this.seconds > 0) setText(this.elapsed, seconds(this.seconds));
+    });
   }
 
   begin(title: string, facts: Readonly<Record<string, string | number>>): void {
@@ -47,7 +53,8 @@ export class Header {
   }
 
   time(now: number): void {
-    setText(this.elapsed, seconds(now));
+    this.seconds = now;
+    this.passed();
   }
 
   advance({ done, total, what }: LiveProgress): void {

@@ -6,7 +6,8 @@ import type { AddressMapData } from '../trace/address-map.js';
 import type { LiveMapColumn } from '../trace/live.js';
 
 const STEPS_MOST = 256;
-const PIECES_MOST = 48;
+/** More than a report's rows and what a live page asks about. */
+const PIECES_MOST = 160;
 const PAGE_BYTES = 4096;
 
 /** Rows of equal width; arrays have a number for each. */
@@ -87,7 +88,16 @@ export class MapHistory {
     while (this.steps.length <= step) this.steps.push([]);
     const share = 1 / (step - first + 1);
     const pieces = columns.map((column, index) => difference(column, this.before[index], share));
-    for (let each = first; each <= step; each++) this.steps[each] = together(this.steps[each]!, pieces);
+    // In between it was, as far as is known, as it was before.
+    const between = this.before.map((column, index) => {
+      const piece = pieces[index];
+      const same = piece !== undefined && sameRows(piece, column);
+      return same
+        ? { ...piece, mapped: column.mapped, resident: column.resident }
+        : difference(column, undefined, 0);
+    });
+    for (let each = first; each < step; each++) this.steps[each] = together(this.steps[each]!, between);
+    this.steps[step] = together(this.steps[step]!, pieces);
     this.before = columns;
     this.lastStep = step;
     return Math.min(changed, first);
@@ -99,12 +109,25 @@ export class MapHistory {
     while (end > STEPS_MOST * this.stepSeconds) this.halve();
     const steps = Math.ceil(end / this.stepSeconds - 1e-9);
     for (let step = 0; step < steps; step++) {
-      const at = Math.min(
-        other.steps.length - 1,
-        Math.floor(((step + 0.5) * this.stepSeconds) / other.stepSeconds),
-      );
-      this.steps[step] = [...(other.steps[at] ?? []), ...(this.steps[step] ?? [])];
+      const under = other.between(step * this.stepSeconds, (step + 1) * this.stepSeconds);
+      this.steps[step] = [...under, ...(this.steps[step] ?? [])];
     }
+  }
+
+  /** What happened from one second to another, as one step; of a step that is only partly in it, its share. */
+  private between(from: number, to: number): readonly Piece[] {
+    let pieces: readonly Piece[] = [];
+    const first = Math.floor(from / this.stepSeconds);
+    for (let step = first; step < this.steps.length && step * this.stepSeconds < to; step++) {
+      const inside = Math.min(to, (step + 1) * this.stepSeconds) - Math.max(from, step * this.stepSeconds);
+      const share = inside / this.stepSeconds;
+      if (share > 1e-9)
+        pieces = together(
+          pieces,
+          this.steps[step]!.map((piece) => part(piece, share)),
+        );
+    }
+    return pieces;
   }
 
   /** The rows at a page in a step, newest piece first. */
@@ -161,6 +184,19 @@ function difference(now: LiveMapColumn, before: LiveMapColumn | undefined, share
     faulted: same ? less(now.faulted, before.faulted) : none,
     taken: same ? less(now.taken, before.taken) : none,
     broughtIn: null,
+  };
+}
+
+/** A piece of which only a share happened. */
+function part(piece: Piece, share: number): Piece {
+  const of = (values: readonly number[]): number[] => values.map((value) => share * value);
+  const { broughtIn, faulted, taken, touched } = piece;
+  return {
+    ...piece,
+    touched: of(touched),
+    faulted: of(faulted),
+    taken: of(taken),
+    broughtIn: broughtIn && of(broughtIn),
   };
 }
 

@@ -1,9 +1,9 @@
 /**
- * When things are drawn: what changed, and can be seen, at most four times a second; a hidden tab draws nothing. What a person does is
- * drawn at once.
+ * When things are drawn: what changed, and can be seen, twice a second; a hidden tab draws nothing. What a person does is drawn at once.
+ * More often would cost a run on a small machine more than it shows: chromium without a GPU takes some 15 ms of CPU for each picture.
  */
 
-export const DRAW_EVERY_MS = 250;
+export const DRAW_EVERY_MS = 500;
 
 interface Part {
   readonly draw: () => void;

@@ -36,7 +36,7 @@ export class TablePanel {
       const table = await this.ask(first, pages);
       body.append(...content(table));
     } catch {
-      body.append(make('p', {}, 'Nobody answers: tables can be asked for only while the run goes on.'));
+      body.append(make('p', {}, 'The run does not answer: it has ended, or is too busy at the moment.'));
     }
     // A later click has won.
     if (number !== this.asked) return;

@@ -44,15 +44,20 @@ export interface HeatRows {
 
 export class HeatMap {
   pagesPerCell = 1;
+  /** A power of two as well, so that multiplying is exact. */
+  private cellsPerPage = 1;
   private pagesPerBlock = BLOCK_CELLS;
   private blocks = 0;
   private keys = new Int32Array(BLOCKS_FIRST);
   private counts = emptyCounts(BLOCKS_FIRST);
   /** Open addressing: block + 1 by a hash of its number, 0 where there is none. A power of two, four times the blocks. */
   private places = new Int32Array(BLOCKS_FIRST * 4);
-  /** The last look-up. */
-  private lastKey = -1;
-  private lastBlock = -1;
+  /** The block of the last look-up: its first page, none where that is NaN, and its first cell. */
+  private lastPage = Number.NaN;
+  private lastCell = 0;
+  /** The counts that are hot: those of `counts.touched`. */
+  private touchedCells = this.counts.touched.cells;
+  private touchedBlocks = this.counts.touched.blocks;
 
   static from({ pagesPerCell, keys, counts }: HeatData): HeatMap {
     const map = new HeatMap();
@@ -60,7 +65,8 @@ export class HeatMap {
     map.pagesPerBlock = pagesPerCell * BLOCK_CELLS;
     map.blocks = keys.length;
     map.keys = keys;
-    map.counts = counts;
+    map.cellsPerPage = 1 / pagesPerCell;
+    map.useCounts(counts);
     map.index();
     return map;
   }
@@ -81,10 +87,11 @@ export class HeatMap {
 
   /** A device reached a page. Hot. */
   touch(iovaPage: number): void {
-    const cell = this.cellFor(iovaPage);
-    const { touched } = this.counts;
-    touched.cells[cell]!++;
-    touched.blocks[cell >>> BLOCK_SHIFT]!++;
+    const offset = iovaPage - this.lastPage;
+    const isNear = offset >= 0 && offset < this.pagesPerBlock;
+    const cell = isNear ? this.lastCell + ((offset * this.cellsPerPage) | 0) : this.cellFor(iovaPage);
+    this.touchedCells[cell]!++;
+    this.touchedBlocks[cell >>> BLOCK_SHIFT]!++;
   }
 
   /** A device asked for a page. */
@@ -194,20 +201,17 @@ export class HeatMap {
     }
   }
 
-  /** Where the counts of a page are; makes its block. Hot. */
+  /** Where the counts of a page are; makes its block. */
   private cellFor(page: number): number {
-    const key = (page / this.pagesPerBlock) | 0;
-    let block = this.lastBlock;
-    if (key !== this.lastKey) {
-      block = this.places[this.placeOf(key)]! - 1;
-      if (block < 0) {
-        this.makeRoom(key);
-        return this.cellFor(page);
-      }
-      this.lastKey = key;
-      this.lastBlock = block;
+    const key = Math.floor(page / this.pagesPerBlock);
+    const block = this.places[this.placeOf(key)]! - 1;
+    if (block < 0) {
+      this.makeRoom(key);
+      return this.cellFor(page);
     }
-    return block * BLOCK_CELLS + (((page - key * this.pagesPerBlock) / this.pagesPerCell) | 0);
+    this.lastPage = key * this.pagesPerBlock;
+    this.lastCell = block * BLOCK_CELLS;
+    return this.lastCell + Math.floor((page - this.lastPage) * this.cellsPerPage);
   }
 
   /** Where a block is noted, or the free place where it would be. */
@@ -238,7 +242,7 @@ export class HeatMap {
     const { keys, counts } = this;
     this.keys = new Int32Array(keys.length * 2);
     this.keys.set(keys);
-    this.counts = emptyCounts(keys.length * 2);
+    this.useCounts(emptyCounts(keys.length * 2));
     for (const kind of ALL) {
       this.counts[kind].cells.set(counts[kind].cells);
       this.counts[kind].blocks.set(counts[kind].blocks);
@@ -252,10 +256,10 @@ export class HeatMap {
     this.pagesPerCell *= 2;
     this.pagesPerBlock *= 2;
     this.keys = new Int32Array(keys.length);
-    this.counts = emptyCounts(keys.length);
+    this.cellsPerPage /= 2;
+    this.useCounts(emptyCounts(keys.length));
     this.places.fill(0);
     this.blocks = 0;
-    this.lastKey = this.lastBlock = -1;
     for (let old = 0; old < blocks; old++) {
       const key = keys[old]! >>> 1;
       let block = this.places[this.placeOf(key)]! - 1;
@@ -268,6 +272,13 @@ export class HeatMap {
         to.blocks[block]! += from.blocks[old]!;
       }
     }
+  }
+
+  private useCounts(counts: AllCounts): void {
+    this.counts = counts;
+    this.touchedCells = counts.touched.cells;
+    this.touchedBlocks = counts.touched.blocks;
+    this.lastPage = Number.NaN;
   }
 
   /** Notes all blocks anew. */

@@ -183,14 +183,14 @@ class Serving implements LiveView {
       this.refuse(response, 400);
       return;
     }
-    if (this.questions >= QUESTIONS_MOST) {
-      this.refuse(response, 503);
-      return;
+    let found: object | null = null;
+    if (this.questions < QUESTIONS_MOST) {
+      this.questions++;
+      found = await this.options.source.ask(query).catch(() => null);
+      this.questions--;
     }
-    this.questions++;
-    const found = await this.options.source.ask(query).catch(() => null);
-    this.questions--;
-    if (found === null) this.refuse(response, 503);
+    // No error: browsers would log one each time that a run is busy.
+    if (found === null) response.writeHead(204, this.headers).end();
     else this.send(request, response, 'application/json', JSON.stringify(found));
   }
 

@@ -76,16 +76,18 @@ describe.skipIf(!possible)('a live run in a browser', () => {
     await map.focus();
     await page.keyboard.press('0');
     await expect.poll(touched, { timeout: 20_000 }).not.toBe('');
-    // Its colour is that of the legend, or near it.
-    const colours = `(() => {
+    // Its colour is that of the legend, or near it: orange.
+    const colour = `(() => {
       const canvas = document.querySelector('[data-chart=addresses] canvas');
-      const y = canvas.getBoundingClientRect().top;
-      const line = document.querySelector('.cursor').getBoundingClientRect().top - y;
-      const [r, g, b] = canvas.getContext('2d').getImageData(canvas.width - 12, Math.round(line), 1, 1).data;
-      return { r, g, b };
+      const y = document.querySelector('.cursor').getBoundingClientRect().top - canvas.getBoundingClientRect().top;
+      return [...canvas.getContext('2d').getImageData(canvas.width - 12, Math.round(y), 1, 1).data];
     })()`;
-    const { r, g, b } = await page.evaluate<{ r: number; g: number; b: number }>(colours);
-    expect([r > g, g > b]).toEqual([true, true]);
+    const isLit = async (): Promise<boolean> => {
+      if ((await touched()) === '') return false;
+      const [red, green, blue] = await page.evaluate<number[]>(colour);
+      return red! > green! && green! > blue!;
+    };
+    await expect.poll(isLit, { timeout: 15_000 }).toBe(true);
 
     for (let zoom = 0; zoom < 12; zoom++) await page.keyboard.press('+');
     await expect.poll(() => page.textContent('.toolbar output'), { timeout: 5_000 }).toMatch(/, 8 pages$/);
@@ -209,6 +211,7 @@ describe.skipIf(!possible)('a live run in a browser', () => {
     const file = join(folder, 'saved.html');
     await download.saveAs(file);
     const saved = await openPage(browser, `file://${file}`, tall);
+    await expect.poll(async () => (await numbers(saved.page))['signal'], { timeout: 5_000 }).toBe('SIGTERM');
     equal(await numbers(saved.page));
     expect(await saved.page.textContent('.state')).toBe(await page.textContent('.state'));
     const calls = await saved.page.textContent('output[data-field=calls]');
