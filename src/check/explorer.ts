@@ -34,6 +34,8 @@ export interface Exploration {
 
 export interface ExploreOptions {
   readonly parts?: Parts;
+  /** An execution of this scenario and these parts to run in, because making one costs as much as many orders. */
+  readonly execution?: Execution;
   /** Orders of more steps are not run (default 1,000). */
   readonly stepsMax?: number;
   /** States after which exploring ends without being exhaustive (default 2 million). */
@@ -79,7 +81,7 @@ class Explorer {
     scenario: Scenario,
     private readonly options: ExploreOptions,
   ) {
-    this.execution = new Execution(scenario, options.parts ?? shippedParts);
+    this.execution = options.execution ?? new Execution(scenario, options.parts ?? shippedParts);
     this.actors = this.execution.names.length;
     this.stepsMax = options.stepsMax ?? 1000;
     this.statesMax = options.statesMax ?? 2_000_000;
@@ -121,7 +123,7 @@ class Explorer {
   /** At a state: the orders from it on where they are known (1: an end), else -1, and the state is the top of the stack. */
   private arrive(): number {
     const { execution, depth } = this;
-    const world = execution.world.fingerprint();
+    const world = execution.world.fingerprint.ofWorld();
     let ready = 0;
     for (let i = 0; i < this.actors; i++) if (execution.isReady(i)) ready |= 1 << i;
     const key = this.keyOf(world, ready);

@@ -39,7 +39,7 @@ export function factsOf(world: World): Facts {
         `${there}${going}, ${ACCESS[mm.protectionAt(VADDR + page)]}`,
       );
     }
-    if (world.written[page] !== 0)
+    if (world.ledger.written[page] !== 0)
       facts.set(`${hex(IOVA + page)} since the last report`, 'written by a device');
   }
   return facts;
