@@ -3,92 +3,111 @@
  * order does.
  *
  * Every field of every object is saved and put back, and what arrays, maps, sets and typed arrays hold. Not seen are variables of
- * closures and `#` fields. A page table is saved as its entries, for it is mostly empty.
+ * closures, `#` fields, and fields that an object gets later. A page table is saved as its entries, for it is mostly empty.
  */
 import { Bug } from '../abi/bug.js';
 import { PAGE_NUMBER_LIMIT, PageTable } from '../mm/page-table.js';
 
 type Fields = Record<string, unknown>;
-/** Puts the fields of one object back. */
-type Restore = (object: Fields, values: readonly unknown[]) => void;
-type Bytes = Float64Array | Int32Array | Uint32Array | Uint8Array;
-
-interface SavedObject {
-  readonly object: Fields;
-  readonly values: readonly unknown[];
-  readonly restore: Restore;
-}
+/** Writes `values` back into the fields and elements of `objects`, one after another. */
+type Restore = (objects: readonly object[], values: readonly unknown[]) => void;
 
 interface Saved<T, S> {
   readonly object: T;
-  readonly content: S;
+  readonly content: readonly S[];
 }
 
 export class Checkpoint {
-  private readonly objects: SavedObject[] = [];
-  private readonly arrays: Saved<unknown[], readonly unknown[]>[] = [];
-  private readonly bytes: Saved<Bytes, Bytes>[] = [];
-  private readonly maps: Saved<Map<unknown, unknown>, readonly (readonly [unknown, unknown])[]>[] = [];
-  private readonly sets: Saved<Set<unknown>, readonly unknown[]>[] = [];
+  /** Objects and arrays, and what their fields and elements hold, in a row. */
+  private readonly objects: object[] = [];
+  private readonly values: unknown[] = [];
+  private readonly restoreFields: Restore;
+  private readonly words: { readonly object: Int32Array; readonly content: Int32Array }[] = [];
+  private readonly bytes: { readonly object: Uint8Array; readonly content: Uint8Array }[] = [];
+  private readonly maps: Saved<Map<unknown, unknown>, readonly [unknown, unknown]>[] = [];
+  private readonly sets: Saved<Set<unknown>, unknown>[] = [];
   private readonly tables: SavedTable[] = [];
   private readonly met: Set<object>;
 
   /** @param constants objects that nothing changes, or that somebody else puts back: they and what only they reach are left out */
   constructor(root: object, constants: readonly object[] = []) {
     this.met = new Set(constants);
-    this.save(root);
+    const code: string[] = [];
+    this.save(root, code);
+    this.restoreFields = compiled(code.join('\n'));
   }
 
   restore(): void {
-    const { objects, arrays, bytes, maps, sets, tables } = this;
-    for (let i = 0; i < objects.length; i++) {
-      const { object, values, restore } = objects[i]!;
-      restore(object, values);
+    const { words, bytes, maps, sets, tables } = this;
+    this.restoreFields(this.objects, this.values);
+    for (let i = 0; i < words.length; i++) {
+      const { object, content } = words[i]!;
+      for (let at = 0; at < content.length; at++) object[at] = content[at]!;
     }
-    for (let i = 0; i < arrays.length; i++) restoreArray(arrays[i]!);
-    for (let i = 0; i < bytes.length; i++) bytes[i]!.object.set(bytes[i]!.content);
+    for (let i = 0; i < bytes.length; i++) {
+      const { object, content } = bytes[i]!;
+      for (let at = 0; at < content.length; at++) object[at] = content[at]!;
+    }
     for (let i = 0; i < maps.length; i++) restoreMap(maps[i]!);
     for (let i = 0; i < sets.length; i++) restoreSet(sets[i]!);
     for (let i = 0; i < tables.length; i++) tables[i]!.restore();
   }
 
-  private save(value: unknown): void {
+  private save(value: unknown, code: string[]): void {
     if (typeof value !== 'object' || value === null || this.met.has(value) || Object.isFrozen(value)) return;
     this.met.add(value);
     if (value instanceof PageTable) this.tables.push(new SavedTable(value));
-    else if (isBytes(value)) this.bytes.push({ object: value, content: value.slice() });
-    else if (Array.isArray(value)) this.saveArray(value);
-    else if (value instanceof Map) this.saveMap(value);
-    else if (value instanceof Set) this.saveSet(value);
-    else if (!(value instanceof DataView)) this.saveObject(value as Fields);
+    else if (ArrayBuffer.isView(value)) this.saveBuffer(value.buffer);
+    else if (Array.isArray(value)) this.saveArray(value, code);
+    else if (value instanceof Map) {
+      this.maps.push({ object: value, content: [...value] });
+      for (const pair of value) for (const each of pair) this.save(each, code);
+    } else if (value instanceof Set) {
+      this.sets.push({ object: value, content: [...value] });
+      for (const each of value) this.save(each, code);
+    } else this.saveObject(value as Fields, code);
   }
 
-  private saveArray(array: unknown[]): void {
-    this.arrays.push({ object: array, content: array.slice() });
-    for (const each of array) this.save(each);
-  }
-
-  private saveMap(map: Map<unknown, unknown>): void {
-    this.maps.push({ object: map, content: [...map] });
-    for (const [key, value] of map) {
-      this.save(key);
-      this.save(value);
+  /** What typed arrays and views hold; those of one buffer together. */
+  private saveBuffer(buffer: ArrayBufferLike): void {
+    if (this.met.has(buffer)) return;
+    this.met.add(buffer);
+    if (buffer.byteLength % 4 === 0) {
+      const object = new Int32Array(buffer);
+      this.words.push({ object, content: object.slice() });
+    } else {
+      const object = new Uint8Array(buffer);
+      this.bytes.push({ object, content: object.slice() });
     }
   }
 
-  private saveSet(set: Set<unknown>): void {
-    this.sets.push({ object: set, content: [...set] });
-    for (const each of set) this.save(each);
+  private saveArray(array: unknown[], code: string[]): void {
+    code.push(
+      `o = objects[${this.objects.length}]; if (o.length !== ${array.length}) o.length = ${array.length};`,
+    );
+    this.objects.push(array);
+    array.forEach((each, i) => {
+      this.values.push(each);
+      code.push(putBack(`o[${i}]`, this.values.length - 1));
+    });
+    for (const each of array) this.save(each, code);
   }
 
-  private saveObject(object: Fields): void {
+  private saveObject(object: Fields, code: string[]): void {
     if (Object.prototype.toString.call(object) === '[object Generator]')
       throw new Bug('a path that is under way cannot be saved');
-    const keys = Object.keys(object);
-    const values = keys.map((key) => object[key]);
-    if (keys.length !== 0) this.objects.push({ object, values, restore: restorerFor(keys) });
-    for (const value of values) this.save(value);
+    code.push(`o = objects[${this.objects.length}];`);
+    this.objects.push(object);
+    for (const key of Object.keys(object)) {
+      this.values.push(object[key]);
+      code.push(putBack(`o[${JSON.stringify(key)}]`, this.values.length - 1));
+    }
+    for (const key of Object.keys(object)) this.save(object[key], code);
   }
+}
+
+function putBack(place: string, value: number): string {
+  return `if (${place} !== values[${value}]) ${place} = values[${value}];`;
 }
 
 /** The entries of a page table. */
@@ -96,7 +115,8 @@ class SavedTable {
   private readonly entries: { readonly page: number; readonly frame: number; readonly bits: number }[] = [];
 
   constructor(private readonly table: PageTable) {
-    for (let page = 0; (page = table.nextPresent(page, PAGE_NUMBER_LIMIT)) < PAGE_NUMBER_LIMIT; page++)
+    const next = (from: number) => table.nextPresent(from, PAGE_NUMBER_LIMIT);
+    for (let page = next(0); page < PAGE_NUMBER_LIMIT; page = next(page + 1))
       this.entries.push({ page, frame: table.lookup(page, 0), bits: table.bits(page) });
   }
 
@@ -115,58 +135,38 @@ class SavedTable {
 
 const restorers = new Map<string, Restore>();
 
-/**
- * A restorer for objects with these fields. It is compiled, because one loop over the fields of all classes would cost ten times as
- * much; a field that is as it was is not written, so that constant fields stay constants to the compiler.
- */
-function restorerFor(keys: readonly string[]): Restore {
-  const name = keys.join(' ');
-  let restorer = restorers.get(name);
+/** The code as a function; the same code gives the same. A loop over the fields of all classes would cost ten times as much. */
+function compiled(code: string): Restore {
+  let restorer = restorers.get(code);
   if (restorer === undefined) {
-    const lines = keys.map((key, i) => {
-      const field = `object[${JSON.stringify(key)}]`;
-      return `if (${field} !== values[${i}]) ${field} = values[${i}];`;
-    });
-    restorer = new Function('object', 'values', lines.join('\n')) as Restore;
-    restorers.set(name, restorer);
+    restorer = new Function('objects', 'values', `let o;\n${code}`) as Restore;
+    restorers.set(code, restorer);
   }
   return restorer;
 }
 
-function isBytes(value: object): value is Bytes {
-  return ArrayBuffer.isView(value) && !(value instanceof DataView);
-}
-
-function restoreArray({ object, content }: Saved<unknown[], readonly unknown[]>): void {
-  if (object.length > content.length) object.length = content.length;
-  for (let i = 0; i < content.length; i++) if (object[i] !== content[i]) object[i] = content[i];
-}
-
-function restoreMap({ object, content }: Saved<Map<unknown, unknown>, readonly (readonly [unknown, unknown])[]>): void {
-  if (isAsSaved(object.keys(), object.size, content, first) && isAsSaved(object.values(), object.size, content, second))
-    return;
+function restoreMap({ object, content }: Saved<Map<unknown, unknown>, readonly [unknown, unknown]>): void {
+  if (object.size === content.length) {
+    let i = 0;
+    for (const [key, value] of object) {
+      if (key !== content[i]![0] || value !== content[i]![1]) break;
+      i++;
+    }
+    if (i === content.length) return;
+  }
   object.clear();
   for (const [key, value] of content) object.set(key, value);
 }
 
-function restoreSet({ object, content }: Saved<Set<unknown>, readonly unknown[]>): void {
-  if (isAsSaved(object.values(), object.size, content, itself)) return;
+function restoreSet({ object, content }: Saved<Set<unknown>, unknown>): void {
+  if (object.size === content.length) {
+    let i = 0;
+    for (const each of object) {
+      if (each !== content[i]) break;
+      i++;
+    }
+    if (i === content.length) return;
+  }
   object.clear();
   for (const each of content) object.add(each);
 }
-
-/** Whether the members are those of `content`, in its order. */
-function isAsSaved<T>(
-  members: Iterator<unknown>,
-  size: number,
-  content: readonly T[],
-  part: (saved: T) => unknown,
-): boolean {
-  if (size !== content.length) return false;
-  for (let i = 0; i < content.length; i++) if (members.next().value !== part(content[i]!)) return false;
-  return true;
-}
-
-const itself = (saved: unknown): unknown => saved;
-const first = (saved: readonly [unknown, unknown]): unknown => saved[0];
-const second = (saved: readonly [unknown, unknown]): unknown => saved[1];

@@ -1,6 +1,6 @@
 import { DeadWait, runDirect } from '../flow/direct.js';
 import type { Flow, Wait } from '../flow/flow.js';
-import type { Digest } from './digest.js';
+import { chain } from './knowledge.js';
 import { Operation } from './operation.js';
 import type { Parts } from './parts.js';
 import type { Scenario } from './scenario.js';
@@ -89,20 +89,6 @@ export class Execution {
     } else this.locals[actor] = chain(this.locals[actor]!, state + history);
   }
 
-  /** Adds what the actors know to the digest of a state. `history` counts what has happened to the memory. */
-  addKnowledge(digest: Digest): void {
-    let history = false;
-    for (let i = 0; i < this.waits.length; i++) {
-      const wait = this.waits[i]!;
-      digest.add(this.locals[i]!);
-      if (wait === null || wait instanceof Operation) continue;
-      if (wait.holds) digest.add(wait.holds());
-      else history = true;
-    }
-    // Who is in the middle of something may remember how often memory had changed.
-    if (history) digest.add(this.world.fingerprint.history);
-  }
-
   /** A number for a place where paths wait; 0: between operations. */
   private placeOf(wait: Wait): number {
     if (wait instanceof Operation) return 0;
@@ -119,14 +105,6 @@ export class Execution {
     if (waiting.length !== 0) violated(Invariant.GOES_ON, null, `nobody can go on: ${waiting.join('; ')}`);
     this.scenario.after?.(this.world);
   }
-}
-
-/** What a path knows after a step is decided by what it knew before and the world it saw. */
-function chain(known: number, state: number): number {
-  const high = Math.floor(state / 0x200000) | 0;
-  const a = Math.imul((known % 0x7fffffff) ^ high, 0x9e3779b1);
-  const b = Math.imul(Math.floor(known / 0x200000) + (state % 0x200000) + 1, 0x85ebca6b);
-  return ((a ^ (a >>> 15)) >>> 0) * 0x200000 + ((b ^ (b >>> 11)) & 0x1fffff);
 }
 
 /** Whatever a step throws breaks something: our own assertions, and crashes. */

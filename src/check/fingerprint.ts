@@ -20,8 +20,9 @@ export class Fingerprint {
     for (let i = 0; i < programs.length; i++) {
       const { mm } = programs[i]!;
       for (let page = 0; page < pages; page++) digest.add(mm.stateAt(VADDR + page));
+      digest.add(mm.reclaimsFrom);
     }
-    digest.add(world.memory.used);
+    world.memory.addTo(digest);
     world.ledger.addTo(digest);
     return digest.value;
   }
@@ -61,7 +62,12 @@ export class Fingerprint {
         digest.add(domain.frameAt(page) * 4 + domain.permissionAt(page));
       }
     }
-    for (let i = 0; i < devices.length; i++) this.addDevice(devices[i]!.iommu, i);
+    for (let i = 0; i < devices.length; i++) {
+      const { iommu } = devices[i]!;
+      this.addDevice(iommu, i);
+      // ENABLE goes through a group in the order of the bus.
+      digest.add(iommu.group!.devices.indexOf(iommu));
+    }
     this.addMappings();
     for (let i = 0; i < programs.length; i++) {
       const { mm } = programs[i]!;

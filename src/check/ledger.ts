@@ -100,7 +100,11 @@ export class Ledger implements Observer {
       this.refusedSeen++;
       return;
     }
-    violated(Invariant.ONCE, 'R1.4', `group ${group} of ${device.address} is answered and nobody waits for it`);
+    violated(
+      Invariant.ONCE,
+      'R1.4',
+      `group ${group} of ${device.address} is answered and nobody waits for it`,
+    );
   }
 
   /** A step is over: what it refused has been answered. */

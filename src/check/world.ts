@@ -99,7 +99,17 @@ export class World {
     const { machine, options, parts, fingerprint, domains } = this;
     domains.keep();
     const { faultLatency } = this.counters;
-    const constants = [machine, options, parts, fingerprint, domains, faultLatency, ...this.geometries];
+    const constants: object[] = [
+      machine,
+      options,
+      parts,
+      fingerprint,
+      domains,
+      faultLatency,
+      ...this.geometries,
+    ];
+    // Written before each call that reads it.
+    for (const { mm } of this.programs) constants.push(mm.argument);
     const checkpoint = new Checkpoint(this, constants);
     return () => {
       domains.rewind();

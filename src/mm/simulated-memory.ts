@@ -5,7 +5,7 @@ import type { FrameMemory, SegmentList } from './frame-memory.js';
 /** The frame that all untouched private memory shows (ZERO_PAGE): never written, never freed, never counted. */
 export const ZERO_FRAME = 0;
 
-const INITIAL_FRAMES = 64;
+const INITIAL_FRAMES = 16;
 
 /** Gives frames back when there are none left; returns whether it freed one. */
 export type Reclaim = () => boolean;
@@ -72,6 +72,13 @@ export class SimulatedMemory implements FrameMemory {
     this.next = 1;
     this.used = 0;
     this.pinned = 0;
+  }
+
+  /** Adds what decides which frames come next to a digest. */
+  addTo(digest: { add(value: number): void }): void {
+    digest.add(this.used);
+    digest.add(this.next);
+    for (let i = 0; i < this.free.length; i++) digest.add(this.free[i]!);
   }
 
   /** Whether somebody owns a frame. */

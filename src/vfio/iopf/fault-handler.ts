@@ -83,6 +83,7 @@ export class PageIn implements Wait {
 /** A page-in has its frames: where it may turn out that what it relied on has changed. */
 class FramesAtHand implements Wait {
   readonly what = AT_HAND.what;
+  readonly always = true;
 
   constructor(private readonly pageIn: PageIn) {}
 
