@@ -83,13 +83,14 @@ export class Checkpoint {
 
   private saveArray(array: unknown[], code: string[]): void {
     code.push(
-      `o = objects[${this.objects.length}]; if (o.length !== ${array.length}) o.length = ${array.length};`,
+      `o = objects[${this.objects.length}]; while (o.length > ${array.length}) o.pop();`,
     );
     this.objects.push(array);
-    array.forEach((each, i) => {
-      this.values.push(each);
+    // Holes, too: an order may fill them.
+    for (let i = 0; i < array.length; i++) {
+      this.values.push(array[i]);
       code.push(putBack(`o[${i}]`, this.values.length - 1));
-    });
+    }
     for (const each of array) this.save(each, code);
   }
 
