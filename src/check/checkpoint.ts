@@ -42,7 +42,8 @@ export class Checkpoint {
     this.restoreFields(this.objects, this.values);
     for (let i = 0; i < words.length; i++) {
       const { object, content } = words[i]!;
-      for (let at = 0; at < content.length; at++) object[at] = content[at]!;
+      if (content.length > 16) object.set(content);
+      else for (let at = 0; at < content.length; at++) object[at] = content[at]!;
     }
     for (let i = 0; i < bytes.length; i++) {
       const { object, content } = bytes[i]!;
@@ -82,9 +83,7 @@ export class Checkpoint {
   }
 
   private saveArray(array: unknown[], code: string[]): void {
-    code.push(
-      `o = objects[${this.objects.length}]; while (o.length > ${array.length}) o.pop();`,
-    );
+    code.push(`o = objects[${this.objects.length}]; while (o.length > ${array.length}) o.pop();`);
     this.objects.push(array);
     // Holes, too: an order may fill them.
     for (let i = 0; i < array.length; i++) {

@@ -13,7 +13,7 @@ import { Knowledge } from './knowledge.js';
 import { KnownSteps, stateOf } from './known-steps.js';
 import { type Parts, shippedParts } from './parts.js';
 import type { Scenario } from './scenario.js';
-import type { Violation } from './violation.js';
+import { Invariant, type Violation, violated } from './violation.js';
 
 export interface Found {
   readonly violation: Violation;
@@ -29,6 +29,8 @@ export interface Exploration {
   readonly runs: number;
   /** Steps that were not run because their outcome was known. */
   readonly stepsKnown: number;
+  /** Times that steps led back to a state of the same order: without fairness such an order need not end, and is not counted. */
+  readonly rounds: number;
   /** Every order was covered. */
   readonly exhaustive: boolean;
   /** The longest order, in steps. */
@@ -85,6 +87,8 @@ class Explorer {
   /** Orders from a state to the end; where steps are limited, of the shortest way to it. */
   private readonly seen = new Map<number, number>();
   private readonly depthOf = new Map<number, number>();
+  /** Depths of the states on the way to the one at hand. */
+  private readonly onTheWay = new Map<number, number>();
   private readonly digest = new Digest();
   /** By depth. */
   private readonly frames: Frame[] = [];
@@ -92,6 +96,7 @@ class Explorer {
   private runs = 0;
   private states = 0;
   private stepsKnown = 0;
+  private rounds = 0;
   private longest = 0;
   private cut = false;
 
@@ -118,12 +123,13 @@ class Explorer {
     }
     if (this.cut || found !== null)
       total = this.frames.slice(0, this.depth).reduce((sum, { orders }) => sum + orders, total);
-    const { states, runs, stepsKnown, longest } = this;
+    const { states, runs, stepsKnown, rounds, longest } = this;
     return {
       orders: total,
       states,
       runs,
       stepsKnown,
+      rounds,
       exhaustive: !this.cut && found === null,
       longest,
       found,
@@ -201,6 +207,8 @@ class Explorer {
     }
     const orders = this.ordersFrom(frame.key, depth);
     if (orders >= 0) return orders;
+    const before = this.merge ? this.onTheWay.get(frame.key) : undefined;
+    if (before !== undefined) return this.goesRound(before);
     this.states++;
     if (depth > this.longest) this.longest = depth;
     checkStep(execution.world);
@@ -210,9 +218,27 @@ class Explorer {
       this.remember(frame.key, 1);
       return 1;
     }
-    if (depth < this.stepsMax) return -1;
+    if (depth < this.stepsMax) {
+      if (this.merge) this.onTheWay.set(frame.key, depth);
+      return -1;
+    }
     this.cut = true;
     return 1;
+  }
+
+  /**
+   * The state is the one at an earlier depth. That is a livelock where the round is fair: everybody who has not ended took a step in
+   * it, or could not have at some time. Returns the orders that end here: none.
+   */
+  private goesRound(before: number): number {
+    const { frames, depth } = this;
+    let fair = this.execution.waits.reduce((bits, wait, i) => (wait === null ? bits | (1 << i) : bits), 0);
+    for (let at = before; at < depth; at++) fair |= (1 << frames[at]!.chosen) | ~frames[at]!.knowledge.ready;
+    const all = (1 << this.actors) - 1;
+    if ((fair & all) === all)
+      violated(Invariant.PROGRESS, null, `${depth - before} steps lead back to the state before them`);
+    this.rounds++;
+    return 0;
   }
 
   /** Orders from a state on, or -1 where they are not known. */
@@ -225,6 +251,7 @@ class Explorer {
   private remember(key: number, orders: number): void {
     if (!this.merge) return;
     this.seen.set(key, orders);
+    this.onTheWay.delete(key);
     if (this.options.stepsMax !== undefined) this.depthOf.set(key, this.depth);
   }
 

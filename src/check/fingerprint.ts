@@ -15,8 +15,10 @@ export class Fingerprint {
   ofWorld(): number {
     const { digest, world } = this;
     const { programs, pages } = world;
+    const { pageIns } = world.type1.iopf!.handler;
     digest.begin();
     this.addContainer();
+    for (let i = 0; i < pageIns.length; i++) digest.add(pageIns[i]!.stale ? 1 : 0);
     for (let i = 0; i < programs.length; i++) {
       const { mm } = programs[i]!;
       for (let page = 0; page < pages; page++) digest.add(mm.stateAt(VADDR + page));

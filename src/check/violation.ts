@@ -10,6 +10,7 @@ export const Invariant = {
   PERMISSION: 'no permission is above what was asked and allowed',
   DIRTY: 'a page that was written is reported dirty, and no other',
   GOES_ON: 'whoever waits can go on some time',
+  PROGRESS: 'where everybody gets a turn, somebody gets done',
   ASSERTION: 'no assertion of the code is broken',
 } as const;
 

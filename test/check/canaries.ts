@@ -289,6 +289,17 @@ export const canaries: readonly Canary[] = [
     ),
   },
   {
+    about: 'a page-in starts again whatever happened',
+    invariant: 'somebody gets done',
+    parts: withHandler(
+      class extends FaultHandler {
+        protected override mayMap(): boolean {
+          return false;
+        }
+      },
+    ),
+  },
+  {
     about: 'our own assertions are heard',
     invariant: 'no assertion',
     parts: {

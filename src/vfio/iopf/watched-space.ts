@@ -2,6 +2,7 @@ import type { Counters, Observer } from '../../iommu/observer.js';
 import type { AddressSpace, MmuNotifier } from '../../mm/address-space.js';
 import type { Mapping } from '../type1/mapping.js';
 import { MappingAddressIndex } from '../type1/mapping-address-index.js';
+import type { FaultHandler } from './fault-handler.js';
 import type { ResidentPages } from './resident.js';
 
 /**
@@ -15,6 +16,7 @@ export class WatchedSpace implements MmuNotifier {
   constructor(
     private readonly mm: AddressSpace,
     private readonly resident: ResidentPages,
+    private readonly handler: FaultHandler,
     private readonly counters: Counters,
     private readonly observer: Observer | null,
   ) {
@@ -51,6 +53,7 @@ export class WatchedSpace implements MmuNotifier {
 
   /** Takes what lies in the range out of every domain; returns how many pages. */
   private drop(first: number, count: number): number {
+    this.handler.invalidate(this.mm, first, count);
     let removed = 0;
     let overlaps = false;
     const mappings = this.mappings;
