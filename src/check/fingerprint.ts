@@ -3,8 +3,9 @@ import type { IommuDevice } from '../iommu/device.js';
 import type { DeviceFaultHandler } from '../iommu/page-request.js';
 import { READ, WRITE } from '../mm/address-space.js';
 import { Digest } from './digest.js';
+import { foreignHandler } from './foreign-handler.js';
 import { IOVA, VADDR } from './operation.js';
-import { foreignHandler, type World } from './world.js';
+import type { World } from './world.js';
 
 export class Fingerprint {
   private readonly digest = new Digest();
@@ -95,7 +96,7 @@ export class Fingerprint {
       digest.add(mapping.lockedPages);
       const { mapped, dirty } = mapping;
       for (let i = 0; i < mapping.pages; i++) {
-        digest.add((mapped.test(i) ? 1 : 0) | (dirty !== null && dirty.test(i) ? 2 : 0));
+        digest.add((mapped.test(i) ? 1 : 0) | (dirty?.test(i) ? 2 : 0));
       }
     }
   }

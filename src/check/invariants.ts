@@ -8,10 +8,11 @@ import type { IommuDevice } from '../iommu/device.js';
 import { READ, WRITE } from '../mm/address-space.js';
 import { ZERO_FRAME } from '../mm/simulated-memory.js';
 import type { Mapping } from '../vfio/type1/mapping.js';
+import { foreignHandler } from './foreign-handler.js';
 import { hex, IOVA } from './operation.js';
 import type { ProgramSpace } from './program.js';
 import { Invariant, violated } from './violation.js';
-import { foreignHandler, type World } from './world.js';
+import type { World } from './world.js';
 
 const { ACCOUNT, DIRTY, GONE, HANDLER, ONCE, PERMISSION, RELEASED, SAME, UNDONE } = Invariant;
 

@@ -5,7 +5,7 @@ import type { Flow } from '../flow/flow.js';
 import { defaultGeometry, type IommuGeometry } from '../iommu/geometry.js';
 import { IommuGroup } from '../iommu/group.js';
 import { Counters } from '../iommu/observer.js';
-import { type DeviceFaultHandler, FaultReport, PageResponse } from '../iommu/page-request.js';
+import { FaultReport } from '../iommu/page-request.js';
 import { READ, WRITE } from '../mm/address-space.js';
 import { SimulatedMemory } from '../mm/simulated-memory.js';
 import { VfioGroup } from '../vfio/group.js';
@@ -15,6 +15,7 @@ import { Checkpoint } from './checkpoint.js';
 import { Device, Guest } from './device.js';
 import { DomainPool } from './domain-pool.js';
 import { Fingerprint } from './fingerprint.js';
+import { foreignHandler } from './foreign-handler.js';
 import { Host } from './host.js';
 import { Ledger } from './ledger.js';
 import { VADDR } from './operation.js';
@@ -26,16 +27,6 @@ import { Invariant, violated } from './violation.js';
 const IOTLB_ENTRIES = 8;
 const NO_BUS: PciBus = { neighbours: () => [] };
 const RW = READ | WRITE;
-
-/** Somebody else's handler, for devices that are in use elsewhere. */
-export const foreignHandler: DeviceFaultHandler = {
-  answer: () => PageResponse.INVALID,
-  // biome-ignore lint/correctness/useYield: it never waits
-  *handle() {
-    return PageResponse.INVALID;
-  },
-  pageLost: () => {},
-};
 
 export class World {
   readonly memory = new SimulatedMemory();
