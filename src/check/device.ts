@@ -50,12 +50,12 @@ export class Device {
     for (let tries = 0; tries < 3; tries++) {
       const frame = iommu.translate(iovaPage, access);
       if (frame >= 0) {
-        world.reached(this, iovaPage, access, frame);
+        world.ledger.reached(iommu, iovaPage, access, frame);
         return world.note(true, 1);
       }
-      world.asked(iovaPage, access);
+      world.ledger.asked(iovaPage, access);
       const answered = yield* iommu.faultFlow(iovaPage, access);
-      world.answered(iovaPage, access);
+      world.ledger.answered(iovaPage, access);
       if (!answered) return world.note(false, 0);
       world.note(null, tries);
       yield RETRY;
@@ -66,9 +66,9 @@ export class Device {
   /** Reports a page request and does nothing with its answer. */
   *fault(page: number, access: number): Flow<boolean> {
     yield new Operation(`page request ${accessName(access)}`, IOVA + page, 1);
-    this.world.asked(IOVA + page, access);
+    this.world.ledger.asked(IOVA + page, access);
     const answer = yield* this.iommu.faultFlow(IOVA + page, access);
-    this.world.answered(IOVA + page, access);
+    this.world.ledger.answered(IOVA + page, access);
     return this.world.note(answer, answer ? 1 : 0);
   }
 
@@ -80,7 +80,7 @@ export class Device {
       const iovaPage = IOVA + pages[i]!;
       const last = i === pages.length - 1;
       const level = this.iommu.nested ? 'stage2' : 'flat';
-      this.world.asked(iovaPage, access);
+      this.world.ledger.asked(iovaPage, access);
       code = (yield* this.iommu.report({
         kind: 'page-request',
         iovaPage,
@@ -92,7 +92,7 @@ export class Device {
       })).code;
       if (!last) yield PARTIAL;
     }
-    for (const page of pages) this.world.answered(IOVA + page, access);
+    for (const page of pages) this.world.ledger.answered(IOVA + page, access);
     return this.world.note(code, code ?? 9);
   }
 
@@ -100,10 +100,10 @@ export class Device {
   *report(page: number, access: number, level: 'flat' | 'stage1' | 'stage2', group: number): Flow<number> {
     yield new Operation(`page request ${level} ${accessName(access)}`, IOVA + page, 1);
     const iovaPage = IOVA + page;
-    this.world.asked(iovaPage, access);
+    this.world.ledger.asked(iovaPage, access);
     const fault = { kind: 'page-request', iovaPage, access, pasid: -1, group, last: true, level } as const;
     const { errno } = yield* this.iommu.report(fault);
-    this.world.answered(iovaPage, access);
+    this.world.ledger.answered(iovaPage, access);
     return this.world.note(errno, errno);
   }
 }

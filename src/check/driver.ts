@@ -34,7 +34,7 @@ export class Driver implements PinUser {
     yield new Operation(`its driver pins ${accessName(access)}`, IOVA + page, count);
     const { world } = this;
     if (!this.open) return world.note('closed', 1);
-    const before = world.containerPrint();
+    const before = world.fingerprint.ofContainer();
     try {
       this.pinning.pin(world.group(this.group), IOVA + page, count, access, frames);
     } catch (error) {

@@ -1,13 +1,11 @@
 import { DeadWait, runDirect } from '../flow/direct.js';
 import type { Flow, Wait } from '../flow/flow.js';
-import type { Digest } from './digest.js';
+import { chain } from './knowledge.js';
 import { Operation } from './operation.js';
 import type { Parts } from './parts.js';
 import type { Scenario } from './scenario.js';
-import { Violation, violated } from './violation.js';
+import { Invariant, Violation, violated } from './violation.js';
 import { World } from './world.js';
-
-export const GOES_ON = 'whoever waits can go on some time';
 
 /** One run of a scenario: its actors, each parked before its next step. */
 export class Execution {
@@ -21,12 +19,17 @@ export class Execution {
   private readonly outcomes: Int32Array;
   private readonly operations: Int32Array;
   private readonly places: string[] = [];
+  private readonly toBeginning: () => void;
 
   constructor(
     readonly scenario: Scenario,
     parts: Parts,
   ) {
-    this.world = new World(scenario.world ?? {}, parts);
+    const world = new World(scenario.world ?? {}, parts);
+    this.world = world;
+    if (scenario.setup) runDirect(scenario.setup(world));
+    world.ledger.stepDone();
+    this.toBeginning = world.checkpoint();
     this.names = Object.keys(scenario.actors);
     const count = this.names.length;
     this.waits = new Array(count).fill(null);
@@ -39,9 +42,7 @@ export class Execution {
   /** Back to the beginning. */
   start(): void {
     const { world, scenario } = this;
-    world.reset();
-    if (scenario.setup) runDirect(scenario.setup(world));
-    world.stepDone();
+    this.toBeginning();
     for (let i = 0; i < this.names.length; i++) {
       const flow = scenario.actors[this.names[i]!]!(world);
       this.flows[i] = flow;
@@ -69,7 +70,7 @@ export class Execution {
     } catch (error) {
       throw asViolation(error);
     }
-    world.stepDone();
+    world.ledger.stepDone();
     this.outcomes[actor] = world.outcome;
     this.waits[actor] = wait;
     if (wait instanceof Operation) this.operations[actor]!++;
@@ -77,7 +78,7 @@ export class Execution {
 
   /** `step`, after which `locals` says what the actor knows. `state` is the digest of the world before. */
   stepNoting(actor: number, state: number): void {
-    const { history } = this.world;
+    const { history } = this.world.fingerprint;
     this.step(actor);
     const wait = this.waits[actor]!;
     if (wait === null) this.locals[actor] = -1;
@@ -86,20 +87,6 @@ export class Execution {
       this.locals[actor] =
         (this.operations[actor]! * 64 + this.placeOf(wait)) * 0x100000000 + (this.outcomes[actor]! >>> 0);
     } else this.locals[actor] = chain(this.locals[actor]!, state + history);
-  }
-
-  /** Adds what the actors know to the digest of a state. `history` counts what has happened to the memory. */
-  addKnowledge(digest: Digest): void {
-    let history = false;
-    for (let i = 0; i < this.waits.length; i++) {
-      const wait = this.waits[i]!;
-      digest.add(this.locals[i]!);
-      if (wait === null || wait instanceof Operation) continue;
-      if (wait.holds) digest.add(wait.holds());
-      else history = true;
-    }
-    // Who is in the middle of something may remember how often memory had changed.
-    if (history) digest.add(this.world.history);
   }
 
   /** A number for a place where paths wait; 0: between operations. */
@@ -115,24 +102,16 @@ export class Execution {
     const waiting = this.waits.flatMap((wait, i) =>
       wait === null ? [] : [`${this.names[i]} for ${wait.what}`],
     );
-    if (waiting.length !== 0) violated(GOES_ON, null, `nobody can go on: ${waiting.join('; ')}`);
+    if (waiting.length !== 0) violated(Invariant.GOES_ON, null, `nobody can go on: ${waiting.join('; ')}`);
     this.scenario.after?.(this.world);
   }
-}
-
-/** What a path knows after a step is decided by what it knew before and the world it saw. */
-function chain(known: number, state: number): number {
-  const high = Math.floor(state / 0x200000) | 0;
-  const a = Math.imul((known % 0x7fffffff) ^ high, 0x9e3779b1);
-  const b = Math.imul(Math.floor(known / 0x200000) + (state % 0x200000) + 1, 0x85ebca6b);
-  return ((a ^ (a >>> 15)) >>> 0) * 0x200000 + ((b ^ (b >>> 11)) & 0x1fffff);
 }
 
 /** Whatever a step throws breaks something: our own assertions, and crashes. */
 export function asViolation(error: unknown): Violation {
   if (error instanceof Violation) return error;
   if (error instanceof DeadWait)
-    return new Violation(GOES_ON, null, `nothing can end the wait for ${error.what}`);
+    return new Violation(Invariant.GOES_ON, null, `nothing can end the wait for ${error.what}`);
   const { name, message } = error instanceof Error ? error : { name: 'error', message: String(error) };
-  return new Violation('no assertion of the code is broken', null, `${name}: ${message}`);
+  return new Violation(Invariant.ASSERTION, null, `${name}: ${message}`);
 }

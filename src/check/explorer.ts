@@ -4,14 +4,16 @@
  * Paths cannot be copied in the middle, so an order is run from the beginning: depth first, each run goes on where the one
  * before it left off. A *state* is the digest of the world with what every actor knows; what an actor knows in the middle of an
  * operation is the digest of the worlds that its steps saw. Orders that meet in a state go on alike: their rest is run once and
- * counted for all of them.
+ * counted for all of them. A step whose outcome is known (`KnownSteps`) is not run to see where it leads.
  */
 import { Digest } from './digest.js';
 import { asViolation, Execution } from './execution.js';
 import { checkEnd, checkStep } from './invariants.js';
+import { Knowledge } from './knowledge.js';
+import { KnownSteps, stateOf } from './known-steps.js';
 import { type Parts, shippedParts } from './parts.js';
 import type { Scenario } from './scenario.js';
-import type { Violation } from './violation.js';
+import { Invariant, type Violation, violated } from './violation.js';
 
 export interface Found {
   readonly violation: Violation;
@@ -25,6 +27,10 @@ export interface Exploration {
   readonly states: number;
   /** Runs from the beginning. */
   readonly runs: number;
+  /** Steps that were not run because their outcome was known. */
+  readonly stepsKnown: number;
+  /** Times that steps led back to a state of the same order: without fairness such an order need not end, and is not counted. */
+  readonly rounds: number;
   /** Every order was covered. */
   readonly exhaustive: boolean;
   /** The longest order, in steps. */
@@ -34,12 +40,16 @@ export interface Exploration {
 
 export interface ExploreOptions {
   readonly parts?: Parts;
+  /** An execution of this scenario and these parts to run in, because making one costs as much as many orders. */
+  readonly execution?: Execution;
   /** Orders of more steps are not run (default 1,000). */
   readonly stepsMax?: number;
   /** States after which exploring ends without being exhaustive (default 2 million). */
   readonly statesMax?: number;
   /** False: every order is run by itself, states that were seen before included. */
   readonly merge?: boolean;
+  /** False: steps are run also where their outcome is known. */
+  readonly reduce?: boolean;
   /** Asked now and then; true ends the exploration. */
   readonly stop?: () => boolean;
   /** Told now and then. */
@@ -52,26 +62,41 @@ export function explore(scenario: Scenario, options: ExploreOptions = {}): Explo
   return new Explorer(scenario, options).run();
 }
 
+/** A state on the way to the one at hand. */
+class Frame {
+  key = 0;
+  world = 0;
+  /** Orders from here on that were counted so far. */
+  orders = 0;
+  /** The actor whose step is taken. */
+  chosen = -1;
+  readonly knowledge: Knowledge;
+
+  constructor(actors: number) {
+    this.knowledge = new Knowledge(actors);
+  }
+}
+
 class Explorer {
   private readonly execution: Execution;
   private readonly actors: number;
   private readonly stepsMax: number;
   private readonly statesMax: number;
   private readonly merge: boolean;
+  private readonly known: KnownSteps | null;
   /** Orders from a state to the end; where steps are limited, of the shortest way to it. */
   private readonly seen = new Map<number, number>();
   private readonly depthOf = new Map<number, number>();
+  /** Depths of the states on the way to the one at hand. */
+  private readonly onTheWay = new Map<number, number>();
   private readonly digest = new Digest();
-  /** By depth: the actor chosen, the state before, its world, the orders counted so far, and the knowledge of the actors. */
-  private readonly chosen: number[] = [];
-  private readonly keys: number[] = [];
-  private readonly worlds: number[] = [];
-  private readonly orders: number[] = [];
-  private readonly ready: number[] = [];
-  private readonly known: Float64Array[] = [];
+  /** By depth. */
+  private readonly frames: Frame[] = [];
   private depth = 0;
   private runs = 0;
   private states = 0;
+  private stepsKnown = 0;
+  private rounds = 0;
   private longest = 0;
   private cut = false;
 
@@ -79,129 +104,155 @@ class Explorer {
     scenario: Scenario,
     private readonly options: ExploreOptions,
   ) {
-    this.execution = new Execution(scenario, options.parts ?? shippedParts);
+    this.execution = options.execution ?? new Execution(scenario, options.parts ?? shippedParts);
     this.actors = this.execution.names.length;
     this.stepsMax = options.stepsMax ?? 1000;
     this.statesMax = options.statesMax ?? 2_000_000;
     this.merge = options.merge ?? true;
+    this.known = this.merge && (options.reduce ?? true) ? new KnownSteps(this.actors) : null;
   }
 
   run(): Exploration {
-    const { execution } = this;
     let total = 0;
     let found: Found | null = null;
     try {
-      this.runs++;
-      execution.start();
-      for (let looks = 1; ; looks++) {
-        let orders = this.arrive();
-        if (orders < 0) {
-          this.advance(this.nextReady(-1));
-          continue;
-        }
-        while (this.depth > 0 && !this.tryNext(orders)) orders = this.orders[this.depth]!;
-        if (this.depth === 0) {
-          total = orders;
-          break;
-        }
-        if (this.states >= this.statesMax || (looks % LOOK_EVERY === 0 && this.look())) {
-          this.cut = true;
-          break;
-        }
-      }
+      total = this.runAll();
     } catch (error) {
-      found = { violation: asViolation(error), order: this.chosen.slice(0, this.depth) };
+      const order = this.frames.slice(0, this.depth).map(({ chosen }) => chosen);
+      found = { violation: asViolation(error), order };
     }
     if (this.cut || found !== null)
-      total = this.orders.slice(0, this.depth).reduce((sum, at) => sum + at, total);
-    const { states, runs, longest } = this;
-    return { orders: total, states, runs, exhaustive: !this.cut && found === null, longest, found };
+      total = this.frames.slice(0, this.depth).reduce((sum, { orders }) => sum + orders, total);
+    const { states, runs, stepsKnown, rounds, longest } = this;
+    return {
+      orders: total,
+      states,
+      runs,
+      stepsKnown,
+      rounds,
+      exhaustive: !this.cut && found === null,
+      longest,
+      found,
+    };
   }
 
-  /** At a state: the orders from it on where they are known (1: an end), else -1, and the state is the top of the stack. */
-  private arrive(): number {
-    const { execution, depth } = this;
-    const world = execution.world.fingerprint();
-    let ready = 0;
-    for (let i = 0; i < this.actors; i++) if (execution.isReady(i)) ready |= 1 << i;
-    const key = this.keyOf(world, ready);
-    if (this.merge) {
-      const orders = this.seen.get(key);
-      if (orders !== undefined && !(this.depthOf.get(key)! > depth)) return orders;
-    }
-    this.states++;
-    if (depth > this.longest) this.longest = depth;
-    checkStep(execution.world);
-    if (ready === 0) {
-      this.end();
-      this.remember(key, 1);
-      return 1;
-    }
-    if (depth >= this.stepsMax) {
-      this.cut = true;
-      return 1;
-    }
-    this.keys[depth] = key;
-    this.worlds[depth] = world;
-    this.orders[depth] = 0;
-    this.ready[depth] = ready;
-    const known = this.known[depth] ?? new Float64Array(this.actors);
-    known.set(execution.locals);
-    this.known[depth] = known;
-    return -1;
-  }
-
-  private end(): void {
-    const { execution } = this;
-    execution.checkEnded();
-    checkEnd(execution.world);
-  }
-
-  /** Goes one step up and adds what was counted there; true: another choice was taken and its step is done. */
-  private tryNext(orders: number): boolean {
-    const depth = --this.depth;
-    this.orders[depth]! += orders;
-    const actor = this.nextReady(this.chosen[depth]!);
-    if (actor < 0) {
-      this.remember(this.keys[depth]!, this.orders[depth]!);
-      return false;
-    }
+  /** Returns the number of orders; where exploring was cut short, of those that are not counted in a frame. */
+  private runAll(): number {
     const { execution } = this;
     this.runs++;
     execution.start();
-    for (let i = 0; i < depth; i++) execution.step(this.chosen[i]!);
-    execution.locals.set(this.known[depth]!);
-    this.advance(actor);
-    return true;
+    let orders = this.arrive();
+    for (let steps = 1; ; ) {
+      /** Whether the execution is at the state of the top frame. */
+      const here = orders < 0;
+      if (!here) {
+        if (this.depth === 0) return orders;
+        this.frames[--this.depth]!.orders += orders;
+      }
+      const frame = this.frames[this.depth]!;
+      const actor = this.nextToRun(frame, here ? -1 : frame.chosen);
+      if (actor < 0) {
+        orders = frame.orders;
+        this.remember(frame.key, orders);
+        continue;
+      }
+      if (this.states >= this.statesMax || (++steps % LOOK_EVERY === 0 && this.look())) {
+        this.cut = true;
+        return frame.orders;
+      }
+      if (!here) this.runAgain();
+      frame.chosen = actor;
+      this.depth++;
+      execution.stepNoting(actor, frame.world);
+      orders = this.arrive();
+    }
   }
 
-  private advance(actor: number): void {
-    const { depth } = this;
-    this.chosen[depth] = actor;
-    this.depth++;
-    this.execution.stepNoting(actor, this.worlds[depth]!);
-  }
-
-  private nextReady(after: number): number {
-    const ready = this.ready[this.depth]!;
-    for (let i = after + 1; i < this.actors; i++) if ((ready & (1 << i)) !== 0) return i;
+  /** The next ready actor whose step must be run; the orders behind those whose outcome is known are added up. */
+  private nextToRun(frame: Frame, after: number): number {
+    const { world, knowledge } = frame;
+    for (let actor = after + 1; actor < this.actors; actor++) {
+      if ((knowledge.ready & (1 << actor)) === 0) continue;
+      const state = this.known === null ? -1 : this.known.stateAfter(world, knowledge, actor);
+      const orders = state < 0 ? -1 : this.ordersFrom(state, this.depth + 1);
+      if (orders < 0) return actor;
+      this.stepsKnown++;
+      frame.orders += orders;
+    }
     return -1;
+  }
+
+  /** Runs the steps that lead to the top frame. */
+  private runAgain(): void {
+    const { execution, frames, depth } = this;
+    this.runs++;
+    execution.start();
+    for (let i = 0; i < depth; i++) execution.step(frames[i]!.chosen);
+    execution.locals.set(frames[depth]!.knowledge.locals);
+  }
+
+  /** At a state: the orders from it on where they are known (1: an end), else -1, and the state is the top frame. */
+  private arrive(): number {
+    const { execution, depth } = this;
+    if (depth === this.frames.length) this.frames.push(new Frame(this.actors));
+    const frame = this.frames[depth]!;
+    const world = execution.world.fingerprint.ofWorld();
+    frame.world = world;
+    frame.knowledge.take(execution);
+    frame.key = stateOf(this.digest, world, frame.knowledge);
+    frame.orders = 0;
+    if (this.known !== null && depth > 0) {
+      const before = this.frames[depth - 1]!;
+      this.known.note(before.world, before.knowledge, before.chosen, world, frame.knowledge);
+    }
+    const orders = this.ordersFrom(frame.key, depth);
+    if (orders >= 0) return orders;
+    const before = this.merge ? this.onTheWay.get(frame.key) : undefined;
+    if (before !== undefined) return this.goesRound(before);
+    this.states++;
+    if (depth > this.longest) this.longest = depth;
+    checkStep(execution.world);
+    if (frame.knowledge.ready === 0) {
+      execution.checkEnded();
+      checkEnd(execution.world);
+      this.remember(frame.key, 1);
+      return 1;
+    }
+    if (depth < this.stepsMax) {
+      if (this.merge) this.onTheWay.set(frame.key, depth);
+      return -1;
+    }
+    this.cut = true;
+    return 1;
+  }
+
+  /**
+   * The state is the one at an earlier depth. That is a livelock where the round is fair: everybody who has not ended took a step in
+   * it, or could not have at some time. Returns the orders that end here: none.
+   */
+  private goesRound(before: number): number {
+    const { frames, depth } = this;
+    let fair = this.execution.waits.reduce((bits, wait, i) => (wait === null ? bits | (1 << i) : bits), 0);
+    for (let at = before; at < depth; at++) fair |= (1 << frames[at]!.chosen) | ~frames[at]!.knowledge.ready;
+    const all = (1 << this.actors) - 1;
+    if ((fair & all) === all)
+      violated(Invariant.PROGRESS, null, `${depth - before} steps lead back to the state before them`);
+    this.rounds++;
+    return 0;
+  }
+
+  /** Orders from a state on, or -1 where they are not known. */
+  private ordersFrom(key: number, depth: number): number {
+    if (!this.merge) return -1;
+    const orders = this.seen.get(key);
+    return orders === undefined || this.depthOf.get(key)! > depth ? -1 : orders;
   }
 
   private remember(key: number, orders: number): void {
     if (!this.merge) return;
     this.seen.set(key, orders);
+    this.onTheWay.delete(key);
     if (this.options.stepsMax !== undefined) this.depthOf.set(key, this.depth);
-  }
-
-  private keyOf(world: number, ready: number): number {
-    const { digest, execution } = this;
-    digest.begin();
-    digest.add(world);
-    // What a path waits for is its own: whether it is there tells paths apart that wait for different things.
-    digest.add(ready);
-    execution.addKnowledge(digest);
-    return digest.value;
   }
 
   private look(): boolean {

@@ -1,8 +1,9 @@
 /** What can be said about a world at one time, each thing with its name. */
 import type { IommuDevice } from '../iommu/device.js';
 import { READ, WRITE } from '../mm/address-space.js';
+import { foreignHandler } from './foreign-handler.js';
 import { hex, IOVA, VADDR } from './operation.js';
-import { foreignHandler, type World } from './world.js';
+import type { World } from './world.js';
 
 export type Facts = ReadonlyMap<string, string>;
 
@@ -39,7 +40,7 @@ export function factsOf(world: World): Facts {
         `${there}${going}, ${ACCESS[mm.protectionAt(VADDR + page)]}`,
       );
     }
-    if (world.written[page] !== 0)
+    if (world.ledger.written[page] !== 0)
       facts.set(`${hex(IOVA + page)} since the last report`, 'written by a device');
   }
   return facts;

@@ -89,7 +89,7 @@ export class FirstStage {
     for (let tries = 0; tries < TRIES; tries++) {
       const frame = iommu.translate(input, access);
       if (frame >= 0) {
-        world.reached(device, IOVA + page, access, frame);
+        world.ledger.reached(iommu, IOVA + page, access, frame);
         return world.note(true, 1);
       }
       // Without its first stage the device's addresses lead nowhere.
@@ -124,9 +124,9 @@ export class FirstStage {
 
   private *faultStage2(iovaPage: number, access: number): Flow<boolean> {
     const { world, device } = this;
-    world.asked(iovaPage, access);
+    world.ledger.asked(iovaPage, access);
     const answered = yield* device.iommu.faultFlow(iovaPage, access);
-    world.answered(iovaPage, access);
+    world.ledger.answered(iovaPage, access);
     return answered;
   }
 

@@ -9,17 +9,13 @@ import { READ, WRITE } from '../mm/address-space.js';
 import { ZERO_FRAME } from '../mm/simulated-memory.js';
 import type { Mapping } from '../vfio/type1/mapping.js';
 import { INPUT } from './first-stage.js';
+import { foreignHandler } from './foreign-handler.js';
 import { hex, IOVA } from './operation.js';
 import type { ProgramSpace } from './program.js';
-import { violated } from './violation.js';
-import { DIRTY, foreignHandler, GONE, ONCE, type World } from './world.js';
+import { Invariant, violated } from './violation.js';
+import type { World } from './world.js';
 
-export const PERMISSION = 'no permission is above what was asked and allowed';
-export const SAME = 'the bitmap, the page tables of all domains and the IOTLBs say the same';
-export const ACCOUNT = 'the account is what is pinned, and zero at the end';
-export const HANDLER = 'where page requests are on, their handler is there';
-export const UNDONE = 'a call that fails changes nothing';
-export const RELEASED = 'nothing is touched after its release';
+const { ACCOUNT, DIRTY, GONE, HANDLER, ONCE, PERMISSION, RELEASED, SAME, UNDONE } = Invariant;
 
 export function checkStep(world: World): void {
   checkAccount(world);
@@ -29,8 +25,8 @@ export function checkStep(world: World): void {
 
 /** Everybody has ended: what is still there is closed, and nothing may be left. */
 export function checkEnd(world: World): void {
-  if (world.requests.size !== 0)
-    violated(ONCE, 'R1.4', `${world.requests.size} page request groups never got an answer`);
+  if (world.ledger.requests.size !== 0)
+    violated(ONCE, 'R1.4', `${world.ledger.requests.size} page request groups never got an answer`);
   if (!world.closed) runDirect(world.close());
   checkStep(world);
   const left: Record<string, number> = {
@@ -102,7 +98,7 @@ function checkDevice(world: World, device: IommuDevice): void {
 }
 
 function wasHandled(world: World, device: IommuDevice): boolean {
-  return world.handled[world.devices.findIndex((at) => at.iommu === device)] === true;
+  return world.ledger.handled[world.devices.findIndex((at) => at.iommu === device)] === true;
 }
 
 function groupOf(world: World, device: IommuDevice) {
@@ -230,9 +226,9 @@ function checkBothStages(world: World, device: IommuDevice): void {
 function checkDirty(world: World, mapping: Mapping, page: number): void {
   const index = IOVA + page - mapping.iovaPage;
   const dirty = mapping.dirty!.test(index);
-  if (world.written[page] !== 0 && !dirty)
+  if (world.ledger.written[page] !== 0 && !dirty)
     violated(DIRTY, 'R6.3', `${hex(IOVA + page)} was written and its bit is clear`);
-  if (dirty && world.writeAsked[page] === 0 && !world.everPinned)
+  if (dirty && world.ledger.writeAsked[page] === 0 && !world.ledger.everPinned)
     violated(DIRTY, 'R6.3', `the bit of ${hex(IOVA + page)} is set and nobody asked to write it`);
   if (dirty) return;
   for (const domain of world.type1.domains) {

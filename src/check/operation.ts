@@ -8,6 +8,8 @@ export const VADDR = 0x10200;
 
 /** An actor is between two operations: all it knows is what they returned. */
 export class Operation implements Wait {
+  readonly always = true;
+
   constructor(
     private readonly verb: string,
     private readonly first = -1,

@@ -133,7 +133,7 @@ export class Program implements Caller {
     argument.setU64(get + DirtyBitmapGet.at['bitmap.data'], ARGUMENT + BITMAP_AT);
     argument.bytes.fill(0, BITMAP_AT);
     const result = this.dirtyPages(DirtyFlag.GET_BITMAP);
-    if (result === 'ok') this.world.dirtyReported(argument.bytes.subarray(BITMAP_AT));
+    if (result === 'ok') this.world.ledger.dirtyReported(argument.bytes.subarray(BITMAP_AT));
     return result;
   }
 
@@ -160,7 +160,7 @@ export class Program implements Caller {
 
   private call(request: number): string {
     const { world } = this;
-    const before = world.containerPrint();
+    const before = world.fingerprint.ofContainer();
     try {
       world.type1.ioctl(this, request, ARGUMENT);
       return world.note('ok', 0);

@@ -1,3 +1,19 @@
+/** The invariants, as sentences. */
+export const Invariant = {
+  GONE: 'no access goes through a translation of a page that is gone',
+  ONCE: 'every page request is answered exactly once',
+  SAME: 'the bitmap, the page tables of all domains and the IOTLBs say the same',
+  ACCOUNT: 'the account is what is pinned, and zero at the end',
+  HANDLER: 'where page requests are on, their handler is there',
+  UNDONE: 'a call that fails changes nothing',
+  RELEASED: 'nothing is touched after its release',
+  PERMISSION: 'no permission is above what was asked and allowed',
+  DIRTY: 'a page that was written is reported dirty, and no other',
+  GOES_ON: 'whoever waits can go on some time',
+  PROGRESS: 'where everybody gets a turn, somebody gets done',
+  ASSERTION: 'no assertion of the code is broken',
+} as const;
+
 /** What an order of events broke. */
 export class Violation extends Error {
   constructor(

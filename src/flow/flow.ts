@@ -10,6 +10,8 @@ export interface Wait {
   /** What is waited for, for reports: `drain of 0000:02:00.0`. */
   readonly what: string;
   ready(): boolean;
+  /** Ready at any time: a point where another path may come in between. */
+  readonly always?: true;
   /**
    * A digest of what the path has read before and still relies on, as it stands now; 0: nothing. Absent where that is not
    * known. For runners that compare states.
@@ -21,16 +23,19 @@ export interface Wait {
 export type Flow<T> = Generator<Wait, T, void>;
 
 /** A point where another path may come in between: nothing is waited for. */
-export const STEP: Wait = { what: 'step', ready: () => true };
+export const STEP: Wait = { what: 'step', always: true, ready: () => true };
+
+/** The `holds` of a path that relies on nothing it has read. */
+export const NOTHING = (): number => 0;
 
 /** `STEP`, named by what the path has reached. */
 export function step(reached: string): Wait {
-  return { what: `step: ${reached}`, ready: () => true };
+  return { what: `step: ${reached}`, always: true, ready: () => true };
 }
 
 /** `step` at which the path holds nothing that it has read. */
 export function freshStep(reached: string): Wait {
-  return { what: `step: ${reached}`, ready: () => true, holds: () => 0 };
+  return { what: `step: ${reached}`, always: true, ready: () => true, holds: NOTHING };
 }
 
 /** Keeps control paths of one object apart: the holder runs from `acquire` to `release`, others wait. */

@@ -5,6 +5,8 @@ import type { FrameMemory, SegmentList } from './frame-memory.js';
 /** The frame that all untouched private memory shows (ZERO_PAGE): never written, never freed, never counted. */
 export const ZERO_FRAME = 0;
 
+const INITIAL_FRAMES = 16;
+
 /** Gives frames back when there are none left; returns whether it freed one. */
 export type Reclaim = () => boolean;
 
@@ -20,10 +22,10 @@ export class SimulatedMemory implements FrameMemory {
   limitFrames: number;
 
   /** By frame number: owners (page tables, files, pins), pins among them, whether a file owns it, its byte where all are alike. */
-  private owners = new Int32Array(1024);
-  private pins = new Int32Array(1024);
-  private ofFile = new Uint8Array(1024);
-  private fill = new Uint8Array(1024);
+  private owners = new Int32Array(INITIAL_FRAMES);
+  private pins = new Int32Array(INITIAL_FRAMES);
+  private ofFile = new Uint8Array(INITIAL_FRAMES);
+  private fill = new Uint8Array(INITIAL_FRAMES);
   private readonly data: (Uint8Array | null)[] = [null];
   private readonly free: number[] = [];
   private next = 1;
@@ -70,6 +72,13 @@ export class SimulatedMemory implements FrameMemory {
     this.next = 1;
     this.used = 0;
     this.pinned = 0;
+  }
+
+  /** Adds what decides which frames come next to a digest. */
+  addTo(digest: { add(value: number): void }): void {
+    digest.add(this.used);
+    digest.add(this.next);
+    for (let i = 0; i < this.free.length; i++) digest.add(this.free[i]!);
   }
 
   /** Whether somebody owns a frame. */

@@ -39,7 +39,7 @@ export interface SimulatedSpaceOptions {
   readonly swapInWaits?: boolean;
 }
 
-const SWAP_IN: Wait = { what: 'swap-in', ready: () => true };
+const SWAP_IN: Wait = { what: 'swap-in', always: true, ready: () => true };
 const WINDOW = freshStep('invalidation begun, pages still there');
 
 /** Pages whose invalidation has begun and is not over (kernel: between invalidate_range_start and _end). */
@@ -96,6 +96,11 @@ export class SimulatedSpace implements AddressSpace {
     const protection = this.areas.find(page)?.protection ?? 4;
     const held = this.open.length !== 0 && this.isInvalidating(page) ? 1 : 0;
     return (this.pages.stateAt(page) * 8 + protection) * 2 + held;
+  }
+
+  /** The page at which reclaim goes on. */
+  get reclaimsFrom(): number {
+    return this.hand;
   }
 
   /** What the process may do with a page: READ and WRITE; 0 also where nothing is mapped. */

@@ -313,6 +313,17 @@ export const canaries: readonly Canary[] = [
     ),
   },
   {
+    about: 'a page-in starts again whatever happened',
+    invariant: 'somebody gets done',
+    parts: withHandler(
+      class extends FaultHandler {
+        protected override mayMap(): boolean {
+          return false;
+        }
+      },
+    ),
+  },
+  {
     about: 'UNMAP_DMA does not tell the driver whose pins go',
     invariant: 'the account is what is pinned',
     parts: withPinning(

@@ -77,6 +77,15 @@ describe('meeting in a state', () => {
   });
 });
 
+describe('steps whose outcome is known', () => {
+  test.each(scenarios)('are left out of $name, and no state or order is lost', (scenario) => {
+    const all = explore(scenario, { reduce: false });
+    const reduced = explore(scenario);
+    expect([reduced.orders, reduced.states]).toEqual([all.orders, all.states]);
+    expect(reduced.runs).toBeLessThanOrEqual(all.runs);
+  });
+});
+
 describe('the bounds', () => {
   test('exploring ends at the state limit and says that it was not exhaustive', () => {
     const { exhaustive, states } = explore(scenarios[1]!, { statesMax: 50 });

@@ -35,6 +35,7 @@ export const scenarios: readonly Scenario[] = [
   memory.twoProcesses,
   memory.aliases,
   memory.pressure,
+  memory.thrash,
   dirtyLog.dirtyStart,
   dirtyLog.dirtyReport,
   dirtyLog.dirtyDisable,

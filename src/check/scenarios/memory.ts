@@ -142,6 +142,19 @@ export const aliases: Scenario = {
   },
 };
 
+export const thrash: Scenario = {
+  name: 'memory-thrash',
+  about:
+    'two devices bring pages in for which there is no room, and take each other frames away; both get done',
+  rows: ['R3.3', 'R2.3'],
+  world: { devices: [{}, {}], pages: 3, frames: 2 },
+  setup: (world) => world.programs[0]!.map(0, 3),
+  actors: {
+    'device 1': (world) => world.devices[0]!.fault(0, WRITE),
+    'device 2': (world) => world.devices[1]!.fault(1, WRITE),
+  },
+};
+
 export const pressure: Scenario = {
   name: 'memory-pressure',
   about: 'there are two frames for three pages, so that a page-in and the program take each other pages away',

@@ -30,13 +30,16 @@ const AT_HAND = step('frames are at hand');
  */
 export class PageIn implements Wait {
   done = false;
+  /** Pages of its window were invalidated since it began. */
+  stale = false;
+  /** Pages that it brings in. */
+  window = 1;
   /** Frames that it has got, from its page on. */
   frames: Float64Array | null = null;
   got = 0;
   granted = 0;
   private readonly mm: AddressSpace;
   private readonly vaddrPage: number;
-  private readonly seen: number;
   private readonly generation: number;
 
   constructor(
@@ -47,7 +50,6 @@ export class PageIn implements Wait {
   ) {
     this.mm = mapping.mm;
     this.vaddrPage = mapping.vaddrPage;
-    this.seen = mapping.mm.invalidations;
     this.generation = handler.generation;
   }
 
@@ -63,12 +65,18 @@ export class PageIn implements Wait {
   get isValid(): boolean {
     const { mapping, mm } = this;
     return (
-      mm.invalidations === this.seen &&
+      !this.stale &&
       this.handler.generation === this.generation &&
       mapping.mm === mm &&
       mapping.vaddrPage === this.vaddrPage &&
       this.handler.mappingFor(mapping.iovaPage + this.index, this.access) === mapping
     );
+  }
+
+  /** Pages [first, first + count) of an address space are about to go. */
+  invalidate(mm: AddressSpace, first: number, count: number): void {
+    const page = this.vaddrPage + this.index;
+    if (mm === this.mm && first < page + this.window && page < first + count) this.stale = true;
   }
 
   /** A digest of what it has got; 0 once it is not valid any more, and all of it will be had again. */
@@ -83,6 +91,7 @@ export class PageIn implements Wait {
 /** A page-in has its frames: where it may turn out that what it relied on has changed. */
 class FramesAtHand implements Wait {
   readonly what = AT_HAND.what;
+  readonly always = true;
 
   constructor(private readonly pageIn: PageIn) {}
 
@@ -171,6 +180,11 @@ export class FaultHandler implements DeviceFaultHandler {
     device.iotlb.flush(iovaPage, 1);
   }
 
+  /** Page-ins that bring these pages in start again, and no others (as mmu_interval_read_retry, R3.3). */
+  invalidate(mm: AddressSpace, first: number, count: number): void {
+    for (let i = 0; i < this.pageIns.length; i++) this.pageIns[i]!.invalidate(mm, first, count);
+  }
+
   /** One request of a group, with a place for other paths between any two of its steps. */
   protected *handleRequest(
     device: IommuDevice,
@@ -206,6 +220,7 @@ export class FaultHandler implements DeviceFaultHandler {
     this.pageIns.push(pageIn);
     try {
       const window = this.window(mapping, index, access);
+      pageIn.window = window;
       const frames = new Float64Array(window);
       let granted = this.grant(mapping, access);
       let got = yield* framesOf(mapping, index, window, granted, frames);

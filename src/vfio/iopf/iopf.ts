@@ -258,6 +258,8 @@ export class Iopf {
       for (const mapping of pinned) this.evictable(mapping);
       throw error;
     }
+    // From now on nobody tells a page-in that is under way what goes.
+    this.handler.generation++;
     for (const mapping of pinned) this.unwatch(mapping);
   }
 
@@ -303,7 +305,7 @@ export class Iopf {
   protected watch(mapping: Mapping): void {
     let space = this.spaces.get(mapping.mm);
     if (space === undefined) {
-      space = new WatchedSpace(mapping.mm, this.resident, this.backend.counters, this.observer);
+      space = new WatchedSpace(mapping.mm, this.resident, this.handler, this.backend.counters, this.observer);
       this.spaces.set(mapping.mm, space);
     }
     space.add(mapping);

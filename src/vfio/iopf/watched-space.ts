@@ -2,6 +2,7 @@ import type { Counters, Observer } from '../../iommu/observer.js';
 import type { AddressSpace, MappedWalk, MmuNotifier } from '../../mm/address-space.js';
 import type { Mapping } from '../type1/mapping.js';
 import { MappingAddressIndex } from '../type1/mapping-address-index.js';
+import type { FaultHandler } from './fault-handler.js';
 import type { ResidentPages } from './resident.js';
 
 /** Mappings without a mapped page that a walk steps over at a time. */
@@ -19,6 +20,7 @@ export class WatchedSpace implements MmuNotifier {
   constructor(
     private readonly mm: AddressSpace,
     private readonly resident: ResidentPages,
+    private readonly handler: FaultHandler,
     private readonly counters: Counters,
     private readonly observer: Observer | null,
   ) {
@@ -84,6 +86,7 @@ export class WatchedSpace implements MmuNotifier {
 
   /** Takes what lies in the range out of every domain; returns how many pages. */
   private drop(first: number, count: number, reclaimed: boolean): number {
+    this.handler.invalidate(this.mm, first, count);
     let removed = 0;
     let overlaps = false;
     const mappings = this.mappings;

@@ -9,7 +9,6 @@ import { RangeTrie, TRIE_LIMIT } from './range-trie.js';
  * so one search per class in use finds all that overlap and little else, however many mappings there are. Mappings of a
  * class that start at the same page are a *chain*.
  */
-const CLASSES = 53;
 
 /** Mappings of one size class by their first virtual page. */
 interface SizeClass {
@@ -21,7 +20,8 @@ interface SizeClass {
 
 export class MappingAddressIndex {
   size = 0;
-  private readonly classes: (SizeClass | null)[] = new Array(CLASSES).fill(null);
+  /** By their number; made when they are first used. */
+  private readonly classes: (SizeClass | undefined)[] = [];
   /** The classes that hold mappings. */
   private readonly inUse: SizeClass[] = [];
   private cursorClass = 0;
@@ -103,8 +103,8 @@ export class MappingAddressIndex {
 
   private classFor(pages: number): SizeClass {
     const number = Math.ceil(Math.log2(pages));
-    let sizeClass = this.classes[number]!;
-    if (sizeClass === null) {
+    let sizeClass = this.classes[number];
+    if (sizeClass === undefined) {
       sizeClass = { sizeClass: number, starts: new RangeTrie(), chains: [] };
       this.classes[number] = sizeClass;
     }

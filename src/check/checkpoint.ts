@@ -1,0 +1,172 @@
+/**
+ * The objects below a root as they were at one time, put back as often as wanted: making a container costs more than a whole
+ * order does.
+ *
+ * Every field of every object is saved and put back, and what arrays, maps, sets and typed arrays hold. Not seen are variables of
+ * closures, `#` fields, and fields that an object gets later. A page table is saved as its entries, for it is mostly empty.
+ */
+import { Bug } from '../abi/bug.js';
+import { PAGE_NUMBER_LIMIT, PageTable } from '../mm/page-table.js';
+
+type Fields = Record<string, unknown>;
+/** Writes `values` back into the fields and elements of `objects`, one after another. */
+type Restore = (objects: readonly object[], values: readonly unknown[]) => void;
+
+interface Saved<T, S> {
+  readonly object: T;
+  readonly content: readonly S[];
+}
+
+export class Checkpoint {
+  /** Objects and arrays, and what their fields and elements hold, in a row. */
+  private readonly objects: object[] = [];
+  private readonly values: unknown[] = [];
+  private readonly restoreFields: Restore;
+  private readonly words: { readonly object: Int32Array; readonly content: Int32Array }[] = [];
+  private readonly bytes: { readonly object: Uint8Array; readonly content: Uint8Array }[] = [];
+  private readonly maps: Saved<Map<unknown, unknown>, readonly [unknown, unknown]>[] = [];
+  private readonly sets: Saved<Set<unknown>, unknown>[] = [];
+  private readonly tables: SavedTable[] = [];
+  private readonly met: Set<object>;
+
+  /** @param constants objects that nothing changes, or that somebody else puts back: they and what only they reach are left out */
+  constructor(root: object, constants: readonly object[] = []) {
+    this.met = new Set(constants);
+    const code: string[] = [];
+    this.save(root, code);
+    this.restoreFields = compiled(code.join('\n'));
+  }
+
+  restore(): void {
+    const { words, bytes, maps, sets, tables } = this;
+    this.restoreFields(this.objects, this.values);
+    for (let i = 0; i < words.length; i++) {
+      const { object, content } = words[i]!;
+      if (content.length > 16) object.set(content);
+      else for (let at = 0; at < content.length; at++) object[at] = content[at]!;
+    }
+    for (let i = 0; i < bytes.length; i++) {
+      const { object, content } = bytes[i]!;
+      for (let at = 0; at < content.length; at++) object[at] = content[at]!;
+    }
+    for (let i = 0; i < maps.length; i++) restoreMap(maps[i]!);
+    for (let i = 0; i < sets.length; i++) restoreSet(sets[i]!);
+    for (let i = 0; i < tables.length; i++) tables[i]!.restore();
+  }
+
+  private save(value: unknown, code: string[]): void {
+    if (typeof value !== 'object' || value === null || this.met.has(value) || Object.isFrozen(value)) return;
+    this.met.add(value);
+    if (value instanceof PageTable) this.tables.push(new SavedTable(value));
+    else if (ArrayBuffer.isView(value)) this.saveBuffer(value.buffer);
+    else if (Array.isArray(value)) this.saveArray(value, code);
+    else if (value instanceof Map) {
+      this.maps.push({ object: value, content: [...value] });
+      for (const pair of value) for (const each of pair) this.save(each, code);
+    } else if (value instanceof Set) {
+      this.sets.push({ object: value, content: [...value] });
+      for (const each of value) this.save(each, code);
+    } else this.saveObject(value as Fields, code);
+  }
+
+  /** What typed arrays and views hold; those of one buffer together. */
+  private saveBuffer(buffer: ArrayBufferLike): void {
+    if (this.met.has(buffer)) return;
+    this.met.add(buffer);
+    if (buffer.byteLength % 4 === 0) {
+      const object = new Int32Array(buffer);
+      this.words.push({ object, content: object.slice() });
+    } else {
+      const object = new Uint8Array(buffer);
+      this.bytes.push({ object, content: object.slice() });
+    }
+  }
+
+  private saveArray(array: unknown[], code: string[]): void {
+    code.push(`o = objects[${this.objects.length}]; while (o.length > ${array.length}) o.pop();`);
+    this.objects.push(array);
+    // Holes, too: an order may fill them.
+    for (let i = 0; i < array.length; i++) {
+      this.values.push(array[i]);
+      code.push(putBack(`o[${i}]`, this.values.length - 1));
+    }
+    for (const each of array) this.save(each, code);
+  }
+
+  private saveObject(object: Fields, code: string[]): void {
+    if (Object.prototype.toString.call(object) === '[object Generator]')
+      throw new Bug('a path that is under way cannot be saved');
+    code.push(`o = objects[${this.objects.length}];`);
+    this.objects.push(object);
+    for (const key of Object.keys(object)) {
+      this.values.push(object[key]);
+      code.push(putBack(`o[${JSON.stringify(key)}]`, this.values.length - 1));
+    }
+    for (const key of Object.keys(object)) this.save(object[key], code);
+  }
+}
+
+function putBack(place: string, value: number): string {
+  return `if (${place} !== values[${value}]) ${place} = values[${value}];`;
+}
+
+/** The entries of a page table. */
+class SavedTable {
+  private readonly entries: { readonly page: number; readonly frame: number; readonly bits: number }[] = [];
+
+  constructor(private readonly table: PageTable) {
+    const next = (from: number) => table.nextPresent(from, PAGE_NUMBER_LIMIT);
+    for (let page = next(0); page < PAGE_NUMBER_LIMIT; page = next(page + 1))
+      this.entries.push({ page, frame: table.lookup(page, 0), bits: table.bits(page) });
+  }
+
+  restore(): void {
+    const { table, entries } = this;
+    for (let page = 0; table.present !== 0; page++) {
+      page = table.nextPresent(page, PAGE_NUMBER_LIMIT);
+      table.clear(page, 1);
+    }
+    for (let i = 0; i < entries.length; i++) {
+      const { page, frame, bits } = entries[i]!;
+      table.set(page, frame, bits);
+    }
+  }
+}
+
+const restorers = new Map<string, Restore>();
+
+/** The code as a function; the same code gives the same. A loop over the fields of all classes would cost ten times as much. */
+function compiled(code: string): Restore {
+  let restorer = restorers.get(code);
+  if (restorer === undefined) {
+    restorer = new Function('objects', 'values', `let o;\n${code}`) as Restore;
+    restorers.set(code, restorer);
+  }
+  return restorer;
+}
+
+function restoreMap({ object, content }: Saved<Map<unknown, unknown>, readonly [unknown, unknown]>): void {
+  if (object.size === content.length) {
+    let i = 0;
+    for (const [key, value] of object) {
+      if (key !== content[i]![0] || value !== content[i]![1]) break;
+      i++;
+    }
+    if (i === content.length) return;
+  }
+  object.clear();
+  for (const [key, value] of content) object.set(key, value);
+}
+
+function restoreSet({ object, content }: Saved<Set<unknown>, unknown>): void {
+  if (object.size === content.length) {
+    let i = 0;
+    for (const each of object) {
+      if (each !== content[i]) break;
+      i++;
+    }
+    if (i === content.length) return;
+  }
+  object.clear();
+  for (const each of content) object.add(each);
+}
