@@ -16,6 +16,13 @@ const mapped: Line = {
   width: 1.8,
 };
 
+const reclaimed: Line = {
+  name: 'pages reclaimed',
+  colour: (p) => p.taken,
+  dash: MAPPED_DASH,
+  width: 1.8,
+};
+
 /** Runs of one name: what each is is told by the kind of line. Of several: by colour, and the legend. */
 export class RunCharts {
   readonly root = make('div', { class: 'charts' });
@@ -37,7 +44,9 @@ export class RunCharts {
     });
     this.rates = new TimeChart({
       id: 'rates',
-      title: several ? 'Faults per second; dashed: invalidations' : 'Faults and invalidations per second',
+      title: several
+        ? 'Faults per second; dashed: invalidations'
+        : 'Faults, invalidations and reclaimed pages per second',
       sets: rateSets(names),
       unit: rate,
       binary: false,
@@ -57,7 +66,10 @@ export class RunCharts {
     // All runs map the same; one line stands for it.
     this.memory.set([{ seconds: longest.seconds, values: [longest.mapped] }, ...memory]);
     this.rates.set(
-      times.map(({ seconds, faults, invalidations }) => ({ seconds, values: [faults, invalidations] })),
+      times.map(({ seconds, faults, invalidations, reclaimed }) => ({
+        seconds,
+        values: times.length > 1 ? [faults, invalidations] : [faults, invalidations, reclaimed],
+      })),
     );
     this.latency.set(latencies);
   }
@@ -105,6 +117,7 @@ function rateSets(names: readonly string[]): LineSet[] {
         dash: PINNED_DASH,
         width: 1.8,
       },
+      ...(several ? [] : [reclaimed]),
     ],
   }));
 }

@@ -13,6 +13,8 @@ export interface TimeData {
   readonly pinned: readonly number[];
   readonly faults: readonly number[];
   readonly invalidations: readonly number[];
+  /** Pages that the host took back. */
+  readonly reclaimed: readonly number[];
 }
 
 export function ofTimeline(steps: readonly TimelineStep[]): TimeData {
@@ -24,6 +26,7 @@ export function ofTimeline(steps: readonly TimelineStep[]): TimeData {
     pinned: steps.map((step) => step.pinnedPages * PAGE_BYTES),
     faults: steps.map((step) => step.faults / width),
     invalidations: steps.map((step) => step.invalidations / width),
+    reclaimed: steps.map((step) => step.reclaimed / width),
   };
 }
 
@@ -71,6 +74,7 @@ export class SampleHistory {
       pinned: samples.map((sample) => sample.pinnedBytes),
       faults: perSecond('faults'),
       invalidations: perSecond('invalidations'),
+      reclaimed: perSecond('pagesReclaimed'),
     };
   }
 }

@@ -169,7 +169,12 @@ export class RunView {
       count(of('faults')),
       `${count(of('pagesFaultedIn'))} pages in, ${count(of('pagesPremapped'))} pre-mapped${faultsNow}`,
     );
-    put('taken', `${count(of('pagesInvalidated'))} pages`, `by ${count(of('invalidations'))} invalidations`);
+    const reclaimed = of('pagesReclaimed');
+    put(
+      'taken',
+      `${count(of('pagesInvalidated'))} pages`,
+      `by ${count(of('invalidations'))} invalidations${reclaimed === 0 ? '' : `; ${count(reclaimed)} reclaimed`}`,
+    );
     put(
       'dma',
       bytes(of('dmaBytesRead') + of('dmaBytesWritten')),

@@ -56,6 +56,7 @@ describe('a run over time', () => {
       pinnedPages: 0,
       faults: 3,
       invalidations: 1,
+      reclaimed: 4,
       stalled: 0,
     };
     const data = ofTimeline([
@@ -69,6 +70,7 @@ describe('a run over time', () => {
       pinned: [0, 0],
       faults: [6, 6],
       invalidations: [2, 2],
+      reclaimed: [8, 8],
     });
   });
 });
