@@ -14,10 +14,10 @@ import type { CallLog, RawCalls } from './call-log.js';
 import { devicesOf, mapColumn, mappedRanges, tableOf } from './tables.js';
 import type { LiveWatch } from './watch.js';
 
-/** The engine ticks 20 times a second. A sample is due every second tick at first, and every fifth later. */
+/** The engine ticks 20 times a second. A sample is due every second tick at first, and every tenth later. */
 const FIRST_TICKS = 40;
 const TICKS_AT_FIRST = 2;
-const TICKS_LATER = 5;
+const TICKS_LATER = 10;
 /** After a look that took long this many times as long passes before the next. */
 const REST = 20;
 
