@@ -3,7 +3,7 @@ import type { Report } from '../report/report.js';
 import type { LiveMessage, LiveStart } from '../trace/live.js';
 import { askMap, Connection } from './connection.js';
 import { Header } from './header.js';
-import { DRAW_EVERY_MS } from './painter.js';
+import { DRAW_EVERY_MS, paintNow } from './painter.js';
 import { ReportView } from './report-view.js';
 import { RunView } from './run-view.js';
 import { save } from './save.js';
@@ -73,6 +73,7 @@ export function watch(main: HTMLElement): Header {
       header.time(message.seconds);
       header.connection('ended', message.how);
       run?.finish(message);
+      paintNow();
     }
   };
 
