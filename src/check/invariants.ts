@@ -142,14 +142,14 @@ function checkTables(world: World): void {
 
 /** A page that a driver has pinned is there for its device, which may not be able to wait. */
 function checkHeld(world: World, mapping: Mapping, iovaPage: number): void {
-  const { frame, permission } = mapping.driverPins!.get(iovaPage - mapping.iovaPage)!;
+  const { frame } = mapping.driverPins!.get(iovaPage - mapping.iovaPage)!;
   if (frame !== ZERO_FRAME && !world.memory.isPinned(frame))
     violated(GONE, 'R6.2', `a driver has pinned ${hex(iovaPage)} and its frame is not`);
   if (mapping.dirty !== null && !mapping.dirty.test(iovaPage - mapping.iovaPage))
     violated(DIRTY, 'R6.3', `a driver has pinned ${hex(iovaPage)} and its bit is clear`);
   if (mapping.pinned) return;
   for (const domain of world.type1.domains)
-    if (domain.translate(iovaPage, permission) !== frame)
+    if (domain.translate(iovaPage, mapping.permission) !== frame)
       violated(SAME, 'R6.2', `a driver has pinned ${hex(iovaPage)} and a domain does not lead to its frame`);
 }
 

@@ -21,6 +21,12 @@ const program = new Command('iopf')
   .addCommand(compareCommand())
   .addCommand(traceCommand());
 
+// `iopf check | head`: the reader has seen enough.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
+
 try {
   await program.parseAsync();
 } catch (error) {

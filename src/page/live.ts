@@ -34,6 +34,7 @@ export function watch(main: HTMLElement): Header {
     run = null;
     results = null;
     report = null;
+    showsSoon = false;
     ended = false;
     header.begin(start.title, start.facts);
     header.offerSave(false);
@@ -43,6 +44,8 @@ export function watch(main: HTMLElement): Header {
   };
 
   const showResults = (): void => {
+    // The end may have come first.
+    if (!showsSoon) return;
     showsSoon = false;
     shownAt = performance.now();
     results?.destroy();
@@ -73,6 +76,7 @@ export function watch(main: HTMLElement): Header {
       header.time(message.seconds);
       header.connection('ended', message.how);
       run?.finish(message);
+      if (showsSoon) showResults();
       paintNow();
     }
   };

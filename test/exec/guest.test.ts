@@ -72,6 +72,10 @@ function dataOnDisk(disk: string): string {
 /** Whether we may take memory of another process away. */
 function mayTakeMemory(): boolean {
   const words = [program('page-out'), `${process.pid}`, '0', '0'];
+  if (readFileSync('/proc/swaps', 'utf8').trim().split('\n').length < 2) {
+    console.warn('SKIPPED: a guest whose memory is taken away: no swap is on');
+    return false;
+  }
   const may = spawnSync(process.execPath, words, { stdio: 'ignore', timeout: 20_000 }).status === 0;
   if (!may) console.warn('SKIPPED: a guest whose memory is taken away: process_madvise needs CAP_SYS_NICE');
   return may;

@@ -80,7 +80,10 @@ describe.skipIf(!possible)('a live run in a browser', () => {
     const colour = `(() => {
       const canvas = document.querySelector('[data-chart=addresses] canvas');
       const y = document.querySelector('.cursor').getBoundingClientRect().top - canvas.getBoundingClientRect().top;
-      return [...canvas.getContext('2d').getImageData(canvas.width - 12, Math.round(y), 1, 1).data];
+      // A pixel of a canvas of our own: of one that is drawn on chromium logs how it would rather be read.
+      const pixel = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true });
+      pixel.drawImage(canvas, canvas.width - 12, Math.round(y), 1, 1, 0, 0, 1, 1);
+      return [...pixel.getImageData(0, 0, 1, 1).data];
     })()`;
     const isLit = async (): Promise<boolean> => {
       if ((await touched()) === '') return false;

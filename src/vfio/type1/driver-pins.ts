@@ -19,8 +19,6 @@ export const PIN_PAGES_MAX = 512;
 
 interface Pin {
   readonly frame: number;
-  /** What devices may do there: all that the mapping allows where the memory does, too. */
-  readonly permission: number;
   /** Counts in the locked-memory account; the shared zero page and the like do not. */
   readonly accounted: boolean;
   references: number;
@@ -137,7 +135,9 @@ export class DriverPinning {
       const page = Math.floor(at / PAGE_SIZE);
       const mapping = this.type1.mappings.covering(page);
       if (mapping === null) fail('EINVAL');
-      if ((mapping.permission & (write ? WRITE : READ)) === 0) fail('EPERM');
+      // The kernel asks for READ in both directions.
+      const needed = write ? READ | WRITE : READ;
+      if ((mapping.permission & needed) !== needed) fail('EPERM');
       const count = Math.min(bytes.length - done, mapping.iovaEnd * PAGE_SIZE - at);
       const part = bytes.subarray(done, done + count);
       const vaddr = at + (mapping.vaddrPage - mapping.iovaPage) * PAGE_SIZE;
@@ -205,7 +205,7 @@ export class DriverPinning {
   }
 
   private checkAddresses(): void {
-    for (const mapping of this.type1.mappings) if (mapping.vaddrInvalid) fail('EBUSY');
+    if (this.type1.invalidVaddrs > 0) fail('EBUSY');
   }
 
   private pinPage(page: number, permission: number): number {
@@ -218,7 +218,7 @@ export class DriverPinning {
       known.references++;
       return known.frame;
     }
-    const pin = pinFrame(mapping, index, permission);
+    const pin = pinFrame(mapping, index);
     const { mm } = mapping;
     if (!mapping.pinned) {
       if (pin.accounted && !mapping.lockCapability && mm.lockedPages >= mm.lockLimitPages) {
@@ -256,30 +256,17 @@ export class DriverPinning {
   }
 }
 
-function mapPin(
-  mapping: Mapping,
-  index: number,
-  { frame, permission }: Pin,
-  domains: readonly Domain[],
-): void {
+function mapPin(mapping: Mapping, index: number, { frame }: Pin, domains: readonly Domain[]): void {
   one[0] = frame;
   for (const domain of domains) {
-    domain.mapFrames(mapping.iovaPage + index, one, 1, permission);
+    domain.mapFrames(mapping.iovaPage + index, one, 1, mapping.permission);
     domain.flush(mapping.iovaPage + index, 1);
   }
 }
 
-/** Pins the page of a mapping, if it can be for all that the mapping allows, so that no device is refused there later. */
-function pinFrame(mapping: Mapping, index: number, permission: number): Pin {
-  const { mm } = mapping;
-  const page = mapping.vaddrPage + index;
-  let granted = mapping.permission;
-  let got = mm.pin(page, 1, granted, one);
-  if (got < 0 && granted !== permission) {
-    granted = permission;
-    got = mm.pin(page, 1, granted, one);
-  }
+/** Pins the page of a mapping for all that the mapping allows, whatever was asked, as the kernel does. */
+function pinFrame({ mm, vaddrPage, permission }: Mapping, index: number): Pin {
+  const got = mm.pin(vaddrPage + index, 1, permission, one);
   if (got < 0) throw new VfioError(-got);
-  const frame = one[0]!;
-  return { frame, permission: granted, accounted: accountable(mm, one, 1) === 1, references: 1 };
+  return { frame: one[0]!, accounted: accountable(mm, one, 1) === 1, references: 1 };
 }

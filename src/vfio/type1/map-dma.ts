@@ -73,4 +73,5 @@ function updateVaddr(caller: Caller, type1: Type1, iovaPage: number, vaddrPage: 
   }
   type1.moveMapping(mapping, vaddrPage, mm);
   mapping.vaddrInvalid = false;
+  type1.invalidVaddrs--;
 }

@@ -79,6 +79,8 @@ export class Type1 implements IopfBackend {
   /** IOVAs that can be mapped, in order. */
   ranges: readonly IovaRange[] = [];
   dirtyTracking = false;
+  /** Mappings whose address is invalid at the moment (kernel: vaddr_invalid_count). */
+  invalidVaddrs = 0;
   /** What device drivers pin (R6.2). */
   readonly pinning = new DriverPinning(this);
   private readonly domainOf = new Map<VfioGroup, Domain>();
@@ -172,7 +174,7 @@ export class Type1 implements IopfBackend {
 
   /** `attach` as a path that may wait. */
   *attachFlow(group: VfioGroup): Flow<void> {
-    for (const mapping of this.mappings) if (mapping.vaddrInvalid) fail('EBUSY');
+    if (this.invalidVaddrs > 0) fail('EBUSY');
     const ranges = commonRanges([...this.geometries(), group.geometry]);
     for (const mapping of this.mappings) {
       if (!rangesCover(ranges, mapping.iovaPage, mapping.iovaEnd)) fail('EINVAL');
@@ -188,7 +190,7 @@ export class Type1 implements IopfBackend {
     try {
       if (this.iopf) yield* this.iopf.devicesAttached(devices);
     } catch (error) {
-      yield* this.detachFlow(group);
+      yield* this.removeGroup(group);
       throw error;
     }
   }
@@ -200,15 +202,19 @@ export class Type1 implements IopfBackend {
 
   /** `detach` as a path that may wait. */
   *detachFlow(group: VfioGroup): Flow<void> {
+    yield* this.removeGroup(group);
+    // What it may have written is told even though those that are left can write less.
+    if (this.dirtyTracking && this.pinning.isUnscoped(group))
+      for (const mapping of this.mappings) if (mapping.pinned) mapping.dirty!.set(0, mapping.pages);
+    this.pinning.forgetGroup(group);
+  }
+
+  private *removeGroup(group: VfioGroup): Flow<void> {
     const domain = this.domainOf.get(group)!;
     const { devices } = group.iommuGroup;
     for (const device of devices) yield* device.detachStage1();
     if (this.iopf) yield* this.iopf.devicesDetaching(devices);
     for (const device of devices) device.detach();
-    // What it may have written is told even though those that are left can write less.
-    if (this.dirtyTracking && this.pinning.isUnscoped(group))
-      for (const mapping of this.mappings) if (mapping.pinned) mapping.dirty!.set(0, mapping.pages);
-    this.pinning.forgetGroup(group);
     this.domainOf.delete(group);
     if (domain.devices.length === 0 && ![...this.domainOf.values()].includes(domain)) this.dropDomain(domain);
     this.ranges = commonRanges(this.geometries());
@@ -244,6 +250,7 @@ export class Type1 implements IopfBackend {
   removeMapping(mapping: Mapping): void {
     this.pinning.unmapping(mapping);
     this.mappings.remove(mapping);
+    if (mapping.vaddrInvalid) this.invalidVaddrs--;
     this.counters.addMapped(-mapping.pages);
     this.machine.observer?.mappingRemoved?.(mapping);
     if (!mapping.pinned) {

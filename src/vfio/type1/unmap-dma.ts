@@ -76,6 +76,7 @@ function unmapRange(caller: Caller, type1: Type1, first: number, end: number, di
   let pages = 0;
   for (let mapping = type1.mappings.firstFrom(first); mapping; ) {
     if (mapping.iovaPage >= end || mapping.iovaPage < first) break;
+    // Before the bitmap is written: what drivers have pinned is dirty in it.
     type1.pinning.unmapping(mapping);
     if (dirtyAt >= 0) writeUserBitmap(caller, dirtyAt, first, mapping, type1.writesAnywhere);
     const next: Mapping | null = mapping.iovaEnd < end ? type1.mappings.after(mapping) : null;
@@ -100,5 +101,6 @@ function invalidateVaddr(type1: Type1, first: number, end: number): number {
     found.push(mapping);
   }
   for (const each of found) each.vaddrInvalid = true;
+  type1.invalidVaddrs += found.length;
   return found.reduce((pages, each) => pages + each.pages, 0);
 }
