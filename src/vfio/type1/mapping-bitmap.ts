@@ -80,12 +80,6 @@ export class PageBitmap {
     return before - this.count;
   }
 
-  clearAll(): void {
-    this.count = 0;
-    this.word = 0;
-    this.chunks = NONE as (Uint32Array | null)[];
-  }
-
   /** The first page set at or after `page` and below `end`, else `end`. */
   nextSet(page: number, end: number): number {
     if (this.count === 0) return end;
