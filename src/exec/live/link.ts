@@ -38,7 +38,7 @@ export class LiveLink implements LiveSource {
     });
   }
 
-  /** The run does not begin. */
+  /** The run is over, or has not begun: without this an engine that did not take its end keeps us alive. */
   close(): void {
     this.port.close();
   }
