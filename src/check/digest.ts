@@ -19,11 +19,6 @@ export class Digest {
     if (value > 0x7fffffff || value < -0x80000000) this.add(Math.floor(value / 0x100000000));
   }
 
-  addText(text: string): void {
-    for (let i = 0; i < text.length; i++) this.add(text.charCodeAt(i));
-    this.add(text.length);
-  }
-
   get value(): number {
     return (this.a >>> 0) * 0x200000 + ((this.b >>> 0) & 0x1fffff);
   }

@@ -21,7 +21,7 @@ export interface BlockStore {
 }
 
 /** Calls `visit` for the parts of [offset, offset + length) in each chunk, until it returns false; returns what it returned. */
-export function eachChunk(
+function eachChunk(
   offset: number,
   length: number,
   visit: (index: number, inChunk: number, length: number) => boolean,

@@ -4,27 +4,15 @@
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { Bug } from '../abi/bug.js';
-import { Errno, errnoName, VfioError } from '../abi/errno.js';
+import { Errno, errnoName } from '../abi/errno.js';
 import { UserError } from '../input/user-error.js';
 import { Counters } from '../iommu/observer.js';
-import {
-  allocateNative,
-  close,
-  errno,
-  must,
-  O_CLOEXEC,
-  pipe2,
-  poll,
-  read,
-  syscall,
-  write,
-} from '../mm/process/libc.js';
+import { allocateNative, close, errno, poll, read, syscall, write } from '../mm/process/libc.js';
 import { LivePicture, type Picture } from '../trace/live-picture.js';
 import { Recorder } from '../trace/recorder.js';
 import { tee } from '../trace/tee.js';
 import { openTrace } from '../trace/trace-file.js';
 import { kernelProfile } from '../vfio/kernel.js';
-import type { Machine } from '../vfio/machine.js';
 import { type Architecture, architecture } from './arch.js';
 import { Background } from './background.js';
 import { EventSet } from './event-set.js';
@@ -48,6 +36,7 @@ import { ResidentMemory } from './resident-memory.js';
 import { type EngineSummary, summarize } from './summary.js';
 import { Supervisor } from './supervisor.js';
 import { tell } from './tell.js';
+import { openUnbind } from './unbind.js';
 
 export interface EngineOrder {
   readonly order: ExecOrder;
@@ -269,23 +258,6 @@ async function serve(engineOrder: EngineOrder): Promise<Served> {
     hardware.shadow.remove();
     recorder?.close();
   }
-}
-
-/** A pipe that takes the addresses which are written to it from VFIO; returns its writing end. */
-function openUnbind(machine: Machine, events: EventSet): number {
-  must('pipe2', pipe2(buffer.address, O_CLOEXEC));
-  const [reading = -1, writing = -1] = pollWords;
-  events.watchPipe(reading, (text) => {
-    for (const address of text.split('\n')) {
-      try {
-        machine.unbind(address.trim());
-      } catch (error) {
-        // No such device: the write has been answered already.
-        if (!(error instanceof VfioError)) throw error;
-      }
-    }
-  });
-  return writing;
 }
 
 /** Opens a file that the run writes; what the system says against it is for the user. Throws UserError. */

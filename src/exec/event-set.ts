@@ -67,7 +67,10 @@ export class EventSet {
     };
   }
 
-  /** Hands over what is written to a pipe, of which `fd` is the reading end, until nobody can write any more; then closes it. */
+  /**
+   * Hands over what is written to a pipe, of which `fd` is the non-blocking reading end, until nobody can write any more; then
+   * closes it. Throws SystemError, and `fd` stays the caller's.
+   */
   watchPipe(fd: number, take: (text: string) => void): void {
     const key = this.nextWatch--;
     this.add(fd, key);
@@ -101,6 +104,7 @@ export class EventSet {
 
   private takeText(key: number): void {
     const { fd, take } = this.pipes.get(key)!;
+    // Less than none: a reader that the program made was faster.
     const length = read(fd, this.memory.address, TEXT_BYTES);
     if (length > 0) take(Buffer.from(this.memory.bytes.slice(0, length)).toString('latin1'));
     if (length !== 0) return;

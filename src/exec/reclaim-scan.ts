@@ -34,7 +34,9 @@ export class ReclaimScan implements BackgroundWork {
       for (const { space } of this.processes.all) spaces.push(space);
     }
     const space = spaces[spaces.length - 1];
-    if (space !== undefined && !this.scan.step(space, SLICE_PAGES)) spaces.pop();
+    // No process uses VFIO: nothing to look at.
+    if (space === undefined) return now + this.periodMs;
+    if (!this.scan.step(space, SLICE_PAGES)) spaces.pop();
     const end = this.now();
     this.seconds += (end - now) / 1000;
     if (spaces.length !== 0) return end + REST * (end - now);

@@ -21,7 +21,7 @@ import type { LiveMessage, LiveSource } from '../trace/live.js';
 import type { Picture } from '../trace/live-picture.js';
 import { type Architecture, architecture } from './arch.js';
 import type { EngineMessage, EngineOrder } from './engine-thread.js';
-import { buildFilter } from './filter.js';
+import { buildFilter, type DescriptorWindow } from './filter.js';
 import { startGuard } from './guard.js';
 import {
   callersDescriptorLimit,
@@ -63,17 +63,37 @@ export interface RunWatcher {
 export async function runProgram(order: ExecOrder, watcher: RunWatcher | null = null): Promise<RunResult> {
   checkHost();
   const arch = architecture(process.arch)!;
+  // What the caller has open: looked at before the view opens more.
   const inherit = inheritedDescriptors();
   const file = findProgram(order.program);
   const limit = callersDescriptorLimit();
   const window = descriptorWindow(limit?.[0] ?? Number.POSITIVE_INFINITY);
-  const live = watcher === null ? null : new LiveLink(arch, (message) => watcher.tell(message));
-  if (live !== null) {
-    await watcher!.begin(live).catch((error) => {
-      live.close();
-      throw error;
-    });
+  const caller: Caller = { inherit, file, limit, window };
+  if (watcher === null) return runFor(order, arch, caller, null);
+  const live = new LiveLink(arch, (message) => watcher.tell(message));
+  try {
+    await watcher.begin(live);
+    return await runFor(order, arch, caller, live);
+  } finally {
+    live.close();
   }
+}
+
+/** What comes from who called us. */
+interface Caller {
+  readonly inherit: readonly number[];
+  /** The program's file. */
+  readonly file: string;
+  readonly limit: ReturnType<typeof callersDescriptorLimit>;
+  readonly window: DescriptorWindow;
+}
+
+async function runFor(
+  order: ExecOrder,
+  arch: Architecture,
+  { inherit, file, limit, window }: Caller,
+  live: LiveLink | null,
+): Promise<RunResult> {
   // Orphans of the program become our children, so that we may go on reading their memory (Yama) and can reap them.
   prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 
@@ -105,14 +125,7 @@ export async function runProgram(order: ExecOrder, watcher: RunWatcher | null = 
     guardPid: guard.pid ?? 0,
     live: live?.engine ?? null,
   };
-  const worker = new Worker(new URL('./engine-thread.js', import.meta.url), {
-    workerData: engineOrder,
-    transferList: live === null ? [] : [live.engine],
-    // Else Node opens our stdout and stderr, and makes pipes that the program shares non-blocking.
-    stdout: true,
-    stderr: true,
-  });
-
+  const worker = startEngine(engineOrder, program);
   const stopPassing = passSignals(program, stopFd);
   const ended = endOf(program);
   const message = await endOfEngine(worker, arch);
@@ -147,6 +160,22 @@ export async function runProgram(order: ExecOrder, watcher: RunWatcher | null = 
 export function exitCodeOf(run: RunSummary): number {
   if (run.signal !== null) return 128 + constants.signals[run.signal as NodeJS.Signals];
   return run.exitCode ?? 0;
+}
+
+/** Where it cannot begin, the program ends: nobody would answer it, and it would keep us alive. */
+function startEngine(order: EngineOrder, program: ChildProcess): Worker {
+  try {
+    return new Worker(new URL('./engine-thread.js', import.meta.url), {
+      workerData: order,
+      transferList: order.live === null ? [] : [order.live],
+      // Else Node opens our stdout and stderr, and makes pipes that the program shares non-blocking.
+      stdout: true,
+      stderr: true,
+    });
+  } catch (error) {
+    program.kill('SIGKILL');
+    throw error;
+  }
 }
 
 function startLauncher(

@@ -23,11 +23,6 @@ export class Areas {
   readonly list: Area[] = [];
   private last: Area | null = null;
 
-  clear(): void {
-    this.list.length = 0;
-    this.last = null;
-  }
-
   /** The area that holds a page, or null. */
   find(page: number): Area | null {
     const last = this.last;

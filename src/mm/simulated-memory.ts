@@ -62,18 +62,6 @@ export class SimulatedMemory implements FrameMemory {
     return first;
   }
 
-  /** As it was made: no frame is in use. The spaces over it are reset with it. */
-  reset(): void {
-    this.owners.fill(0, 1, this.next);
-    this.pins.fill(0, 1, this.next);
-    this.fill.fill(0, 1, this.next);
-    this.data.length = 1;
-    this.free.length = 0;
-    this.next = 1;
-    this.used = 0;
-    this.pinned = 0;
-  }
-
   /** Adds what decides which frames come next to a digest. */
   addTo(digest: { add(value: number): void }): void {
     digest.add(this.used);

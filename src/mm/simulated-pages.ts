@@ -175,12 +175,6 @@ export class SimulatedPages {
     return (frame * 4 + this.table.bits(page)) * 2 + (this.swap.size !== 0 && this.swap.has(page) ? 1 : 0);
   }
 
-  /** Empties the page table of a range and all swap, where the frames go with their memory. */
-  forget(first: number, count: number): void {
-    this.table.clear(first, count);
-    this.swap.clear();
-  }
-
   /** Empties the page table and swap of a range, and lets the frames go. */
   drop(first: number, count: number): void {
     const end = first + count;

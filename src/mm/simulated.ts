@@ -169,17 +169,6 @@ export class SimulatedSpace implements AddressSpace {
     return false;
   }
 
-  /** As it was made: no memory, no notifiers, no account. The physical memory is reset with it. */
-  reset(): void {
-    this.notifiers.length = 0;
-    this.open.length = 0;
-    for (const { first, end } of this.areas.list) this.pages.forget(first, end - first);
-    this.areas.clear();
-    this.invalidations = 0;
-    this.lockedPages = 0;
-    this.hand = 0;
-  }
-
   private *announce(first: number, count: number, change: () => void): Flow<void> {
     this.notify(first, count);
     const window = { first, end: first + count };

@@ -19,7 +19,7 @@ const CLICK_MOST = 4;
 const ROWS_MOST = 240;
 const TABLE_PAGES_MOST = 4096;
 /** A live run's first width of a step. */
-export const FIRST_STEP_SECONDS = 0.5;
+const FIRST_STEP_SECONDS = 0.5;
 
 const legend: readonly (readonly [string, (palette: Palette) => string, string])[] = [
   ['touched by the device', (p) => p.touched, ''],

@@ -9,7 +9,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 
 /** 192 bits, as 32 characters of base64url. */
 const TOKEN_BYTES = 24;
-export const URL_LENGTH_MOST = 512;
+const URL_LENGTH_MOST = 512;
 
 /** What a request asks for, behind the token: `''` is the page; or the HTTP status that refuses it. */
 export type Admission =

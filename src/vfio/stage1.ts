@@ -37,7 +37,7 @@ const header = new ArgumentBuffer(Stage1Invalidate.size);
 const invalidation = new ArgumentBuffer(HwptVtdS1Invalidate.size);
 
 /** An open fault queue, which stands for its first stage. */
-export class Stage1File implements VfioFile {
+class Stage1File implements VfioFile {
   readonly kind = 'fault-queue';
   readonly name = 'anon_inode:[iommufd-pgfault]';
   readonly stage1: Stage1;

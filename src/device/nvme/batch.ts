@@ -11,7 +11,7 @@ import { Status, statusField } from './status.js';
 /** Pieces of DMA lists: every command of a batch with its data may need a page more for a chunk's end. */
 const PIECES = 4096;
 /** The most pieces that one command adds. */
-export const COMMAND_PIECES = TRANSFER_PAGES + 1;
+const COMMAND_PIECES = TRANSFER_PAGES + 1;
 /** Tag of what belongs to a queue and not to a command. */
 const QUEUE = -1;
 

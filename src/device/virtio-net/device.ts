@@ -37,7 +37,7 @@ export function networkCard(options: CardOptions, allocate: AllocateDma): Virtio
 }
 
 /** Receive and transmit queues of each pair, and the control queue where there are several. */
-export function queueCount(pairs: number): number {
+function queueCount(pairs: number): number {
   return pairs > 1 ? 2 * pairs + 1 : 2;
 }
 

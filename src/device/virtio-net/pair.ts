@@ -30,7 +30,8 @@ export class Workspace {
  * A receive and a transmit queue. A batch of frames takes three calls: one look at both queues, one read of what is sent, one write
  * of what is received with the used rings behind it, which is the order that the driver sees.
  *
- * A frame for which the driver has left no buffer is dropped, as a card without memory does; in front of a network it waits there.
+ * A frame for which the driver's buffers are too few or too small is dropped, as a card without memory does. Only where no buffer is
+ * left at all does a network's frame wait where it is.
  */
 export class QueuePair {
   /** Frames may be spread over several receive buffers (VIRTIO_NET_F_MRG_RXBUF). */

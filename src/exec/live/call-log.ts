@@ -11,6 +11,8 @@ const CALLS_MOST = 256;
 /** Bytes of an argument's memory that are kept, in and out each. */
 export const IMAGE_BYTES = 128;
 const HIGHEST_ARGUMENT = 6;
+/** Characters of a path that are kept: a program's may have 4096. */
+const NAME_MOST = 256;
 
 /** Columns of `RawCalls.numbers`. */
 export const CallColumn = {
@@ -68,7 +70,7 @@ export class CallLog implements CopyWatcher {
     const slot = this.total % CALLS_MOST;
     const row = slot * CALL_COLUMNS;
     this.noted = true;
-    this.names[slot] = name;
+    this.names[slot] = name.slice(0, NAME_MOST);
     numbers[row + CallColumn.number] = this.total;
     numbers[row + CallColumn.startMs] = this.startMs;
     numbers[row + CallColumn.pid] = pid;

@@ -1,6 +1,7 @@
 /** VFIO calls in strace's form. */
 
 import { errnoName } from '../../abi/errno.js';
+import * as iommufd from '../../abi/iommufd.js';
 import { formatFlags, formatStruct, readStruct, type StructLayout } from '../../abi/layout.js';
 import {
   ContainerIoctl,
@@ -11,6 +12,8 @@ import {
   IopfIoctl,
   IrqSetFlag,
   REGION_OFFSET,
+  Stage1DeviceIoctl,
+  Stage1Ioctl,
   Type1Ioctl,
   VfioExtension,
 } from '../../abi/vfio.js';
@@ -19,7 +22,7 @@ import type { LiveCall } from '../../trace/live.js';
 import type { Architecture } from '../arch.js';
 import { CALL_COLUMNS, CallColumn, IMAGE_BYTES, type RawCalls } from './call-log.js';
 
-type Kind = 'container' | 'group' | 'device';
+type Kind = 'container' | 'group' | 'device' | 'fault-queue';
 type Layout = StructLayout<string>;
 
 /** What an ioctl's argument is. */
@@ -50,6 +53,7 @@ const requestsByKind: Readonly<Record<Kind, ReadonlyMap<number, Request>>> = {
       VFIO_IOMMU_MAP_DMA: struct(structs.DmaMap),
       VFIO_IOMMU_UNMAP_DMA: struct(structs.DmaUnmap, unmapTail),
       VFIO_IOMMU_DIRTY_PAGES: struct(structs.DirtyBitmap, dirtyTail),
+      VFIO_IOMMU_STAGE1_ALLOC: struct(structs.Stage1Alloc, stage1Tail),
     },
   ),
   group: requests(GroupIoctl, {
@@ -57,15 +61,23 @@ const requestsByKind: Readonly<Record<Kind, ReadonlyMap<number, Request>>> = {
     VFIO_GROUP_SET_CONTAINER: { is: 'descriptor' },
     VFIO_GROUP_GET_DEVICE_FD: { is: 'string' },
   }),
-  device: requests(DeviceIoctl, {
-    VFIO_DEVICE_GET_INFO: struct(structs.DeviceInfo),
-    VFIO_DEVICE_GET_REGION_INFO: struct(structs.RegionInfo),
-    VFIO_DEVICE_GET_IRQ_INFO: struct(structs.IrqInfo),
-    VFIO_DEVICE_SET_IRQS: struct(structs.IrqSet, irqTail),
-    VFIO_DEVICE_GET_PCI_HOT_RESET_INFO: struct(structs.PciHotResetInfo),
-    VFIO_DEVICE_PCI_HOT_RESET: struct(structs.PciHotReset),
-    VFIO_DEVICE_IOEVENTFD: struct(structs.DeviceIoeventfd),
-    VFIO_DEVICE_FEATURE: struct(structs.DeviceFeature),
+  device: requests(
+    { ...DeviceIoctl, ...Stage1DeviceIoctl },
+    {
+      VFIO_DEVICE_GET_INFO: struct(structs.DeviceInfo),
+      VFIO_DEVICE_GET_REGION_INFO: struct(structs.RegionInfo),
+      VFIO_DEVICE_GET_IRQ_INFO: struct(structs.IrqInfo),
+      VFIO_DEVICE_SET_IRQS: struct(structs.IrqSet, irqTail),
+      VFIO_DEVICE_GET_PCI_HOT_RESET_INFO: struct(structs.PciHotResetInfo),
+      VFIO_DEVICE_PCI_HOT_RESET: struct(structs.PciHotReset),
+      VFIO_DEVICE_IOEVENTFD: struct(structs.DeviceIoeventfd),
+      VFIO_DEVICE_FEATURE: struct(structs.DeviceFeature),
+      VFIO_DEVICE_ATTACH_STAGE1: struct(structs.Stage1Attach),
+      VFIO_DEVICE_DETACH_STAGE1: struct(structs.Stage1Detach),
+    },
+  ),
+  'fault-queue': requests(Stage1Ioctl, {
+    VFIO_STAGE1_INVALIDATE: struct(structs.Stage1Invalidate, invalidateTail),
   }),
 };
 
@@ -271,6 +283,7 @@ function requests(
 
 function kindOf(name: string): Kind {
   if (name === '/dev/vfio/vfio') return 'container';
+  if (name === 'anon_inode:[iommufd-pgfault]') return 'fault-queue';
   return name.startsWith('/dev/vfio/') ? 'group' : 'device';
 }
 
@@ -324,6 +337,17 @@ function dirtyTail(bytes: Uint8Array): string {
   const get = bytes.subarray(structs.DirtyBitmap.size);
   if ((flags & DirtyPagesFlag.VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP) === 0 || get.length === 0) return '';
   return `, ${formatStruct(structs.DirtyBitmapGet, get).slice(1, -1)}`;
+}
+
+function stage1Tail(bytes: Uint8Array): string {
+  const isVtd = readStruct(structs.Stage1Alloc, bytes).data_type === iommufd.HWPT_DATA_VTD_S1;
+  const table = bytes.subarray(structs.Stage1Alloc.size);
+  return !isVtd || table.length === 0 ? '' : `, ${formatStruct(iommufd.HwptVtdS1, table).slice(1, -1)}`;
+}
+
+function invalidateTail(bytes: Uint8Array): string {
+  const range = bytes.subarray(structs.Stage1Invalidate.size);
+  return range.length === 0 ? '' : `, ${formatStruct(iommufd.HwptVtdS1Invalidate, range).slice(1, -1)}`;
 }
 
 function unknownRequest(number: number): string {

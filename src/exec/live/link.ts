@@ -15,6 +15,7 @@ export class LiveLink implements LiveSource {
   private readonly port: MessagePort;
   private readonly waiting = new Map<number, (answer: LiveAnswer | null) => void>();
   private nextQuestion = 0;
+  private closed = false;
   /** What is left of the run. */
   private left: { readonly heat: HeatMap; readonly seconds: number } | null = null;
   private seconds = 0;
@@ -31,18 +32,21 @@ export class LiveLink implements LiveSource {
     });
     port1.on('message', (message: EngineLive) => this.receive(message));
     port1.on('close', () => {
+      this.closed = true;
       for (const answer of this.waiting.values()) answer(null);
       this.waiting.clear();
     });
   }
 
-  /** The run does not begin. */
+  /** The run is over, or has not begun: without this an engine that did not take its end keeps us alive. */
   close(): void {
     this.port.close();
   }
 
+  /** Null: the engine is gone, and has left nothing. */
   ask(query: LiveQuery): Promise<LiveAnswer | null> {
     if (this.left !== null) return Promise.resolve(this.answerFromWhatIsLeft(query, this.left));
+    if (this.closed) return Promise.resolve(null);
     const id = this.nextQuestion++;
     this.port.postMessage({ id, query } satisfies LiveQuestion);
     return new Promise((resolve) => {

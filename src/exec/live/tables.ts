@@ -15,10 +15,10 @@ import type { Machine } from '../../vfio/machine.js';
 import type { Mapping } from '../../vfio/type1/mapping.js';
 import type { Type1 } from '../../vfio/type1/type1.js';
 
-export const RANGES_MOST = 64;
+const RANGES_MOST = 64;
 
 /** The IOMMU of every container that has one. */
-export function backends({ groups }: Machine): Type1[] {
+function backends({ groups }: Machine): Type1[] {
   const found = new Set<Type1>();
   for (const { container } of groups) if (container?.type1) found.add(container.type1);
   return [...found];

@@ -2,14 +2,6 @@ import { Bug } from '../../abi/bug.js';
 import type { Mapping } from './mapping.js';
 import { RangeTrie, TRIE_LIMIT } from './range-trie.js';
 
-/**
- * Mappings of one address space by virtual page (R3.5); they may overlap.
- *
- * Terms: a *size class* c holds the mappings of 2^(c-1)+1 to 2^c pages. What overlaps a range then starts less than 2^c before it,
- * so one search per class in use finds all that overlap and little else, however many mappings there are. Mappings of a
- * class that start at the same page are a *chain*.
- */
-
 /** Mappings of one size class by their first virtual page. */
 interface SizeClass {
   readonly sizeClass: number;
@@ -18,6 +10,13 @@ interface SizeClass {
   readonly chains: (Mapping | null)[];
 }
 
+/**
+ * Mappings of one address space by virtual page (R3.5); they may overlap.
+ *
+ * Terms: a *size class* c holds the mappings of 2^(c-1)+1 to 2^c pages. What overlaps a range then starts less than 2^c before it,
+ * so one search per class in use finds all that overlap and little else, however many mappings there are. Mappings of a
+ * class that start at the same page are a *chain*.
+ */
 export class MappingAddressIndex {
   size = 0;
   /** By their number; made when they are first used. */
