@@ -340,11 +340,11 @@ export class Monitor {
 }
 
 /** For `qemu`: the guest's memory is a shared file, which the host can take away without swap. On a disk, as tmpfs needs swap. */
-export function memoryOnFile(memoryMib: number): string[] {
+export function memoryOnFile(memoryMib: number, folder = '/var/tmp'): string[] {
   return [
     '-object',
     // A directory: QEMU makes a file in it that has no name any more.
-    `memory-backend-file,id=guest-memory,size=${memoryMib}M,mem-path=/var/tmp,share=on`,
+    `memory-backend-file,id=guest-memory,size=${memoryMib}M,mem-path=${folder},share=on`,
     '-machine',
     'memory-backend=guest-memory',
   ];
