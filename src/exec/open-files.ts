@@ -14,6 +14,7 @@ import {
   memfdCreate,
   must,
   O_CLOEXEC,
+  O_NONBLOCK,
   O_RDWR,
   open,
   pipe2,
@@ -28,7 +29,6 @@ const MFD_CLOEXEC = 1;
 const MFD_ALLOW_SEALING = 2;
 const F_ADD_SEALS = 1033;
 const SEALS = 1 | 2 | 4; // SEAL, SHRINK, GROW: the program could otherwise take memory from under our mapping
-const O_NONBLOCK = 0o4000;
 const F_OFD_GETLK = 36;
 const F_OFD_SETLK = 37;
 const F_WRLCK = 1;
@@ -37,10 +37,10 @@ const F_UNLCK = 2;
 /** struct flock: type, whence, start, length. */
 const flock = allocateNative(64);
 const flockShorts = new Int16Array(flock.bytes.buffer, 0, 2);
+const flockWords = new Uint32Array(flock.bytes.buffer, 0, 8);
 /** One byte is ours; what else is in a pipe the program has put there, by a number that does not reach us. */
 const STREAM_BYTES = 4096;
 const streamMemory = allocateNative(STREAM_BYTES);
-const flockWords = new Uint32Array(flock.bytes.buffer, 0, 8);
 
 /** A sealed memfd: the inode that descriptors of one or several files share. */
 export interface Backing {

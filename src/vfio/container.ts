@@ -14,7 +14,7 @@ import { checkExtension, openType1, type Type1 } from './type1/type1.js';
 export class Container {
   readonly groups: VfioGroup[] = [];
   /** Its IOMMU, once chosen. */
-  type1: Type1 | null = null;
+  private type1: Type1 | null = null;
 
   constructor(private readonly machine: MachineState) {}
 

@@ -20,7 +20,7 @@ const RANGES_MOST = 64;
 /** The IOMMU of every container that has one. */
 function backends({ groups }: Machine): Type1[] {
   const found = new Set<Type1>();
-  for (const { container } of groups) if (container?.type1) found.add(container.type1);
+  for (const { container } of groups) if (container?.backend) found.add(container.backend);
   return [...found];
 }
 

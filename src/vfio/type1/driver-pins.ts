@@ -15,7 +15,7 @@ import { accountable } from './pinning.js';
 import type { Type1 } from './type1.js';
 
 /** Pages of one call at most (kernel: VFIO_PIN_PAGES_MAX_ENTRIES). */
-export const PIN_PAGES_MAX = 512;
+const PIN_PAGES_MAX = 512;
 
 interface Pin {
   readonly frame: number;
