@@ -1,9 +1,9 @@
 import { DeadWait, runDirect } from '../flow/direct.js';
 import type { Flow, Wait } from '../flow/flow.js';
-import { chain } from './knowledge.js';
-import { Operation } from './operation.js';
+import { Operation, Side } from './operation.js';
 import type { Parts } from './parts.js';
 import type { Scenario } from './scenario.js';
+import type { State } from './state.js';
 import { Invariant, Violation, violated } from './violation.js';
 import { World } from './world.js';
 
@@ -15,6 +15,10 @@ export class Execution {
   readonly waits: (Wait | null)[];
   /** What each actor knows beyond the world, as a digest. */
   readonly locals: Float64Array;
+  /** What the steps of each actor's operation see of the world at least. */
+  readonly sides: Uint8Array;
+  /** What the last step saw of the world. */
+  saw = 0;
   private readonly flows: Flow<unknown>[];
   private readonly outcomes: Int32Array;
   private readonly operations: Int32Array;
@@ -35,6 +39,7 @@ export class Execution {
     this.waits = new Array(count).fill(null);
     this.flows = new Array(count);
     this.locals = new Float64Array(count);
+    this.sides = new Uint8Array(count);
     this.outcomes = new Int32Array(count);
     this.operations = new Int32Array(count);
   }
@@ -50,7 +55,7 @@ export class Execution {
       this.operations[i] = 0;
       this.locals[i] = 0;
       const first = flow.next();
-      this.waits[i] = first.done ? null : first.value;
+      this.setWait(i, first.done ? null : first.value);
     }
   }
 
@@ -63,6 +68,7 @@ export class Execution {
   step(actor: number): void {
     const { world } = this;
     world.outcome = this.outcomes[actor]!;
+    world.seen = this.sides[actor]!;
     let wait: Wait | null;
     try {
       const step = this.flows[actor]!.next();
@@ -71,14 +77,14 @@ export class Execution {
       throw asViolation(error);
     }
     world.ledger.stepDone();
+    this.saw = world.seen;
     this.outcomes[actor] = world.outcome;
-    this.waits[actor] = wait;
     if (wait instanceof Operation) this.operations[actor]!++;
+    this.setWait(actor, wait);
   }
 
-  /** `step`, after which `locals` says what the actor knows. `state` is the digest of the world before. */
-  stepNoting(actor: number, state: number): void {
-    const { history } = this.world.fingerprint;
+  /** `step`, after which `locals` says what the actor knows. */
+  stepNoting(actor: number, before: State): void {
     this.step(actor);
     const wait = this.waits[actor]!;
     if (wait === null) this.locals[actor] = -1;
@@ -86,7 +92,14 @@ export class Execution {
       // Beyond what `holds` tells, the actor knows where it is and what its operations came to.
       this.locals[actor] =
         (this.operations[actor]! * 64 + this.placeOf(wait)) * 0x100000000 + (this.outcomes[actor]! >>> 0);
-    } else this.locals[actor] = chain(this.locals[actor]!, state + history);
+    } else this.locals[actor] = before.remembered(actor, this.saw);
+  }
+
+  private setWait(actor: number, wait: Wait | null): void {
+    this.waits[actor] = wait;
+    // A first stage is read from memory without asking anybody.
+    if (wait instanceof Operation)
+      this.sides[actor] = this.world.firstStages.length === 0 ? wait.sides : Side.BOTH;
   }
 
   /** A number for a place where paths wait; 0: between operations. */

@@ -3,16 +3,18 @@
  *
  * Paths cannot be copied in the middle, so an order is run from the beginning: depth first, each run goes on where the one
  * before it left off. A *state* is the digest of the world with what every actor knows; what an actor knows in the middle of an
- * operation is the digest of the worlds that its steps saw. Orders that meet in a state go on alike: their rest is run once and
- * counted for all of them. A step whose outcome is known (`KnownSteps`) is not run to see where it leads.
+ * operation is the digest of what its steps saw. Orders that meet in a state go on alike: their rest is run once and counted for all
+ * of them. A step whose outcome is known (`KnownStep`) is not run to see where it leads.
  */
+import { Bug } from '../abi/bug.js';
 import { Digest } from './digest.js';
 import { asViolation, Execution } from './execution.js';
 import { checkEnd, checkStep } from './invariants.js';
-import { Knowledge } from './knowledge.js';
-import { KnownSteps, stateOf } from './known-steps.js';
+import { KnownStep } from './known-step.js';
+import { Side } from './operation.js';
 import { type Parts, shippedParts } from './parts.js';
 import type { Scenario } from './scenario.js';
+import { State } from './state.js';
 import { Invariant, type Violation, violated } from './violation.js';
 
 export interface Found {
@@ -65,15 +67,21 @@ export function explore(scenario: Scenario, options: ExploreOptions = {}): Explo
 /** A state on the way to the one at hand. */
 class Frame {
   key = 0;
-  world = 0;
   /** Orders from here on that were counted so far. */
   orders = 0;
   /** The actor whose step is taken. */
   chosen = -1;
-  readonly knowledge: Knowledge;
+  readonly state: State;
+  /** By actor: its step, where what comes of it is known; and a place for it. */
+  readonly known: (KnownStep | null)[] = [];
+  readonly steps: KnownStep[] = [];
 
   constructor(actors: number) {
-    this.knowledge = new Knowledge(actors);
+    this.state = new State(actors);
+    for (let actor = 0; actor < actors; actor++) {
+      this.known.push(null);
+      this.steps.push(new KnownStep(actor));
+    }
   }
 }
 
@@ -83,13 +91,15 @@ class Explorer {
   private readonly stepsMax: number;
   private readonly statesMax: number;
   private readonly merge: boolean;
-  private readonly known: KnownSteps | null;
+  private readonly reduce: boolean;
   /** Orders from a state to the end; where steps are limited, of the shortest way to it. */
   private readonly seen = new Map<number, number>();
   private readonly depthOf = new Map<number, number>();
   /** Depths of the states on the way to the one at hand. */
   private readonly onTheWay = new Map<number, number>();
   private readonly digest = new Digest();
+  /** Where a known step leads. */
+  private readonly ahead: State;
   /** By depth. */
   private readonly frames: Frame[] = [];
   private depth = 0;
@@ -109,7 +119,8 @@ class Explorer {
     this.stepsMax = options.stepsMax ?? 1000;
     this.statesMax = options.statesMax ?? 2_000_000;
     this.merge = options.merge ?? true;
-    this.known = this.merge && (options.reduce ?? true) ? new KnownSteps(this.actors) : null;
+    this.reduce = this.merge && (options.reduce ?? true);
+    this.ahead = new State(this.actors);
   }
 
   run(): Exploration {
@@ -163,18 +174,19 @@ class Explorer {
       if (!here) this.runAgain();
       frame.chosen = actor;
       this.depth++;
-      execution.stepNoting(actor, frame.world);
+      execution.stepNoting(actor, frame.state);
       orders = this.arrive();
     }
   }
 
   /** The next ready actor whose step must be run; the orders behind those whose outcome is known are added up. */
   private nextToRun(frame: Frame, after: number): number {
-    const { world, knowledge } = frame;
+    const { state, known } = frame;
     for (let actor = after + 1; actor < this.actors; actor++) {
-      if ((knowledge.ready & (1 << actor)) === 0) continue;
-      const state = this.known === null ? -1 : this.known.stateAfter(world, knowledge, actor);
-      const orders = state < 0 ? -1 : this.ordersFrom(state, this.depth + 1);
+      if ((state.ready & (1 << actor)) === 0) continue;
+      const step = known[actor]!;
+      if (step === null || !this.ahead.follow(state, step)) return actor;
+      const orders = this.ordersFrom(this.ahead.key(this.digest), this.depth + 1);
       if (orders < 0) return actor;
       this.stepsKnown++;
       frame.orders += orders;
@@ -188,7 +200,7 @@ class Explorer {
     this.runs++;
     execution.start();
     for (let i = 0; i < depth; i++) execution.step(frames[i]!.chosen);
-    execution.locals.set(frames[depth]!.knowledge.locals);
+    execution.locals.set(frames[depth]!.state.locals);
   }
 
   /** At a state: the orders from it on where they are known (1: an end), else -1, and the state is the top frame. */
@@ -196,15 +208,11 @@ class Explorer {
     const { execution, depth } = this;
     if (depth === this.frames.length) this.frames.push(new Frame(this.actors));
     const frame = this.frames[depth]!;
-    const world = execution.world.fingerprint.ofWorld();
-    frame.world = world;
-    frame.knowledge.take(execution);
-    frame.key = stateOf(this.digest, world, frame.knowledge);
+    const { state } = frame;
+    if (depth === 0) state.take(execution, Side.BOTH, state);
+    else this.follow(this.frames[depth - 1]!, frame);
+    frame.key = state.key(this.digest);
     frame.orders = 0;
-    if (this.known !== null && depth > 0) {
-      const before = this.frames[depth - 1]!;
-      this.known.note(before.world, before.knowledge, before.chosen, world, frame.knowledge);
-    }
     const orders = this.ordersFrom(frame.key, depth);
     if (orders >= 0) return orders;
     const before = this.merge ? this.onTheWay.get(frame.key) : undefined;
@@ -212,7 +220,7 @@ class Explorer {
     this.states++;
     if (depth > this.longest) this.longest = depth;
     checkStep(execution.world);
-    if (frame.knowledge.ready === 0) {
+    if (state.ready === 0) {
       execution.checkEnded();
       checkEnd(execution.world);
       this.remember(frame.key, 1);
@@ -226,6 +234,25 @@ class Explorer {
     return 1;
   }
 
+  /** A step led from one frame to the next: takes the state, and what is known there of the steps of those who did not go on. */
+  private follow(from: Frame, to: Frame): void {
+    const { execution } = this;
+    const { saw } = execution;
+    const before = from.state;
+    const { state } = to;
+    state.take(execution, this.reduce ? saw : Side.BOTH, before);
+    const step = from.steps[from.chosen]!;
+    step.note(before, state, saw);
+    if (step.changes & ~saw) throw new Bug('a step changed what it did not see', { ...step });
+    if (!this.reduce) return;
+    from.known[from.chosen] = step;
+    for (let actor = 0; actor < this.actors; actor++) {
+      const known = from.known[actor]!;
+      const same = actor !== from.chosen && known !== null && state.isAs(before, actor, known.sees);
+      to.known[actor] = same ? known : null;
+    }
+  }
+
   /**
    * The state is the one at an earlier depth. That is a livelock where the round is fair: everybody who has not ended took a step in
    * it, or could not have at some time. Returns the orders that end here: none.
@@ -233,7 +260,7 @@ class Explorer {
   private goesRound(before: number): number {
     const { frames, depth } = this;
     let fair = this.execution.waits.reduce((bits, wait, i) => (wait === null ? bits | (1 << i) : bits), 0);
-    for (let at = before; at < depth; at++) fair |= (1 << frames[at]!.chosen) | ~frames[at]!.knowledge.ready;
+    for (let at = before; at < depth; at++) fair |= (1 << frames[at]!.chosen) | ~frames[at]!.state.ready;
     const all = (1 << this.actors) - 1;
     if ((fair & all) === all)
       violated(Invariant.PROGRESS, null, `${depth - before} steps lead back to the state before them`);

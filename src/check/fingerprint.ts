@@ -1,4 +1,4 @@
-/** What a container, its devices and the memory hold, as one number. */
+/** What a world holds, as numbers: one for each of its sides. */
 import type { IommuDevice } from '../iommu/device.js';
 import type { DeviceFaultHandler } from '../iommu/page-request.js';
 import { READ, WRITE } from '../mm/address-space.js';
@@ -12,21 +12,28 @@ export class Fingerprint {
 
   constructor(private readonly world: World) {}
 
-  /** A digest of all that a path can see; what paths hold in their locals is not in it. */
-  ofWorld(): number {
+  /** A digest of all that a path can see of the container's side; what paths hold in their locals is not in it. */
+  ofContainerSide(): number {
     const { digest, world } = this;
-    const { programs, pages } = world;
     const { pageIns } = world.type1.iopf!.handler;
     digest.begin();
     this.addContainer();
     for (let i = 0; i < pageIns.length; i++) digest.add(pageIns[i]!.stale ? 1 : 0);
+    world.ledger.addTo(digest);
+    return digest.value;
+  }
+
+  /** A digest of all that a path can see of the memory's side. */
+  ofMemorySide(): number {
+    const { digest, world } = this;
+    const { programs, pages } = world;
+    digest.begin();
     for (let i = 0; i < programs.length; i++) {
       const { mm } = programs[i]!;
       for (let page = 0; page < pages; page++) digest.add(mm.stateAt(VADDR + page));
       digest.add(mm.reclaimsFrom);
     }
     world.memory.addTo(digest);
-    world.ledger.addTo(digest);
     return digest.value;
   }
 

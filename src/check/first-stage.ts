@@ -28,6 +28,8 @@ export class FirstStage {
   private readonly stage1: Stage1;
   private readonly queue: FaultQueue;
   private readonly entry = new Uint8Array(8);
+  /** The descriptor of the fault queue is open. */
+  private open = true;
 
   constructor(
     private readonly world: World,
@@ -77,6 +79,7 @@ export class FirstStage {
   *closeQueue(): Flow<void> {
     yield new Operation('closes the fault queue');
     this.queue.close();
+    this.open = false;
     this.world.note(null, 0);
   }
 
@@ -107,7 +110,7 @@ export class FirstStage {
 
   addTo(digest: Digest): void {
     const { iommu } = this.device;
-    digest.add(iommu.stage1 === null ? 0 : 1);
+    digest.add((iommu.stage1 === null ? 0 : 1) | (this.open ? 2 : 0));
     for (let page = 0; page < this.world.pages; page++) {
       const input = INPUT + IOVA + page;
       digest.add(iommu.iotlb.lookup(input, READ) * 4096 + iommu.iotlb.lookup(input, WRITE));

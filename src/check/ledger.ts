@@ -5,7 +5,7 @@ import { PageResponse } from '../iommu/page-request.js';
 import { WRITE } from '../mm/address-space.js';
 import { ZERO_FRAME } from '../mm/simulated-memory.js';
 import type { Digest } from './digest.js';
-import { accessName, hex, IOVA } from './operation.js';
+import { accessName, hex, IOVA, Side } from './operation.js';
 import type { ProgramSpace } from './program.js';
 import { Invariant, violated } from './violation.js';
 import type { World } from './world.js';
@@ -36,6 +36,7 @@ export class Ledger implements Observer {
   /** A device's access got through to a frame: the frame must be what the program has there now. */
   reached(device: IommuDevice, iovaPage: number, access: number, frame: number): void {
     const { type1, memory } = this.world;
+    this.world.seen |= Side.MEMORY;
     const mapping = type1.mappings.covering(iovaPage);
     if (mapping === null) gone(device, iovaPage, access, 'went through where nothing is mapped');
     if (frame !== ZERO_FRAME && !memory.isOwned(frame))

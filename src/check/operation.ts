@@ -6,9 +6,17 @@ import { READ, WRITE } from '../mm/address-space.js';
 export const IOVA = 0x200;
 export const VADDR = 0x10200;
 
+/**
+ * The two sides of a world. The container with its devices and drivers sees memory only through `AddressSpace`, and memory sees it
+ * only through `MmuNotifier`: there it is noted that a step saw the other side, too.
+ */
+export const Side = { CONTAINER: 1, MEMORY: 2, BOTH: 3 } as const;
+
 /** An actor is between two operations: all it knows is what they returned. */
 export class Operation implements Wait {
   readonly always = true;
+  /** What its steps see of the world at least. */
+  readonly sides: number = Side.BOTH;
 
   constructor(
     private readonly verb: string,
@@ -27,6 +35,16 @@ export class Operation implements Wait {
   ready(): boolean {
     return true;
   }
+}
+
+/** An operation of the container, a device or a driver. */
+export class ContainerOperation extends Operation {
+  override readonly sides = Side.CONTAINER;
+}
+
+/** An operation of a process's memory. */
+export class MemoryOperation extends Operation {
+  override readonly sides = Side.MEMORY;
 }
 
 export function hex(page: number): string {

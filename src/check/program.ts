@@ -9,9 +9,9 @@ import { DirtyPagesFlag, DmaMapFlag, Type1Ioctl } from '../abi/vfio.js';
 import { DirtyBitmap, DirtyBitmapGet, DmaMap, DmaUnmap } from '../abi/vfio-structs.js';
 import type { Flow } from '../flow/flow.js';
 import { PAGE_SIZE, READ, WRITE } from '../mm/address-space.js';
-import { SimulatedSpace } from '../mm/simulated.js';
+import { SimulatedSpace, type SimulatedSpaceOptions } from '../mm/simulated.js';
 import type { Caller } from '../vfio/file.js';
-import { IOVA, Operation, VADDR } from './operation.js';
+import { ContainerOperation, IOVA, MemoryOperation, Side, VADDR } from './operation.js';
 import type { World } from './world.js';
 
 /** Where a program's call arguments lie: beside its memory, so that making a call touches no page. */
@@ -25,19 +25,59 @@ const DirtyFlag = {
   GET_BITMAP: DirtyPagesFlag.VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP,
 } as const;
 
-/** Memory of a program, with a place for call arguments that is no page. */
+/** Memory of a program, with a place for call arguments that is no page. It notes where the sides of the world see each other. */
 export class ProgramSpace extends SimulatedSpace {
   readonly argument = new ArgumentBuffer(BITMAP_AT + BITMAP_BYTES);
 
+  constructor(
+    private readonly world: World,
+    options: SimulatedSpaceOptions,
+  ) {
+    super(world.memory, options);
+  }
+
+  override isInvalidating(page: number): boolean {
+    this.world.seen |= Side.MEMORY;
+    return super.isInvalidating(page);
+  }
+
+  override unpin(frames: Float64Array, count: number): void {
+    this.world.seen |= Side.MEMORY;
+    super.unpin(frames, count);
+  }
+
+  protected override bringIn(
+    first: number,
+    count: number,
+    access: number,
+    frames: Float64Array,
+    mayWait: boolean,
+    keepsOut?: boolean,
+  ): number {
+    this.world.seen |= Side.MEMORY;
+    return super.bringIn(first, count, access, frames, mayWait, keepsOut);
+  }
+
+  protected override notify(first: number, count: number): void {
+    this.world.seen |= Side.CONTAINER;
+    super.notify(first, count);
+  }
+
   override copyFrom(address: number, into: Uint8Array): boolean {
-    if (address < ARGUMENT) return super.copyFrom(address, into);
+    if (address < ARGUMENT) {
+      this.world.seen |= Side.MEMORY;
+      return super.copyFrom(address, into);
+    }
     const from = this.argument.bytes;
     for (let i = 0; i < into.length; i++) into[i] = from[address - ARGUMENT + i]!;
     return true;
   }
 
   override copyTo(address: number, from: Uint8Array): boolean {
-    if (address < ARGUMENT) return super.copyTo(address, from);
+    if (address < ARGUMENT) {
+      this.world.seen |= Side.MEMORY;
+      return super.copyTo(address, from);
+    }
     this.argument.bytes.set(from, address - ARGUMENT);
     return true;
   }
@@ -67,7 +107,7 @@ export class Program implements Caller {
 
   /** VFIO_IOMMU_MAP_DMA of `count` pages from `page` on (0: the first of the scenario). */
   *map(page: number, count: number, options: MapOptions = {}): Flow<string> {
-    yield new Operation('MAP_DMA', IOVA + page, count, options.pinned ? ' PINNED' : '');
+    yield new ContainerOperation('MAP_DMA', IOVA + page, count, options.pinned ? ' PINNED' : '');
     const { argument } = this.mm;
     argument.setU32(DmaMap.at.argsz, DmaMap.size);
     const flags =
@@ -81,7 +121,7 @@ export class Program implements Caller {
 
   /** VFIO_IOMMU_UNMAP_DMA. */
   *unmap(page: number, count: number): Flow<string> {
-    yield new Operation('UNMAP_DMA', IOVA + page, count);
+    yield new ContainerOperation('UNMAP_DMA', IOVA + page, count);
     const { argument } = this.mm;
     argument.setU32(DmaUnmap.at.argsz, DmaUnmap.size);
     argument.setU32(DmaUnmap.at.flags, 0);
@@ -92,38 +132,38 @@ export class Program implements Caller {
 
   /** VFIO_IOMMU_ENABLE_IOPF. */
   *enable(): Flow<string> {
-    yield new Operation('ENABLE_IOPF');
+    yield new ContainerOperation('ENABLE_IOPF');
     return yield* this.world.result(this.world.type1.iopf!.enable());
   }
 
   /** VFIO_IOMMU_DISABLE_IOPF. */
   *disable(): Flow<string> {
-    yield new Operation('DISABLE_IOPF');
+    yield new ContainerOperation('DISABLE_IOPF');
     return yield* this.world.result(this.world.type1.iopf!.disable());
   }
 
   /** VFIO_GROUP_SET_CONTAINER. */
   *attach(group: number): Flow<string> {
-    yield new Operation(`SET_CONTAINER group ${group}`);
+    yield new ContainerOperation(`SET_CONTAINER group ${group}`);
     return yield* this.world.result(this.world.attach(this.world.group(group)));
   }
 
   /** VFIO_GROUP_UNSET_CONTAINER. */
   *detach(group: number): Flow<string> {
-    yield new Operation(`UNSET_CONTAINER group ${group}`);
+    yield new ContainerOperation(`UNSET_CONTAINER group ${group}`);
     return yield* this.world.result(this.world.detach(this.world.group(group)));
   }
 
   /** Starts the dirty log, or stops it. */
   *logDirty(on: boolean): Flow<string> {
-    yield new Operation(`DIRTY_PAGES ${on ? 'START' : 'STOP'}`);
+    yield new ContainerOperation(`DIRTY_PAGES ${on ? 'START' : 'STOP'}`);
     const { START, STOP } = DirtyFlag;
     return this.dirtyPages(on ? START : STOP);
   }
 
   /** Reports the dirty pages, which are clean from then on. */
   *reportDirty(): Flow<string> {
-    yield new Operation('DIRTY_PAGES GET_BITMAP');
+    yield new ContainerOperation('DIRTY_PAGES GET_BITMAP');
     const { argument } = this.mm;
     const get = DirtyBitmap.size;
     argument.setPages(get + DirtyBitmapGet.at.iova, IOVA);
@@ -139,13 +179,13 @@ export class Program implements Caller {
 
   /** The container's descriptor is closed: every group leaves, and everything goes. */
   *close(): Flow<string> {
-    yield new Operation('close container');
+    yield new ContainerOperation('close container');
     return yield* this.world.result(this.world.close());
   }
 
   /** The program writes pages of its own memory. */
   *touch(page: number, count = 1): Flow<string> {
-    yield new Operation('touches', VADDR + page, count);
+    yield new MemoryOperation('touches', VADDR + page, count);
     return this.mm.fillPages(VADDR + page, count, 1)
       ? this.world.note('ok', 0)
       : this.world.note('SIGSEGV', 11);

@@ -49,6 +49,8 @@ export class World {
   closed = false;
   /** A digest of what the operations of the actor that runs have come to. */
   outcome = 0;
+  /** The sides that the step at hand saw. */
+  seen = 0;
 
   readonly drivers: Driver[] = [];
   readonly firstStages: FirstStage[] = [];
@@ -200,9 +202,9 @@ export class World {
   }
 
   private makePrograms(): void {
-    const { memory, options, pages } = this;
+    const { options, pages } = this;
     for (let id = 0; id < (options.processes ?? 1); id++) {
-      const mm = new ProgramSpace(memory, {
+      const mm = new ProgramSpace(this, {
         id,
         swapInWaits: options.swapInWaits ?? false,
         ipcLock: options.lockLimitPages === undefined,

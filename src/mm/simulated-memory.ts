@@ -30,6 +30,8 @@ export class SimulatedMemory implements FrameMemory {
   private readonly free: number[] = [];
   private next = 1;
   private readonly reclaims: Reclaim[] = [];
+  /** The source of frames that is asked next, so that none is drained alone. */
+  private nextReclaim = 0;
 
   constructor(limitFrames = Number.POSITIVE_INFINITY) {
     this.limitFrames = limitFrames;
@@ -62,11 +64,13 @@ export class SimulatedMemory implements FrameMemory {
     return first;
   }
 
-  /** Adds what decides which frames come next to a digest. */
+  /** Adds what decides which frames come next, and who has them, to a digest. */
   addTo(digest: { add(value: number): void }): void {
     digest.add(this.used);
-    digest.add(this.next);
+    digest.add(this.nextReclaim);
     for (let i = 0; i < this.free.length; i++) digest.add(this.free[i]!);
+    for (let frame = 1; frame < this.next; frame++)
+      digest.add(this.owners[frame]! * 256 + this.pins[frame]! * 2 + this.ofFile[frame]!);
   }
 
   /** Whether somebody owns a frame. */
@@ -208,10 +212,9 @@ export class SimulatedMemory implements FrameMemory {
   }
 
   private reclaimOne(): boolean {
-    // The next source is asked first the next time, so that none is drained alone.
     for (let tries = this.reclaims.length; tries > 0; tries--) {
-      const reclaim = this.reclaims.shift()!;
-      this.reclaims.push(reclaim);
+      const reclaim = this.reclaims[this.nextReclaim % this.reclaims.length]!;
+      this.nextReclaim = (this.nextReclaim + 1) % this.reclaims.length;
       if (reclaim() && this.used < this.limitFrames) return true;
     }
     return false;

@@ -407,7 +407,7 @@ export class SimulatedSpace implements AddressSpace {
     }
   }
 
-  private notify(first: number, count: number): void {
+  protected notify(first: number, count: number): void {
     this.invalidations++;
     for (let i = 0; i < this.notifiers.length; i++) this.notifiers[i]!.invalidate(first, count);
   }
@@ -418,7 +418,7 @@ export class SimulatedSpace implements AddressSpace {
     return area === null ? FORBIDDEN : this.pages.frameFor(area, page, access, true);
   }
 
-  private bringIn(
+  protected bringIn(
     first: number,
     count: number,
     access: number,
