@@ -9,8 +9,16 @@ import { Bug } from '../abi/bug.js';
 import { PAGE_NUMBER_LIMIT, PageTable } from '../mm/page-table.js';
 
 type Fields = Record<string, unknown>;
-/** Writes `values` back into the fields and elements of `objects`, one after another. */
-type Restore = (objects: readonly object[], values: readonly unknown[]) => void;
+/** Writes `values` back into the fields and elements of `objects`, one after another, and `numbers` into those of `arrays`. */
+type Restore = (
+  objects: readonly object[],
+  values: readonly unknown[],
+  arrays: readonly Numbers[],
+  numbers: readonly number[],
+) => void;
+type Numbers = Int32Array | Uint8Array;
+/** Longer arrays of numbers are put back as a whole. */
+const LONG = 64;
 
 interface Saved<T, S> {
   readonly object: T;
@@ -22,8 +30,10 @@ export class Checkpoint {
   private readonly objects: object[] = [];
   private readonly values: unknown[] = [];
   private readonly restoreFields: Restore;
-  private readonly words: { readonly object: Int32Array; readonly content: Int32Array }[] = [];
-  private readonly bytes: { readonly object: Uint8Array; readonly content: Uint8Array }[] = [];
+  /** Short arrays of numbers, and what their elements hold, in a row; and long ones. */
+  private readonly arrays: Numbers[] = [];
+  private readonly numbers: number[] = [];
+  private readonly long: { readonly object: Numbers; readonly content: Numbers }[] = [];
   private readonly maps: Saved<Map<unknown, unknown>, readonly [unknown, unknown]>[] = [];
   private readonly sets: Saved<Set<unknown>, unknown>[] = [];
   private readonly tables: SavedTable[] = [];
@@ -38,17 +48,9 @@ export class Checkpoint {
   }
 
   restore(): void {
-    const { words, bytes, maps, sets, tables } = this;
-    this.restoreFields(this.objects, this.values);
-    for (let i = 0; i < words.length; i++) {
-      const { object, content } = words[i]!;
-      if (content.length > 16) object.set(content);
-      else for (let at = 0; at < content.length; at++) object[at] = content[at]!;
-    }
-    for (let i = 0; i < bytes.length; i++) {
-      const { object, content } = bytes[i]!;
-      for (let at = 0; at < content.length; at++) object[at] = content[at]!;
-    }
+    const { long, maps, sets, tables } = this;
+    this.restoreFields(this.objects, this.values, this.arrays, this.numbers);
+    for (let i = 0; i < long.length; i++) long[i]!.object.set(long[i]!.content);
     for (let i = 0; i < maps.length; i++) restoreMap(maps[i]!);
     for (let i = 0; i < sets.length; i++) restoreSet(sets[i]!);
     for (let i = 0; i < tables.length; i++) tables[i]!.restore();
@@ -58,7 +60,7 @@ export class Checkpoint {
     if (typeof value !== 'object' || value === null || this.met.has(value) || Object.isFrozen(value)) return;
     this.met.add(value);
     if (value instanceof PageTable) this.tables.push(new SavedTable(value));
-    else if (ArrayBuffer.isView(value)) this.saveBuffer(value.buffer);
+    else if (ArrayBuffer.isView(value)) this.saveBuffer(value.buffer, code);
     else if (Array.isArray(value)) this.saveArray(value, code);
     else if (value instanceof Map) {
       this.maps.push({ object: value, content: [...value] });
@@ -70,15 +72,19 @@ export class Checkpoint {
   }
 
   /** What typed arrays and views hold; those of one buffer together. */
-  private saveBuffer(buffer: ArrayBufferLike): void {
+  private saveBuffer(buffer: ArrayBufferLike, code: string[]): void {
     if (this.met.has(buffer)) return;
     this.met.add(buffer);
-    if (buffer.byteLength % 4 === 0) {
-      const object = new Int32Array(buffer);
-      this.words.push({ object, content: object.slice() });
-    } else {
-      const object = new Uint8Array(buffer);
-      this.bytes.push({ object, content: object.slice() });
+    const object = buffer.byteLength % 4 === 0 ? new Int32Array(buffer) : new Uint8Array(buffer);
+    if (object.length > LONG) {
+      this.long.push({ object, content: object.slice() });
+      return;
+    }
+    code.push(`o = arrays[${this.arrays.length}];`);
+    this.arrays.push(object);
+    for (let i = 0; i < object.length; i++) {
+      code.push(`o[${i}] = numbers[${this.numbers.length}];`);
+      this.numbers.push(object[i]!);
     }
   }
 
@@ -139,7 +145,7 @@ const restorers = new Map<string, Restore>();
 function compiled(code: string): Restore {
   let restorer = restorers.get(code);
   if (restorer === undefined) {
-    restorer = new Function('objects', 'values', `let o;\n${code}`) as Restore;
+    restorer = new Function('objects', 'values', 'arrays', 'numbers', `let o;\n${code}`) as Restore;
     restorers.set(code, restorer);
   }
   return restorer;

@@ -14,14 +14,14 @@ export class Execution {
   /** What each actor waits for; null: it has ended. */
   readonly waits: (Wait | null)[];
   /** What each actor knows beyond the world, as a digest. */
-  readonly locals: Float64Array;
+  readonly locals: number[];
   /** What the steps of each actor's operation see of the world at least. */
-  readonly sides: Uint8Array;
+  readonly sides: number[];
   /** What the last step saw of the world. */
   saw = 0;
   private readonly flows: Flow<unknown>[];
-  private readonly outcomes: Int32Array;
-  private readonly operations: Int32Array;
+  private readonly outcomes: number[];
+  private readonly operations: number[];
   private readonly places: string[] = [];
   private readonly toBeginning: () => void;
 
@@ -38,10 +38,10 @@ export class Execution {
     const count = this.names.length;
     this.waits = new Array(count).fill(null);
     this.flows = new Array(count);
-    this.locals = new Float64Array(count);
-    this.sides = new Uint8Array(count);
-    this.outcomes = new Int32Array(count);
-    this.operations = new Int32Array(count);
+    this.locals = new Array(count).fill(0);
+    this.sides = new Array(count).fill(0);
+    this.outcomes = new Array(count).fill(0);
+    this.operations = new Array(count).fill(0);
   }
 
   /** Back to the beginning. */

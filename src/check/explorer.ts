@@ -59,6 +59,7 @@ export interface ExploreOptions {
 }
 
 const LOOK_EVERY = 4096;
+const UNKNOWN = Number.NEGATIVE_INFINITY;
 
 export function explore(scenario: Scenario, options: ExploreOptions = {}): Exploration {
   return new Explorer(scenario, options).run();
@@ -69,8 +70,9 @@ class Frame {
   key = 0;
   /** Orders from here on that were counted so far. */
   orders = 0;
-  /** The actor whose step is taken. */
+  /** The actor whose step is taken, and its place among those that take one from here. */
   chosen = -1;
+  turn = -1;
   readonly state: State;
   /** By actor: its step, where what comes of it is known; and a place for it. */
   readonly known: (KnownStep | null)[] = [];
@@ -92,11 +94,12 @@ class Explorer {
   private readonly statesMax: number;
   private readonly merge: boolean;
   private readonly reduce: boolean;
-  /** Orders from a state to the end; where steps are limited, of the shortest way to it. */
+  /** Orders from a state to the end, or -1 - depth where it is on the way to the one at hand. */
   private readonly seen = new Map<number, number>();
+  /** Where steps are limited: how far from the beginning a state was seen. */
   private readonly depthOf = new Map<number, number>();
-  /** Depths of the states on the way to the one at hand. */
-  private readonly onTheWay = new Map<number, number>();
+  /** Actors in the order in which they take a step from a state. */
+  private turns: readonly number[] = [];
   private readonly digest = new Digest();
   /** Where a known step leads. */
   private readonly ahead: State;
@@ -152,6 +155,7 @@ class Explorer {
     const { execution } = this;
     this.runs++;
     execution.start();
+    this.turns = turnsOf(execution);
     let orders = this.arrive();
     for (let steps = 1; ; ) {
       /** Whether the execution is at the state of the top frame. */
@@ -161,8 +165,7 @@ class Explorer {
         this.frames[--this.depth]!.orders += orders;
       }
       const frame = this.frames[this.depth]!;
-      const actor = this.nextToRun(frame, here ? -1 : frame.chosen);
-      if (actor < 0) {
+      if (!this.findTurn(frame)) {
         orders = frame.orders;
         this.remember(frame.key, orders);
         continue;
@@ -172,26 +175,28 @@ class Explorer {
         return frame.orders;
       }
       if (!here) this.runAgain();
-      frame.chosen = actor;
       this.depth++;
-      execution.stepNoting(actor, frame.state);
+      execution.stepNoting(frame.chosen, frame.state);
       orders = this.arrive();
     }
   }
 
-  /** The next ready actor whose step must be run; the orders behind those whose outcome is known are added up. */
-  private nextToRun(frame: Frame, after: number): number {
+  /** Goes on to an actor whose step must be run; the orders behind steps whose outcome is known are added up. False: there is none. */
+  private findTurn(frame: Frame): boolean {
+    const { turns } = this;
     const { state, known } = frame;
-    for (let actor = after + 1; actor < this.actors; actor++) {
+    while (++frame.turn < turns.length) {
+      const actor = turns[frame.turn]!;
       if ((state.ready & (1 << actor)) === 0) continue;
+      frame.chosen = actor;
       const step = known[actor]!;
-      if (step === null || !this.ahead.follow(state, step)) return actor;
+      if (step === null || !this.ahead.follow(state, step)) return true;
       const orders = this.ordersFrom(this.ahead.key(this.digest), this.depth + 1);
-      if (orders < 0) return actor;
+      if (orders < 0) return true;
       this.stepsKnown++;
       frame.orders += orders;
     }
-    return -1;
+    return false;
   }
 
   /** Runs the steps that lead to the top frame. */
@@ -200,7 +205,8 @@ class Explorer {
     this.runs++;
     execution.start();
     for (let i = 0; i < depth; i++) execution.step(frames[i]!.chosen);
-    execution.locals.set(frames[depth]!.state.locals);
+    const { locals } = frames[depth]!.state;
+    for (let i = 0; i < locals.length; i++) execution.locals[i] = locals[i]!;
   }
 
   /** At a state: the orders from it on where they are known (1: an end), else -1, and the state is the top frame. */
@@ -213,10 +219,12 @@ class Explorer {
     else this.follow(this.frames[depth - 1]!, frame);
     frame.key = state.key(this.digest);
     frame.orders = 0;
-    const orders = this.ordersFrom(frame.key, depth);
-    if (orders >= 0) return orders;
-    const before = this.merge ? this.onTheWay.get(frame.key) : undefined;
-    if (before !== undefined) return this.goesRound(before);
+    frame.turn = -1;
+    if (this.merge) {
+      const orders = this.ordersFrom(frame.key, depth);
+      if (orders >= 0) return orders;
+      if (orders !== UNKNOWN) return this.goesRound(-1 - orders);
+    }
     this.states++;
     if (depth > this.longest) this.longest = depth;
     checkStep(execution.world);
@@ -227,7 +235,7 @@ class Explorer {
       return 1;
     }
     if (depth < this.stepsMax) {
-      if (this.merge) this.onTheWay.set(frame.key, depth);
+      if (this.merge) this.seen.set(frame.key, -1 - depth);
       return -1;
     }
     this.cut = true;
@@ -268,22 +276,34 @@ class Explorer {
     return 0;
   }
 
-  /** Orders from a state on, or -1 where they are not known. */
+  /** Orders from a state on; -1 - depth where it is on the way to the one at hand; else `UNKNOWN`. */
   private ordersFrom(key: number, depth: number): number {
-    if (!this.merge) return -1;
     const orders = this.seen.get(key);
-    return orders === undefined || this.depthOf.get(key)! > depth ? -1 : orders;
+    if (orders === undefined) return UNKNOWN;
+    return orders >= 0 && this.isLimited && this.depthOf.get(key)! > depth ? UNKNOWN : orders;
   }
 
   private remember(key: number, orders: number): void {
     if (!this.merge) return;
     this.seen.set(key, orders);
-    this.onTheWay.delete(key);
-    if (this.options.stepsMax !== undefined) this.depthOf.set(key, this.depth);
+    if (this.isLimited) this.depthOf.set(key, this.depth);
+  }
+
+  private get isLimited(): boolean {
+    return this.options.stepsMax !== undefined;
   }
 
   private look(): boolean {
     this.options.progress?.(this.states);
     return this.options.stop?.() ?? false;
   }
+}
+
+/**
+ * Actors in the order in which they take a step from a state. A step of the first is known after a step of the second that changes
+ * nothing that the first sees; those of memory seldom change the container, and come last.
+ */
+function turnsOf(execution: Execution): number[] {
+  const actors = execution.names.map((_, actor) => actor);
+  return actors.sort((a, b) => execution.sides[a]! - execution.sides[b]!);
 }

@@ -29,19 +29,22 @@ export function checkEnd(world: World): void {
     violated(ONCE, 'R1.4', `${world.ledger.requests.size} page request groups never got an answer`);
   if (!world.closed) runDirect(world.close());
   checkStep(world);
-  const left: Record<string, number> = {
-    'pinned pages': world.counters.pinnedPages,
-    'pins on frames': world.memory.pinned,
-    'resident pages': world.counters.residentPages,
-    'mapped pages': world.counters.mappedPages,
-    domains: world.type1.domains.length,
-    'watched address spaces': world.type1.iopf!.watchedSpaces,
-  };
+  const { counters, memory, type1 } = world;
+  nothingLeft(counters.pinnedPages, 'pinned pages');
+  nothingLeft(memory.pinned, 'pins on frames');
+  nothingLeft(counters.residentPages, 'resident pages');
+  nothingLeft(counters.mappedPages, 'mapped pages');
+  nothingLeft(type1.domains.length, 'domains');
+  nothingLeft(type1.iopf!.watchedSpaces, 'watched address spaces');
   for (const { mm } of world.programs) {
-    left[`notifiers of process ${mm.id}`] = mm.notifierCount;
-    left[`locked pages of process ${mm.id}`] = mm.lockedPages;
+    nothingLeft(mm.notifierCount, 'notifiers', mm);
+    nothingLeft(mm.lockedPages, 'locked pages', mm);
   }
-  for (const what in left) if (left[what] !== 0) violated(ACCOUNT, 'R5.11', `${left[what]} ${what} are left`);
+}
+
+function nothingLeft(count: number, what: string, mm: ProgramSpace | null = null): void {
+  if (count !== 0)
+    violated(ACCOUNT, 'R5.11', `${count} ${what}${mm === null ? '' : ` of process ${mm.id}`} are left`);
 }
 
 function checkAccount(world: World): void {

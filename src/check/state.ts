@@ -20,17 +20,17 @@ export class State {
   /** How often what page-ins rely on has changed; only differences count. */
   history = 0;
   /** What each actor knows beyond the world, as a digest. */
-  readonly locals: Float64Array;
-  readonly kinds: Uint8Array;
-  readonly holds: Float64Array;
+  readonly locals: number[];
+  readonly kinds: number[];
+  readonly holds: number[];
   /** By actor: the sides that its readiness and what it holds depend on. */
-  readonly waitsOn: Uint8Array;
+  readonly waitsOn: number[];
 
   constructor(private readonly actors: number) {
-    this.locals = new Float64Array(actors);
-    this.kinds = new Uint8Array(actors);
-    this.holds = new Float64Array(actors);
-    this.waitsOn = new Uint8Array(actors);
+    this.locals = new Array(actors).fill(0);
+    this.kinds = new Array(actors).fill(0);
+    this.holds = new Array(actors).fill(0);
+    this.waitsOn = new Array(actors).fill(0);
   }
 
   /** Takes the state of an execution; sides that are not among `changed` are as they were `before`. */
@@ -47,7 +47,7 @@ export class State {
       this.locals[i] = locals[i]!;
       this.kinds[i] = kind;
       world.seen = 0;
-      if (wait !== null && execution.isReady(i)) this.ready |= 1 << i;
+      if (wait !== null && (wait.always || wait.ready())) this.ready |= 1 << i;
       this.holds[i] = kind === HOLDS ? wait!.holds!() : 0;
       this.waitsOn[i] = dependsOn(wait) ? world.seen | execution.sides[i]! : 0;
     }

@@ -223,10 +223,13 @@ export class FaultHandler implements DeviceFaultHandler {
       pageIn.window = window;
       const frames = new Float64Array(window);
       let granted = this.grant(mapping, access);
-      let got = yield* framesOf(mapping, index, window, granted, frames);
+      const page = mapping.vaddrPage + index;
+      let got = mapping.mm.pageIn(page, window, granted, frames);
+      if (got < 0) got = yield* mapping.mm.pageInFlow!(page, window, granted, frames);
       if (got === 0 && granted !== access) {
         granted = access;
-        got = yield* framesOf(mapping, index, 1, access, frames);
+        got = mapping.mm.pageIn(page, 1, access, frames);
+        if (got < 0) got = yield* mapping.mm.pageInFlow!(page, 1, access, frames);
       }
       pageIn.frames = frames;
       pageIn.got = got;
@@ -300,18 +303,4 @@ export class FaultHandler implements DeviceFaultHandler {
 /** R7.1: a device that can wait only on part of its accesses is refused elsewhere. */
 function mayFault(device: IommuDevice, iovaPage: number): boolean {
   return device.group === null || device.group.mayFault(iovaPage);
-}
-
-/** The frames of a window, waited for where they are not at hand. */
-function* framesOf(
-  mapping: Mapping,
-  index: number,
-  count: number,
-  access: number,
-  frames: Float64Array,
-): Flow<number> {
-  const page = mapping.vaddrPage + index;
-  const got = mapping.mm.pageIn(page, count, access, frames);
-  if (got >= 0) return got;
-  return yield* mapping.mm.pageInFlow!(page, count, access, frames);
 }
