@@ -7,7 +7,7 @@ import type { IommuDevice } from '../iommu/device.js';
 import { FaultQueue } from '../iommu/fault-queue.js';
 import { FaultReport } from '../iommu/page-request.js';
 import { READ, WRITE } from '../mm/address-space.js';
-import { accessName, ContainerOperation, IOVA } from './operation.js';
+import { accessName, IOVA, onContainer } from './operation.js';
 import type { World } from './world.js';
 
 const RETRY = freshStep('answered SUCCESS, tries the access again');
@@ -30,7 +30,7 @@ export class Device {
 
   /** Function-level reset: it waits for no answer any more. */
   *reset(): Flow<void> {
-    yield new ContainerOperation(`reset of ${this.iommu.address}`);
+    yield onContainer(`reset of ${this.iommu.address}`);
     this.iommu.reset();
   }
 
@@ -45,7 +45,7 @@ export class Device {
   /** One access: translated, or asked for and tried again, three times at most. True: it reached memory. */
   *access(page: number, access: number): Flow<boolean> {
     const iovaPage = IOVA + page;
-    yield new ContainerOperation(accessName(access), iovaPage, 1);
+    yield onContainer(accessName(access), iovaPage, 1);
     const { world, iommu } = this;
     for (let tries = 0; tries < 3; tries++) {
       const frame = iommu.translate(iovaPage, access);
@@ -65,7 +65,7 @@ export class Device {
 
   /** Reports a page request and does nothing with its answer. */
   *fault(page: number, access: number): Flow<boolean> {
-    yield new ContainerOperation(`page request ${accessName(access)}`, IOVA + page, 1);
+    yield onContainer(`page request ${accessName(access)}`, IOVA + page, 1);
     this.world.ledger.asked(IOVA + page, access);
     const answer = yield* this.iommu.faultFlow(IOVA + page, access);
     this.world.ledger.answered(IOVA + page, access);
@@ -74,7 +74,7 @@ export class Device {
 
   /** A group of page requests for several pages, answered once. */
   *faultGroup(pages: readonly number[], access: number, group: number): Flow<number | null> {
-    yield new ContainerOperation(`page request group ${group} ${accessName(access)}`, IOVA + pages[0]!, pages.length);
+    yield onContainer(`page request group ${group} ${accessName(access)}`, IOVA + pages[0]!, pages.length);
     let code: number | null = null;
     for (let i = 0; i < pages.length; i++) {
       const iovaPage = IOVA + pages[i]!;
@@ -98,7 +98,7 @@ export class Device {
 
   /** A page request at a level, as it is reported; returns the errno. */
   *report(page: number, access: number, level: 'flat' | 'stage1' | 'stage2', group: number): Flow<number> {
-    yield new ContainerOperation(`page request ${level} ${accessName(access)}`, IOVA + page, 1);
+    yield onContainer(`page request ${level} ${accessName(access)}`, IOVA + page, 1);
     const iovaPage = IOVA + page;
     this.world.ledger.asked(iovaPage, access);
     const fault = { kind: 'page-request', iovaPage, access, pasid: -1, group, last: true, level } as const;
@@ -120,13 +120,13 @@ export class Guest {
 
   /** Makes the fault queue of the device's first stage. */
   *open(): Flow<void> {
-    yield new ContainerOperation('opens a fault queue');
+    yield onContainer('opens a fault queue');
     this.device.openQueue();
   }
 
   /** read(2) of what there is; returns the cookie of the first group, or 0. */
   *read(): Flow<number> {
-    yield new ContainerOperation('reads the fault queue');
+    yield onContainer('reads the fault queue');
     const bytes = this.device.faultQueue!.read(this.records);
     const view = new DataView(this.records.buffer);
     const cookie = bytes === 0 ? 0 : view.getUint32(HwptPgfault.at.cookie, true);
@@ -135,7 +135,7 @@ export class Guest {
 
   /** write(2) of an answer. */
   *respond(cookie: number, code: number): Flow<string> {
-    yield new ContainerOperation(`answers cookie ${cookie} with ${code === 0 ? 'SUCCESS' : 'INVALID'}`);
+    yield onContainer(`answers cookie ${cookie} with ${code === 0 ? 'SUCCESS' : 'INVALID'}`);
     this.response.setU32(HwptPageResponse.at.cookie, cookie);
     this.response.setU32(HwptPageResponse.at.code, code);
     try {

@@ -4,7 +4,7 @@ import type { Flow } from '../flow/flow.js';
 import { READ, WRITE } from '../mm/address-space.js';
 import type { DriverPinning, PinUser } from '../vfio/type1/driver-pins.js';
 import type { Digest } from './digest.js';
-import { accessName, ContainerOperation, IOVA } from './operation.js';
+import { accessName, IOVA, onContainer } from './operation.js';
 import type { World } from './world.js';
 
 const frames = new Float64Array(16);
@@ -31,7 +31,7 @@ export class Driver implements PinUser {
 
   /** vfio_pin_pages. */
   *pin(page: number, count: number, access: number = READ | WRITE): Flow<string> {
-    yield new ContainerOperation(`its driver pins ${accessName(access)}`, IOVA + page, count);
+    yield onContainer(`its driver pins ${accessName(access)}`, IOVA + page, count);
     const { world } = this;
     if (!this.open) return world.note('closed', 1);
     const before = world.fingerprint.ofContainer();
@@ -48,7 +48,7 @@ export class Driver implements PinUser {
 
   /** vfio_unpin_pages, of what it still has. */
   *unpin(page: number, count: number): Flow<void> {
-    yield new ContainerOperation('its driver unpins', IOVA + page, count);
+    yield onContainer('its driver unpins', IOVA + page, count);
     for (let i = page; i < page + count; i++) if (this.held[i] !== 0) this.drop(i, 1);
     this.world.note(null, 0);
   }

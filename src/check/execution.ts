@@ -19,6 +19,7 @@ export class Execution {
   readonly sides: number[];
   /** What the last step saw of the world. */
   saw = 0;
+  private readonly actors: ((world: World) => Flow<unknown>)[];
   private readonly flows: Flow<unknown>[];
   private readonly outcomes: number[];
   private readonly operations: number[];
@@ -35,6 +36,7 @@ export class Execution {
     world.ledger.stepDone();
     this.toBeginning = world.checkpoint();
     this.names = Object.keys(scenario.actors);
+    this.actors = Object.values(scenario.actors);
     const count = this.names.length;
     this.waits = new Array(count).fill(null);
     this.flows = new Array(count);
@@ -46,10 +48,10 @@ export class Execution {
 
   /** Back to the beginning. */
   start(): void {
-    const { world, scenario } = this;
+    const { world, actors } = this;
     this.toBeginning();
     for (let i = 0; i < this.names.length; i++) {
-      const flow = scenario.actors[this.names[i]!]!(world);
+      const flow = actors[i]!(world);
       this.flows[i] = flow;
       this.outcomes[i] = 0;
       this.operations[i] = 0;

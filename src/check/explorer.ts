@@ -11,7 +11,6 @@ import { Digest } from './digest.js';
 import { asViolation, Execution } from './execution.js';
 import { checkEnd, checkStep } from './invariants.js';
 import { KnownStep } from './known-step.js';
-import { Side } from './operation.js';
 import { type Parts, shippedParts } from './parts.js';
 import type { Scenario } from './scenario.js';
 import { State } from './state.js';
@@ -215,7 +214,7 @@ class Explorer {
     if (depth === this.frames.length) this.frames.push(new Frame(this.actors));
     const frame = this.frames[depth]!;
     const { state } = frame;
-    if (depth === 0) state.take(execution, Side.BOTH, state);
+    if (depth === 0) state.take(execution);
     else this.follow(this.frames[depth - 1]!, frame);
     frame.key = state.key(this.digest);
     frame.orders = 0;
@@ -248,7 +247,8 @@ class Explorer {
     const { saw } = execution;
     const before = from.state;
     const { state } = to;
-    state.take(execution, this.reduce ? saw : Side.BOTH, before);
+    if (this.reduce) state.takeAfter(execution, from.chosen, saw, before);
+    else state.take(execution);
     const step = from.steps[from.chosen]!;
     step.note(before, state, saw);
     if (step.changes & ~saw) throw new Bug('a step changed what it did not see', { ...step });

@@ -1,5 +1,5 @@
 import type { Flow } from '../flow/flow.js';
-import { accessName, ContainerOperation, MemoryOperation, VADDR } from './operation.js';
+import { accessName, onContainer, onMemory, VADDR } from './operation.js';
 import type { ProgramSpace } from './program.js';
 import type { World } from './world.js';
 
@@ -9,25 +9,25 @@ export class Host {
 
   /** Another frame behind a page, as migration and compaction do. */
   *migrate(page: number, count = 1): Flow<void> {
-    yield new MemoryOperation('migrates', VADDR + page, count);
+    yield onMemory('migrates', VADDR + page, count);
     yield* this.mm.migrateFlow(VADDR + page, count);
   }
 
   /** The program's memory is discarded (madvise MADV_DONTNEED). */
   *discard(page: number, count = 1): Flow<void> {
-    yield new MemoryOperation('discards', VADDR + page, count);
+    yield onMemory('discards', VADDR + page, count);
     yield* this.mm.dontNeedFlow(VADDR + page, count);
   }
 
   /** munmap(2) by another thread of the program. */
   *munmap(page: number, count = 1): Flow<void> {
-    yield new MemoryOperation('munmap', VADDR + page, count);
+    yield onMemory('munmap', VADDR + page, count);
     yield* this.mm.munmapFlow(VADDR + page, count);
   }
 
   /** mprotect(2) by another thread of the program. */
   *protect(page: number, count: number, protection: number): Flow<void> {
-    yield new MemoryOperation(
+    yield onMemory(
       'mprotect',
       VADDR + page,
       count,
@@ -38,19 +38,19 @@ export class Host {
 
   /** Takes a page to swap. */
   *pageOut(page: number, count = 1): Flow<void> {
-    yield new MemoryOperation('swaps out', VADDR + page, count);
+    yield onMemory('swaps out', VADDR + page, count);
     this.mm.pageOut(VADDR + page, count);
   }
 
   /** The program forks, and its child ends at once. */
   *fork(): Flow<void> {
-    yield new MemoryOperation('forks');
+    yield onMemory('forks');
     this.mm.fork(9).exit();
   }
 
   /** Devices of a group come in another order from now on, as after a rescan of the bus. */
   *rescan(group: number): Flow<void> {
-    yield new ContainerOperation(`rescans group ${group}`);
+    yield onContainer(`rescans group ${group}`);
     this.world.group(group).iommuGroup.devices.reverse();
   }
 

@@ -25,8 +25,8 @@ export function checkStep(world: World): void {
 
 /** Everybody has ended: what is still there is closed, and nothing may be left. */
 export function checkEnd(world: World): void {
-  if (world.ledger.requests.size !== 0)
-    violated(ONCE, 'R1.4', `${world.ledger.requests.size} page request groups never got an answer`);
+  if (world.ledger.requests.length !== 0)
+    violated(ONCE, 'R1.4', `${world.ledger.requests.length} page request groups never got an answer`);
   if (!world.closed) runDirect(world.close());
   checkStep(world);
   const { counters, memory, type1 } = world;

@@ -13,8 +13,8 @@ import type { World } from './world.js';
 export class Ledger implements Observer {
   /** Static pins were there: their pages count as written where the dirty log meets them. */
   everPinned = false;
-  /** Requests that were reported and are not answered, by device, PASID and group id. */
-  readonly requests = new Map<number, number>();
+  /** Requests that were reported and are not answered: device, PASID and group id as one number. */
+  readonly requests: number[] = [];
   /** By device: it has had a handler. */
   readonly handled: boolean[];
   /** By IOVA page of the scenario: written by a device since the last report, and asked to be written. */
@@ -86,16 +86,15 @@ export class Ledger implements Observer {
   ): void {
     if (!last) return;
     // A device may use an id that is pending; then it gets as many answers.
-    const name = this.requestName(device, pasid, group);
-    this.requests.set(name, (this.requests.get(name) ?? 0) + 1);
+    this.requests.push(this.requestName(device, pasid, group));
   }
 
   pageResponse(device: IommuDevice, pasid: number, group: number, code: number): void {
-    const name = this.requestName(device, pasid, group);
-    const open = this.requests.get(name) ?? 0;
-    if (open > 0) {
-      if (open === 1) this.requests.delete(name);
-      else this.requests.set(name, open - 1);
+    const { requests } = this;
+    const open = requests.indexOf(this.requestName(device, pasid, group));
+    if (open >= 0) {
+      const last = requests.pop()!;
+      if (open < requests.length) requests[open] = last;
       return;
     }
     if (code === PageResponse.INVALID && this.world.counters.faultsRefused > this.refusedSeen) {

@@ -14,16 +14,18 @@ export const Side = { CONTAINER: 1, MEMORY: 2, BOTH: 3 } as const;
 
 /** An actor is between two operations: all it knows is what they returned. */
 export class Operation implements Wait {
-  readonly always = true;
-  /** What its steps see of the world at least. */
-  readonly sides: number = Side.BOTH;
-
+  /** @param sides what its steps see of the world at least */
   constructor(
     private readonly verb: string,
     private readonly first = -1,
     private readonly count = 0,
     private readonly tail = '',
+    readonly sides: number = Side.BOTH,
   ) {}
+
+  get always(): true {
+    return true;
+  }
 
   get what(): string {
     if (this.first < 0) return `${this.verb}${this.tail}`;
@@ -38,13 +40,13 @@ export class Operation implements Wait {
 }
 
 /** An operation of the container, a device or a driver. */
-export class ContainerOperation extends Operation {
-  override readonly sides = Side.CONTAINER;
+export function onContainer(verb: string, first = -1, count = 0, tail = ''): Operation {
+  return new Operation(verb, first, count, tail, Side.CONTAINER);
 }
 
 /** An operation of a process's memory. */
-export class MemoryOperation extends Operation {
-  override readonly sides = Side.MEMORY;
+export function onMemory(verb: string, first = -1, count = 0, tail = ''): Operation {
+  return new Operation(verb, first, count, tail, Side.MEMORY);
 }
 
 export function hex(page: number): string {

@@ -11,7 +11,7 @@ import type { Flow } from '../flow/flow.js';
 import { PAGE_SIZE, READ, WRITE } from '../mm/address-space.js';
 import { SimulatedSpace, type SimulatedSpaceOptions } from '../mm/simulated.js';
 import type { Caller } from '../vfio/file.js';
-import { ContainerOperation, IOVA, MemoryOperation, Side, VADDR } from './operation.js';
+import { IOVA, onContainer, onMemory, Side, VADDR } from './operation.js';
 import type { World } from './world.js';
 
 /** Where a program's call arguments lie: beside its memory, so that making a call touches no page. */
@@ -107,7 +107,7 @@ export class Program implements Caller {
 
   /** VFIO_IOMMU_MAP_DMA of `count` pages from `page` on (0: the first of the scenario). */
   *map(page: number, count: number, options: MapOptions = {}): Flow<string> {
-    yield new ContainerOperation('MAP_DMA', IOVA + page, count, options.pinned ? ' PINNED' : '');
+    yield onContainer('MAP_DMA', IOVA + page, count, options.pinned ? ' PINNED' : '');
     const { argument } = this.mm;
     argument.setU32(DmaMap.at.argsz, DmaMap.size);
     const flags =
@@ -121,7 +121,7 @@ export class Program implements Caller {
 
   /** VFIO_IOMMU_UNMAP_DMA. */
   *unmap(page: number, count: number): Flow<string> {
-    yield new ContainerOperation('UNMAP_DMA', IOVA + page, count);
+    yield onContainer('UNMAP_DMA', IOVA + page, count);
     const { argument } = this.mm;
     argument.setU32(DmaUnmap.at.argsz, DmaUnmap.size);
     argument.setU32(DmaUnmap.at.flags, 0);
@@ -132,38 +132,38 @@ export class Program implements Caller {
 
   /** VFIO_IOMMU_ENABLE_IOPF. */
   *enable(): Flow<string> {
-    yield new ContainerOperation('ENABLE_IOPF');
+    yield onContainer('ENABLE_IOPF');
     return yield* this.world.result(this.world.type1.iopf!.enable());
   }
 
   /** VFIO_IOMMU_DISABLE_IOPF. */
   *disable(): Flow<string> {
-    yield new ContainerOperation('DISABLE_IOPF');
+    yield onContainer('DISABLE_IOPF');
     return yield* this.world.result(this.world.type1.iopf!.disable());
   }
 
   /** VFIO_GROUP_SET_CONTAINER. */
   *attach(group: number): Flow<string> {
-    yield new ContainerOperation(`SET_CONTAINER group ${group}`);
+    yield onContainer(`SET_CONTAINER group ${group}`);
     return yield* this.world.result(this.world.attach(this.world.group(group)));
   }
 
   /** VFIO_GROUP_UNSET_CONTAINER. */
   *detach(group: number): Flow<string> {
-    yield new ContainerOperation(`UNSET_CONTAINER group ${group}`);
+    yield onContainer(`UNSET_CONTAINER group ${group}`);
     return yield* this.world.result(this.world.detach(this.world.group(group)));
   }
 
   /** Starts the dirty log, or stops it. */
   *logDirty(on: boolean): Flow<string> {
-    yield new ContainerOperation(`DIRTY_PAGES ${on ? 'START' : 'STOP'}`);
+    yield onContainer(`DIRTY_PAGES ${on ? 'START' : 'STOP'}`);
     const { START, STOP } = DirtyFlag;
     return this.dirtyPages(on ? START : STOP);
   }
 
   /** Reports the dirty pages, which are clean from then on. */
   *reportDirty(): Flow<string> {
-    yield new ContainerOperation('DIRTY_PAGES GET_BITMAP');
+    yield onContainer('DIRTY_PAGES GET_BITMAP');
     const { argument } = this.mm;
     const get = DirtyBitmap.size;
     argument.setPages(get + DirtyBitmapGet.at.iova, IOVA);
@@ -179,13 +179,13 @@ export class Program implements Caller {
 
   /** The container's descriptor is closed: every group leaves, and everything goes. */
   *close(): Flow<string> {
-    yield new ContainerOperation('close container');
+    yield onContainer('close container');
     return yield* this.world.result(this.world.close());
   }
 
   /** The program writes pages of its own memory. */
   *touch(page: number, count = 1): Flow<string> {
-    yield new MemoryOperation('touches', VADDR + page, count);
+    yield onMemory('touches', VADDR + page, count);
     return this.mm.fillPages(VADDR + page, count, 1)
       ? this.world.note('ok', 0)
       : this.world.note('SIGSEGV', 11);

@@ -1,5 +1,5 @@
 /** A state of an exploration: what decides how everything goes on from there. */
-import { NOTHING, type Wait } from '../flow/flow.js';
+import { NOTHING } from '../flow/flow.js';
 import type { Digest } from './digest.js';
 import type { Execution } from './execution.js';
 import type { KnownStep } from './known-step.js';
@@ -33,24 +33,49 @@ export class State {
     this.waitsOn = new Array(actors).fill(0);
   }
 
-  /** Takes the state of an execution; sides that are not among `changed` are as they were `before`. */
-  take(execution: Execution, changed: number, before: State): void {
-    const { world, waits, locals } = execution;
-    const { fingerprint } = world;
-    this.container = changed & Side.CONTAINER ? fingerprint.ofContainerSide() : before.container;
-    this.memory = changed & Side.MEMORY ? fingerprint.ofMemorySide() : before.memory;
+  /** Takes the state of an execution. */
+  take(execution: Execution): void {
+    const { fingerprint } = execution.world;
+    this.container = fingerprint.ofContainerSide();
+    this.memory = fingerprint.ofMemorySide();
     this.history = fingerprint.history;
     this.ready = 0;
+    for (let actor = 0; actor < this.actors; actor++) this.takeActor(execution, actor);
+  }
+
+  /** `take` after a step of an actor, which saw `sides` of the world as it was `before`. */
+  takeAfter(execution: Execution, actor: number, sides: number, before: State): void {
+    const { fingerprint } = execution.world;
+    this.container = sides & Side.CONTAINER ? fingerprint.ofContainerSide() : before.container;
+    this.memory = sides & Side.MEMORY ? fingerprint.ofMemorySide() : before.memory;
+    this.history = fingerprint.history;
+    this.ready = before.ready;
     for (let i = 0; i < this.actors; i++) {
-      const wait = waits[i]!;
-      const kind = kindOf(wait);
-      this.locals[i] = locals[i]!;
-      this.kinds[i] = kind;
-      world.seen = 0;
-      if (wait !== null && (wait.always || wait.ready())) this.ready |= 1 << i;
-      this.holds[i] = kind === HOLDS ? wait!.holds!() : 0;
-      this.waitsOn[i] = dependsOn(wait) ? world.seen | execution.sides[i]! : 0;
+      if (i === actor || (before.waitsOn[i]! & sides) !== 0) this.takeActor(execution, i);
+      else this.copyActor(before, i);
     }
+  }
+
+  private takeActor(execution: Execution, actor: number): void {
+    const { world } = execution;
+    const wait = execution.waits[actor]!;
+    this.locals[actor] = execution.locals[actor]!;
+    world.seen = 0;
+    const kind = wait === null ? ENDED : wait instanceof Operation ? OPERATIONS : wait.holds ? HOLDS : HISTORY;
+    const always = kind !== ENDED && wait!.always === true;
+    this.kinds[actor] = kind;
+    if (kind !== ENDED && (always || wait!.ready())) this.ready |= 1 << actor;
+    else this.ready &= ~(1 << actor);
+    const holds = kind === HOLDS && wait!.holds !== NOTHING;
+    this.holds[actor] = holds ? wait!.holds!() : 0;
+    this.waitsOn[actor] = kind !== ENDED && (!always || holds) ? world.seen | execution.sides[actor]! : 0;
+  }
+
+  private copyActor(before: State, actor: number): void {
+    this.locals[actor] = before.locals[actor]!;
+    this.kinds[actor] = before.kinds[actor]!;
+    this.holds[actor] = before.holds[actor]!;
+    this.waitsOn[actor] = before.waitsOn[actor]!;
   }
 
   /** The state as a number. */
@@ -94,11 +119,7 @@ export class State {
     for (let i = 0; i < this.actors; i++)
       if (i !== actor && (before.waitsOn[i]! & moves) !== 0) return false;
     const bit = 1 << actor;
-    for (let i = 0; i < this.actors; i++) {
-      this.locals[i] = before.locals[i]!;
-      this.kinds[i] = before.kinds[i]!;
-      this.holds[i] = before.holds[i]!;
-    }
+    for (let i = 0; i < this.actors; i++) this.copyActor(before, i);
     this.container = changes & Side.CONTAINER ? step.container : before.container;
     this.memory = changes & Side.MEMORY ? step.memory : before.memory;
     this.ready = step.ready ? before.ready | bit : before.ready & ~bit;
@@ -108,17 +129,6 @@ export class State {
     this.holds[actor] = step.holds;
     return true;
   }
-}
-
-function kindOf(wait: Wait | null): number {
-  if (wait === null) return ENDED;
-  if (wait instanceof Operation) return OPERATIONS;
-  return wait.holds ? HOLDS : HISTORY;
-}
-
-function dependsOn(wait: Wait | null): boolean {
-  if (wait === null) return false;
-  return !wait.always || (wait.holds !== undefined && wait.holds !== NOTHING);
 }
 
 /** What is known after two things, one after the other, as a digest. */
