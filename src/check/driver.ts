@@ -34,7 +34,7 @@ export class Driver implements PinUser {
     yield onContainer(`its driver pins ${accessName(access)}`, IOVA + page, count);
     const { world } = this;
     if (!this.open) return world.note('closed', 1);
-    const before = world.fingerprint.ofContainer();
+    const before = world.replays ? 0 : world.fingerprint.ofContainer();
     try {
       this.pinning.pin(world.group(this.group), IOVA + page, count, access, frames);
     } catch (error) {

@@ -203,7 +203,9 @@ class Explorer {
     const { execution, frames, depth } = this;
     this.runs++;
     execution.start();
+    execution.world.replays = true;
     for (let i = 0; i < depth; i++) execution.step(frames[i]!.chosen);
+    execution.world.replays = false;
     const { locals } = frames[depth]!.state;
     for (let i = 0; i < locals.length; i++) execution.locals[i] = locals[i]!;
   }

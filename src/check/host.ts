@@ -27,12 +27,7 @@ export class Host {
 
   /** mprotect(2) by another thread of the program. */
   *protect(page: number, count: number, protection: number): Flow<void> {
-    yield onMemory(
-      'mprotect',
-      VADDR + page,
-      count,
-      ` ${protection === 0 ? 'none' : accessName(protection)}`,
-    );
+    yield onMemory('mprotect', VADDR + page, count, ` ${protection === 0 ? 'none' : accessName(protection)}`);
     yield* this.mm.mprotectFlow(VADDR + page, count, protection);
   }
 

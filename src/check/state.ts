@@ -61,7 +61,8 @@ export class State {
     const wait = execution.waits[actor]!;
     this.locals[actor] = execution.locals[actor]!;
     world.seen = 0;
-    const kind = wait === null ? ENDED : wait instanceof Operation ? OPERATIONS : wait.holds ? HOLDS : HISTORY;
+    const kind =
+      wait === null ? ENDED : wait instanceof Operation ? OPERATIONS : wait.holds ? HOLDS : HISTORY;
     const always = kind !== ENDED && wait!.always === true;
     this.kinds[actor] = kind;
     if (kind !== ENDED && (always || wait!.ready())) this.ready |= 1 << actor;
@@ -116,8 +117,7 @@ export class State {
   follow(before: State, step: KnownStep): boolean {
     const { actor, changes } = step;
     const moves = step.moved === 0 ? changes : Side.BOTH;
-    for (let i = 0; i < this.actors; i++)
-      if (i !== actor && (before.waitsOn[i]! & moves) !== 0) return false;
+    for (let i = 0; i < this.actors; i++) if (i !== actor && (before.waitsOn[i]! & moves) !== 0) return false;
     const bit = 1 << actor;
     for (let i = 0; i < this.actors; i++) this.copyActor(before, i);
     this.container = changes & Side.CONTAINER ? step.container : before.container;

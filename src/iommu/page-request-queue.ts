@@ -1,5 +1,6 @@
 import { Bug } from '../abi/bug.js';
 import { Errno, fail } from '../abi/errno.js';
+import { removeAt } from '../flow/list.js';
 import type { Fault, FaultLevel, PageRequestGroup } from './page-request.js';
 
 /** How many groups may wait for an answer, and how many partial requests for the rest of their group. */
@@ -96,7 +97,9 @@ export class PageRequestQueue {
   takePending(pasid: number, group: number): PageRequestGroup {
     const index = this.indexOf(pasid, group);
     if (index < 0) fail('EINVAL');
-    return this.pending.splice(index, 1)[0]!;
+    const taken = this.pending[index]!;
+    removeAt(this.pending, index);
+    return taken;
   }
 
   /** Adds what decides its next answers to a digest: pending and partial requests, and the next id. */
@@ -107,7 +110,11 @@ export class PageRequestQueue {
   }
 
   private indexOf(pasid: number, group: number): number {
-    return this.pending.findIndex((entry) => entry.pasid === pasid && entry.group === group);
+    for (let i = 0; i < this.pending.length; i++) {
+      const entry = this.pending[i]!;
+      if (entry.pasid === pasid && entry.group === group) return i;
+    }
+    return -1;
   }
 
   private uses(id: number): boolean {

@@ -4,6 +4,7 @@
  */
 import { Errno } from '../abi/errno.js';
 import { type Flow, freshStep, type Wait } from '../flow/flow.js';
+import { removeAt } from '../flow/list.js';
 import { type AddressSpace, type MmuNotifier, PAGE_SIZE, READ, WRITE } from './address-space.js';
 import { Areas } from './areas.js';
 import { SimulatedFile } from './simulated-file.js';
@@ -177,7 +178,7 @@ export class SimulatedSpace implements AddressSpace {
       yield WINDOW;
       change();
     } finally {
-      this.open.splice(this.open.indexOf(window), 1);
+      removeAt(this.open, this.open.indexOf(window));
     }
   }
 
@@ -392,7 +393,7 @@ export class SimulatedSpace implements AddressSpace {
     this.notifiers.push(notifier);
     return () => {
       const index = this.notifiers.indexOf(notifier);
-      if (index >= 0) this.notifiers.splice(index, 1);
+      if (index >= 0) removeAt(this.notifiers, index);
     };
   }
 

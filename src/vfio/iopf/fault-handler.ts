@@ -5,10 +5,12 @@
  * address space for frames to mapping them; an invalidation in between makes it start again (R3.3).
  */
 import { type Flow, freshStep, step, type Wait } from '../../flow/flow.js';
+import { removeAt } from '../../flow/list.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import type { Observer } from '../../iommu/observer.js';
 import {
   type DeviceFaultHandler,
+  type Fault,
   type PageRequestGroup,
   PageResponse,
   type PageResponseCode,
@@ -158,14 +160,10 @@ export class FaultHandler implements DeviceFaultHandler {
     }
   }
 
-  *handle(group: PageRequestGroup): Flow<PageResponseCode> {
-    let code: PageResponseCode = PageResponse.SUCCESS;
-    const reported = group.requests.length === 1 ? REPORTED : REPORTED_OF_GROUP;
-    for (const request of group.requests) {
-      const answer = yield* this.handleRequest(group.device, request.iovaPage, request.access, reported);
-      if (code === PageResponse.SUCCESS) code = answer;
-    }
-    return code;
+  handle({ device, requests }: PageRequestGroup): Flow<PageResponseCode> {
+    if (requests.length !== 1) return this.handleAll(device, requests);
+    const { iovaPage, access } = requests[0]!;
+    return this.handleRequest(device, iovaPage, access, REPORTED);
   }
 
   pageLost(device: IommuDevice, iovaPage: number): void {
@@ -183,6 +181,15 @@ export class FaultHandler implements DeviceFaultHandler {
   /** Page-ins that bring these pages in start again, and no others (as mmu_interval_read_retry, R3.3). */
   invalidate(mm: AddressSpace, first: number, count: number): void {
     for (let i = 0; i < this.pageIns.length; i++) this.pageIns[i]!.invalidate(mm, first, count);
+  }
+
+  private *handleAll(device: IommuDevice, requests: readonly Fault[]): Flow<PageResponseCode> {
+    let code: PageResponseCode = PageResponse.SUCCESS;
+    for (const { iovaPage, access } of requests) {
+      const answer = yield* this.handleRequest(device, iovaPage, access, REPORTED_OF_GROUP);
+      if (code === PageResponse.SUCCESS) code = answer;
+    }
+    return code;
   }
 
   /** One request of a group, with a place for other paths between any two of its steps. */
@@ -241,7 +248,7 @@ export class FaultHandler implements DeviceFaultHandler {
       return PageResponse.SUCCESS;
     } finally {
       pageIn.done = true;
-      this.pageIns.splice(this.pageIns.indexOf(pageIn), 1);
+      removeAt(this.pageIns, this.pageIns.indexOf(pageIn));
     }
   }
 
