@@ -9,13 +9,8 @@ import { Bug } from '../abi/bug.js';
 import { PAGE_NUMBER_LIMIT, PageTable } from '../mm/page-table.js';
 
 type Fields = Record<string, unknown>;
-/** Writes `values` back into the fields and elements of `objects`, one after another, and `numbers` into those of `arrays`. */
-type Restore = (
-  objects: readonly object[],
-  values: readonly unknown[],
-  arrays: readonly Numbers[],
-  numbers: readonly number[],
-) => void;
+/** Writes back into the fields and elements of `objects` what they held: what its code names, and `values`. */
+type Restore = (objects: readonly object[], values: readonly unknown[]) => void;
 type Numbers = Int32Array | Uint8Array;
 /** Longer arrays of numbers are put back as a whole. */
 const LONG = 64;
@@ -26,13 +21,10 @@ interface Saved<T, S> {
 }
 
 export class Checkpoint {
-  /** Objects and arrays, and what their fields and elements hold, in a row. */
+  /** Objects and arrays; and what their fields and elements hold where it has no name in code. */
   private readonly objects: object[] = [];
   private readonly values: unknown[] = [];
   private readonly restoreFields: Restore;
-  /** Short arrays of numbers, and what their elements hold, in a row; and long ones. */
-  private readonly arrays: Numbers[] = [];
-  private readonly numbers: number[] = [];
   private readonly long: { readonly object: Numbers; readonly content: Numbers }[] = [];
   private readonly maps: Saved<Map<unknown, unknown>, readonly [unknown, unknown]>[] = [];
   private readonly sets: Saved<Set<unknown>, unknown>[] = [];
@@ -49,7 +41,7 @@ export class Checkpoint {
 
   restore(): void {
     const { long, maps, sets, tables } = this;
-    this.restoreFields(this.objects, this.values, this.arrays, this.numbers);
+    this.restoreFields(this.objects, this.values);
     for (let i = 0; i < long.length; i++) long[i]!.object.set(long[i]!.content);
     for (let i = 0; i < maps.length; i++) restoreMap(maps[i]!);
     for (let i = 0; i < sets.length; i++) restoreSet(sets[i]!);
@@ -80,40 +72,41 @@ export class Checkpoint {
       this.long.push({ object, content: object.slice() });
       return;
     }
-    code.push(`o = arrays[${this.arrays.length}];`);
-    this.arrays.push(object);
-    for (let i = 0; i < object.length; i++) {
-      code.push(`o[${i}] = numbers[${this.numbers.length}];`);
-      this.numbers.push(object[i]!);
-    }
+    code.push(this.begin(object));
+    for (let i = 0; i < object.length; i++) code.push(`o[${i}] = ${object[i]};`);
   }
 
   private saveArray(array: unknown[], code: string[]): void {
-    code.push(`o = objects[${this.objects.length}]; while (o.length > ${array.length}) o.pop();`);
-    this.objects.push(array);
+    code.push(this.begin(array), `while (o.length > ${array.length}) o.pop();`);
     // Holes, too: an order may fill them.
-    for (let i = 0; i < array.length; i++) {
-      this.values.push(array[i]);
-      code.push(putBack(`o[${i}]`, this.values.length - 1));
-    }
+    for (let i = 0; i < array.length; i++) code.push(this.putBack(`o[${i}]`, array[i]));
     for (const each of array) this.save(each, code);
   }
 
   private saveObject(object: Fields, code: string[]): void {
     if (Object.prototype.toString.call(object) === '[object Generator]')
       throw new Bug('a path that is under way cannot be saved');
-    code.push(`o = objects[${this.objects.length}];`);
-    this.objects.push(object);
-    for (const key of Object.keys(object)) {
-      this.values.push(object[key]);
-      code.push(putBack(`o[${JSON.stringify(key)}]`, this.values.length - 1));
-    }
+    code.push(this.begin(object));
+    for (const key of Object.keys(object)) code.push(this.putBack(`o[${JSON.stringify(key)}]`, object[key]));
     for (const key of Object.keys(object)) this.save(object[key], code);
+  }
+
+  /** The code that follows is about an object. */
+  private begin(object: object): string {
+    return `o = objects[${this.objects.push(object) - 1}];`;
+  }
+
+  /** What has not changed is not written: engines take a field that is never written for a constant. */
+  private putBack(place: string, value: unknown): string {
+    const name = nameOf(value) ?? `values[${this.values.push(value) - 1}]`;
+    return `if (${place} !== ${name}) ${place} = ${name};`;
   }
 }
 
-function putBack(place: string, value: number): string {
-  return `if (${place} !== values[${value}]) ${place} = values[${value}];`;
+/** How code names a value, which is cheaper to compare with than an element of `values`. Null: it cannot. */
+function nameOf(value: unknown): string | null {
+  const plain = Number.isFinite(value) && !Object.is(value, -0);
+  return plain || typeof value === 'boolean' || value === null || value === undefined ? `${value}` : null;
 }
 
 /** The entries of a page table. */
@@ -145,7 +138,7 @@ const restorers = new Map<string, Restore>();
 function compiled(code: string): Restore {
   let restorer = restorers.get(code);
   if (restorer === undefined) {
-    restorer = new Function('objects', 'values', 'arrays', 'numbers', `let o;\n${code}`) as Restore;
+    restorer = new Function('objects', 'values', `let o;\n${code}`) as Restore;
     restorers.set(code, restorer);
   }
   return restorer;
