@@ -144,14 +144,12 @@ function compiled(code: string): Restore {
   return restorer;
 }
 
+/** What has one entry at most is compared, for making iterators costs more; of more entries the order counts, too. */
 function restoreMap({ object, content }: Saved<Map<unknown, unknown>, readonly [unknown, unknown]>): void {
   if (object.size === content.length) {
-    let i = 0;
-    for (const [key, value] of object) {
-      if (key !== content[i]![0] || value !== content[i]![1]) break;
-      i++;
-    }
-    if (i === content.length) return;
+    if (content.length === 0) return;
+    const [key, value] = content[0]!;
+    if (content.length === 1 && object.has(key) && object.get(key) === value) return;
   }
   object.clear();
   for (const [key, value] of content) object.set(key, value);
@@ -159,12 +157,8 @@ function restoreMap({ object, content }: Saved<Map<unknown, unknown>, readonly [
 
 function restoreSet({ object, content }: Saved<Set<unknown>, unknown>): void {
   if (object.size === content.length) {
-    let i = 0;
-    for (const each of object) {
-      if (each !== content[i]) break;
-      i++;
-    }
-    if (i === content.length) return;
+    if (content.length === 0) return;
+    if (content.length === 1 && object.has(content[0])) return;
   }
   object.clear();
   for (const each of content) object.add(each);

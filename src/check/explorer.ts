@@ -9,8 +9,8 @@
 import { Bug } from '../abi/bug.js';
 import { Digest } from './digest.js';
 import { asViolation, Execution } from './execution.js';
+import { Frame, UNKNOWN } from './frame.js';
 import { checkEnd, checkStep } from './invariants.js';
-import { KnownStep } from './known-step.js';
 import { type Parts, shippedParts } from './parts.js';
 import type { Scenario } from './scenario.js';
 import { State } from './state.js';
@@ -49,7 +49,7 @@ export interface ExploreOptions {
   readonly statesMax?: number;
   /** False: every order is run by itself, states that were seen before included. */
   readonly merge?: boolean;
-  /** False: steps are run also where their outcome is known. */
+  /** False: a step is run also where what comes of it is known, and a `Bug` where another thing comes of it. */
   readonly reduce?: boolean;
   /** Asked now and then; true ends the exploration. */
   readonly stop?: () => boolean;
@@ -58,32 +58,9 @@ export interface ExploreOptions {
 }
 
 const LOOK_EVERY = 4096;
-const UNKNOWN = Number.NEGATIVE_INFINITY;
 
 export function explore(scenario: Scenario, options: ExploreOptions = {}): Exploration {
   return new Explorer(scenario, options).run();
-}
-
-/** A state on the way to the one at hand. */
-class Frame {
-  key = 0;
-  /** Orders from here on that were counted so far. */
-  orders = 0;
-  /** The actor whose step is taken, and its place among those that take one from here. */
-  chosen = -1;
-  turn = -1;
-  readonly state: State;
-  /** By actor: its step, where what comes of it is known; and a place for it. */
-  readonly known: (KnownStep | null)[] = [];
-  readonly steps: KnownStep[] = [];
-
-  constructor(actors: number) {
-    this.state = new State(actors);
-    for (let actor = 0; actor < actors; actor++) {
-      this.known.push(null);
-      this.steps.push(new KnownStep(actor));
-    }
-  }
 }
 
 class Explorer {
@@ -121,7 +98,7 @@ class Explorer {
     this.stepsMax = options.stepsMax ?? 1000;
     this.statesMax = options.statesMax ?? 2_000_000;
     this.merge = options.merge ?? true;
-    this.reduce = this.merge && (options.reduce ?? true);
+    this.reduce = options.reduce ?? true;
     this.ahead = new State(this.actors);
   }
 
@@ -188,9 +165,11 @@ class Explorer {
       const actor = turns[frame.turn]!;
       if ((state.ready & (1 << actor)) === 0) continue;
       frame.chosen = actor;
+      frame.expected = UNKNOWN;
       const step = known[actor]!;
       if (step === null || !this.ahead.follow(state, step)) return true;
-      const orders = this.ordersFrom(this.ahead.key(this.digest), this.depth + 1);
+      frame.expected = this.ahead.key(this.digest);
+      const orders = this.reduce ? this.ordersFrom(frame.expected, this.depth + 1) : UNKNOWN;
       if (orders < 0) return true;
       this.stepsKnown++;
       frame.orders += orders;
@@ -221,6 +200,7 @@ class Explorer {
     frame.key = state.key(this.digest);
     frame.orders = 0;
     frame.turn = -1;
+    if (depth > 0) checkExpected(this.frames[depth - 1]!, frame);
     if (this.merge) {
       const orders = this.ordersFrom(frame.key, depth);
       if (orders >= 0) return orders;
@@ -247,19 +227,16 @@ class Explorer {
   private follow(from: Frame, to: Frame): void {
     const { execution } = this;
     const { saw } = execution;
-    const before = from.state;
-    const { state } = to;
-    if (this.reduce) state.takeAfter(execution, from.chosen, saw, before);
-    else state.take(execution);
+    if (this.reduce) to.state.takeAfter(execution, from.chosen, saw, from.state);
+    else to.state.take(execution);
     const step = from.steps[from.chosen]!;
-    step.note(before, state, saw);
-    if (step.changes & ~saw) throw new Bug('a step changed what it did not see', { ...step });
-    if (!this.reduce) return;
+    step.note(from.state, to.state, saw);
+    if (step.changes & ~saw) throw new Bug('a step changed a side that it did not see', { ...step });
     from.known[from.chosen] = step;
     for (let actor = 0; actor < this.actors; actor++) {
       const known = from.known[actor]!;
-      const same = actor !== from.chosen && known !== null && state.isAs(before, actor, known.sees);
-      to.known[actor] = same ? known : null;
+      const isSame = actor !== from.chosen && known !== null && to.state.isAs(from.state, actor, known.sees);
+      to.known[actor] = isSame ? known : null;
     }
   }
 
@@ -308,4 +285,10 @@ class Explorer {
 function turnsOf(execution: Execution): number[] {
   const actors = execution.names.map((_, actor) => actor);
   return actors.sort((a, b) => execution.sides[a]! - execution.sides[b]!);
+}
+
+/** What came of a step is what was known to come of it. */
+function checkExpected(from: Frame, to: Frame): void {
+  if (from.expected !== UNKNOWN && from.expected !== to.key)
+    throw new Bug('another thing came of a step than was known', { ...from.known[from.chosen] });
 }

@@ -18,9 +18,10 @@ import type { World } from './world.js';
 const { ACCOUNT, DIRTY, GONE, HANDLER, ONCE, PERMISSION, RELEASED, SAME, UNDONE } = Invariant;
 
 export function checkStep(world: World): void {
-  checkAccount(world);
+  // The gravest first: a count that is wrong, too, says less than a translation that nobody has.
   for (let i = 0; i < world.devices.length; i++) checkDevice(world, world.devices[i]!.iommu);
   checkTables(world);
+  checkAccount(world);
 }
 
 /** Everybody has ended: what is still there is closed, and nothing may be left. */

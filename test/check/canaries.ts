@@ -344,8 +344,8 @@ export const canaries: readonly Canary[] = [
     ),
   },
   {
-    about: "a DISABLE that fails loses a driver's pins from the account",
-    invariant: 'the account is what is pinned',
+    about: "a DISABLE that fails loses a driver's pins",
+    invariant: 'say the same',
     parts: withPinning(
       class extends DriverPinning {
         override standBack(): void {}
