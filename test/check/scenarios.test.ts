@@ -1,7 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { explore } from '../../src/check/explorer.js';
 import { partsOf, runRandom } from '../../src/check/find.js';
+import { onContainer, onMemory, VADDR } from '../../src/check/operation.js';
+import type { Scenario } from '../../src/check/scenario.js';
 import { scenarios } from '../../src/check/scenarios/index.js';
+import type { World } from '../../src/check/world.js';
+import type { Flow } from '../../src/flow/flow.js';
 
 describe('the shipped code, in every order', () => {
   test.each(scenarios)('$name: $about ($rows)', (scenario) => {
@@ -80,9 +84,37 @@ describe('meeting in a state', () => {
 describe('steps whose outcome is known', () => {
   test.each(scenarios)('are left out of $name, and no state or order is lost', (scenario) => {
     const all = explore(scenario, { reduce: false });
+    expect(all.found).toBeNull();
     const reduced = explore(scenario);
     expect([reduced.orders, reduced.states]).toEqual([all.orders, all.states]);
     expect(reduced.runs).toBeLessThanOrEqual(all.runs);
+  });
+
+  const careless = (operation: (world: World) => Flow<void>): Scenario => ({
+    name: 'careless',
+    about: 'an operation does not say what it sees',
+    rows: [],
+    world: { pages: 1 },
+    actors: { operation, host: (world) => world.host.migrate(0) },
+  });
+
+  test('a step that changes what it did not see is found', () => {
+    const scenario = careless(function* (world) {
+      yield onMemory('is about memory, it says');
+      world.ledger.everPinned = true;
+    });
+    const { found } = explore(scenario, { reduce: false });
+    expect(found?.violation.message).toMatch('changed a side that it did not see');
+  });
+
+  test('a step that reads what it did not see is found', () => {
+    const scenario = careless(function* (world) {
+      yield onContainer('is about the container, it says');
+      world.note(null, world.programs[0]!.mm.frameAt(VADDR));
+      yield onContainer('remembers it');
+    });
+    const { found } = explore(scenario, { reduce: false });
+    expect(found?.violation.message).toMatch('another thing came of a step than was known');
   });
 });
 
