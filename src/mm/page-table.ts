@@ -54,6 +54,26 @@ export class PageTable {
     return this.leaves[cell + 1]! * HIGH_UNIT + (low >>> 2);
   }
 
+  /**
+   * `lookup` of pages [page, page + count), up to the first that does not allow `access`: puts their frames into `frames` and
+   * returns how many.
+   */
+  lookupRun(page: number, count: number, access: number, frames: Float64Array): number {
+    let done = 0;
+    while (done < count) {
+      let cell = this.cellOf(page + done);
+      if (cell < 0) break;
+      const leaves = this.leaves;
+      const stop = done + Math.min(LEAF_ENTRIES - ((page + done) & 63), count - done);
+      for (; done < stop; done++, cell += 2) {
+        const low = leaves[cell]!;
+        if ((low & access) !== access || (low & 3) === 0) return done;
+        frames[done] = leaves[cell + 1]! * HIGH_UNIT + (low >>> 2);
+      }
+    }
+    return done;
+  }
+
   /** The access bits of the entry at `page`, 0 where there is none. */
   bits(page: number): number {
     const cell = this.cellOf(page);
@@ -62,9 +82,7 @@ export class PageTable {
 
   /** Sets one entry, whether there was one or not. */
   set(page: number, frame: number, bits: number): void {
-    const leaf = this.leafFor(page);
-    const high = Math.floor(frame / HIGH_UNIT);
-    this.write(leaf, page & 63, high, ((frame - high * HIGH_UNIT) << 2) | bits);
+    this.write(this.leafFor(page), page & 63, frame, bits);
   }
 
   /** Sets `count` entries from `page` on to the frames in `frames`. */
@@ -79,10 +97,9 @@ export class PageTable {
       const leaves = this.leaves;
       for (let i = 0; i < run; i++, cell += 2) {
         const frame = frames[done + i]!;
-        const high = Math.floor(frame / HIGH_UNIT);
         if ((leaves[cell]! & 3) === 0) added++;
-        leaves[cell] = ((frame - high * HIGH_UNIT) << 2) | bits;
-        leaves[cell + 1] = high;
+        leaves[cell] = (frame << 2) | bits;
+        leaves[cell + 1] = (frame / HIGH_UNIT) | 0;
       }
       this.leafUse[leaf]! += added;
       this.present += added;
@@ -97,11 +114,7 @@ export class PageTable {
       const leaf = this.leafFor(page + done);
       const first = (page + done) & 63;
       const run = Math.min(LEAF_ENTRIES - first, count - done);
-      for (let i = 0; i < run; i++) {
-        const target = frame + done + i;
-        const high = Math.floor(target / HIGH_UNIT);
-        this.write(leaf, first + i, high, ((target - high * HIGH_UNIT) << 2) | bits);
-      }
+      for (let i = 0; i < run; i++) this.write(leaf, first + i, frame + done + i, bits);
       done += run;
     }
   }
@@ -175,14 +188,15 @@ export class PageTable {
     return leaf === 0 ? -1 : leaf * LEAF_CELLS + (page & 63) * 2;
   }
 
-  private write(leaf: number, index: number, high: number, low: number): void {
+  private write(leaf: number, index: number, frame: number, bits: number): void {
     const cell = leaf * LEAF_CELLS + index * 2;
     if ((this.leaves[cell]! & 3) === 0) {
       this.leafUse[leaf]!++;
       this.present++;
     }
-    this.leaves[cell] = low;
-    this.leaves[cell + 1] = high;
+    // A shift takes a number modulo 2^32: what is above bit 29 falls off.
+    this.leaves[cell] = (frame << 2) | bits;
+    this.leaves[cell + 1] = (frame / HIGH_UNIT) | 0;
   }
 
   /** The leaf for `page`, made where it is not there. */

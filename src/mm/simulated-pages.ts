@@ -35,6 +35,13 @@ export class SimulatedPages {
     return frame >= 0 ? frame : this.faultIn(area, page, needed, mayWait);
   }
 
+  /** The frames of pages [page, page + count) of an area for an access, up to the first that is not at hand. Returns how many. */
+  framesAtHand(area: Area, page: number, count: number, access: number, frames: Float64Array): number {
+    const needed = access & WRITE;
+    if ((area.protection & (needed || READ)) === 0) return 0;
+    return this.table.lookupRun(page, count, needed, frames);
+  }
+
   private faultIn(area: Area, page: number, write: number, mayWait: boolean): number {
     const present = this.table.lookup(page, 0);
     if (present >= 0) {

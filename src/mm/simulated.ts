@@ -429,13 +429,14 @@ export class SimulatedSpace implements AddressSpace {
     keepsOut = true,
   ): number {
     const end = first + count;
-    let at = first;
+    const mayHold = keepsOut && this.open.length !== 0;
+    let at = count > 1 && !mayHold ? first + this.atHand(first, count, access, frames) : first;
     while (at < end) {
       const area = this.areas.find(at);
       const stop = area === null ? at : Math.min(end, area.end);
       let frame = FORBIDDEN;
       for (; at < stop; at++) {
-        const held = keepsOut && this.open.length !== 0 && this.isInvalidating(at);
+        const held = mayHold && this.isInvalidating(at);
         frame = held ? WAITS : this.pages.frameFor(area!, at, access, mayWait);
         if (frame < 0) break;
         frames[at - first] = frame;
@@ -443,6 +444,13 @@ export class SimulatedSpace implements AddressSpace {
       if (frame < 0) return at === first ? frame : at - first;
     }
     return count;
+  }
+
+  /** Pages from the first on, of its area, that need not be brought in. */
+  private atHand(first: number, count: number, access: number, frames: Float64Array): number {
+    const area = this.areas.find(first);
+    if (area === null) return 0;
+    return this.pages.framesAtHand(area, first, Math.min(count, area.end - first), access, frames);
   }
 
   /** Moves pages with their areas; what was at the target goes. */

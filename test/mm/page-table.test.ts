@@ -10,7 +10,11 @@ const page = fc.oneof(
   fc.integer({ min: 2 ** 35 - 70, max: 2 ** 35 + 70 }),
   fc.integer({ min: PAGE_NUMBER_LIMIT - 300, max: PAGE_NUMBER_LIMIT - 150 }),
 );
-const frame = fc.oneof(fc.integer({ min: 0, max: 1000 }), fc.integer({ min: 2 ** 40, max: 2 ** 52 - 200 }));
+const frame = fc.oneof(
+  fc.integer({ min: 0, max: 1000 }),
+  fc.constantFrom(2 ** 30 - 75, 2 ** 31 - 75, 2 ** 32 - 75, 2 ** 33 - 75),
+  fc.integer({ min: 2 ** 40, max: 2 ** 52 - 200 }),
+);
 const operation = fc.oneof(
   fc.record({
     kind: fc.constant('run' as const),
@@ -36,7 +40,7 @@ const operation = fc.oneof(
 
 test('a page table does what a plain map does', () => {
   fc.assert(
-    fc.property(fc.array(operation, { maxLength: 60, size: 'max' }), (operations) => {
+    fc.property(fc.array(operation, { maxLength: 60, size: 'max' }), fc.array(page), (operations, pages) => {
       const table = new PageTable();
       const model = new Map<number, { frame: number; bits: number }>();
       for (const step of operations) {
@@ -70,6 +74,18 @@ test('a page table does what a plain map does', () => {
         expect(table.lookup(at, 0)).toBe(entry.frame);
         expect(table.lookup(at, 3)).toBe(entry.bits === 3 ? entry.frame : -1);
         expect(table.bits(at)).toBe(entry.bits);
+      }
+      for (const [i, first] of [...pages, ...operations.map((step) => step.page)].entries()) {
+        const access = i & 3;
+        const expected: number[] = [];
+        for (let entry = model.get(first); entry && expected.length < 100; ) {
+          if ((entry.bits & access) !== access) break;
+          expected.push(entry.frame);
+          entry = model.get(first + expected.length);
+        }
+        const frames = new Float64Array(101).fill(-5);
+        expect(table.lookupRun(first, 100, access, frames)).toBe(expected.length);
+        expect([...frames]).toEqual([...expected, ...new Array(101 - expected.length).fill(-5)]);
       }
       const found: number[] = [];
       for (let at = table.nextPresent(0, 2 ** 36); at < 2 ** 36; at = table.nextPresent(at + 1, 2 ** 36)) {

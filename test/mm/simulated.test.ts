@@ -152,6 +152,20 @@ describe('permissions', () => {
     expect(mm.pageIn(V, 8, READ, frames)).toBe(8);
   });
 
+  test('a page-in of pages that are there, that are not and that are in another area gets the frame of each', () => {
+    const mm = space();
+    mm.mmap(V, 8, { kind: 'anon', protection: RW });
+    mm.mprotect(V + 6, 1, READ);
+    for (const page of [0, 1, 3, 4]) poke(mm, V + page, 1 + page);
+    const frames = new Float64Array(8);
+    expect(mm.pageIn(V, 8, WRITE, frames)).toBe(6);
+    expect([...frames.subarray(0, 6)]).toEqual([0, 1, 2, 3, 4, 5].map((page) => mm.frameAt(V + page)));
+    expect(mm.pageIn(V + 3, 5, READ, frames)).toBe(5);
+    expect([...frames.subarray(0, 5)]).toEqual([3, 4, 5, 6, 7].map((page) => mm.frameAt(V + page)));
+    expect([0, 1, 2, 3, 4, 5].map((page) => peek(mm, V + page))).toEqual([1, 2, 0, 4, 5, 0]);
+    expect([mm.frameAt(V + 6), mm.frameAt(V + 7)]).toEqual([ZERO_FRAME, ZERO_FRAME]);
+  });
+
   test('mprotect of what is not mapped is ENOMEM and changes nothing', () => {
     const mm = space();
     mm.mmap(V, 1, { kind: 'anon', protection: RW });

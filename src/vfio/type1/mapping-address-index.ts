@@ -4,7 +4,8 @@ import { RangeTrie, TRIE_LIMIT } from './range-trie.js';
 
 /** Mappings of one size class by their first virtual page. */
 interface SizeClass {
-  readonly sizeClass: number;
+  /** The most pages of a mapping of this class. */
+  readonly reach: number;
   readonly starts: RangeTrie;
   /** Heads of the chains, by slot. */
   readonly chains: (Mapping | null)[];
@@ -83,7 +84,7 @@ export class MappingAddressIndex {
       let mapping = this.cursor;
       if (mapping === null) {
         if (++this.cursorClass >= this.inUse.length) return null;
-        const reach = 2 ** this.inUse[this.cursorClass]!.sizeClass;
+        const { reach } = this.inUse[this.cursorClass]!;
         mapping = this.startFrom(Math.max(0, this.cursorFirst - reach + 1));
       } else mapping = mapping.chainNext ?? this.startFrom(mapping.vaddrPage + 1);
       this.cursor = mapping;
@@ -104,7 +105,7 @@ export class MappingAddressIndex {
     const number = Math.ceil(Math.log2(pages));
     let sizeClass = this.classes[number];
     if (sizeClass === undefined) {
-      sizeClass = { sizeClass: number, starts: new RangeTrie(), chains: [] };
+      sizeClass = { reach: 2 ** number, starts: new RangeTrie(), chains: [] };
       this.classes[number] = sizeClass;
     }
     return sizeClass;

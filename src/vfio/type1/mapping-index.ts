@@ -30,7 +30,7 @@ export class MappingIndex {
 
   /** Whether a mapping has a page in [first, first + count). */
   overlaps(first: number, count: number): boolean {
-    return (count === 1 ? this.trie.find(first) : this.trie.findFrom(first, first + count)) >= 0;
+    return this.trie.findFrom(first, first + count) >= 0;
   }
 
   /** Adds a mapping that overlaps none. */

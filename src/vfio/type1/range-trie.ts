@@ -45,12 +45,32 @@ export class RangeTrie {
     return page < this.bounds[slot * 2 + 1]! && page >= this.bounds[slot * 2]! ? slot : -1;
   }
 
-  /** The slot of the range that covers a page, or else of the first behind it that starts below `limit`, or -1. */
+  /** The slot of the range that covers a page, or else of the first behind it that starts below `limit`, or -1. Hot. */
   findFrom(page: number, limit = TRIE_LIMIT): number {
-    const covering = this.find(page);
-    if (covering >= 0) return covering;
-    const slot = this.search(0, 0, 0, page, limit);
-    return slot >= 0 && this.bounds[slot * 2]! < limit ? slot : -1;
+    if (limit - page === 1) return this.find(page);
+    const from = Math.max(0, page);
+    if (!(from < TRIE_LIMIT)) return -1;
+    const { cells, bounds, path } = this;
+    let level = 0;
+    let cell = cells[digit(from, 0)]!;
+    path[0] = 0;
+    while (cell > 0) {
+      path[++level] = cell;
+      cell = cells[cell * CELLS + digit(from, level)]!;
+    }
+    if (cell === 0 || bounds[-cell * 2 - 1]! <= from) {
+      // Nothing under this cell lies at or behind the page: the next cell that is used, of this node or of one above, begins behind it.
+      let index = this.nextUsed(path[level]!, digit(from, level) + 1);
+      while (index === CELLS) {
+        if (level === 0) return -1;
+        level--;
+        index = this.nextUsed(path[level]!, digit(from, level) + 1);
+      }
+      cell = cells[path[level]! * CELLS + index]!;
+      while (cell > 0) cell = cells[cell * CELLS + this.nextUsed(cell, 0)]!;
+    }
+    const slot = -cell - 1;
+    return bounds[slot * 2]! < limit ? slot : -1;
   }
 
   /** Adds [first, end), which overlaps no range, and gives it a slot. */
@@ -110,23 +130,6 @@ export class RangeTrie {
     }
     this.freeSlots.push(slot);
     this.size--;
-  }
-
-  private search(node: number, level: number, base: number, page: number, limit: number): number {
-    const span = SPANS[level]!;
-    const start = page <= base ? 0 : Math.floor((page - base) / span);
-    for (let index = this.nextUsed(node, start); index < CELLS; index = this.nextUsed(node, index + 1)) {
-      if (base + index * span >= limit) return -1;
-      const cell = this.cells[node * CELLS + index]!;
-      if (cell < 0) {
-        const slot = -cell - 1;
-        if (this.bounds[slot * 2 + 1]! > page) return slot;
-      } else {
-        const found = this.search(cell, level + 1, base + index * span, page, limit);
-        if (found >= 0) return found;
-      }
-    }
-    return -1;
   }
 
   private insertInto(node: number, level: number, base: number, slot: number): void {
