@@ -40,9 +40,6 @@ export interface Exploration {
 }
 
 export interface ExploreOptions {
-  readonly parts?: Parts;
-  /** An execution of this scenario and these parts to run in, because making one costs as much as many orders. */
-  readonly execution?: Execution;
   /** Orders of more steps are not run (default 1,000). */
   readonly stepsMax?: number;
   /** States after which exploring ends without being exhaustive (default 2 million). */
@@ -59,23 +56,28 @@ export interface ExploreOptions {
 
 const LOOK_EVERY = 4096;
 
-export function explore(scenario: Scenario, options: ExploreOptions = {}): Exploration {
-  return new Explorer(scenario, options).run();
+export function explore(
+  scenario: Scenario,
+  options: ExploreOptions & { readonly parts?: Parts } = {},
+): Exploration {
+  return new Explorer(scenario, options.parts).explore(options);
 }
 
-class Explorer {
+/** Explores a scenario, as often as wanted: making a world costs as much as many orders. */
+export class Explorer {
   private readonly execution: Execution;
   private readonly actors: number;
-  private readonly stepsMax: number;
-  private readonly statesMax: number;
-  private readonly merge: boolean;
-  private readonly reduce: boolean;
+  private options: ExploreOptions = {};
+  private stepsMax = 0;
+  private statesMax = 0;
+  private merge = true;
+  private reduce = true;
   /** Orders from a state to the end, or -1 - depth where it is on the way to the one at hand. */
   private readonly seen = new Map<number, number>();
   /** Where steps are limited: how far from the beginning a state was seen. */
   private readonly depthOf = new Map<number, number>();
   /** Actors in the order in which they take a step from a state. */
-  private turns: readonly number[] = [];
+  private readonly turns: readonly number[];
   private readonly digest = new Digest();
   /** Where a known step leads. */
   private readonly ahead: State;
@@ -89,20 +91,33 @@ class Explorer {
   private longest = 0;
   private cut = false;
 
-  constructor(
-    scenario: Scenario,
-    private readonly options: ExploreOptions,
-  ) {
-    this.execution = options.execution ?? new Execution(scenario, options.parts ?? shippedParts);
+  constructor(scenario: Scenario, parts: Parts = shippedParts) {
+    this.execution = new Execution(scenario, parts);
     this.actors = this.execution.names.length;
+    this.ahead = new State(this.actors);
+    this.execution.start();
+    this.turns = turnsOf(this.execution);
+  }
+
+  explore(options: ExploreOptions = {}): Exploration {
+    this.options = options;
     this.stepsMax = options.stepsMax ?? 1000;
     this.statesMax = options.statesMax ?? 2_000_000;
     this.merge = options.merge ?? true;
     this.reduce = options.reduce ?? true;
-    this.ahead = new State(this.actors);
+    this.seen.clear();
+    this.depthOf.clear();
+    this.depth = 0;
+    this.runs = 0;
+    this.states = 0;
+    this.stepsKnown = 0;
+    this.rounds = 0;
+    this.longest = 0;
+    this.cut = false;
+    return this.run();
   }
 
-  run(): Exploration {
+  private run(): Exploration {
     let total = 0;
     let found: Found | null = null;
     try {
@@ -131,7 +146,6 @@ class Explorer {
     const { execution } = this;
     this.runs++;
     execution.start();
-    this.turns = turnsOf(execution);
     let orders = this.arrive();
     for (let steps = 1; ; ) {
       /** Whether the execution is at the state of the top frame. */
@@ -236,7 +250,8 @@ class Explorer {
     for (let actor = 0; actor < this.actors; actor++) {
       const known = from.known[actor]!;
       const isSame = actor !== from.chosen && known !== null && to.state.isAs(from.state, actor, known.sees);
-      to.known[actor] = isSame ? known : null;
+      const next = isSame ? known : null;
+      if (to.known[actor] !== next) to.known[actor] = next;
     }
   }
 

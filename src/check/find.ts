@@ -1,6 +1,6 @@
 /** Runs one scenario as a user wants it: every order, then random ones, and the shortest order that breaks something. */
 import { asViolation, Execution } from './execution.js';
-import { type Exploration, type ExploreOptions, explore, type Found } from './explorer.js';
+import { type Exploration, type ExploreOptions, Explorer, type Found } from './explorer.js';
 import { checkEnd, checkStep } from './invariants.js';
 import { type Parts, shippedParts, type Variant } from './parts.js';
 import type { Scenario } from './scenario.js';
@@ -16,11 +16,12 @@ export function partsOf(variant: Variant | null): Parts {
 }
 
 /** Every order, and where one breaks something the shortest that does. */
-export function findShortest(scenario: Scenario, options: ExploreOptions): Exploration {
-  const first = explore(scenario, options);
+export function findShortest(scenario: Scenario, parts: Parts, options: ExploreOptions = {}): Exploration {
+  const explorer = new Explorer(scenario, parts);
+  const first = explorer.explore(options);
   let { found } = first;
   while (found !== null && found.order.length > 1) {
-    const shorter: Exploration = explore(scenario, { ...options, stepsMax: found.order.length - 1 });
+    const shorter: Exploration = explorer.explore({ ...options, stepsMax: found.order.length - 1 });
     if (shorter.found === null) break;
     found = shorter.found;
   }

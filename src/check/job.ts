@@ -93,7 +93,7 @@ function runScenario(
 ): ScenarioReport {
   const parts = partsOf(variant);
   const started = performance.now();
-  const explored = findShortest(scenario, { parts, statesMax: job.statesMax, progress });
+  const explored = findShortest(scenario, parts, { statesMax: job.statesMax, progress });
   let { found } = explored;
   let randomOrders = 0;
   let seed: number | null = null;

@@ -14,7 +14,7 @@ describe('--variant rfc-v3: the review of the RFC, found by running every order'
   test.each(variantsNamed('rfc-v3'))('$row: $about', (variant) => {
     const started = process.cpuUsage();
     for (const scenario of scenarios) {
-      const { found } = findShortest(scenario, { parts: partsOf(variant) });
+      const { found } = findShortest(scenario, partsOf(variant));
       if (found === null) continue;
       const { user } = process.cpuUsage(started);
       expect(user / 1_000_000).toBeLessThan(10);
