@@ -34,5 +34,5 @@ try {
   const isForUser = error instanceof UserError || (error instanceof Error && 'syscall' in error);
   if (!isForUser) throw error;
   tell(error.message);
-  process.exitCode = 2;
+  process.exitCode = error instanceof UserError ? error.exitCode : 2;
 }

@@ -102,6 +102,45 @@ describe('a command line that cannot be used is one message and exit code 2:', (
   });
 });
 
+describe('a program that is there and does not start is one message and a shell’s exit code:', () => {
+  test.each([
+    [
+      'its interpreter is missing',
+      '/nonexistent/sh',
+      /^iopf: cannot run .*script: ENOENT \(is the interp.*\n$/,
+      127,
+    ],
+    ['its interpreter is no program', '/etc', /^iopf: cannot run .*script: EACCES\n$/, 126],
+  ])('%s', async (_, interpreter, message, code) => {
+    const script = join(folder, 'script');
+    writeFileSync(script, `#!${interpreter}\n`, { mode: 0o755 });
+    const run = await runIopf([], [script]);
+    expect(run.stderr).toMatch(message);
+    expect(run.code).toBe(code);
+    expect(run.summary).toBeNull();
+  });
+
+  test.each([
+    ['Node is gone that launches it', 'process.execPath = "/nonexistent/node"', 'ENOENT', 127],
+    ['Node may not be run any more', 'process.execPath = "/etc/passwd"', 'EACCES', 126],
+    [
+      'its arguments and environment are too long with ours',
+      'for (let i = 0; i < 40; i++) process.env["LONG" + i] = "x".repeat(1e5)',
+      'E2BIG',
+      126,
+    ],
+  ])('%s', async (_, before, errno, code) => {
+    const words = ['--import', `data:text/javascript,${before}`, iopf, 'exec', '--', 'true'];
+    const child = spawn(process.execPath, words, { stdio: ['ignore', 'inherit', 'pipe'] });
+    let stderr = '';
+    child.stderr.on('data', (text) => {
+      stderr += text;
+    });
+    expect(await new Promise((done) => child.on('close', done))).toBe(code);
+    expect(stderr).toMatch(new RegExp(`^iopf: cannot run true: ${errno} for its launcher, /.*\\n$`));
+  });
+});
+
 describe('the end of a program is passed on:', () => {
   test('its exit code', async () => {
     const run = await runIopf([], ['sh', '-c', 'exit 41']);
