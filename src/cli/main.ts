@@ -21,10 +21,14 @@ const program = new Command('iopf')
   .addCommand(compareCommand())
   .addCommand(traceCommand());
 
-// `iopf check | head`: the reader has seen enough.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-  process.exit();
+program.hook('preAction', (_, command) => {
+  // Asking for Node's stdout makes a pipe non-blocking, and exec's program shares it.
+  if (command.name() === 'exec') return;
+  // `iopf check | head`: the reader has seen enough.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    process.exit();
+  });
 });
 
 try {
