@@ -1,5 +1,5 @@
 /** How runs begin and end: what is refused, what is passed on, and that nothing is left behind. */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -90,9 +90,26 @@ describe('a command line that cannot be used is one message and exit code 2:', (
   ])('%s', async (_, options, program, message) => {
     const run = await runIopf(options, [program]);
     expect(run.stderr).toMatch(message);
-    expect(run.stderr.trim().split('\n')).toHaveLength(1);
+    expect(run.stderr).toMatch(/^iopf: .*\n$/);
     expect(run.code).toBe(2);
     expect(run.summary).toBeNull();
+  });
+
+  test.each([
+    ['an unknown command', ['chekc'], "unknown command 'chekc' (Did you mean check?)"],
+    ['an unknown option', ['--verison'], "unknown option '--verison' (Did you mean --version?)"],
+    ['exec without a program', ['exec'], "missing required argument 'program'"],
+    ['an unknown option of exec', ['exec', '--jsom'], "unknown option '--jsom' (Did you mean --json?)"],
+    ['compare without an input', ['compare'], "missing required argument 'input'"],
+    ['an unknown option of check', ['check', '--lits'], "unknown option '--lits' (Did you mean --list?)"],
+    [
+      'two files to trace',
+      ['trace', 'a', 'b'],
+      "too many arguments for 'trace'. Expected 1 argument but got 2.",
+    ],
+  ])('%s', (_, words, message) => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [iopf, ...words], { encoding: 'utf8' });
+    expect({ status, stdout, stderr }).toEqual({ status: 2, stdout: '', stderr: `iopf: ${message}\n` });
   });
 
   test('iopf inside iopf', async () => {
