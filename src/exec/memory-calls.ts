@@ -21,6 +21,8 @@ const cloneFlags = new Uint8Array(4);
 export class MemoryCalls {
   /** Handlers by system call number; each answers the current call. */
   readonly handlers: ReadonlyMap<number, () => void>;
+  /** munmap, and mmap with MAP_FIXED: what lies there goes. */
+  readonly unmap = this.on((space) => this.range(space), true);
 
   constructor(
     private readonly call: Listener,
@@ -31,7 +33,7 @@ export class MemoryCalls {
   ) {
     const { nr } = architecture;
     this.handlers = new Map([
-      [nr.munmap, this.on((space) => this.range(space), true)],
+      [nr.munmap, this.unmap],
       [nr.mprotect, this.on((space) => this.range(space), false)],
       [nr.pkey_mprotect, this.on((space) => this.range(space), false)],
       [nr.remap_file_pages, this.on((space) => this.range(space), false)],
@@ -55,14 +57,6 @@ export class MemoryCalls {
   /** The memory of the caller, if VFIO knows it; that of others concerns nobody. */
   private get space(): ProcessSpace | undefined {
     return this.processes.known(this.call.tid)?.space;
-  }
-
-  /** mmap with MAP_FIXED: what lies there goes. */
-  mapFixed(): void {
-    const { space } = this;
-    if (space) this.range(space);
-    this.mayClose();
-    this.call.proceed();
   }
 
   private on(tell: (space: ProcessSpace) => unknown, closes: boolean): () => void {
