@@ -3,7 +3,8 @@
  * so that no translation is left when the page goes; then the kernel carries it out.
  */
 import { Errno, VfioError } from '../abi/errno.js';
-import { copyBytes, type ProcessSpace } from '../mm/process/space.js';
+import { copyFromProcess } from '../mm/process/remote-memory.js';
+import type { ProcessSpace } from '../mm/process/space.js';
 import type { Architecture } from './arch.js';
 import type { Listener } from './listener.js';
 import type { ProcessTable } from './process.js';
@@ -96,7 +97,7 @@ export class MemoryCalls {
   /** Unlike clone's, its flags are in memory: most of these make threads, which take nothing away. */
   private clone3(): void {
     const { tid } = this.call;
-    const known = copyBytes(tid, this.call.argument(0), cloneFlags);
+    const known = copyFromProcess(tid, this.call.argument(0), cloneFlags);
     this.fork(!known || (cloneFlags[1]! & (CLONE_VM >>> 8)) === 0);
   }
 
