@@ -162,6 +162,26 @@ describe.skipIf(!haveChromium('reports in a browser'))('in a browser,', () => {
     await expect.poll(shown).not.toBe(whole);
   });
 
+  test('a name in the legend hides its lines and shows them again', async () => {
+    for (const [html, entry] of [
+      [run.html, 0],
+      [comparison.html, 1],
+    ] as const) {
+      const { page, troubles } = await open(html);
+      await drawing(page, 'rates');
+      const shown = () =>
+        page.evaluate<string>(`document.querySelector('[data-chart=rates] canvas').toDataURL()`);
+      const whole = await shown();
+      const name = page.locator('figure:has([data-chart=rates]) .legend button').nth(entry);
+      await name.click();
+      await expect.poll(shown).not.toBe(whole);
+      expect(await name.getAttribute('aria-pressed')).toBe('false');
+      await name.click();
+      await expect.poll(shown).toBe(whole);
+      expect(troubles).toEqual([]);
+    }
+  });
+
   test.each(['light', 'dark'] as const)(
     'a table that is cut has a shade where it goes on, %s',
     async (colorScheme) => {
