@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { Command, InvalidArgumentError } from 'commander';
+import { tell } from '../exec/tell.js';
 import { UserError } from '../input/user-error.js';
 import type { CompareOrder, CompareResult } from '../sim/compare.js';
 import type { LiveStart } from '../trace/live.js';
@@ -33,7 +34,6 @@ export function compareCommand(): Command {
     .addOption(uiOption())
     .option('--seed <number>', 'for what workloads draw at random', wholeNumber(0, 2 ** 32 - 1), 1)
     .option('--jobs <number>', 'threads', wholeNumber(1, 256), availableParallelism())
-    .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
     .action(run);
 }
 
@@ -93,7 +93,7 @@ function startOf(order: CompareOrder): Omit<LiveStart, 'kind'> {
 async function conclude(result: CompareResult, options: Options): Promise<void> {
   const { formatComparison } = await import('../report/table.js');
   const { comparison, warnings } = result;
-  for (const warning of warnings) process.stderr.write(`iopf: ${warning}\n`);
+  for (const warning of warnings) tell(warning);
   if (options.json !== undefined) write(options.json, `${JSON.stringify(comparison, null, 2)}\n`);
   if (options.html !== undefined) {
     const { formatReport } = await import('../report/html.js');

@@ -79,7 +79,6 @@ export function execCommand(): Command {
     .option('--quiet', 'no summary on stderr')
     .addHelpText('after', kindsHelp)
     .passThroughOptions()
-    .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
     .action(run);
 }
 

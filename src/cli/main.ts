@@ -15,16 +15,30 @@ const program = new Command('iopf')
   .description('VFIO with I/O page faults, in user space')
   .version(version)
   .enablePositionalOptions()
+  .configureOutput({ outputError: (text) => tell(asOneLine(text)) })
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
   .addCommand(execCommand())
   .addCommand(checkCommand())
   .addCommand(compareCommand())
   .addCommand(traceCommand());
+for (const command of program.commands) command.copyInheritedSettings(program);
 
-// `iopf check | head`: the reader has seen enough.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-  process.exit();
+/** An error of commander's, `error: unknown option '--jsom'\n(Did you mean --json?)\n`, as we put ours. */
+function asOneLine(text: string): string {
+  return text
+    .replace(/^error: /, '')
+    .trim()
+    .replaceAll('\n', ' ');
+}
+
+program.hook('preAction', (_, command) => {
+  // Asking for Node's stdout makes a pipe non-blocking, and exec's program shares it.
+  if (command.name() === 'exec') return;
+  // `iopf check | head`: the reader has seen enough.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    process.exit();
+  });
 });
 
 try {
@@ -34,5 +48,5 @@ try {
   const isForUser = error instanceof UserError || (error instanceof Error && 'syscall' in error);
   if (!isForUser) throw error;
   tell(error.message);
-  process.exitCode = 2;
+  process.exitCode = error instanceof UserError ? error.exitCode : 2;
 }

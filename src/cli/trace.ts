@@ -1,6 +1,7 @@
 /** `iopf trace [options] FILE` */
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { Command, Option } from 'commander';
+import { tell } from '../exec/tell.js';
 import { UserError } from '../input/user-error.js';
 
 interface Options {
@@ -23,7 +24,6 @@ export function traceCommand(): Command {
       ]),
     )
     .option('--output <file>', 'write there instead of standard output')
-    .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
     .action(run);
 }
 
@@ -33,7 +33,7 @@ async function run(path: string, options: Options): Promise<void> {
   const recording = parseRecording(read(path), path);
   const damage = damageOf(path, recording);
   if (damage !== null) {
-    process.stderr.write(`iopf: ${damage}\n`);
+    tell(damage);
     process.exitCode = 1;
   }
   if (options.check === true) {

@@ -7,7 +7,7 @@ export interface BackgroundWork {
 /** Several of them, each when it is due. */
 export class Background {
   /** When the next of them is due. */
-  due = Number.NEGATIVE_INFINITY;
+  private due = Number.NEGATIVE_INFINITY;
   private readonly dues: Float64Array;
 
   constructor(private readonly works: readonly BackgroundWork[]) {
@@ -15,7 +15,9 @@ export class Background {
     if (works.length === 0) this.due = Number.POSITIVE_INFINITY;
   }
 
+  /** Runs those that are due. Hot: mostly none is. */
   run(now: number): void {
+    if (now < this.due) return;
     let due = Number.POSITIVE_INFINITY;
     for (let index = 0; index < this.works.length; index++) {
       if (now >= this.dues[index]!) this.dues[index] = this.works[index]!.run(now);

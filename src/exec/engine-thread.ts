@@ -19,6 +19,7 @@ import { EventSet } from './event-set.js';
 import { FileCalls } from './file-calls.js';
 import type { DescriptorWindow } from './filter.js';
 import { buildHardware } from './hardware.js';
+import { cannotRun } from './host.js';
 import { Listener } from './listener.js';
 import { CallLog } from './live/call-log.js';
 import { Sampler } from './live/sampler.js';
@@ -65,7 +66,7 @@ export type EngineMessage =
       readonly traceError: string | null;
     }
   /** Nothing ran: the user must change something. */
-  | { readonly kind: 'refused'; readonly message: string }
+  | { readonly kind: 'refused'; readonly message: string; readonly exitCode: number }
   | PageOutOrder
   /** A defect of ours. */
   | { readonly kind: 'bug'; readonly message: string };
@@ -115,6 +116,11 @@ function takeListener(arch: Architecture, reportFd: number): { fd: number; pid: 
       `cannot take the seccomp listener (${errnoName(error)}); a sandbox may forbid pidfd_getfd or tracing of children`,
     );
   return { fd, pid: Number(pid) };
+}
+
+/** The launcher could not become the program, which is there. */
+function execFailed(program: string, code: string): UserError {
+  return cannotRun(program, code, code === 'ENOENT' ? ' (is the interpreter missing that it names?)' : '');
 }
 
 /** Everybody is gone: nothing may be mapped, pinned or in a table any more (R5.11). */
@@ -244,7 +250,7 @@ async function serve(engineOrder: EngineOrder): Promise<Served> {
     sampler?.end();
     if (files.count === 0) checkNothingLeft(counters);
     const late = readReport(reportFd, false);
-    if (late.startsWith('error ')) throw new UserError(late.slice(6).trim());
+    if (late.startsWith('failed ')) throw execFailed(program, late.slice(7).trim());
     return {
       summary: summary(),
       stopped,
@@ -273,7 +279,8 @@ async function run(): Promise<EngineMessage> {
   try {
     return { kind: 'done', ...(await serve(workerData as EngineOrder)) };
   } catch (error) {
-    if (error instanceof UserError) return { kind: 'refused', message: error.message };
+    if (error instanceof UserError)
+      return { kind: 'refused', message: error.message, exitCode: error.exitCode };
     return { kind: 'bug', message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
   }
 }

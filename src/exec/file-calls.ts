@@ -225,7 +225,7 @@ export class FileCalls implements Caller {
         });
       }
     }
-    if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) === MAP_FIXED) this.memoryCalls.mapFixed();
+    if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) === MAP_FIXED) this.memoryCalls.unmap();
     else call.proceed();
   }
 

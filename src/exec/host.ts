@@ -57,6 +57,11 @@ export function findProgram(name: string): string {
   );
 }
 
+/** What a program that was found does not start for, an errno's name. The exit code is what a shell's would be. */
+export function cannotRun(program: string, code: string, about: string): UserError {
+  return new UserError(`cannot run ${program}: ${code}${about}`, code === 'ENOENT' ? 127 : 126);
+}
+
 /** The descriptors 3 and up that our caller left open for the program: neither Node's nor ours. */
 export function inheritedDescriptors(): number[] {
   const links = new Map<number, string>();

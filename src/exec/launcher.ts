@@ -3,7 +3,7 @@
  *
  * Why a process of its own: the filter binds the thread that installs it, and a filtered thread of the engine's own process
  * could wait for the engine in the middle of malloc. Run as `node launcher.js JSON ARGV…`, with argv[0] as the user typed it. It reports on `reportFd`: a line
- * `listener PID N` once the filter is on, or `error TEXT`. After the filter nothing here may wait for anyone but the supervisor.
+ * `listener PID N` once the filter is on, or `error TEXT`; and `failed ERRNO` where the exec fails. After the filter nothing here may wait for anyone but the supervisor.
  */
 import { writeSync } from 'node:fs';
 import { Errno, errnoName } from '../abi/errno.js';
@@ -117,7 +117,7 @@ const listener = installFilter();
 if (listener < 0) giveUp(refusal(-listener));
 say(`listener ${process.pid} ${listener}\n`);
 execvp(order.file, [...argv, null]);
-say(`error cannot run ${argv[0]}: ${errnoName(errno())}\n`);
+say(`failed ${errnoName(errno())}\n`);
 exitNow(127);
 
 function refusal(error: number): string {

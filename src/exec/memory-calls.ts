@@ -3,7 +3,8 @@
  * so that no translation is left when the page goes; then the kernel carries it out.
  */
 import { Errno, VfioError } from '../abi/errno.js';
-import { copyBytes, type ProcessSpace } from '../mm/process/space.js';
+import { copyFromProcess } from '../mm/process/remote-memory.js';
+import type { ProcessSpace } from '../mm/process/space.js';
 import type { Architecture } from './arch.js';
 import type { Listener } from './listener.js';
 import type { ProcessTable } from './process.js';
@@ -21,6 +22,8 @@ const cloneFlags = new Uint8Array(4);
 export class MemoryCalls {
   /** Handlers by system call number; each answers the current call. */
   readonly handlers: ReadonlyMap<number, () => void>;
+  /** munmap, and mmap with MAP_FIXED: what lies there goes. */
+  readonly unmap = this.on((space) => this.range(space), true);
 
   constructor(
     private readonly call: Listener,
@@ -31,7 +34,7 @@ export class MemoryCalls {
   ) {
     const { nr } = architecture;
     this.handlers = new Map([
-      [nr.munmap, this.on((space) => this.range(space), true)],
+      [nr.munmap, this.unmap],
       [nr.mprotect, this.on((space) => this.range(space), false)],
       [nr.pkey_mprotect, this.on((space) => this.range(space), false)],
       [nr.remap_file_pages, this.on((space) => this.range(space), false)],
@@ -55,14 +58,6 @@ export class MemoryCalls {
   /** The memory of the caller, if VFIO knows it; that of others concerns nobody. */
   private get space(): ProcessSpace | undefined {
     return this.processes.known(this.call.tid)?.space;
-  }
-
-  /** mmap with MAP_FIXED: what lies there goes. */
-  mapFixed(): void {
-    const { space } = this;
-    if (space) this.range(space);
-    this.mayClose();
-    this.call.proceed();
   }
 
   private on(tell: (space: ProcessSpace) => unknown, closes: boolean): () => void {
@@ -102,7 +97,7 @@ export class MemoryCalls {
   /** Unlike clone's, its flags are in memory: most of these make threads, which take nothing away. */
   private clone3(): void {
     const { tid } = this.call;
-    const known = copyBytes(tid, this.call.argument(0), cloneFlags);
+    const known = copyFromProcess(tid, this.call.argument(0), cloneFlags);
     this.fork(!known || (cloneFlags[1]! & (CLONE_VM >>> 8)) === 0);
   }
 

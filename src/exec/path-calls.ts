@@ -20,7 +20,7 @@ import {
   processVmWritev,
   syscall,
 } from '../mm/process/libc.js';
-import { copyString } from '../mm/process/space.js';
+import { copyString } from '../mm/process/remote-memory.js';
 import type { Architecture } from './arch.js';
 import type { Listener } from './listener.js';
 import type { ProcFiles } from './proc-files.js';

@@ -80,29 +80,17 @@ export class ProcessTable {
   /** The process of a thread if VFIO knows it, else null. Hot. */
   known(tid: number): Process | null {
     const process = this.byThread.get(tid);
-    if (process !== undefined) {
-      if (process.leaving !== 0) this.settle(process, tid);
-      return process;
-    }
-    if (this.strangers.has(tid)) return null;
-    const pid = this.threadGroup(tid);
-    const found = this.byPid.get(pid);
-    if (found === undefined) {
-      if (this.strangers.size >= STRANGERS_MAX) this.strangers.clear();
-      this.strangers.add(tid);
-      return null;
-    }
-    this.bind(tid, found);
-    if (found.leaving !== 0) this.settle(found, tid);
-    return found;
+    if (process !== undefined) return this.settled(process, tid);
+    return this.strangers.has(tid) ? null : this.meet(tid, this.threadGroup(tid));
   }
 
   /** The process of a thread that speaks to VFIO; null where it is gone, or we have no room for it. */
   enter(tid: number): Process | null {
-    const known = this.known(tid);
-    if (known !== null) return known;
+    const bound = this.byThread.get(tid);
+    if (bound !== undefined) return this.settled(bound, tid);
     const pid = this.threadGroup(tid);
-    if (pid === 0) return null;
+    const known = this.meet(tid, pid);
+    if (known !== null || pid === 0) return known;
     const space = this.newSpace(pid);
     if (space === null) return null;
     const pidfd = syscall(this.architecture.nr.pidfd_open, pid, 0, 0, 0, 0, 0);
@@ -137,6 +125,11 @@ export class ProcessTable {
     if (this.byPid.size === 1) this.residentMemory.sample(this.all);
     process.leaving = tid;
     process.space.suspect = true;
+  }
+
+  private settled(process: Process, tid: number): Process {
+    if (process.leaving !== 0) this.settle(process, tid);
+    return process;
   }
 
   /** Finds out what became of a process that was leaving, now that its thread `tid` (0: nobody) makes a call. */
@@ -221,6 +214,18 @@ export class ProcessTable {
     const pid = threadGroup(tid);
     if (pid !== 0) this.tell(pid);
     return pid;
+  }
+
+  /** The process of a thread that is new to us if VFIO knows it, else null. */
+  private meet(tid: number, pid: number): Process | null {
+    const process = this.byPid.get(pid);
+    if (process === undefined) {
+      if (this.strangers.size >= STRANGERS_MAX) this.strangers.clear();
+      this.strangers.add(tid);
+      return null;
+    }
+    this.bind(tid, process);
+    return this.settled(process, tid);
   }
 
   private tell(pid: number): void {

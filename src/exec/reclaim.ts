@@ -59,6 +59,7 @@ export class Reclaim implements BackgroundWork {
   /** The file behind the hand's area, so that what is dirty in it can be written; -1: none. */
   private fileFd = -1;
   private told = false;
+  private readonly hadSwap = memoryKilobytes('SwapTotal') > 0;
 
   constructor(
     private readonly processes: ProcessTable,
@@ -143,6 +144,14 @@ export class Reclaim implements BackgroundWork {
       for (const area of space.evictableAreas()) this.places.push({ process, space, area });
     }
     this.goTo(0);
+    if (!this.hadSwap && excess > this.fileBytes()) this.tellStuck(excess);
+  }
+
+  /** What may leave without swap, at most. */
+  private fileBytes(): number {
+    let pages = 0;
+    for (const { area } of this.places) if (area.filePage >= 0) pages += area.end - area.first;
+    return pages * PAGE_SIZE;
   }
 
   private goTo(index: number): void {
@@ -185,16 +194,19 @@ function openBehind(pid: number, { first, end }: Area): number {
 
 /** A program that cannot be brought to its size: why nothing more leaves, and what to do. */
 function whyStuck(): string {
-  const memory = readFileSync('/proc/meminfo', 'latin1');
-  const kilobytes = (name: string): number =>
-    Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(memory)?.[1]);
-  if (kilobytes('SwapTotal') === 0)
+  if (memoryKilobytes('SwapTotal') === 0)
     return (
       'this host has no swap, so that only memory on files can leave; add swap (modprobe zram, zramctl, mkswap, swapon), ' +
       'or put the memory on a file (QEMU: -object memory-backend-file,share=on)'
     );
-  if (kilobytes('SwapFree') < 1024) return 'the swap of this host is full (/proc/swaps); add some';
+  if (memoryKilobytes('SwapFree') < 1024) return 'the swap of this host is full (/proc/swaps); add some';
   return 'the rest is program text, or locked, pinned, or shared with another process, or its cgroup has no swap left';
+}
+
+/** A figure of this host's /proc/meminfo. */
+function memoryKilobytes(name: string): number {
+  const memory = readFileSync('/proc/meminfo', 'latin1');
+  return Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(memory)?.[1]);
 }
 
 /** Whether the host lets us take memory of the program away. Throws UserError. */

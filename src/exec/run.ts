@@ -2,6 +2,7 @@
  * `iopf exec`, the main thread's part: starts the engine's thread and the launcher, passes signals on, and reaps the program.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
@@ -25,6 +26,7 @@ import { buildFilter, type DescriptorWindow } from './filter.js';
 import { startGuard } from './guard.js';
 import {
   callersDescriptorLimit,
+  cannotRun,
   checkHost,
   descriptorWindow,
   findProgram,
@@ -114,7 +116,7 @@ async function runFor(
     descriptorLimit: limit,
     statusFlags: [0, 1, 2].map((fd) => fcntl(fd, F_GETFL, 0)),
   };
-  const program = startLauncher(launch, [order.program, ...order.arguments], inherit, report.write);
+  const program = await startLauncher(launch, [order.program, ...order.arguments], inherit, report.write);
   close(report.write);
   const engineOrder: EngineOrder = {
     order,
@@ -139,7 +141,7 @@ async function runFor(
   close(guardPipe.write);
   close(report.read);
   close(stopFd);
-  if (message.kind === 'refused') throw new UserError(message.message);
+  if (message.kind === 'refused') throw new UserError(message.message, message.exitCode);
   if (message.kind === 'done' && message.traceError !== null)
     tell(`the trace ${order.trace} is incomplete: ${message.traceError}`);
   if (message.kind === 'bug') throw new Error(`defect in iopf: ${message.message}`);
@@ -178,17 +180,26 @@ function startEngine(order: EngineOrder, program: ChildProcess): Worker {
   }
 }
 
-function startLauncher(
+/** Throws UserError where the host makes no process of it. */
+async function startLauncher(
   launch: LaunchOrder,
   argv: readonly string[],
   inherit: readonly number[],
   reportFd: number,
-): ChildProcess {
+): Promise<ChildProcess> {
   const stdio: (number | 'inherit' | 'ignore')[] = ['inherit', 'inherit', 'inherit'];
   for (let fd = 3; fd <= Math.max(launch.reportFd, ...inherit); fd++)
     stdio.push(fd === launch.reportFd ? reportFd : inherit.includes(fd) ? fd : 'ignore');
   const launcher = fileURLToPath(new URL('./launcher.js', import.meta.url));
-  return spawn(process.execPath, [launcher, JSON.stringify(launch), ...argv], { stdio });
+  try {
+    const program = spawn(process.execPath, [launcher, JSON.stringify(launch), ...argv], { stdio });
+    // Some errors Node throws, of others it tells later.
+    await once(program, 'spawn');
+    return program;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw cannotRun(argv[0]!, code!, ` for its launcher, ${process.execPath}`);
+  }
 }
 
 function endOf(program: ChildProcess): Promise<{ exitCode: number | null; signal: string | null }> {

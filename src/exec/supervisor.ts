@@ -102,7 +102,7 @@ export class Supervisor {
       this.lastWork = time;
       this.sleepMs = SLEEP_LEAST_MS;
     }
-    if (time >= this.background.due) this.background.run(time);
+    this.background.run(time);
     if (time - this.lastWork < SPIN_MS) return poll(this.polls.address, POLLED, 0);
     this.timeoutWords[2] = this.sleepMs * 1e6;
     this.sleepMs = Math.min(this.sleepMs * SLEEP_GROWTH, SLEEP_MOST_MS);
@@ -147,8 +147,7 @@ export class Supervisor {
   /** What happens without notice: closed duplicates, execs, numbers used again. */
   private keepHouse(): void {
     this.housekeeping();
-    const time = this.now();
-    if (time >= this.background.due) this.background.run(time);
+    this.background.run(this.now());
     if (this.files.count > 0) this.files.reap();
     else this.processes.recycleSpaces();
     this.processes.forgetStrangers();

@@ -1,6 +1,9 @@
-/** Something the user gave cannot be used; the message says what, where and what to do. The command exits with 2. */
+/** Something the user gave cannot be used; the message says what, where and what to do. The command exits with `exitCode`. */
 export class UserError extends Error {
-  constructor(message: string) {
+  constructor(
+    message: string,
+    readonly exitCode = 2,
+  ) {
     super(message);
     this.name = 'UserError';
   }

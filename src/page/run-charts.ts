@@ -2,9 +2,10 @@
 import { make } from './dom.js';
 import { bytes, rate } from './format.js';
 import { Histogram } from './histogram.js';
+import type { Line, LineSet } from './legend.js';
 import type { TimeData } from './run-data.js';
 import { runColour } from './theme.js';
-import { type Line, type LineData, type LineSet, TimeChart } from './time-chart.js';
+import { type LineData, TimeChart } from './time-chart.js';
 
 const PINNED_DASH = [7, 4];
 const MAPPED_DASH = [2, 3];

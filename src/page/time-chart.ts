@@ -2,25 +2,10 @@
 import uPlot from 'uplot';
 import { button, make } from './dom.js';
 import { seconds, tick } from './format.js';
+import { Legend, type LineSet } from './legend.js';
 import { drawn, forget, paintNow } from './painter.js';
-import { onThemeChange, type Palette, palette } from './theme.js';
+import { onThemeChange, palette } from './theme.js';
 import { quiet, tell } from './tip.js';
-
-export interface Line {
-  readonly name: string;
-  readonly colour: (palette: Palette) => string;
-  /** Lengths of strokes and gaps; empty: solid. */
-  readonly dash?: readonly number[];
-  readonly width?: number;
-  readonly filled?: boolean;
-}
-
-/** Lines that share their moments. */
-export interface LineSet {
-  /** '' where there is nothing to tell apart. */
-  readonly name: string;
-  readonly lines: readonly Line[];
-}
 
 export interface LineData {
   readonly seconds: readonly number[];
@@ -66,12 +51,13 @@ export class TimeChart {
       `${options.title}. Arrow keys tell values, plus and minus zoom, 0 shows all.`,
     );
     this.logarithmic = options.logarithmic === true;
+    const legend = new Legend(options.sets, (lines, isShown) => this.show(lines, isShown));
     this.root = make(
       'figure',
       { class: 'chart' },
       make('figcaption', {}, options.title, this.scaleButton()),
       stage,
-      this.legend(),
+      legend.root,
     );
     this.stage = stage;
     this.changed = drawn(stage, () => this.draw());
@@ -80,6 +66,7 @@ export class TimeChart {
     this.stops.push(
       onThemeChange(() => this.rebuild()),
       () => sizes.disconnect(),
+      () => legend.destroy(),
     );
     stage.addEventListener('keydown', (event) => this.key(event));
     stage.addEventListener('wheel', (event) => this.wheel(event), { passive: false });
@@ -110,31 +97,12 @@ export class TimeChart {
     return node;
   }
 
-  private legend(): HTMLElement {
-    const box = make('div', { class: 'legend' });
-    let index = 0;
-    const several = this.options.sets.length > 1;
-    for (const { name, lines } of this.options.sets) {
-      const first = index;
-      for (const line of name === '' || !several ? lines : lines.slice(0, 1)) {
-        const own = name === '' || !several ? [index] : lines.map((_, at) => first + at);
-        const entry = make('button', { type: 'button', 'aria-pressed': 'true', title: 'Show or hide' });
-        entry.append(swatch(line), name !== '' && several ? name : line.name);
-        entry.addEventListener('click', () => {
-          const show = entry.getAttribute('aria-pressed') !== 'true';
-          entry.setAttribute('aria-pressed', String(show));
-          for (const at of own) {
-            if (show) this.hidden.delete(at);
-            else this.hidden.add(at);
-            this.plot?.setSeries(at + 1, { show });
-          }
-        });
-        box.append(entry);
-        index++;
-      }
-      index = first + lines.length;
+  private show(lines: readonly number[], show: boolean): void {
+    for (const line of lines) {
+      if (show) this.hidden.delete(line);
+      else this.hidden.add(line);
+      this.plot?.setSeries(line + 1, { show });
     }
-    return box;
   }
 
   private draw(): void {
@@ -311,29 +279,6 @@ export class TimeChart {
     plot.setCursor({ left: plot.valToPos(moments[this.keyAt] as number, 'x'), top: 10 });
     paintNow();
   }
-}
-
-/** A piece of the line beside its name: its dashes tell it apart where its colour does not. */
-export function swatch(line: Line): SVGSVGElement {
-  const space = 'http://www.w3.org/2000/svg';
-  const box = document.createElementNS(space, 'svg');
-  const stroke = document.createElementNS(space, 'line');
-  for (const [name, value] of Object.entries({
-    viewBox: '0 0 26 8',
-    width: 26,
-    height: 8,
-    'aria-hidden': 'true',
-  }))
-    box.setAttribute(name, `${value}`);
-  for (const [name, value] of Object.entries({ x1: 0, x2: 26, y1: 4, y2: 4 }))
-    stroke.setAttribute(name, `${value}`);
-  stroke.setAttribute('stroke-width', '2.5');
-  stroke.setAttribute('stroke-dasharray', (line.dash ?? []).join(' '));
-  const paint = (): void => void stroke.setAttribute('stroke', line.colour(palette()));
-  paint();
-  onThemeChange(paint);
-  box.append(stroke);
-  return box;
 }
 
 /** One page, or one event, is where the scale becomes logarithmic; it begins at 0. */

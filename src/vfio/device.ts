@@ -7,7 +7,7 @@ import { PciInterruptIndex } from '../abi/pci.js';
 import { DeviceIoctl, Stage1DeviceIoctl } from '../abi/vfio.js';
 import { deviceFeature, LowPower } from './device-feature.js';
 import { getDeviceInfo, getIrqInfo } from './device-info.js';
-import { driverMemory } from './driver-memory.js';
+import { ContainerMemory } from './driver-memory.js';
 import type { Caller, MmapRequest, VfioFile } from './file.js';
 import type { VfioGroup } from './group.js';
 import { getHotResetInfo, hotReset } from './hot-reset.js';
@@ -47,7 +47,7 @@ export class VfioDevice implements PinUser {
     if (this.opened++ === 0) {
       const { pinning } = this.group.container!.backend!;
       if (this.canPin) pinning.register(this);
-      this.pciFunction.open(this.interrupts, driverMemory(this.group, pinning, this.canPin));
+      this.pciFunction.open(this.interrupts, new ContainerMemory(this.group, pinning, this.canPin));
     }
     return new DeviceFile(this);
   }

@@ -4,23 +4,46 @@ import type { DriverMemory } from './pci-function.js';
 import type { DriverPinning } from './type1/driver-pins.js';
 
 /** The in-kernel interface of a container, as the driver of an open device has it (kernel: vfio_pin_pages and its like). */
-export function driverMemory(group: VfioGroup, pinning: DriverPinning, canPin: boolean): DriverMemory {
-  return {
-    pin: (page, count, permission, frames) =>
-      canPin ? errnoOf(() => pinning.pin(group, page, count, permission, frames)) : -Errno.EINVAL,
-    unpin: (page, count) => pinning.unpin(page, count),
-    read: (address, into) => errnoOf(() => pinning.readWrite(address, into, false)),
-    write: (address, from) => errnoOf(() => pinning.readWrite(address, from, true)),
-  };
+export class ContainerMemory implements DriverMemory {
+  constructor(
+    private readonly group: VfioGroup,
+    private readonly pinning: DriverPinning,
+    private readonly canPin: boolean,
+  ) {}
+
+  pin(iovaPage: number, count: number, permission: number, frames: Float64Array): number {
+    if (!this.canPin) return -Errno.EINVAL;
+    try {
+      this.pinning.pin(this.group, iovaPage, count, permission, frames);
+      return 0;
+    } catch (error) {
+      return minusErrno(error);
+    }
+  }
+
+  unpin(iovaPage: number, count: number): void {
+    this.pinning.unpin(iovaPage, count);
+  }
+
+  read(address: number, into: Uint8Array): number {
+    return this.readWrite(address, into, false);
+  }
+
+  write(address: number, from: Uint8Array): number {
+    return this.readWrite(address, from, true);
+  }
+
+  private readWrite(address: number, bytes: Uint8Array, write: boolean): number {
+    try {
+      this.pinning.readWrite(address, bytes, write);
+      return 0;
+    } catch (error) {
+      return minusErrno(error);
+    }
+  }
 }
 
-/** 0, or minus the errno of a call that failed. */
-function errnoOf(call: () => void): number {
-  try {
-    call();
-    return 0;
-  } catch (error) {
-    if (!(error instanceof VfioError)) throw error;
-    return -error.errno;
-  }
+function minusErrno(error: unknown): number {
+  if (!(error instanceof VfioError)) throw error;
+  return -error.errno;
 }

@@ -1,5 +1,6 @@
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { edu, program, runIopf } from './run-iopf.js';
+import { edu, program, repository, runIopf } from './run-iopf.js';
 
 const INPUT = 0x4000000;
 const PAGE = 4096;
@@ -76,6 +77,17 @@ test('R8.1: a program that is killed with a request unanswered leaves nothing', 
   expect(stderr).not.toContain('Bug');
   expect(code).toBe(128 + 9);
   expect(summary!.signal).toBe('SIGKILL');
+});
+
+test('R8.1: examples/guest-paging, a guest with few frames, pages for its device, and every byte is right', async () => {
+  const example = join(repository, 'dist/examples/guest-paging/main.js');
+  const { code, stdout, summary } = await runIopf(['--device', `edu@${edu}`], [process.execPath, example]);
+  expect(stdout).toBe(
+    '200 pages read by the device through 8 frames, 0 wrong; 200 page requests, 192 pages taken away\n',
+  );
+  expect(code).toBe(0);
+  // Stage 2: the table's four pages and nine of data; stage 1: each page once.
+  expect(summary).toMatchObject({ faults: 4 + 9 + 200, pagesFaultedIn: 4 + 9, pinnedBytesPeak: 0 });
 });
 
 test('with IOPF off no IOMMU can nest, and Linux 7.2 does not know the type', async () => {

@@ -1,5 +1,5 @@
 /** How runs begin and end: what is refused, what is passed on, and that nothing is left behind. */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -90,15 +90,71 @@ describe('a command line that cannot be used is one message and exit code 2:', (
   ])('%s', async (_, options, program, message) => {
     const run = await runIopf(options, [program]);
     expect(run.stderr).toMatch(message);
-    expect(run.stderr.trim().split('\n')).toHaveLength(1);
+    expect(run.stderr).toMatch(/^iopf: .*\n$/);
     expect(run.code).toBe(2);
     expect(run.summary).toBeNull();
+  });
+
+  test.each([
+    ['an unknown command', ['chekc'], "unknown command 'chekc' (Did you mean check?)"],
+    ['an unknown option', ['--verison'], "unknown option '--verison' (Did you mean --version?)"],
+    ['exec without a program', ['exec'], "missing required argument 'program'"],
+    ['an unknown option of exec', ['exec', '--jsom'], "unknown option '--jsom' (Did you mean --json?)"],
+    ['compare without an input', ['compare'], "missing required argument 'input'"],
+    ['an unknown option of check', ['check', '--lits'], "unknown option '--lits' (Did you mean --list?)"],
+    [
+      'two files to trace',
+      ['trace', 'a', 'b'],
+      "too many arguments for 'trace'. Expected 1 argument but got 2.",
+    ],
+  ])('%s', (_, words, message) => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [iopf, ...words], { encoding: 'utf8' });
+    expect({ status, stdout, stderr }).toEqual({ status: 2, stdout: '', stderr: `iopf: ${message}\n` });
   });
 
   test('iopf inside iopf', async () => {
     const run = await runIopf([], [process.execPath, iopf, 'exec', '--', 'true']);
     expect(run.stderr).toMatch(/already runs under a seccomp filter with a listener/);
     expect(run.code).toBe(2);
+  });
+});
+
+describe('a program that is there and does not start is one message and a shell’s exit code:', () => {
+  test.each([
+    [
+      'its interpreter is missing',
+      '/nonexistent/sh',
+      /^iopf: cannot run .*script: ENOENT \(is the interp.*\n$/,
+      127,
+    ],
+    ['its interpreter is no program', '/etc', /^iopf: cannot run .*script: EACCES\n$/, 126],
+  ])('%s', async (_, interpreter, message, code) => {
+    const script = join(folder, 'script');
+    writeFileSync(script, `#!${interpreter}\n`, { mode: 0o755 });
+    const run = await runIopf([], [script]);
+    expect(run.stderr).toMatch(message);
+    expect(run.code).toBe(code);
+    expect(run.summary).toBeNull();
+  });
+
+  test.each([
+    ['Node is gone that launches it', 'process.execPath = "/nonexistent/node"', 'ENOENT', 127],
+    ['Node may not be run any more', 'process.execPath = "/etc/passwd"', 'EACCES', 126],
+    [
+      'its arguments and environment are too long with ours',
+      'for (let i = 0; i < 40; i++) process.env["LONG" + i] = "x".repeat(1e5)',
+      'E2BIG',
+      126,
+    ],
+  ])('%s', async (_, before, errno, code) => {
+    const words = ['--import', `data:text/javascript,${before}`, iopf, 'exec', '--', 'true'];
+    const child = spawn(process.execPath, words, { stdio: ['ignore', 'inherit', 'pipe'] });
+    let stderr = '';
+    child.stderr.on('data', (text) => {
+      stderr += text;
+    });
+    expect(await new Promise((done) => child.on('close', done))).toBe(code);
+    expect(stderr).toMatch(new RegExp(`^iopf: cannot run true: ${errno} for its launcher, /.*\\n$`));
   });
 });
 
@@ -232,17 +288,19 @@ test('a job that is stopped stops as a whole, and goes on', async () => {
   expect(await code).toBe(6);
 });
 
-test('a pipe that the program writes to stays a blocking one', async () => {
-  const child = spawn(
-    'sh',
-    ['-c', '"$0" "$1" exec -- seq 1 300000 | (sleep 0.5; tail -n 1)', process.execPath, iopf],
-    {
-      stdio: ['ignore', 'pipe', 'ignore'],
-    },
-  );
-  let text = '';
-  for await (const piece of child.stdout) text += piece;
-  expect(text).toBe('300000\n');
+test('pipes that the program shares with iopf stay blocking ones', async () => {
+  const files = [0, 1, 2].map((fd) => `/proc/self/fdinfo/${fd}`).join(' ');
+  const flags = `sh -c 'sleep 0.2; grep -h flags ${files}'`;
+  const shown = async (run: string): Promise<string> => {
+    const command = `sleep 1 | ${run} 2>&1 | cat`;
+    const child = spawn('sh', ['-c', command, process.execPath, iopf], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let text = '';
+    for await (const piece of child.stdout) text += piece;
+    return text;
+  };
+  expect(await shown(`"$0" "$1" exec --quiet -- ${flags}`)).toBe(await shown(flags));
 });
 
 test('few open files are enough, and too few are refused', async () => {

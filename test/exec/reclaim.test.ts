@@ -124,6 +124,16 @@ describe.skipIf(!mayReclaim())('under --reclaim', () => {
     );
   }, 60_000);
 
+  test.skipIf(hasSwap())(
+    'without swap, memory on no file is told to stay at once, however short the run',
+    async () => {
+      const { stderr } = await load(['--reclaim', `${SIZE}`], 'anon', 0);
+      const told = stderr.match(/^iopf: --reclaim: memory stays at .*$/gm);
+      expect(told).toHaveLength(1);
+      expect(told![0]).toMatch(/not 96 MiB: this host has no swap, so that only memory on files can leave/);
+    },
+  );
+
   test('--reclaim-scan finds what left without us, and without it nobody does; the bytes are right all the same', async () => {
     const seen = await load(['--reclaim-scan', '5'], 'file', 2, 'itself');
     expect(seen.load.wrong).toBe(0);

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { Errno, VfioError } from '../../src/abi/errno.js';
+import { Errno } from '../../src/abi/errno.js';
 import { HwptPageResponse, HwptPgfault } from '../../src/abi/iommufd.js';
 import { readStruct, writeStruct } from '../../src/abi/layout.js';
 import { runDirect } from '../../src/flow/direct.js';
@@ -9,6 +9,7 @@ import { Domain } from '../../src/iommu/domain.js';
 import { FaultQueue } from '../../src/iommu/fault-queue.js';
 import { type Fault, FaultReport, NO_PASID, type ReportResult } from '../../src/iommu/page-request.js';
 import { READ, WRITE } from '../../src/mm/address-space.js';
+import { errnoOf } from '../errno-of.js';
 
 const PAGE = 0x1234;
 
@@ -48,16 +49,6 @@ function read(bytes = 400): Record<string, number | bigint>[] {
 
 function respond(cookie: number, code: number): number {
   return queue.write(writeStruct(HwptPageResponse, { cookie, code }));
-}
-
-function errnoOf(call: () => unknown): number {
-  try {
-    call();
-  } catch (error) {
-    if (error instanceof VfioError) return error.errno;
-    throw error;
-  }
-  return 0;
 }
 
 describe('R8.1: a stage-1 fault queue', () => {

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { Errno, VfioError } from '../../src/abi/errno.js';
+import { Errno } from '../../src/abi/errno.js';
 import { runDirect } from '../../src/flow/direct.js';
 import type { Flow, Wait } from '../../src/flow/flow.js';
 import { IommuDevice } from '../../src/iommu/device.js';
@@ -16,16 +16,7 @@ import {
   type PageResponseCode,
 } from '../../src/iommu/page-request.js';
 import { READ, WRITE } from '../../src/mm/address-space.js';
-
-function errnoOf(action: () => unknown): number {
-  try {
-    action();
-  } catch (error) {
-    if (error instanceof VfioError) return error.errno;
-    throw error;
-  }
-  return 0;
-}
+import { errnoOf } from '../errno-of.js';
 
 /** Answers what it is told to; groups wait until `open` is true. */
 class TestHandler implements DeviceFaultHandler {

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { Errno, VfioError } from '../../src/abi/errno.js';
+import { Errno } from '../../src/abi/errno.js';
 import { runDirect } from '../../src/flow/direct.js';
 import { IommuDevice } from '../../src/iommu/device.js';
 import { Domain } from '../../src/iommu/domain.js';
@@ -9,6 +9,7 @@ import { Stage1, TableMemory } from '../../src/iommu/stage1.js';
 import { READ, WRITE } from '../../src/mm/address-space.js';
 import { allocatePlain } from '../../src/mm/frame-memory.js';
 import { FlatMemory } from '../device/program.js';
+import { errnoOf } from '../errno-of.js';
 
 const PAGE = 4096;
 /** Frame f is IOVA page f + BASE; tables lie at the beginning. */
@@ -41,16 +42,6 @@ beforeEach(() => {
 function entry(frame: number, index: number, page: number, bits: number): void {
   const view = new DataView(memory.bytes.buffer);
   view.setBigUint64(frame * PAGE + index * 8, BigInt(page) * 4096n + BigInt(bits), true);
-}
-
-function errnoOf(call: () => unknown): number {
-  try {
-    call();
-  } catch (error) {
-    if (error instanceof VfioError) return error.errno;
-    throw error;
-  }
-  return 0;
 }
 
 describe('R8.1: a walk of both stages', () => {

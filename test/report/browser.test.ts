@@ -7,7 +7,15 @@ import { join } from 'node:path';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { edu, iopf, program } from '../exec/run-iopf.js';
-import { drawing, haveChromium, launchChromium, openPage, shownNumbers, valueAt } from './chromium.js';
+import {
+  colourAt,
+  drawing,
+  haveChromium,
+  launchChromium,
+  openPage,
+  shownNumbers,
+  valueAt,
+} from './chromium.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'test-browser-'));
 
@@ -152,6 +160,56 @@ describe.skipIf(!haveChromium('reports in a browser'))('in a browser,', () => {
     await expect.poll(shown).toBe(whole);
     await page.keyboard.press('+');
     await expect.poll(shown).not.toBe(whole);
+  });
+
+  test('a name in the legend hides its lines and shows them again', async () => {
+    for (const [html, entry] of [
+      [run.html, 0],
+      [comparison.html, 1],
+    ] as const) {
+      const { page, troubles } = await open(html);
+      await drawing(page, 'rates');
+      const shown = () =>
+        page.evaluate<string>(`document.querySelector('[data-chart=rates] canvas').toDataURL()`);
+      const whole = await shown();
+      const name = page.locator('figure:has([data-chart=rates]) .legend button').nth(entry);
+      await name.click();
+      await expect.poll(shown).not.toBe(whole);
+      expect(await name.getAttribute('aria-pressed')).toBe('false');
+      await name.click();
+      await expect.poll(shown).toBe(whole);
+      expect(troubles).toEqual([]);
+    }
+  });
+
+  test.each(['light', 'dark'] as const)(
+    'a table that is cut has a shade where it goes on, %s',
+    async (colorScheme) => {
+      const { page } = await open(comparison.html, { colorScheme, viewport: { width: 1200, height: 900 } });
+      const table = page.locator('.scroll').first();
+      const box = (await table.boundingBox())!;
+      const edges = async (): Promise<boolean[]> => {
+        // Between the top of the table and its letters.
+        const at = (x: number) => colourAt(page, x, box.y + 2);
+        const [left, middle, right] = [await at(box.x + 1), await at(600), await at(box.x + box.width - 2)];
+        return [left !== middle, right !== middle];
+      };
+      const scroll = (to: number) => page.evaluate(`document.querySelector('.scroll').scrollLeft = ${to}`);
+      expect(await edges()).toEqual([false, true]);
+      await scroll(100);
+      expect(await edges()).toEqual([true, true]);
+      await scroll(1e4);
+      expect(await edges()).toEqual([true, false]);
+    },
+  );
+
+  test('the scenarios of a check fit a page of 1200 pixels', async () => {
+    const { page } = await open(checked.html, { viewport: { width: 1200, height: 900 } });
+    expect(
+      await page.evaluate(
+        `[...document.querySelectorAll('.scroll')].map((each) => each.scrollWidth - each.clientWidth)`,
+      ),
+    ).toEqual([0, 0]);
   });
 
   test('it can be read in light and dark, on a phone and on paper', async () => {

@@ -59,6 +59,23 @@ export async function drawing(page: Page, chart: string): Promise<Locator> {
   return stage;
 }
 
+/** The colour that is seen at a point of a page, as `r,g,b`. */
+export async function colourAt(page: Page, x: number, y: number): Promise<string> {
+  const png = await page.screenshot({ clip: { x, y, width: 1, height: 1 } });
+  const blank = await page.context().newPage();
+  const colour = await blank.evaluate<string>(`new Promise((resolve) => {
+    const image = new Image();
+    image.onload = () => {
+      const drawn = new OffscreenCanvas(1, 1).getContext('2d');
+      drawn.drawImage(image, 0, 0);
+      resolve(drawn.getImageData(0, 0, 1, 1).data.slice(0, 3).join());
+    };
+    image.src = 'data:image/png;base64,${png.toString('base64')}';
+  })`);
+  await blank.close();
+  return colour;
+}
+
 /** What a dotted name stands for. */
 export function valueAt(object: unknown, name: string): unknown {
   return name.split('.').reduce<unknown>((part, key) => (part as Record<string, unknown>)[key], object);

@@ -44,6 +44,7 @@ export class PciEndpoint implements PciFunction {
   readonly interruptCounts: readonly number[];
   readonly resettable: boolean;
   readonly busReset = true;
+  readonly dmaUnmap: ((iovaPage: number, pages: number) => void) | undefined;
   readonly config: ConfigSpace;
   readonly interrupts = new Interrupts();
   readonly dma: DmaPort;
@@ -102,6 +103,7 @@ export class PciEndpoint implements PciFunction {
     this.regions = regions;
     this.config.setWord(PciConfig.COMMAND, COMMAND_AT_OPEN);
     this.#device = createDevice(this);
+    this.dmaUnmap = this.#device.dmaUnmap?.bind(this.#device);
     this.#showTable(0);
     this.#device.reset();
   }
@@ -120,10 +122,6 @@ export class PciEndpoint implements PciFunction {
   /** The container's memory while a program has the device open, for what cannot wait (R7.1). */
   get memory(): DriverMemory | null {
     return this.#driverMemory;
-  }
-
-  get dmaUnmap(): ((iovaPage: number, pages: number) => void) | undefined {
-    return this.#device.dmaUnmap?.bind(this.#device);
   }
 
   open(sink: InterruptSink, memory?: DriverMemory): void {

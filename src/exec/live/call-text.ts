@@ -1,85 +1,12 @@
 /** VFIO calls in strace's form. */
 
 import { errnoName } from '../../abi/errno.js';
-import * as iommufd from '../../abi/iommufd.js';
-import { formatFlags, formatStruct, readStruct, type StructLayout } from '../../abi/layout.js';
-import {
-  ContainerIoctl,
-  DeviceIoctl,
-  DirtyPagesFlag,
-  DmaUnmapFlag,
-  GroupIoctl,
-  IopfIoctl,
-  IrqSetFlag,
-  REGION_OFFSET,
-  Stage1DeviceIoctl,
-  Stage1Ioctl,
-  Type1Ioctl,
-  VfioExtension,
-} from '../../abi/vfio.js';
-import * as structs from '../../abi/vfio-structs.js';
+import { formatFlags } from '../../abi/layout.js';
+import { REGION_OFFSET } from '../../abi/vfio.js';
 import type { LiveCall } from '../../trace/live.js';
 import type { Architecture } from '../arch.js';
 import { CALL_COLUMNS, CallColumn, IMAGE_BYTES, type RawCalls } from './call-log.js';
-
-type Kind = 'container' | 'group' | 'device' | 'fault-queue';
-type Layout = StructLayout<string>;
-
-/** What an ioctl's argument is. */
-type Argument =
-  | { readonly is: 'nothing' | 'extension' | 'descriptor' | 'string' }
-  | { readonly is: 'struct'; readonly layout: Layout; readonly tail?: (bytes: Uint8Array) => string };
-
-interface Request {
-  readonly name: string;
-  readonly argument: Argument;
-}
-
-const nothing: Argument = { is: 'nothing' };
-const extension: Argument = { is: 'extension' };
-const struct = (layout: StructLayout<never>, tail?: (bytes: Uint8Array) => string): Argument => ({
-  is: 'struct',
-  layout: layout as unknown as Layout,
-  ...(tail === undefined ? {} : { tail }),
-});
-
-const requestsByKind: Readonly<Record<Kind, ReadonlyMap<number, Request>>> = {
-  container: requests(
-    { ...ContainerIoctl, ...Type1Ioctl, ...IopfIoctl },
-    {
-      VFIO_CHECK_EXTENSION: extension,
-      VFIO_SET_IOMMU: extension,
-      VFIO_IOMMU_GET_INFO: struct(structs.IommuType1Info),
-      VFIO_IOMMU_MAP_DMA: struct(structs.DmaMap),
-      VFIO_IOMMU_UNMAP_DMA: struct(structs.DmaUnmap, unmapTail),
-      VFIO_IOMMU_DIRTY_PAGES: struct(structs.DirtyBitmap, dirtyTail),
-      VFIO_IOMMU_STAGE1_ALLOC: struct(structs.Stage1Alloc, stage1Tail),
-    },
-  ),
-  group: requests(GroupIoctl, {
-    VFIO_GROUP_GET_STATUS: struct(structs.GroupStatus),
-    VFIO_GROUP_SET_CONTAINER: { is: 'descriptor' },
-    VFIO_GROUP_GET_DEVICE_FD: { is: 'string' },
-  }),
-  device: requests(
-    { ...DeviceIoctl, ...Stage1DeviceIoctl },
-    {
-      VFIO_DEVICE_GET_INFO: struct(structs.DeviceInfo),
-      VFIO_DEVICE_GET_REGION_INFO: struct(structs.RegionInfo),
-      VFIO_DEVICE_GET_IRQ_INFO: struct(structs.IrqInfo),
-      VFIO_DEVICE_SET_IRQS: struct(structs.IrqSet, irqTail),
-      VFIO_DEVICE_GET_PCI_HOT_RESET_INFO: struct(structs.PciHotResetInfo),
-      VFIO_DEVICE_PCI_HOT_RESET: struct(structs.PciHotReset),
-      VFIO_DEVICE_IOEVENTFD: struct(structs.DeviceIoeventfd),
-      VFIO_DEVICE_FEATURE: struct(structs.DeviceFeature),
-      VFIO_DEVICE_ATTACH_STAGE1: struct(structs.Stage1Attach),
-      VFIO_DEVICE_DETACH_STAGE1: struct(structs.Stage1Detach),
-    },
-  ),
-  'fault-queue': requests(Stage1Ioctl, {
-    VFIO_STAGE1_INVALIDATE: struct(structs.Stage1Invalidate, invalidateTail),
-  }),
-};
+import { fileKind, pointer, type Request, requestOf, requestText } from './ioctl-text.js';
 
 const regionNames = ['BAR0', 'BAR1', 'BAR2', 'BAR3', 'BAR4', 'BAR5', 'ROM', 'config', 'VGA'];
 const AT_FDCWD = -100;
@@ -170,7 +97,7 @@ class RawCall {
     const path = JSON.stringify(this.name);
     switch (systemCall) {
       case 'ioctl':
-        return [this.file, ...this.ioctlArguments];
+        return [this.file, ...requestText(this.request, this.argument(2), this.input, this.output)];
       case 'open':
         return [path, openText(this.int(1))];
       case 'openat':
@@ -215,22 +142,7 @@ class RawCall {
   }
 
   private get request(): Request {
-    const number = this.argument(1) % 2 ** 32;
-    const found = requestsByKind[kindOf(this.name)].get(number);
-    return found ?? { name: unknownRequest(number), argument: nothing };
-  }
-
-  private get ioctlArguments(): string[] {
-    const { name, argument } = this.request;
-    const value = this.argument(2);
-    const bytes = this.input;
-    if (argument.is === 'nothing') return value === 0 ? [name] : [name, pointer(value)];
-    if (argument.is === 'extension') return [name, extensionNames.get(value) ?? `${value}`];
-    if (bytes.length === 0) return [name, pointer(value)];
-    if (argument.is === 'descriptor') return [name, `[${readStruct(structs.IrqSetDescriptor, bytes).fd}]`];
-    if (argument.is === 'struct')
-      return [name, structText(argument.layout, bytes, this.output, argument.tail)];
-    return [name, quoted(bytes, bytes.indexOf(0))];
+    return requestOf(this.name, this.argument(1) % 2 ** 32);
   }
 
   private get input(): Uint8Array {
@@ -253,7 +165,7 @@ class RawCall {
   /** A file offset, and which region of a device that is. */
   private offset(n: number): string {
     const offset = this.argument(n);
-    if (kindOf(this.name) !== 'device') return `${offset}`;
+    if (fileKind(this.name) !== 'device') return `${offset}`;
     const region = regionNames[Math.floor(offset / REGION_OFFSET)];
     const place = region === undefined ? '' : ` /* ${region}+0x${(offset % REGION_OFFSET).toString(16)} */`;
     return `0x${offset.toString(16)}${place}`;
@@ -268,95 +180,6 @@ class RawCall {
   }
 }
 
-const extensionNames: ReadonlyMap<number, string> = new Map(
-  Object.entries(VfioExtension).map(([name, number]) => [number, name]),
-);
-
-function requests(
-  numbers: Readonly<Record<string, number>>,
-  args: Readonly<Record<string, Argument>>,
-): ReadonlyMap<number, Request> {
-  return new Map(
-    Object.entries(numbers).map(([name, number]) => [number, { name, argument: args[name] ?? nothing }]),
-  );
-}
-
-function kindOf(name: string): Kind {
-  if (name === '/dev/vfio/vfio') return 'container';
-  if (name === 'anon_inode:[iommufd-pgfault]') return 'fault-queue';
-  return name.startsWith('/dev/vfio/') ? 'group' : 'device';
-}
-
-/** A struct, and which of its fields the call changed. */
-function structText(
-  layout: Layout,
-  before: Uint8Array,
-  after: Uint8Array,
-  tail?: (bytes: Uint8Array) => string,
-): string {
-  const text = formatStruct(layout, before.subarray(0, layout.size));
-  const whole = tail === undefined ? text : `${text.slice(0, -1)}${tail(before)}}`;
-  const changed = fieldsOf(layout, after).filter((field) => !fieldsOf(layout, before).includes(field));
-  return changed.length === 0 ? whole : `${whole} => {${changed.join(', ')}}`;
-}
-
-/** `argsz=32`, and so on. */
-function fieldsOf(layout: Layout, bytes: Uint8Array): string[] {
-  const inside = bytes.subarray(0, layout.size);
-  return formatStruct(layout, inside)
-    .slice(1, -1)
-    .split(', ')
-    .filter((field) => field !== '' && field !== '...');
-}
-
-function irqTail(bytes: Uint8Array): string {
-  const { flags, count } = readStruct(structs.IrqSet, bytes);
-  const data = bytes.subarray(structs.IrqSet.size);
-  const isEventfd = (Number(flags) & IrqSetFlag.VFIO_IRQ_SET_DATA_EVENTFD) !== 0;
-  const isBool = (Number(flags) & IrqSetFlag.VFIO_IRQ_SET_DATA_BOOL) !== 0;
-  if (!(isEventfd || isBool)) return '';
-  const width = isEventfd ? structs.IrqSetDescriptor.size : 1;
-  const values: string[] = [];
-  for (let at = 0; at + width <= data.length && values.length < Number(count); at += width)
-    values.push(
-      `${isEventfd ? readStruct(structs.IrqSetDescriptor, data.subarray(at, at + 4)).fd : data[at]}`,
-    );
-  if (values.length < Number(count)) values.push('...');
-  return `, data=[${values.join(', ')}]`;
-}
-
-function unmapTail(bytes: Uint8Array): string {
-  const flags = Number(readStruct(structs.DmaUnmap, bytes).flags);
-  const bitmap = bytes.subarray(structs.DmaUnmap.size);
-  if ((flags & DmaUnmapFlag.VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) === 0 || bitmap.length === 0) return '';
-  return `, bitmap=${formatStruct(structs.VfioBitmap, bitmap)}`;
-}
-
-function dirtyTail(bytes: Uint8Array): string {
-  const flags = Number(readStruct(structs.DirtyBitmap, bytes).flags);
-  const get = bytes.subarray(structs.DirtyBitmap.size);
-  if ((flags & DirtyPagesFlag.VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP) === 0 || get.length === 0) return '';
-  return `, ${formatStruct(structs.DirtyBitmapGet, get).slice(1, -1)}`;
-}
-
-function stage1Tail(bytes: Uint8Array): string {
-  const isVtd = readStruct(structs.Stage1Alloc, bytes).data_type === iommufd.HWPT_DATA_VTD_S1;
-  const table = bytes.subarray(structs.Stage1Alloc.size);
-  return !isVtd || table.length === 0 ? '' : `, ${formatStruct(iommufd.HwptVtdS1, table).slice(1, -1)}`;
-}
-
-function invalidateTail(bytes: Uint8Array): string {
-  const range = bytes.subarray(structs.Stage1Invalidate.size);
-  return range.length === 0 ? '' : `, ${formatStruct(iommufd.HwptVtdS1Invalidate, range).slice(1, -1)}`;
-}
-
-function unknownRequest(number: number): string {
-  const hex = (value: number): string => `0x${value.toString(16)}`;
-  const directions = ['_IOC_NONE', '_IOC_WRITE', '_IOC_READ', '_IOC_READ|_IOC_WRITE'];
-  const [type, nr, size] = [(number >>> 8) & 0xff, number & 0xff, (number >>> 16) & 0x3fff];
-  return `_IOC(${directions[number >>> 30]}, ${hex(type)}, ${hex(nr)}, ${hex(size)})`;
-}
-
 function openText(flags: number): string {
   const text = formatFlags(openFlags, flags);
   if ((flags & 3) !== 0) return text;
@@ -365,14 +188,6 @@ function openText(flags: number): string {
 
 function directory(fd: number): string {
   return fd === AT_FDCWD ? 'AT_FDCWD' : `${fd}`;
-}
-
-function pointer(address: number): string {
-  return address === 0 ? 'NULL' : `0x${address.toString(16)}`;
-}
-
-function quoted(bytes: Uint8Array, end: number): string {
-  return JSON.stringify(Buffer.from(end < 0 ? bytes : bytes.subarray(0, end)).toString('latin1'));
 }
 
 const names = new WeakMap<Architecture, Map<number, string>>();

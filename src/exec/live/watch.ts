@@ -20,7 +20,7 @@ export class LiveWatch implements Observer {
   }
 
   unmap(iovaPage: number, count: number, removed: number): void {
-    // A whole mapping goes at once; of most of it nothing was there.
+    // Where a superpage went with them, the pages beside those that were asked for are not known here.
     this.heat.take(iovaPage, Math.min(count, removed));
     this.drawn.unmap(iovaPage, count, removed);
   }

@@ -1,16 +1,16 @@
 /**
  * The address space of a live process.
  *
- * Its memory is read and written with process_vm_readv/writev, which go through the process's page tables at that moment: a
- * page that was replaced is never reached through an old translation. Frames are therefore `id * 2^40 + page number`.
+ * Its memory is read and written through the process's page tables at that moment (`remote-memory.ts`): a page that was replaced is
+ * never reached through an old translation. Frames are therefore `id * 2^40 + page number`.
  */
 import { readFileSync } from 'node:fs';
 import { Errno } from '../../abi/errno.js';
 import { type AddressSpace, type MmuNotifier, PAGE_SIZE, READ, WRITE } from '../address-space.js';
-import { IOVEC_MAX, IovecArray } from './iovec.js';
-import { allocateNative, allocateUnreadable, prlimit, processVmReadv, processVmWritev } from './libc.js';
+import { allocateNative, prlimit } from './libc.js';
 import { Pagemap, Presence } from './pagemap.js';
 import { PinCounts } from './pin-counts.js';
+import { copyFromProcess, copyToProcess, touchPages, writeFault } from './remote-memory.js';
 import { type Area, VmaCache } from './vmas.js';
 
 /** Pages per space in the frame numbers: 2^40 pages are the 52 bits of a 5-level address. */
@@ -22,14 +22,6 @@ const RLIMIT_MEMLOCK = 8;
 const CAP_IPC_LOCK = 14;
 const HIGH = 2 ** 32;
 
-/** Bounce buffer of copies, and where the one byte of each touched page goes. */
-const BOUNCE_BYTES = 1 << 20;
-const bounce = allocateNative(BOUNCE_BYTES);
-const local = new IovecArray();
-const remote = new IovecArray();
-/** Pages that one process_vm_writev gets before it copies any (mm/process_vm_access.c: two pages of pointers), halved. */
-const WRITE_FAULT_PAGES = 512;
-const unreadable = allocateUnreadable(WRITE_FAULT_PAGES * PAGE_SIZE);
 const rlimit = allocateNative(16);
 const rlimitWords = new Uint32Array(rlimit.bytes.buffer, 0, 4);
 
@@ -76,25 +68,13 @@ export class ProcessSpace implements AddressSpace {
   }
 
   copyFrom(address: number, into: Uint8Array): boolean {
-    for (let done = 0; done < into.length; ) {
-      const length = Math.min(BOUNCE_BYTES, into.length - done);
-      this.vector(address + done, length);
-      if (processVmReadv(this.pid, local.address, 1, remote.address, 1, 0) !== length) return false;
-      for (let index = 0; index < length; index++) into[done + index] = bounce.bytes[index]!;
-      done += length;
-    }
+    if (!copyFromProcess(this.pid, address, into)) return false;
     this.copyWatcher?.copiedFrom(address, into);
     return true;
   }
 
   copyTo(address: number, from: Uint8Array): boolean {
-    for (let done = 0; done < from.length; ) {
-      const length = Math.min(BOUNCE_BYTES, from.length - done);
-      for (let index = 0; index < length; index++) bounce.bytes[index] = from[done + index]!;
-      this.vector(address + done, length);
-      if (processVmWritev(this.pid, local.address, 1, remote.address, 1, 0) !== length) return false;
-      done += length;
-    }
+    if (!copyToProcess(this.pid, address, from)) return false;
     this.copyWatcher?.copiedTo(address, from);
     return true;
   }
@@ -108,7 +88,7 @@ export class ProcessSpace implements AddressSpace {
 
   pin(first: number, count: number, access: number, frames: Float64Array): number {
     this.hasPinned = true;
-    if ((access & WRITE) !== 0) this.writeFault(first, this.vmas.allowed(first, count, WRITE));
+    if ((access & WRITE) !== 0) writeFault(this.pid, first, this.vmas.allowed(first, count, WRITE));
     const got = this.pageIn(first, count, access, frames);
     this.zeroPages.clear();
     if (this.options.sharesZeroPage && (access & WRITE) === 0) this.findZeroPages(first, first + got);
@@ -255,34 +235,11 @@ export class ProcessSpace implements AddressSpace {
     this.vmas.close();
   }
 
-  /** Makes the host bring pages in by reading a byte of each; returns how many from the first on allow the access. */
+  /** Has the host bring pages in; returns how many from the first on allow the access. */
   private touch(first: number, count: number, access: number): number {
     if (this.suspect && !this.alive) return 0;
     const allowed = this.vmas.allowed(first, count, access === WRITE ? READ | WRITE : access);
-    for (let done = 0; done < allowed; ) {
-      const batch = Math.min(allowed - done, IOVEC_MAX);
-      local.count = remote.count = 0;
-      local.push(bounce.address, batch);
-      for (let index = 0; index < batch; index++) remote.push((first + done + index) * PAGE_SIZE, 1);
-      const got = processVmReadv(this.pid, local.address, 1, remote.address, batch, 0);
-      if (got !== batch) return done + Math.max(got, 0);
-      done += batch;
-    }
-    return allowed;
-  }
-
-  /**
-   * Makes the host give the process pages of its own to write to, as a pin does (FOLL_WRITE): the zero page and shared ones
-   * are copied. No byte changes: what would be written cannot be read, and the host finds that out once it has the pages.
-   */
-  private writeFault(first: number, count: number): void {
-    for (let done = 0; done < count; done += WRITE_FAULT_PAGES) {
-      const bytes = Math.min(WRITE_FAULT_PAGES, count - done) * PAGE_SIZE;
-      local.count = remote.count = 0;
-      local.push(unreadable, bytes);
-      remote.push((first + done) * PAGE_SIZE, bytes);
-      processVmWritev(this.pid, local.address, 1, remote.address, 1, 0);
-    }
+    return touchPages(this.pid, first, allowed);
   }
 
   private findZeroPages(first: number, end: number): void {
@@ -293,39 +250,6 @@ export class ProcessSpace implements AddressSpace {
         for (let page = pagemap.first[region]!; page < pagemap.end[region]!; page++) this.zeroPages.add(page);
     }
   }
-
-  private vector(address: number, length: number): void {
-    local.count = remote.count = 0;
-    local.push(bounce.address, length);
-    remote.push(address, length);
-  }
-}
-
-/** Copies at most a page of bytes from a process; false where one cannot be read. */
-export function copyBytes(pid: number, address: number, into: Uint8Array): boolean {
-  local.count = remote.count = 0;
-  local.push(bounce.address, into.length);
-  remote.push(address, into.length);
-  if (processVmReadv(pid, local.address, 1, remote.address, 1, 0) !== into.length) return false;
-  for (let index = 0; index < into.length; index++) into[index] = bounce.bytes[index]!;
-  return true;
-}
-
-/** Reads a NUL-terminated string of at most `limit` bytes from a process; null on EFAULT, or where it does not end in time. */
-export function copyString(pid: number, address: number, limit: number): string | null {
-  for (let done = 0; done < limit; ) {
-    // Up to the page's end: the next page may not be there.
-    const length = Math.min(limit - done, PAGE_SIZE - ((address + done) % PAGE_SIZE), BOUNCE_BYTES - done);
-    if (length <= 0) return null;
-    local.count = remote.count = 0;
-    local.push(bounce.address + done, length);
-    remote.push(address + done, length);
-    if (processVmReadv(pid, local.address, 1, remote.address, 1, 0) !== length) return null;
-    const end = bounce.bytes.indexOf(0, done);
-    if (end >= 0 && end < done + length) return Buffer.from(bounce.bytes.buffer, 0, end).toString('latin1');
-    done += length;
-  }
-  return null;
 }
 
 /** How many of the pages [first, end) are in areas that the process has locked itself (`lo` of VmFlags in smaps). */

@@ -46,9 +46,10 @@ function getBitmap(caller: Caller, argument: number, type1: Type1): void {
   if (!hasSmallestPages(get, at['bitmap.pgsize']) || pages === 0) fail('EINVAL');
   if ((get.inPage(at.iova) | get.inPage(at.size)) !== 0) fail('EINVAL');
   if (!type1.dirtyTracking || type1.cuts(first, end)) fail('EINVAL');
+  const { writesAnywhere } = type1;
   let mapping = type1.mappings.firstFrom(first);
   for (; mapping && mapping.iovaPage < end; mapping = type1.mappings.after(mapping)) {
-    writeUserBitmap(caller, address, first, mapping, type1.writesAnywhere);
+    writeUserBitmap(caller, address, first, mapping, writesAnywhere);
     type1.restartDirtyLog(mapping);
   }
 }

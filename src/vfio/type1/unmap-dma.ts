@@ -74,11 +74,12 @@ function readRange(flags: number, type1: Type1): { first: number; end: number } 
 /** Removes the mappings that begin in the range, and for version 2 those are all that it touches. Returns their pages. */
 function unmapRange(caller: Caller, type1: Type1, first: number, end: number, dirtyAt: number): number {
   let pages = 0;
+  const writesAnywhere = dirtyAt >= 0 && type1.writesAnywhere;
   for (let mapping = type1.mappings.firstFrom(first); mapping; ) {
     if (mapping.iovaPage >= end || mapping.iovaPage < first) break;
     // Before the bitmap is written: what drivers have pinned is dirty in it.
     type1.pinning.unmapping(mapping);
-    if (dirtyAt >= 0) writeUserBitmap(caller, dirtyAt, first, mapping, type1.writesAnywhere);
+    if (dirtyAt >= 0) writeUserBitmap(caller, dirtyAt, first, mapping, writesAnywhere);
     const next: Mapping | null = mapping.iovaEnd < end ? type1.mappings.after(mapping) : null;
     pages += mapping.pages;
     type1.removeMapping(mapping);

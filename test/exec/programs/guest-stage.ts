@@ -2,8 +2,8 @@
  * Owns the first stage of an edu device and lets it fault there. Usage: guest-stage WHAT. Prints JSON.
  */
 import { EduDriver } from '../../../examples/dma-copy/edu.js';
-import { GuestTable, type PageRequest } from '../../../examples/dma-copy/stage1.js';
 import { VfioClient } from '../../../examples/dma-copy/vfio.js';
+import { GuestTable, type PageRequest } from '../../../examples/guest-paging/table.js';
 import { IopfIoctl, VfioExtension } from '../../../src/abi/vfio.js';
 import { allocateNative, errno, ioctl, read, syscall, write } from '../../../src/mm/process/libc.js';
 

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { Errno, VfioError } from '../../../src/abi/errno.js';
+import { Errno } from '../../../src/abi/errno.js';
 import { runDirect } from '../../../src/flow/direct.js';
 import { IommuDevice } from '../../../src/iommu/device.js';
 import { Counters } from '../../../src/iommu/observer.js';
@@ -7,20 +7,11 @@ import { EXEC, FaultReport, PageResponse } from '../../../src/iommu/page-request
 import { READ, WRITE } from '../../../src/mm/address-space.js';
 import { SimulatedSpace } from '../../../src/mm/simulated.js';
 import { PageBitmap } from '../../../src/vfio/type1/mapping-bitmap.js';
+import { errnoOf } from '../../errno-of.js';
 import { RW, TestContainer } from './container.js';
 
 const IOVA = 0x1000;
 const VADDR = 0x7f000;
-
-function errnoOf(action: () => unknown): number {
-  try {
-    action();
-  } catch (error) {
-    if (error instanceof VfioError) return error.errno;
-    throw error;
-  }
-  return 0;
-}
 
 describe('faulting pages in', () => {
   let container: TestContainer;

@@ -12,7 +12,7 @@ import {
 import { IopfIoctl, Stage1DeviceIoctl, Stage1Ioctl } from '../../src/abi/vfio.js';
 import { Stage1Alloc, Stage1Attach, Stage1Detach, Stage1Invalidate } from '../../src/abi/vfio-structs.js';
 import { allocateNative, close, ioctl, must, poll, read, write } from '../../src/mm/process/libc.js';
-import type { VfioClient } from './vfio.js';
+import type { VfioClient } from '../dma-copy/vfio.js';
 
 const PAGE = 4096;
 const LEVELS = 4;
