@@ -12,6 +12,7 @@ import {
   type PageRequestGroup,
   PageResponse,
   type PageResponseCode,
+  PRIVILEGED,
   WAITS,
 } from '../../iommu/page-request.js';
 import { type AddressSpace, READ, WRITE } from '../../mm/address-space.js';
@@ -161,8 +162,9 @@ export class FaultHandler implements DeviceFaultHandler {
   *handle(group: PageRequestGroup): Flow<PageResponseCode> {
     let code: PageResponseCode = PageResponse.SUCCESS;
     const reported = group.requests.length === 1 ? REPORTED : REPORTED_OF_GROUP;
-    for (const request of group.requests) {
-      const answer = yield* this.handleRequest(group.device, request.iovaPage, request.access, reported);
+    for (const { iovaPage, access } of group.requests) {
+      // PRIVILEGED says who asks: a DMA mapping allows it what it allows anybody.
+      const answer = yield* this.handleRequest(group.device, iovaPage, access & ~PRIVILEGED, reported);
       if (code === PageResponse.SUCCESS) code = answer;
     }
     return code;

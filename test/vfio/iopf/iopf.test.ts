@@ -3,7 +3,7 @@ import { Errno, VfioError } from '../../../src/abi/errno.js';
 import { runDirect } from '../../../src/flow/direct.js';
 import { IommuDevice } from '../../../src/iommu/device.js';
 import { Counters } from '../../../src/iommu/observer.js';
-import { EXEC, FaultReport, PageResponse } from '../../../src/iommu/page-request.js';
+import { EXEC, FaultReport, PageResponse, PRIVILEGED } from '../../../src/iommu/page-request.js';
 import { READ, WRITE } from '../../../src/mm/address-space.js';
 import { SimulatedSpace } from '../../../src/mm/simulated.js';
 import { PageBitmap } from '../../../src/vfio/type1/mapping-bitmap.js';
@@ -96,6 +96,27 @@ describe('faulting pages in', () => {
     expect(device.translate(IOVA + 3, READ)).toBe(container.mm.frameAt(VADDR + 3));
     expect(container.counters.responsesInvalid).toBe(1);
     expect(container.counters.responsesSuccess).toBe(0);
+  });
+
+  test('R2.1: a privileged request gets what its read and write bits say, and no more', () => {
+    container.map(IOVA, 1, VADDR, READ);
+    const report = (access: number) =>
+      runDirect(
+        device.report({
+          kind: 'page-request',
+          iovaPage: IOVA,
+          access,
+          pasid: 3,
+          group: 1,
+          last: true,
+          level: 'flat',
+        }),
+      ).code;
+    expect(report(WRITE | PRIVILEGED)).toBe(PageResponse.INVALID);
+    expect(device.domain!.pages).toBe(0);
+    expect(report(READ | PRIVILEGED)).toBe(PageResponse.SUCCESS);
+    expect(device.domain!.permissionAt(IOVA)).toBe(READ);
+    expect(report(READ | EXEC | PRIVILEGED)).toBe(PageResponse.INVALID);
   });
 
   test('a fault is timed from the request to its answer', () => {
@@ -272,6 +293,34 @@ describe('no pinning: the notifier', () => {
     }
   });
 
+  test('R2.2: a page request goes to the container that the device is in, at an IOVA that two containers have', () => {
+    const containers = [new TestContainer(), new TestContainer()];
+    const [first, second] = containers as [TestContainer, TestContainer];
+    for (const each of containers) {
+      each.mm.mmap(VADDR, 4, { kind: 'anon', protection: RW });
+      each.attach();
+      runDirect(each.iopf.enable());
+      each.map(IOVA, 4, VADDR);
+    }
+    const [device] = first.attached as [IommuDevice];
+    const [other] = second.attached as [IommuDevice];
+    expect(device.fault(IOVA, WRITE)).toBe(true);
+    expect(device.translate(IOVA, WRITE)).toBe(first.mm.frameAt(VADDR));
+    expect([first.counters.faults, second.counters.faults, second.counters.residentPages]).toEqual([1, 0, 0]);
+    expect(other.translate(IOVA, WRITE)).toBe(-1);
+
+    // It leaves for the other container, and nothing remembers where it was.
+    first.detach(device);
+    expect(device.fault(IOVA, WRITE)).toBe(false);
+    device.counters = second.counters;
+    device.attach(other.domain!);
+    runDirect(second.iopf.devicesAttached([device]));
+    expect(device.fault(IOVA, WRITE)).toBe(true);
+    expect(device.translate(IOVA, WRITE)).toBe(second.mm.frameAt(VADDR));
+    expect(first.counters.residentPages).toBe(0);
+    expect(second.counters.residentPages).toBe(1);
+  });
+
   test('R5.7: mappings of two processes in one container work, with one notifier for each', () => {
     const container = new TestContainer();
     const other = new SimulatedSpace(container.memory, { id: 1 });
@@ -313,6 +362,23 @@ describe('pre-mapping', () => {
     expect(mapping.mapped.nextClear(4, 32)).toBe(12);
     expect(container.counters.pagesFaultedIn).toBe(1);
     expect(container.counters.pagesPremapped).toBe(7);
+  });
+
+  test('R4.2: a window of contiguous frames has single pages: one that goes takes no other', () => {
+    const container = new TestContainer({ premapPages: 512 });
+    const vaddr = 0x80000;
+    container.mm.mmap(vaddr, 512, { kind: 'hugetlb', protection: RW });
+    const device = container.attach();
+    runDirect(container.iopf.enable());
+    const mapping = container.map(0x2000, 512, vaddr);
+    expect(device.fault(0x2000, WRITE)).toBe(true);
+    expect(mapping.mapped.count).toBe(512);
+    expect(device.translate(0x2000 + 511, WRITE)).toBe(device.translate(0x2000, WRITE) + 511);
+    device.pageLost(0x2000 + 100);
+    expect(mapping.mapped.count).toBe(511);
+    expect(device.domain!.pages).toBe(511);
+    expect(device.translate(0x2000 + 100, READ)).toBe(-1);
+    expect(device.translate(0x2000 + 101, READ)).toBe(container.mm.frameAt(vaddr + 101));
   });
 
   test('R4.1: it stops at the first page that is mapped and at the end of the mapping', () => {
