@@ -45,7 +45,7 @@ export interface ScenarioReport {
   readonly variant: string | null;
   readonly orders: number;
   readonly states: number;
-  /** Orders that were really run, each from the beginning: the others meet one of them. */
+  /** Runs from the beginning, each to the end of an order or to where it meets another. */
   readonly runs: number;
   /** Steps that were not run because their outcome was known. */
   readonly stepsKnown: number;

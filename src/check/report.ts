@@ -37,30 +37,21 @@ function formatViolation(report: ScenarioReport, violation: ViolationReport): st
 }
 
 export function formatTotal(reports: readonly ScenarioReport[], seconds: number): string {
-  const sum = (of: (report: ScenarioReport) => number) =>
-    reports.reduce((total, each) => total + of(each), 0);
+  const total = (noun: string, of: (report: ScenarioReport) => number): string =>
+    count(
+      reports.reduce((sum, each) => sum + of(each), 0),
+      noun,
+    );
+  const counts = [
+    total('order', ({ orders }) => orders),
+    total('state', ({ states }) => states),
+    total('run', ({ runs }) => runs),
+    total('violation', ({ violations }) => violations.length),
+    `${seconds.toFixed(1)} s`,
+  ];
   const variants = new Set(reports.flatMap(({ variant }) => (variant === null ? [] : [variant]))).size;
   const scenarios = count(new Set(reports.map(({ name }) => name)).size, 'scenario');
   const exhaustive = number(reports.filter((report) => report.exhaustive).length);
-  const counts = [
-    count(
-      sum((each) => each.orders),
-      'order',
-    ),
-    count(
-      sum((each) => each.states),
-      'state',
-    ),
-    count(
-      sum((each) => each.runs),
-      'run',
-    ),
-    count(
-      sum((each) => each.violations.length),
-      'violation',
-    ),
-    `${seconds.toFixed(1)} s`,
-  ];
   const what =
     variants === 0
       ? `${scenarios}, ${exhaustive} in every order`
@@ -73,7 +64,7 @@ export function toJson(reports: readonly ScenarioReport[], seconds: number): str
 }
 
 /** `1 order`, `92 orders`. */
-export function count(value: number, noun: string): string {
+function count(value: number, noun: string): string {
   return `${number(value)} ${noun}${value === 1 ? '' : 's'}`;
 }
 
