@@ -266,18 +266,23 @@ describe('answers', () => {
     expect(handler.groups.length).toBe(1);
   });
 
-  test('a request above the pending limit is answered SUCCESS, so that the device asks again', () => {
+  test('R1.4: a request above the pending limit is answered SUCCESS, once, so that the device asks again', () => {
     ready();
     handler.open = false;
     const flows = [1, 2, 3].map((group) => device.report(request({ group })));
     for (const flow of flows) flow.next();
     expect(runDirect(device.report(request({ group: 4 })))).toEqual({ errno: 0, code: PageResponse.SUCCESS });
+    expect(answers).toEqual([[NO_PASID, 4, PageResponse.SUCCESS]]);
     expect(device.fault(1, READ)).toBe(true);
-    expect(device.counters.requestsOverflowed).toBe(2);
+    expect(runDirect(device.faultFlow(1, READ))).toBe(true);
+    expect(device.counters.requestsOverflowed).toBe(3);
+    // What did not get into the queue nobody saw.
+    expect([device.counters.faults, answers.length]).toEqual([4, 1]);
     expect(handler.groups.length).toBe(3);
     handler.open = true;
     for (const flow of flows) runDirect(flow);
     expect(device.queue.pendingCount).toBe(0);
+    expect([device.counters.faults, answers.length]).toEqual([4, 4]);
   });
 
   test('R1.4: requests that come one by one get ids that no pending group has', () => {

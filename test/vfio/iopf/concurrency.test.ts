@@ -142,6 +142,19 @@ describe('R3.3: an invalidation that races with a page-in makes it start again',
   });
 });
 
+test('R6.3: a page-in that spans the end of the dirty log grants all that the mapping allows', () => {
+  const mapping = container.map(IOVA, 16, VADDR);
+  mapping.dirty = new PageBitmap(16);
+  container.iopf.dirtyStarted();
+  const read = device.faultFlow(IOVA + 3, READ);
+  runUntil(read, 'frames are at hand');
+  mapping.dirty = null;
+  container.iopf.dirtyStopped();
+  expect(runDirect(read)).toBe(true);
+  expect(device.domain!.permissionAt(IOVA + 3)).toBe(RW);
+  expect(container.counters.pageInsRetried).toBe(1);
+});
+
 test('R4.1, R6.3: a window does not reach over a page that another fault has mapped meanwhile', () => {
   const wide = new TestContainer({ premapPages: 4 });
   wide.mm.mmap(VADDR, 16, { kind: 'anon', protection: RW });

@@ -513,6 +513,36 @@ describe('enable and disable', () => {
     expect(device.fault(IOVA + 3, WRITE)).toBe(false);
   });
 
+  test('R5.8: its notifier is there before its pins go', () => {
+    const container = new TestContainer();
+    container.mm.mmap(VADDR, 4, { kind: 'anon', protection: RW });
+    container.attach();
+    container.map(IOVA, 4, VADDR);
+    const seen: [number, number][] = [];
+    const { unpin } = container.mm;
+    container.mm.unpin = (frames, count) => {
+      seen.push([container.mm.notifierCount, container.iopf.watchedSpaces]);
+      unpin.call(container.mm, frames, count);
+    };
+    runDirect(container.iopf.enable());
+    expect(seen).toEqual([[1, 1]]);
+    expect(container.memory.pinned).toBe(0);
+  });
+
+  test('R5.8: what is pinned at an address that is being updated does not stay mapped: no notifier could guard it', () => {
+    const container = new TestContainer();
+    container.mm.mmap(VADDR, 4, { kind: 'anon', protection: RW });
+    const device = container.attach();
+    const mapping = container.map(IOVA, 4, VADDR);
+    mapping.vaddrInvalid = true;
+    runDirect(container.iopf.enable());
+    expect([device.domain!.pages, mapping.mapped.count, container.counters.residentPages]).toEqual([0, 0, 0]);
+    expect([container.memory.pinned, container.mm.lockedPages]).toEqual([0, 0]);
+    expect(device.fault(IOVA, READ)).toBe(false);
+    mapping.vaddrInvalid = false;
+    expect(device.fault(IOVA, READ)).toBe(true);
+  });
+
   test('R5.8, R3.2: a pinned superpage that becomes evictable goes as a whole, and the bitmap follows', () => {
     const container = new TestContainer();
     const vaddr = 0x80000;
@@ -580,6 +610,7 @@ describe('enable and disable', () => {
     container.map(IOVA + 12, 4, VADDR + 12, RW, { pinned: true });
     device.fault(IOVA + 9, WRITE);
     container.release();
+    expect([container.iopf.enabled, container.iopf.watchedSpaces]).toEqual([false, 0]);
     expect(container.memory.pinned).toBe(0);
     expect(container.mm.lockedPages).toBe(0);
     expect(container.mm.notifierCount).toBe(0);
