@@ -19,7 +19,9 @@ export function factsOf(world: World): Facts {
   facts.set('dirty log', world.type1.dirtyTracking ? 'on' : 'off');
   for (const { iommu } of world.devices) addDevice(world, facts, iommu);
   for (let mapping = world.type1.mappings.firstFrom(0); mapping !== null; ) {
-    const kind = mapping.pinned ? `pinned, ${mapping.lockedPages} pages in the account` : 'faulted in';
+    const { lockedPages } = mapping;
+    const account = `pinned, ${lockedPages} ${lockedPages === 1 ? 'page' : 'pages'} in the account`;
+    const kind = mapping.pinned ? account : 'faulted in';
     facts.set(`mapping ${hex(mapping.iovaPage)}+${mapping.pages}`, kind);
     mapping = world.type1.mappings.after(mapping);
   }

@@ -3,7 +3,9 @@ import { asViolation, Execution } from './execution.js';
 import { type Exploration, type ExploreOptions, Explorer, type Found } from './explorer.js';
 import { checkEnd, checkStep } from './invariants.js';
 import { type Parts, shippedParts, type Variant } from './parts.js';
+import { checkLength, firstRound } from './rounds.js';
 import type { Scenario } from './scenario.js';
+import { Invariant } from './violation.js';
 
 export interface RandomRun {
   readonly orders: number;
@@ -28,7 +30,10 @@ export function findShortest(scenario: Scenario, parts: Parts, options: ExploreO
   return { ...first, found };
 }
 
-/** Random orders, as many as fit before `stop` says so. An order depends on the seed and its number alone. */
+/**
+ * Random orders, as many as fit before `stop` says so. An order depends on the seed and its number alone. One that has not ended
+ * after `STEPS_MAX` steps breaks something; where it goes round, its first round is shown.
+ */
 export function runRandom(scenario: Scenario, parts: Parts, seed: number, stop: () => boolean): RandomRun {
   const execution = new Execution(scenario, parts);
   const random = generator(seed);
@@ -40,6 +45,7 @@ export function runRandom(scenario: Scenario, parts: Parts, seed: number, stop: 
       for (;;) {
         const ready = execution.names.map((_, i) => i).filter((i) => execution.isReady(i));
         if (ready.length === 0) break;
+        checkLength(execution, order.length);
         const actor = ready[Math.floor(random() * ready.length)]!;
         order.push(actor);
         execution.step(actor);
@@ -48,7 +54,9 @@ export function runRandom(scenario: Scenario, parts: Parts, seed: number, stop: 
       execution.checkEnded();
       checkEnd(execution.world);
     } catch (error) {
-      return { orders: orders + 1, seed, found: { violation: asViolation(error), order } };
+      const violation = asViolation(error);
+      const round = violation.invariant === Invariant.PROGRESS ? firstRound(execution, order) : null;
+      return { orders: orders + 1, seed, found: round ?? { violation, order } };
     }
   }
 }

@@ -3,6 +3,7 @@ import { asViolation, Execution } from './execution.js';
 import { type Facts, factsOf } from './facts.js';
 import { checkEnd, checkStep } from './invariants.js';
 import type { Parts } from './parts.js';
+import { checkLength, RoundWatch } from './rounds.js';
 import type { Scenario } from './scenario.js';
 import type { Violation } from './violation.js';
 
@@ -25,6 +26,7 @@ export function replay(scenario: Scenario, parts: Parts, order: readonly number[
   const steps: HistoryStep[] = [];
   let violation: Violation | null = null;
   execution.start();
+  const watch = new RoundWatch(execution);
   let facts = factsOf(execution.world);
   for (const actor of order) {
     const wait = execution.waits[actor];
@@ -33,7 +35,7 @@ export function replay(scenario: Scenario, parts: Parts, order: readonly number[
     }
     const what = wait.what.replace(/^step: /, '… ');
     try {
-      execution.step(actor);
+      watch.step(actor);
     } catch (error) {
       violation = asViolation(error);
     }
@@ -41,19 +43,22 @@ export function replay(scenario: Scenario, parts: Parts, order: readonly number[
     steps.push({ actor: execution.names[actor]!, what, changes: differences(facts, after) });
     facts = after;
     try {
-      if (violation === null) checkStep(execution.world);
+      if (violation === null) {
+        checkStep(execution.world);
+        watch.check();
+      }
     } catch (error) {
       violation = asViolation(error);
     }
     if (violation !== null) return { steps, violation };
   }
-  if (execution.names.every((_, i) => !execution.isReady(i))) {
-    try {
+  try {
+    if (execution.names.every((_, i) => !execution.isReady(i))) {
       execution.checkEnded();
       checkEnd(execution.world);
-    } catch (error) {
-      violation = asViolation(error);
-    }
+    } else checkLength(execution, order.length);
+  } catch (error) {
+    violation = asViolation(error);
   }
   return { steps, violation };
 }

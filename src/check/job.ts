@@ -1,5 +1,5 @@
 /** One piece of work of a check: a scenario, or a variant with the scenarios that are to find it out. */
-
+import { fileURLToPath } from 'node:url';
 import type { Found } from './explorer.js';
 import { findShortest, partsOf, runRandom } from './find.js';
 import { type HistoryStep, replay } from './history.js';
@@ -7,11 +7,12 @@ import type { Variant } from './parts.js';
 import type { Scenario } from './scenario.js';
 import { scenarios as shippedScenarios } from './scenarios/index.js';
 import { variants } from './variants/index.js';
+import { Invariant } from './violation.js';
 
 /** Where a scenario comes from: shipped, or an export of a file of the user. */
 export interface ScenarioRef {
   readonly name: string;
-  /** Path or URL of the module; null: shipped. */
+  /** URL of the module; null: shipped. */
   readonly module: string | null;
 }
 
@@ -44,7 +45,13 @@ export interface ScenarioReport {
   readonly variant: string | null;
   readonly orders: number;
   readonly states: number;
+  /** Runs from the beginning, each to the end of an order or to where it meets another. */
   readonly runs: number;
+  /** Steps that were not run because their outcome was known. */
+  readonly stepsKnown: number;
+  /** Times that steps led back to a state before them, somebody left out: such orders need not end, and are not counted. */
+  readonly rounds: number;
+  /** The longest order, in steps. */
   readonly longest: number;
   readonly exhaustive: boolean;
   /** Random orders that were run beyond the bound. */
@@ -54,20 +61,16 @@ export interface ScenarioReport {
 }
 
 const MILLISECONDS = 1000;
+/** Random orders that are run first, to see that orders end. */
+const PROBES = 20;
+/** Where they do not: how far a shorter one is looked for. */
+const ENDLESS = { stepsMax: 60, statesMax: 5_000 };
 
 export async function loadScenario(ref: ScenarioRef): Promise<Scenario | null> {
   if (ref.module === null) return shippedScenarios.find(({ name }) => name === ref.name) ?? null;
+  // Not needed, and not loaded, for what ships.
+  const { scenariosIn } = await import('./scenario-file.js');
   return (await scenariosIn(ref.module)).find(({ name }) => name === ref.name) ?? null;
-}
-
-/** The scenarios that a module exports, one by one or in arrays. */
-export async function scenariosIn(module: string): Promise<Scenario[]> {
-  const exported = (await import(module)) as Record<string, unknown>;
-  return Object.values(exported).flat().filter(isScenario);
-}
-
-function isScenario(value: unknown): value is Scenario {
-  return typeof value === 'object' && value !== null && 'name' in value && 'actors' in value;
 }
 
 export async function runJob(
@@ -93,18 +96,25 @@ function runScenario(
 ): ScenarioReport {
   const parts = partsOf(variant);
   const started = performance.now();
-  const explored = findShortest(scenario, parts, { statesMax: job.statesMax, progress });
+  let probes = PROBES;
+  const probe = runRandom(scenario, parts, job.seed, () => probes-- === 0).found;
+  const endless = probe?.violation.invariant === Invariant.PROGRESS ? probe : null;
+  const bounds = endless === null ? { statesMax: job.statesMax } : ENDLESS;
+  const explored = findShortest(scenario, parts, { ...bounds, progress });
   let { found } = explored;
   let randomOrders = 0;
   let seed: number | null = null;
-  if (found === null && !explored.exhaustive && job.randomSeconds > 0) {
+  if (found === null && endless !== null) {
+    found = endless;
+    seed = job.seed;
+  } else if (found === null && !explored.exhaustive && job.randomSeconds > 0) {
     const end = performance.now() + job.randomSeconds * MILLISECONDS;
     const random = runRandom(scenario, parts, job.seed, () => performance.now() > end);
     randomOrders = random.orders;
     found = random.found;
     if (found !== null) seed = job.seed;
   }
-  const { orders, states, runs, longest, exhaustive } = explored;
+  const { orders, states, runs, stepsKnown, rounds, longest, exhaustive } = explored;
   return {
     name: scenario.name,
     about: scenario.about,
@@ -114,6 +124,8 @@ function runScenario(
     orders,
     states,
     runs,
+    stepsKnown,
+    rounds,
     longest,
     exhaustive,
     randomOrders,
@@ -129,7 +141,7 @@ function describe(
   { violation, order }: Found,
   seed: number | null,
 ): ViolationReport {
-  const name = ref.module === null ? scenario.name : `${ref.module}#${scenario.name}`;
+  const name = ref.module === null ? scenario.name : quoted(`${fileURLToPath(ref.module)}#${scenario.name}`);
   const option = variant === null ? '' : ` --variant ${variant.name}`;
   return {
     invariant: violation.invariant,
@@ -140,4 +152,9 @@ function describe(
     replay: `iopf check ${name}${option} --order ${order.join(',')}`,
     seed,
   };
+}
+
+/** As a word for a shell. */
+function quoted(word: string): string {
+  return /^[\w@%+=:,./#-]*$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }

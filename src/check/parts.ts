@@ -28,7 +28,7 @@ export const shippedParts: Parts = { Type1: CheckType1, IommuDevice, Domain };
 /** A design that is not the shipped one: some parts of it replaced. */
 export interface Variant {
   readonly name: string;
-  /** Row of design/series.md whose finding it shows. */
+  /** Row of docs/series.md whose finding it shows. */
   readonly row: string;
   readonly about: string;
   readonly parts: Partial<Parts>;

@@ -48,7 +48,7 @@ export interface Scenario {
   readonly name: string;
   /** One sentence for the report. */
   readonly about: string;
-  /** Rows of design/series.md that it covers. */
+  /** Rows of docs/series.md that it covers. */
   readonly rows: readonly string[];
   readonly world?: WorldOptions;
   /** What has happened before: run as one step. */

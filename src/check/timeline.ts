@@ -3,14 +3,22 @@ import type { History } from './history.js';
 
 const WIDTH = 40;
 const GAP = 2;
+/** A longer history is shown by its two ends. */
+const STEPS_SHOWN = 100;
+const STEPS_OF_AN_END = 20;
 
 export function formatTimeline(actors: readonly string[], history: History): string {
   const lines = [line(4, actors, (name) => name), line(4, actors, () => '─'.repeat(WIDTH))];
+  const { length } = history.steps;
+  const from = length > STEPS_SHOWN ? STEPS_OF_AN_END : length;
+  const end = length - STEPS_OF_AN_END;
   history.steps.forEach((step, i) => {
+    if (i === from) lines.push(`    … ${end - from} steps …`);
+    if (i >= from && i < end) return;
     const column = actors.indexOf(step.actor);
     const texts = [...wrap(step.what, 0), ...step.changes.flatMap((change) => wrap(change, 3))];
     texts.forEach((text, row) => {
-      const number = row === 0 ? `${i + 1}`.padStart(3) : '';
+      const number = row === 0 ? `${`${i + 1}`.padStart(3)} ` : '';
       const indent = number.padEnd(4) + ' '.repeat(column * (WIDTH + GAP));
       lines.push(`${indent}${text}`);
     });

@@ -19,7 +19,7 @@ export class Violation extends Error {
   constructor(
     /** The invariant, as a sentence. */
     readonly invariant: string,
-    /** The row of design/series.md that asks for it; null: the scenario's. */
+    /** The row of docs/series.md that asks for it; null: the scenario's. */
     readonly row: string | null,
     /** What was seen instead. */
     readonly detail: string,

@@ -1,12 +1,12 @@
 /** `iopf check [options] [SCENARIO…]` */
-import { existsSync, writeFileSync } from 'node:fs';
+import { statSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Command, InvalidArgumentError } from 'commander';
 import { partsOf } from '../check/find.js';
 import { replay } from '../check/history.js';
-import { type Job, loadScenario, type ScenarioRef, type ScenarioReport, scenariosIn } from '../check/job.js';
+import { type Job, loadScenario, type ScenarioRef, type ScenarioReport } from '../check/job.js';
 import { type PoolEvents, runJobs } from '../check/pool.js';
 import { formatScenario, formatTotal, toJson } from '../check/report.js';
 import { scenarios as shippedScenarios } from '../check/scenarios/index.js';
@@ -187,16 +187,22 @@ async function find(argument: string): Promise<ScenarioRef[]> {
   if (shippedScenarios.some(({ name }) => name === argument)) return [{ name: argument, module: null }];
   const [, file, name] = /^(.*?)(?:#([^#]*))?$/.exec(argument)!;
   const isUrl = file!.startsWith('file:');
-  if (!isUrl && !existsSync(file!))
+  if (!isUrl && !statSync(file!, { throwIfNoEntry: false })?.isFile())
     throw new UserError(
       `${argument} is neither a scenario nor a file; 'iopf check --list' shows the scenarios`,
     );
   const module = isUrl ? file! : pathToFileURL(resolve(file!)).href;
+  const { scenariosIn } = await import('../check/scenario-file.js');
   const found = await scenariosIn(module).catch((error: Error) => {
-    throw new UserError(`cannot load ${file}: ${error.message}`);
+    throw new UserError(`${file}: ${error.message}`);
   });
   const chosen = name === undefined ? found : found.filter((scenario) => scenario.name === name);
-  if (chosen.length === 0) throw new UserError(`${argument} exports no such scenario`);
+  if (found.length === 0)
+    throw new UserError(`${file} exports no scenario; docs/check.md shows how one is written`);
+  if (chosen.length === 0)
+    throw new UserError(
+      `${file} exports no scenario ${name}, but ${found.map((each) => each.name).join(', ')}`,
+    );
   return chosen.map((scenario) => ({ name: scenario.name, module }));
 }
 
@@ -222,8 +228,7 @@ function parseCount(text: string): number {
 }
 
 function parseOrder(text: string): number[] {
-  const order = text.split(',').map(Number);
-  if (!order.every((actor) => Number.isInteger(actor) && actor >= 0))
+  if (!/^\d+(,\d+)*$/.test(text))
     throw new InvalidArgumentError('numbers of actors with commas between them are needed.');
-  return order;
+  return text.split(',').map(Number);
 }

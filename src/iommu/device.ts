@@ -318,6 +318,7 @@ export class IommuDevice {
     if (this.queue.isPending(fault.pasid, fault.group)) return this.refuse(fault, Errno.EINVAL);
     if (this.queue.full) {
       this.overflow();
+      this.answered(fault.pasid, fault.group, PageResponse.SUCCESS);
       return { errno: 0, code: PageResponse.SUCCESS };
     }
     return { errno: 0, code: yield* this.handleGroup(handler, requests) };

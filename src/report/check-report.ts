@@ -14,7 +14,7 @@ export function checkReport(scenarios: readonly ScenarioReport[]): Report {
 }
 
 function row(scenario: ScenarioReport): Record<string, string | number> {
-  const { about, rows, orders, states, randomOrders, seconds } = scenario;
+  const { about, rows, orders, states, runs, randomOrders, seconds } = scenario;
   return {
     scenario: nameOf(scenario),
     about,
@@ -22,6 +22,7 @@ function row(scenario: ScenarioReport): Record<string, string | number> {
     rows: rows.join(' '),
     orders,
     states,
+    runs,
     randomOrders,
     seconds: Math.round(seconds * 100) / 100,
   };
@@ -37,7 +38,11 @@ function historyOf(scenario: ScenarioReport, violation: ViolationReport): Report
   const found = seed === null ? 'The shortest order that breaks it' : `A random order, seed ${seed}`;
   return {
     title: `${row}: ${nameOf(scenario)}`,
-    lines: [`Broken: ${invariant}.`, detail, `${found}: ${steps.length} steps.`],
+    lines: [
+      `Broken: ${invariant}.`,
+      detail,
+      `${found}: ${steps.length} ${steps.length === 1 ? 'step' : 'steps'}.`,
+    ],
     actors: scenario.actors,
     steps,
     replay,

@@ -43,7 +43,38 @@ describe('iopf check', () => {
     const [violation] = JSON.parse(readFileSync(json, 'utf8')).scenarios.at(-1).violations;
     expect(violation.steps.length).toBeLessThanOrEqual(12);
     expect(violation.row).toBe('R3.3');
-    expect(readFileSync(html, 'utf8')).toContain('migrates 0x10200');
+    expect(readFileSync(html, 'utf8')).toContain('UNMAP_DMA 0x200');
+    const again = check(...violation.replay.split(' ').slice(2));
+    expect(again.status).toBe(1);
+    expect(again.out).toContain(violation.detail);
+  });
+
+  test('says it in right English: one scenario, and a violation in the first order', () => {
+    expect(check('fault-migrate-unmap').out).toMatch(
+      /^1 scenario, 1 in every order: 92 orders, .* 0 violations/m,
+    );
+    const { out } = check('enable-fault', '--variant', 'rfc-v3/R5.2-up');
+    expect(out).toMatch(/VIOLATION +in the first order, 2 states, 1 run,/);
+    expect(out).toContain('the shortest order that breaks it, 1 step:');
+    expect(out).toMatch(/^1 variant, 1 scenario: 0 orders, 2 states, 1 run, 1 violation, /m);
+  });
+
+  test('a scenario that never ends is reported within seconds, by both ends of its order, and replays', () => {
+    const file = join(folder, 'endless.mjs');
+    writeFileSync(
+      file,
+      `export const endless = { name: 'endless', about: 'never ends', rows: ['R2.1'],
+        setup: (world) => world.programs[0].map(0, 1),
+        actors: { *device(world) { for (;;) yield* world.devices[0].read(0); }, host: (world) => world.host.fork() } };`,
+    );
+    const json = join(folder, 'endless.json');
+    const { status, out } = check(file, '--json', json);
+    expect(status).toBe(1);
+    expect(out).toContain('R2.1: broken: where everybody gets a turn, somebody gets done');
+    expect(out).toContain('… 960 steps …');
+    const [violation] = JSON.parse(readFileSync(json, 'utf8')).scenarios[0].violations;
+    expect(violation.seed).toBe(1);
+    expect(violation.replay).toMatch(`iopf check ${file}#endless --order `);
     const again = check(...violation.replay.split(' ').slice(2));
     expect(again.status).toBe(1);
     expect(again.out).toContain(violation.detail);
@@ -66,7 +97,19 @@ describe('iopf check', () => {
     expect(status).toBe(0);
   });
 
+  test('runs TypeScript, which Node 20 does not', () => {
+    const file = join(folder, 'typed.ts');
+    const text = /```ts\n(.*?)```/s.exec(readFileSync('docs/check.md', 'utf8'))![1]!;
+    writeFileSync(file, text);
+    const { status, out } = check(file);
+    expect(out).toMatch(/my-scenario +every order/);
+    expect(status).toBe(0);
+  });
+
   test.each([
+    [['/tmp'], 'neither a scenario nor a file'],
+    [['package.json'], 'package.json: '],
+    [['fault-migrate-unmap', '--order', ''], 'numbers of actors'],
     [['no-such-scenario'], 'neither a scenario nor a file'],
     [['--variant', 'nobody'], 'there is no variant nobody'],
     [['--seed', 'x'], 'a whole number is needed'],

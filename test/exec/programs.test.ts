@@ -10,6 +10,8 @@ const folder = mkdtempSync(join(tmpdir(), 'test-torture-'));
 const torture = join(folder, 'torture');
 chmodSync(folder, 0o755);
 const device = ['--device', `edu@${edu}`];
+/** STRESS_SECONDS: how long `stress` goes on; at least 2,000 rounds. */
+const TIMEOUT = 30_000 + 1000 * Number(process.env['STRESS_SECONDS'] ?? 0);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 function compile(output: string, ...flags: string[]): void {
@@ -41,14 +43,19 @@ describe.skipIf(!have('cc', 'the programs of torture.c'))('a program that', () =
     ['reads with vectors and without an offset', 'vectors'],
     ['starts and ends threads', 'idle-threads'],
     ['leaves a child behind is served to the end', 'orphan'],
-  ])('%s', async (_, mode) => {
-    const run = await runIopf(device, [torture, mode, edu]);
-    expect(run.stdout).toBe(mode === 'orphan' ? 'ok\norphan ok\n' : 'ok\n');
-    expect(run.code).toBe(7);
-    expect(run.summary!.exitCode).toBe(7);
-    // What ends with the program was not taken away from it.
-    if (mode !== 'stress') expect(run.summary!.invalidations).toBe(0);
-  });
+  ])(
+    '%s',
+    async (_, mode) => {
+      const run = await runIopf(device, [torture, mode, edu]);
+      expect(run.stdout).toBe(mode === 'orphan' ? 'ok\norphan ok\n' : 'ok\n');
+      expect(run.code).toBe(7);
+      expect(run.summary!.exitCode).toBe(7);
+      // What ends with the program was not taken away from it.
+      if (mode !== 'stress') expect(run.summary!.invalidations).toBe(0);
+      else expect([run.summary!.pinnedBytesPeak, run.summary!.invalidations > 100]).toEqual([0, true]);
+    },
+    TIMEOUT,
+  );
 
   test('is linked statically is served like any other', async () => {
     const fixed = join(folder, 'torture-static');

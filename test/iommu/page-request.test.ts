@@ -8,12 +8,14 @@ import { IommuGroup } from '../../src/iommu/group.js';
 import type { Observer } from '../../src/iommu/observer.js';
 import {
   type DeviceFaultHandler,
+  EXEC,
   type Fault,
   FaultReport,
   NO_PASID,
   type PageRequestGroup,
   PageResponse,
   type PageResponseCode,
+  PRIVILEGED,
 } from '../../src/iommu/page-request.js';
 import { READ, WRITE } from '../../src/mm/address-space.js';
 import { errnoOf } from '../errno-of.js';
@@ -135,6 +137,19 @@ describe('reporting', () => {
     expect(device.queue.partialCount).toBe(0);
   });
 
+  test('R1.1: every field of a request reaches the handler as it was reported', () => {
+    ready();
+    const access = READ | WRITE | EXEC | PRIVILEGED;
+    const first = request({ iovaPage: 7, access, pasid: 0xfffff, group: 511, last: false });
+    const last = request({ iovaPage: 2 ** 40, access: WRITE, pasid: 0xfffff, group: 511 });
+    runDirect(device.report(first));
+    runDirect(device.report(last));
+    expect(handler.groups).toEqual([
+      { device, pasid: 0xfffff, group: 511, level: 'flat', requests: [first, last] },
+    ]);
+    expect(answers).toEqual([[0xfffff, 511, PageResponse.SUCCESS]]);
+  });
+
   test('R1.1: requests of another PASID are another group', () => {
     ready();
     runDirect(device.report(request({ iovaPage: 1, pasid: 7, last: false })));
@@ -213,6 +228,24 @@ describe('answers', () => {
     expect(errnoOf(() => device.respond(5, 9, PageResponse.SUCCESS))).toBe(Errno.EINVAL);
   });
 
+  test.each([PageResponse.SUCCESS, PageResponse.INVALID, PageResponse.FAILURE])(
+    'R1.4: what the handler comes to (%i) is the answer, once, and is counted as that',
+    (code) => {
+      ready();
+      handler.code = code;
+      expect(runDirect(device.report(request({ group: 3 })))).toEqual({ errno: 0, code });
+      expect(answers).toEqual([[NO_PASID, 3, code]]);
+      const { responsesSuccess, responsesInvalid, responsesFailure } = device.counters;
+      expect(
+        [responsesSuccess, responsesInvalid, responsesFailure].map(
+          (count, at) => count === (at === code ? 1 : 0),
+        ),
+      ).toEqual([true, true, true]);
+      expect(device.queue.pendingCount).toBe(0);
+      expect(device.fault(1, READ)).toBe(code === PageResponse.SUCCESS);
+    },
+  );
+
   test('R1.4: a group whose name is pending already is refused, and the pending one is answered once', () => {
     ready();
     handler.open = false;
@@ -224,18 +257,23 @@ describe('answers', () => {
     expect(handler.groups.length).toBe(1);
   });
 
-  test('a request above the pending limit is answered SUCCESS, so that the device asks again', () => {
+  test('R1.4: a request above the pending limit is answered SUCCESS, once, so that the device asks again', () => {
     ready();
     handler.open = false;
     const flows = [1, 2, 3].map((group) => device.report(request({ group })));
     for (const flow of flows) flow.next();
     expect(runDirect(device.report(request({ group: 4 })))).toEqual({ errno: 0, code: PageResponse.SUCCESS });
+    expect(answers).toEqual([[NO_PASID, 4, PageResponse.SUCCESS]]);
     expect(device.fault(1, READ)).toBe(true);
-    expect(device.counters.requestsOverflowed).toBe(2);
+    expect(runDirect(device.faultFlow(1, READ))).toBe(true);
+    expect(device.counters.requestsOverflowed).toBe(3);
+    // What did not get into the queue nobody saw.
+    expect([device.counters.faults, answers.length]).toEqual([4, 1]);
     expect(handler.groups.length).toBe(3);
     handler.open = true;
     for (const flow of flows) runDirect(flow);
     expect(device.queue.pendingCount).toBe(0);
+    expect([device.counters.faults, answers.length]).toEqual([4, 4]);
   });
 
   test('R1.4: requests that come one by one get ids that no pending group has', () => {

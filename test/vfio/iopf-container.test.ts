@@ -2,8 +2,10 @@ import { describe, expect, it } from 'vitest';
 import { readStruct, writeStruct } from '../../src/abi/layout.js';
 import { DmaMapFlag, IopfIoctl, Type1Ioctl, VfioExtension } from '../../src/abi/vfio.js';
 import { IommuType1Info, IopfCap } from '../../src/abi/vfio-structs.js';
+import { FaultReport } from '../../src/iommu/page-request.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
 import { eduCopy } from '../conformance/edu-copy.js';
+import { TestContainer } from './iopf/container.js';
 import { BUFFER, errnoOf, Kit } from './kit.js';
 
 const { VFIO_IOPF } = VfioExtension;
@@ -212,6 +214,35 @@ describe('a container that is asked for IOPF', () => {
     expect(kit.functions[1]!.iommu.domain).toBeNull();
     expect(kit.functions[0]!.iommu.iopfEnabled).toBe(true);
     expect(kit.counters.mappedPages).toBe(4);
+  });
+
+  it('R5.4: what fails says why by its errno, never by -1, and leaves IOPF as it was', () => {
+    const kit = new Kit({ iopf: 'ask', groups: [{}, { canFault: false }] }).ready();
+    const { iommu } = kit.functions[0]!;
+    const { handler } = new TestContainer().iopf;
+    iommu.handlers.register(handler, FaultReport.FLAT);
+    iommu.enableIopf();
+    expect(errnoOf(() => enable(kit))).toBe('EBUSY');
+    expect([iommu.handlers.flat, iommu.iopfEnabled, iopfCapability(kit)!.flags & 1]).toEqual([
+      handler,
+      true,
+      0,
+    ]);
+    iommu.disableIopf();
+    expect(errnoOf(() => enable(kit))).toBe('EBUSY');
+    expect([iommu.handlers.flat, iommu.iopfEnabled]).toEqual([handler, false]);
+    iommu.handlers.unregister(handler);
+    expect(errnoOf(() => enable(kit))).toBeNull();
+
+    expect(errnoOf(() => kit.addGroup(2))).toBe('ENODEV');
+    kit.mm.space.ipcLock = false;
+    kit.mm.space.lockLimitPages = 2;
+    expect(errnoOf(() => kit.map(0x100, 4, 0, READ | VFIO_DMA_MAP_FLAG_PINNED))).toBe('ENOMEM');
+    kit.map(0x100, 4);
+    expect(errnoOf(() => disable(kit))).toBe('ENOMEM');
+    expect(errnoOf(() => kit.map(0x102, 4))).toBe('EEXIST');
+    expect([iopfCapability(kit)!.flags & 1, iommu.iopfEnabled]).toEqual([1, true]);
+    expect([kit.counters.mappedPages, kit.counters.pinnedPages, kit.mm.lockedPages]).toEqual([4, 0, 0]);
   });
 
   it('before SET_IOMMU ENABLE is EINVAL, as every call of the IOMMU', () => {

@@ -1,6 +1,6 @@
 /**
  * The protocol that was posted as v3 of the series, one step at a time: each variant is the shipped code with the one step that
- * the review took apart as it was posted (../data/rfc-v3-patch-5.txt and the rows of design/series.md; told, not copied).
+ * the review took apart as it was posted (../data/rfc-v3-patch-5.txt and the rows of docs/series.md; told, not copied).
  */
 import { type Flow, FlowLock, step } from '../../flow/flow.js';
 import { IommuDevice } from '../../iommu/device.js';

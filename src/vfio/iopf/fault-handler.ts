@@ -14,6 +14,7 @@ import {
   type PageRequestGroup,
   PageResponse,
   type PageResponseCode,
+  PRIVILEGED,
   WAITS,
 } from '../../iommu/page-request.js';
 import { type AddressSpace, READ, WRITE } from '../../mm/address-space.js';
@@ -162,8 +163,7 @@ export class FaultHandler implements DeviceFaultHandler {
 
   handle({ device, requests }: PageRequestGroup): Flow<PageResponseCode> {
     if (requests.length !== 1) return this.handleAll(device, requests);
-    const { iovaPage, access } = requests[0]!;
-    return this.handleRequest(device, iovaPage, access, REPORTED);
+    return this.handleRequest(device, requests[0]!, REPORTED);
   }
 
   pageLost(device: IommuDevice, iovaPage: number): void {
@@ -185,20 +185,18 @@ export class FaultHandler implements DeviceFaultHandler {
 
   private *handleAll(device: IommuDevice, requests: readonly Fault[]): Flow<PageResponseCode> {
     let code: PageResponseCode = PageResponse.SUCCESS;
-    for (const { iovaPage, access } of requests) {
-      const answer = yield* this.handleRequest(device, iovaPage, access, REPORTED_OF_GROUP);
+    for (const request of requests) {
+      const answer = yield* this.handleRequest(device, request, REPORTED_OF_GROUP);
       if (code === PageResponse.SUCCESS) code = answer;
     }
     return code;
   }
 
   /** One request of a group, with a place for other paths between any two of its steps. */
-  protected *handleRequest(
-    device: IommuDevice,
-    iovaPage: number,
-    access: number,
-    reported: Wait,
-  ): Flow<PageResponseCode> {
+  protected *handleRequest(device: IommuDevice, request: Fault, reported: Wait): Flow<PageResponseCode> {
+    const { iovaPage } = request;
+    // PRIVILEGED says who asks: a DMA mapping allows it what it allows anybody.
+    const access = request.access & ~PRIVILEGED;
     for (;;) {
       yield reported;
       if (device.domain!.translate(iovaPage, access) >= 0) return PageResponse.SUCCESS;

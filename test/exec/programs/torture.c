@@ -475,7 +475,7 @@ static void *taker(void *argument)
 	while (!stressed) {
 		char *page = stress_memory + (rand_r(&seed) % (STRESS_PAGES / 4) * 4 + 1 + 2 * who) * PAGE;
 
-		switch (rand_r(&seed) % 4) {
+		switch (rand_r(&seed) % 5) {
 		case 0:
 			MUST(madvise(page, PAGE, MADV_DONTNEED));
 			break;
@@ -486,6 +486,11 @@ static void *taker(void *argument)
 		case 2:
 			if (mmap(page, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != page)
 				fail("mmap fixed");
+			break;
+		case 3:
+			MUST(munmap(page, PAGE));
+			if (mmap(page, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != page)
+				fail("mmap into the hole");
 			break;
 		default:
 			page[0] = 1;
@@ -541,6 +546,13 @@ static void stress(const char *address)
 	stressed = 1;
 	for (int index = 0; index < 3; index++)
 		pthread_join(all[index], NULL);
+	if (unmap(STRESS_IOVA, STRESS_PAGES * PAGE) != STRESS_PAGES)
+		fail("unmap");
+	/* What is unmapped is reached no more, odd page or even. */
+	stress_memory[0] = 42;
+	dma(0x40000, STRESS_IOVA, 3);
+	if (stress_memory[0] != 42)
+		fail("DMA after UNMAP_DMA");
 }
 
 /* Leaves a grandchild behind that goes on for a while. */

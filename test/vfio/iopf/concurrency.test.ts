@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
+import { Errno } from '../../../src/abi/errno.js';
 import { runDirect } from '../../../src/flow/direct.js';
 import type { Flow } from '../../../src/flow/flow.js';
 import type { IommuDevice } from '../../../src/iommu/device.js';
@@ -141,6 +142,19 @@ describe('R3.3: an invalidation that races with a page-in makes it start again',
   });
 });
 
+test('R6.3: a page-in that spans the end of the dirty log grants all that the mapping allows', () => {
+  const mapping = container.map(IOVA, 16, VADDR);
+  mapping.dirty = new PageBitmap(16);
+  container.iopf.dirtyStarted();
+  const read = device.faultFlow(IOVA + 3, READ);
+  runUntil(read, 'frames are at hand');
+  mapping.dirty = null;
+  container.iopf.dirtyStopped();
+  expect(runDirect(read)).toBe(true);
+  expect(device.domain!.permissionAt(IOVA + 3)).toBe(RW);
+  expect(container.counters.pageInsRetried).toBe(1);
+});
+
 test('R4.1, R6.3: a window does not reach over a page that another fault has mapped meanwhile', () => {
   const wide = new TestContainer({ premapPages: 4 });
   wide.mm.mmap(VADDR, 16, { kind: 'anon', protection: RW });
@@ -174,6 +188,54 @@ describe('R5.6: control paths beside page requests', () => {
     expect(device.handlers.flat).toBeNull();
     device.detach();
     expect(container.counters.responsesSuccess).toBe(1);
+  });
+
+  test('R2.2, R5.6: the backend that a handler works on stays until it has left, whatever else of its container goes', () => {
+    const mapping = container.map(IOVA, 16, VADDR);
+    const second = container.attach();
+    pageOut(3);
+    const fault = device.faultFlow(IOVA + 3, WRITE);
+    runUntil(fault, 'swap-in');
+    const detach = container.iopf.devicesDetaching([device]);
+    runUntil(detach, 'drain');
+    // Its mapping goes meanwhile, and other devices fault on.
+    expect(second.fault(IOVA + 4, WRITE)).toBe(true);
+    container.unmap(mapping);
+    expect(detach.next().done).toBe(false);
+    expect(device.domain).not.toBeNull();
+    expect(runDirect(fault)).toBe(false);
+    expect(runDirect(detach)).toBeUndefined();
+    expect([device.handlers.flat, device.queue.pendingCount, device.handlersInside]).toEqual([null, 0, 0]);
+    expect([device.domain!.pages, second.domain!.pages, container.counters.residentPages]).toEqual([0, 0, 0]);
+    expect(second.handlers.flat).toBe(container.iopf.handler);
+  });
+
+  test('R5.3: roll-back goes over all that the call switched on, also where a device must be drained first', () => {
+    const container = new TestContainer({ space: { swapInWaits: true } });
+    container.mm.mmap(VADDR, 16, { kind: 'anon', protection: RW });
+    container.mm.fillPages(VADDR, 16, 0xab);
+    const [first, second] = [container.attach(), container.attach()];
+    container.attach({ canFault: false });
+    const mapping = container.map(IOVA, 4, VADDR);
+    const enable = container.iopf.enable();
+    while (!second.iopfEnabled) enable.next();
+    // A page that no mapping has would be refused at once: it is held up on its way.
+    const fault = second.faultFlow(IOVA + 9, WRITE);
+    runUntil(fault, 'page request reported');
+    runUntil(enable, 'drain of 0000:00:02.0');
+    expect([first.iopfEnabled, second.iopfEnabled]).toEqual([true, false]);
+    expect(second.handlers.flat).toBe(container.iopf.handler);
+    expect(runDirect(fault)).toBe(false);
+    expect(() => runDirect(enable)).toThrow(expect.objectContaining({ errno: Errno.ENODEV }));
+    for (const device of [first, second]) {
+      expect([device.iopfEnabled, device.handlers.flat, device.busy]).toEqual([false, null, false]);
+    }
+    expect([container.counters.responsesInvalid, container.iopf.enabled, mapping.pinned]).toEqual([
+      1,
+      false,
+      true,
+    ]);
+    expect([container.mm.lockedPages, container.mm.notifierCount]).toEqual([4, 0]);
   });
 
   test('R5.10: disable answers what is pending from the pages that it pinned', () => {

@@ -3,7 +3,7 @@ import { Errno } from '../../../src/abi/errno.js';
 import { runDirect } from '../../../src/flow/direct.js';
 import { IommuDevice } from '../../../src/iommu/device.js';
 import { Counters } from '../../../src/iommu/observer.js';
-import { EXEC, FaultReport, PageResponse } from '../../../src/iommu/page-request.js';
+import { EXEC, FaultReport, PageResponse, PRIVILEGED } from '../../../src/iommu/page-request.js';
 import { READ, WRITE } from '../../../src/mm/address-space.js';
 import { SimulatedSpace } from '../../../src/mm/simulated.js';
 import { PageBitmap } from '../../../src/vfio/type1/mapping-bitmap.js';
@@ -87,6 +87,27 @@ describe('faulting pages in', () => {
     expect(device.translate(IOVA + 3, READ)).toBe(container.mm.frameAt(VADDR + 3));
     expect(container.counters.responsesInvalid).toBe(1);
     expect(container.counters.responsesSuccess).toBe(0);
+  });
+
+  test('R2.1: a privileged request gets what its read and write bits say, and no more', () => {
+    container.map(IOVA, 1, VADDR, READ);
+    const report = (access: number) =>
+      runDirect(
+        device.report({
+          kind: 'page-request',
+          iovaPage: IOVA,
+          access,
+          pasid: 3,
+          group: 1,
+          last: true,
+          level: 'flat',
+        }),
+      ).code;
+    expect(report(WRITE | PRIVILEGED)).toBe(PageResponse.INVALID);
+    expect(device.domain!.pages).toBe(0);
+    expect(report(READ | PRIVILEGED)).toBe(PageResponse.SUCCESS);
+    expect(device.domain!.permissionAt(IOVA)).toBe(READ);
+    expect(report(READ | EXEC | PRIVILEGED)).toBe(PageResponse.INVALID);
   });
 
   test('a fault is timed from the request to its answer', () => {
@@ -263,6 +284,34 @@ describe('no pinning: the notifier', () => {
     }
   });
 
+  test('R2.2: a page request goes to the container that the device is in, at an IOVA that two containers have', () => {
+    const containers = [new TestContainer(), new TestContainer()];
+    const [first, second] = containers as [TestContainer, TestContainer];
+    for (const each of containers) {
+      each.mm.mmap(VADDR, 4, { kind: 'anon', protection: RW });
+      each.attach();
+      runDirect(each.iopf.enable());
+      each.map(IOVA, 4, VADDR);
+    }
+    const [device] = first.attached as [IommuDevice];
+    const [other] = second.attached as [IommuDevice];
+    expect(device.fault(IOVA, WRITE)).toBe(true);
+    expect(device.translate(IOVA, WRITE)).toBe(first.mm.frameAt(VADDR));
+    expect([first.counters.faults, second.counters.faults, second.counters.residentPages]).toEqual([1, 0, 0]);
+    expect(other.translate(IOVA, WRITE)).toBe(-1);
+
+    // It leaves for the other container, and nothing remembers where it was.
+    first.detach(device);
+    expect(device.fault(IOVA, WRITE)).toBe(false);
+    device.counters = second.counters;
+    device.attach(other.domain!);
+    runDirect(second.iopf.devicesAttached([device]));
+    expect(device.fault(IOVA, WRITE)).toBe(true);
+    expect(device.translate(IOVA, WRITE)).toBe(second.mm.frameAt(VADDR));
+    expect(first.counters.residentPages).toBe(0);
+    expect(second.counters.residentPages).toBe(1);
+  });
+
   test('R5.7: mappings of two processes in one container work, with one notifier for each', () => {
     const container = new TestContainer();
     const other = new SimulatedSpace(container.memory, { id: 1 });
@@ -304,6 +353,23 @@ describe('pre-mapping', () => {
     expect(mapping.mapped.nextClear(4, 32)).toBe(12);
     expect(container.counters.pagesFaultedIn).toBe(1);
     expect(container.counters.pagesPremapped).toBe(7);
+  });
+
+  test('R4.2: a window of contiguous frames has single pages: one that goes takes no other', () => {
+    const container = new TestContainer({ premapPages: 512 });
+    const vaddr = 0x80000;
+    container.mm.mmap(vaddr, 512, { kind: 'hugetlb', protection: RW });
+    const device = container.attach();
+    runDirect(container.iopf.enable());
+    const mapping = container.map(0x2000, 512, vaddr);
+    expect(device.fault(0x2000, WRITE)).toBe(true);
+    expect(mapping.mapped.count).toBe(512);
+    expect(device.translate(0x2000 + 511, WRITE)).toBe(device.translate(0x2000, WRITE) + 511);
+    device.pageLost(0x2000 + 100);
+    expect(mapping.mapped.count).toBe(511);
+    expect(device.domain!.pages).toBe(511);
+    expect(device.translate(0x2000 + 100, READ)).toBe(-1);
+    expect(device.translate(0x2000 + 101, READ)).toBe(container.mm.frameAt(vaddr + 101));
   });
 
   test('R4.1: it stops at the first page that is mapped and at the end of the mapping', () => {
@@ -438,6 +504,36 @@ describe('enable and disable', () => {
     expect(device.fault(IOVA + 3, WRITE)).toBe(false);
   });
 
+  test('R5.8: its notifier is there before its pins go', () => {
+    const container = new TestContainer();
+    container.mm.mmap(VADDR, 4, { kind: 'anon', protection: RW });
+    container.attach();
+    container.map(IOVA, 4, VADDR);
+    const seen: [number, number][] = [];
+    const { unpin } = container.mm;
+    container.mm.unpin = (frames, count) => {
+      seen.push([container.mm.notifierCount, container.iopf.watchedSpaces]);
+      unpin.call(container.mm, frames, count);
+    };
+    runDirect(container.iopf.enable());
+    expect(seen).toEqual([[1, 1]]);
+    expect(container.memory.pinned).toBe(0);
+  });
+
+  test('R5.8: what is pinned at an address that is being updated does not stay mapped: no notifier could guard it', () => {
+    const container = new TestContainer();
+    container.mm.mmap(VADDR, 4, { kind: 'anon', protection: RW });
+    const device = container.attach();
+    const mapping = container.map(IOVA, 4, VADDR);
+    mapping.vaddrInvalid = true;
+    runDirect(container.iopf.enable());
+    expect([device.domain!.pages, mapping.mapped.count, container.counters.residentPages]).toEqual([0, 0, 0]);
+    expect([container.memory.pinned, container.mm.lockedPages]).toEqual([0, 0]);
+    expect(device.fault(IOVA, READ)).toBe(false);
+    mapping.vaddrInvalid = false;
+    expect(device.fault(IOVA, READ)).toBe(true);
+  });
+
   test('R5.8, R3.2: a pinned superpage that becomes evictable goes as a whole, and the bitmap follows', () => {
     const container = new TestContainer();
     const vaddr = 0x80000;
@@ -505,6 +601,7 @@ describe('enable and disable', () => {
     container.map(IOVA + 12, 4, VADDR + 12, RW, { pinned: true });
     device.fault(IOVA + 9, WRITE);
     container.release();
+    expect([container.iopf.enabled, container.iopf.watchedSpaces]).toEqual([false, 0]);
     expect(container.memory.pinned).toBe(0);
     expect(container.mm.lockedPages).toBe(0);
     expect(container.mm.notifierCount).toBe(0);
