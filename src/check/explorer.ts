@@ -7,13 +7,13 @@
  * of them. A step whose outcome is known (`KnownStep`) is not run to see where it leads.
  */
 import { Bug } from '../abi/bug.js';
-import { Digest } from './digest.js';
 import { asViolation, Execution } from './execution.js';
-import { Frame, UNKNOWN } from './frame.js';
+
 import { checkEnd, checkStep } from './invariants.js';
+import { KnownStep, KnownSteps } from './known-steps.js';
 import { type Parts, shippedParts } from './parts.js';
 import type { Scenario } from './scenario.js';
-import { State } from './state.js';
+import { State, UNKNOWN } from './state.js';
 import { Invariant, type Violation, violated } from './violation.js';
 
 export interface Found {
@@ -63,6 +63,23 @@ export function explore(
   return new Explorer(scenario, options.parts).explore(options);
 }
 
+/** A state on the way to the one at hand. */
+class Frame {
+  readonly state: State;
+  key = 0;
+  /** Orders from here on that were counted so far. */
+  orders = 0;
+  /** The actor whose step is taken, and its place among those that take one from here. */
+  chosen = -1;
+  turn = -1;
+  /** The state that its step is known to lead to, or `UNKNOWN`. */
+  expected = UNKNOWN;
+
+  constructor(actors: number) {
+    this.state = new State(actors);
+  }
+}
+
 /** Explores a scenario, as often as wanted: making a world costs as much as many orders. */
 export class Explorer {
   private readonly execution: Execution;
@@ -78,9 +95,7 @@ export class Explorer {
   private readonly depthOf = new Map<number, number>();
   /** Actors in the order in which they take a step from a state. */
   private readonly turns: readonly number[];
-  private readonly digest = new Digest();
-  /** Where a known step leads. */
-  private readonly ahead: State;
+  private readonly known: KnownSteps;
   /** By depth. */
   private readonly frames: Frame[] = [];
   private depth = 0;
@@ -94,7 +109,7 @@ export class Explorer {
   constructor(scenario: Scenario, parts: Parts = shippedParts) {
     this.execution = new Execution(scenario, parts);
     this.actors = this.execution.names.length;
-    this.ahead = new State(this.actors);
+    this.known = new KnownSteps(this.actors);
     this.execution.start();
     this.turns = turnsOf(this.execution);
   }
@@ -106,6 +121,7 @@ export class Explorer {
     this.merge = options.merge ?? true;
     this.reduce = options.reduce ?? true;
     this.seen.clear();
+    this.known.clear();
     this.depthOf.clear();
     this.depth = 0;
     this.runs = 0;
@@ -174,16 +190,15 @@ export class Explorer {
   /** Goes on to an actor whose step must be run; the orders behind steps whose outcome is known are added up. False: there is none. */
   private findTurn(frame: Frame): boolean {
     const { turns } = this;
-    const { state, known } = frame;
+    const { state } = frame;
     while (++frame.turn < turns.length) {
       const actor = turns[frame.turn]!;
       if ((state.ready & (1 << actor)) === 0) continue;
       frame.chosen = actor;
-      frame.expected = UNKNOWN;
-      const step = known[actor]!;
-      if (step === null || !this.ahead.follow(state, step)) return true;
-      frame.expected = this.ahead.key(this.digest);
-      const orders = this.reduce ? this.ordersFrom(frame.expected, this.depth + 1) : UNKNOWN;
+      const step = this.known.find(state, actor);
+      frame.expected = step === null ? UNKNOWN : state.keyAfter(step);
+      if (frame.expected === UNKNOWN || !this.reduce) return true;
+      const orders = this.ordersFrom(frame.expected, this.depth + 1);
       if (orders < 0) return true;
       this.stepsKnown++;
       frame.orders += orders;
@@ -211,7 +226,7 @@ export class Explorer {
     const { state } = frame;
     if (depth === 0) state.take(execution);
     else this.follow(this.frames[depth - 1]!, frame);
-    frame.key = state.key(this.digest);
+    frame.key = state.key;
     frame.orders = 0;
     frame.turn = -1;
     if (depth > 0) checkExpected(this.frames[depth - 1]!, frame);
@@ -237,22 +252,15 @@ export class Explorer {
     return 1;
   }
 
-  /** A step led from one frame to the next: takes the state, and what is known there of the steps of those who did not go on. */
+  /** A step led from one frame to the next: takes the state, and notes what came of the step. */
   private follow(from: Frame, to: Frame): void {
     const { execution } = this;
     const { saw } = execution;
     if (this.reduce) to.state.takeAfter(execution, from.chosen, saw, from.state);
     else to.state.take(execution);
-    const step = from.steps[from.chosen]!;
-    step.note(from.state, to.state, saw);
+    const step = new KnownStep(from.chosen, saw, from.state, to.state);
     if (step.changes & ~saw) throw new Bug('a step changed a side that it did not see', { ...step });
-    from.known[from.chosen] = step;
-    for (let actor = 0; actor < this.actors; actor++) {
-      const known = from.known[actor]!;
-      const isSame = actor !== from.chosen && known !== null && to.state.isAs(from.state, actor, known.sees);
-      const next = isSame ? known : null;
-      if (to.known[actor] !== next) to.known[actor] = next;
-    }
+    this.known.add(step, from.state);
   }
 
   /**
@@ -305,5 +313,5 @@ function turnsOf(execution: Execution): number[] {
 /** What came of a step is what was known to come of it. */
 function checkExpected(from: Frame, to: Frame): void {
   if (from.expected !== UNKNOWN && from.expected !== to.key)
-    throw new Bug('another thing came of a step than was known', { ...from.known[from.chosen] });
+    throw new Bug('another thing came of a step than was known', { actor: from.chosen });
 }

@@ -1,5 +1,4 @@
 /** Orders that do not end: those that go round, and those that go on and on. */
-import { Digest } from './digest.js';
 import type { Execution } from './execution.js';
 import type { Found } from './explorer.js';
 import { State } from './state.js';
@@ -10,7 +9,6 @@ export const STEPS_MAX = 1000;
 
 /** Runs one order of an execution that has been started, and sees where it goes round. */
 export class RoundWatch {
-  private readonly digest = new Digest();
   private readonly state: State;
   /** By state: after how many steps it was there first. */
   private readonly met = new Map<number, number>();
@@ -45,7 +43,7 @@ export class RoundWatch {
 
   private look(): number {
     this.state.take(this.execution);
-    return this.state.key(this.digest);
+    return this.state.key;
   }
 }
 

@@ -70,7 +70,7 @@ export class FaultQueue implements DeviceFaultHandler {
     const wait = {
       what: `the guest's answer for ${group.device.address}`,
       ready: () => entry.code !== null,
-      holds: () => entry.cookie,
+      holds: () => entry.cookie * 32 + (entry.code === null ? 0 : entry.code + 1),
     };
     while (entry.code === null) yield wait;
     return entry.code;
