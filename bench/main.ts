@@ -1,7 +1,6 @@
 /** `npm run bench [-- NAME…] [--rounds N]`: figures and ratios measured side by side in one run. */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { checkBench } from './check.js';
 import { benchCompare } from './compare.js';
 import { benchDisk } from './disk.js';
 import { benchGuest } from './guest.js';
@@ -29,7 +28,7 @@ const benches: Record<string, (rounds: number) => void | Promise<void>> = {
   guest: benchGuest,
   reclaim: script('reclaim'),
   live: benchLive,
-  check: checkBench,
+  check: script('check'),
   compare: benchCompare,
 };
 

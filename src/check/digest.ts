@@ -10,13 +10,17 @@ export class Digest {
 
   /** Adds a whole number; its low 32 bits and what is above them count. */
   add(value: number): void {
-    let a = Math.imul(this.a ^ (value | 0), 0x9e3779b1);
+    this.mix(value | 0);
+    if (value > 0x7fffffff || value < -0x80000000) this.mix(Math.floor(value / 0x100000000) | 0);
+  }
+
+  private mix(word: number): void {
+    let a = Math.imul(this.a ^ word, 0x9e3779b1);
     a ^= a >>> 15;
     this.a = a;
-    let b = Math.imul(this.b + (value | 0) + 0x6b79d38f, 0x85ebca6b) ^ (this.b >>> 13);
+    let b = Math.imul(this.b + word + 0x6b79d38f, 0x85ebca6b) ^ (this.b >>> 13);
     b ^= b << 7;
     this.b = b | 0;
-    if (value > 0x7fffffff || value < -0x80000000) this.add(Math.floor(value / 0x100000000));
   }
 
   get value(): number {
