@@ -6,6 +6,7 @@ import { type Flow, freshStep, step } from '../flow/flow.js';
 import type { IommuDevice } from '../iommu/device.js';
 import { FaultQueue } from '../iommu/fault-queue.js';
 import { FaultReport } from '../iommu/page-request.js';
+import { NAMED_IDS } from '../iommu/page-request-queue.js';
 import { READ, WRITE } from '../mm/address-space.js';
 import { accessName, IOVA, onContainer } from './operation.js';
 import type { World } from './world.js';
@@ -72,8 +73,9 @@ export class Device {
     return this.world.note(answer, answer ? 1 : 0);
   }
 
-  /** A group of page requests for several pages, answered once. */
+  /** A group of page requests for several pages, answered once. `group`: 256 to 511. */
   *faultGroup(pages: readonly number[], access: number, group: number): Flow<number | null> {
+    checkNamed(group);
     yield onContainer(`page request group ${group} ${accessName(access)}`, IOVA + pages[0]!, pages.length);
     let code: number | null = null;
     for (let i = 0; i < pages.length; i++) {
@@ -96,8 +98,9 @@ export class Device {
     return this.world.note(code, code ?? 9);
   }
 
-  /** A page request at a level, as it is reported; returns the errno. */
+  /** A page request at a level, as it is reported; returns the errno. `group`: 256 to 511. */
   *report(page: number, access: number, level: 'flat' | 'stage1' | 'stage2', group: number): Flow<number> {
+    checkNamed(group);
     yield onContainer(`page request ${level} ${accessName(access)}`, IOVA + page, 1);
     const iovaPage = IOVA + page;
     this.world.ledger.asked(iovaPage, access);
@@ -146,4 +149,9 @@ export class Guest {
       return this.world.note(errnoName(error.errno), error.errno);
     }
   }
+}
+
+function checkNamed(group: number): void {
+  if (!(group >= NAMED_IDS && group < 512))
+    throw new RangeError(`a group is named ${group}, not ${NAMED_IDS} to 511`);
 }

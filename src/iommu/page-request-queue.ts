@@ -13,6 +13,8 @@ export const defaultPageRequestLimits: PageRequestLimits = { pendingGroups: 512,
 
 /** Group ids are 9 bits in PCIe. */
 const GROUP_IDS = 512;
+/** Ids from here on are what scenarios of `iopf check` name themselves; a queue gets there after as many requests. */
+export const NAMED_IDS = 256;
 
 /** A device's page requests that are not answered yet. */
 export class PageRequestQueue {
@@ -102,11 +104,20 @@ export class PageRequestQueue {
     return taken;
   }
 
-  /** Adds what decides its next answers to a digest: pending and partial requests, and the next id. */
+  /**
+   * Adds what decides its next answers to a digest: pending and partial requests. Of an id only counts how far it lies behind the
+   * next one, as long as those from `NAMED_IDS` on are not the queue's own.
+   */
   addTo(digest: { add(value: number): void }): void {
-    digest.add(this.nextId);
-    for (const { group, requests } of this.pending) digest.add(requests[0]!.iovaPage * 512 + group);
-    for (const { iovaPage, access, group } of this.partial) digest.add(iovaPage * 8192 + group * 16 + access);
+    if (this.nextId >= NAMED_IDS) digest.add(this.nextId);
+    for (const { group, requests } of this.pending)
+      digest.add(requests[0]!.iovaPage * 512 + this.behindNext(group));
+    for (const { iovaPage, access, group } of this.partial)
+      digest.add(iovaPage * 8192 + this.behindNext(group) * 16 + access);
+  }
+
+  private behindNext(group: number): number {
+    return group < NAMED_IDS && this.nextId < NAMED_IDS ? this.nextId - group : group;
   }
 
   private indexOf(pasid: number, group: number): number {

@@ -68,8 +68,7 @@ export class PageIn implements Wait {
   get isValid(): boolean {
     const { mapping, mm } = this;
     return (
-      !this.stale &&
-      this.handler.generation === this.generation &&
+      !this.isLost &&
       mapping.mm === mm &&
       mapping.vaddrPage === this.vaddrPage &&
       this.handler.mappingFor(mapping.iovaPage + this.index, this.access) === mapping
@@ -82,10 +81,20 @@ export class PageIn implements Wait {
     if (mm === this.mm && first < page + this.window && page < first + count) this.stale = true;
   }
 
-  /** A digest of what it has got; 0 once it is not valid any more, and all of it will be had again. */
+  /** What it relied on has changed and does not come back, as a page does that its driver unpins. */
+  private get isLost(): boolean {
+    const { mapping, index, handler } = this;
+    return (
+      this.stale ||
+      handler.generation !== this.generation ||
+      handler.covering(mapping.iovaPage + index) !== mapping
+    );
+  }
+
+  /** A digest of what it has got, and of what it may lose it by; 0 once all of it must be had again. */
   digest(): number {
-    if (!this.isValid) return 0;
-    let digest = this.got * 4 + this.granted;
+    if (this.isLost) return 0;
+    let digest = ((this.window * 1024 + this.got) * 4 + this.granted) * 2 + (this.isValid ? 1 : 0);
     for (let i = 0; i < this.got; i++) digest = (Math.imul(digest, 31) + this.frames![i]!) | 0;
     return digest | 0x40000000;
   }
@@ -262,6 +271,11 @@ export class FaultHandler implements DeviceFaultHandler {
     // Pinned pages are present or not there at all (R7.2); an address that is not valid leads nowhere.
     if (mapping.pinned || mapping.vaddrInvalid) return null;
     return mapping.driverPins?.pages.test(iovaPage - mapping.iovaPage) ? null : mapping;
+  }
+
+  /** The mapping that an IOVA page lies in, or null. */
+  covering(iovaPage: number): Mapping | null {
+    return this.backend.mappings.covering(iovaPage);
   }
 
   /** What a page-in grants: all that the mapping allows, so that one fault per page is enough, or only what faulted (R6.3). */
