@@ -8,7 +8,7 @@ import { FaultQueue } from '../iommu/fault-queue.js';
 import { FaultReport } from '../iommu/page-request.js';
 import { NAMED_IDS } from '../iommu/page-request-queue.js';
 import { READ, WRITE } from '../mm/address-space.js';
-import { accessName, IOVA, onContainer } from './operation.js';
+import { accessName, IOVA, onContainer, TRIED } from './operation.js';
 import type { World } from './world.js';
 
 const RETRY = freshStep('answered SUCCESS, tries the access again');
@@ -58,7 +58,7 @@ export class Device {
       const answered = yield* iommu.faultFlow(iovaPage, access);
       world.ledger.answered(iovaPage, access);
       if (!answered) return world.note(false, 0);
-      world.note(null, tries);
+      world.note(null, TRIED + tries);
       yield RETRY;
     }
     return world.note(false, 0);

@@ -46,7 +46,10 @@ export interface ExploreOptions {
   readonly statesMax?: number;
   /** False: every order is run by itself, states that were seen before included. */
   readonly merge?: boolean;
-  /** False: a step is run also where what comes of it is known, and a `Bug` where another thing comes of it. */
+  /**
+   * False: a step is run also where what comes of it is known, and a `Bug` where another thing comes of it. With `merge` false that
+   * shows whether states tell all that decides.
+   */
   readonly reduce?: boolean;
   /** Asked now and then; true ends the exploration. */
   readonly stop?: () => boolean;

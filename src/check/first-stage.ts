@@ -9,7 +9,7 @@ import { PAGE_SIZE, READ, WRITE } from '../mm/address-space.js';
 import { allocatePlain } from '../mm/frame-memory.js';
 import type { Device } from './device.js';
 import type { Digest } from './digest.js';
-import { accessName, hex, IOVA, Operation, VADDR } from './operation.js';
+import { accessName, hex, IOVA, Operation, TRIED, VADDR } from './operation.js';
 import { violated } from './violation.js';
 import type { World } from './world.js';
 
@@ -102,7 +102,7 @@ export class FirstStage {
           ? yield* this.faultStage2(stage1.iovaPage, stage1.access)
           : yield* iommu.faultFlow(input, access, 'stage1');
       if (!answered) break;
-      world.note(null, tries);
+      world.note(null, TRIED + tries);
       yield RETRY;
     }
     return world.note(false, 0);

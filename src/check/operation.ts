@@ -12,6 +12,9 @@ export const VADDR = 0x10200;
  */
 export const Side = { CONTAINER: 1, MEMORY: 2, BOTH: 3 } as const;
 
+/** Codes from here on are of what an operation has come to before its end; below are errnos and results. */
+export const TRIED = 1000;
+
 /** An actor is between two operations: all it knows is what they returned. */
 export class Operation implements Wait {
   /** @param sides what its steps see of the world at least */

@@ -186,7 +186,8 @@ export class World {
 
   /** Ends an operation with what it came to, which its actor knows from now on. */
   note<T>(result: T, code: number): T {
-    this.outcome = (Math.imul(this.outcome, 31) + code + 1) | 0;
+    const mixed = Math.imul(this.outcome + code + 1, 0x9e3779b1);
+    this.outcome = mixed ^ (mixed >>> 15);
     return result;
   }
 

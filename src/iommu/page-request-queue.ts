@@ -15,6 +15,7 @@ export const defaultPageRequestLimits: PageRequestLimits = { pendingGroups: 512,
 const GROUP_IDS = 512;
 /** Ids from here on are what scenarios of `iopf check` name themselves; a queue gets there after as many requests. */
 export const NAMED_IDS = 256;
+const LEVELS: readonly FaultLevel[] = ['flat', 'stage1', 'stage2'];
 
 /** A device's page requests that are not answered yet. */
 export class PageRequestQueue {
@@ -105,19 +106,21 @@ export class PageRequestQueue {
   }
 
   /**
-   * Adds what decides its next answers to a digest: pending and partial requests. Of an id only counts how far it lies behind the
-   * next one, as long as those from `NAMED_IDS` on are not the queue's own.
+   * Adds what decides its next answers to a digest: pending and partial requests. Its own ids only tell them apart, as long as it
+   * has not come to `NAMED_IDS`.
    */
   addTo(digest: { add(value: number): void }): void {
     if (this.nextId >= NAMED_IDS) digest.add(this.nextId);
-    for (const { group, requests } of this.pending)
-      digest.add(requests[0]!.iovaPage * 512 + this.behindNext(group));
+    for (const { group, level, requests } of this.pending) {
+      const { iovaPage, access } = requests[0]!;
+      digest.add(((iovaPage * 16 + access) * 4 + LEVELS.indexOf(level)) * GROUP_IDS + this.named(group));
+    }
     for (const { iovaPage, access, group } of this.partial)
-      digest.add(iovaPage * 8192 + this.behindNext(group) * 16 + access);
+      digest.add((iovaPage * 16 + access) * GROUP_IDS + this.named(group));
   }
 
-  private behindNext(group: number): number {
-    return group < NAMED_IDS && this.nextId < NAMED_IDS ? this.nextId - group : group;
+  private named(group: number): number {
+    return this.nextId < NAMED_IDS && group < NAMED_IDS ? 0 : group;
   }
 
   private indexOf(pasid: number, group: number): number {
