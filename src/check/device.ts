@@ -6,9 +6,8 @@ import { type Flow, freshStep, step } from '../flow/flow.js';
 import type { IommuDevice } from '../iommu/device.js';
 import { FaultQueue } from '../iommu/fault-queue.js';
 import { FaultReport } from '../iommu/page-request.js';
-import { NAMED_IDS } from '../iommu/page-request-queue.js';
 import { READ, WRITE } from '../mm/address-space.js';
-import { accessName, IOVA, onContainer, TRIED } from './operation.js';
+import { accessName, IOVA, NAMED_IDS, onContainer, TRIED } from './operation.js';
 import type { World } from './world.js';
 
 const RETRY = freshStep('answered SUCCESS, tries the access again');

@@ -1,6 +1,6 @@
 import { DeadWait, runDirect } from '../flow/direct.js';
 import type { Flow, Wait } from '../flow/flow.js';
-import { Operation, Side } from './operation.js';
+import { isOperation, Side } from './operation.js';
 import type { Parts } from './parts.js';
 import type { Scenario } from './scenario.js';
 import type { State } from './state.js';
@@ -41,7 +41,7 @@ export class Execution {
     this.waits = new Array(count).fill(null);
     this.flows = new Array(count);
     this.locals = new Array(count).fill(0);
-    this.sides = new Array(count).fill(0);
+    this.sides = new Array(count).fill(Side.BOTH);
     this.outcomes = new Array(count).fill(0);
     this.operations = new Array(count).fill(0);
   }
@@ -56,14 +56,15 @@ export class Execution {
       this.outcomes[i] = 0;
       this.operations[i] = 0;
       this.locals[i] = 0;
+      this.sides[i] = Side.BOTH;
       const first = flow.next();
       this.setWait(i, first.done ? null : first.value);
     }
   }
 
   isReady(actor: number): boolean {
-    const wait = this.waits[actor]!;
-    return wait?.ready();
+    const wait = this.waits[actor];
+    return wait?.ready() ?? false;
   }
 
   /** Runs an actor's next step. What the step throws comes out as a `Violation`. */
@@ -81,7 +82,7 @@ export class Execution {
     world.ledger.stepDone();
     this.saw = world.seen;
     this.outcomes[actor] = world.outcome;
-    if (wait instanceof Operation) this.operations[actor]!++;
+    if (isOperation(wait)) this.operations[actor]!++;
     this.setWait(actor, wait);
   }
 
@@ -90,7 +91,7 @@ export class Execution {
     this.step(actor);
     const wait = this.waits[actor]!;
     if (wait === null) this.locals[actor] = -1;
-    else if (wait instanceof Operation || wait.holds) {
+    else if (isOperation(wait) || wait.holds) {
       // Beyond what `holds` tells, the actor knows where it is and what its operations came to.
       this.locals[actor] =
         (this.operations[actor]! * 64 + this.placeOf(wait)) * 0x100000000 + (this.outcomes[actor]! >>> 0);
@@ -100,13 +101,12 @@ export class Execution {
   private setWait(actor: number, wait: Wait | null): void {
     this.waits[actor] = wait;
     // A first stage is read from memory without asking anybody.
-    if (wait instanceof Operation)
-      this.sides[actor] = this.world.firstStages.length === 0 ? wait.sides : Side.BOTH;
+    if (isOperation(wait)) this.sides[actor] = this.world.firstStages.length === 0 ? wait.sides : Side.BOTH;
   }
 
   /** A number for a place where paths wait; 0: between operations. */
   private placeOf(wait: Wait): number {
-    if (wait instanceof Operation) return 0;
+    if (isOperation(wait)) return 0;
     let place = this.places.indexOf(wait.what);
     if (place < 0) place = this.places.push(wait.what) - 1;
     return place + 1;

@@ -6,7 +6,6 @@
  * operation is the digest of what its steps saw. Orders that meet in a state go on alike: their rest is run once and counted for all
  * of them. A step whose outcome is known (`KnownStep`) is not run to see where it leads.
  */
-import { Bug } from '../abi/bug.js';
 import { asViolation, Execution } from './execution.js';
 
 import { checkEnd, checkStep } from './invariants.js';
@@ -14,6 +13,7 @@ import { KnownStep, KnownSteps } from './known-steps.js';
 import { type Parts, shippedParts } from './parts.js';
 import type { Scenario } from './scenario.js';
 import { State, UNKNOWN } from './state.js';
+import { Unsound } from './unsound.js';
 import { Invariant, type Violation, violated } from './violation.js';
 
 export interface Found {
@@ -143,6 +143,7 @@ export class Explorer {
       total = this.runAll();
     } catch (error) {
       const order = this.frames.slice(0, this.depth).map(({ chosen }) => chosen);
+      if (error instanceof Unsound) throw this.asUnsound(error, order);
       found = { violation: asViolation(error), order };
     }
     if (this.cut || found !== null)
@@ -158,6 +159,15 @@ export class Explorer {
       longest,
       found,
     };
+  }
+
+  private asUnsound({ message }: Unsound, order: readonly number[]): Unsound {
+    const { names, scenario } = this.execution;
+    return new Unsound(message, {
+      scenario: scenario.name,
+      actor: names[order.at(-1)!],
+      order: order.join(),
+    });
   }
 
   /** Returns the number of orders; where exploring was cut short, of those that are not counted in a frame. */
@@ -215,8 +225,11 @@ export class Explorer {
     this.runs++;
     execution.start();
     execution.world.replays = true;
-    for (let i = 0; i < depth; i++) execution.step(frames[i]!.chosen);
-    execution.world.replays = false;
+    try {
+      for (let i = 0; i < depth; i++) execution.step(frames[i]!.chosen);
+    } finally {
+      execution.world.replays = false;
+    }
     const { locals } = frames[depth]!.state;
     for (let i = 0; i < locals.length; i++) execution.locals[i] = locals[i]!;
   }
@@ -262,7 +275,7 @@ export class Explorer {
     if (this.reduce) to.state.takeAfter(execution, from.chosen, saw, from.state);
     else to.state.take(execution);
     const step = new KnownStep(from.chosen, saw, from.state, to.state);
-    if (step.changes & ~saw) throw new Bug('a step changed a side that it did not see', { ...step });
+    if (step.changes & ~saw) throw new Unsound('a step changed a side that it did not see');
     this.known.add(step, from.state);
   }
 
@@ -316,5 +329,5 @@ function turnsOf(execution: Execution): number[] {
 /** What came of a step is what was known to come of it. */
 function checkExpected(from: Frame, to: Frame): void {
   if (from.expected !== UNKNOWN && from.expected !== to.key)
-    throw new Bug('another thing came of a step than was known', { actor: from.chosen });
+    throw new Unsound('another thing came of a step than was known');
 }

@@ -1,11 +1,15 @@
 /** What a world holds, as numbers: one for each of its sides. */
 import type { IommuDevice } from '../iommu/device.js';
-import type { DeviceFaultHandler } from '../iommu/page-request.js';
+import type { FaultQueue } from '../iommu/fault-queue.js';
+import type { DeviceFaultHandler, Fault, FaultLevel } from '../iommu/page-request.js';
+import type { PageRequestQueue } from '../iommu/page-request-queue.js';
 import { READ, WRITE } from '../mm/address-space.js';
 import { Digest } from './digest.js';
 import { foreignHandler } from './foreign-handler.js';
-import { IOVA, VADDR } from './operation.js';
+import { IOVA, NAMED_IDS, VADDR } from './operation.js';
 import type { World } from './world.js';
+
+const LEVELS: readonly FaultLevel[] = ['flat', 'stage1', 'stage2'];
 
 export class Fingerprint {
   private readonly digest = new Digest();
@@ -15,10 +19,9 @@ export class Fingerprint {
   /** A digest of all that a path can see of the container's side; what paths hold in their locals is not in it. */
   ofContainerSide(): number {
     const { digest, world } = this;
-    const { pageIns } = world.type1.iopf!.handler;
     digest.begin();
     this.addContainer();
-    for (let i = 0; i < pageIns.length; i++) digest.add(pageIns[i]!.stale ? 1 : 0);
+    this.addPageIns();
     world.ledger.addTo(digest);
     return digest.value;
   }
@@ -48,7 +51,7 @@ export class Fingerprint {
   get history(): number {
     const { type1, programs } = this.world;
     let history = type1.iopf!.handler.generation;
-    for (let i = 0; i < programs.length; i++) history = history * 64 + programs[i]!.mm.invalidations;
+    for (let i = 0; i < programs.length; i++) history = history * 0x10000 + programs[i]!.mm.invalidations;
     return history;
   }
 
@@ -63,8 +66,12 @@ export class Fingerprint {
         (type1.dirtyTracking ? 8 : 0),
     );
     digest.add(iopf.watchedSpaces);
-    const { pageIns } = iopf.handler;
-    for (let i = 0; i < pageIns.length; i++) digest.add(pageIns[i]!.mapping.iovaPage + pageIns[i]!.index);
+    // They are gone through in these orders.
+    for (const group of world.inContainer) digest.add(group.number);
+    for (let i = 0; i < iopf.devicesOn.length; i++) digest.add(this.numberOf(iopf.devicesOn[i]!));
+    for (let i = 0; i < world.groups.length; i++)
+      digest.add(type1.pinning.isUnscoped(world.groups[i]!) ? 1 : 0);
+    digest.add(iopf.handler.pageIns.length);
     for (let i = 0; i < type1.domains.length; i++) {
       const domain = type1.domains[i]!;
       digest.add(domain.geometry.addressWidth);
@@ -88,6 +95,45 @@ export class Fingerprint {
       digest.add(mm.lockedPages);
     }
     digest.add(world.memory.pinned);
+  }
+
+  /** Page-ins under way: who comes to the same page waits for one of a mapping that is still there. */
+  private addPageIns(): void {
+    const { digest } = this;
+    const { handler } = this.world.type1.iopf!;
+    for (let i = 0; i < handler.pageIns.length; i++) {
+      const { mapping, index, window, stale } = handler.pageIns[i]!;
+      const isThere = handler.covering(mapping.iovaPage + index) === mapping;
+      digest.add(mapping.iovaPage + index);
+      digest.add(mapping.vaddrPage * 8 + mapping.mm.id);
+      digest.add(window * 4 + (stale ? 2 : 0) + (isThere ? 1 : 0));
+    }
+  }
+
+  /** A device's own ids only tell its requests apart. */
+  private addQueue(queue: PageRequestQueue): void {
+    const { digest } = this;
+    const { nextGroup, pendingGroups, partialRequests } = queue;
+    if (nextGroup >= NAMED_IDS) digest.add(nextGroup);
+    for (let i = 0; i < pendingGroups.length; i++) {
+      const { requests } = pendingGroups[i]!;
+      for (let j = 0; j < requests.length; j++) this.addRequest(requests[j]!, nextGroup);
+    }
+    for (let i = 0; i < partialRequests.length; i++) this.addRequest(partialRequests[i]!, nextGroup);
+  }
+
+  private addRequest({ iovaPage, access, pasid, group, level, last }: Fault, nextGroup: number): void {
+    const { digest } = this;
+    digest.add(iovaPage * 16 + access);
+    digest.add((pasid * 4 + LEVELS.indexOf(level)) * 2 + (last ? 1 : 0));
+    digest.add(group < NAMED_IDS && nextGroup < NAMED_IDS ? 0 : group);
+  }
+
+  private numberOf(device: IommuDevice): number {
+    const { devices } = this.world;
+    let number = 0;
+    while (devices[number]!.iommu !== device) number++;
+    return number;
   }
 
   private addMappings(): void {
@@ -125,9 +171,9 @@ export class Fingerprint {
         (this.handlerKind(handlers.stage2) << 6),
     );
     digest.add(device.handlersInside * 4096 + queue.pendingCount * 64 + queue.partialCount);
-    queue.addTo(digest);
+    this.addQueue(queue);
     const faults = world.devices[index]!.faultQueue;
-    if (faults !== null) digest.add(faults.unread * 64 + faults.unanswered + 1);
+    if (faults !== null) addFaultQueue(digest, faults);
     const { iotlb } = device;
     for (let page = IOVA; page < IOVA + world.pages; page++) {
       digest.add(iotlb.lookup(page, READ) * 4096 + iotlb.lookup(page, WRITE));
@@ -138,4 +184,10 @@ export class Fingerprint {
     if (handler === null) return 0;
     return handler === this.world.type1.iopf!.handler ? 1 : handler === foreignHandler ? 2 : 3;
   }
+}
+
+/** Adds what decides the next answers of a fault queue. */
+export function addFaultQueue(digest: Digest, { unread, unanswered, cookie, isClosed }: FaultQueue): void {
+  digest.add((unread * 64 + unanswered) * 2 + (isClosed ? 1 : 0));
+  digest.add(cookie);
 }

@@ -9,6 +9,7 @@ import { PAGE_SIZE, READ, WRITE } from '../mm/address-space.js';
 import { allocatePlain } from '../mm/frame-memory.js';
 import type { Device } from './device.js';
 import type { Digest } from './digest.js';
+import { addFaultQueue } from './fingerprint.js';
 import { accessName, hex, IOVA, Operation, TRIED, VADDR } from './operation.js';
 import { violated } from './violation.js';
 import type { World } from './world.js';
@@ -28,8 +29,6 @@ export class FirstStage {
   private readonly stage1: Stage1;
   private readonly queue: FaultQueue;
   private readonly entry = new Uint8Array(8);
-  /** The descriptor of the fault queue is open. */
-  private open = true;
 
   constructor(
     private readonly world: World,
@@ -79,7 +78,6 @@ export class FirstStage {
   *closeQueue(): Flow<void> {
     yield new Operation('closes the fault queue');
     this.queue.close();
-    this.open = false;
     this.world.note(null, 0);
   }
 
@@ -110,7 +108,8 @@ export class FirstStage {
 
   addTo(digest: Digest): void {
     const { iommu } = this.device;
-    digest.add((iommu.stage1 === null ? 0 : 1) | (this.open ? 2 : 0));
+    digest.add(iommu.stage1 === null ? 0 : 1);
+    addFaultQueue(digest, this.queue);
     for (let page = 0; page < this.world.pages; page++) {
       const input = INPUT + IOVA + page;
       digest.add(iommu.iotlb.lookup(input, READ) * 4096 + iommu.iotlb.lookup(input, WRITE));
@@ -141,9 +140,8 @@ export class FirstStage {
   }
 
   private read(page: number, index: number): number {
-    const frame = this.world.programs[0]!.mm.frameAt(VADDR + page);
-    if (frame < 0) return 0;
-    this.world.memory.readPage(frame, index * 8, this.entry);
+    this.entry.fill(0);
+    this.world.programs[0]!.mm.peek(VADDR + page, index * 8, this.entry);
     return new DataView(this.entry.buffer).getUint32(0, true);
   }
 }

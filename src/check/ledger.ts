@@ -22,6 +22,8 @@ export class Ledger implements Observer {
   readonly writeAsked: Uint8Array;
   /** Accesses that are under way, by IOVA page. */
   private readonly writesUnderWay: Uint8Array;
+  /** The request that the step at hand has reported last, or -1. */
+  private askedNow = -1;
   /** Refusals that the last step may answer without a pending request. */
   private refusedSeen = 0;
 
@@ -86,19 +88,23 @@ export class Ledger implements Observer {
   ): void {
     if (!last) return;
     // A device may use an id that is pending; then it gets as many answers.
-    this.requests.push(this.requestName(device, pasid, group));
+    const name = this.requestName(device, pasid, group);
+    this.requests.push(name);
+    this.askedNow = name;
   }
 
   pageResponse(device: IommuDevice, pasid: number, group: number, code: number): void {
+    const name = this.requestName(device, pasid, group);
+    if (code === PageResponse.INVALID && this.world.counters.faultsRefused > this.refusedSeen) {
+      this.refusedSeen++;
+      // What was refused before it counted as reported is no request; another may be pending under its name.
+      if (name !== this.askedNow) return;
+    }
     const { requests } = this;
-    const open = requests.indexOf(this.requestName(device, pasid, group));
+    const open = requests.indexOf(name);
     if (open >= 0) {
       const last = requests.pop()!;
       if (open < requests.length) requests[open] = last;
-      return;
-    }
-    if (code === PageResponse.INVALID && this.world.counters.faultsRefused > this.refusedSeen) {
-      this.refusedSeen++;
       return;
     }
     violated(
@@ -117,10 +123,11 @@ export class Ledger implements Observer {
       if (handlers.flat !== null || handlers.stage2 !== null) this.handled[i] = true;
     }
     this.refusedSeen = counters.faultsRefused;
+    this.askedNow = -1;
   }
 
   addTo(digest: Digest): void {
-    digest.add(this.everPinned ? 1 : 0);
+    digest.add(this.requests.length * 2 + (this.everPinned ? 1 : 0));
     for (let page = 0; page < this.written.length; page++) {
       digest.add(this.written[page]! + this.writeAsked[page]! * 2 + this.writesUnderWay[page]! * 4);
     }

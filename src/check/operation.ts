@@ -15,6 +15,9 @@ export const Side = { CONTAINER: 1, MEMORY: 2, BOTH: 3 } as const;
 /** Codes from here on are of what an operation has come to before its end; below are errnos and results. */
 export const TRIED = 1000;
 
+/** Page request groups of these ids are what scenarios name themselves; a device's own are below, in an order of so few steps. */
+export const NAMED_IDS = 256;
+
 /** An actor is between two operations: all it knows is what they returned. */
 export class Operation implements Wait {
   /** @param sides what its steps see of the world at least */
@@ -40,6 +43,11 @@ export class Operation implements Wait {
   ready(): boolean {
     return true;
   }
+}
+
+/** Whether an actor is between two operations. A user's file may have a class `Operation` of its own copy of this module. */
+export function isOperation(wait: Wait | null): wait is Operation {
+  return wait !== null && (wait as Partial<Operation>).sides !== undefined;
 }
 
 /** An operation of the container, a device or a driver. */

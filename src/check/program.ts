@@ -63,6 +63,11 @@ export class ProgramSpace extends SimulatedSpace {
     super.notify(first, count);
   }
 
+  override exit(): void {
+    this.world.seen |= Side.CONTAINER;
+    super.exit();
+  }
+
   override copyFrom(address: number, into: Uint8Array): boolean {
     if (address < ARGUMENT) {
       this.world.seen |= Side.MEMORY;

@@ -3,7 +3,7 @@ import { NOTHING } from '../flow/flow.js';
 import { Digest } from './digest.js';
 import type { Execution } from './execution.js';
 import type { KnownStep } from './known-steps.js';
-import { Operation, Side } from './operation.js';
+import { isOperation, Side } from './operation.js';
 
 /** How an actor's memory is told: it has ended; by what its operations came to; with what its wait holds; by all that it saw. */
 const ENDED = 0;
@@ -113,8 +113,7 @@ export class State {
     const { world } = execution;
     const wait = execution.waits[actor]!;
     const local = execution.locals[actor]!;
-    const kind =
-      wait === null ? ENDED : wait instanceof Operation ? OPERATIONS : wait.holds ? HOLDS : HISTORY;
+    const kind = wait === null ? ENDED : isOperation(wait) ? OPERATIONS : wait.holds ? HOLDS : HISTORY;
     const always = kind === ENDED || wait!.always === true;
     const hasHolds = kind === HOLDS && wait!.holds !== NOTHING;
     world.seen = execution.sides[actor]!;

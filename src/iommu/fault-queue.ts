@@ -57,6 +57,16 @@ export class FaultQueue implements DeviceFaultHandler {
     return this.entries.length - this.unread;
   }
 
+  /** The cookie that the next group gets, unless it is in use. */
+  get cookie(): number {
+    return this.nextCookie;
+  }
+
+  /** Nobody will read or answer any more. */
+  get isClosed(): boolean {
+    return this.closed;
+  }
+
   /** User space answers, and that takes its time. */
   answer(): typeof WAITS {
     return WAITS;

@@ -13,9 +13,6 @@ export const defaultPageRequestLimits: PageRequestLimits = { pendingGroups: 512,
 
 /** Group ids are 9 bits in PCIe. */
 const GROUP_IDS = 512;
-/** Ids from here on are what scenarios of `iopf check` name themselves; a queue gets there after as many requests. */
-export const NAMED_IDS = 256;
-const LEVELS: readonly FaultLevel[] = ['flat', 'stage1', 'stage2'];
 
 /** A device's page requests that are not answered yet. */
 export class PageRequestQueue {
@@ -30,8 +27,23 @@ export class PageRequestQueue {
     return this.pending.length;
   }
 
+  /** The groups that wait, in the order in which they came. */
+  get pendingGroups(): readonly PageRequestGroup[] {
+    return this.pending;
+  }
+
   get partialCount(): number {
     return this.partial.length;
+  }
+
+  /** Requests that wait for the last of their group. */
+  get partialRequests(): readonly Fault[] {
+    return this.partial;
+  }
+
+  /** The id that is tried first for the next group. */
+  get nextGroup(): number {
+    return this.nextId;
   }
 
   get full(): boolean {
@@ -103,24 +115,6 @@ export class PageRequestQueue {
     const taken = this.pending[index]!;
     removeAt(this.pending, index);
     return taken;
-  }
-
-  /**
-   * Adds what decides its next answers to a digest: pending and partial requests. Its own ids only tell them apart, as long as it
-   * has not come to `NAMED_IDS`.
-   */
-  addTo(digest: { add(value: number): void }): void {
-    if (this.nextId >= NAMED_IDS) digest.add(this.nextId);
-    for (const { group, level, requests } of this.pending) {
-      const { iovaPage, access } = requests[0]!;
-      digest.add(((iovaPage * 16 + access) * 4 + LEVELS.indexOf(level)) * GROUP_IDS + this.named(group));
-    }
-    for (const { iovaPage, access, group } of this.partial)
-      digest.add((iovaPage * 16 + access) * GROUP_IDS + this.named(group));
-  }
-
-  private named(group: number): number {
-    return this.nextId < NAMED_IDS && group < NAMED_IDS ? 0 : group;
   }
 
   private indexOf(pasid: number, group: number): number {

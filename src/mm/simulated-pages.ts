@@ -176,6 +176,14 @@ export class SimulatedPages {
     }
   }
 
+  peek(page: number, offset: number, into: Uint8Array): void {
+    const frame = this.table.lookup(page, 0);
+    const swapped = this.swap.get(page);
+    if (frame >= 0) this.memory.readPage(frame, offset, into);
+    else if (swapped?.data) into.set(swapped.data.subarray(offset, offset + into.length));
+    else if (swapped) into.fill(swapped.byte);
+  }
+
   /** Frame, bits and whether the page is in swap, as one number. */
   stateAt(page: number): number {
     const frame = this.table.lookup(page, 0) + 1;

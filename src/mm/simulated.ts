@@ -92,11 +92,12 @@ export class SimulatedSpace implements AddressSpace {
     return this.pages.table.lookup(page, 0);
   }
 
-  /** What decides how a page is brought in, as one number: frame, bits, protection, swap, an invalidation that is open. */
+  /** What decides how a page is brought in, as one number: frame, bits, protection, swap, invalidations that are open. */
   stateAt(page: number): number {
     const protection = this.areas.find(page)?.protection ?? 4;
-    const held = this.open.length !== 0 && this.isInvalidating(page) ? 1 : 0;
-    return (this.pages.stateAt(page) * 8 + protection) * 2 + held;
+    let held = 0;
+    for (const { first, end } of this.open) if (page >= first && page < end) held++;
+    return (this.pages.stateAt(page) * 8 + protection) * 16 + held;
   }
 
   /** The page at which reclaim goes on. */
@@ -334,6 +335,11 @@ export class SimulatedSpace implements AddressSpace {
       done += length;
     }
     return true;
+  }
+
+  /** Bytes of a page as they are in its frame or in swap, without bringing it in; `into` stays as it is where there is neither. */
+  peek(page: number, offset: number, into: Uint8Array): void {
+    this.pages.peek(page, offset, into);
   }
 
   /** The program sets every byte of whole pages; false where one cannot be written. */

@@ -194,3 +194,15 @@ export const lastLeaves: Scenario = {
     device: (world) => world.devices[0]!.write(0),
   },
 };
+
+export const attachOrder: Scenario = {
+  name: 'attach-order',
+  about: 'two groups join, one before the other, while IOPF goes off',
+  rows: ['R5.5', 'R5.10'],
+  world: { devices: [{ attached: false }, { attached: false }], pages: 1 },
+  actors: {
+    'thread 1': (world) => world.programs[0]!.attach(1),
+    'thread 2': (world) => world.programs[0]!.attach(2),
+    'thread 3': (world) => world.programs[0]!.disable(),
+  },
+};

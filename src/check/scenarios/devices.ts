@@ -96,3 +96,26 @@ export const nestedReset: Scenario = {
     },
   },
 };
+
+export const nestedTwice: Scenario = {
+  name: 'nested-twice',
+  about: 'two requests of one name, two threads of the guest that read and answer, and the group leaves',
+  rows: ['R8.1', 'R1.4'],
+  world: { devices: [{ nested: true }], pages: 1 },
+  setup: (world) => world.guest(0).open(),
+  actors: {
+    *device(world) {
+      yield* world.devices[0]!.report(0, READ, 'stage1', 300);
+      yield* world.devices[0]!.report(0, READ, 'stage1', 300);
+    },
+    *'guest 1'(world) {
+      const cookie = yield* world.guest(0).read();
+      yield* world.guest(0).respond(cookie, 0);
+    },
+    *'guest 2'(world) {
+      const cookie = yield* world.guest(0).read();
+      yield* world.guest(0).respond(cookie, 0);
+    },
+    program: (world) => world.programs[0]!.detach(1),
+  },
+};

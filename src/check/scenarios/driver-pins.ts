@@ -172,3 +172,25 @@ export const pinDirty: Scenario = {
     },
   },
 };
+
+export const pinScope: Scenario = {
+  name: 'pin-scope',
+  about: 'a group whose driver pins all that it writes leaves while the dirty log runs, without IOPF',
+  rows: ['R6.2', 'R6.3'],
+  world: { devices: [{}, {}], pages: 1, enabled: false },
+  *setup(world) {
+    world.driver(2);
+    yield* world.programs[0]!.map(0, 1);
+  },
+  actors: {
+    *driver(world) {
+      yield* world.driver(2).pin(0, 1);
+      yield* world.driver(2).unpin(0, 1);
+    },
+    *'thread 1'(world) {
+      yield* world.programs[0]!.logDirty(true);
+      yield* world.programs[0]!.reportDirty();
+    },
+    'thread 2': (world) => world.programs[0]!.detach(2),
+  },
+};

@@ -112,3 +112,17 @@ export const stage1Disable: Scenario = {
     program: (world) => world.programs[0]!.disable(),
   },
 };
+
+export const stage1Swap: Scenario = {
+  name: 'stage1-swap',
+  about: "the guest's table goes to swap, before or after the guest has mended it",
+  rows: ['R8.1', 'R3.1'],
+  world: nested,
+  setup: attached,
+  actors: {
+    device: (world) => world.firstStage(0).access(2, READ),
+    guest: (world) => world.firstStage(0).mend(),
+    host: (world) => world.host.pageOut(1),
+    program: (world) => world.firstStage(0).closeQueue(),
+  },
+};

@@ -169,3 +169,16 @@ export const pressure: Scenario = {
     },
   },
 };
+
+export const twoTakers: Scenario = {
+  name: 'two-takers',
+  about: 'the host migrates and discards a page at the same time, while a device writes it',
+  rows: ['R3.1', 'R3.3'],
+  world: { pages: 1 },
+  setup: (world) => world.programs[0]!.map(0, 1),
+  actors: {
+    device: (world) => world.devices[0]!.write(0),
+    'host 1': (world) => world.host.discard(0),
+    'host 2': (world) => world.host.migrate(0),
+  },
+};

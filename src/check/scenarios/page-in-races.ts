@@ -46,3 +46,19 @@ export const swapRemap: Scenario = {
     host: (world) => world.host.munmap(1),
   },
 };
+
+export const faultFaultRemap: Scenario = {
+  name: 'two-faults-remap',
+  about: 'two devices fault a page while the program unmaps it and maps it again',
+  rows: ['R2.3', 'R3.3'],
+  world: { devices: [{}, {}], pages: 1 },
+  setup: (world) => world.programs[0]!.map(0, 1),
+  actors: {
+    'device 1': (world) => world.devices[0]!.fault(0, READ),
+    'device 2': (world) => world.devices[1]!.fault(0, READ),
+    *program(world) {
+      yield* world.programs[0]!.unmap(0, 1);
+      yield* world.programs[0]!.map(0, 1);
+    },
+  },
+};

@@ -94,9 +94,14 @@ export class PageIn implements Wait {
   /** A digest of what it has got, and of what it may lose it by; 0 once all of it must be had again. */
   digest(): number {
     if (this.isLost) return 0;
-    let digest = ((this.window * 1024 + this.got) * 4 + this.granted) * 2 + (this.isValid ? 1 : 0);
-    for (let i = 0; i < this.got; i++) digest = (Math.imul(digest, 31) + this.frames![i]!) | 0;
-    return digest | 0x40000000;
+    let high = ((this.window * 1024 + this.got) * 4 + this.granted) * 2 + (this.isValid ? 1 : 0);
+    let low = 1;
+    for (let i = 0; i < this.got; i++) {
+      const frame = this.frames![i]!;
+      high = Math.imul(high ^ frame, 0x9e3779b1);
+      low = Math.imul(low + frame, 0x85ebca6b) ^ (high >>> 15);
+    }
+    return (high >>> 11) * 0x100000000 + (low >>> 0) + 1;
   }
 }
 

@@ -40,7 +40,7 @@ export class Iopf {
   protected readonly resident: ResidentPages;
   protected readonly spaces = new Map<AddressSpace, WatchedSpace>();
   /** The devices that this container switched on, and no others (R5.3). */
-  protected readonly devicesOn: IommuDevice[] = [];
+  readonly devicesOn: IommuDevice[] = [];
   protected readonly lock = new FlowLock('container');
   protected readonly observer: Observer | null;
 
