@@ -80,5 +80,6 @@ const [covered, run, states] = [0, 1, 2].map((i) => median(rounds.map((round) =>
 const whole = (value: number) => Math.round(value).toLocaleString('en-US');
 process.stdout.write(
   `check: ${whole(covered)} orders/s covered on one core, ${whole(run)} runs/s, ${whole(states)} states/s; ` +
-    `fast-check's scheduler beside it: ${whole(theirs)} orders/s, ${(covered / theirs).toFixed(1)} times fewer\n`,
+    `fast-check's scheduler beside it: ${whole(theirs)} orders/s; ` +
+    `${(covered / theirs).toFixed(1)} times as many are covered here, and ${(run / theirs).toFixed(1)} times as many run\n`,
 );

@@ -163,11 +163,10 @@ export class Explorer {
 
   private asUnsound({ message }: Unsound, order: readonly number[]): Unsound {
     const { names, scenario } = this.execution;
-    return new Unsound(message, {
-      scenario: scenario.name,
-      actor: names[order.at(-1)!],
-      order: order.join(),
-    });
+    return new Unsound(
+      `scenario ${scenario.name}, after the steps ${order.join()}: ${message}, that of ${names[order.at(-1)!]}; ` +
+        'it looks at something, or keeps it, that no state tells (docs/check.md)',
+    );
   }
 
   /** Returns the number of orders; where exploring was cut short, of those that are not counted in a frame. */

@@ -1,11 +1,13 @@
 /** Runs jobs on as many threads as wanted; one thread means this one, unless it must stay free. */
 import { Worker } from 'node:worker_threads';
 import { type Job, runJob, type ScenarioReport } from './job.js';
+import { Unsound } from './unsound.js';
 
 /** From a worker. */
 export type WorkerMessage =
   | { readonly kind: 'report'; readonly report: ScenarioReport }
   | { readonly kind: 'progress'; readonly scenario: string; readonly states: number }
+  | { readonly kind: 'unsound'; readonly message: string }
   | { readonly kind: 'done' };
 
 export interface PoolEvents {
@@ -13,6 +15,7 @@ export interface PoolEvents {
   progress(scenario: string, states: number): void;
 }
 
+/** Throws `Unsound` where what was found out cannot be relied on. */
 export async function runJobs(
   jobs: readonly Job[],
   threads: number,
@@ -41,6 +44,7 @@ function runWorker(left: Job[], events: PoolEvents): Promise<void> {
     worker.on('message', (message: WorkerMessage) => {
       if (message.kind === 'report') events.report(message.report);
       else if (message.kind === 'progress') events.progress(message.scenario, message.states);
+      else if (message.kind === 'unsound') reject(new Unsound(message.message));
       else next();
     });
     worker.on('error', reject);

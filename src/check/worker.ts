@@ -2,14 +2,20 @@
 import { parentPort } from 'node:worker_threads';
 import { type Job, runJob } from './job.js';
 import type { WorkerMessage } from './pool.js';
+import { Unsound } from './unsound.js';
 
 const send = (message: WorkerMessage): void => parentPort!.postMessage(message);
 
 parentPort!.on('message', async (job: Job) => {
-  await runJob(
-    job,
-    (report) => send({ kind: 'report', report }),
-    (scenario, states) => send({ kind: 'progress', scenario, states }),
-  );
+  try {
+    await runJob(
+      job,
+      (report) => send({ kind: 'report', report }),
+      (scenario, states) => send({ kind: 'progress', scenario, states }),
+    );
+  } catch (error) {
+    if (!(error instanceof Unsound)) throw error;
+    send({ kind: 'unsound', message: error.message });
+  }
   send({ kind: 'done' });
 });

@@ -11,6 +11,7 @@ import { type PoolEvents, runJobs } from '../check/pool.js';
 import { formatScenario, formatTotal, toJson } from '../check/report.js';
 import { scenarios as shippedScenarios } from '../check/scenarios/index.js';
 import { formatTimeline } from '../check/timeline.js';
+import { Unsound } from '../check/unsound.js';
 import { variants, variantsNamed } from '../check/variants/index.js';
 import { UserError } from '../input/user-error.js';
 import { checkReport } from '../report/check-report.js';
@@ -129,7 +130,11 @@ async function check(jobs: readonly Job[], options: Options, view: CommandView |
       showProgress(`${scenario}: ${states} states so far`);
     },
   };
-  await runJobs(jobs, options.threads, events, view !== null);
+  try {
+    await runJobs(jobs, options.threads, events, view !== null);
+  } catch (error) {
+    throw error instanceof Unsound ? new UserError(error.message) : error;
+  }
   view?.tell({ kind: 'report', report: checkReport(reports) });
   clear();
   const seconds = (performance.now() - started) / 1000;

@@ -49,6 +49,29 @@ describe('iopf check', () => {
     expect(again.out).toContain(violation.detail);
   });
 
+  test('a scenario that looks where it does not say is no violation: what, where and which steps, exit 2', () => {
+    const file = join(folder, 'liar.mjs');
+    const operations = join(import.meta.dirname, '../../dist/src/check/operation.js');
+    writeFileSync(
+      file,
+      `import { onContainer, VADDR } from '${operations}';
+       export const liar = {
+         name: 'liar', about: 'looks at memory', rows: [], world: { pages: 1 },
+         actors: {
+           *a(world) {
+             yield onContainer('looks');
+             world.note(null, world.programs[0].mm.frameAt(VADDR));
+             yield onContainer('remembers');
+           },
+           host: (world) => world.host.migrate(0),
+         },
+       };`,
+    );
+    const { status, error } = check(file);
+    expect(status).toBe(2);
+    expect(error).toMatch(/^iopf: scenario liar, after the steps 1,1,0: another thing came of a step/);
+  });
+
   test('says it in right English: one scenario, and a violation in the first order', () => {
     expect(check('fault-migrate-unmap').out).toMatch(
       /^1 scenario, 1 in every order: 92 orders, .* 0 violations/m,
