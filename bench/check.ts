@@ -7,6 +7,7 @@
  */
 import { Explorer } from '../src/check/explorer.js';
 import { faultMigrateUnmap } from '../src/check/scenarios/page-in-races.js';
+import { median, processorTime } from './figures.js';
 
 const MICROSECONDS = 1_000_000;
 /** Seconds of a processor until all is compiled, and of each round. */
@@ -18,14 +19,8 @@ const BATCH = 32;
 /** Steps of an order at least: of the device, the host and the program. */
 const STEPS = [4, 2, 1];
 
-/** Seconds of a processor that somebody took, those of the garbage collector's threads included. */
 function secondsSince(started: NodeJS.CpuUsage): number {
-  const { user, system } = process.cpuUsage(started);
-  return (user + system) / MICROSECONDS;
-}
-
-function median(values: number[]): number {
-  return values.sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
+  return processorTime(started) / MICROSECONDS;
 }
 
 /** Orders, runs and states per second. */

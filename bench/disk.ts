@@ -1,6 +1,7 @@
 /** `qemu-img bench` on our nvme through its mapped doorbells, with I/O page faults and without. */
 import { spawnSync } from 'node:child_process';
 import { join, resolve } from 'node:path';
+import { median } from './figures.js';
 
 const iopf = join(resolve(import.meta.dirname, '../..'), 'dist/src/cli/main.js');
 const NVME = '0000:02:00.0';
@@ -56,7 +57,6 @@ export function benchDisk(rounds: number): void {
     console.log('SKIPPED: disk: no qemu-img on this machine (Debian: qemu-utils, qemu-block-extra)');
     return;
   }
-  const median = (values: number[]): number => values.sort((a, b) => a - b)[values.length >> 1]!;
   console.log(`\nqemu-img bench on nvme, free placement, median of ${rounds} pairs`);
   const cases: [name: string, size: number, depth: number, count: number, isWrite: boolean][] = [
     ['4 KiB reads, depth 32', 4096, 32, 300_000, false],

@@ -13,6 +13,7 @@ import type { IopfBackend } from '../src/vfio/iopf/backend.js';
 import { Iopf } from '../src/vfio/iopf/iopf.js';
 import { Mapping } from '../src/vfio/type1/mapping.js';
 import { MappingIndex } from '../src/vfio/type1/mapping-index.js';
+import { median, processorTime } from './figures.js';
 
 const RW = READ | WRITE;
 const SIZES = [1, 10, 1_000, 10_000, 60_000];
@@ -119,10 +120,6 @@ function warmPage(turn: number, size: number): number {
   return size < WARM ? turn % size : (turn % WARM) * Math.floor(size / WARM);
 }
 
-function median(values: number[]): number {
-  return values.sort((a, b) => a - b)[values.length >>> 1]!;
-}
-
 const containers = containersOf(1);
 const cases: (() => unknown)[] = [];
 
@@ -206,8 +203,7 @@ function rate(name: string, premapPages: number, pages: number): void {
   for (let round = 0; round < 40; round++) {
     const before = process.cpuUsage();
     for (let page = 0; page < pages; page += premapPages) container.device.fault(0x10_0000 + page, WRITE);
-    const { user, system } = process.cpuUsage(before);
-    rounds.push(user + system);
+    rounds.push(processorTime(before));
     if (container.domains[0]!.pages !== pages) throw new Error('not every page was faulted in');
     container.mm.mprotect(VADDR, pages, RW);
     if (container.domains[0]!.pages !== 0) throw new Error('not every page was taken away');

@@ -1,11 +1,10 @@
 /** How long a Linux guest with our nvme takes from the start of `iopf exec` to its shell, with I/O page faults and without. */
 import { readFileSync } from 'node:fs';
 import { Guest, guestKernel } from '../test/exec/guest.js';
+import { median } from './figures.js';
 
 const NVME = '0000:02:00.0';
 const MEMORY_MIB = 1024;
-
-const median = (values: number[]): number => values.sort((a, b) => a - b)[values.length >> 1]!;
 
 /** USER_HZ, in which /proc counts processor time. */
 const TICKS_PER_SECOND = 100;

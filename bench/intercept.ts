@@ -7,6 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { median } from './figures.js';
 
 const BDF = '0000:00:04.0';
 const CALLS = 20_000;
@@ -31,8 +32,6 @@ function measure(command: readonly string[]): Map<string, number> {
       .map((line) => [line.split(' ')[0]!, Number(line.split(' ')[1])]),
   );
 }
-
-const median = (values: number[]): number => values.sort((a, b) => a - b)[values.length >> 1]!;
 
 export function benchIntercept(rounds: number): void {
   const folder = mkdtempSync(join(tmpdir(), 'bench-'));

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { median } from './figures.js';
 
 const iopf = join(resolve(import.meta.dirname, '../..'), 'dist/src/cli/main.js');
 const NVME = '0000:02:00.0';
@@ -96,7 +97,6 @@ export async function benchLive(rounds: number): Promise<void> {
   for (let round = 0; round < rounds; round++)
     for (const looker of Object.keys(rates) as Looker[])
       rates[looker].push(await requestsPerSecond(looker, count, browser));
-  const median = (values: number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1]!;
   const ratio = (looker: Looker): string =>
     median(rates[looker].map((rate, round) => rate / rates.without[round]!)).toFixed(3);
   console.log(`  without --ui             ${Math.round(median(rates.without))} IOPS`);

@@ -11,6 +11,7 @@ import { PciInterruptIndex } from '../src/abi/pci.js';
 import { Feature } from '../src/device/virtio/registers.js';
 import type { SegmentList } from '../src/mm/frame-memory.js';
 import { HEADER_BYTES, NetDriver, type Part } from '../test/device/virtio-driver.js';
+import { median } from './figures.js';
 
 const CALL_US = 1.3;
 const SEGMENT_US = 0.37;
@@ -18,8 +19,6 @@ const ROUNDS = 4000;
 const PACKETS = 200_000;
 const repository = resolve(import.meta.dirname, '../..');
 const NET = '0000:03:00.0';
-
-const median = (values: number[]): number => values.sort((a, b) => a - b)[values.length >> 1]!;
 
 /** Bursts of `depth` packets of `bytes` bytes; the median burst counts. */
 function cardByItself(bytes: number, depth: number, features: readonly number[]): void {

@@ -4,6 +4,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { join, resolve } from 'node:path';
+import { median } from './figures.js';
 
 const dist = join(resolve(import.meta.dirname, '../..'), 'dist');
 const NVME = '0000:02:00.0';
@@ -41,7 +42,6 @@ function measure(mode: string, supervisor: string[], program: string[], options:
 }
 
 export function benchPoll(rounds: number): void {
-  const median = (values: number[]): number => values.sort((a, b) => a - b)[values.length >> 1]!;
   for (const [placement, supervisor, program] of placements) {
     console.log(`\npolling driver on nvme, ${placement}, median of ${rounds} pairs: IOPF | pinned`);
     for (const [name, options] of cases) {

@@ -13,6 +13,7 @@ import { PresenceScan } from '../src/mm/process/presence-scan.js';
 import { ProcessSpace } from '../src/mm/process/space.js';
 import type { Caller, VfioFile } from '../src/vfio/file.js';
 import { createMachine } from '../src/vfio/machine.js';
+import { median, processorTime } from './figures.js';
 
 const PAGE = 4096;
 const BYTES = 512 * 2 ** 20;
@@ -66,13 +67,12 @@ function measure(isUsed: (page: number) => boolean): { ms: number; pages: number
   for (let round = 0; round < ROUNDS; round++) {
     const began = process.cpuUsage();
     while (scan.step(mm, SLICE_PAGES));
-    const { user, system } = process.cpuUsage(began);
-    times.push((user + system) / 1000);
+    times.push(processorTime(began) / 1000);
   }
   if (machine.counters.pagesReclaimed !== 0) console.log('  (pages were reclaimed meanwhile)');
   group.release();
   container.release();
-  return { ms: times.sort((a, b) => a - b)[ROUNDS >> 1]!, pages };
+  return { ms: median(times), pages };
 }
 
 let state = 1;

@@ -7,6 +7,7 @@ import type { AddressSpace } from '../src/mm/address-space.js';
 import { allocatePlain } from '../src/mm/frame-memory.js';
 import type { Caller, VfioFile } from '../src/vfio/file.js';
 import { createMachine } from '../src/vfio/machine.js';
+import { median } from './figures.js';
 
 const PAGE = 4096;
 const VADDR = 0x100000000000;
@@ -96,6 +97,5 @@ for (const wanted of [10, 1_000, 10_000, 60_000]) {
     }
     times.push(((performance.now() - began) / PAIRS) * 1e6);
   }
-  const median = times.sort((a, b) => a - b)[ROUNDS >> 1]!;
-  console.log(`  ${wanted} live mappings: ${median.toFixed(0)} ns a pair`);
+  console.log(`  ${wanted} live mappings: ${median(times).toFixed(0)} ns a pair`);
 }
