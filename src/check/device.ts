@@ -1,6 +1,5 @@
 /** The devices of a scenario, and the guests above them. */
 import { ArgumentBuffer } from '../abi/argument-buffer.js';
-import { errnoName, VfioError } from '../abi/errno.js';
 import { HwptPageResponse, HwptPgfault } from '../abi/iommufd.js';
 import { type Flow, freshStep, step } from '../flow/flow.js';
 import type { IommuDevice } from '../iommu/device.js';
@@ -144,9 +143,14 @@ export class Guest {
       this.device.faultQueue!.write(this.response.bytes);
       return this.world.note('ok', 0);
     } catch (error) {
-      if (!(error instanceof VfioError)) throw error;
-      return this.world.note(errnoName(error.errno), error.errno);
+      return this.world.noteError(error);
     }
+  }
+
+  /** Reads, and answers the group that came first. */
+  *answer(code: number): Flow<string> {
+    const cookie = yield* this.read();
+    return yield* this.respond(cookie, code);
   }
 }
 

@@ -1,5 +1,4 @@
 /** The driver of a device, which pins pages of the container itself. */
-import { errnoName, VfioError } from '../abi/errno.js';
 import type { Flow } from '../flow/flow.js';
 import { READ, WRITE } from '../mm/address-space.js';
 import type { DriverPinning, PinUser } from '../vfio/type1/driver-pins.js';
@@ -34,16 +33,10 @@ export class Driver implements PinUser {
     yield onContainer(`its driver pins ${accessName(access)}`, IOVA + page, count);
     const { world } = this;
     if (!this.open) return world.note('closed', 1);
-    const before = world.replays ? 0 : world.fingerprint.ofContainer();
-    try {
+    return world.call(() => {
       this.pinning.pin(world.group(this.group), IOVA + page, count, access, frames);
-    } catch (error) {
-      if (!(error instanceof VfioError)) throw error;
-      world.failedCall(before, error);
-      return world.note(errnoName(error.errno), error.errno);
-    }
-    for (let i = page; i < page + count; i++) this.held[i]!++;
-    return world.note('ok', 0);
+      for (let i = page; i < page + count; i++) this.held[i]!++;
+    });
   }
 
   /** vfio_unpin_pages, of what it still has. */

@@ -7,14 +7,14 @@
  * of them. A step whose outcome is known (`KnownStep`) is not run to see where it leads.
  */
 import { asViolation, Execution } from './execution.js';
-
 import { checkEnd, checkStep } from './invariants.js';
 import { KnownStep, KnownSteps } from './known-steps.js';
 import { type Parts, shippedParts } from './parts.js';
+import { checkRound, STEPS_MAX, turnOf } from './rounds.js';
 import type { Scenario } from './scenario.js';
 import { State, UNKNOWN } from './state.js';
 import { Unsound } from './unsound.js';
-import { Invariant, type Violation, violated } from './violation.js';
+import type { Violation } from './violation.js';
 
 export interface Found {
   readonly violation: Violation;
@@ -40,7 +40,7 @@ export interface Exploration {
 }
 
 export interface ExploreOptions {
-  /** Orders of more steps are not run (default 1,000). */
+  /** Orders of more steps are not run (default `STEPS_MAX`). */
   readonly stepsMax?: number;
   /** States after which exploring ends without being exhaustive (default 2 million). */
   readonly statesMax?: number;
@@ -81,6 +81,12 @@ class Frame {
   constructor(actors: number) {
     this.state = new State(actors);
   }
+
+  /** What came of its step is what was known to come of it. */
+  checkLedTo(state: number): void {
+    if (this.expected !== UNKNOWN && this.expected !== state)
+      throw new Unsound('another thing came of a step than was known');
+  }
 }
 
 /** Explores a scenario, as often as wanted: making a world costs as much as many orders. */
@@ -119,7 +125,7 @@ export class Explorer {
 
   explore(options: ExploreOptions = {}): Exploration {
     this.options = options;
-    this.stepsMax = options.stepsMax ?? 1000;
+    this.stepsMax = options.stepsMax ?? STEPS_MAX;
     this.statesMax = options.statesMax ?? 2_000_000;
     this.merge = options.merge ?? true;
     this.reduce = options.reduce ?? true;
@@ -239,12 +245,12 @@ export class Explorer {
     if (depth === this.frames.length) this.frames.push(new Frame(this.actors));
     const frame = this.frames[depth]!;
     const { state } = frame;
-    if (depth === 0) state.take(execution);
-    else this.follow(this.frames[depth - 1]!, frame);
-    frame.key = state.key;
     frame.orders = 0;
     frame.turn = -1;
-    if (depth > 0) checkExpected(this.frames[depth - 1]!, frame);
+    if (depth === 0) state.take(execution);
+    else this.follow(this.frames[depth - 1]!, state);
+    frame.key = state.key;
+    if (depth > 0) this.frames[depth - 1]!.checkLedTo(frame.key);
     if (this.merge) {
       const orders = this.ordersFrom(frame.key, depth);
       if (orders >= 0) return orders;
@@ -268,27 +274,23 @@ export class Explorer {
   }
 
   /** A step led from one frame to the next: takes the state, and notes what came of the step. */
-  private follow(from: Frame, to: Frame): void {
+  private follow(from: Frame, to: State): void {
     const { execution } = this;
     const { saw } = execution;
-    if (this.reduce) to.state.takeAfter(execution, from.chosen, saw, from.state);
-    else to.state.take(execution);
-    const step = new KnownStep(from.chosen, saw, from.state, to.state);
+    if (this.reduce) to.takeAfter(execution, from.chosen, saw, from.state);
+    else to.take(execution);
+    const step = new KnownStep(from.chosen, saw, from.state, to);
     if (step.changes & ~saw) throw new Unsound('a step changed a side that it did not see');
     this.known.add(step, from.state);
   }
 
-  /**
-   * The state is the one at an earlier depth. That is a livelock where the round is fair: everybody who has not ended took a step in
-   * it, or could not have at some time. Returns the orders that end here: none.
-   */
+  /** The state is the one at an earlier depth: a round, which is a livelock if it is fair. Returns the orders that end here: none. */
   private goesRound(before: number): number {
-    const { frames, depth } = this;
-    let fair = this.execution.waits.reduce((bits, wait, i) => (wait === null ? bits | (1 << i) : bits), 0);
-    for (let at = before; at < depth; at++) fair |= (1 << frames[at]!.chosen) | ~frames[at]!.state.ready;
-    const all = (1 << this.actors) - 1;
-    if ((fair & all) === all)
-      violated(Invariant.PROGRESS, null, `${depth - before} steps lead back to the state before them`);
+    const round = this.frames.slice(before, this.depth);
+    checkRound(
+      round.map(({ chosen, state }) => turnOf(chosen, state)),
+      this.actors,
+    );
     this.rounds++;
     return 0;
   }
@@ -323,10 +325,4 @@ export class Explorer {
 function turnsOf(execution: Execution): number[] {
   const actors = execution.names.map((_, actor) => actor);
   return actors.sort((a, b) => execution.sides[a]! - execution.sides[b]!);
-}
-
-/** What came of a step is what was known to come of it. */
-function checkExpected(from: Frame, to: Frame): void {
-  if (from.expected !== UNKNOWN && from.expected !== to.key)
-    throw new Unsound('another thing came of a step than was known');
 }

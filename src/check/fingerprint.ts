@@ -68,7 +68,7 @@ export class Fingerprint {
     digest.add(iopf.watchedSpaces);
     // They are gone through in these orders.
     for (const group of world.inContainer) digest.add(group.number);
-    for (let i = 0; i < iopf.devicesOn.length; i++) digest.add(this.numberOf(iopf.devicesOn[i]!));
+    for (let i = 0; i < iopf.devicesOn.length; i++) digest.add(world.numberOf(iopf.devicesOn[i]!));
     for (let i = 0; i < world.groups.length; i++)
       digest.add(type1.pinning.isUnscoped(world.groups[i]!) ? 1 : 0);
     digest.add(iopf.handler.pageIns.length);
@@ -127,13 +127,6 @@ export class Fingerprint {
     digest.add(iovaPage * 16 + access);
     digest.add((pasid * 4 + LEVELS.indexOf(level)) * 2 + (last ? 1 : 0));
     digest.add(group < NAMED_IDS && nextGroup < NAMED_IDS ? 0 : group);
-  }
-
-  private numberOf(device: IommuDevice): number {
-    const { devices } = this.world;
-    let number = 0;
-    while (devices[number]!.iommu !== device) number++;
-    return number;
   }
 
   private addMappings(): void {

@@ -86,7 +86,7 @@ function checkDevice(world: World, device: IommuDevice): void {
   if (device.iopfEnabled && handler === null)
     violated(
       HANDLER,
-      wasHandled(world, device) ? 'R5.2 down' : 'R5.2 up',
+      world.ledger.handled[world.numberOf(device)] ? 'R5.2 down' : 'R5.2 up',
       `${device.address} reports page requests and nobody is there to handle them`,
     );
   if (handler === null && (device.handlersInside !== 0 || device.queue.pendingCount !== 0))
@@ -99,10 +99,6 @@ function checkDevice(world: World, device: IommuDevice): void {
     violated(UNDONE, 'R5.3', `IOPF is off and ${device.address} still has the container's handler`);
   if (ours && !device.iopfEnabled && !world.changingGroups)
     violated(UNDONE, 'R5.3', `${device.address} has the container's handler and page requests are off`);
-}
-
-function wasHandled(world: World, device: IommuDevice): boolean {
-  return world.ledger.handled[world.devices.findIndex((at) => at.iommu === device)] === true;
 }
 
 function groupOf(world: World, device: IommuDevice) {

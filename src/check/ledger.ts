@@ -135,10 +135,7 @@ export class Ledger implements Observer {
 
   /** Device, PASID and group id as one number. */
   private requestName(device: IommuDevice, pasid: number, group: number): number {
-    const { devices } = this.world;
-    let index = 0;
-    while (devices[index]!.iommu !== device) index++;
-    return (index * 0x100000 + pasid + 1) * 512 + group;
+    return (this.world.numberOf(device) * 0x100000 + pasid + 1) * 512 + group;
   }
 }
 

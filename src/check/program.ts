@@ -4,7 +4,7 @@
  * An operation begins with a point where others may come in, and ends with what it came to: an errno name or `ok` for calls.
  */
 import { ArgumentBuffer } from '../abi/argument-buffer.js';
-import { Errno, errnoName, VfioError } from '../abi/errno.js';
+import { Errno, VfioError } from '../abi/errno.js';
 import { DirtyPagesFlag, DmaMapFlag, Type1Ioctl } from '../abi/vfio.js';
 import { DirtyBitmap, DirtyBitmapGet, DmaMap, DmaUnmap } from '../abi/vfio-structs.js';
 import type { Flow } from '../flow/flow.js';
@@ -204,15 +204,6 @@ export class Program implements Caller {
   }
 
   private call(request: number): string {
-    const { world } = this;
-    const before = world.replays ? 0 : world.fingerprint.ofContainer();
-    try {
-      world.type1.ioctl(this, request, ARGUMENT);
-      return world.note('ok', 0);
-    } catch (error) {
-      if (!(error instanceof VfioError)) throw error;
-      world.failedCall(before, error);
-      return world.note(errnoName(error.errno), error.errno);
-    }
+    return this.world.call(() => this.world.type1.ioctl(this, request, ARGUMENT));
   }
 }

@@ -22,7 +22,7 @@ export class RoundWatch {
 
   /** The next step. What it throws comes out as a `Violation`. */
   step(actor: number): void {
-    this.turns.push((1 << actor) | ~this.state.ready);
+    this.turns.push(turnOf(actor, this.state));
     this.execution.stepNoting(actor, this.state);
   }
 
@@ -35,16 +35,26 @@ export class RoundWatch {
       met.set(state, turns.length);
       return;
     }
-    const all = (1 << this.execution.names.length) - 1;
-    const fair = turns.slice(before).reduce((bits, turn) => bits | turn, 0);
-    if ((fair & all) === all)
-      violated(Invariant.PROGRESS, null, `${turns.length - before} steps lead back to the state before them`);
+    checkRound(turns.slice(before), this.execution.names.length);
   }
 
   private look(): number {
     this.state.take(this.execution);
     return this.state.key;
   }
+}
+
+/** Bits of the actors that take a step from a state, have ended or cannot go on. */
+export function turnOf(actor: number, state: State): number {
+  return (1 << actor) | ~state.ready;
+}
+
+/** Throws a `Violation` where a round is fair: everybody who has not ended took a step in it, or could not have at some time. */
+export function checkRound(turns: readonly number[], actors: number): void {
+  const all = (1 << actors) - 1;
+  const fair = turns.reduce((bits, turn) => bits | turn, 0);
+  if ((fair & all) === all)
+    violated(Invariant.PROGRESS, null, `${turns.length} steps lead back to the state before them`);
 }
 
 /** Throws a `Violation` where an order of so many steps should have ended. */

@@ -2,6 +2,7 @@
 import { errnoName, VfioError } from '../abi/errno.js';
 import { runDirect } from '../flow/direct.js';
 import type { Flow } from '../flow/flow.js';
+import type { IommuDevice } from '../iommu/device.js';
 import { defaultGeometry, type IommuGeometry } from '../iommu/geometry.js';
 import { IommuGroup } from '../iommu/group.js';
 import { Counters } from '../iommu/observer.js';
@@ -137,6 +138,14 @@ export class World {
     return new Guest(this, this.devices[device]!);
   }
 
+  /** The place of a device among those of the scenario. */
+  numberOf(device: IommuDevice): number {
+    const { devices } = this;
+    let number = 0;
+    while (devices[number]!.iommu !== device) number++;
+    return number;
+  }
+
   group(number: number): VfioGroup {
     return this.groups.find((group) => group.number === number)!;
   }
@@ -179,9 +188,28 @@ export class World {
       yield* flow;
       return this.note('ok', 0);
     } catch (error) {
-      if (!(error instanceof VfioError)) throw error;
-      return this.note(errnoName(error.errno), error.errno);
+      return this.noteError(error);
     }
+  }
+
+  /** What a call came to: `ok` or the errno's name. One that failed left everything as it was. */
+  call(run: () => void): string {
+    const before = this.replays ? 0 : this.fingerprint.ofContainer();
+    try {
+      run();
+      return this.note('ok', 0);
+    } catch (error) {
+      const name = this.noteError(error);
+      if (!this.replays && this.fingerprint.ofContainer() !== before)
+        violated(Invariant.UNDONE, 'R5.3', `${name}, and the state is another`);
+      return name;
+    }
+  }
+
+  /** `note` of an errno; what is none is thrown on. */
+  noteError(error: unknown): string {
+    if (!(error instanceof VfioError)) throw error;
+    return this.note(errnoName(error.errno), error.errno);
   }
 
   /** Ends an operation with what it came to, which its actor knows from now on. */
@@ -196,12 +224,6 @@ export class World {
     const wants = device.iommu.nested ? FaultReport.NESTED_L2 : FaultReport.FLAT;
     device.iommu.handlers.register(foreignHandler, wants);
     device.iommu.enableIopf();
-  }
-
-  /** A call that failed left everything as it was: `before` is the container's fingerprint. */
-  failedCall(before: number, error: VfioError): void {
-    if (this.replays || this.fingerprint.ofContainer() === before) return;
-    violated(Invariant.UNDONE, 'R5.3', `${errnoName(error.errno)}, and the state is another`);
   }
 
   private makePrograms(): void {

@@ -95,9 +95,7 @@ export class SimulatedSpace implements AddressSpace {
   /** What decides how a page is brought in, as one number: frame, bits, protection, swap, invalidations that are open. */
   stateAt(page: number): number {
     const protection = this.areas.find(page)?.protection ?? 4;
-    let held = 0;
-    for (const { first, end } of this.open) if (page >= first && page < end) held++;
-    return (this.pages.stateAt(page) * 8 + protection) * 16 + held;
+    return (this.pages.stateAt(page) * 8 + protection) * 16 + this.invalidationsOf(page);
   }
 
   /** The page at which reclaim goes on. */
@@ -167,8 +165,13 @@ export class SimulatedSpace implements AddressSpace {
 
   /** Whether an invalidation of a page has begun and is not over: nobody may have a translation to it. */
   isInvalidating(page: number): boolean {
-    for (const { first, end } of this.open) if (page >= first && page < end) return true;
-    return false;
+    return this.invalidationsOf(page) !== 0;
+  }
+
+  private invalidationsOf(page: number): number {
+    let count = 0;
+    for (const { first, end } of this.open) if (page >= first && page < end) count++;
+    return count;
   }
 
   private *announce(first: number, count: number, change: () => void): Flow<void> {

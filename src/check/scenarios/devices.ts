@@ -66,10 +66,7 @@ export const nestedGuest: Scenario = {
       const errno = yield* world.devices[0]!.report(7, READ, 'stage1', 300);
       if (errno === 0) yield* world.devices[0]!.write(0);
     },
-    *guest(world) {
-      const cookie = yield* world.guest(0).read();
-      yield* world.guest(0).respond(cookie, 0);
-    },
+    guest: (world) => world.guest(0).answer(0),
     program: (world) => world.programs[0]!.detach(1),
     host: (world) => world.host.migrate(0),
   },
@@ -86,10 +83,7 @@ export const nestedReset: Scenario = {
   },
   actors: {
     device: (world) => world.devices[0]!.report(7, READ, 'stage1', 300),
-    *guest(world) {
-      const cookie = yield* world.guest(0).read();
-      yield* world.guest(0).respond(cookie, 1);
-    },
+    guest: (world) => world.guest(0).answer(1),
     *bus(world) {
       yield* world.devices[0]!.reset();
       yield* world.programs[0]!.disable();
@@ -108,14 +102,8 @@ export const nestedTwice: Scenario = {
       yield* world.devices[0]!.report(0, READ, 'stage1', 300);
       yield* world.devices[0]!.report(0, READ, 'stage1', 300);
     },
-    *'guest 1'(world) {
-      const cookie = yield* world.guest(0).read();
-      yield* world.guest(0).respond(cookie, 0);
-    },
-    *'guest 2'(world) {
-      const cookie = yield* world.guest(0).read();
-      yield* world.guest(0).respond(cookie, 0);
-    },
+    'guest 1': (world) => world.guest(0).answer(0),
+    'guest 2': (world) => world.guest(0).answer(0),
     program: (world) => world.programs[0]!.detach(1),
   },
 };

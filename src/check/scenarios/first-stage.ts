@@ -56,10 +56,7 @@ export const stage1Detach: Scenario = {
   setup: attached,
   actors: {
     device: (world) => world.firstStage(0).access(2, READ),
-    *guest(world) {
-      const cookie = yield* world.guest(0).read();
-      yield* world.guest(0).respond(cookie, 1);
-    },
+    guest: (world) => world.guest(0).answer(1),
     program: (world) => world.firstStage(0).detach(),
     bus: (world) => world.devices[0]!.reset(),
   },
@@ -105,10 +102,7 @@ export const stage1Disable: Scenario = {
   setup: attached,
   actors: {
     device: (world) => world.firstStage(0).access(2, READ),
-    *guest(world) {
-      const cookie = yield* world.guest(0).read();
-      yield* world.guest(0).respond(cookie, 0);
-    },
+    guest: (world) => world.guest(0).answer(0),
     program: (world) => world.programs[0]!.disable(),
   },
 };

@@ -183,7 +183,7 @@ export class FaultHandler implements DeviceFaultHandler {
   pageLost(device: IommuDevice, iovaPage: number): void {
     const counters = this.backend.counters;
     this.observer?.pageLost?.(device, iovaPage);
-    const mapping = this.backend.mappings.covering(iovaPage);
+    const mapping = this.covering(iovaPage);
     if (mapping !== null && !mapping.pinned) {
       const removed = this.resident.drop(mapping, iovaPage - mapping.iovaPage, 1);
       counters.pagesInvalidated += removed;
@@ -271,7 +271,7 @@ export class FaultHandler implements DeviceFaultHandler {
 
   /** The mapping that may bring a page in for an access, or null. */
   mappingFor(iovaPage: number, access: number): Mapping | null {
-    const mapping = this.backend.mappings.covering(iovaPage);
+    const mapping = this.covering(iovaPage);
     if (mapping === null || (mapping.permission & access) !== access) return null;
     // Pinned pages are present or not there at all (R7.2); an address that is not valid leads nowhere.
     if (mapping.pinned || mapping.vaddrInvalid) return null;
