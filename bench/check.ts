@@ -1,12 +1,15 @@
 /**
- * How fast `iopf check` runs orders on one core: {a device faults one page ‖ the host takes the page ‖ the program unmaps it}, and
- * beside it fast-check's scheduler with a model of the same steps that does nothing else.
+ * How fast `iopf check` runs orders on one core: {a device faults one page ‖ the host takes the
+ * page ‖ the program unmaps it}, and beside it fast-check's scheduler with a model of the same
+ * steps that does nothing else.
  *
- * Every exploration begins with nothing known. *Covered*: orders that were run, or that meet one that was run in a state; *run*:
- * runs from the beginning, where everything is put back as it was when the container had been made.
+ * Every exploration begins with nothing known. *Covered*: orders that were run, or that meet one
+ * that was run in a state; *run*: runs from the beginning, where everything is put back as it was
+ * when the container had been made.
  */
-import { Explorer } from '../src/check/explorer.js';
+
 import { faultMigrateUnmap } from '../src/check/scenarios/page-in-races.js';
+import { Explorer } from '../src/check/search/explorer.js';
 import { median, processorTime } from './figures.js';
 
 const MICROSECONDS = 1_000_000;

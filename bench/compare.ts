@@ -1,4 +1,7 @@
-/** How fast `iopf compare` simulates, and what memory it takes: accesses to pages a second on one core. */
+/**
+ * How fast `iopf compare` simulates, and what memory it takes: accesses to pages a second on one
+ * core.
+ */
 import { spawnSync } from 'node:child_process';
 import { readModel } from '../src/sim/input.js';
 import { parsePolicy } from '../src/sim/policy.js';
@@ -24,13 +27,21 @@ const block = (pattern: string, io: string, ios: number): string => `workload:
 `;
 
 const cases: readonly Case[] = [
-  { name: '128 KiB at random, a fault a page', policy: 'iopf', scenario: block('random', '128K', 60_000) },
+  {
+    name: '128 KiB at random, a fault a page',
+    policy: 'iopf',
+    scenario: block('random', '128K', 60_000),
+  },
   {
     name: '128 KiB at random, windows of 8',
     policy: 'iopf:premap=8',
     scenario: block('random', '128K', 60_000),
   },
-  { name: '4 KiB at random, a fault a page', policy: 'iopf', scenario: block('random', '4K', 1_000_000) },
+  {
+    name: '4 KiB at random, a fault a page',
+    policy: 'iopf',
+    scenario: block('random', '4K', 1_000_000),
+  },
   {
     name: '128 KiB at random, half of it fits (swap)',
     policy: 'iopf:memory=256M',
@@ -48,7 +59,13 @@ export function benchCompare(rounds: number): void {
     for (let round = 0; round < rounds; round++) {
       const workloads = workloadsOf(parseScenario(scenario, name));
       const started = performance.now();
-      const outcome = runOnce({ input: name, workloads, policy: parsePolicy(policy), model, seed: round });
+      const outcome = runOnce({
+        input: name,
+        workloads,
+        policy: parsePolicy(policy),
+        model,
+        seed: round,
+      });
       const seconds = (performance.now() - started) / 1000;
       if (outcome.kind !== 'done') throw new Error(outcome.why);
       best = Math.max(best, outcome.detail.accesses / seconds);
@@ -58,9 +75,13 @@ export function benchCompare(rounds: number): void {
       `compare: ${name}: ${(best / 1e6).toFixed(1)} M page accesses/s, ${(100 * share).toFixed(1)} % of them faults`,
     );
   }
-  const child = spawnSync(process.execPath, [import.meta.filename, 'big-guest'], { encoding: 'utf8' });
+  const child = spawnSync(process.execPath, [import.meta.filename, 'big-guest'], {
+    encoding: 'utf8',
+  });
   if (child.status !== 0) throw new Error(child.stderr);
-  console.log(`compare: a guest of 1 TiB that touches 1 GiB: ${child.stdout.trim()} MiB of memory in all`);
+  console.log(
+    `compare: a guest of 1 TiB that touches 1 GiB: ${child.stdout.trim()} MiB of memory in all`,
+  );
 }
 
 if (process.argv[2] === 'big-guest') {

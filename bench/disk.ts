@@ -54,7 +54,9 @@ function requestsPerSecond(
 
 export function benchDisk(rounds: number): void {
   if (spawnSync('qemu-img', ['--version']).status !== 0) {
-    console.log('SKIPPED: disk: no qemu-img on this machine (Debian: qemu-utils, qemu-block-extra)');
+    console.log(
+      'SKIPPED: disk: no qemu-img on this machine (Debian: qemu-utils, qemu-block-extra)',
+    );
     return;
   }
   console.log(`\nqemu-img bench on nvme, free placement, median of ${rounds} pairs`);

@@ -1,18 +1,19 @@
 /**
- * The engine's hot paths by themselves, at 1 to 60,000 live mappings of one page each: `npm run build && node dist/bench/engine.js`.
+ * The engine's hot paths by themselves, at 1 to 60,000 live mappings of one page each: `npm run
+ * build && node dist/bench/engine.js`.
  */
 import { bench, do_not_optimize, group, run } from 'mitata';
 import { runDirect } from '../src/flow/direct.js';
+import type { IopfBackend } from '../src/ioas/iopf/backend.js';
+import { Iopf } from '../src/ioas/iopf/iopf.js';
+import { Mapping } from '../src/ioas/mapping.js';
+import { MappingIndex } from '../src/ioas/mapping-index.js';
 import { IommuDevice } from '../src/iommu/device.js';
 import { Domain } from '../src/iommu/domain.js';
 import { Counters } from '../src/iommu/observer.js';
 import { type MmuNotifier, READ, WRITE } from '../src/mm/address-space.js';
 import { SimulatedSpace } from '../src/mm/simulated.js';
 import { SimulatedMemory } from '../src/mm/simulated-memory.js';
-import type { IopfBackend } from '../src/vfio/iopf/backend.js';
-import { Iopf } from '../src/vfio/iopf/iopf.js';
-import { Mapping } from '../src/vfio/type1/mapping.js';
-import { MappingIndex } from '../src/vfio/type1/mapping-index.js';
 import { median, processorTime } from './figures.js';
 
 const RW = READ | WRITE;
@@ -20,7 +21,10 @@ const SIZES = [1, 10, 1_000, 10_000, 60_000];
 const VADDR = 0x7f0000;
 /** Probes, drawn ahead of time so that drawing is not measured. */
 const PROBES = 1 << 16;
-/** Pages, far apart, that are looked at in turn where caches shall stay warm at any number of mappings. */
+/**
+ * Pages, far apart, that are looked at in turn where caches shall stay warm at any number of
+ * mappings.
+ */
 const WARM = 64;
 
 /** Deterministic numbers below 2^32 (xorshift). */
@@ -34,7 +38,10 @@ function generator(seed: number): () => number {
   };
 }
 
-/** The page of a mapping that is looked at: its middle. Mappings lie apart in IOVA, side by side in the process. */
+/**
+ * The page of a mapping that is looked at: its middle. Mappings lie apart in IOVA, side by side in
+ * the process.
+ */
 function iovaOf(index: number, pages = 1): number {
   return 0x10_0000 + index * 3 * pages + (pages >>> 1);
 }
@@ -96,7 +103,10 @@ function probes(size: number): Float64Array {
   return Float64Array.from({ length: PROBES }, () => iovaOf(next() % size));
 }
 
-/** By their number, containers with that many mappings of `pages` pages, of each of which one page is present. */
+/**
+ * By their number, containers with that many mappings of `pages` pages, of each of which one page
+ * is present.
+ */
 function containersOf(pages: number): Map<number, BenchContainer> {
   return new Map(SIZES.map((size) => [size, withMappings(size, pages)]));
 }
@@ -123,8 +133,14 @@ function warmPage(turn: number, size: number): number {
 const containers = containersOf(1);
 const cases: (() => unknown)[] = [];
 
-/** Benches one case per number of mappings; they are warmed up together, so that none pays for being the first. */
-function compare(name: string, caseOf: (container: BenchContainer, size: number) => () => unknown): void {
+/**
+ * Benches one case per number of mappings; they are warmed up together, so that none pays for being
+ * the first.
+ */
+function compare(
+  name: string,
+  caseOf: (container: BenchContainer, size: number) => () => unknown,
+): void {
   group(name, () => {
     for (const [size, container] of containers) {
       const run = caseOf(container, size);
@@ -176,7 +192,8 @@ compare(`invalidate one of ${WARM} pages in turn, and fault it in again`, (conta
   };
 });
 
-// What is known of a page and its mapping has left the processor's caches by the time that it is its turn again.
+// What is known of a page and its mapping has left the processor's caches by the time that it is
+// its turn again.
 compare('invalidate a random page, and fault it in again', (container, size) => {
   const pages = randomPages(size);
   let at = 0;
@@ -191,18 +208,21 @@ for (let round = 0; round < 20_000; round++) for (const run of cases) run();
 await run();
 
 /**
- * Rates over a large memory: what a page costs when it is new to everyone, in CPU time. The first rounds warm up.
+ * Rates over a large memory: what a page costs when it is new to everyone, in CPU time. The first
+ * rounds warm up.
  */
 function rate(name: string, premapPages: number, pages: number): void {
   const container = new BenchContainer(premapPages);
   container.mm.mmap(VADDR, pages, { kind: 'anon', protection: RW });
   container.map(0x10_0000, pages, VADDR);
-  // The process has touched its memory: what is measured is the fault, not the simulated kernel's page allocation.
+  // The process has touched its memory: what is measured is the fault, not the simulated kernel's
+  // page allocation.
   container.mm.fillPages(VADDR, pages, 1);
   const rounds: number[] = [];
   for (let round = 0; round < 40; round++) {
     const before = process.cpuUsage();
-    for (let page = 0; page < pages; page += premapPages) container.device.fault(0x10_0000 + page, WRITE);
+    for (let page = 0; page < pages; page += premapPages)
+      container.device.fault(0x10_0000 + page, WRITE);
     rounds.push(processorTime(before));
     if (container.domains[0]!.pages !== pages) throw new Error('not every page was faulted in');
     container.mm.mprotect(VADDR, pages, RW);
@@ -214,11 +234,20 @@ function rate(name: string, premapPages: number, pages: number): void {
   );
 }
 
-/** Pages that give a figure together, after as many that put what the case needs into the caches. */
+/**
+ * Pages that give a figure together, after as many that put what the case needs into the caches.
+ */
 const BLOCK = 512;
 
-/** From one look at the clock to the next with `run` in between, in ms, the mean of a block; `after` is not measured. */
-function timed(pages: Int32Array, run: (index: number) => void, after: (index: number) => void): number {
+/**
+ * From one look at the clock to the next with `run` in between, in ms, the mean of a block; `after`
+ * is not measured.
+ */
+function timed(
+  pages: Int32Array,
+  run: (index: number) => void,
+  after: (index: number) => void,
+): number {
   let spent = 0;
   for (let i = 0; i < BLOCK * 2; i++) {
     const started = performance.now();
@@ -231,8 +260,9 @@ function timed(pages: Int32Array, run: (index: number) => void, after: (index: n
 }
 
 /**
- * Invalidation by itself, in ns a page: a notifier is told of one page between two looks at the clock, whose own time is taken off;
- * bringing the page back is not measured. One container per number of mappings, and blocks of all of them take turns.
+ * Invalidation by itself, in ns a page: a notifier is told of one page between two looks at the
+ * clock, whose own time is taken off; bringing the page back is not measured. One container per
+ * number of mappings, and blocks of all of them take turns.
  */
 function invalidation(
   what: string,
@@ -242,12 +272,20 @@ function invalidation(
 ): void {
   const targets = [...containers].map(([size, container]) => {
     const before = container.counters.pagesInvalidated;
-    return { size, container, before, pages: pagesOf(size), clock: [] as number[], whole: [] as number[] };
+    return {
+      size,
+      container,
+      before,
+      pages: pagesOf(size),
+      clock: [] as number[],
+      whole: [] as number[],
+    };
   });
   for (let round = 0; round < 60; round++) {
     for (const { container, pages, clock, whole } of targets) {
       const notifier = container.notifier!;
-      const back = (index: number) => void container.device.fault(iovaOf(index, mappingPages), WRITE);
+      const back = (index: number) =>
+        void container.device.fault(iovaOf(index, mappingPages), WRITE);
       const invalidate = (index: number) => notifier.invalidate(vaddrOf(index, mappingPages), 1);
       clock.push(timed(pages, () => undefined, back));
       whole.push(timed(pages, invalidate, back));
@@ -267,7 +305,8 @@ function invalidation(
 
 rate('pre-map 1', 1, 1 << 18);
 rate('pre-map 512', 512, 1 << 18);
-const inTurn = (size: number) => Int32Array.from({ length: BLOCK * 2 }, (_, i) => warmPage(i, size));
+const inTurn = (size: number) =>
+  Int32Array.from({ length: BLOCK * 2 }, (_, i) => warmPage(i, size));
 invalidation(`one of ${WARM} pages in turn`, containers, 1, inTurn);
 invalidation(`one of ${WARM} pages in turn, mappings of 64 pages`, containersOf(64), 64, inTurn);
 // What mappings cost by the memory that they take: a random one of 60,000 is in no cache.

@@ -1,4 +1,7 @@
-/** How long a Linux guest with our nvme takes from the start of `iopf exec` to its shell, with I/O page faults and without. */
+/**
+ * How long a Linux guest with our nvme takes from the start of `iopf exec` to its shell, with I/O
+ * page faults and without.
+ */
 import { readFileSync } from 'node:fs';
 import { Guest, guestKernel } from '../test/exec/guest.js';
 import { median } from './figures.js';
@@ -69,7 +72,9 @@ export async function benchGuest(rounds: number): Promise<void> {
     const order = round % 2 === 0 ? (['auto', 'off'] as const) : (['off', 'auto'] as const);
     for (const mode of order) boots[mode].push(await boot(kernel, mode));
   }
-  console.log(`\nboot of a Linux guest of ${MEMORY_MIB} MiB in QEMU (TCG), median of ${rounds} pairs`);
+  console.log(
+    `\nboot of a Linux guest of ${MEMORY_MIB} MiB in QEMU (TCG), median of ${rounds} pairs`,
+  );
   const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
   const of = (mode: 'auto' | 'off', figure: 'seconds' | 'processorSeconds'): string =>
     median(boots[mode].map((each) => each[figure])).toFixed(2);

@@ -1,5 +1,6 @@
 /**
- * One intercepted ioctl, ours beside the least that a supervisor in C can do, on the same processors in the same run.
+ * One intercepted ioctl, ours beside the least that a supervisor in C can do, on the same
+ * processors in the same run.
  *
  * Needs cc; says so where it is missing.
  */

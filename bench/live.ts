@@ -1,4 +1,7 @@
-/** What `--ui` costs `qemu-img bench`: without it, with it and nobody looking, and with a page open; pairs in one run. */
+/**
+ * What `--ui` costs `qemu-img bench`: without it, with it and nobody looking, and with a page open;
+ * pairs in one run.
+ */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -14,7 +17,11 @@ const BROWSER_START_SECONDS = 5;
 type Looker = 'without' | 'nobody' | 'page';
 
 /** Requests per second of one run. */
-async function requestsPerSecond(looker: Looker, count: number, browser: string | null): Promise<number> {
+async function requestsPerSecond(
+  looker: Looker,
+  count: number,
+  browser: string | null,
+): Promise<number> {
   const bench = `qemu-img bench -f raw -t none -c ${count} -d ${DEPTH} -s ${BYTES} nvme://${NVME}/1`;
   const options = [
     ...(looker === 'without' ? [] : ['--ui']),
@@ -44,7 +51,10 @@ async function requestsPerSecond(looker: Looker, count: number, browser: string 
   return count / Number(seconds);
 }
 
-/** Opens the view, as a browser or, where there is none, as a client that reads it and asks as the page does. */
+/**
+ * Opens the view, as a browser or, where there is none, as a client that reads it and asks as the
+ * page does.
+ */
 function watch(url: string, browser: string | null): { end(): void } {
   if (browser === null) {
     const stopping = new AbortController();
@@ -84,12 +94,16 @@ async function read(url: string, signal: AbortSignal): Promise<void> {
 
 export async function benchLive(rounds: number): Promise<void> {
   if (spawnSync('qemu-img', ['--version']).status !== 0) {
-    console.log('SKIPPED: live: no qemu-img on this machine (Debian: qemu-utils, qemu-block-extra)');
+    console.log(
+      'SKIPPED: live: no qemu-img on this machine (Debian: qemu-utils, qemu-block-extra)',
+    );
     return;
   }
-  const browser = spawnSync('sh', ['-c', 'command -v chromium'], { encoding: 'utf8' }).stdout.trim() || null;
+  const browser =
+    spawnSync('sh', ['-c', 'command -v chromium'], { encoding: 'utf8' }).stdout.trim() || null;
   const count = Number(process.env['IOPF_BENCH_REQUESTS'] ?? 2_000_000);
-  const page = browser === null ? 'an event stream read (no chromium here)' : 'a page in headless chromium';
+  const page =
+    browser === null ? 'an event stream read (no chromium here)' : 'a page in headless chromium';
   console.log(
     `\nqemu-img bench, 4 KiB reads, depth ${DEPTH}, ${count} requests, medians of ${rounds} rounds: ${page}`,
   );
@@ -100,6 +114,10 @@ export async function benchLive(rounds: number): Promise<void> {
   const ratio = (looker: Looker): string =>
     median(rates[looker].map((rate, round) => rate / rates.without[round]!)).toFixed(3);
   console.log(`  without --ui             ${Math.round(median(rates.without))} IOPS`);
-  console.log(`  --ui, nobody looks       ${Math.round(median(rates.nobody))} IOPS   ${ratio('nobody')}×`);
-  console.log(`  --ui, page open          ${Math.round(median(rates.page))} IOPS   ${ratio('page')}×`);
+  console.log(
+    `  --ui, nobody looks       ${Math.round(median(rates.nobody))} IOPS   ${ratio('nobody')}×`,
+  );
+  console.log(
+    `  --ui, page open          ${Math.round(median(rates.page))} IOPS   ${ratio('page')}×`,
+  );
 }

@@ -1,9 +1,10 @@
 /**
- * What a packet through the virtio-net card costs, looped back: the card by itself, in process, and a polling program
- * (`examples/packet-loop`) under `iopf exec`, with I/O page faults and without, with mapped notifications and with calls.
+ * What a packet through the virtio-net card costs, looped back: the card by itself, in process, and
+ * a polling program (`examples/packet-loop`) under `iopf exec`, with I/O page faults and without,
+ * with mapped notifications and with calls.
  *
- * In process the copies of simulated frames stand for process_vm_readv/writev; the last column adds what those calls cost where they
- * were measured (1.3 µs a call, 0.37 µs a segment).
+ * In process the copies of simulated frames stand for process_vm_readv/writev; the last column adds
+ * what those calls cost where they were measured (1.3 µs a call, 0.37 µs a segment).
  */
 import { spawnSync } from 'node:child_process';
 import { join, resolve } from 'node:path';
@@ -80,11 +81,15 @@ function packetsPerSecond(mode: string, bytes: number, how: string): number {
 }
 
 export function benchNet(rounds: number): void {
-  console.log(`\nvirtio-net looped back, the card by itself (headers of ${HEADER_BYTES} bytes besides)`);
+  console.log(
+    `\nvirtio-net looped back, the card by itself (headers of ${HEADER_BYTES} bytes besides)`,
+  );
   for (const bytes of [64, 1500]) cardByItself(bytes, 64, []);
   cardByItself(64, 64, [Feature.EVENT_IDX]);
   cardByItself(64, 1, []);
-  console.log(`\npacket-loop on virtio-net, free placement, median of ${rounds} × ${PACKETS} packets`);
+  console.log(
+    `\npacket-loop on virtio-net, free placement, median of ${rounds} × ${PACKETS} packets`,
+  );
   for (const [bytes, how] of [
     [64, 'map'],
     [64, 'call'],

@@ -1,9 +1,11 @@
 /**
- * What the NVMe controller itself costs per command, in process: queues and data in simulated frames, doorbells in the mapped
- * BAR, pages resident. Run: `npx tsx bench/nvme.ts`, or after a build `node dist/bench/nvme.js`.
+ * What the NVMe controller itself costs per command, in process: queues and data in simulated
+ * frames, doorbells in the mapped BAR, pages resident. Run: `npx tsx bench/nvme.ts`, or after a
+ * build `node dist/bench/nvme.js`.
  *
- * The copies of the simulated frames stand for process_vm_readv/writev; the last column adds what those calls cost where
- * they were measured (1.3 µs a call, 0.37 µs a segment) to the controller's own time without copies.
+ * The copies of the simulated frames stand for process_vm_readv/writev; the last column adds what
+ * those calls cost where they were measured (1.3 µs a call, 0.37 µs a segment) to the controller's
+ * own time without copies.
  */
 import { Register } from '../src/device/nvme/registers.js';
 import type { SegmentList } from '../src/mm/frame-memory.js';
@@ -26,7 +28,9 @@ interface Rate {
   readonly segmentsPerCommand: number;
 }
 
-/** Runs a load for some milliseconds. `copies`: whether the bytes really move, except for queues. */
+/**
+ * Runs a load for some milliseconds. `copies`: whether the bytes really move, except for queues.
+ */
 function measure(load: Load, milliseconds: number, copies: boolean): Rate {
   const driver = new NvmeDriver({ size: '64M' }, { pages: 8192 });
   driver.enable();
@@ -97,7 +101,8 @@ console.log('load                     device  with copies  calls/cmd  segs/cmd  
 for (const load of loads) {
   const bare = measure(load, 400, false);
   const copied = measure(load, 400, true);
-  const projectedUs = bare.deviceUs + bare.callsPerCommand * CALL_US + bare.segmentsPerCommand * SEGMENT_US;
+  const projectedUs =
+    bare.deviceUs + bare.callsPerCommand * CALL_US + bare.segmentsPerCommand * SEGMENT_US;
   const columns = [
     load.name.padEnd(22),
     `${bare.deviceUs.toFixed(2)} us`.padStart(9),

@@ -1,6 +1,7 @@
 /**
- * A polling driver on our nvme, without system calls on a command's way: microseconds from doorbell to completion as the driver
- * sees them, and commands a second. Program and `iopf` both spin, so they need a core each: never pin them on one.
+ * A polling driver on our nvme, without system calls on a command's way: microseconds from doorbell
+ * to completion as the driver sees them, and commands a second. Program and `iopf` both spin, so
+ * they need a core each: never pin them on one.
  */
 import { spawnSync } from 'node:child_process';
 import { join, resolve } from 'node:path';
@@ -31,11 +32,30 @@ const cases: [name: string, options: string[]][] = [
   ['4 KiB reads, 1 queue, depth 1024', ['--depth', '1024']],
 ];
 
-function measure(mode: string, supervisor: string[], program: string[], options: string[]): Figures {
+function measure(
+  mode: string,
+  supervisor: string[],
+  program: string[],
+  options: string[],
+): Figures {
   const iopf = [process.execPath, join(dist, 'src/cli/main.js'), 'exec', '--quiet', '--iopf', mode];
-  const client = [process.execPath, join(dist, 'examples/nvme-poll/main.js'), NVME, '--seconds', SECONDS];
+  const client = [
+    process.execPath,
+    join(dist, 'examples/nvme-poll/main.js'),
+    NVME,
+    '--seconds',
+    SECONDS,
+  ];
   const device = ['--device', `nvme@${NVME},size=64M`];
-  const [command, ...words] = [...supervisor, ...iopf, ...device, '--', ...program, ...client, ...options];
+  const [command, ...words] = [
+    ...supervisor,
+    ...iopf,
+    ...device,
+    '--',
+    ...program,
+    ...client,
+    ...options,
+  ];
   const { stdout, stderr, status } = spawnSync(command!, words, { encoding: 'utf8' });
   if (status !== 0) throw new Error(`nvme-poll: ${stderr}`);
   return JSON.parse(stdout) as Figures;

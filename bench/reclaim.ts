@@ -1,17 +1,17 @@
 /**
- * What it costs to look whether the pages in I/O page tables are still in memory (`--reclaim-scan`): this process's own memory
- * behind a container, faulted in as a device would.
+ * What it costs to look whether the pages in I/O page tables are still in memory
+ * (`--reclaim-scan`): this process's own memory behind a container, faulted in as a device would.
  */
 import { ContainerIoctl, GroupIoctl, Type1Ioctl, VfioExtension } from '../src/abi/vfio.js';
 import { DmaMap } from '../src/abi/vfio-structs.js';
 import { deviceKinds } from '../src/device/index.js';
+import type { Caller, VfioFile } from '../src/file/file.js';
 import { IommuDevice } from '../src/iommu/device.js';
 import { READ, WRITE } from '../src/mm/address-space.js';
 import { allocatePlain } from '../src/mm/frame-memory.js';
 import { allocateNative } from '../src/mm/process/libc.js';
 import { PresenceScan } from '../src/mm/process/presence-scan.js';
 import { ProcessSpace } from '../src/mm/process/space.js';
-import type { Caller, VfioFile } from '../src/vfio/file.js';
 import { createMachine } from '../src/vfio/machine.js';
 import { median, processorTime } from './figures.js';
 

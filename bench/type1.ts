@@ -1,11 +1,14 @@
-/** MAP_DMA and UNMAP_DMA of one page as whole ioctls with their arguments, at 10 to 60,000 live mappings; nothing is pinned. */
+/**
+ * MAP_DMA and UNMAP_DMA of one page as whole ioctls with their arguments, at 10 to 60,000 live
+ * mappings; nothing is pinned.
+ */
 import { ContainerIoctl, GroupIoctl, Type1Ioctl, VfioExtension } from '../src/abi/vfio.js';
 import { DmaMap, DmaUnmap } from '../src/abi/vfio-structs.js';
 import { deviceKinds } from '../src/device/index.js';
+import type { Caller, VfioFile } from '../src/file/file.js';
 import { IommuDevice } from '../src/iommu/device.js';
 import type { AddressSpace } from '../src/mm/address-space.js';
 import { allocatePlain } from '../src/mm/frame-memory.js';
-import type { Caller, VfioFile } from '../src/vfio/file.js';
 import { createMachine } from '../src/vfio/machine.js';
 import { median } from './figures.js';
 
@@ -44,7 +47,9 @@ const host = {
   allocate: allocatePlain,
   regionMemory: (_index: number, bytes: number) => allocatePlain(bytes),
 };
-const edu = deviceKinds.get('edu')!.create({}, { address, iommu: new IommuDevice({ address }), host });
+const edu = deviceKinds
+  .get('edu')!
+  .create({}, { address, iommu: new IommuDevice({ address }), host });
 const machine = createMachine({ groups: [{ number: 1, functions: [edu] }], iopf: 'auto' });
 const container = machine.openContainer();
 const group = machine.openGroup(1);

@@ -26,16 +26,21 @@ function textBelow(folder: string): string {
 }
 
 /** Rows by what names them. */
-const named = new Set(`${textBelow('test')}${textBelow('src/check/scenarios')}`.match(/\bR\d+\.\d+(?!\d)/g));
+const named = new Set(
+  `${textBelow('test')}${textBelow('src/check/scenarios')}`.match(/\bR\d+\.\d+(?!\d)/g),
+);
 
 describe('the rows of docs/series.md', () => {
   test('are all there, in their order', () => {
     expect([...rows.keys()]).toEqual(wanted);
   });
 
-  test.each([...rows])('%s is shown by a test, or says that there is nothing to run', (row, { what }) => {
-    expect(named.has(row) || what.includes('By structure; nothing to run.')).toBe(true);
-  });
+  test.each([...rows])(
+    '%s is shown by a test, or says that there is nothing to run',
+    (row, { what }) => {
+      expect(named.has(row) || what.includes('By structure; nothing to run.')).toBe(true);
+    },
+  );
 
   test.each([...rows])('%s is where it says', (_, { where }) => {
     const paths = [...where.matchAll(/`([^`]+)`/g)].map(([, path]) => path!);

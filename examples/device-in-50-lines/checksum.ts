@@ -1,12 +1,24 @@
 /**
- * A whole PCI device: it adds up bytes of the program's memory. A write to GO starts it, SUM holds the result, and an interrupt
- * tells when it is there. Its DMA goes through the IOMMU, which faults in what is not mapped: nothing of that is seen here.
+ * A whole PCI device: it adds up bytes of the program's memory. A write to GO starts it, SUM holds
+ * the result, and an interrupt tells when it is there. Its DMA goes through the IOMMU, which faults
+ * in what is not mapped: nothing of that is seen here.
  */
-import { type DeviceKind, DeviceOptions, type PciDevice, PciEndpoint } from '../../src/device/index.js';
+import {
+  type DeviceKind,
+  DeviceOptions,
+  type PciDevice,
+  PciEndpoint,
+} from '../../src/device/index.js';
 import type { DmaBuffer } from '../../src/mm/frame-memory.js';
 
 /** Registers of BAR 0: offsets in bytes, 32 bits each. */
-export const ChecksumRegister = { ADDRESS: 0, ADDRESS_HIGH: 4, LENGTH: 8, GO: 12, SUM: 16 } as const;
+export const ChecksumRegister = {
+  ADDRESS: 0,
+  ADDRESS_HIGH: 4,
+  LENGTH: 8,
+  GO: 12,
+  SUM: 16,
+} as const;
 const REFUSED = 0xffffffff;
 const { ADDRESS, ADDRESS_HIGH, LENGTH, GO, SUM } = ChecksumRegister;
 

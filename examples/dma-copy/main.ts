@@ -1,8 +1,9 @@
 /**
- * A VFIO program that maps far more memory than it touches: it lets an edu device copy between scattered pages.
+ * A VFIO program that maps far more memory than it touches: it lets an edu device copy between
+ * scattered pages.
  *
- * It makes plain system calls and would drive a real edu device too (`qemu-system-x86_64 -device edu`, bound to vfio-pci).
- * Usage: node main.js [BDF]
+ * It makes plain system calls and would drive a real edu device too (`qemu-system-x86_64 -device
+ * edu`, bound to vfio-pci). Usage: node main.js [BDF]
  */
 import { allocateNative } from '../../src/mm/process/libc.js';
 import { EduDriver } from './edu.js';

@@ -1,4 +1,6 @@
-/** A small VFIO client: the system calls that a user-space driver makes, with raw libc underneath. */
+/**
+ * A small VFIO client: the system calls that a user-space driver makes, with raw libc underneath.
+ */
 import { readlinkSync } from 'node:fs';
 import { basename } from 'node:path';
 import {
@@ -52,7 +54,10 @@ export class VfioClient {
     if ((view.getUint32(GroupStatus.at.flags, true) & GroupFlag.VFIO_GROUP_FLAGS_VIABLE) === 0)
       throw new Error(`group ${number} is not viable: bind all its devices to vfio-pci`);
     view.setInt32(0, this.container, true);
-    must('GROUP_SET_CONTAINER', ioctl(this.group, GroupIoctl.VFIO_GROUP_SET_CONTAINER, scratch.address));
+    must(
+      'GROUP_SET_CONTAINER',
+      ioctl(this.group, GroupIoctl.VFIO_GROUP_SET_CONTAINER, scratch.address),
+    );
     must('SET_IOMMU', ioctl(this.container, ContainerIoctl.VFIO_SET_IOMMU, type));
     scratch.bytes.set(Buffer.from(`${address}\0`));
     this.device = must(
@@ -62,7 +67,10 @@ export class VfioClient {
     this.writeRegion(CONFIG, PCI_COMMAND, 2, MEMORY | BUS_MASTER);
   }
 
-  /** Lets the device reach [address, address + size) of this process at `iova`; bytes, multiples of the page size. */
+  /**
+   * Lets the device reach [address, address + size) of this process at `iova`; bytes, multiples of
+   * the page size.
+   */
   map(address: number, iova: number, size: number, flags = READ_WRITE): void {
     must('MAP_DMA', this.tryMap(address, iova, size, flags));
   }
@@ -88,14 +96,16 @@ export class VfioClient {
   /** Reads a register of 1, 2, 4 or 8 bytes. */
   readRegion(region: number, offset: number, size: number): number {
     const got = pread(this.device, scratch.address, size, region * REGION_OFFSET + offset);
-    if (got !== size) throw new Error(`pread of region ${region} at ${offset}: ${got}, errno ${errno()}`);
+    if (got !== size)
+      throw new Error(`pread of region ${region} at ${offset}: ${got}, errno ${errno()}`);
     return Number(view.getBigUint64(0, true) & ((1n << BigInt(8 * size)) - 1n));
   }
 
   writeRegion(region: number, offset: number, size: number, value: number): void {
     view.setBigUint64(0, BigInt(value), true);
     const put = pwrite(this.device, scratch.address, size, region * REGION_OFFSET + offset);
-    if (put !== size) throw new Error(`pwrite of region ${region} at ${offset}: ${put}, errno ${errno()}`);
+    if (put !== size)
+      throw new Error(`pwrite of region ${region} at ${offset}: ${put}, errno ${errno()}`);
   }
 
   /** Maps the first `size` bytes of a region, to be read and written without system calls. */

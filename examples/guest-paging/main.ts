@@ -1,8 +1,10 @@
 /**
- * A guest that pages: an edu device reads pages of the guest's all over its address space, for which there are 8 frames. The program
- * owns the device's first stage; each page that the device misses is a page request, for which it takes the oldest frame.
+ * A guest that pages: an edu device reads pages of the guest's all over its address space, for
+ * which there are 8 frames. The program owns the device's first stage; each page that the device
+ * misses is a page request, for which it takes the oldest frame.
  *
- * The calls for that are ours (docs/iopf-abi.md), so it runs under `iopf exec` only. Usage: node main.js [BDF]
+ * The calls for that are ours (docs/iopf-abi.md), so it runs under `iopf exec` only. Usage: node
+ * main.js [BDF]
  */
 import { VfioExtension } from '../../src/abi/vfio.js';
 import { allocateNative } from '../../src/mm/process/libc.js';
@@ -16,15 +18,24 @@ const PAGES = 511;
 const READS = 200;
 /** Pages between two reads: prime to their number, so that they lie scattered. */
 const STRIDE = 211;
-/** The container's addresses: the table, and the frames, the last of which takes what the device has read. */
+/**
+ * The container's addresses: the table, and the frames, the last of which takes what the device has
+ * read.
+ */
 const TABLE = 0x10000;
 const DATA = 0x20000;
-/** The guest's addresses, within the device's 28 bits; the last page leads to the last frame for ever. */
+/**
+ * The guest's addresses, within the device's 28 bits; the last page leads to the last frame for
+ * ever.
+ */
 const GUEST = 0x4000000;
 const RESULT = GUEST + PAGES * PAGE;
 const SUCCESS = 0;
 
-const vfio = new VfioClient(process.argv[2] ?? '0000:00:04.0', VfioExtension.VFIO_TYPE1_NESTING_IOMMU);
+const vfio = new VfioClient(
+  process.argv[2] ?? '0000:00:04.0',
+  VfioExtension.VFIO_TYPE1_NESTING_IOMMU,
+);
 const edu = new EduDriver(vfio);
 const memory = allocateNative((FRAMES + 1) * PAGE);
 vfio.map(memory.address, DATA, memory.bytes.length);
@@ -32,14 +43,18 @@ const table = new GuestTable(vfio, TABLE, GUEST);
 table.set(RESULT, DATA + FRAMES * PAGE);
 table.attach();
 
-const frame = (index: number): Uint8Array => memory.bytes.subarray(index * PAGE, (index + 1) * PAGE);
+const frame = (index: number): Uint8Array =>
+  memory.bytes.subarray(index * PAGE, (index + 1) * PAGE);
 const byteOf = (address: number, at: number): number => (at * 7 + (address / PAGE) * 13) & 0xff;
 /** The guest's address in each frame, -1: none; and the frame that is next. */
 const held = new Array<number>(FRAMES).fill(-1);
 let hand = 0;
 let [requests, takenAway, wrong] = [0, 0, 0];
 
-/** Brings a page into the oldest frame. The device must not find the frame under its old address: that goes first. */
+/**
+ * Brings a page into the oldest frame. The device must not find the frame under its old address:
+ * that goes first.
+ */
 function bring(address: number): void {
   const old = held[hand]!;
   if (old >= 0) {

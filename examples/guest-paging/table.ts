@@ -1,6 +1,6 @@
 /**
- * A first stage that this program owns (docs/iopf-abi.md): a table in its own memory, the fault queue of its devices, and what a
- * page request looks like when it is read.
+ * A first stage that this program owns (docs/iopf-abi.md): a table in its own memory, the fault
+ * queue of its devices, and what a page request looks like when it is read.
  */
 import {
   HWPT_DATA_VTD_S1,
@@ -10,8 +10,21 @@ import {
   HwptVtdS1Invalidate,
 } from '../../src/abi/iommufd.js';
 import { IopfIoctl, Stage1DeviceIoctl, Stage1Ioctl } from '../../src/abi/vfio.js';
-import { Stage1Alloc, Stage1Attach, Stage1Detach, Stage1Invalidate } from '../../src/abi/vfio-structs.js';
-import { allocateNative, close, ioctl, must, poll, read, write } from '../../src/mm/process/libc.js';
+import {
+  Stage1Alloc,
+  Stage1Attach,
+  Stage1Detach,
+  Stage1Invalidate,
+} from '../../src/abi/vfio-structs.js';
+import {
+  allocateNative,
+  close,
+  ioctl,
+  must,
+  poll,
+  read,
+  write,
+} from '../../src/mm/process/libc.js';
 import type { VfioClient } from '../dma-copy/vfio.js';
 
 const PAGE = 4096;
@@ -69,7 +82,9 @@ export class GuestTable {
     );
   }
 
-  /** The device's accesses go through the table from now on; returns its number in page requests. */
+  /**
+   * The device's accesses go through the table from now on; returns its number in page requests.
+   */
   attach(): number {
     view.setUint32(Stage1Attach.at.argsz, Stage1Attach.size, true);
     view.setUint32(Stage1Attach.at.flags, 0, true);
@@ -90,7 +105,9 @@ export class GuestTable {
     );
   }
 
-  /** Lets an address of the region lead to a page of the container's address space; null: nowhere. */
+  /**
+   * Lets an address of the region lead to a page of the container's address space; null: nowhere.
+   */
   set(address: number, iova: number | null): void {
     const index = (LEVELS - 1) * 512 + (address - this.region) / PAGE;
     this.words[index] = iova === null ? 0n : BigInt(iova + ENTRY);
@@ -99,10 +116,17 @@ export class GuestTable {
   /** VFIO_STAGE1_INVALIDATE of whole pages. */
   invalidate(address: number, pages: number): void {
     scratch.bytes.fill(0, 0, Stage1Invalidate.size + HwptVtdS1Invalidate.size);
-    view.setUint32(Stage1Invalidate.at.argsz, Stage1Invalidate.size + HwptVtdS1Invalidate.size, true);
+    view.setUint32(
+      Stage1Invalidate.at.argsz,
+      Stage1Invalidate.size + HwptVtdS1Invalidate.size,
+      true,
+    );
     view.setBigUint64(Stage1Invalidate.size + HwptVtdS1Invalidate.at.addr, BigInt(address), true);
     view.setBigUint64(Stage1Invalidate.size + HwptVtdS1Invalidate.at.npages, BigInt(pages), true);
-    must('STAGE1_INVALIDATE', ioctl(this.queue, Stage1Ioctl.VFIO_STAGE1_INVALIDATE, scratch.address));
+    must(
+      'STAGE1_INVALIDATE',
+      ioctl(this.queue, Stage1Ioctl.VFIO_STAGE1_INVALIDATE, scratch.address),
+    );
   }
 
   /** poll(2) of the queue: whether there is something to read within so many milliseconds. */

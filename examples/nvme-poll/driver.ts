@@ -1,9 +1,13 @@
 /**
- * A polling NVMe driver in user space, as far as queues, reads and writes go: doorbells in the mapped BAR, no interrupts, no
- * system call on the way of a command (NVM Express 1.4).
+ * A polling NVMe driver in user space, as far as queues, reads and writes go: doorbells in the
+ * mapped BAR, no interrupts, no system call on the way of a command (NVM Express 1.4).
  */
 import { AdminOpcode, CQE_WORDS, SQE_WORDS, Sqe } from '../../src/device/nvme/command.js';
-import { ControllerConfiguration, ControllerStatus, Register } from '../../src/device/nvme/registers.js';
+import {
+  ControllerConfiguration,
+  ControllerStatus,
+  Register,
+} from '../../src/device/nvme/registers.js';
 import type { DmaBuffer } from '../../src/mm/frame-memory.js';
 import { allocateNative } from '../../src/mm/process/libc.js';
 import type { VfioClient } from '../dma-copy/vfio.js';
@@ -46,7 +50,10 @@ export class QueuePair {
     this.completions = words(completion);
   }
 
-  /** Fills the next entry; `identifier` comes back with the completion. `dw10` to `dw12` as the command has them. */
+  /**
+   * Fills the next entry; `identifier` comes back with the completion. `dw10` to `dw12` as the
+   * command has them.
+   */
   push(
     opcode: number,
     identifier: number,
@@ -192,11 +199,15 @@ export class NvmePollDriver {
     admin.push(opcode, 1, namespace, prp1, 0, dw10, dw11, 0);
     admin.ring();
     admin.wait();
-    if (admin.status !== 0) throw new Error(`admin command ${opcode}: status 0x${admin.status.toString(16)}`);
+    if (admin.status !== 0)
+      throw new Error(`admin command ${opcode}: status 0x${admin.status.toString(16)}`);
     return admin.result;
   }
 
-  /** Creates an I/O queue pair without interrupts in memory of its own, or in that of a pair that is gone. */
+  /**
+   * Creates an I/O queue pair without interrupts in memory of its own, or in that of a pair that is
+   * gone.
+   */
   createQueue(
     id: number,
     entries: number,
@@ -206,7 +217,11 @@ export class NvmePollDriver {
     this.bytes(completion, entries * 16).fill(0);
     const dw10 = id | ((entries - 1) << 16);
     this.command(AdminOpcode.CREATE_CQ, { prp1: this.iova(completion), dw10, dw11: CONTIGUOUS });
-    this.command(AdminOpcode.CREATE_SQ, { prp1: this.iova(submission), dw10, dw11: CONTIGUOUS | (id << 16) });
+    this.command(AdminOpcode.CREATE_SQ, {
+      prp1: this.iova(submission),
+      dw10,
+      dw11: CONTIGUOUS | (id << 16),
+    });
     return this.pair(id, entries, submission, completion);
   }
 
@@ -231,7 +246,9 @@ export class NvmePollDriver {
     const { registers } = this;
     for (let look = 0; look < PATIENCE; look++)
       if (Atomics.load(registers, Register.CSTS / 4) === status) return;
-    throw new Error(`CSTS is 0x${registers[Register.CSTS / 4]!.toString(16)}, not 0x${status.toString(16)}`);
+    throw new Error(
+      `CSTS is 0x${registers[Register.CSTS / 4]!.toString(16)}, not 0x${status.toString(16)}`,
+    );
   }
 }
 

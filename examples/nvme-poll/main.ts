@@ -1,9 +1,10 @@
 /**
- * Reads or writes the blocks of an NVMe disk at random through several queues, polling, and tells how fast that was.
+ * Reads or writes the blocks of an NVMe disk at random through several queues, polling, and tells
+ * how fast that was.
  *
- * It makes plain system calls and would drive a real NVMe disk too: with --write it destroys what is on it.
- * Usage: node main.js [BDF] [--queues N] [--depth N] [--seconds S] [--write]
- * Prints JSON: commands a second, and microseconds from doorbell to completion.
+ * It makes plain system calls and would drive a real NVMe disk too: with --write it destroys what
+ * is on it. Usage: node main.js [BDF] [--queues N] [--depth N] [--seconds S] [--write] Prints JSON:
+ * commands a second, and microseconds from doorbell to completion.
  */
 import { parseArgs } from 'node:util';
 import { IoOpcode } from '../../src/device/nvme/command.js';
@@ -33,7 +34,10 @@ const opcode = values.write ? IoOpcode.WRITE : IoOpcode.READ;
 const vfio = new VfioClient(positionals[0] ?? '0000:02:00.0');
 const entries = depth + 1;
 const lineBytes = entries * (64 + 16) + depth * IO_BYTES + 8192;
-const driver = new NvmePollDriver(vfio, 16384 + Number(values.queues) * Math.ceil(lineBytes / 4096) * 4096);
+const driver = new NvmePollDriver(
+  vfio,
+  16384 + Number(values.queues) * Math.ceil(lineBytes / 4096) * 4096,
+);
 const lines = [...Array(Number(values.queues)).keys()].map((index) => ({
   queue: driver.createQueue(index + 1, entries),
   buffers: driver.iova(driver.allocate(depth * IO_BYTES)),

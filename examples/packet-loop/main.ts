@@ -1,9 +1,9 @@
 /**
- * A VFIO program that drives a virtio network card by polling, as DPDK does: it sends packets to a card that loops them back,
- * and checks each.
+ * A VFIO program that drives a virtio network card by polling, as DPDK does: it sends packets to a
+ * card that loops them back, and checks each.
  *
- * Usage: node main.js [BDF] [PACKETS] [BYTES] [call]
- * With `call` the card is told of packets by a system call, not through mapped memory.
+ * Usage: node main.js [BDF] [PACKETS] [BYTES] [call] With `call` the card is told of packets by a
+ * system call, not through mapped memory.
  */
 import { VfioClient } from '../dma-copy/vfio.js';
 import { allocate, HEADER, VirtioCard } from './virtio.js';
@@ -18,7 +18,8 @@ const WINDOW = 128;
 const BURST = 32;
 const PATIENCE_MS = 20_000;
 
-const [address = '0000:03:00.0', packets = '10000', bytes = '64', how = 'map'] = process.argv.slice(2);
+const [address = '0000:03:00.0', packets = '10000', bytes = '64', how = 'map'] =
+  process.argv.slice(2);
 const count = Number(packets);
 const length = Number(bytes);
 if (!(count > 0) || !(length >= 60 && length <= BUFFER - HEADER)) {
@@ -72,7 +73,8 @@ while (received < count) {
     const index = rx.take();
     const first = (receiveAt + index * BUFFER + HEADER) / 4;
     let same = true;
-    for (let at = 0; at < wordsOfPacket; at++) if (words[first + at] !== wordOf(received, at)) same = false;
+    for (let at = 0; at < wordsOfPacket; at++)
+      if (words[first + at] !== wordOf(received, at)) same = false;
     if (!same) wrong++;
     received++;
     rx.add(index);

@@ -1,6 +1,6 @@
 /**
- * A driver of a modern virtio network card, as a user-space driver has it: rings in its own memory, the notifications mapped, and
- * no interrupts (OASIS Virtual I/O Device 1.2: 4.1, 2.7, 5.1).
+ * A driver of a modern virtio network card, as a user-space driver has it: rings in its own memory,
+ * the notifications mapped, and no interrupts (OASIS Virtual I/O Device 1.2: 4.1, 2.7, 5.1).
  */
 import { REGION_OFFSET } from '../../src/abi/vfio.js';
 import {
@@ -49,7 +49,10 @@ interface Structure {
 function findStructure(vfio: VfioClient, type: number): Structure {
   let at = vfio.readRegion(CONFIG, CAPABILITIES, 1);
   while (at !== 0) {
-    if (vfio.readRegion(CONFIG, at, 1) === VENDOR_SPECIFIC && vfio.readRegion(CONFIG, at + 3, 1) === type)
+    if (
+      vfio.readRegion(CONFIG, at, 1) === VENDOR_SPECIFIC &&
+      vfio.readRegion(CONFIG, at + 3, 1) === type
+    )
       return {
         bar: vfio.readRegion(CONFIG, at + 4, 1),
         offset: vfio.readRegion(CONFIG, at + 8, 4),
@@ -60,7 +63,10 @@ function findStructure(vfio: VfioClient, type: number): Structure {
   throw new Error('no modern virtio device');
 }
 
-/** Our end of a split virtqueue whose descriptors are buffers of fixed places: descriptor i is buffer i. */
+/**
+ * Our end of a split virtqueue whose descriptors are buffers of fixed places: descriptor i is
+ * buffer i.
+ */
 export class Queue {
   readonly #available: Uint16Array;
   readonly #used: Uint16Array;
@@ -120,7 +126,10 @@ export class VirtioCard {
   readonly tx: Queue;
   readonly #common: Structure;
 
-  /** `memory`: six pages at I/O virtual address `iova`. `mapped`: notify through memory, else by a system call. */
+  /**
+   * `memory`: six pages at I/O virtual address `iova`. `mapped`: notify through memory, else by a
+   * system call.
+   */
   constructor(
     private readonly vfio: VfioClient,
     size: number,
@@ -136,7 +145,8 @@ export class VirtioCard {
       this.#set(DRIVER_FEATURE, 4, word === 1 ? FEATURES : 0);
     }
     this.#set(DEVICE_STATUS, 1, ACKNOWLEDGE | DRIVER | FEATURES_OK);
-    if ((this.#get(DEVICE_STATUS, 1) & FEATURES_OK) === 0) throw new Error('the device refused our features');
+    if ((this.#get(DEVICE_STATUS, 1) & FEATURES_OK) === 0)
+      throw new Error('the device refused our features');
     const notifier = mapped ? mappedNotifier(vfio) : callingNotifier(vfio);
     this.rx = this.#createQueue(0, size, memory.subarray(0, 3 * PAGE), iova, notifier);
     this.tx = this.#createQueue(1, size, memory.subarray(3 * PAGE), iova + 3 * PAGE, notifier);
@@ -150,7 +160,13 @@ export class VirtioCard {
     return this.#get(DEVICE_STATUS, 1);
   }
 
-  #createQueue(index: number, size: number, memory: Uint8Array, iova: number, notifier: Notifier): Queue {
+  #createQueue(
+    index: number,
+    size: number,
+    memory: Uint8Array,
+    iova: number,
+    notifier: Notifier,
+  ): Queue {
     this.#set(QUEUE_SELECT, 2, index);
     this.#set(QUEUE_SIZE, 2, size);
     for (const area of [0, 1, 2]) {
@@ -178,7 +194,10 @@ type Notifier = (notifyOffset: number, queue: number) => () => void;
 function mappedNotifier(vfio: VfioClient): Notifier {
   const { bar, offset, multiplier } = findStructure(vfio, NOTIFY);
   const place = bar * REGION_OFFSET + offset;
-  const address = must('mmap', mmap(0, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, vfio.device, place));
+  const address = must(
+    'mmap',
+    mmap(0, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, vfio.device, place),
+  );
   const registers = new Uint16Array(bytesAt(address, PAGE).buffer, 0, PAGE / 2);
   return (notifyOffset, queue) => () => {
     Atomics.store(registers, (notifyOffset * multiplier) / 2, queue);
@@ -187,7 +206,8 @@ function mappedNotifier(vfio: VfioClient): Notifier {
 
 function callingNotifier(vfio: VfioClient): Notifier {
   const { bar, offset, multiplier } = findStructure(vfio, NOTIFY);
-  return (notifyOffset, queue) => () => vfio.writeRegion(bar, offset + notifyOffset * multiplier, 2, queue);
+  return (notifyOffset, queue) => () =>
+    vfio.writeRegion(bar, offset + notifyOffset * multiplier, 2, queue);
 }
 
 /** Zeroed memory for rings and buffers. */

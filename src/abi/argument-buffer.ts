@@ -1,7 +1,8 @@
 /**
  * The bytes of one ioctl argument while a call works on them: fixed, reused, read without BigInt.
  *
- * A 64-bit field is read as a page number and the bytes below a page, which together are exact; `u64` rounds above 2^53.
+ * A 64-bit field is read as a page number and the bytes below a page, which together are exact;
+ * `u64` rounds above 2^53.
  */
 export class ArgumentBuffer {
   readonly bytes: Uint8Array;
@@ -49,7 +50,9 @@ export class ArgumentBuffer {
 
   /** The 4 KiB page number of a 64-bit address or size, always exact (0 to 2^52 - 1). */
   pages(offset: number): number {
-    return this.view.getUint32(offset + 4, true) * 2 ** 20 + (this.view.getUint32(offset, true) >>> 12);
+    return (
+      this.view.getUint32(offset + 4, true) * 2 ** 20 + (this.view.getUint32(offset, true) >>> 12)
+    );
   }
 
   /** The bytes of a 64-bit address or size below a page: 0 to 4095. */

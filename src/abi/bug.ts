@@ -1,4 +1,6 @@
-/** A broken invariant of our own. Carries the state that shows it; no program's input may cause one. */
+/**
+ * A broken invariant of our own. Carries the state that shows it; no program's input may cause one.
+ */
 export class Bug extends Error {
   constructor(
     message: string,

@@ -1,4 +1,6 @@
-/** Linux errno numbers that VFIO and the calls around it answer (asm-generic/errno-base.h, errno.h). */
+/**
+ * Linux errno numbers that VFIO and the calls around it answer (asm-generic/errno-base.h, errno.h).
+ */
 export const Errno = {
   EPERM: 1,
   ENOENT: 2,
@@ -43,7 +45,10 @@ export function errnoName(errno: number): string {
   return names.get(errno) ?? `errno ${errno}`;
 }
 
-/** An answer to the program: the call failed with this errno and changed nothing, or what its contract states. */
+/**
+ * An answer to the program: the call failed with this errno and changed nothing, or what its
+ * contract states.
+ */
 export class VfioError {
   constructor(readonly errno: number) {}
 

@@ -1,8 +1,10 @@
 /**
- * Byte-exact struct layouts: one table per C struct, from which reading, writing and the printed form come.
+ * Byte-exact struct layouts: one table per C struct, from which reading, writing and the printed
+ * form come.
  *
- * Terms: a *layout* lists the fields of a struct in order; offsets follow from C's natural alignment on a 64-bit little-endian
- * machine. A *flag set* names the bits of a field for the printed form.
+ * Terms: a *layout* lists the fields of a struct in order; offsets follow from C's natural
+ * alignment on a 64-bit little-endian machine. A *flag set* names the bits of a field for the
+ * printed form.
  */
 
 export type FieldType = 'u8' | 'u16' | 'u32' | 's32' | 'u64';

@@ -1,10 +1,13 @@
 /**
  * PCI configuration space (linux/pci_regs.h, PCI Express Base Specification 6.0, chapter 7).
  *
- * Offsets are bytes from the start of config space; offsets of a capability's registers are bytes from its header.
+ * Offsets are bytes from the start of config space; offsets of a capability's registers are bytes
+ * from its header.
  */
 
-/** Bytes of config space of a conventional function, and of one with PCI Express's extended space. */
+/**
+ * Bytes of config space of a conventional function, and of one with PCI Express's extended space.
+ */
 export const PCI_CONFIG_SIZE = 256;
 export const PCIE_CONFIG_SIZE = 4096;
 

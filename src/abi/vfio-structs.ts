@@ -1,4 +1,7 @@
-/** Structs of linux/vfio.h, one table each. Arrays that follow a struct have a table for one element. */
+/**
+ * Structs of linux/vfio.h, one table each. Arrays that follow a struct have a table for one
+ * element.
+ */
 
 import { flags32, s32, structLayout, u8, u16, u32, u64 } from './layout.js';
 import {
@@ -15,8 +18,15 @@ import {
   RegionFlag,
 } from './vfio.js';
 
-/** Header of every capability in a chain; `next` is the offset of the next from the struct's start, 0 for the last. */
-export const InfoCapHeader = structLayout('vfio_info_cap_header', { id: u16, version: u16, next: u32 });
+/**
+ * Header of every capability in a chain; `next` is the offset of the next from the struct's start,
+ * 0 for the last.
+ */
+export const InfoCapHeader = structLayout('vfio_info_cap_header', {
+  id: u16,
+  version: u16,
+  next: u32,
+});
 
 /** VFIO_IOMMU_STAGE1_ALLOC; the table follows as `data_type` says (iommufd.ts). */
 export const Stage1Alloc = structLayout('vfio_iommu_stage1_alloc', {
@@ -39,7 +49,10 @@ export const Stage1Detach = structLayout('vfio_device_detach_stage1', { argsz: u
 /** VFIO_STAGE1_INVALIDATE; an iommu_hwpt_vtd_s1_invalidate follows. */
 export const Stage1Invalidate = structLayout('vfio_stage1_invalidate', { argsz: u32, flags: u32 });
 
-export const GroupStatus = structLayout('vfio_group_status', { argsz: u32, flags: flags32(GroupFlag) });
+export const GroupStatus = structLayout('vfio_group_status', {
+  argsz: u32,
+  flags: flags32(GroupFlag),
+});
 
 export const DeviceInfo = structLayout('vfio_device_info', {
   argsz: u32,
@@ -67,7 +80,10 @@ export const SparseMmapCap = structLayout('vfio_region_info_cap_sparse_mmap', {
   nr_areas: u32,
   reserved: u32,
 });
-export const SparseMmapArea = structLayout('vfio_region_sparse_mmap_area', { offset: u64, size: u64 });
+export const SparseMmapArea = structLayout('vfio_region_sparse_mmap_area', {
+  offset: u64,
+  size: u64,
+});
 
 export const IrqInfo = structLayout('vfio_irq_info', {
   argsz: u32,
@@ -100,7 +116,11 @@ export const PciDependentDevice = structLayout('vfio_pci_dependent_device', {
 });
 
 /** Group descriptors follow. */
-export const PciHotReset = structLayout('vfio_pci_hot_reset', { argsz: u32, flags: u32, count: u32 });
+export const PciHotReset = structLayout('vfio_pci_hot_reset', {
+  argsz: u32,
+  flags: u32,
+  count: u32,
+});
 
 export const DeviceFeature = structLayout('vfio_device_feature', {
   argsz: u32,
@@ -158,7 +178,7 @@ export const DmaAvailCap = structLayout('vfio_iommu_type1_info_dma_avail', {
   avail: u32,
 });
 
-/** IOPF's own capability (design/abi.md). */
+/** IOPF's own capability (docs/iopf-abi.md). */
 export const IopfCap = structLayout('vfio_iommu_type1_info_cap_iopf', {
   id: u16,
   version: u16,

@@ -1,7 +1,9 @@
 /**
- * Numbers of the VFIO user interface (linux/vfio.h of Linux 6.1 to 7.2) and of what IOPF adds to it (design/abi.md).
+ * Numbers of the VFIO user interface (linux/vfio.h of Linux 6.1 to 7.2) and of what IOPF adds to it
+ * (docs/iopf-abi.md).
  *
- * Request numbers are `_IO(';', 100 + n)`. Several numbers mean one thing on one kind of file and another elsewhere.
+ * Request numbers are `_IO(';', 100 + n)`. Several numbers mean one thing on one kind of file and
+ * another elsewhere.
  */
 
 export const VFIO_API_VERSION = 0;
@@ -49,7 +51,9 @@ export const Type1Ioctl = {
 export const IopfIoctl = {
   VFIO_IOMMU_ENABLE_IOPF: io(18),
   VFIO_IOMMU_DISABLE_IOPF: io(19),
-  /** On a container with stages: makes a first stage and returns the descriptor of its fault queue. */
+  /**
+   * On a container with stages: makes a first stage and returns the descriptor of its fault queue.
+   */
   VFIO_IOMMU_STAGE1_ALLOC: io(24),
 } as const;
 

@@ -4,15 +4,20 @@ import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Command, InvalidArgumentError } from 'commander';
-import { partsOf } from '../check/find.js';
-import { replay } from '../check/history.js';
-import { type Job, loadScenario, type ScenarioRef, type ScenarioReport } from '../check/job.js';
-import { type PoolEvents, runJobs } from '../check/pool.js';
-import { formatScenario, formatTotal, toJson } from '../check/report.js';
+import { replay } from '../check/report/history.js';
+import { formatScenario, formatTotal, toJson } from '../check/report/report.js';
+import { formatTimeline } from '../check/report/timeline.js';
 import { scenarios as shippedScenarios } from '../check/scenarios/index.js';
-import { formatTimeline } from '../check/timeline.js';
-import { Unsound } from '../check/unsound.js';
+import { partsOf } from '../check/search/find.js';
+import {
+  type Job,
+  loadScenario,
+  type ScenarioRef,
+  type ScenarioReport,
+} from '../check/search/job.js';
+import { type PoolEvents, runJobs } from '../check/search/pool.js';
 import { variants, variantsNamed } from '../check/variants/index.js';
+import { Unsound } from '../check/verify/unsound.js';
 import { UserError } from '../input/user-error.js';
 import { checkReport } from '../report/check-report.js';
 import { type CommandView, endOf, occasionally, openView, uiOption } from './ui.js';
@@ -51,14 +56,22 @@ export function checkCommand(): Command {
       parseCount,
       STATES_MAX,
     )
-    .option('--random <seconds>', 'time for random orders beyond that bound', parseCount, RANDOM_SECONDS)
+    .option(
+      '--random <seconds>',
+      'time for random orders beyond that bound',
+      parseCount,
+      RANDOM_SECONDS,
+    )
     .option('--seed <n>', 'seed of the random orders', parseCount, 1)
     .option('--threads <n>', 'threads to run on', parseCount, availableParallelism())
     .option('--json <file>', 'write the results as JSON')
     .option('--html <file>', 'write the results as a page')
     .addOption(uiOption())
     .option('--list', 'list scenarios and variants')
-    .addHelpText('after', '\nExit status: 0 no violation, 1 a violation, 2 the command line is wrong.')
+    .addHelpText(
+      'after',
+      '\nExit status: 0 no violation, 1 a violation, 2 the command line is wrong.',
+    )
     .action(run);
 }
 
@@ -77,7 +90,8 @@ async function run(names: string[], options: Options): Promise<void> {
     await showOrder(refs[0]!, options.order, wanted[0]?.name ?? null);
     return;
   }
-  const scenarios = refs.length !== 0 ? refs : shippedScenarios.map(({ name }) => ({ name, module: null }));
+  const scenarios =
+    refs.length !== 0 ? refs : shippedScenarios.map(({ name }) => ({ name, module: null }));
   const jobs = jobsFor(
     scenarios,
     wanted.map(({ name }) => name),
@@ -87,7 +101,10 @@ async function run(names: string[], options: Options): Promise<void> {
     await check(jobs, options, null);
     return;
   }
-  const facts = { scenarios: names.join(' ') || 'all that ship', variant: options.variant ?? 'none' };
+  const facts = {
+    scenarios: names.join(' ') || 'all that ship',
+    variant: options.variant ?? 'none',
+  };
   const view = await openView(options.ui, { command: 'check', title: 'iopf check', facts });
   try {
     const started = performance.now();
@@ -99,14 +116,22 @@ async function run(names: string[], options: Options): Promise<void> {
   }
 }
 
-function jobsFor(scenarios: readonly ScenarioRef[], wanted: readonly string[], options: Options): Job[] {
+function jobsFor(
+  scenarios: readonly ScenarioRef[],
+  wanted: readonly string[],
+  options: Options,
+): Job[] {
   const { states: statesMax, random: randomSeconds, seed } = options;
   const common = { statesMax, randomSeconds, seed };
   if (wanted.length !== 0) return wanted.map((variant) => ({ scenarios, variant, ...common }));
   return scenarios.map((scenario) => ({ scenarios: [scenario], variant: null, ...common }));
 }
 
-async function check(jobs: readonly Job[], options: Options, view: CommandView | null): Promise<void> {
+async function check(
+  jobs: readonly Job[],
+  options: Options,
+  view: CommandView | null,
+): Promise<void> {
   const started = performance.now();
   const reports: ScenarioReport[] = [];
   const shown = process.stderr.isTTY;
@@ -126,7 +151,8 @@ async function check(jobs: readonly Job[], options: Options, view: CommandView |
     },
     progress(scenario, states) {
       clear();
-      if (shown) process.stderr.write(`${reports.length} done; ${scenario}: ${states} states so far`);
+      if (shown)
+        process.stderr.write(`${reports.length} done; ${scenario}: ${states} states so far`);
       showProgress(`${scenario}: ${states} states so far`);
     },
   };
@@ -140,7 +166,8 @@ async function check(jobs: readonly Job[], options: Options, view: CommandView |
   const seconds = (performance.now() - started) / 1000;
   process.stdout.write(`${formatTotal(reports, seconds)}\n`);
   const missed = jobs.flatMap(({ variant }) =>
-    variant !== null && !reports.some((each) => each.variant === variant && each.violations.length !== 0)
+    variant !== null &&
+    !reports.some((each) => each.variant === variant && each.violations.length !== 0)
       ? [variant]
       : [],
   );
@@ -153,7 +180,10 @@ async function check(jobs: readonly Job[], options: Options, view: CommandView |
   if (reports.some((report) => report.violations.length !== 0)) process.exitCode = 1;
 }
 
-/** Scenarios that need not be run any more: those behind the one that finds a variant out are left out. */
+/**
+ * Scenarios that need not be run any more: those behind the one that finds a variant out are left
+ * out.
+ */
 function countDone(jobs: readonly Job[], reports: readonly ScenarioReport[]): number {
   let done = reports.filter(({ variant }) => variant === null).length;
   for (const { variant, scenarios } of jobs) {
@@ -189,7 +219,8 @@ async function showOrder(
 }
 
 async function find(argument: string): Promise<ScenarioRef[]> {
-  if (shippedScenarios.some(({ name }) => name === argument)) return [{ name: argument, module: null }];
+  if (shippedScenarios.some(({ name }) => name === argument))
+    return [{ name: argument, module: null }];
   const [, file, name] = /^(.*?)(?:#([^#]*))?$/.exec(argument)!;
   const isUrl = file!.startsWith('file:');
   if (!isUrl && !statSync(file!, { throwIfNoEntry: false })?.isFile())
@@ -197,7 +228,7 @@ async function find(argument: string): Promise<ScenarioRef[]> {
       `${argument} is neither a scenario nor a file; 'iopf check --list' shows the scenarios`,
     );
   const module = isUrl ? file! : pathToFileURL(resolve(file!)).href;
-  const { scenariosIn } = await import('../check/scenario-file.js');
+  const { scenariosIn } = await import('../check/search/scenario-file.js');
   const found = await scenariosIn(module).catch((error: Error) => {
     throw new UserError(`${file}: ${error.message}`);
   });
@@ -215,7 +246,8 @@ function list(): void {
   for (const { name, about, rows } of shippedScenarios)
     process.stdout.write(`${name.padEnd(22)} ${about} (${rows.join(', ')})\n`);
   process.stdout.write('\n');
-  for (const { name, about } of variants) process.stdout.write(`--variant ${name.padEnd(18)} ${about}\n`);
+  for (const { name, about } of variants)
+    process.stdout.write(`--variant ${name.padEnd(18)} ${about}\n`);
 }
 
 function write(path: string, text: string): void {
@@ -228,7 +260,8 @@ function write(path: string, text: string): void {
 
 function parseCount(text: string): number {
   const count = Number(text);
-  if (!Number.isInteger(count) || count < 0) throw new InvalidArgumentError('a whole number is needed.');
+  if (!Number.isInteger(count) || count < 0)
+    throw new InvalidArgumentError('a whole number is needed.');
   return count;
 }
 

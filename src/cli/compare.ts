@@ -2,10 +2,10 @@
 import { writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { Command, InvalidArgumentError } from 'commander';
-import { tell } from '../exec/tell.js';
+import { tell } from '../exec/run/tell.js';
 import { UserError } from '../input/user-error.js';
+import type { LiveStart } from '../live/live.js';
 import type { CompareOrder, CompareResult } from '../sim/compare.js';
-import type { LiveStart } from '../trace/live.js';
 import { endOf, occasionally, openView, uiOption } from './ui.js';
 
 interface Options {
@@ -28,7 +28,10 @@ export function compareCommand(): Command {
       '--policy <list>',
       'static, iopf, iopf:premap=N|adaptive, iopf:prefetch, each with :memory=SIZE; separated by commas',
     )
-    .option('--model <name|file>', 'what things cost: kunpeng920-stall, odp, fast, measured, or a YAML file')
+    .option(
+      '--model <name|file>',
+      'what things cost: kunpeng920-stall, odp, fast, measured, or a YAML file',
+    )
     .option('--json <file>', 'write the result as JSON')
     .option('--html <file>', 'write a report: one page that needs no network')
     .addOption(uiOption())

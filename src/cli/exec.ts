@@ -1,16 +1,21 @@
 /** `iopf exec [options] -- PROGRAM [ARGS…]` */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { DEFAULT_KERNEL, type KernelVersion, kernelVersions } from '../abi/kernel.js';
 import { bytesOf, deviceKinds } from '../device/index.js';
-import { type DeviceSpec, type MachineSpec, machineOfDevices, parseDevice } from '../exec/machine-spec.js';
-import type { ExecOrder } from '../exec/order.js';
-import { exitCodeOf, type RunWatcher, runProgram } from '../exec/run.js';
-import { formatSummary, howItEnded, type RunSummary } from '../exec/summary.js';
-import { say, tell } from '../exec/tell.js';
+import {
+  type DeviceSpec,
+  type MachineSpec,
+  machineOfDevices,
+  parseDevice,
+} from '../exec/machine/machine-spec.js';
+import type { ExecOrder } from '../exec/run/launch-request.js';
+import { exitCodeOf, type RunWatcher, runProgram } from '../exec/run/run.js';
+import { formatSummary, howItEnded, type RunSummary } from '../exec/run/summary.js';
+import { say, tell } from '../exec/run/tell.js';
 import { UserError } from '../input/user-error.js';
-import type { LiveStart } from '../trace/live.js';
+import type { LiveStart } from '../live/live.js';
 import type { Picture } from '../trace/live-picture.js';
-import { DEFAULT_KERNEL, type KernelVersion, kernelVersions } from '../vfio/kernel.js';
 import type { IopfMode } from '../vfio/machine-state.js';
 import { type CommandView, openView, uiOption } from './ui.js';
 
@@ -138,7 +143,12 @@ async function report(
     tell((error as Error).message); // The program's exit code stands.
   }
   if (view === null) return;
-  view.tell({ kind: 'end', seconds: summary.wallSeconds, how: howItEnded(summary), summary: { ...summary } });
+  view.tell({
+    kind: 'end',
+    seconds: summary.wallSeconds,
+    how: howItEnded(summary),
+    summary: { ...summary },
+  });
   await view.finish();
 }
 
@@ -162,7 +172,7 @@ async function machineOf(options: Options): Promise<MachineSpec> {
   const devices: DeviceSpec[] = options.device.map(parseDevice);
   if (options.machine === undefined) return machineOfDevices(devices);
   // Loaded only when asked for: the parsers cost a fifth of the start-up.
-  const { parseMachine } = await import('../exec/machine-file.js');
+  const { parseMachine } = await import('../exec/machine/machine-file.js');
   const fromFile = parseMachine(readText(options.machine), options.machine);
   return { ...fromFile, groups: [...fromFile.groups, ...machineOfDevices(devices).groups] };
 }
@@ -171,7 +181,9 @@ function readText(path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    throw new UserError(`cannot read the machine file ${path}: ${(error as NodeJS.ErrnoException).code}`);
+    throw new UserError(
+      `cannot read the machine file ${path}: ${(error as NodeJS.ErrnoException).code}`,
+    );
   }
 }
 
@@ -193,21 +205,26 @@ function parsePremap(text: string): number {
 function parseReclaim(text: string): number {
   const size = bytesOf(text);
   if (!(size > 0))
-    throw new InvalidArgumentError('a size above 0 in bytes, or with K, M, G or T, is needed: 300M.');
+    throw new InvalidArgumentError(
+      'a size above 0 in bytes, or with K, M, G or T, is needed: 300M.',
+    );
   return size;
 }
 
 function parseReclaimScan(text: string): number {
   const period = Number(text);
   if (!/^\d+$/.test(text) || period < 1 || period > RECLAIM_SCAN_MOST_MS)
-    throw new InvalidArgumentError(`a number of milliseconds from 1 to ${RECLAIM_SCAN_MOST_MS} is needed.`);
+    throw new InvalidArgumentError(
+      `a number of milliseconds from 1 to ${RECLAIM_SCAN_MOST_MS} is needed.`,
+    );
   return period;
 }
 
 /** Throws UserError where memory would be taken away that is pinned. */
 function refuseReclaimOfPinned({ iopf, reclaim, reclaimScan }: Options): void {
   if (iopf !== 'off') return;
-  const option = reclaim !== undefined ? '--reclaim' : reclaimScan !== undefined ? '--reclaim-scan' : null;
+  const option =
+    reclaim !== undefined ? '--reclaim' : reclaimScan !== undefined ? '--reclaim-scan' : null;
   if (option !== null)
     throw new UserError(
       `${option} with --iopf off: all memory that is mapped for DMA is pinned then, and no host takes pinned pages away; ` +
@@ -217,7 +234,9 @@ function refuseReclaimOfPinned({ iopf, reclaim, reclaimScan }: Options): void {
 
 function kindsHelp(): string {
   const lines = [...deviceKinds.values()].map((kind) => {
-    const keys = Object.entries(kind.options).map(([key, about]) => `      ${key}=  ${String(about)}`);
+    const keys = Object.entries(kind.options).map(
+      ([key, about]) => `      ${key}=  ${String(about)}`,
+    );
     return [`  ${kind.name}  ${kind.summary}`, ...keys].join('\n');
   });
   return `\nDevices (each also takes fault=on|off: whether it can wait for a page):\n${lines.join('\n')}\n`;

@@ -2,7 +2,7 @@
 /** The `iopf` command: one file per subcommand. */
 import { createRequire } from 'node:module';
 import { Command } from 'commander';
-import { tell } from '../exec/tell.js';
+import { tell } from '../exec/run/tell.js';
 import { UserError } from '../input/user-error.js';
 import { checkCommand } from './check.js';
 import { compareCommand } from './compare.js';
@@ -23,7 +23,10 @@ const program = new Command('iopf')
   .addCommand(traceCommand());
 for (const command of program.commands) command.copyInheritedSettings(program);
 
-/** An error of commander's, `error: unknown option '--jsom'\n(Did you mean --json?)\n`, as we put ours. */
+/**
+ * An error of commander's, `error: unknown option '--jsom'\n(Did you mean --json?)\n`, as we put
+ * ours.
+ */
 function asOneLine(text: string): string {
   return text
     .replace(/^error: /, '')
@@ -44,7 +47,8 @@ program.hook('preAction', (_, command) => {
 try {
   await program.parseAsync();
 } catch (error) {
-  // A system call of ours that the user's surroundings made fail (no current directory, say) is for the user, too.
+  // A system call of ours that the user's surroundings made fail (no current directory, say) is for
+  // the user, too.
   const isForUser = error instanceof UserError || (error instanceof Error && 'syscall' in error);
   if (!isForUser) throw error;
   tell(error.message);

@@ -1,7 +1,7 @@
 /** `iopf trace [options] FILE` */
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { Command, Option } from 'commander';
-import { tell } from '../exec/tell.js';
+import { tell } from '../exec/run/tell.js';
 import { UserError } from '../input/user-error.js';
 
 interface Options {
@@ -18,10 +18,10 @@ export function traceCommand(): Command {
     .argument('<file>', 'the recording')
     .option('--check', 'print nothing but what is wrong; exit code 1 where something is')
     .addOption(
-      new Option('--export <form>', 'what the engine does when it is replayed under its own policy').choices([
-        'kernel',
-        'chrome',
-      ]),
+      new Option(
+        '--export <form>',
+        'what the engine does when it is replayed under its own policy',
+      ).choices(['kernel', 'chrome']),
     )
     .option('--output <file>', 'write there instead of standard output')
     .action(run);
@@ -100,6 +100,8 @@ function read(path: string): Uint8Array {
   try {
     return readFileSync(path);
   } catch (error) {
-    throw new UserError(`cannot read the recording ${path}: ${(error as NodeJS.ErrnoException).code}`);
+    throw new UserError(
+      `cannot read the recording ${path}: ${(error as NodeJS.ErrnoException).code}`,
+    );
   }
 }

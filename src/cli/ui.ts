@@ -1,8 +1,8 @@
 /** `--ui [PORT]`, which `exec`, `compare` and `check` share. */
 import { isatty } from 'node:tty';
 import { InvalidArgumentError, Option } from 'commander';
-import { tell } from '../exec/tell.js';
-import type { LiveEnd, LiveMessage, LiveSource, LiveStart } from '../trace/live.js';
+import { tell } from '../exec/run/tell.js';
+import type { LiveEnd, LiveMessage, LiveSource, LiveStart } from '../live/live.js';
 
 /** What ends a view that shows a run which is over. */
 const endingSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -46,7 +46,8 @@ export async function openView(
     tell: (message) => view.tell(message),
     close: () => view.close(),
     finish: async () => {
-      // A terminal has somebody who can come and look, and can press Ctrl-C; a job in CI has neither.
+      // A terminal has somebody who can come and look, and can press Ctrl-C; a job in CI has
+      // neither.
       const gone = view.lastPageGone(isatty(0) && isatty(2));
       let stop: () => void = () => {};
       const stopped = new Promise<void>((resolve) => {
@@ -67,7 +68,12 @@ export async function openView(
 
 /** The end of a command that has no program: `startedMs` on the clock of `performance.now`. */
 export function endOf(startedMs: number): LiveEnd {
-  return { kind: 'end', seconds: (performance.now() - startedMs) / 1000, how: 'done', summary: null };
+  return {
+    kind: 'end',
+    seconds: (performance.now() - startedMs) / 1000,
+    how: 'done',
+    summary: null,
+  };
 }
 
 /** Does it at most four times a second: what comes in between is left out. */

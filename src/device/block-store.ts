@@ -1,7 +1,9 @@
 import { PAGE_SIZE } from '../mm/address-space.js';
 import type { AllocateDma, DmaBuffer } from '../mm/frame-memory.js';
 
-/** Bytes of one chunk of a store (the last may be shorter): what one native buffer can safely hold. */
+/**
+ * Bytes of one chunk of a store (the last may be shorter): what one native buffer can safely hold.
+ */
 export const CHUNK_BYTES = 2 ** 30;
 
 /** The bytes of a disk, in chunks that DMA goes straight into and out of. */
@@ -10,17 +12,26 @@ export interface BlockStore {
   readonly bytes: number;
   /** Nothing may be written: DMA into a chunk would fail. */
   readonly readOnly: boolean;
-  /** Memory of the bytes [index * CHUNK_BYTES, …). Only DMA may touch it: a file's bytes may be gone. */
+  /**
+   * Memory of the bytes [index * CHUNK_BYTES, …). Only DMA may touch it: a file's bytes may be
+   * gone.
+   */
   chunk(index: number): DmaBuffer;
   /** Copies [offset, offset + length) to the start of `into`; false: it cannot be read. */
   read(offset: number, length: number, into: DmaBuffer): boolean;
-  /** Makes [offset, offset + length) read as zeros; bytes, both below `bytes`. False: it could not be made so. */
+  /**
+   * Makes [offset, offset + length) read as zeros; bytes, both below `bytes`. False: it could not
+   * be made so.
+   */
   zero(offset: number, length: number): boolean;
   /** Everything written is durable when this returns; false: it could not be made so. */
   flush(): boolean;
 }
 
-/** Calls `visit` for the parts of [offset, offset + length) in each chunk, until it returns false; returns what it returned. */
+/**
+ * Calls `visit` for the parts of [offset, offset + length) in each chunk, until it returns false;
+ * returns what it returned.
+ */
 function eachChunk(
   offset: number,
   length: number,
@@ -35,7 +46,10 @@ function eachChunk(
   return true;
 }
 
-/** A disk in memory, all zeros. A chunk exists from its first use on, so that an untouched disk costs nothing. */
+/**
+ * A disk in memory, all zeros. A chunk exists from its first use on, so that an untouched disk
+ * costs nothing.
+ */
 export function memoryStore(bytes: number, allocate: AllocateDma, readOnly = false): BlockStore {
   const chunks: (DmaBuffer | null)[] = new Array(Math.ceil(bytes / CHUNK_BYTES)).fill(null);
   const chunk = (index: number): DmaBuffer => {

@@ -3,8 +3,9 @@ import { PAGE_SIZE } from '../mm/address-space.js';
 import type { DmaBuffer } from '../mm/frame-memory.js';
 
 /**
- * DMA that a device is about to do, in order: pieces between IOVAs and device memory, none of which crosses a page. Reused,
- * so that the path allocates nothing. The tag says whose piece it is (a command), for when it is refused.
+ * DMA that a device is about to do, in order: pieces between IOVAs and device memory, none of which
+ * crosses a page. Reused, so that the path allocates nothing. The tag says whose piece it is (a
+ * command), for when it is refused.
  */
 export class DmaList {
   count = 0;
@@ -44,7 +45,8 @@ export class DmaList {
   ): void {
     const next = this.count;
     if (next === this.capacity) throw new Bug('DMA list overflow', { capacity: this.capacity });
-    if (offset + length > PAGE_SIZE) throw new Bug('DMA piece crosses a page', { page, offset, length });
+    if (offset + length > PAGE_SIZE)
+      throw new Bug('DMA piece crosses a page', { page, offset, length });
     this.count = next + 1;
     this.page[next] = page;
     this.offset[next] = offset;
@@ -68,7 +70,14 @@ export class DmaList {
     while (at < end) {
       const inPage = at % PAGE_SIZE;
       const piece = Math.min(PAGE_SIZE - inPage, end - at);
-      this.append(page + (at - inPage) / PAGE_SIZE, inPage, piece, buffer, bufferOffset + at - offset, tag);
+      this.append(
+        page + (at - inPage) / PAGE_SIZE,
+        inPage,
+        piece,
+        buffer,
+        bufferOffset + at - offset,
+        tag,
+      );
       at += piece;
     }
   }

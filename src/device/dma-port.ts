@@ -11,11 +11,13 @@ export interface Translator {
   dmaBytesWritten: number;
   /** The frame behind an IOVA page for this access, or -1. */
   translate(iovaPage: number, access: number): number;
-  /** Reports a page request; true: it was answered SUCCESS and the access may be tried again (R2.1). */
+  /**
+   * Reports a page request; true: it was answered SUCCESS and the access may be tried again (R2.1).
+   */
   fault(iovaPage: number, access: number): boolean;
   /**
-   * The page request that an access must wait for because a guest answers it; null where it need not, and `fault` is for it
-   * (R8.1). Absent: there are no such.
+   * The page request that an access must wait for because a guest answers it; null where it need
+   * not, and `fault` is for it (R8.1). Absent: there are no such.
    */
   requestStage1?(iovaPage: number, access: number): StalledRequest | null;
   /** The page of the container that an access goes to, where a guest's table lies before it. */
@@ -23,7 +25,9 @@ export interface Translator {
   /** The page behind a translation is gone without notice: the IOMMU forgets the translation. */
   pageLost(iovaPage: number): void;
   /** Told which pages are reached and refused, where somebody records. */
-  readonly observer?: { accessed?(iovaPage: number, access: number, refused: boolean): void } | null;
+  readonly observer?: {
+    accessed?(iovaPage: number, access: number, refused: boolean): void;
+  } | null;
 }
 
 /** A page request that waits for a guest: `result` null, and then whether to try again. */
@@ -33,19 +37,27 @@ export interface StalledRequest {
 
 /** Told which pieces of a list were refused. */
 export interface DmaOwner {
-  /** The DMA with this tag was refused (by the IOMMU, or bus mastering is off); what is left of it is skipped. */
+  /**
+   * The DMA with this tag was refused (by the IOMMU, or bus mastering is off); what is left of it
+   * is skipped.
+   */
   refused(tag: number): void;
 }
 
-/** How often one piece is faulted in, or found lost, before it counts as refused: a limit, not a policy. */
+/**
+ * How often one piece is faulted in, or found lost, before it counts as refused: a limit, not a
+ * policy.
+ */
 const ATTEMPTS = 16;
 
 /**
- * A function's way to the program's memory: translate, fault where there is no translation, copy in few calls, in order.
+ * A function's way to the program's memory: translate, fault where there is no translation, copy in
+ * few calls, in order.
  *
- * A fault may take other pages away (memory pressure), so no translation is held across one: what is translated is copied
- * first, then all that is missing is faulted in, then it is translated. A copy that stops short has met a page that went away
- * unannounced; its translation is dropped and the page faulted in again.
+ * A fault may take other pages away (memory pressure), so no translation is held across one: what
+ * is translated is copied first, then all that is missing is faulted in, then it is translated. A
+ * copy that stops short has met a page that went away unannounced; its translation is dropped and
+ * the page faulted in again.
  */
 export class DmaPort {
   /** Bus mastering. Off: every access is refused. */
@@ -64,8 +76,9 @@ export class DmaPort {
   }
 
   /**
-   * The last transfer of a range stopped at a page that only a guest can bring: `stalledAt` bytes of it are done, and the device
-   * does the rest when `ready`, from there on. Only devices that are made for it get to see it (PciDevice.stalls).
+   * The last transfer of a range stopped at a page that only a guest can bring: `stalledAt` bytes
+   * of it are done, and the device does the rest when `ready`, from there on. Only devices that are
+   * made for it get to see it (PciDevice.stalls).
    */
   stalled = false;
   stalledAt = 0;
@@ -81,7 +94,10 @@ export class DmaPort {
     this.stalled = false;
   }
 
-  /** DMA read: copies the program's memory to the device. True if nothing was refused; the rest of the list is done anyway. */
+  /**
+   * DMA read: copies the program's memory to the device. True if nothing was refused; the rest of
+   * the list is done anyway.
+   */
   read(list: DmaList, owner: DmaOwner | null): boolean {
     return this.#run(list, READ, owner);
   }
@@ -91,12 +107,18 @@ export class DmaPort {
     return this.#run(list, WRITE, owner);
   }
 
-  /** Reads `length` bytes at IOVA `address` (bytes, below 2^53) into the buffer; false: a part was refused. */
+  /**
+   * Reads `length` bytes at IOVA `address` (bytes, below 2^53) into the buffer; false: a part was
+   * refused.
+   */
   readRange(address: number, length: number, buffer: DmaBuffer, bufferOffset = 0): boolean {
     return this.#runRange(address, length, buffer, bufferOffset, READ);
   }
 
-  /** Writes `length` bytes of the buffer at IOVA `address`; false: a part was refused, the rest is written. */
+  /**
+   * Writes `length` bytes of the buffer at IOVA `address`; false: a part was refused, the rest is
+   * written.
+   */
   writeRange(address: number, length: number, buffer: DmaBuffer, bufferOffset = 0): boolean {
     return this.#runRange(address, length, buffer, bufferOffset, WRITE);
   }
@@ -124,11 +146,13 @@ export class DmaPort {
         bufferOffset + done,
         0,
       );
-      // Each page stands for itself here: one that is refused does not keep the others from being copied.
+      // Each page stands for itself here: one that is refused does not keep the others from being
+      // copied.
       for (let piece = 0; piece < list.count; piece++) list.tag[piece] = piece;
       if (!this.#run(list, access, null)) whole = false;
       if (this.stalled)
-        this.stalledAt = list.page[this.stalledAt]! * PAGE_SIZE + list.offset[this.stalledAt]! - address;
+        this.stalledAt =
+          list.page[this.stalledAt]! * PAGE_SIZE + list.offset[this.stalledAt]! - address;
     }
     return whole;
   }
@@ -140,7 +164,10 @@ export class DmaPort {
     let whole = true;
     /** The first piece that is in `segments`. */
     let first = 0;
-    /** Pieces before this one have been faulted in already; one that is missing again says that there is not room for all. */
+    /**
+     * Pieces before this one have been faulted in already; one that is missing again says that
+     * there is not room for all.
+     */
     let faulted = 0;
     let ahead = true;
     let struggling = -1;
@@ -192,7 +219,13 @@ export class DmaPort {
   }
 
   /** Faults in what is missing of pieces [from, end); `from` is. False: a page was refused. */
-  #faultIn(list: DmaList, from: number, end: number, access: number, owner: DmaOwner | null): boolean {
+  #faultIn(
+    list: DmaList,
+    from: number,
+    end: number,
+    access: number,
+    owner: DmaOwner | null,
+  ): boolean {
     let whole = true;
     for (let piece = from; piece < end; piece++) {
       if (list.length[piece] === 0) continue;
@@ -213,7 +246,10 @@ export class DmaPort {
     return whole;
   }
 
-  /** Recordings know the container's pages, which a replay can translate; an access that gets to none is not in them. */
+  /**
+   * Recordings know the container's pages, which a replay can translate; an access that gets to
+   * none is not in them.
+   */
   #record(page: number, access: number, refused: boolean): void {
     const iommu = this.#iommu;
     if (!iommu.observer?.accessed) return;
@@ -241,7 +277,11 @@ export class DmaPort {
 
   /** Whether the guest has said that an access must be given up, whatever its table says by now. */
   #givenUp(page: number, access: number): boolean {
-    return this.#requestPage === page && this.#requestAccess === access && this.#request!.result === false;
+    return (
+      this.#requestPage === page &&
+      this.#requestAccess === access &&
+      this.#request!.result === false
+    );
   }
 
   /** Drops a piece and those of the same tag that follow it. */
@@ -257,7 +297,10 @@ export class DmaPort {
     return list.count === 0;
   }
 
-  /** Copies the segments, which are the pieces from `first` on; returns the piece that was lost on the way, or -1. */
+  /**
+   * Copies the segments, which are the pieces from `first` on; returns the piece that was lost on
+   * the way, or -1.
+   */
   #copy(list: DmaList, first: number, access: number): number {
     const segments = this.#segments;
     const done = access === READ ? this.#frames.read(segments) : this.#frames.write(segments);

@@ -13,7 +13,10 @@ export interface BlockFileOptions {
 export interface NetworkPort {
   /** Sends the Ethernet frame at [offset, offset + length) of the buffer; it may be lost. */
   send(buffer: DmaBuffer, offset: number, length: number): void;
-  /** Puts the next frame at `offset` of the buffer, cut to `room` bytes; returns its length, 0 where none waits. */
+  /**
+   * Puts the next frame at `offset` of the buffer, cut to `room` bytes; returns its length, 0 where
+   * none waits.
+   */
   receive(buffer: DmaBuffer, offset: number, room: number): number;
 }
 
@@ -23,14 +26,24 @@ export interface DeviceHost {
   readonly frames: FrameMemory;
   readonly allocate: AllocateDma;
   /**
-   * Zeroed memory of a mappable region of this function, shared with the program that maps it: offset 0 of the buffer is
-   * offset 0 of the region. Asked for once per region, when the function is made.
+   * Zeroed memory of a mappable region of this function, shared with the program that maps it:
+   * offset 0 of the buffer is offset 0 of the region. Asked for once per region, when the function
+   * is made.
    */
   regionMemory(index: number, bytes: number): DmaBuffer;
-  /** Opens a file as a disk. Throws an Error with a message for the user. Absent where a run has no files. */
+  /**
+   * Opens a file as a disk. Throws an Error with a message for the user. Absent where a run has no
+   * files.
+   */
   readonly openBlockFile?: (path: string, options: BlockFileOptions) => BlockStore;
-  /** Joins a Linux tap. Throws an Error with a message for the user. Absent where a run has no network. */
+  /**
+   * Joins a Linux tap. Throws an Error with a message for the user. Absent where a run has no
+   * network.
+   */
   readonly openTap?: (name: string) => NetworkPort;
-  /** Reads a recorded device from a file. Throws an Error with a message for the user. Absent where a run has no files. */
+  /**
+   * Reads a recorded device from a file. Throws an Error with a message for the user. Absent where
+   * a run has no files.
+   */
   readonly openModel?: (path: string) => RecordedModel;
 }

@@ -9,6 +9,9 @@ export interface DeviceKind {
   readonly summary: string;
   /** The option keys it takes. */
   readonly options: OptionTable;
-  /** Makes one. Throws OptionError, with a message for the user, where an option is unknown or cannot be. */
+  /**
+   * Makes one. Throws OptionError, with a message for the user, where an option is unknown or
+   * cannot be.
+   */
   create(options: Readonly<Record<string, string>>, surroundings: Surroundings): PciFunction;
 }

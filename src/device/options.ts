@@ -1,13 +1,19 @@
 import type { PageRange } from '../iommu/group.js';
 import { PAGE_SIZE } from '../mm/address-space.js';
 
-/** An option that the user gave and that cannot be: the message says what is wrong and what is allowed. */
+/**
+ * An option that the user gave and that cannot be: the message says what is wrong and what is
+ * allowed.
+ */
 export class OptionError extends Error {}
 
 /** Option keys of a device kind, each with what it means, for the help text and for errors. */
 export type OptionTable = Readonly<Record<string, string>>;
 
-/** Bytes of `64M`: a number with an optional suffix K, M, G or T (powers of 1024); NaN where it is none. */
+/**
+ * Bytes of `64M`: a number with an optional suffix K, M, G or T (powers of 1024); NaN where it is
+ * none.
+ */
 export function bytesOf(text: string): number {
   const match = /^(\d{1,15})([KMGT]?)(i?B)?$/i.exec(text);
   const bytes = match
@@ -70,7 +76,10 @@ export class DeviceOptions {
     return word;
   }
 
-  /** Ranges of addresses in whole pages, `none` or `0x0-0x100000`, several with + between them; null where the key is not given. */
+  /**
+   * Ranges of addresses in whole pages, `none` or `0x0-0x100000`, several with + between them; null
+   * where the key is not given.
+   */
   pageRanges(key: string): readonly PageRange[] | null {
     const given = this.#given[key];
     if (given === undefined) return null;
@@ -80,7 +89,10 @@ export class DeviceOptions {
       const first = Number(match?.[1]) / PAGE_SIZE;
       const end = Number(match?.[2]) / PAGE_SIZE;
       if (!(Number.isSafeInteger(first) && Number.isSafeInteger(end) && first < end)) {
-        this.refuse(key, 'none, or ranges of addresses in whole pages: 0x0-0x100000+0x200000-0x300000');
+        this.refuse(
+          key,
+          'none, or ranges of addresses in whole pages: 0x0-0x100000+0x200000-0x300000',
+        );
       }
       return { first, end };
     });

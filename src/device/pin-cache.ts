@@ -5,8 +5,9 @@ import type { DriverMemory } from '../vfio/pci-function.js';
 const frames = new Float64Array(1);
 
 /**
- * The pins of a device that can wait for a page only on part of its accesses (R7.1): pages outside its *faultable* ranges are pinned
- * when it first uses them, and stay so until they are unmapped or the device is reset or closed.
+ * The pins of a device that can wait for a page only on part of its accesses (R7.1): pages outside
+ * its *faultable* ranges are pinned when it first uses them, and stay so until they are unmapped or
+ * the device is reset or closed.
  */
 export class PinCache {
   private readonly pages = new Set<number>();
@@ -20,11 +21,17 @@ export class PinCache {
     private readonly memory: () => DriverMemory | null,
   ) {}
 
-  /** Pins what of [address, address + length) needs it; false where a page cannot be had, and then nothing may be transferred. */
+  /**
+   * Pins what of [address, address + length) needs it; false where a page cannot be had, and then
+   * nothing may be transferred.
+   */
   hold(address: number, length: number, write: boolean): boolean {
     const end = Math.ceil((address + length) / PAGE_SIZE);
     for (let page = Math.floor(address / PAGE_SIZE); page < end; page++) {
-      if (this.pages.has(page) || this.faultable.some(({ first, end }) => page >= first && page < end))
+      if (
+        this.pages.has(page) ||
+        this.faultable.some(({ first, end }) => page >= first && page < end)
+      )
         continue;
       if (this.memory()?.pin(page, 1, write ? WRITE : READ, frames) !== 0) return false;
       this.pages.add(page);

@@ -1,8 +1,8 @@
 import type { Flow } from './flow.js';
 
 /**
- * A wait that nothing can end, because the runner runs one flow to its end before anything else. With correct paths it
- * cannot happen in a direct run; it is a bug of ours.
+ * A wait that nothing can end, because the runner runs one flow to its end before anything else.
+ * With correct paths it cannot happen in a direct run; it is a bug of ours.
  */
 export class DeadWait extends Error {
   constructor(readonly what: string) {
@@ -11,7 +11,10 @@ export class DeadWait extends Error {
   }
 }
 
-/** Runs a flow to its end now and returns what it ends in. Throws `DeadWait` where it waits for what is not there. */
+/**
+ * Runs a flow to its end now and returns what it ends in. Throws `DeadWait` where it waits for what
+ * is not there.
+ */
 export function runDirect<T>(flow: Flow<T>): T {
   for (;;) {
     const step = flow.next();

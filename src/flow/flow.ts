@@ -1,11 +1,15 @@
 /**
  * Paths that can wait.
  *
- * Terms: a *flow* is a path written as a generator; between two yields it is atomic. It yields the *wait* it is in: what must
- * come true before it may go on. A *runner* decides which flow goes next: direct (to the end now), virtual time, explorer.
+ * Terms: a *flow* is a path written as a generator; between two yields it is atomic. It yields the
+ * *wait* it is in: what must come true before it may go on. A *runner* decides which flow goes
+ * next: direct (to the end now), virtual time, explorer.
  */
 
-/** What a flow waits for. A flow may be resumed only when `ready` answers true, and must then re-check what it relies on. */
+/**
+ * What a flow waits for. A flow may be resumed only when `ready` answers true, and must then
+ * re-check what it relies on.
+ */
 export interface Wait {
   /** What is waited for, for reports: `drain of 0000:02:00.0`. */
   readonly what: string;
@@ -13,8 +17,8 @@ export interface Wait {
   /** Ready at any time: a point where another path may come in between. */
   readonly always?: true;
   /**
-   * A digest of what the path has read before and still relies on, as it stands now; 0: nothing. Absent where that is not
-   * known. For runners that compare states.
+   * A digest of what the path has read before and still relies on, as it stands now; 0: nothing.
+   * Absent where that is not known. For runners that compare states.
    */
   holds?(): number;
 }
@@ -38,7 +42,10 @@ export function freshStep(reached: string): Wait {
   return { what: `step: ${reached}`, always: true, ready: () => true, holds: NOTHING };
 }
 
-/** Keeps control paths of one object apart: the holder runs from `acquire` to `release`, others wait. */
+/**
+ * Keeps control paths of one object apart: the holder runs from `acquire` to `release`, others
+ * wait.
+ */
 export class FlowLock {
   private held = false;
   private readonly wait: Wait;

@@ -7,7 +7,9 @@ const microseconds: Readonly<Record<string, number>> = { ns: 1e-3, us: 1, ms: 1e
 /** A number of bytes, also as `0x1000` or `64M`. */
 export const size = z.union([
   z.number().int().nonnegative(),
-  z.string().regex(/^(0x[0-9a-fA-F]+|\d+[KMGT]?)$/, 'must be a number of bytes, like 0x1000 or 64M'),
+  z
+    .string()
+    .regex(/^(0x[0-9a-fA-F]+|\d+[KMGT]?)$/, 'must be a number of bytes, like 0x1000 or 64M'),
 ]);
 
 /** Bytes of `64M`, `0x1000` or a number. */

@@ -1,4 +1,7 @@
-/** Something the user gave cannot be used; the message says what, where and what to do. The command exits with `exitCode`. */
+/**
+ * Something the user gave cannot be used; the message says what, where and what to do. The command
+ * exits with `exitCode`.
+ */
 export class UserError extends Error {
   constructor(
     message: string,

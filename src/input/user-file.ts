@@ -1,11 +1,16 @@
-/** Files that users write: YAML checked against a schema; what is wrong is told with its line and what is allowed there. */
+/**
+ * Files that users write: YAML checked against a schema; what is wrong is told with its line and
+ * what is allowed there.
+ */
 import { LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { UserError } from './user-error.js';
 
 type Path = readonly PropertyKey[];
 type Ranged = { range?: readonly number[] } | undefined;
-type Keyed = { items?: readonly { key?: { value?: unknown; range?: readonly number[] } }[] } | undefined;
+type Keyed =
+  | { items?: readonly { key?: { value?: unknown; range?: readonly number[] } }[] }
+  | undefined;
 
 export interface UserFile<T> {
   readonly data: T;
@@ -32,7 +37,8 @@ export function parseUserFile<S extends z.ZodType>(
     for (let depth = path.length; depth > 0; depth--) {
       const parent = document.getIn(path.slice(0, depth - 1), true) as Keyed;
       const pair = parent?.items?.find((item) => item?.key?.value === path[depth - 1]);
-      const range = pair?.key?.range ?? (document.getIn(path.slice(0, depth), true) as Ranged)?.range;
+      const range =
+        pair?.key?.range ?? (document.getIn(path.slice(0, depth), true) as Ranged)?.range;
       if (range) return lines.linePos(range[0]!).line;
     }
     return 1;
@@ -64,7 +70,10 @@ interface SchemaShape {
   };
 }
 
-/** The keys of the schema's object at a path; what the file has there tells which of several objects it is. */
+/**
+ * The keys of the schema's object at a path; what the file has there tells which of several objects
+ * it is.
+ */
 function allowedKeys(schema: z.ZodType, data: unknown, path: Path): string[] {
   let at = bare(schema as unknown as SchemaShape, data);
   let value = data;
@@ -82,5 +91,7 @@ function bare(at: SchemaShape, value: unknown): SchemaShape {
   if (input !== undefined) return bare(input, value);
   if (options === undefined || discriminator === undefined) return at;
   const kind = (value as Record<string, unknown>)[discriminator];
-  return options.find((option) => option.def.shape?.[discriminator]?.def.values?.includes(kind)) ?? at;
+  return (
+    options.find((option) => option.def.shape?.[discriminator]?.def.values?.includes(kind)) ?? at
+  );
 }

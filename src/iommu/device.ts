@@ -42,7 +42,10 @@ export class IommuDevice {
   readonly iotlb: Iotlb;
   readonly handlers = new FaultHandlers();
   readonly queue: PageRequestQueue;
-  /** Where it can wait for a page, if not everywhere; its group goes by it (R7.1). Set before it gets a group. */
+  /**
+   * Where it can wait for a page, if not everywhere; its group goes by it (R7.1). Set before it
+   * gets a group.
+   */
   faultable: readonly PageRange[] | null = null;
   group: IommuGroup | null = null;
   domain: Domain | null = null;
@@ -52,7 +55,9 @@ export class IommuDevice {
   iopfEnabled = false;
   /** Flows of page requests that have begun and are not over (R5.6). */
   handlersInside = 0;
-  /** The guest's own table that accesses go through first, of a device with a nested domain (R8.1). */
+  /**
+   * The guest's own table that accesses go through first, of a device with a nested domain (R8.1).
+   */
   stage1: Stage1 | null = null;
   /** Page requests that wait for a guest and that nobody runs. */
   private readonly parked: Parked<boolean>[] = [];
@@ -71,13 +76,17 @@ export class IommuDevice {
 
   /** Lets accesses go through a domain. */
   attach(domain: Domain): void {
-    if (this.domain !== null) throw new Bug('device has a domain already', { device: this.address });
+    if (this.domain !== null)
+      throw new Bug('device has a domain already', { device: this.address });
     this.domain = domain;
     domain.devices.push(this);
     this.iotlb.flushAll();
   }
 
-  /** Blocks all accesses. Who switched page requests on has drained them (R5.6); somebody else's feature stays on (R5.3). */
+  /**
+   * Blocks all accesses. Who switched page requests on has drained them (R5.6); somebody else's
+   * feature stays on (R5.3).
+   */
   detach(): void {
     const domain = this.domain;
     if (domain === null) return;
@@ -98,7 +107,10 @@ export class IommuDevice {
     return this.domain?.nested ?? false;
   }
 
-  /** The frame that an access reaches, through the IOTLB; -1 where there is no translation or no domain. Hot. */
+  /**
+   * The frame that an access reaches, through the IOTLB; -1 where there is no translation or no
+   * domain. Hot.
+   */
   translate(iovaPage: number, access: number): number {
     const cached = this.iotlb.lookup(iovaPage, access);
     if (cached >= 0) return cached;
@@ -111,8 +123,8 @@ export class IommuDevice {
   }
 
   /**
-   * Forgets cached translations of [iovaPage, iovaPage + count) of the domain. With a first stage nobody knows by which input pages
-   * they were cached, so all go.
+   * Forgets cached translations of [iovaPage, iovaPage + count) of the domain. With a first stage
+   * nobody knows by which input pages they were cached, so all go.
    */
   flush(iovaPage: number, count: number): void {
     if (this.stage1 === null) this.iotlb.flush(iovaPage, count);
@@ -120,8 +132,8 @@ export class IommuDevice {
   }
 
   /**
-   * Accesses go through a guest's table from now on. EINVAL: the device has no second stage; ENODEV: it cannot wait; EBUSY: it
-   * has a first stage.
+   * Accesses go through a guest's table from now on. EINVAL: the device has no second stage;
+   * ENODEV: it cannot wait; EBUSY: it has a first stage.
    */
   attachStage1(stage1: Stage1): void {
     if (!this.nested) fail('EINVAL');
@@ -132,7 +144,10 @@ export class IommuDevice {
     this.iotlb.flushAll();
   }
 
-  /** Accesses are the container's alone again; what the guest has not answered is INVALID, and nothing of it is left. */
+  /**
+   * Accesses are the container's alone again; what the guest has not answered is INVALID, and
+   * nothing of it is left.
+   */
   *detachStage1(): Flow<void> {
     const { stage1 } = this;
     if (stage1 === null) return;
@@ -159,8 +174,8 @@ export class IommuDevice {
   }
 
   /**
-   * No page request is reported from now on. What is pending goes on to its answer: see `drain`; what a guest has not answered
-   * is INVALID, for nobody can wait for a guest. Idempotent.
+   * No page request is reported from now on. What is pending goes on to its answer: see `drain`;
+   * what a guest has not answered is INVALID, for nobody can wait for a guest. Idempotent.
    */
   disableIopf(): void {
     this.iopfEnabled = false;
@@ -169,8 +184,9 @@ export class IommuDevice {
   }
 
   /**
-   * The device was reset or is gone: it waits for no answer any more. Each pending page request group is answered INVALID now, and
-   * what its handler comes to later goes nowhere, also where the device has used the group's id again.
+   * The device was reset or is gone: it waits for no answer any more. Each pending page request
+   * group is answered INVALID now, and what its handler comes to later goes nowhere, also where the
+   * device has used the group's id again.
    */
   reset(): void {
     this.counters.partialsDiscarded += this.queue.discardPartials();
@@ -184,7 +200,10 @@ export class IommuDevice {
     return this.queue.pendingCount !== 0 || this.handlersInside !== 0;
   }
 
-  /** Waits until every page request is answered and every handler has left. The feature is off (R5.2). */
+  /**
+   * Waits until every page request is answered and every handler has left. The feature is off
+   * (R5.2).
+   */
   *drain(): Flow<void> {
     if (this.iopfEnabled) throw new Bug('drain with page requests on', { device: this.address });
     const wait = { what: `drain of ${this.address}`, ready: () => !this.busy };
@@ -192,8 +211,8 @@ export class IommuDevice {
   }
 
   /**
-   * Reports a page request for one page and runs it to its answer: true: try again; false: refused. Hot, allocates nothing
-   * where the page is at hand. `stage1` null: the page is the domain's.
+   * Reports a page request for one page and runs it to its answer: true: try again; false: refused.
+   * Hot, allocates nothing where the page is at hand. `stage1` null: the page is the domain's.
    */
   fault(iovaPage: number, access: number, stage1: Stage1 | null = this.stage1): boolean {
     if (stage1 !== null) return this.faultNested(stage1, iovaPage, access);
@@ -208,7 +227,8 @@ export class IommuDevice {
     const started = counters.now();
     counters.faults++;
     const id = this.queue.takeId();
-    if (this.observer !== null) this.observer.pageRequest(this, iovaPage, access, NO_PASID, id, true);
+    if (this.observer !== null)
+      this.observer.pageRequest(this, iovaPage, access, NO_PASID, id, true);
     let code: number = handler.answer(this, iovaPage, access);
     if (code === WAITS) {
       const level = nested ? 'stage2' : 'flat';
@@ -229,7 +249,10 @@ export class IommuDevice {
     return code === PageResponse.SUCCESS;
   }
 
-  /** What the guest's table lacks in the domain, its own pages included, is the container's to bring. */
+  /**
+   * What the guest's table lacks in the domain, its own pages included, is the container's to
+   * bring.
+   */
   private faultNested(stage1: Stage1, page: number, access: number): boolean {
     const domain = this.domain!;
     if (stage1.walk(domain, page, access) >= 0) return true;
@@ -238,14 +261,16 @@ export class IommuDevice {
       if (stage1.tableLost) this.handlers.stage2?.pageLost(this, iovaPage);
       return this.fault(iovaPage, stage1.access, null);
     }
-    // An entry that makes no sense, or one that is missing for a device which cannot wait for the guest.
+    // An entry that makes no sense, or one that is missing for a device which cannot wait for the
+    // guest.
     this.counters.faultsRefused++;
     return false;
   }
 
   /**
-   * A page request for what only the guest can bring: the request, for as long as it waits, and then whether to try again. Null
-   * where the guest's table is not what is missing: `fault` is for that.
+   * A page request for what only the guest can bring: the request, for as long as it waits, and
+   * then whether to try again. Null where the guest's table is not what is missing: `fault` is for
+   * that.
    */
   requestStage1(iovaPage: number, access: number): Parked<boolean> | null {
     const { domain, stage1 } = this;
@@ -264,7 +289,10 @@ export class IommuDevice {
     }
   }
 
-  /** The IOVA page of the container that an access goes to, or -1 where the guest's table does not say. */
+  /**
+   * The IOVA page of the container that an access goes to, or -1 where the guest's table does not
+   * say.
+   */
   stage2Page(page: number, access: number): number {
     const { domain, stage1 } = this;
     if (domain === null || stage1 === null) return page;
@@ -297,7 +325,9 @@ export class IommuDevice {
     return result.code === PageResponse.SUCCESS;
   }
 
-  /** Reports any fault (kernel: iommu_report_device_fault): see `ReportResult` for what comes of it. */
+  /**
+   * Reports any fault (kernel: iommu_report_device_fault): see `ReportResult` for what comes of it.
+   */
   *report(fault: Fault): Flow<ReportResult> {
     if (fault.kind === 'unrecoverable') {
       // Nobody handles this kind, and an access that has failed already is not answered.
@@ -308,7 +338,14 @@ export class IommuDevice {
     const errno = faultErrno(fault, this.nested);
     if (errno !== 0 || handler === null || !this.iopfEnabled) return this.refuse(fault, errno);
     this.counters.faults++;
-    this.observer?.pageRequest(this, fault.iovaPage, fault.access, fault.pasid, fault.group, fault.last);
+    this.observer?.pageRequest(
+      this,
+      fault.iovaPage,
+      fault.access,
+      fault.pasid,
+      fault.group,
+      fault.last,
+    );
     if (!fault.last) {
       if (this.queue.addPartial(fault)) return { errno: 0, code: null };
       this.counters.partialsDiscarded++;
@@ -324,7 +361,10 @@ export class IommuDevice {
     return { errno: 0, code: yield* this.handleGroup(handler, requests) };
   }
 
-  /** Answers a pending page request group; EINVAL where device, PASID and group id match none (R1.4). */
+  /**
+   * Answers a pending page request group; EINVAL where device, PASID and group id match none
+   * (R1.4).
+   */
   respond(pasid: number, group: number, code: PageResponseCode): void {
     if (!this.queue.isPending(pasid, group)) {
       this.counters.responsesUnmatched++;
@@ -334,7 +374,10 @@ export class IommuDevice {
     this.answered(pasid, group, code);
   }
 
-  /** The page behind an IOVA went away without notice: forget its translation, so that the next access asks again. */
+  /**
+   * The page behind an IOVA went away without notice: forget its translation, so that the next
+   * access asks again.
+   */
   pageLost(iovaPage: number): void {
     const handler = this.nested ? this.handlers.stage2 : this.handlers.flat;
     const page = this.stage2Page(iovaPage, READ);
@@ -342,7 +385,10 @@ export class IommuDevice {
     this.flush(iovaPage, 1);
   }
 
-  protected *handleGroup(handler: DeviceFaultHandler, requests: readonly Fault[]): Flow<PageResponseCode> {
+  protected *handleGroup(
+    handler: DeviceFaultHandler,
+    requests: readonly Fault[],
+  ): Flow<PageResponseCode> {
     const last = requests[requests.length - 1]!;
     const group: PageRequestGroup = {
       device: this,
@@ -363,11 +409,17 @@ export class IommuDevice {
     }
   }
 
-  /** R1.3: nobody asked for this level: the reporter gets an errno, and the device an answer where its group ends. */
+  /**
+   * R1.3: nobody asked for this level: the reporter gets an errno, and the device an answer where
+   * its group ends.
+   */
   protected refuse(fault: Fault, errno: number): ReportResult {
     this.counters.faultsRefused++;
     if (fault.last) this.answered(fault.pasid, fault.group, PageResponse.INVALID);
-    return { errno: errno === 0 ? Errno.EOPNOTSUPP : errno, code: fault.last ? PageResponse.INVALID : null };
+    return {
+      errno: errno === 0 ? Errno.EOPNOTSUPP : errno,
+      code: fault.last ? PageResponse.INVALID : null,
+    };
   }
 
   /** As VT-d does with a full queue: SUCCESS by itself, so that the device asks again. */

@@ -6,7 +6,10 @@ import type { Observer } from './observer.js';
 
 export interface DomainOptions {
   readonly geometry?: IommuGeometry;
-  /** Uses superpages also for frames that are given one by one (`mapFrames`) and happen to be contiguous (R3.2). */
+  /**
+   * Uses superpages also for frames that are given one by one (`mapFrames`) and happen to be
+   * contiguous (R3.2).
+   */
   readonly merges?: boolean;
   /** A guest owns a first stage above this page table (R8.1). */
   readonly nested?: boolean;
@@ -19,15 +22,19 @@ const PAGES_1G = 512 * 512;
 /**
  * An I/O page table with the devices that translate through it (kernel: iommu_domain).
  *
- * `map` uses superpages where alignment, contiguity and the geometry allow; a superpage goes as a whole, so `unmap` may remove
- * more than asked (R3.2). `mapFrames` has single-page granularity (R4.2). `unmap` and `map` leave nothing stale in an IOTLB.
+ * `map` uses superpages where alignment, contiguity and the geometry allow; a superpage goes as a
+ * whole, so `unmap` may remove more than asked (R3.2). `mapFrames` has single-page granularity
+ * (R4.2). `unmap` and `map` leave nothing stale in an IOTLB.
  */
 export class Domain {
   readonly geometry: IommuGeometry;
   readonly nested: boolean;
   readonly devices: IommuDevice[] = [];
   observer: Observer | null;
-  /** What the last `unmap` went over, all of the superpages that it hit included: [removedFirst, removedEnd). */
+  /**
+   * What the last `unmap` went over, all of the superpages that it hit included: [removedFirst,
+   * removedEnd).
+   */
   removedFirst = 0;
   removedEnd = 0;
 
@@ -56,17 +63,24 @@ export class Domain {
     return this.table.bytes;
   }
 
-  /** Maps `count` pages to consecutive frames. A page that is present already is a Bug, as in the kernel. */
+  /**
+   * Maps `count` pages to consecutive frames. A page that is present already is a Bug, as in the
+   * kernel.
+   */
   map(iovaPage: number, frame: number, count: number, permission: number): void {
     this.check(iovaPage, count, permission);
     const taken = this.table.nextPresent(iovaPage, iovaPage + count);
-    if (taken !== iovaPage + count) throw new Bug('page is mapped already', { page: taken, iovaPage, count });
+    if (taken !== iovaPage + count)
+      throw new Bug('page is mapped already', { page: taken, iovaPage, count });
     this.table.setRun(iovaPage, frame, count, permission);
     this.noteSuperpages(iovaPage, frame, count);
     this.observer?.map(iovaPage, frame, count);
   }
 
-  /** Maps `count` pages to the given frames, one by one (R4.2); a page that is present gets its new frame and permission. */
+  /**
+   * Maps `count` pages to the given frames, one by one (R4.2); a page that is present gets its new
+   * frame and permission.
+   */
   mapFrames(iovaPage: number, frames: Float64Array, count: number, permission: number): void {
     this.check(iovaPage, count, permission);
     if (this.large.size !== 0 || this.huge.size !== 0) this.splitAround(iovaPage, count);
@@ -76,8 +90,9 @@ export class Domain {
   }
 
   /**
-   * Removes [iovaPage, iovaPage + count), and the rest of every superpage that it touches, from the page table and from the
-   * IOTLBs of all devices. Returns how many pages went. Cannot fail and allocates nothing.
+   * Removes [iovaPage, iovaPage + count), and the rest of every superpage that it touches, from the
+   * page table and from the IOTLBs of all devices. Returns how many pages went. Cannot fail and
+   * allocates nothing.
    */
   unmap(iovaPage: number, count: number): number {
     const removed = this.unmapFast(iovaPage, count);
@@ -85,7 +100,10 @@ export class Domain {
     return removed;
   }
 
-  /** `unmap` without the flush: the caller flushes [removedFirst, removedEnd) before anyone relies on it. */
+  /**
+   * `unmap` without the flush: the caller flushes [removedFirst, removedEnd) before anyone relies
+   * on it.
+   */
   unmapFast(iovaPage: number, count: number): number {
     let first = iovaPage;
     let end = Math.min(iovaPage + count, this.limit);
@@ -133,7 +151,12 @@ export class Domain {
 
   private check(iovaPage: number, count: number, permission: number): void {
     if (iovaPage < 0 || count <= 0 || iovaPage + count > this.limit || (permission & 3) === 0) {
-      throw new Bug('mapping outside the domain', { iovaPage, count, permission, limit: this.limit });
+      throw new Bug('mapping outside the domain', {
+        iovaPage,
+        count,
+        permission,
+        limit: this.limit,
+      });
     }
   }
 
@@ -155,7 +178,10 @@ export class Domain {
     }
   }
 
-  /** Marks the aligned 2 MiB blocks of a run that got contiguous, aligned frames, as a merging IOMMU would. */
+  /**
+   * Marks the aligned 2 MiB blocks of a run that got contiguous, aligned frames, as a merging IOMMU
+   * would.
+   */
   private noteMerges(iovaPage: number, frames: Float64Array, count: number): void {
     if ((this.geometry.pageSizes & PAGE_2M) === 0) return;
     for (let at = roundUp(iovaPage, PAGES_2M); at + PAGES_2M <= iovaPage + count; at += PAGES_2M) {
@@ -178,7 +204,12 @@ export class Domain {
       this.large.delete(block);
   }
 
-  private observeFrames(observer: Observer, iovaPage: number, frames: Float64Array, count: number): void {
+  private observeFrames(
+    observer: Observer,
+    iovaPage: number,
+    frames: Float64Array,
+    count: number,
+  ): void {
     for (let i = 0; i < count; i++) observer.map(iovaPage + i, frames[i]!, 1);
   }
 }

@@ -11,8 +11,9 @@ export class FaultHandlers {
   stage2: DeviceFaultHandler | null = null;
 
   /**
-   * Registers a handler for what `wants` says (bits of FaultReport). EINVAL: nothing or FLAT together with NESTED is wanted, also
-   * where the two come from different handlers; EBUSY: another handler has one of these page tables.
+   * Registers a handler for what `wants` says (bits of FaultReport). EINVAL: nothing or FLAT
+   * together with NESTED is wanted, also where the two come from different handlers; EBUSY: another
+   * handler has one of these page tables.
    */
   register(handler: DeviceFaultHandler, wants: number): void {
     const flat = (wants & FaultReport.FLAT) !== 0;

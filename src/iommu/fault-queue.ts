@@ -1,5 +1,6 @@
 /**
- * The page requests of a guest's own first stage: user space reads them and answers them (R8.1), as with an iommufd fault queue.
+ * The page requests of a guest's own first stage: user space reads them and answers them (R8.1), as
+ * with an iommufd fault queue.
  *
  * Terms: a *cookie* names a page request group from when it was read to when it is answered.
  */
@@ -90,7 +91,10 @@ export class FaultQueue implements DeviceFaultHandler {
     device.iotlb.flush(iovaPage, 1);
   }
 
-  /** A device asks no more: what user space has not answered is INVALID, and an answer that comes later finds nothing. */
+  /**
+   * A device asks no more: what user space has not answered is INVALID, and an answer that comes
+   * later finds nothing.
+   */
   abandoned(device: IommuDevice): void {
     for (const entry of [...this.entries])
       if (entry.group.device === device) this.finish(entry, PageResponse.INVALID);
@@ -103,8 +107,8 @@ export class FaultQueue implements DeviceFaultHandler {
   }
 
   /**
-   * read(2): fills `into` with records of groups that were not read, whole groups only, and returns the bytes. 0: there is none, or
-   * not even the first group fits. Never waits.
+   * read(2): fills `into` with records of groups that were not read, whole groups only, and returns
+   * the bytes. 0: there is none, or not even the first group fits. Never waits.
    * @param taken whether user space got them: false: they stay unread, and it returns -1
    */
   read(into: Uint8Array, taken: (records: Uint8Array) => boolean = () => true): number {
@@ -132,8 +136,9 @@ export class FaultQueue implements DeviceFaultHandler {
   }
 
   /**
-   * write(2): answers groups that were read; returns the bytes taken. EINVAL where the first record's code is neither SUCCESS nor
-   * INVALID, or its cookie names nothing; a later one that is wrong ends the call before it.
+   * write(2): answers groups that were read; returns the bytes taken. EINVAL where the first
+   * record's code is neither SUCCESS nor INVALID, or its cookie names nothing; a later one that is
+   * wrong ends the call before it.
    */
   write(from: Uint8Array): number {
     let done = 0;
@@ -142,7 +147,8 @@ export class FaultQueue implements DeviceFaultHandler {
       const cookie = this.response.u32(HwptPageResponse.at.cookie);
       const code = this.response.u32(HwptPageResponse.at.code);
       const entry = this.entries.find((each) => each.cookie === cookie && cookie !== 0);
-      if (entry === undefined || (code !== PageResponse.SUCCESS && code !== PageResponse.INVALID)) break;
+      if (entry === undefined || (code !== PageResponse.SUCCESS && code !== PageResponse.INVALID))
+        break;
       this.finish(entry, code);
     }
     if (done === 0 && from.length >= HwptPageResponse.size) fail('EINVAL');

@@ -4,14 +4,20 @@
 export interface ReservedRegion {
   readonly firstPage: number;
   readonly pages: number;
-  /** `msi`: interrupts are written there; `direct`: mapped one to one for firmware; `reserved`: the platform's. */
+  /**
+   * `msi`: interrupts are written there; `direct`: mapped one to one for firmware; `reserved`: the
+   * platform's.
+   */
   readonly kind: 'msi' | 'direct' | 'reserved';
 }
 
 export interface IommuGeometry {
   /** Width of an IOVA in bits, 32 to 48. */
   readonly addressWidth: number;
-  /** Sizes of page-table entries: bit n is set where 2^n bytes is one, as the kernel's pgsize_bitmap. */
+  /**
+   * Sizes of page-table entries: bit n is set where 2^n bytes is one, as the kernel's
+   * pgsize_bitmap.
+   */
   readonly pageSizes: number;
   readonly reserved: readonly ReservedRegion[];
   /** Whether no-snoop accesses can be forced to be coherent (IOMMU_CAP_ENFORCE_CACHE_COHERENCY). */

@@ -1,6 +1,6 @@
 /**
- * A device's translation cache: direct-mapped, filled by page-table walks, emptied only by flushes. A flush that is forgotten
- * shows as an access through a translation that is gone.
+ * A device's translation cache: direct-mapped, filled by page-table walks, emptied only by flushes.
+ * A flush that is forgotten shows as an access through a translation that is gone.
  */
 export class Iotlb {
   private readonly mask: number;

@@ -1,4 +1,7 @@
-/** Upper bounds of VT-d's latency buckets in microseconds (debugfs: dmar_perf_latency); the last bucket has none. */
+/**
+ * Upper bounds of VT-d's latency buckets in microseconds (debugfs: dmar_perf_latency); the last
+ * bucket has none.
+ */
 export const LATENCY_BOUNDS_US: readonly number[] = [0.1, 1, 10, 100, 1_000, 10_000];
 export const LATENCY_BUCKET_NAMES: readonly string[] = [
   '<0.1us',
@@ -14,7 +17,10 @@ export const LATENCY_BUCKET_NAMES: readonly string[] = [
 const PER_DOUBLING = 16;
 const DOUBLINGS = 40;
 
-/** Latencies at fixed cost: VT-d's buckets exactly, percentiles within 5 %. All values are microseconds. */
+/**
+ * Latencies at fixed cost: VT-d's buckets exactly, percentiles within 5 %. All values are
+ * microseconds.
+ */
 export class LatencyHistogram {
   count = 0;
   sum = 0;
@@ -46,7 +52,10 @@ export class LatencyHistogram {
     return this.count === 0 ? 0 : this.sum / this.count;
   }
 
-  /** The latency that the share `fraction` (0 to 1) of all stayed at or below; 0 where nothing was recorded. */
+  /**
+   * The latency that the share `fraction` (0 to 1) of all stayed at or below; 0 where nothing was
+   * recorded.
+   */
   percentile(fraction: number): number {
     if (this.count === 0) return 0;
     const wanted = Math.max(1, Math.ceil(this.count * fraction));

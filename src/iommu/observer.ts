@@ -1,13 +1,19 @@
 import type { IommuDevice } from './device.js';
 import { LatencyHistogram } from './latency.js';
 
-/** Watches what happens, for traces. Called on hot paths: an implementation may not throw, and keeps what it needs at once. */
+/**
+ * Watches what happens, for traces. Called on hot paths: an implementation may not throw, and keeps
+ * what it needs at once.
+ */
 export interface Observer {
   /** `count` pages got consecutive frames from `frame` on. */
   map(iovaPage: number, frame: number, count: number): void;
   /** `count` pages were asked to go; `removed` pages went. */
   unmap(iovaPage: number, count: number, removed: number): void;
-  /** A device reported a page request. `pasid` is -1 where it has none; `last` ends its page request group. */
+  /**
+   * A device reported a page request. `pasid` is -1 where it has none; `last` ends its page request
+   * group.
+   */
   pageRequest(
     device: IommuDevice,
     iovaPage: number,
@@ -20,14 +26,22 @@ export interface Observer {
   pageResponse(device: IommuDevice, pasid: number, group: number, code: number): void;
 
   // What a recording needs beyond these.
-  /** MAP_DMA made a mapping, or it goes: pages, READ and WRITE, and the space whose memory it is. */
+  /**
+   * MAP_DMA made a mapping, or it goes: pages, READ and WRITE, and the space whose memory it is.
+   */
   mappingAdded?(mapping: ObservedMapping): void;
   mappingRemoved?(mapping: ObservedMapping): void;
   /**
-   * A notifier's event reached mappings: what it said, in pages of the space, and how many mapped pages went. `reclaimed`: pages
-   * had left memory, without a call of the program.
+   * A notifier's event reached mappings: what it said, in pages of the space, and how many mapped
+   * pages went. `reclaimed`: pages had left memory, without a call of the program.
    */
-  invalidate?(space: number, first: number, count: number, removed: number, reclaimed: boolean): void;
+  invalidate?(
+    space: number,
+    first: number,
+    count: number,
+    removed: number,
+    reclaimed: boolean,
+  ): void;
   /** A device found a page gone without notice, and its translation goes. */
   pageLost?(device: IommuDevice, iovaPage: number): void;
   /** A device reached a page, or was refused it. */
@@ -43,7 +57,10 @@ export interface ObservedMapping {
   readonly mm: { readonly id: number };
 }
 
-/** What a run counts: plain numbers at fixed cost. Pages are 4 KiB; a peak is the highest value so far. */
+/**
+ * What a run counts: plain numbers at fixed cost. Pages are 4 KiB; a peak is the highest value so
+ * far.
+ */
 export class Counters {
   /** Page requests reported, those answered from what is mapped already included. */
   faults = 0;
@@ -68,7 +85,10 @@ export class Counters {
   /** Notifier events that reached mapped pages, and the pages that they removed. */
   invalidations = 0;
   pagesInvalidated = 0;
-  /** Those of them that had left memory without a call of the program: swapped out, or dropped from a file's cache. */
+  /**
+   * Those of them that had left memory without a call of the program: swapped out, or dropped from
+   * a file's cache.
+   */
   pagesReclaimed = 0;
   /** Pages of live DMA mappings. */
   mappedPages = 0;

@@ -3,13 +3,19 @@ import { Errno, fail } from '../abi/errno.js';
 import { removeAt } from '../flow/list.js';
 import type { Fault, FaultLevel, PageRequestGroup } from './page-request.js';
 
-/** How many groups may wait for an answer, and how many partial requests for the rest of their group. */
+/**
+ * How many groups may wait for an answer, and how many partial requests for the rest of their
+ * group.
+ */
 export interface PageRequestLimits {
   readonly pendingGroups: number;
   readonly partialRequests: number;
 }
 
-export const defaultPageRequestLimits: PageRequestLimits = { pendingGroups: 512, partialRequests: 1024 };
+export const defaultPageRequestLimits: PageRequestLimits = {
+  pendingGroups: 512,
+  partialRequests: 1024,
+};
 
 /** Group ids are 9 bits in PCIe. */
 const GROUP_IDS = 512;

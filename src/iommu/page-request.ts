@@ -1,9 +1,11 @@
 /**
- * Page requests: how a device asks for a page and is answered (PCIe 10.4 page request services; kernel: iommu_fault).
+ * Page requests: how a device asks for a page and is answered (PCIe 10.4 page request services;
+ * kernel: iommu_fault).
  *
- * Terms: a *page request group* is what a device asks at once: partial requests and one with the *last* flag. It is named by
- * device, PASID and group id, and is answered once. The *level* says which page table lacks the page: a device with one table
- * is `flat`, with two `stage1` (the guest's) and `stage2` (the container's).
+ * Terms: a *page request group* is what a device asks at once: partial requests and one with the
+ * *last* flag. It is named by device, PASID and group id, and is answered once. The *level* says
+ * which page table lacks the page: a device with one table is `flat`, with two `stage1` (the
+ * guest's) and `stage2` (the container's).
  */
 import type { Flow } from '../flow/flow.js';
 import type { IommuDevice } from './device.js';
@@ -61,27 +63,39 @@ export interface PageRequestGroup {
 export const FaultReport = { FLAT: 1, NESTED_L1: 2, NESTED_L2: 4 } as const;
 
 /**
- * Handles the page requests of one page table. The answer it gives is passed on exactly once; until then the device's access
- * waits.
+ * Handles the page requests of one page table. The answer it gives is passed on exactly once; until
+ * then the device's access waits.
  */
 export interface DeviceFaultHandler {
   /**
-   * Hot: answers a single request without PASID where nothing has to be waited for, else returns WAITS and has changed
-   * nothing. Allocates nothing.
+   * Hot: answers a single request without PASID where nothing has to be waited for, else returns
+   * WAITS and has changed nothing. Allocates nothing.
    */
   answer(device: IommuDevice, iovaPage: number, access: number): PageResponseCode | typeof WAITS;
   /** Answers a group, waiting where it must. */
   handle(group: PageRequestGroup): Flow<PageResponseCode>;
-  /** The page that an IOVA translates to is gone without a notification: no translation to it is left on return. */
+  /**
+   * The page that an IOVA translates to is gone without a notification: no translation to it is
+   * left on return.
+   */
   pageLost(device: IommuDevice, iovaPage: number): void;
-  /** The device asks no more: what only somebody outside could answer is answered INVALID now, so that a drain ends. */
+  /**
+   * The device asks no more: what only somebody outside could answer is answered INVALID now, so
+   * that a drain ends.
+   */
   abandoned?(device: IommuDevice): void;
 }
 
 /** What reporting a fault came to. */
 export interface ReportResult {
-  /** 0, or the errno for the reporter: EOPNOTSUPP (nobody asked for this level, R1.3), EINVAL (malformed). */
+  /**
+   * 0, or the errno for the reporter: EOPNOTSUPP (nobody asked for this level, R1.3), EINVAL
+   * (malformed).
+   */
   readonly errno: number;
-  /** The group's answer, or null: a partial request waits for the rest of its group, an unrecoverable fault is not answered. */
+  /**
+   * The group's answer, or null: a partial request waits for the rest of its group, an
+   * unrecoverable fault is not answered.
+   */
   readonly code: PageResponseCode | null;
 }

@@ -1,16 +1,26 @@
 /**
- * A guest's own first stage above the container's page table (R8.1): VT-d's first-level table of four levels, which lies in
- * IOVA space, so that its own reads go through the second stage (VT-d specification 3.6, 9.3).
+ * A guest's own first stage above the container's page table (R8.1): VT-d's first-level table of
+ * four levels, which lies in IOVA space, so that its own reads go through the second stage (VT-d
+ * specification 3.6, 9.3).
  *
- * Terms: a device's *input* address is translated by the table to an *IOVA*, and that by the domain to a frame. The table is
- * only read: the accessed and dirty bits of its entries are the guest's to set.
+ * Terms: a device's *input* address is translated by the table to an *IOVA*, and that by the domain
+ * to a frame. The table is only read: the accessed and dirty bits of its entries are the guest's to
+ * set.
  */
 import { READ, WRITE } from '../mm/address-space.js';
-import { type AllocateDma, type DmaBuffer, type FrameMemory, SegmentList } from '../mm/frame-memory.js';
+import {
+  type AllocateDma,
+  type DmaBuffer,
+  type FrameMemory,
+  SegmentList,
+} from '../mm/frame-memory.js';
 import type { Domain } from './domain.js';
 import type { FaultQueue } from './fault-queue.js';
 
-/** What a walk ended at: a frame, a missing or too weak entry of the guest's, a page that the domain lacks, or a malformed entry. */
+/**
+ * What a walk ended at: a frame, a missing or too weak entry of the guest's, a page that the domain
+ * lacks, or a malformed entry.
+ */
 export type WalkEnd = 'frame' | 'stage1' | 'stage2' | 'malformed';
 
 /** Pages that an address can be in: the lower half of 48 bits, as canonical addresses are. */
@@ -57,9 +67,15 @@ export class TableMemory {
   }
 }
 
-/** A first stage: a table of a guest with the queue of its page requests; devices translate through it. */
+/**
+ * A first stage: a table of a guest with the queue of its page requests; devices translate through
+ * it.
+ */
 export class Stage1 {
-  /** How the last walk ended, and where: the IOVA page that it led to or lacked, and the access that was wanted there. */
+  /**
+   * How the last walk ended, and where: the IOVA page that it led to or lacked, and the access that
+   * was wanted there.
+   */
   end: WalkEnd = 'frame';
   iovaPage = -1;
   access = 0;
@@ -73,7 +89,10 @@ export class Stage1 {
     private readonly memory: TableMemory,
   ) {}
 
-  /** The frame that an access to an input page reaches, or -1; `end` and `iovaPage` tell more. Allocates nothing. */
+  /**
+   * The frame that an access to an input page reaches, or -1; `end` and `iovaPage` tell more.
+   * Allocates nothing.
+   */
   walk(domain: Domain, page: number, access: number): number {
     this.tableLost = false;
     if (!(page < INPUT_PAGES)) return this.ends('malformed', -1, access);
@@ -111,7 +130,9 @@ export class Stage1 {
   }
 }
 
-/** Whether an entry has reserved bits set: a leaf of 512 GiB, or a large leaf that is not aligned. */
+/**
+ * Whether an entry has reserved bits set: a leaf of 512 GiB, or a large leaf that is not aligned.
+ */
 function isMalformed(low: number, span: number): boolean {
   if (span === 1 || (low & LARGE) === 0) return false;
   if (span === ENTRIES) return (low & RESERVED_2M) !== 0;

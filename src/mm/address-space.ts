@@ -1,9 +1,9 @@
 /**
  * What VFIO needs of a process's memory.
  *
- * Terms: a *page* is 4 KiB; a *page number* is address / 4096. A *frame number* is what a translation ends in: for a
- * simulated space the simulated memory's frame, for a live process `space id * 2^40 + page number` (what lies there now).
- * Both are exact doubles below 2^52.
+ * Terms: a *page* is 4 KiB; a *page number* is address / 4096. A *frame number* is what a
+ * translation ends in: for a simulated space the simulated memory's frame, for a live process
+ * `space id * 2^40 + page number` (what lies there now). Both are exact doubles below 2^52.
  */
 import type { Flow } from '../flow/flow.js';
 
@@ -16,15 +16,21 @@ export const WRITE = 2;
 /** Told before pages go away (kernel: mmu_notifier_ops, R3.1). */
 export interface MmuNotifier {
   /**
-   * The pages [first, first + count) are about to be taken away or changed. On return no translation to them is left in any
-   * domain or IOTLB. It may not fail and may not wait (R3.3). `reclaimed`: they have left memory without a call of the program.
+   * The pages [first, first + count) are about to be taken away or changed. On return no
+   * translation to them is left in any domain or IOTLB. It may not fail and may not wait (R3.3).
+   * `reclaimed`: they have left memory without a call of the program.
    */
   invalidate(first: number, count: number, reclaimed?: boolean): void;
-  /** The address space ends (exit or exec): every page goes. The subscription is over when this returns. */
+  /**
+   * The address space ends (exit or exec): every page goes. The subscription is over when this
+   * returns.
+   */
   release(): void;
   /**
-   * Walks the pages of the space that are in I/O page tables: puts the next run of them, at most `most` pages, into `walk` and
-   * moves it on. The run is empty where there was only much to step over. False: the walk is over, and the next one begins. Allocates nothing. Absent where nobody needs it.
+   * Walks the pages of the space that are in I/O page tables: puts the next run of them, at most
+   * `most` pages, into `walk` and moves it on. The run is empty where there was only much to step
+   * over. False: the walk is over, and the next one begins. Allocates nothing. Absent where nobody
+   * needs it.
    */
   nextMapped?(walk: MappedWalk, most: number): boolean;
 }
@@ -44,33 +50,37 @@ export interface AddressSpace {
 
   /** copy_from_user: fills `into` from `address`; false where a byte cannot be read (EFAULT). */
   copyFrom(address: number, into: Uint8Array): boolean;
-  /** copy_to_user: writes all of `from` at `address`; false where a byte cannot be written (EFAULT). */
+  /**
+   * copy_to_user: writes all of `from` at `address`; false where a byte cannot be written (EFAULT).
+   */
   copyTo(address: number, from: Uint8Array): boolean;
 
   /**
-   * Brings pages [first, first + count) in for `access` and stores their frames, without pinning. Returns how many pages from
-   * the first on it got: 0 means that the first page cannot be accessed so (EFAULT); -1 that it cannot be had without
-   * waiting, then `pageInFlow` must be used.
+   * Brings pages [first, first + count) in for `access` and stores their frames, without pinning.
+   * Returns how many pages from the first on it got: 0 means that the first page cannot be accessed
+   * so (EFAULT); -1 that it cannot be had without waiting, then `pageInFlow` must be used.
    */
   pageIn(first: number, count: number, access: number, frames: Float64Array): number;
   /** `pageIn` that waits and never answers -1. Present where `pageIn` may answer -1. */
   pageInFlow?(first: number, count: number, access: number, frames: Float64Array): Flow<number>;
   /**
-   * Counts invalidations begun. A page-in during which it moved must start again (mmu_interval_read_begin/retry, R3.3).
+   * Counts invalidations begun. A page-in during which it moved must start again
+   * (mmu_interval_read_begin/retry, R3.3).
    */
   readonly invalidations: number;
 
   /**
-   * Pins pages [first, first + count) for `access` (pin_user_pages, FOLL_LONGTERM) and stores their frames. Returns how many
-   * it pinned from the first on; where that is 0, minus the errno (EFAULT, ENOMEM).
+   * Pins pages [first, first + count) for `access` (pin_user_pages, FOLL_LONGTERM) and stores their
+   * frames. Returns how many it pinned from the first on; where that is 0, minus the errno (EFAULT,
+   * ENOMEM).
    */
   pin(first: number, count: number, access: number, frames: Float64Array): number;
   /** Undoes `pin` of as many frames. */
   unpin(frames: Float64Array, count: number): void;
 
   /**
-   * Whether a frame is no ordinary memory (the shared zero page, a device's registers): its pins are not accounted. Absent
-   * where a space has none such.
+   * Whether a frame is no ordinary memory (the shared zero page, a device's registers): its pins
+   * are not accounted. Absent where a space has none such.
    */
   isReserved?(frame: number): boolean;
 

@@ -1,23 +1,32 @@
 import { Bug } from '../abi/bug.js';
 import { PAGE_SIZE } from './address-space.js';
 
-/** Memory on the device's side of a DMA transfer: its bytes, and their native address where the run has one (else 0). */
+/**
+ * Memory on the device's side of a DMA transfer: its bytes, and their native address where the run
+ * has one (else 0).
+ */
 export interface DmaBuffer {
   readonly bytes: Uint8Array;
   readonly address: number;
-  /** Makes whole pages read as zeros and gives their memory back, where the run can do that; both in bytes, page aligned. */
+  /**
+   * Makes whole pages read as zeros and gives their memory back, where the run can do that; both in
+   * bytes, page aligned.
+   */
   discard?(offset: number, length: number): void;
 }
 
-/** Makes zeroed device memory of this many bytes. A live run hands out memory at fixed native addresses. */
+/**
+ * Makes zeroed device memory of this many bytes. A live run hands out memory at fixed native
+ * addresses.
+ */
 export type AllocateDma = (bytes: number) => DmaBuffer;
 
 /** Plain memory without a native address: for simulated runs and tests. */
 export const allocatePlain: AllocateDma = (bytes) => ({ bytes: new Uint8Array(bytes), address: 0 });
 
 /**
- * A list of transfers between frames and device memory, in order; reused, so that the path allocates nothing.
- * A segment may cover several consecutive frames; `append` merges neighbours.
+ * A list of transfers between frames and device memory, in order; reused, so that the path
+ * allocates nothing. A segment may cover several consecutive frames; `append` merges neighbours.
  */
 export class SegmentList {
   count = 0;
@@ -47,19 +56,27 @@ export class SegmentList {
   }
 
   /** Adds `length` bytes at `offset` of `frame`, from or to `bufferOffset` of `buffer`. */
-  append(frame: number, offset: number, length: number, buffer: DmaBuffer, bufferOffset: number): void {
+  append(
+    frame: number,
+    offset: number,
+    length: number,
+    buffer: DmaBuffer,
+    bufferOffset: number,
+  ): void {
     const last = this.count - 1;
     this.bytes += length;
     if (last >= 0 && this.buffer[last] === buffer) {
       const lastLength = this.length[last]!;
       const contiguous =
-        this.frame[last]! * PAGE_SIZE + this.offset[last]! + lastLength === frame * PAGE_SIZE + offset;
+        this.frame[last]! * PAGE_SIZE + this.offset[last]! + lastLength ===
+        frame * PAGE_SIZE + offset;
       if (contiguous && this.bufferOffset[last]! + lastLength === bufferOffset) {
         this.length[last] = lastLength + length;
         return;
       }
     }
-    if (this.count === this.capacity) throw new Bug('segment list overflow', { capacity: this.capacity });
+    if (this.count === this.capacity)
+      throw new Bug('segment list overflow', { capacity: this.capacity });
     const next = this.count++;
     this.frame[next] = frame;
     this.offset[next] = offset;
@@ -71,8 +88,12 @@ export class SegmentList {
 
 /** The memory that frames name. What a translated DMA access reads or writes. */
 export interface FrameMemory {
-  /** Copies frames to buffers in order; returns how many bytes went before the first that could not. */
+  /**
+   * Copies frames to buffers in order; returns how many bytes went before the first that could not.
+   */
   read(list: SegmentList): number;
-  /** Copies buffers to frames in order; returns how many bytes went before the first that could not. */
+  /**
+   * Copies buffers to frames in order; returns how many bytes went before the first that could not.
+   */
   write(list: SegmentList): number;
 }

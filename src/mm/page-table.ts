@@ -1,13 +1,14 @@
 import { Bug } from '../abi/bug.js';
 
 /**
- * A radix table from page numbers to frames and access bits, over two typed arrays: what a domain's I/O page table and a
- * simulated process's page table are made of.
+ * A radix table from page numbers to frames and access bits, over two typed arrays: what a domain's
+ * I/O page table and a simulated process's page table are made of.
  *
- * Terms: a *leaf* holds 64 entries, a *directory* 1024 children; three directories lead to a leaf, which covers page numbers
- * below 2^36. An *entry* is two 32-bit halves: the low one holds bits 0–29 of the frame above two access bits, the high one bits
- * 30–51. An entry without access bits is empty. Tables come from arenas that grow by doubling, are freed when they get
- * empty, and are all zero when free.
+ * Terms: a *leaf* holds 64 entries, a *directory* 1024 children; three directories lead to a leaf,
+ * which covers page numbers below 2^36. An *entry* is two 32-bit halves: the low one holds bits
+ * 0–29 of the frame above two access bits, the high one bits 30–51. An entry without access bits is
+ * empty. Tables come from arenas that grow by doubling, are freed when they get empty, and are all
+ * zero when free.
  */
 
 export const PAGE_NUMBER_LIMIT = 2 ** 36;
@@ -45,7 +46,10 @@ export class PageTable {
   private nextDirectory = 1;
   private nextLeaf = 1;
 
-  /** The frame at `page` where the entry allows all of `access`, else -1. With `access` 0: where an entry is present. */
+  /**
+   * The frame at `page` where the entry allows all of `access`, else -1. With `access` 0: where an
+   * entry is present.
+   */
   lookup(page: number, access: number): number {
     const cell = this.cellOf(page);
     if (cell < 0) return -1;
@@ -55,8 +59,8 @@ export class PageTable {
   }
 
   /**
-   * `lookup` of pages [page, page + count), up to the first that does not allow `access`: puts their frames into `frames` and
-   * returns how many.
+   * `lookup` of pages [page, page + count), up to the first that does not allow `access`: puts
+   * their frames into `frames` and returns how many.
    */
   lookupRun(page: number, count: number, access: number, frames: Float64Array): number {
     let done = 0;
@@ -254,7 +258,10 @@ export class PageTable {
     return this.nextDirectory++;
   }
 
-  /** Empties what lies in [page, end) of the leaf of `page`, frees what gets empty, and returns where to go on. */
+  /**
+   * Empties what lies in [page, end) of the leaf of `page`, frees what gets empty, and returns
+   * where to go on.
+   */
   private clearLeaf(page: number, end: number): number {
     const directories = this.directories;
     const top = Math.floor(page / SPAN_2);
@@ -301,7 +308,10 @@ export class PageTable {
     this.freeDirectory = directory;
   }
 
-  /** An empty table gives its arenas back. The first, small ones were kept for this, so that it allocates nothing. */
+  /**
+   * An empty table gives its arenas back. The first, small ones were kept for this, so that it
+   * allocates nothing.
+   */
   private shrink(): void {
     if (this.leaves === this.initialLeaves && this.directories === this.initialDirectories) return;
     this.directories = this.initialDirectories;

@@ -23,7 +23,9 @@ export class SimulatedFile {
     if (this.anonymous && this.spaces.size === 0) this.close();
   }
 
-  /** The frame of a page of the file, made where it is a hole; -1 behind the end or without memory. */
+  /**
+   * The frame of a page of the file, made where it is a hole; -1 behind the end or without memory.
+   */
   frameFor(page: number): number {
     if (page >= this.size) return -1;
     const frame = this.pages.lookup(page, READ);

@@ -2,7 +2,10 @@ import { Bug } from '../abi/bug.js';
 import { PAGE_SIZE } from './address-space.js';
 import type { FrameMemory, SegmentList } from './frame-memory.js';
 
-/** The frame that all untouched private memory shows (ZERO_PAGE): never written, never freed, never counted. */
+/**
+ * The frame that all untouched private memory shows (ZERO_PAGE): never written, never freed, never
+ * counted.
+ */
 export const ZERO_FRAME = 0;
 
 const INITIAL_FRAMES = 16;
@@ -11,8 +14,9 @@ const INITIAL_FRAMES = 16;
 export type Reclaim = () => boolean;
 
 /**
- * The physical memory of a simulated run: frames with owners, pins and bytes. Bytes are made when they are first not all alike.
- * An access to a frame that nobody owns is a Bug: a translation has outlived its page.
+ * The physical memory of a simulated run: frames with owners, pins and bytes. Bytes are made when
+ * they are first not all alike. An access to a frame that nobody owns is a Bug: a translation has
+ * outlived its page.
  */
 export class SimulatedMemory implements FrameMemory {
   /** Frames in use; at `limitFrames` reclaim is asked for one. */
@@ -21,7 +25,10 @@ export class SimulatedMemory implements FrameMemory {
   pinned = 0;
   limitFrames: number;
 
-  /** By frame number: owners (page tables, files, pins), pins among them, whether a file owns it, its byte where all are alike. */
+  /**
+   * By frame number: owners (page tables, files, pins), pins among them, whether a file owns it,
+   * its byte where all are alike.
+   */
   private owners = new Int32Array(INITIAL_FRAMES);
   private pins = new Int32Array(INITIAL_FRAMES);
   private ofFile = new Uint8Array(INITIAL_FRAMES);
@@ -47,7 +54,10 @@ export class SimulatedMemory implements FrameMemory {
     };
   }
 
-  /** A zeroed frame with one owner, or -1 where there is no memory. May reclaim, which invalidates pages. */
+  /**
+   * A zeroed frame with one owner, or -1 where there is no memory. May reclaim, which invalidates
+   * pages.
+   */
   allocate(ofFile = false): number {
     if (this.used >= this.limitFrames && !this.reclaimOne()) return -1;
     const frame = this.free.pop() ?? this.take();
@@ -55,7 +65,10 @@ export class SimulatedMemory implements FrameMemory {
     return frame;
   }
 
-  /** `count` consecutive frames aligned to `count`, each with one owner: the first, or -1. For huge pages. */
+  /**
+   * `count` consecutive frames aligned to `count`, each with one owner: the first, or -1. For huge
+   * pages.
+   */
   allocateBlock(count: number): number {
     while (this.used + count > this.limitFrames) if (!this.reclaimOne()) return -1;
     while (this.next % count !== 0) this.free.push(this.take());
@@ -113,9 +126,16 @@ export class SimulatedMemory implements FrameMemory {
     return this.pins[frame]! !== 0;
   }
 
-  /** Whether one page table alone owns it, pins aside: a private page that may be written where it is. */
+  /**
+   * Whether one page table alone owns it, pins aside: a private page that may be written where it
+   * is.
+   */
   isExclusive(frame: number): boolean {
-    return frame !== ZERO_FRAME && this.ofFile[frame] === 0 && this.owners[frame]! - this.pins[frame]! === 1;
+    return (
+      frame !== ZERO_FRAME &&
+      this.ofFile[frame] === 0 &&
+      this.owners[frame]! - this.pins[frame]! === 1
+    );
   }
 
   isOfFile(frame: number): boolean {

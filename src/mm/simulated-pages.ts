@@ -5,7 +5,9 @@ import { PageTable } from './page-table.js';
 import type { SimulatedFile } from './simulated-file.js';
 import { type PageContent, type SimulatedMemory, ZERO_FRAME } from './simulated-memory.js';
 
-/** Why a page has no frame: the access is not allowed, it must be waited for, or there is no memory. */
+/**
+ * Why a page has no frame: the access is not allowed, it must be waited for, or there is no memory.
+ */
 export const FORBIDDEN = -1;
 export const WAITS = -2;
 export const NO_MEMORY = -3;
@@ -13,8 +15,8 @@ export const NO_MEMORY = -3;
 const HUGE_PAGES = 512;
 
 /**
- * The pages of a simulated process: its page table and its swap. READ in an entry means *present*, WRITE *may be written where
- * it is*; what is allowed is the area's.
+ * The pages of a simulated process: its page table and its swap. READ in an entry means *present*,
+ * WRITE *may be written where it is*; what is allowed is the area's.
  */
 export class SimulatedPages {
   readonly table = new PageTable();
@@ -26,7 +28,10 @@ export class SimulatedPages {
     private readonly notify: (first: number, count: number) => void,
   ) {}
 
-  /** The frame of a page for an access, brought in where it is not at hand; else FORBIDDEN, NO_MEMORY or WAITS. */
+  /**
+   * The frame of a page for an access, brought in where it is not at hand; else FORBIDDEN,
+   * NO_MEMORY or WAITS.
+   */
   frameFor(area: Area, page: number, access: number, mayWait: boolean): number {
     const needed = access & WRITE;
     // As pin_user_pages: a write needs write permission, anything else read permission.
@@ -35,8 +40,17 @@ export class SimulatedPages {
     return frame >= 0 ? frame : this.faultIn(area, page, needed, mayWait);
   }
 
-  /** The frames of pages [page, page + count) of an area for an access, up to the first that is not at hand. Returns how many. */
-  framesAtHand(area: Area, page: number, count: number, access: number, frames: Float64Array): number {
+  /**
+   * The frames of pages [page, page + count) of an area for an access, up to the first that is not
+   * at hand. Returns how many.
+   */
+  framesAtHand(
+    area: Area,
+    page: number,
+    count: number,
+    access: number,
+    frames: Float64Array,
+  ): number {
     const needed = access & WRITE;
     if ((area.protection & (needed || READ)) === 0) return 0;
     return this.table.lookupRun(page, count, needed, frames);
@@ -45,7 +59,8 @@ export class SimulatedPages {
   private faultIn(area: Area, page: number, write: number, mayWait: boolean): number {
     const present = this.table.lookup(page, 0);
     if (present >= 0) {
-      if (!area.shared && !this.memory.isExclusive(present)) return this.breakSharing(page, present);
+      if (!area.shared && !this.memory.isExclusive(present))
+        return this.breakSharing(page, present);
       this.table.set(page, present, READ | WRITE);
       return present;
     }
@@ -108,7 +123,10 @@ export class SimulatedPages {
     return frame;
   }
 
-  /** Takes a page away and keeps its bytes; false where it is pinned, locked or not the process's alone. */
+  /**
+   * Takes a page away and keeps its bytes; false where it is pinned, locked or not the process's
+   * alone.
+   */
   swapOut(area: Area, page: number): boolean {
     const frame = this.table.lookup(page, 0);
     if (area.locked || area.shared) return false;
@@ -120,7 +138,10 @@ export class SimulatedPages {
     return true;
   }
 
-  /** A page that another process has too, as a fork leaves it: a pin must not go to a frame that a write replaces. */
+  /**
+   * A page that another process has too, as a fork leaves it: a pin must not go to a frame that a
+   * write replaces.
+   */
   sharesAnonymous(frame: number): boolean {
     return frame !== ZERO_FRAME && !this.memory.isOfFile(frame) && !this.memory.isExclusive(frame);
   }
@@ -129,7 +150,11 @@ export class SimulatedPages {
   shareWith(child: SimulatedPages, area: Area): void {
     const table = this.table;
     const end = area.end;
-    for (let at = table.nextPresent(area.first, end); at < end; at = table.nextPresent(at + 1, end)) {
+    for (
+      let at = table.nextPresent(area.first, end);
+      at < end;
+      at = table.nextPresent(at + 1, end)
+    ) {
       const frame = table.lookup(at, 0);
       if (!area.shared && this.memory.isPinned(frame) && !this.memory.isOfFile(frame)) {
         const copy = this.memory.allocate();
@@ -151,7 +176,11 @@ export class SimulatedPages {
   /** Moves pages to another address. */
   move(first: number, count: number, to: number): void {
     const end = first + count;
-    for (let at = this.table.nextPresent(first, end); at < end; at = this.table.nextPresent(at + 1, end)) {
+    for (
+      let at = this.table.nextPresent(first, end);
+      at < end;
+      at = this.table.nextPresent(at + 1, end)
+    ) {
       this.table.set(at - first + to, this.table.lookup(at, 0), this.table.bits(at));
     }
     this.table.clear(first, count);
@@ -165,7 +194,11 @@ export class SimulatedPages {
   /** Gives pages other frames with the same bytes, where the process has them alone. */
   migrate(first: number, count: number): void {
     const end = first + count;
-    for (let at = this.table.nextPresent(first, end); at < end; at = this.table.nextPresent(at + 1, end)) {
+    for (
+      let at = this.table.nextPresent(first, end);
+      at < end;
+      at = this.table.nextPresent(at + 1, end)
+    ) {
       const frame = this.table.lookup(at, 0);
       if (!this.memory.isExclusive(frame) || this.memory.isPinned(frame)) continue;
       const target = this.memory.allocate();
@@ -187,17 +220,25 @@ export class SimulatedPages {
   /** Frame, bits and whether the page is in swap, as one number. */
   stateAt(page: number): number {
     const frame = this.table.lookup(page, 0) + 1;
-    return (frame * 4 + this.table.bits(page)) * 2 + (this.swap.size !== 0 && this.swap.has(page) ? 1 : 0);
+    return (
+      (frame * 4 + this.table.bits(page)) * 2 +
+      (this.swap.size !== 0 && this.swap.has(page) ? 1 : 0)
+    );
   }
 
   /** Empties the page table and swap of a range, and lets the frames go. */
   drop(first: number, count: number): void {
     const end = first + count;
-    for (let at = this.table.nextPresent(first, end); at < end; at = this.table.nextPresent(at + 1, end)) {
+    for (
+      let at = this.table.nextPresent(first, end);
+      at < end;
+      at = this.table.nextPresent(at + 1, end)
+    ) {
       this.memory.release(this.table.lookup(at, 0));
     }
     this.table.clear(first, count);
     if (this.swap.size === 0) return;
-    for (const page of [...this.swap.keys()]) if (page >= first && page < end) this.swap.delete(page);
+    for (const page of [...this.swap.keys()])
+      if (page >= first && page < end) this.swap.delete(page);
   }
 }

@@ -1,6 +1,7 @@
 /**
- * A simulated process's memory, deterministic: mappings of every kind that VFIO meets, copy-on-write, reclaim to swap, locked
- * pages. It tells its notifiers before a page goes (R3.1), and does what it announced before anyone else can act.
+ * A simulated process's memory, deterministic: mappings of every kind that VFIO meets,
+ * copy-on-write, reclaim to swap, locked pages. It tells its notifiers before a page goes (R3.1),
+ * and does what it announced before anyone else can act.
  */
 import { Errno } from '../abi/errno.js';
 import { type Flow, freshStep, type Wait } from '../flow/flow.js';
@@ -26,7 +27,10 @@ export interface MmapOptions {
   readonly kind: MemoryKind;
   /** READ and WRITE; 0: none. */
   readonly protection: number;
-  /** The file behind memfd, memfdPrivate and tmpfsFile; made with the size of the mapping where it is not given. */
+  /**
+   * The file behind memfd, memfdPrivate and tmpfsFile; made with the size of the mapping where it
+   * is not given.
+   */
   readonly file?: SimulatedFile;
   /** First page of the file. */
   readonly offset?: number;
@@ -43,7 +47,10 @@ export interface SimulatedSpaceOptions {
 const SWAP_IN: Wait = { what: 'swap-in', always: true, ready: () => true };
 const WINDOW = freshStep('invalidation begun, pages still there');
 
-/** Pages whose invalidation has begun and is not over (kernel: between invalidate_range_start and _end). */
+/**
+ * Pages whose invalidation has begun and is not over (kernel: between invalidate_range_start and
+ * _end).
+ */
 interface OpenInvalidation {
   readonly first: number;
   readonly end: number;
@@ -92,7 +99,10 @@ export class SimulatedSpace implements AddressSpace {
     return this.pages.table.lookup(page, 0);
   }
 
-  /** What decides how a page is brought in, as one number: frame, bits, protection, swap, invalidations that are open. */
+  /**
+   * What decides how a page is brought in, as one number: frame, bits, protection, swap,
+   * invalidations that are open.
+   */
   stateAt(page: number): number {
     const protection = this.areas.find(page)?.protection ?? 4;
     return (this.pages.stateAt(page) * 8 + protection) * 16 + this.invalidationsOf(page);
@@ -117,7 +127,8 @@ export class SimulatedSpace implements AddressSpace {
   mmap(first: number, count: number, options: MmapOptions): void {
     this.munmap(first, count);
     const { kind, protection } = options;
-    const anonymous = kind === 'anon' || kind === 'devzero' || kind === 'norsv' || kind === 'hugetlb';
+    const anonymous =
+      kind === 'anon' || kind === 'devzero' || kind === 'norsv' || kind === 'hugetlb';
     const offset = options.offset ?? 0;
     const file = anonymous
       ? null
@@ -141,7 +152,10 @@ export class SimulatedSpace implements AddressSpace {
     this.unmapAnnounced(first, count);
   }
 
-  /** `munmap` with its window: between telling the notifiers and taking the pages away other paths may run. */
+  /**
+   * `munmap` with its window: between telling the notifiers and taking the pages away other paths
+   * may run.
+   */
   munmapFlow(first: number, count: number): Flow<void> {
     return this.announce(first, count, () => this.unmapAnnounced(first, count));
   }
@@ -163,7 +177,10 @@ export class SimulatedSpace implements AddressSpace {
     });
   }
 
-  /** Whether an invalidation of a page has begun and is not over: nobody may have a translation to it. */
+  /**
+   * Whether an invalidation of a page has begun and is not over: nobody may have a translation to
+   * it.
+   */
   isInvalidating(page: number): boolean {
     return this.invalidationsOf(page) !== 0;
   }
@@ -203,7 +220,10 @@ export class SimulatedSpace implements AddressSpace {
     return 0;
   }
 
-  /** madvise(MADV_DONTNEED): EINVAL on locked, ENOMEM on unmapped pages, else 0. Private memory is lost, a file's is not. */
+  /**
+   * madvise(MADV_DONTNEED): EINVAL on locked, ENOMEM on unmapped pages, else 0. Private memory is
+   * lost, a file's is not.
+   */
   dontNeed(first: number, count: number): number {
     const end = first + count;
     if (!this.areas.covers(first, end)) return Errno.ENOMEM;
@@ -223,8 +243,8 @@ export class SimulatedSpace implements AddressSpace {
   }
 
   /**
-   * mremap(2): moves to `to` where given (MREMAP_FIXED), else shrinks or grows in place. Returns 0 or the errno: EFAULT (nothing
-   * there), ENOMEM (no room to grow).
+   * mremap(2): moves to `to` where given (MREMAP_FIXED), else shrinks or grows in place. Returns 0
+   * or the errno: EFAULT (nothing there), ENOMEM (no room to grow).
    */
   mremap(first: number, oldCount: number, newCount: number, to: number | null = null): number {
     if (!this.areas.covers(first, first + oldCount)) return Errno.EFAULT;
@@ -248,12 +268,14 @@ export class SimulatedSpace implements AddressSpace {
     const end = first + count;
     if (!this.ipcLock && this.lockLimitPages === 0) return Errno.EPERM;
     const locked = this.lockedIn(first, end);
-    if (!this.ipcLock && this.lockedPages + count - locked > this.lockLimitPages) return Errno.ENOMEM;
+    if (!this.ipcLock && this.lockedPages + count - locked > this.lockLimitPages)
+      return Errno.ENOMEM;
     const covered = this.areas.covers(first, end);
     for (const area of this.areas.within(first, end)) {
       if (!area.locked) this.lockedPages += area.end - area.first;
       area.locked = true;
-      const access = (area.protection & WRITE) !== 0 && !area.shared ? WRITE : area.protection & READ;
+      const access =
+        (area.protection & WRITE) !== 0 && !area.shared ? WRITE : area.protection & READ;
       if (access !== 0)
         for (let at = area.first; at < area.end; at++) this.pages.frameFor(area, at, access, true);
     }
@@ -269,7 +291,10 @@ export class SimulatedSpace implements AddressSpace {
     return covered ? 0 : Errno.ENOMEM;
   }
 
-  /** fork(2): private pages are shared until one side writes; pinned ones are copied for the child at once. */
+  /**
+   * fork(2): private pages are shared until one side writes; pinned ones are copied for the child
+   * at once.
+   */
   fork(id: number): SimulatedSpace {
     const child = new SimulatedSpace(this.memory, {
       id,
@@ -294,7 +319,10 @@ export class SimulatedSpace implements AddressSpace {
     this.removeReclaim();
   }
 
-  /** Takes up to `count` pages away and keeps their bytes in swap. Returns how many went; pinned, locked and shared ones stay. */
+  /**
+   * Takes up to `count` pages away and keeps their bytes in swap. Returns how many went; pinned,
+   * locked and shared ones stay.
+   */
   reclaim(count: number): number {
     let reclaimed = 0;
     const end = 2 ** 36;
@@ -308,7 +336,10 @@ export class SimulatedSpace implements AddressSpace {
     return reclaimed;
   }
 
-  /** The host takes these pages away whatever they are, as migration does: each comes back in another frame. */
+  /**
+   * The host takes these pages away whatever they are, as migration does: each comes back in
+   * another frame.
+   */
   migrate(first: number, count: number): void {
     this.notify(first, count);
     this.pages.migrate(first, count);
@@ -340,7 +371,10 @@ export class SimulatedSpace implements AddressSpace {
     return true;
   }
 
-  /** Bytes of a page as they are in its frame or in swap, without bringing it in; `into` stays as it is where there is neither. */
+  /**
+   * Bytes of a page as they are in its frame or in swap, without bringing it in; `into` stays as it
+   * is where there is neither.
+   */
   peek(page: number, offset: number, into: Uint8Array): void {
     this.pages.peek(page, offset, into);
   }
@@ -371,7 +405,10 @@ export class SimulatedSpace implements AddressSpace {
   }
 
   private endOf(page: number): Wait {
-    return { what: `end of the invalidation of page ${page}`, ready: () => !this.isInvalidating(page) };
+    return {
+      what: `end of the invalidation of page ${page}`,
+      ready: () => !this.isInvalidating(page),
+    };
   }
 
   pin(first: number, count: number, access: number, frames: Float64Array): number {

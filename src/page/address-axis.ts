@@ -1,6 +1,7 @@
 /**
- * Addresses as a drawing has them. Address spaces are sparse (QEMU maps from 64 KiB up and from 512 GiB down), so what was never
- * mapped is left out: the axis has segments, and a place on it counts the pages of the segments before it.
+ * Addresses as a drawing has them. Address spaces are sparse (QEMU maps from 64 KiB up and from 512
+ * GiB down), so what was never mapped is left out: the axis has segments, and a place on it counts
+ * the pages of the segments before it.
  */
 
 export interface Segment {
@@ -118,7 +119,9 @@ export class AddressAxis {
   }
 
   private holds(first: number, pages: number): boolean {
-    return this.segments.some((each) => first >= each.first && first + pages <= each.first + each.pages);
+    return this.segments.some(
+      (each) => first >= each.first && first + pages <= each.first + each.pages,
+    );
   }
 
   private lay(ranges: readonly Range[]): void {
@@ -154,7 +157,10 @@ function merge(ranges: readonly Range[]): Range[] {
     const total = merged.reduce((sum, [first, end]) => sum + end - first, 0);
     let least = -1;
     for (let i = 1; i < merged.length; i++)
-      if (least < 0 || merged[i]![0] - merged[i - 1]![1] < merged[least]![0] - merged[least - 1]![1])
+      if (
+        least < 0 ||
+        merged[i]![0] - merged[i - 1]![1] < merged[least]![0] - merged[least - 1]![1]
+      )
         least = i;
     if (least < 0) return merged;
     const gap = merged[least]![0] - merged[least - 1]![1];

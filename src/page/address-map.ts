@@ -1,4 +1,7 @@
-/** The address × time map: where the device touched memory and where the host took it away; zooms from everything to single pages. */
+/**
+ * The address × time map: where the device touched memory and where the host took it away; zooms
+ * from everything to single pages.
+ */
 import { AddressAxis } from './address-axis.js';
 import { button, make, setText } from './dom.js';
 import { count, hex, range, seconds } from './format.js';
@@ -48,7 +51,12 @@ export class AddressMapView {
 
   /** @param press told the range of pages that was clicked; null: nobody can be asked about them */
   constructor(private readonly press: ((first: number, pages: number) => void) | null) {
-    this.stage = make('div', { class: 'map', 'data-chart': 'addresses', tabindex: 0, role: 'group' });
+    this.stage = make('div', {
+      class: 'map',
+      'data-chart': 'addresses',
+      tabindex: 0,
+      role: 'group',
+    });
     const keys = `Arrow keys move, plus and minus zoom, Page Up and Page Down scroll, 0 shows all${press === null ? '' : ', Enter shows the I/O page tables'}.`;
     this.stage.setAttribute('aria-label', `Addresses over time. ${keys}`);
     this.stage.append(this.canvas, this.cursor, this.selection);
@@ -97,7 +105,9 @@ export class AddressMapView {
 
   /** Mapped ranges in bytes, so that there is something to ask about. */
   grow(ranges: readonly (readonly [number, number])[]): void {
-    const pages = ranges.map(([first, size]) => [first / PAGE_BYTES, Math.ceil(size / PAGE_BYTES)] as const);
+    const pages = ranges.map(
+      ([first, size]) => [first / PAGE_BYTES, Math.ceil(size / PAGE_BYTES)] as const,
+    );
     if (this.axis.grow(pages)) this.redraw();
   }
 
@@ -162,7 +172,8 @@ export class AddressMapView {
     context.font = `${getComputedStyle(this.stage).fontSize} ui-monospace, monospace`;
     const widest = axis.segments.at(-1);
     this.left =
-      18 + context.measureText(hex(((widest?.first ?? 0) + (widest?.pages ?? 0)) * PAGE_BYTES)).width;
+      18 +
+      context.measureText(hex(((widest?.first ?? 0) + (widest?.pages ?? 0)) * PAGE_BYTES)).width;
     const { left, top, height, width: plotWidth } = this.plot;
     context.fillStyle = colours.panel;
     context.fillRect(left, top, plotWidth, height);
@@ -175,7 +186,8 @@ export class AddressMapView {
     this.dirtyFrom = Math.max(0, history.steps.length - 1);
     const columns = history.steps.length * COLUMNS_PER_STEP;
     context.imageSmoothingEnabled = false;
-    if (columns > 0) context.drawImage(image.canvas, 0, 0, columns, height, left, top, plotWidth, height);
+    if (columns > 0)
+      context.drawImage(image.canvas, 0, 0, columns, height, left, top, plotWidth, height);
     drawAddresses(context, colours, axis, this.plot);
     drawTimes(context, colours, history.steps.length * history.stepSeconds, this.plot);
     const pages = axis.shown;

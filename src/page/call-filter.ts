@@ -1,5 +1,5 @@
 /** Which calls of the log are shown. */
-import type { LiveCall } from '../trace/live.js';
+import type { LiveCall } from '../live/live.js';
 
 export interface CallFilter {
   /** '' shows all of each. */

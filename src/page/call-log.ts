@@ -1,6 +1,18 @@
-/** The log of VFIO calls in strace form. Only the lines that are seen are in the document, however many there are. */
-import type { LiveCall } from '../trace/live.js';
-import { type CallFilter, CallStore, everything, head, line, outcome, passes, took } from './call-filter.js';
+/**
+ * The log of VFIO calls in strace form. Only the lines that are seen are in the document, however
+ * many there are.
+ */
+import type { LiveCall } from '../live/live.js';
+import {
+  type CallFilter,
+  CallStore,
+  everything,
+  head,
+  line,
+  outcome,
+  passes,
+  took,
+} from './call-filter.js';
 import { button, make, section, setText } from './dom.js';
 import { count } from './format.js';
 import { drawn, forget } from './painter.js';
@@ -59,7 +71,8 @@ export class CallLog {
     this.root = section('VFIO calls', 'wide', bar, this.box, this.detail);
     this.changed = drawn(this.box, () => this.draw());
     this.box.addEventListener('scroll', () => {
-      this.following = this.box.scrollTop + this.box.clientHeight >= this.box.scrollHeight - LINE_HEIGHT;
+      this.following =
+        this.box.scrollTop + this.box.clientHeight >= this.box.scrollHeight - LINE_HEIGHT;
       this.drawLines();
     });
     this.box.addEventListener('click', (event) => {
@@ -98,7 +111,12 @@ export class CallLog {
 
   private refilter(): void {
     const { call, descriptor, result } = this.choices;
-    this.filter = { ...this.filter, call: call.value, result: result.value, descriptor: descriptor.value };
+    this.filter = {
+      ...this.filter,
+      call: call.value,
+      result: result.value,
+      descriptor: descriptor.value,
+    };
     this.shown = this.store.calls.filter((each) => passes(this.filter, each));
     this.select(-1);
     this.draw();
@@ -117,7 +135,10 @@ export class CallLog {
       total === calls.length
         ? `${count(total)} calls`
         : `the newest ${count(calls.length)} of ${count(total)} calls`;
-    setText(this.told, this.shown.length === calls.length ? kept : `${count(this.shown.length)} of ${kept}`);
+    setText(
+      this.told,
+      this.shown.length === calls.length ? kept : `${count(this.shown.length)} of ${kept}`,
+    );
     if (this.following) this.box.scrollTop = this.shown.length * LINE_HEIGHT;
     this.drawLines();
   }
@@ -193,9 +214,15 @@ class Choice {
   private readonly met = new Set<string>();
   private added = 0;
 
-  constructor(label: string, all: string, change: () => void, fixed: Readonly<Record<string, string>> = {}) {
+  constructor(
+    label: string,
+    all: string,
+    change: () => void,
+    fixed: Readonly<Record<string, string>> = {},
+  ) {
     this.node = make('select', { 'aria-label': label }, make('option', { value: '' }, all));
-    for (const [value, text] of Object.entries(fixed)) this.node.append(make('option', { value }, text));
+    for (const [value, text] of Object.entries(fixed))
+      this.node.append(make('option', { value }, text));
     this.node.addEventListener('change', change);
   }
 
@@ -209,7 +236,8 @@ class Choice {
 
   draw(): void {
     if (this.met.size === this.added) return;
-    for (const value of [...this.met].slice(this.added)) this.node.append(make('option', { value }, value));
+    for (const value of [...this.met].slice(this.added))
+      this.node.append(make('option', { value }, value));
     this.added = this.met.size;
   }
 }

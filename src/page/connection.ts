@@ -1,10 +1,17 @@
 /** The messages of a live run, and the questions about it. */
-import type { LiveMapColumn, LiveMessage, LiveTable } from '../trace/live.js';
+import type { LiveMapColumn, LiveMessage, LiveTable } from '../live/live.js';
 import type { Request } from './address-axis.js';
 
 export type ConnectionState = 'connecting' | 'live' | 'lost' | 'ended';
 
-const kinds: readonly LiveMessage['kind'][] = ['start', 'sample', 'calls', 'progress', 'report', 'end'];
+const kinds: readonly LiveMessage['kind'][] = [
+  'start',
+  'sample',
+  'calls',
+  'progress',
+  'report',
+  'end',
+];
 
 /** Addresses are relative to the page's own, in which the token is. */
 export class Connection {
@@ -31,7 +38,9 @@ export class Connection {
 }
 
 /** How a range of the address space looks now. */
-export function askMap(requests: readonly Request[]): Promise<{ seconds: number; columns: LiveMapColumn[] }> {
+export function askMap(
+  requests: readonly Request[],
+): Promise<{ seconds: number; columns: LiveMapColumn[] }> {
   return ask(
     `map?segments=${requests.map(({ first, pages, rows }) => `${first}:${pages}:${rows}`).join(',')}`,
   );

@@ -1,5 +1,5 @@
 /** The devices of a run by group, and what each does. */
-import type { LiveDevice } from '../trace/live.js';
+import type { LiveDevice } from '../live/live.js';
 import { make, setText } from './dom.js';
 import { bytes, count } from './format.js';
 
@@ -29,7 +29,11 @@ export class DeviceTable {
       ),
     );
     const table = make('table', { class: 'devices' }, make('thead', {}, head), this.body);
-    this.root = make('div', { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': 'Devices' }, table);
+    this.root = make(
+      'div',
+      { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': 'Devices' },
+      table,
+    );
   }
 
   set(devices: readonly LiveDevice[]): void {

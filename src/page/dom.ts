@@ -1,4 +1,7 @@
-/** Making elements. Styles are set through `style`, never as attributes: the page's policy forbids those. */
+/**
+ * Making elements. Styles are set through `style`, never as attributes: the page's policy forbids
+ * those.
+ */
 
 type Attributes = Readonly<Record<string, string | number | boolean>>;
 
@@ -21,7 +24,12 @@ export function section(
   className: string,
   ...children: readonly (Node | string)[]
 ): HTMLElement {
-  return make('section', { class: className, 'aria-label': title }, make('h2', {}, title), ...children);
+  return make(
+    'section',
+    { class: className, 'aria-label': title },
+    make('h2', {}, title),
+    ...children,
+  );
 }
 
 /** Sets a text only where it changed: an unchanged one costs no layout. */

@@ -1,5 +1,7 @@
-/** The top of the page: what this is, how it is connected, how far it is, and what was asked for. */
-import type { LiveProgress } from '../trace/live.js';
+/**
+ * The top of the page: what this is, how it is connected, how far it is, and what was asked for.
+ */
+import type { LiveProgress } from '../live/live.js';
 import type { ConnectionState } from './connection.js';
 import { button, make, setText } from './dom.js';
 import { seconds } from './format.js';
@@ -20,7 +22,12 @@ export class Header {
   private readonly facts = make('dl', { class: 'facts' });
   private readonly bar = make('progress', { 'aria-label': 'Progress' });
   private readonly under = make('span', { class: 'dim' });
-  private readonly progress = make('div', { class: 'progress', hidden: true }, this.bar, this.under);
+  private readonly progress = make(
+    'div',
+    { class: 'progress', hidden: true },
+    this.bar,
+    this.under,
+  );
   private readonly saveButton: HTMLButtonElement;
   private seconds = 0;
   private readonly passed: () => void;
@@ -28,7 +35,14 @@ export class Header {
   constructor(save: () => void) {
     this.saveButton = button('Save', 'Save this page as one file that needs no network', save);
     this.saveButton.hidden = true;
-    const top = make('div', { class: 'top' }, this.title, this.state, this.elapsed, this.saveButton);
+    const top = make(
+      'div',
+      { class: 'top' },
+      this.title,
+      this.state,
+      this.elapsed,
+      this.saveButton,
+    );
     this.root = make('header', {}, top, this.facts, this.progress);
     this.passed = drawn(this.root, () => {
       if (this.seconds > 0) setText(this.elapsed, seconds(this.seconds));

@@ -13,7 +13,11 @@ interface Column {
 
 export class Histogram {
   readonly root: HTMLElement;
-  private readonly stage = make('div', { class: 'histogram', 'data-chart': 'latency', role: 'list' });
+  private readonly stage = make('div', {
+    class: 'histogram',
+    'data-chart': 'latency',
+    role: 'list',
+  });
   private readonly columns = new Map<string, Column>();
   private latencies: readonly Readonly<Record<string, number>>[] = [];
   private readonly changed: () => void;
@@ -25,7 +29,13 @@ export class Histogram {
     if (names.length > 1)
       names.forEach((name, index) => void legend.append(make('span', {}, swatches[index]!, name)));
     const title = 'Fault latency (VT-d’s buckets)';
-    this.root = make('figure', { class: 'chart' }, make('figcaption', {}, title), this.stage, legend);
+    this.root = make(
+      'figure',
+      { class: 'chart' },
+      make('figcaption', {}, title),
+      this.stage,
+      legend,
+    );
     this.changed = drawn(this.stage, () => this.draw());
     const paint = (): void => {
       swatches.forEach((swatch, index) => {

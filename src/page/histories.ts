@@ -2,7 +2,13 @@
 import type { ReportHistory } from '../report/report.js';
 import { make } from './dom.js';
 
-export function historySection({ actors, lines, replay, steps, title }: ReportHistory): HTMLElement {
+export function historySection({
+  actors,
+  lines,
+  replay,
+  steps,
+  title,
+}: ReportHistory): HTMLElement {
   const head = make(
     'tr',
     {},
@@ -26,7 +32,12 @@ export function historySection({ actors, lines, replay, steps, title }: ReportHi
       }),
     ),
   );
-  const table = make('table', { class: 'history' }, make('thead', {}, head), make('tbody', {}, ...rows));
+  const table = make(
+    'table',
+    { class: 'history' },
+    make('thead', {}, head),
+    make('tbody', {}, ...rows),
+  );
   const texts = lines.map((line, index) => make('p', { class: index === 0 ? 'bad' : '' }, line));
   const again = make('p', {}, 'Again: ', make('code', {}, replay));
   const scroll = make(

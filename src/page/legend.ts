@@ -23,8 +23,8 @@ export class Legend {
   private readonly stops: (() => void)[] = [];
 
   /**
-   * Of sets that have names an entry each, else of lines. `show` is told which lines, by their numbers throughout all sets, are to
-   * be shown or hidden.
+   * Of sets that have names an entry each, else of lines. `show` is told which lines, by their
+   * numbers throughout all sets, are to be shown or hidden.
    */
   constructor(
     sets: readonly LineSet[],
@@ -34,7 +34,8 @@ export class Legend {
     for (const { name, lines } of sets) {
       const numbers = lines.map((_, index) => first + index);
       if (name !== '' && sets.length > 1) this.add(lines[0]!, name, numbers);
-      else for (const [index, line] of lines.entries()) this.add(line, line.name, [numbers[index]!]);
+      else
+        for (const [index, line] of lines.entries()) this.add(line, line.name, [numbers[index]!]);
       first += lines.length;
     }
   }

@@ -1,6 +1,7 @@
 /** A page that watches: it takes the messages of a run, a comparison or a check as they come. */
+
+import type { LiveMessage, LiveStart } from '../live/live.js';
 import type { Report } from '../report/report.js';
-import type { LiveMessage, LiveStart } from '../trace/live.js';
 import { askMap, Connection } from './connection.js';
 import { Header } from './header.js';
 import { DRAW_EVERY_MS, paintNow } from './painter.js';

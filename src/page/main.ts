@@ -1,4 +1,6 @@
-/** The page: a report that is in it, a run that was saved in it, or a run that goes on beside it. */
+/**
+ * The page: a report that is in it, a run that was saved in it, or a run that goes on beside it.
+ */
 import 'uplot/dist/uPlot.min.css';
 import './page.css';
 import type { Report } from '../report/report.js';

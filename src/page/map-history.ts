@@ -1,9 +1,11 @@
 /**
- * What the address × time map knows: for each step of time, pieces of the address space in rows. A live run tells totals of what its page
- * shows at that moment, a report one fixed grid. Time is cut into at most 256 equal steps; a longer run gets steps twice as long.
+ * What the address × time map knows: for each step of time, pieces of the address space in rows. A
+ * live run tells totals of what its page shows at that moment, a report one fixed grid. Time is cut
+ * into at most 256 equal steps; a longer run gets steps twice as long.
  */
+
+import type { LiveMapColumn } from '../live/live.js';
 import type { AddressMapData } from '../trace/address-map.js';
-import type { LiveMapColumn } from '../trace/live.js';
 
 const STEPS_MOST = 256;
 /** More than a report's rows and what a live page asks about. */
@@ -56,7 +58,12 @@ export class MapHistory {
       history.steps.push(
         rows.map(({ iova, cells }, index): Piece => {
           const cell = cells.find((each) => each.step === step);
-          const { touched, faulted, mapped, taken } = cell ?? { touched: 0, faulted: 0, mapped: 0, taken: 0 };
+          const { touched, faulted, mapped, taken } = cell ?? {
+            touched: 0,
+            faulted: 0,
+            mapped: 0,
+            taken: 0,
+          };
           resident[index] = Math.max(0, Math.min(pagesPerRow, resident[index]! + mapped - taken));
           return {
             first: iova / PAGE_BYTES,
@@ -74,8 +81,8 @@ export class MapHistory {
   }
 
   /**
-   * What a live run answered. Differences to the answer before are what happened since then, spread over the steps between. Returns the
-   * first step that has changed.
+   * What a live run answered. Differences to the answer before are what happened since then, spread
+   * over the steps between. Returns the first step that has changed.
    */
   add(seconds: number, columns: readonly LiveMapColumn[]): number {
     let changed = Number.POSITIVE_INFINITY;
@@ -96,7 +103,8 @@ export class MapHistory {
         ? { ...piece, mapped: column.mapped, resident: column.resident }
         : difference(column, undefined, 0);
     });
-    for (let each = first; each < step; each++) this.steps[each] = together(this.steps[each]!, between);
+    for (let each = first; each < step; each++)
+      this.steps[each] = together(this.steps[each]!, between);
     this.steps[step] = together(this.steps[step]!, pieces);
     this.before = columns;
     this.lastStep = step;
@@ -105,7 +113,10 @@ export class MapHistory {
 
   /** Lays another history under this one: it shows where this one knows nothing. */
   underlay(other: MapHistory): void {
-    const end = Math.max(this.steps.length * this.stepSeconds, other.steps.length * other.stepSeconds);
+    const end = Math.max(
+      this.steps.length * this.stepSeconds,
+      other.steps.length * other.stepSeconds,
+    );
     while (end > STEPS_MOST * this.stepSeconds) this.halve();
     const steps = Math.ceil(end / this.stepSeconds - 1e-9);
     for (let step = 0; step < steps; step++) {
@@ -114,12 +125,16 @@ export class MapHistory {
     }
   }
 
-  /** What happened from one second to another, as one step; of a step that is only partly in it, its share. */
+  /**
+   * What happened from one second to another, as one step; of a step that is only partly in it, its
+   * share.
+   */
   private between(from: number, to: number): readonly Piece[] {
     let pieces: readonly Piece[] = [];
     const first = Math.floor(from / this.stepSeconds);
     for (let step = first; step < this.steps.length && step * this.stepSeconds < to; step++) {
-      const inside = Math.min(to, (step + 1) * this.stepSeconds) - Math.max(from, step * this.stepSeconds);
+      const inside =
+        Math.min(to, (step + 1) * this.stepSeconds) - Math.max(from, step * this.stepSeconds);
       const share = inside / this.stepSeconds;
       if (share > 1e-9)
         pieces = together(
@@ -168,7 +183,10 @@ export function rowOf(piece: Piece, page: number): number {
   return row >= 0 && row < piece.resident.length ? row : -1;
 }
 
-/** A share of what happened between two answers about the same rows; about others only how it is now is known. */
+/**
+ * A share of what happened between two answers about the same rows; about others only how it is now
+ * is known.
+ */
 function difference(now: LiveMapColumn, before: LiveMapColumn | undefined, share: number): Piece {
   const { first, pagesPerRow, mapped, resident } = now;
   const same = before !== undefined && sameRows(now, before);
@@ -207,7 +225,11 @@ interface Rows {
 }
 
 function sameRows(a: Rows, b: Rows): boolean {
-  return a.first === b.first && a.pagesPerRow === b.pagesPerRow && a.resident.length === b.resident.length;
+  return (
+    a.first === b.first &&
+    a.pagesPerRow === b.pagesPerRow &&
+    a.resident.length === b.resident.length
+  );
 }
 
 /** Two moments as one: of the same rows how they were last, and all that happened. */

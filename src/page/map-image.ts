@@ -1,9 +1,15 @@
-/** The picture of the address × time map: two columns of pixels for each step, a row of pixels for each row of the screen. */
+/**
+ * The picture of the address × time map: two columns of pixels for each step, a row of pixels for
+ * each row of the screen.
+ */
 import type { AddressAxis } from './address-axis.js';
 import { type MapHistory, type Piece, rowOf } from './map-history.js';
 import { type Palette, rgb } from './theme.js';
 
-/** The left column shows what the device touched, the right one what was taken away: where both happened, both are seen. */
+/**
+ * The left column shows what the device touched, the right one what was taken away: where both
+ * happened, both are seen.
+ */
 export const COLUMNS_PER_STEP = 2;
 
 type Rgb = readonly [number, number, number];
@@ -12,7 +18,13 @@ export class MapImage {
   readonly canvas = document.createElement('canvas');
 
   /** Draws steps from `from` on; `height` in pixels. */
-  draw(history: MapHistory, axis: AddressAxis, height: number, palette: Palette, from: number): void {
+  draw(
+    history: MapHistory,
+    axis: AddressAxis,
+    height: number,
+    palette: Palette,
+    from: number,
+  ): void {
     const width = Math.max(1, history.steps.length * COLUMNS_PER_STEP);
     const { canvas } = this;
     let first = from;
@@ -89,7 +101,9 @@ class Colours {
         ? colour
         : blend(this.back, this.touched, Math.min(1, 0.7 + 0.08 * Math.log2(1 + touched)));
     words[at] = word(lit);
-    words[at + 1] = word(taken === 0 ? lit : blend(this.back, this.taken, 0.6 + 0.4 * Math.min(1, taken)));
+    words[at + 1] = word(
+      taken === 0 ? lit : blend(this.back, this.taken, 0.6 + 0.4 * Math.min(1, taken)),
+    );
   }
 }
 

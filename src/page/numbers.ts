@@ -1,4 +1,7 @@
-/** Numbers by the names that `--json` gives them: as a table, or as a list where there is one of each. */
+/**
+ * Numbers by the names that `--json` gives them: as a table, or as a list where there is one of
+ * each.
+ */
 import { make, setText } from './dom.js';
 import { show, words } from './format.js';
 
@@ -6,7 +9,8 @@ export type Numbers = Readonly<Record<string, unknown>>;
 
 export function table(rows: readonly Numbers[]): HTMLElement {
   const names: string[] = [];
-  for (const row of rows) for (const name of Object.keys(row)) if (!names.includes(name)) names.push(name);
+  for (const row of rows)
+    for (const name of Object.keys(row)) if (!names.includes(name)) names.push(name);
   const isNumber = (name: string): boolean => rows.every((row) => typeof row[name] !== 'string');
   const kind = new Map(names.map((name) => [name, isNumber(name) ? 'number' : 'text']));
   const head = make(
@@ -20,7 +24,11 @@ export function table(rows: readonly Numbers[]): HTMLElement {
       { class: row['result'] === 'violation' ? 'failed' : '' },
       ...names.map((name) => {
         const value = row[name] ?? null;
-        const about = { 'data-field': name, 'data-value': JSON.stringify(value), class: kind.get(name)! };
+        const about = {
+          'data-field': name,
+          'data-value': JSON.stringify(value),
+          class: kind.get(name)!,
+        };
         return make(
           'td',
           typeof value === 'number' ? { ...about, title: String(value) } : about,
@@ -58,13 +66,18 @@ export class NumberList {
   }
 }
 
-/** Numbers of numbers by dotted names: `faultLatencyUs.p50`. What lies deeper (the histogram) is drawn elsewhere. */
+/**
+ * Numbers of numbers by dotted names: `faultLatencyUs.p50`. What lies deeper (the histogram) is
+ * drawn elsewhere.
+ */
 export function flat(numbers: Numbers): Numbers {
   const isDeep = (value: unknown): value is Numbers => typeof value === 'object' && value !== null;
   return Object.fromEntries(
     Object.entries(numbers).flatMap(([name, value]): [string, unknown][] =>
       isDeep(value)
-        ? Object.entries(value).flatMap(([part, each]) => (isDeep(each) ? [] : [[`${name}.${part}`, each]]))
+        ? Object.entries(value).flatMap(([part, each]) =>
+            isDeep(each) ? [] : [[`${name}.${part}`, each]],
+          )
         : [[name, value]],
     ),
   );

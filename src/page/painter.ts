@@ -1,7 +1,8 @@
 /**
- * When things are drawn: what changed, and can be seen, twice a second, on a machine of two processors once; a hidden tab draws
- * nothing. What a person does is drawn at once. More often would cost the run, which is on the same machine, more than it shows:
- * chromium without a GPU takes some 15 ms of CPU for each picture.
+ * When things are drawn: what changed, and can be seen, twice a second, on a machine of two
+ * processors once; a hidden tab draws nothing. What a person does is drawn at once. More often
+ * would cost the run, which is on the same machine, more than it shows: chromium without a GPU
+ * takes some 15 ms of CPU for each picture.
  */
 
 export const DRAW_EVERY_MS = navigator.hardwareConcurrency > 2 ? 500 : 1000;

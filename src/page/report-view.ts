@@ -18,7 +18,8 @@ export class ReportView {
 
   constructor(report: Report) {
     for (const { runs, title } of report.groups) this.root.append(this.group(title, runs));
-    for (const { rows, title } of report.tables) this.root.append(section(title, 'wide', table(rows)));
+    for (const { rows, title } of report.tables)
+      this.root.append(section(title, 'wide', table(rows)));
     for (const history of report.histories ?? []) this.root.append(historySection(history));
   }
 
@@ -56,7 +57,11 @@ export class ReportView {
     };
     const choice =
       runs.length > 1
-        ? make('select', { 'aria-label': 'Policy' }, ...runs.map((run) => make('option', {}, run.name)))
+        ? make(
+            'select',
+            { 'aria-label': 'Policy' },
+            ...runs.map((run) => make('option', {}, run.name)),
+          )
         : null;
     choice?.addEventListener('change', () => {
       draw(choice.selectedIndex);

@@ -1,4 +1,7 @@
-/** The drawings of one run, or of several beside each other: memory and rates over time, and fault latency. */
+/**
+ * The drawings of one run, or of several beside each other: memory and rates over time, and fault
+ * latency.
+ */
 import { make } from './dom.js';
 import { bytes, rate } from './format.js';
 import { Histogram } from './histogram.js';
@@ -24,7 +27,10 @@ const reclaimed: Line = {
   width: 1.8,
 };
 
-/** Runs of one name: what each is is told by the kind of line. Of several: by colour, and the legend. */
+/**
+ * Runs of one name: what each is is told by the kind of line. Of several: by colour, and the
+ * legend.
+ */
 export class RunCharts {
   readonly root = make('div', { class: 'charts' });
   private readonly memory: TimeChart;
@@ -59,7 +65,9 @@ export class RunCharts {
 
   /** One entry for each run. */
   set(times: readonly TimeData[], latencies: readonly Readonly<Record<string, number>>[]): void {
-    const longest = times.reduce((most, each) => (last(each.seconds) > last(most.seconds) ? each : most));
+    const longest = times.reduce((most, each) =>
+      last(each.seconds) > last(most.seconds) ? each : most,
+    );
     const memory: LineData[] = times.map(({ seconds, resident, pinned }) => ({
       seconds,
       values: [resident, pinned],

@@ -1,5 +1,8 @@
-/** What a run was over time, as charts draw it: from a report's timeline, or from the samples of a live run. */
-import type { LiveSample } from '../trace/live.js';
+/**
+ * What a run was over time, as charts draw it: from a report's timeline, or from the samples of a
+ * live run.
+ */
+import type { LiveSample } from '../live/live.js';
 import type { TimelineStep } from '../trace/timeline.js';
 
 const PAGE_BYTES = 4096;

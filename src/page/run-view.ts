@@ -1,6 +1,14 @@
 /** One run, while it goes or as it was saved. */
+
+import type {
+  LiveCalls,
+  LiveEnd,
+  LiveMapColumn,
+  LiveSample,
+  LiveStart,
+  SavedRun,
+} from '../live/live.js';
 import type { Report } from '../report/report.js';
-import type { LiveCalls, LiveEnd, LiveMapColumn, LiveSample, LiveStart, SavedRun } from '../trace/live.js';
 import { AddressMapView } from './address-map.js';
 import { CallLog } from './call-log.js';
 import { askTable } from './connection.js';
@@ -73,7 +81,11 @@ export class RunView {
   static saved(report: Report, run: SavedRun): RunView {
     const view = new RunView(run.start, false);
     for (const sample of run.samples) view.sample(sample);
-    view.calls({ kind: 'calls', calls: run.calls, total: Math.max(0, (run.calls.at(-1)?.number ?? -1) + 1) });
+    view.calls({
+      kind: 'calls',
+      calls: run.calls,
+      total: Math.max(0, (run.calls.at(-1)?.number ?? -1) + 1),
+    });
     view.take(report);
     if (run.end !== null) view.finish(run.end);
     return view;
@@ -135,7 +147,9 @@ export class RunView {
     const timeline = run?.timeline ?? [];
     // A run of less than a few samples is told by its report's timeline.
     const time: TimeData =
-      this.samples.samples.length < timeline.length && this.ended ? ofTimeline(timeline) : this.samples.data;
+      this.samples.samples.length < timeline.length && this.ended
+        ? ofTimeline(timeline)
+        : this.samples.data;
     const latency = run?.latency ?? last?.latency ?? {};
     if (time.seconds.length > 0) this.charts.set([time], [latency]);
     const counters = flat(this.end?.summary ?? run?.numbers ?? last?.counters ?? {});
@@ -156,7 +170,11 @@ export class RunView {
       setText(this.tiles[name].about, about);
     };
     const peak = (name: string): string => `peak ${bytes(of(name))}`;
-    put('mapped', bytes(sample.mappedBytes), `static pinning would pin it; ${peak('mappedBytesPeak')}`);
+    put(
+      'mapped',
+      bytes(sample.mappedBytes),
+      `static pinning would pin it; ${peak('mappedBytesPeak')}`,
+    );
     put(
       'resident',
       bytes(sample.residentBytes),

@@ -15,7 +15,10 @@ export function save(report: Report): void {
     data: report,
   });
   const address = URL.createObjectURL(new Blob([html], { type: 'text/html' }));
-  const link = make('a', { href: address, download: `${report.title.replace(/[^\w.-]+/g, '-')}.html` });
+  const link = make('a', {
+    href: address,
+    download: `${report.title.replace(/[^\w.-]+/g, '-')}.html`,
+  });
   link.click();
   // Not at once: the browser has yet to read it.
   setTimeout(() => URL.revokeObjectURL(address), 10_000);

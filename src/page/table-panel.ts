@@ -1,12 +1,16 @@
 /** The IOMMU's tables of a few pages, as they were when they were asked for. */
-import type { LiveTable, LiveTableEntry } from '../trace/live.js';
+import type { LiveTable, LiveTableEntry } from '../live/live.js';
 import { button, make } from './dom.js';
 import { bytes, count, hex, range } from './format.js';
 
 const PAGE_BYTES = 4096;
 
 export class TablePanel {
-  readonly root = make('section', { class: 'panel wide', 'aria-label': 'I/O page tables', hidden: true });
+  readonly root = make('section', {
+    class: 'panel wide',
+    'aria-label': 'I/O page tables',
+    hidden: true,
+  });
   private asked = 0;
 
   /**
@@ -36,7 +40,9 @@ export class TablePanel {
       const table = await this.ask(first, pages);
       body.append(...content(table));
     } catch {
-      body.append(make('p', {}, 'The run does not answer: it has ended, or is too busy at the moment.'));
+      body.append(
+        make('p', {}, 'The run does not answer: it has ended, or is too busy at the moment.'),
+      );
     }
     // A later click has won.
     if (number !== this.asked) return;
@@ -66,9 +72,18 @@ function content({ mapping, entries, absent }: LiveTable): HTMLElement[] {
   const rows = entries.map((entry) =>
     make('tr', {}, ...columns.map(([, text]) => make('td', {}, text(entry)))),
   );
-  const table = make('table', { class: 'mono' }, make('thead', {}, head), make('tbody', {}, ...rows));
+  const table = make(
+    'table',
+    { class: 'mono' },
+    make('thead', {}, head),
+    make('tbody', {}, ...rows),
+  );
   return [
     about,
-    make('div', { class: 'scroll tall', tabindex: 0, role: 'group', 'aria-label': 'Entries' }, table),
+    make(
+      'div',
+      { class: 'scroll tall', tabindex: 0, role: 'group', 'aria-label': 'Entries' },
+      table,
+    ),
   ];
 }

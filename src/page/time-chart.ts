@@ -1,4 +1,7 @@
-/** Lines over time: drag, wheel and keys zoom, and the pointer tells the values of its moment. Drawn by uPlot. */
+/**
+ * Lines over time: drag, wheel and keys zoom, and the pointer tells the values of its moment. Drawn
+ * by uPlot.
+ */
 import uPlot from 'uplot';
 import { button, make } from './dom.js';
 import { seconds, tick } from './format.js';
@@ -45,7 +48,12 @@ export class TimeChart {
   private logarithmic: boolean;
 
   constructor(private readonly options: ChartOptions) {
-    const stage = make('div', { class: 'stage', 'data-chart': options.id, tabindex: 0, role: 'group' });
+    const stage = make('div', {
+      class: 'stage',
+      'data-chart': options.id,
+      tabindex: 0,
+      role: 'group',
+    });
     stage.setAttribute(
       'aria-label',
       `${options.title}. Arrow keys tell values, plus and minus zoom, 0 shows all.`,
@@ -226,7 +234,9 @@ export class TimeChart {
       if (data === undefined || data.seconds.length === 0) return;
       let step = data.seconds.length - 1;
       while (step > 0 && data.seconds[step]! > at) step--;
-      const values = own.map((line, each) => `${line.name} ${this.options.unit(data.values[each]![step]!)}`);
+      const values = own.map(
+        (line, each) => `${line.name} ${this.options.unit(data.values[each]![step]!)}`,
+      );
       lines.push(`${name === '' ? '' : `${name}: `}${values.join(', ')}`);
     });
     return lines;
@@ -262,7 +272,8 @@ export class TimeChart {
   private key(event: KeyboardEvent): void {
     const { plot } = this;
     const moments = this.joined[0];
-    if (plot === null || moments.length === 0 || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (plot === null || moments.length === 0 || event.ctrlKey || event.altKey || event.metaKey)
+      return;
     this.keyAt = Math.min(this.keyAt, moments.length - 1);
     const at = moments[this.keyAt] as number;
     if (event.key === 'ArrowLeft') this.keyAt = Math.max(0, this.keyAt - 1);
@@ -284,7 +295,11 @@ export class TimeChart {
 /** One page, or one event, is where the scale becomes logarithmic; it begins at 0. */
 function logarithmicScale(binary: boolean): uPlot.Scale {
   const unit = binary ? PAGE_BYTES : 1;
-  return { distr: 100, fwd: (value) => Math.log2(1 + value / unit), bwd: (value) => (2 ** value - 1) * unit };
+  return {
+    distr: 100,
+    fwd: (value) => Math.log2(1 + value / unit),
+    bwd: (value) => (2 ** value - 1) * unit,
+  };
 }
 
 function logarithmicTicks(binary: boolean, most: number): number[] {
@@ -300,7 +315,9 @@ function logarithmicTicks(binary: boolean, most: number): number[] {
 }
 
 function join(data: readonly LineData[]): uPlot.AlignedData {
-  const tables = data.map(({ seconds, values }) => [seconds, ...values] as unknown as uPlot.AlignedData);
+  const tables = data.map(
+    ({ seconds, values }) => [seconds, ...values] as unknown as uPlot.AlignedData,
+  );
   if (tables.length === 0) return [[]];
   return tables.length === 1 ? tables[0]! : uPlot.join(tables);
 }

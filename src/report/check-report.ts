@@ -1,5 +1,5 @@
 /** A check's results as a report. */
-import type { ScenarioReport, ViolationReport } from '../check/job.js';
+import type { ScenarioReport, ViolationReport } from '../check/search/job.js';
 import type { Report, ReportHistory } from './report.js';
 
 export function checkReport(scenarios: readonly ScenarioReport[]): Report {
@@ -35,7 +35,8 @@ function resultOf({ violations, exhaustive }: ScenarioReport): string {
 
 function historyOf(scenario: ScenarioReport, violation: ViolationReport): ReportHistory {
   const { row, invariant, detail, steps, replay, seed } = violation;
-  const found = seed === null ? 'The shortest order that breaks it' : `A random order, seed ${seed}`;
+  const found =
+    seed === null ? 'The shortest order that breaks it' : `A random order, seed ${seed}`;
   return {
     title: `${row}: ${nameOf(scenario)}`,
     lines: [

@@ -9,7 +9,10 @@ export function comparisonReport({ comparison, outcomes }: CompareResult): Repor
     if (rows !== undefined) tables.push({ title, rows: rows as ReportTable['rows'] });
   };
   add('Published, and ours: VFIO with IOPF', comparison.published);
-  add('Published, and ours: host SVA (the model prices VFIO, not SVA)', comparison.publishedHostSva);
+  add(
+    'Published, and ours: host SVA (the model prices VFIO, not SVA)',
+    comparison.publishedHostSva,
+  );
   add('The least memory of the host within the bound', comparison.overcommit);
   add('What cannot run', comparison.impossible);
   return {

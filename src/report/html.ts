@@ -1,4 +1,7 @@
-/** The page, for reports and for live runs: one file that needs no network, with the style and the script that the build has bundled. */
+/**
+ * The page, for reports and for live runs: one file that needs no network, with the style and the
+ * script that the build has bundled.
+ */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { pageDocument } from './page-document.js';
@@ -51,7 +54,8 @@ function load(): Bundle {
 }
 
 function policyOf(style: string, script: string): string {
-  const hash = (text: string): string => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
+  const hash = (text: string): string =>
+    `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
   return [
     "default-src 'none'",
     `script-src ${hash(script)}`,

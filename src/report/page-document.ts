@@ -1,4 +1,7 @@
-/** The page as a document: its style, its script, and what it shows. Pure, as the page itself writes such a file when it is saved. */
+/**
+ * The page as a document: its style, its script, and what it shows. Pure, as the page itself writes
+ * such a file when it is saved.
+ */
 
 export interface PageParts {
   readonly title: string;

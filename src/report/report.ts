@@ -1,6 +1,7 @@
 /** What a report shows: the data of its page. */
+
+import type { SavedRun } from '../live/live.js';
 import type { AddressMapData } from '../trace/address-map.js';
-import type { SavedRun } from '../trace/live.js';
 import type { TimelineStep } from '../trace/timeline.js';
 
 export interface ReportRun {

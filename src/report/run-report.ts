@@ -17,11 +17,18 @@ export function runReport(summary: Summary, { timeline, map }: Picture): Report 
   const name = `IOPF ${summary.iopf}, pre-map ${summary.premap}`;
   return {
     title: `iopf exec ${summary.program}`,
-    groups: [{ title: summary.program, runs: [{ name, numbers, timeline, latency: buckets, map }] }],
+    groups: [
+      { title: summary.program, runs: [{ name, numbers, timeline, latency: buckets, map }] },
+    ],
     tables: [],
   };
 }
 
-function prefixed(prefix: string, values: Readonly<Record<string, number>>): Record<string, number> {
-  return Object.fromEntries(Object.entries(values).map(([name, value]) => [`${prefix}.${name}`, value]));
+function prefixed(
+  prefix: string,
+  values: Readonly<Record<string, number>>,
+): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(values).map(([name, value]) => [`${prefix}.${name}`, value]),
+  );
 }

@@ -79,7 +79,9 @@ function table(titles: readonly string[], rows: readonly (readonly string[])[]):
   );
   const line = (cells: readonly string[]): string =>
     cells
-      .map((cell, index) => (index === 0 ? cell.padEnd(widths[index]!) : cell.padStart(widths[index]!)))
+      .map((cell, index) =>
+        index === 0 ? cell.padEnd(widths[index]!) : cell.padStart(widths[index]!),
+      )
       .join('  ')
       .trimEnd();
   return `${[titles, ...rows].map((row) => `  ${line(row)}`).join('\n')}\n`;

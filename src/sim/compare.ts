@@ -1,4 +1,7 @@
-/** `iopf compare`: inputs × policies, over the cores; the face of this folder. The order of results is that of the inputs. */
+/**
+ * `iopf compare`: inputs × policies, over the cores; the face of this folder. The order of results
+ * is that of the inputs.
+ */
 import { Worker } from 'node:worker_threads';
 import { UserError } from '../input/user-error.js';
 import { damageOf } from '../trace/recording.js';
@@ -48,7 +51,11 @@ export interface PublishedComparison {
 export interface Comparison {
   readonly runs: readonly RunRow[];
   /** Policies that cannot run an input. */
-  readonly impossible?: readonly { readonly input: string; readonly policy: string; readonly why: string }[];
+  readonly impossible?: readonly {
+    readonly input: string;
+    readonly policy: string;
+    readonly why: string;
+  }[];
   readonly published?: readonly PublishedComparison[];
   readonly publishedHostSva?: readonly PublishedComparison[];
   readonly overcommit?: readonly OvercommitRow[];
@@ -87,7 +94,11 @@ export async function compare(order: CompareOrder): Promise<CompareResult> {
     if (input.kind === 'recording') continue;
     for (const list of ['vfioIopf', 'hostSva'] as const) {
       for (const [index, row] of (input.scenario.published?.[list] ?? []).entries()) {
-        tasks.push({ ...base, policy: `iopf:premap=${row.premapPages}`, published: { list, index } });
+        tasks.push({
+          ...base,
+          policy: `iopf:premap=${row.premapPages}`,
+          published: { list, index },
+        });
         rows.push(row);
       }
     }
@@ -131,7 +142,10 @@ function assemble(
 ): Omit<CompareResult, 'warnings'> {
   const outcomes: RunOutcome[] = [];
   const overcommit: OvercommitRow[] = [];
-  const published: Record<'vfioIopf' | 'hostSva', PublishedComparison[]> = { vfioIopf: [], hostSva: [] };
+  const published: Record<'vfioIopf' | 'hostSva', PublishedComparison[]> = {
+    vfioIopf: [],
+    hostSva: [],
+  };
   let nextRow = 0;
   for (const [index, { published: place }] of tasks.entries()) {
     const result = results[index];
@@ -143,7 +157,9 @@ function assemble(
   }
   const runs = outcomes.flatMap((outcome) => (outcome.kind === 'done' ? [outcome.row] : []));
   const impossible = outcomes.flatMap((outcome) =>
-    outcome.kind === 'done' ? [] : [{ input: outcome.input, policy: outcome.policy, why: outcome.why }],
+    outcome.kind === 'done'
+      ? []
+      : [{ input: outcome.input, policy: outcome.policy, why: outcome.why }],
   );
   return {
     outcomes,
@@ -158,7 +174,8 @@ function assemble(
 }
 
 function beside(row: PublishedRow, outcome: RunOutcome): PublishedComparison {
-  if (outcome.kind !== 'done') throw new UserError(`a published row of ${outcome.input}: ${outcome.why}`);
+  if (outcome.kind !== 'done')
+    throw new UserError(`a published row of ${outcome.input}: ${outcome.why}`);
   return {
     messageBytes: row.messageBytes,
     premapPages: row.premapPages,
@@ -200,7 +217,10 @@ async function runAll(
       });
       give();
     });
-  const workers = Array.from({ length: threads }, () => new Worker(new URL('./worker.js', import.meta.url)));
+  const workers = Array.from(
+    { length: threads },
+    () => new Worker(new URL('./worker.js', import.meta.url)),
+  );
   try {
     await Promise.all(workers.map(serve));
   } finally {

@@ -2,13 +2,13 @@
 import { writeStruct } from '../abi/layout.js';
 import { ContainerIoctl, DmaMapFlag, GroupIoctl, Type1Ioctl, VfioExtension } from '../abi/vfio.js';
 import { DmaMap, DmaUnmap } from '../abi/vfio-structs.js';
+import type { Caller, CallerFile, VfioFile } from '../file/file.js';
+import { AdaptivePremap } from '../ioas/iopf/premap.js';
 import { IommuDevice } from '../iommu/device.js';
 import type { Counters, Observer } from '../iommu/observer.js';
 import { PAGE_SIZE, READ, WRITE } from '../mm/address-space.js';
 import { SimulatedSpace } from '../mm/simulated.js';
 import type { SimulatedMemory } from '../mm/simulated-memory.js';
-import type { Caller, CallerFile, VfioFile } from '../vfio/file.js';
-import { AdaptivePremap } from '../vfio/iopf/premap.js';
 import { createMachine } from '../vfio/machine.js';
 import type { Policy } from './policy.js';
 import { silentFunction } from './silent-function.js';
@@ -23,7 +23,13 @@ export class SimulatedContainer implements Caller {
   private readonly containerFile: VfioFile;
   private readonly files: VfioFile[] = [];
 
-  constructor(memory: SimulatedMemory, policy: Policy, counters: Counters, observer: Observer, id: number) {
+  constructor(
+    memory: SimulatedMemory,
+    policy: Policy,
+    counters: Counters,
+    observer: Observer,
+    id: number,
+  ) {
     this.mm = new SimulatedSpace(memory, { id });
     this.mm.mmap(ARGUMENTS, 1, { kind: 'anon', protection: READ | WRITE });
     this.mm.mlock(ARGUMENTS, 1);
@@ -52,7 +58,13 @@ export class SimulatedContainer implements Caller {
   }
 
   /** VFIO_IOMMU_MAP_DMA, in pages; throws VfioError. */
-  map(iovaPage: number, pages: number, vaddrPage: number, permission: number, pinned = false): void {
+  map(
+    iovaPage: number,
+    pages: number,
+    vaddrPage: number,
+    permission: number,
+    pinned = false,
+  ): void {
     const values = {
       argsz: DmaMap.size,
       flags: permission | (pinned ? DmaMapFlag.VFIO_DMA_MAP_FLAG_PINNED : 0),

@@ -7,7 +7,10 @@ import { readModel } from './input.js';
 import { policyOf, replay } from './replay.js';
 import { runOnce } from './run.js';
 
-/** Puts the trace of a replay under the recording's own policy, piece by piece. Frames are the simulated memory's. */
+/**
+ * Puts the trace of a replay under the recording's own policy, piece by piece. Frames are the
+ * simulated memory's.
+ */
 export function exportRecording(
   recording: Recording,
   form: 'kernel' | 'chrome',
@@ -28,5 +31,6 @@ export function exportRecording(
     },
   });
   put(end);
-  if (outcome.kind !== 'done') throw new UserError(`the recording cannot be replayed: ${outcome.why}`);
+  if (outcome.kind !== 'done')
+    throw new UserError(`the recording cannot be replayed: ${outcome.why}`);
 }

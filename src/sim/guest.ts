@@ -1,17 +1,19 @@
 /**
- * A program with a device, in virtual time: what workloads drive. The engine underneath is the one that ships; this adds the
- * clock, what things cost, and who used which page.
+ * A program with a device, in virtual time: what workloads drive. The engine underneath is the one
+ * that ships; this adds the clock, what things cost, and who used which page.
  *
- * Terms: *work* is time that the run takes under any policy; *stall* is a device waiting for a page; *overhead* is the program
- * waiting (pinning, telling ahead, losing pages); *idle* is nobody wanting anything. Times are microseconds, addresses page numbers.
+ * Terms: *work* is time that the run takes under any policy; *stall* is a device waiting for a
+ * page; *overhead* is the program waiting (pinning, telling ahead, losing pages); *idle* is nobody
+ * wanting anything. Times are microseconds, addresses page numbers.
  */
+
+import { Mapping } from '../ioas/mapping.js';
+import { MappingIndex } from '../ioas/mapping-index.js';
 import type { IommuDevice } from '../iommu/device.js';
 import { Counters, type Observer } from '../iommu/observer.js';
 import { READ, WRITE } from '../mm/address-space.js';
 import type { AddressMap } from '../trace/address-map.js';
 import { Timeline } from '../trace/timeline.js';
-import { Mapping } from '../vfio/type1/mapping.js';
-import { MappingIndex } from '../vfio/type1/mapping-index.js';
 import { SimulatedContainer } from './container.js';
 import type { Costs } from './cost-model.js';
 import type { HostMemory, PageOwner } from './host-memory.js';
@@ -19,8 +21,8 @@ import { PageSet } from './page-set.js';
 import type { Policy } from './policy.js';
 
 /**
- * Where the memory of a guest lies: its IOVAs from 4 GiB on, its addresses from 2 TiB on: page numbers below 2^30 are
- * small integers to V8, which a map of swapped pages is faster with.
+ * Where the memory of a guest lies: its IOVAs from 4 GiB on, its addresses from 2 TiB on: page
+ * numbers below 2^30 are small integers to V8, which a map of swapped pages is faster with.
  */
 export const RAM_IOVA = 2 ** 20;
 export const RAM_ADDRESS = 2 ** 29;
@@ -86,7 +88,10 @@ export class Guest implements Observer, PageOwner {
     this.headroom = host.headroom(policy.premap === 'adaptive' ? 512 : policy.premap);
   }
 
-  /** Gives the guest its memory, all of it mapped for DMA; its page 0 is IOVA page `RAM_IOVA`. Throws VfioError. */
+  /**
+   * Gives the guest its memory, all of it mapped for DMA; its page 0 is IOVA page `RAM_IOVA`.
+   * Throws VfioError.
+   */
   addMemory(pages: number): void {
     this.container.mm.mmap(RAM_ADDRESS, pages, { kind: 'anon', protection: RW });
     this.mapDma(RAM_IOVA, pages, RAM_ADDRESS, RW);
@@ -108,10 +113,18 @@ export class Guest implements Observer, PageOwner {
   }
 
   /** MAP_DMA. `pinned`: with VFIO_DMA_MAP_FLAG_PINNED. Throws VfioError, TooLarge. */
-  mapDma(iovaPage: number, pages: number, vaddrPage: number, permission: number, pinned = false): void {
+  mapDma(
+    iovaPage: number,
+    pages: number,
+    vaddrPage: number,
+    permission: number,
+    pinned = false,
+  ): void {
     if (this.policy.pinned || pinned) {
       if (this.counters.pinnedPages + pages > PINNED_MOST)
-        throw new TooLarge('static pinning of more than 128 GiB is not simulated: it goes page by page');
+        throw new TooLarge(
+          'static pinning of more than 128 GiB is not simulated: it goes page by page',
+        );
       if (this.host.limited) this.host.makeRoom(pages);
     }
     this.pinning = true;
@@ -184,15 +197,22 @@ export class Guest implements Observer, PageOwner {
     }
   }
 
-  /** Gives the program memory all over its address space, none of it mapped for DMA: for recordings, which bring their mappings. */
+  /**
+   * Gives the program memory all over its address space, none of it mapped for DMA: for recordings,
+   * which bring their mappings.
+   */
   addAddressSpace(): void {
-    this.container.mm.mmap(ADDRESS_SPACE_FIRST, ADDRESS_SPACE_PAGES, { kind: 'anon', protection: RW });
+    this.container.mm.mmap(ADDRESS_SPACE_FIRST, ADDRESS_SPACE_PAGES, {
+      kind: 'anon',
+      protection: RW,
+    });
   }
 
   /** The device asks for a page that the program cannot give it, or not for this access. */
   accessRefused(iovaPage: number, access: number): void {
     const mapping = this.mappings.covering(iovaPage);
-    // A page that is mapped, if not for this access, stays so: taking it away would be an event that was not there.
+    // A page that is mapped, if not for this access, stays so: taking it away would be an event
+    // that was not there.
     const forbids = mapping !== null && !this.isMapped(iovaPage, 1);
     const page = forbids ? mapping.vaddrPage + iovaPage - mapping.iovaPage : -1;
     if (forbids) this.container.mm.mprotect(page, 1, 0);
@@ -208,7 +228,8 @@ export class Guest implements Observer, PageOwner {
   /** Whether every page of a run has its translation. */
   isMapped(iovaPage: number, count: number): boolean {
     const domain = this.device.domain!;
-    for (let page = iovaPage; page < iovaPage + count; page++) if (domain.frameAt(page) < 0) return false;
+    for (let page = iovaPage; page < iovaPage + count; page++)
+      if (domain.frameAt(page) < 0) return false;
     return true;
   }
 
@@ -217,7 +238,9 @@ export class Guest implements Observer, PageOwner {
     this.touch(RAM_ADDRESS + page, count);
   }
 
-  /** The program gives memory back (MADV_DONTNEED: a balloon, free page reporting), by guest page. */
+  /**
+   * The program gives memory back (MADV_DONTNEED: a balloon, free page reporting), by guest page.
+   */
   giveBack(page: number, count: number): void {
     this.takeAway(RAM_ADDRESS + page, count);
   }
@@ -230,7 +253,10 @@ export class Guest implements Observer, PageOwner {
     this.reclaiming = false;
   }
 
-  /** The program says that the device is about to reach these pages; only where the policy has it do so. */
+  /**
+   * The program says that the device is about to reach these pages; only where the policy has it do
+   * so.
+   */
   advise(iovaPage: number, count: number, access: number): void {
     if (!this.policy.prefetch) return;
     const device = this.device;
@@ -304,7 +330,8 @@ export class Guest implements Observer, PageOwner {
     if (this.pinning) return;
     this.addresses?.mapped(this.elapsedUs, iovaPage, count);
     this.broughtIn += count;
-    if (this.bringsUnused) for (let page = iovaPage; page < iovaPage + count; page++) this.fresh.add(page);
+    if (this.bringsUnused)
+      for (let page = iovaPage; page < iovaPage + count; page++) this.fresh.add(page);
     if (!this.host.limited) return;
     const mapping = this.mappings.covering(iovaPage)!;
     const vaddrPage = mapping.vaddrPage + iovaPage - mapping.iovaPage;

@@ -10,8 +10,8 @@ export interface PageOwner {
 }
 
 /**
- * The memory of the host that all guests of a run share. Where it is limited, the page that was used longest ago, by a device
- * or the program, goes to swap.
+ * The memory of the host that all guests of a run share. Where it is limited, the page that was
+ * used longest ago, by a device or the program, goes to swap.
  */
 export class HostMemory {
   readonly memory: SimulatedMemory;
@@ -28,7 +28,8 @@ export class HostMemory {
 
   constructor(limitBytes: number | null) {
     this.limited = limitBytes !== null;
-    this.limitPages = limitBytes === null ? Number.POSITIVE_INFINITY : Math.floor(limitBytes / PAGE_SIZE);
+    this.limitPages =
+      limitBytes === null ? Number.POSITIVE_INFINITY : Math.floor(limitBytes / PAGE_SIZE);
     this.memory = new SimulatedMemory(this.limitPages);
   }
 

@@ -30,7 +30,8 @@ const RECORDING_MODEL = 'measured';
 /** Throws UserError. */
 export function readInput(path: string): Input {
   const bytes = read(path, 'the input');
-  if (isRecording(bytes)) return { kind: 'recording', path, recording: parseRecording(bytes, path) };
+  if (isRecording(bytes))
+    return { kind: 'recording', path, recording: parseRecording(bytes, path) };
   return { kind: 'scenario', path, scenario: parseScenario(bytes.toString('utf8'), path) };
 }
 
@@ -39,7 +40,10 @@ export function modelOf(input: Input): string {
   return input.kind === 'recording' ? RECORDING_MODEL : input.scenario.model;
 }
 
-/** The policies of an input where the command line names none; a recording's own is always among them. */
+/**
+ * The policies of an input where the command line names none; a recording's own is always among
+ * them.
+ */
 export function policiesOf(input: Input): readonly string[] {
   if (input.kind === 'scenario') return input.scenario.policies ?? defaultPolicies;
   const own = policyOf(input.recording).name;
@@ -50,7 +54,9 @@ export function policiesOf(input: Input): readonly string[] {
 export function readModel(name: string): CostModel {
   if (!/[/.]/.test(name)) {
     if (!shippedModels.includes(name))
-      throw new UserError(`unknown model "${name}"; shipped: ${shippedModels.join(', ')}; or a file's path`);
+      throw new UserError(
+        `unknown model "${name}"; shipped: ${shippedModels.join(', ')}; or a file's path`,
+      );
     for (const folder of MODEL_FOLDERS) {
       const url = new URL(`${folder}${name}.yaml`, import.meta.url);
       try {

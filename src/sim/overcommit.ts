@@ -8,7 +8,10 @@ export interface OvercommitRow {
   readonly model: string;
   readonly vms: number;
   readonly slowdownBoundPercent: number;
-  /** The least memory of the host that keeps within the bound, to a 256th of what is mapped; null: none does. */
+  /**
+   * The least memory of the host that keeps within the bound, to a 256th of what is mapped; null:
+   * none does.
+   */
   readonly hostBytes: number | null;
   readonly slowdownPercent: number | null;
 }
@@ -16,7 +19,11 @@ export interface OvercommitRow {
 const PARTS = 256;
 
 /** Halves the range again and again. `mappedBytes` is what static pinning needs. */
-export function leastMemory(order: RunOrder, mappedBytes: number, boundPercent: number): OvercommitRow {
+export function leastMemory(
+  order: RunOrder,
+  mappedBytes: number,
+  boundPercent: number,
+): OvercommitRow {
   /** What a process itself takes beside its memory for DMA. */
   const beside = order.workloads.length * PAGE_SIZE;
   const slowdownAt = (parts: number): number | null => {

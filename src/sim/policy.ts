@@ -32,7 +32,8 @@ export const defaultPolicies: readonly string[] = [
 /** Parses `iopf:premap=8:memory=512M`. Throws UserError. */
 export function parsePolicy(name: string): Policy {
   const [kind, ...options] = name.split(':');
-  if (kind !== 'static' && kind !== 'iopf') throw new UserError(`unknown policy "${name}"; ${allowed}`);
+  if (kind !== 'static' && kind !== 'iopf')
+    throw new UserError(`unknown policy "${name}"; ${allowed}`);
   const policy = {
     name,
     pinned: kind === 'static',

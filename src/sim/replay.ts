@@ -15,7 +15,10 @@ export function policyOf({ header }: Recording): Policy {
   return parsePolicy(header.premap === 1 ? 'iopf' : `iopf:premap=${header.premap}`);
 }
 
-/** Does what was recorded; time between events that was not spent in faults is work. Throws UserError. */
+/**
+ * Does what was recorded; time between events that was not spent in faults is work. Throws
+ * UserError.
+ */
 export function replay(recording: Recording): Workload {
   return function* (guest) {
     guest.addAddressSpace();
@@ -57,8 +60,13 @@ function play(guest: Guest, event: RecordedEvent, spaces: number[]): void {
     case 'invalidate': {
       const base = baseOf(spaces, event.space);
       const first = Math.max(ADDRESS_SPACE_FIRST, base + event.first);
-      const limit = spaces.length > 1 ? base + SPACE_PAGES : ADDRESS_SPACE_FIRST + ADDRESS_SPACE_PAGES;
-      guest.takeAway(first, Math.min(event.first + event.count + base, limit) - first, event.reclaimed);
+      const limit =
+        spaces.length > 1 ? base + SPACE_PAGES : ADDRESS_SPACE_FIRST + ADDRESS_SPACE_PAGES;
+      guest.takeAway(
+        first,
+        Math.min(event.first + event.count + base, limit) - first,
+        event.reclaimed,
+      );
       break;
     }
     case 'page-lost':

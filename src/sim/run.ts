@@ -46,7 +46,12 @@ export interface RunDetail {
 export type RunOutcome =
   | { readonly kind: 'done'; readonly row: RunRow; readonly detail: RunDetail }
   /** The policy cannot run this input: why. */
-  | { readonly kind: 'impossible'; readonly input: string; readonly policy: string; readonly why: string };
+  | {
+      readonly kind: 'impossible';
+      readonly input: string;
+      readonly policy: string;
+      readonly why: string;
+    };
 
 export interface RunOrder {
   readonly input: string;

@@ -37,7 +37,10 @@ const scenarioSchema = z.strictObject({
 export type Scenario = z.output<typeof scenarioSchema>;
 export type PublishedRow = z.output<typeof publishedRow>;
 
-/** Parses a scenario; `name` is how errors call it. Throws UserError with the line and what is allowed. */
+/**
+ * Parses a scenario; `name` is how errors call it. Throws UserError with the line and what is
+ * allowed.
+ */
 export function parseScenario(text: string, name: string): Scenario {
   const { data, error } = parseUserFile(text, name, scenarioSchema);
   if (data.published !== undefined && data.workload.kind !== 'messages')
@@ -58,7 +61,9 @@ export function workloadsOf(scenario: Scenario): Workload[] {
     case 'vm':
       return [virtualMachine(spec)];
     case 'vms':
-      return Array.from({ length: spec.count }, (_, index) => virtualMachine(spec.vm, index * spec.apart));
+      return Array.from({ length: spec.count }, (_, index) =>
+        virtualMachine(spec.vm, index * spec.apart),
+      );
   }
 }
 

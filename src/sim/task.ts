@@ -35,7 +35,8 @@ export function runTask(task: Task): TaskResult {
 function orderOf(input: Input, task: Task): RunOrder {
   return {
     input: task.path,
-    workloads: input.kind === 'recording' ? [replay(input.recording)] : workloadsOf(scenarioOf(input, task)),
+    workloads:
+      input.kind === 'recording' ? [replay(input.recording)] : workloadsOf(scenarioOf(input, task)),
     policy: parsePolicy(task.policy),
     model: readModel(task.model),
     seed: task.seed,

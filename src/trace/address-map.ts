@@ -1,4 +1,7 @@
-/** Where a run touched memory, and when: a grid of at most 64 address ranges by 128 steps of time, both a power of two wide. */
+/**
+ * Where a run touched memory, and when: a grid of at most 64 address ranges by 128 steps of time,
+ * both a power of two wide.
+ */
 import { PAGE_SIZE } from '../mm/address-space.js';
 
 const ROWS_MOST = 64;
@@ -47,7 +50,10 @@ export class AddressMap {
     return {
       stepSeconds: this.widthUs / 1e6,
       rowBytes: this.pagesPerRow * PAGE_SIZE,
-      rows: rows.map(([key, row]) => ({ iova: key * this.pagesPerRow * PAGE_SIZE, cells: cellsOf(row) })),
+      rows: rows.map(([key, row]) => ({
+        iova: key * this.pagesPerRow * PAGE_SIZE,
+        cells: cellsOf(row),
+      })),
     };
   }
 

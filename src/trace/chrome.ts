@@ -1,4 +1,7 @@
-/** Chrome's trace event format, which Perfetto opens: page requests as spans, maps and unmaps as instants. */
+/**
+ * Chrome's trace event format, which Perfetto opens: page requests as spans, maps and unmaps as
+ * instants.
+ */
 import { PAGE_SIZE } from '../mm/address-space.js';
 import type { TraceFormat } from './trace-file.js';
 
@@ -20,7 +23,11 @@ export function chromeTrace(now: () => number): TraceFormat {
         map: (iovaPage, frame, count) =>
           instant('map', { iova: hex(iovaPage), paddr: hex(frame), size: count * PAGE_SIZE }),
         unmap: (iovaPage, count, removed) =>
-          instant('unmap', { iova: hex(iovaPage), size: count * PAGE_SIZE, unmapped: removed * PAGE_SIZE }),
+          instant('unmap', {
+            iova: hex(iovaPage),
+            size: count * PAGE_SIZE,
+            unmapped: removed * PAGE_SIZE,
+          }),
         // What the program does itself shows as its unmaps; reclaim has no other mark.
         invalidate: (space, first, count, removed, reclaimed) => {
           if (reclaimed)

@@ -1,9 +1,10 @@
 /**
- * Which addresses of a run are in use, down to single pages and in bounded memory: how often each page was touched by a device,
- * asked for, and taken away.
+ * Which addresses of a run are in use, down to single pages and in bounded memory: how often each
+ * page was touched by a device, asked for, and taken away.
  *
- * Terms: a *cell* is a power of two of pages that share their counts, one page at first. A *block* is 256 cells in a row; it is made
- * when a device first reaches one of its pages. Once there would be more than 4,096 blocks, cells become twice as wide.
+ * Terms: a *cell* is a power of two of pages that share their counts, one page at first. A *block*
+ * is 256 cells in a row; it is made when a device first reaches one of its pages. Once there would
+ * be more than 4,096 blocks, cells become twice as wide.
  */
 const BLOCK_CELLS = 256;
 const BLOCK_SHIFT = 8;
@@ -50,7 +51,10 @@ export class HeatMap {
   private blocks = 0;
   private keys = new Int32Array(BLOCKS_FIRST);
   private counts = emptyCounts(BLOCKS_FIRST);
-  /** Open addressing: block + 1 by a hash of its number, 0 where there is none. A power of two, four times the blocks. */
+  /**
+   * Open addressing: block + 1 by a hash of its number, 0 where there is none. A power of two, four
+   * times the blocks.
+   */
   private places = new Int32Array(BLOCKS_FIRST * 4);
   /** The block of the last look-up: its first page, none where that is NaN, and its first cell. */
   private lastPage = Number.NaN;
@@ -89,7 +93,9 @@ export class HeatMap {
   touch(iovaPage: number): void {
     const offset = iovaPage - this.lastPage;
     const isNear = offset >= 0 && offset < this.pagesPerBlock;
-    const cell = isNear ? this.lastCell + ((offset * this.cellsPerPage) | 0) : this.cellFor(iovaPage);
+    const cell = isNear
+      ? this.lastCell + ((offset * this.cellsPerPage) | 0)
+      : this.cellFor(iovaPage);
     this.touchedCells[cell]!++;
     this.touchedBlocks[cell >>> BLOCK_SHIFT]!++;
   }
@@ -102,7 +108,9 @@ export class HeatMap {
     faulted.blocks[cell >>> BLOCK_SHIFT]!++;
   }
 
-  /** Pages went. Where no device has ever been nothing is noted: there may be as many as they like. */
+  /**
+   * Pages went. Where no device has ever been nothing is noted: there may be as many as they like.
+   */
   take(iovaPage: number, count: number): void {
     this.eachBlock(iovaPage, iovaPage + count, (block, base, from, to) => {
       const { taken } = this.counts;
@@ -113,7 +121,10 @@ export class HeatMap {
     });
   }
 
-  /** Sums for `rows` rows of `pagesPerRow` pages, from page `first` on. A cell that is wider than a row is spread over its rows. */
+  /**
+   * Sums for `rows` rows of `pagesPerRow` pages, from page `first` on. A cell that is wider than a
+   * row is spread over its rows.
+   */
   rows(first: number, pagesPerRow: number, rows: number): HeatRows {
     const sums = { touched: zeros(rows), faulted: zeros(rows), taken: zeros(rows) };
     const { counts, pagesPerBlock, pagesPerCell } = this;
@@ -284,8 +295,11 @@ export class HeatMap {
   /** Notes all blocks anew. */
   private index(): void {
     const { blocks, keys } = this;
-    this.places = new Int32Array(4 * 2 ** Math.ceil(Math.log2(Math.max(keys.length, BLOCKS_FIRST))));
-    for (let block = 0; block < blocks; block++) this.places[this.placeOf(keys[block]!)] = block + 1;
+    this.places = new Int32Array(
+      4 * 2 ** Math.ceil(Math.log2(Math.max(keys.length, BLOCKS_FIRST))),
+    );
+    for (let block = 0; block < blocks; block++)
+      this.places[this.placeOf(keys[block]!)] = block + 1;
   }
 }
 

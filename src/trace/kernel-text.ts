@@ -7,7 +7,8 @@ const FLAG_PASID_VALID = 1;
 const FLAG_LAST_PAGE = 2;
 
 export function kernelTrace(): TraceFormat {
-  const address = (page: number): string => `0x${(page * PAGE_SIZE).toString(16).padStart(16, '0')}`;
+  const address = (page: number): string =>
+    `0x${(page * PAGE_SIZE).toString(16).padStart(16, '0')}`;
   return {
     begin: '',
     end: '',

@@ -44,7 +44,13 @@ export class LivePicture implements Observer {
     this.pass(true);
   }
 
-  invalidate(_space: number, _first: number, _count: number, removed: number, reclaimed: boolean): void {
+  invalidate(
+    _space: number,
+    _first: number,
+    _count: number,
+    removed: number,
+    reclaimed: boolean,
+  ): void {
     if (removed === 0) return;
     const time = this.pass(false);
     this.timeline.invalidation(time);

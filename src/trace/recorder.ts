@@ -23,7 +23,10 @@ const BLOCK_BYTES = 48 * 1024;
 const BLOCK_AGE_US = 500_000;
 /** No event takes more. */
 const EVENT_MOST = 64;
-/** A run that begins farther from every stream than this takes over the stream that was used longest ago. */
+/**
+ * A run that begins farther from every stream than this takes over the stream that was used longest
+ * ago.
+ */
 const NEAR_PAGES = 64;
 
 /** Writes what matters of a run to a file as it happens: docs/recording.md. */
@@ -99,7 +102,14 @@ export class Recorder implements Observer {
     this.write = write;
   }
 
-  mappingAdded({ iovaPage, pages, vaddrPage, permission, pinnedByFlag, mm }: ObservedMapping): void {
+  mappingAdded({
+    iovaPage,
+    pages,
+    vaddrPage,
+    permission,
+    pinnedByFlag,
+    mm,
+  }: ObservedMapping): void {
     this.begin(OtherEvent.MAP);
     this.out.number(iovaPage);
     this.out.number(pages);
@@ -114,7 +124,13 @@ export class Recorder implements Observer {
     this.out.number(pages);
   }
 
-  invalidate(space: number, first: number, count: number, _removed: number, reclaimed: boolean): void {
+  invalidate(
+    space: number,
+    first: number,
+    count: number,
+    _removed: number,
+    reclaimed: boolean,
+  ): void {
     this.begin(reclaimed ? OtherEvent.RECLAIM : OtherEvent.INVALIDATE);
     this.out.number(space);
     this.out.number(first);
@@ -136,8 +152,14 @@ export class Recorder implements Observer {
   close(): void {
     this.endRun();
     this.flush();
-    const { faults, invalidations, pagesFaultedIn, pagesPremapped, pagesInvalidated, pagesReclaimed } =
-      this.counters;
+    const {
+      faults,
+      invalidations,
+      pagesFaultedIn,
+      pagesPremapped,
+      pagesInvalidated,
+      pagesReclaimed,
+    } = this.counters;
     const end: RecordingEnd = {
       faults,
       invalidations,

@@ -1,8 +1,9 @@
 /**
  * The layout of recordings, version 1: docs/recording.md.
  *
- * Terms: a *block* is a length, a checksum, and a payload whose first byte says what it holds. A *run* is pages that were
- * reached one after another. A *stream* is one of eight places where accesses go on.
+ * Terms: a *block* is a length, a checksum, and a payload whose first byte says what it holds. A
+ * *run* is pages that were reached one after another. A *stream* is one of eight places where
+ * accesses go on.
  */
 import { UserError } from '../input/user-error.js';
 
@@ -62,7 +63,8 @@ export interface RecordingEnd {
 
 const crcTable = Int32Array.from({ length: 256 }, (_, byte) => {
   let word = byte;
-  for (let bit = 0; bit < 8; bit++) word = (word & 1) !== 0 ? (word >>> 1) ^ 0xedb88320 : word >>> 1;
+  for (let bit = 0; bit < 8; bit++)
+    word = (word & 1) !== 0 ? (word >>> 1) ^ 0xedb88320 : word >>> 1;
   return word;
 });
 
@@ -73,7 +75,10 @@ export function checksum(bytes: Uint8Array): number {
   return ~word >>> 0;
 }
 
-/** Numbers below 2^53, seven bits a byte, low ones first; where they may be negative, the sign is the lowest bit. */
+/**
+ * Numbers below 2^53, seven bits a byte, low ones first; where they may be negative, the sign is
+ * the lowest bit.
+ */
 export class ByteWriter {
   length = 0;
 

@@ -20,7 +20,10 @@ import {
   VERSION,
 } from './recording-format.js';
 
-/** Events in their order; times in microseconds since the start, faults left out; addresses are page numbers. */
+/**
+ * Events in their order; times in microseconds since the start, faults left out; addresses are page
+ * numbers.
+ */
 export type RecordedEvent =
   | { readonly kind: 'access'; time: number; iovaPage: number; count: number; access: number }
   | { readonly kind: 'refused'; time: number; iovaPage: number; access: number }
@@ -59,7 +62,10 @@ export function isRecording(bytes: Uint8Array): boolean {
   return Buffer.from(bytes.subarray(0, MAGIC.length)).toString('latin1') === MAGIC;
 }
 
-/** Takes a file apart. Throws UserError where nothing of it can be used; `name` is how errors call it. */
+/**
+ * Takes a file apart. Throws UserError where nothing of it can be used; `name` is how errors call
+ * it.
+ */
 export function parseRecording(bytes: Uint8Array, name: string): Recording {
   if (!isRecording(bytes)) throw new UserError(`${name}: not a recording of iopf exec --record`);
   const blocks: Uint8Array[] = [];
@@ -95,11 +101,17 @@ export function parseRecording(bytes: Uint8Array, name: string): Recording {
 /** What is wrong with a recording, in words, or null. */
 export function damageOf(name: string, { damage, end, blocks }: Recording): string | null {
   const readable = `${blocks.length} block${blocks.length === 1 ? '' : 's'} of events before it can be read`;
-  if (damage !== null) return `${name}: damaged at offset ${damage.offset}: ${damage.message}; ${readable}`;
-  return end === null ? `${name}: the recording stops without an end: the run was killed, or goes on` : null;
+  if (damage !== null)
+    return `${name}: damaged at offset ${damage.offset}: ${damage.message}; ${readable}`;
+  return end === null
+    ? `${name}: the recording stops without an end: the run was killed, or goes on`
+    : null;
 }
 
-/** The events of a recording, in their order. Throws UserError where a block with a right checksum makes no sense. */
+/**
+ * The events of a recording, in their order. Throws UserError where a block with a right checksum
+ * makes no sense.
+ */
 export function* eventsOf({ blocks }: Recording): Generator<RecordedEvent, void, void> {
   const streams = new Float64Array(STREAMS);
   for (const block of blocks) {
@@ -182,9 +194,12 @@ function blockAt(bytes: Uint8Array, view: DataView, at: number): Uint8Array | st
   if (at + BLOCK_HEAD > bytes.length) return 'the file ends inside the head of a block';
   const length = view.getUint32(at, true);
   if (length < 1 || length > BLOCK_MOST) return `a block of ${length} bytes`;
-  if (at + BLOCK_HEAD + length > bytes.length) return `the file ends inside a block of ${length} bytes`;
+  if (at + BLOCK_HEAD + length > bytes.length)
+    return `the file ends inside a block of ${length} bytes`;
   const payload = bytes.subarray(at + BLOCK_HEAD, at + BLOCK_HEAD + length);
-  return checksum(payload) === view.getUint32(at + 4, true) ? payload : 'the checksum of a block is wrong';
+  return checksum(payload) === view.getUint32(at + 4, true)
+    ? payload
+    : 'the checksum of a block is wrong';
 }
 
 function json(content: Uint8Array): unknown {

@@ -12,7 +12,8 @@ export function tee(observers: readonly (Observer | null)[]): Observer | null {
       for (const observer of all) observer.unmap(iovaPage, count, removed);
     },
     pageRequest: (device, iovaPage, access, pasid, group, last) => {
-      for (const observer of all) observer.pageRequest(device, iovaPage, access, pasid, group, last);
+      for (const observer of all)
+        observer.pageRequest(device, iovaPage, access, pasid, group, last);
     },
     pageResponse: (device, pasid, group, code) => {
       for (const observer of all) observer.pageResponse(device, pasid, group, code);

@@ -1,4 +1,7 @@
-/** What a run looked like over time, in at most 256 equal steps; a longer run gets wider steps, always a power of two. */
+/**
+ * What a run looked like over time, in at most 256 equal steps; a longer run gets wider steps,
+ * always a power of two.
+ */
 const STEPS = 256;
 
 export interface TimelineStep {
@@ -9,7 +12,9 @@ export interface TimelineStep {
   readonly residentPages: number;
   readonly pinnedPages: number;
   readonly faults: number;
-  /** Pages that left I/O page tables because they had left memory, without a call of the program. */
+  /**
+   * Pages that left I/O page tables because they had left memory, without a call of the program.
+   */
   readonly reclaimed: number;
   readonly invalidations: number;
   /** Share of the step that the device spent waiting for pages, 0 to 1. */
@@ -66,7 +71,10 @@ export class Timeline {
     this.add(this.reclaims, at, pages);
   }
 
-  /** Microseconds until the first step, from the first stall on, in which the device waits for at most a twentieth of the time. */
+  /**
+   * Microseconds until the first step, from the first stall on, in which the device waits for at
+   * most a twentieth of the time.
+   */
   get rampUs(): number {
     if (this.firstStall < 0) return 0;
     let step = Math.floor(this.firstStall / this.widthUs);
@@ -103,7 +111,8 @@ export class Timeline {
   private halve(): void {
     const { mapped, resident, pinned, faults, invalidations, reclaims, stall } = this;
     for (const values of [mapped, resident, pinned, faults, invalidations, reclaims, stall]) {
-      for (let step = 0; step < STEPS / 2; step++) values[step] = values[2 * step]! + values[2 * step + 1]!;
+      for (let step = 0; step < STEPS / 2; step++)
+        values[step] = values[2 * step]! + values[2 * step + 1]!;
       values.fill(0, STEPS / 2);
     }
     this.widthUs *= 2;

@@ -1,4 +1,7 @@
-/** A run's trace as a file: the kernel's text lines, or Chrome/Perfetto JSON where the name ends in `.json`. */
+/**
+ * A run's trace as a file: the kernel's text lines, or Chrome/Perfetto JSON where the name ends in
+ * `.json`.
+ */
 import { closeSync, openSync, writeSync } from 'node:fs';
 import type { Observer } from '../iommu/observer.js';
 import { chromeTrace } from './chrome.js';

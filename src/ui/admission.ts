@@ -1,8 +1,10 @@
 /**
- * Who may see a live view: the browser of the user who was given its address, and nobody else on the machine or in the browser.
+ * Who may see a live view: the browser of the user who was given its address, and nobody else on
+ * the machine or in the browser.
  *
- * The token keeps other users and programs out. A web page that the user also has open does not know it; should it guess, the
- * Host header stops a name that was rebound to loopback, and Origin and Sec-Fetch-Site stop everything that another site asks.
+ * The token keeps other users and programs out. A web page that the user also has open does not
+ * know it; should it guess, the Host header stops a name that was rebound to loopback, and Origin
+ * and Sec-Fetch-Site stop everything that another site asks.
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
@@ -11,7 +13,9 @@ import type { IncomingHttpHeaders } from 'node:http';
 const TOKEN_BYTES = 24;
 const URL_LENGTH_MOST = 512;
 
-/** What a request asks for, behind the token: `''` is the page; or the HTTP status that refuses it. */
+/**
+ * What a request asks for, behind the token: `''` is the page; or the HTTP status that refuses it.
+ */
 export type Admission =
   | { readonly path: string; readonly query: string }
   | { readonly refused: 403 | 404 | 405 | 414 };

@@ -1,10 +1,11 @@
 /**
  * What a live view keeps of a run, as the text that is sent: bounded, whatever the run does.
  *
- * Pages take from here at their own pace. Each has a *cursor*, which says what it has got; nothing is queued for a page, so one
- * that stops reading costs a cursor, and misses what is thinned out meanwhile.
+ * Pages take from here at their own pace. Each has a *cursor*, which says what it has got; nothing
+ * is queued for a page, so one that stops reading costs a cursor, and misses what is thinned out
+ * meanwhile.
  */
-import type { LiveCall, LiveMessage } from '../trace/live.js';
+import type { LiveCall, LiveMessage } from '../live/live.js';
 
 /** Kept samples; beyond these every second one goes, as often as it must. */
 const SAMPLES_MOST = 1024;
@@ -59,17 +60,29 @@ export class History {
   }
 
   cursor(): Cursor {
-    return { started: false, sample: 0, calls: 0, total: 0, progress: null, report: null, ended: false };
+    return {
+      started: false,
+      sample: 0,
+      calls: 0,
+      total: 0,
+      progress: null,
+      report: null,
+      ended: false,
+    };
   }
 
-  /** The next that the page has not got, as server-sent events, and moves its cursor; null: it has all. */
+  /**
+   * The next that the page has not got, as server-sent events, and moves its cursor; null: it has
+   * all.
+   */
   next(cursor: Cursor): string | null {
     if (this.start !== null && !cursor.started) {
       cursor.started = true;
       return this.start;
     }
     if (cursor.sample < this.sampleCount) return this.nextSample(cursor);
-    if (cursor.calls < this.callsAdded || cursor.total < this.callsTotal) return this.nextCalls(cursor);
+    if (cursor.calls < this.callsAdded || cursor.total < this.callsTotal)
+      return this.nextCalls(cursor);
     for (const kind of ['progress', 'report'] as const) {
       const text = this[kind];
       if (text === null || text === cursor[kind]) continue;
@@ -115,7 +128,10 @@ export class History {
     for (let at = from; at < to; at++) texts.push(this.calls[at % CALLS_MOST]!);
     cursor.calls = to;
     cursor.total = this.callsTotal;
-    return event('calls', `{"kind":"calls","calls":[${texts.join(',')}],"total":${this.callsTotal}}`);
+    return event(
+      'calls',
+      `{"kind":"calls","calls":[${texts.join(',')}],"total":${this.callsTotal}}`,
+    );
   }
 }
 

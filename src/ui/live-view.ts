@@ -1,13 +1,15 @@
 /**
- * A live view: one page on a loopback address, and what it is told and may ask. It only shows; no request changes a run.
+ * A live view: one page on a loopback address, and what it is told and may ask. It only shows; no
+ * request changes a run.
  *
- * What a browser does costs the run nothing: pages take what they are sent at their own pace, connections, sizes and waiting
- * questions are limited, and a request that makes no sense is refused here.
+ * What a browser does costs the run nothing: pages take what they are sent at their own pace,
+ * connections, sizes and waiting questions are limited, and a request that makes no sense is
+ * refused here.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { UserError } from '../input/user-error.js';
-import type { LiveMessage, LiveSource } from '../trace/live.js';
+import type { LiveMessage, LiveSource } from '../live/live.js';
 import { admit, makeToken } from './admission.js';
 import { type Cursor, History } from './history.js';
 import { parseQuery } from './query.js';
@@ -38,7 +40,10 @@ export interface LiveView {
   /** What the user opens. */
   readonly url: string;
   tell(message: LiveMessage): void;
-  /** Resolves once no page is connected and none has just left. `waitForFirst`: a page that has not come yet is waited for. */
+  /**
+   * Resolves once no page is connected and none has just left. `waitForFirst`: a page that has not
+   * come yet is waited for.
+   */
   lastPageGone(waitForFirst: boolean): Promise<void>;
   close(): void;
 }
@@ -136,7 +141,8 @@ class Serving implements LiveView {
     const isPlain = query === '';
     if (path === '' && isPlain) this.sendPage(request, response);
     else if (path === 'events' && isPlain) this.sendEvents(request, response);
-    else if (path === 'map' || path === 'table') void this.sendAnswer(path, query, request, response);
+    else if (path === 'map' || path === 'table')
+      void this.sendAnswer(path, query, request, response);
     else this.refuse(response, 404);
   }
 
@@ -194,7 +200,12 @@ class Serving implements LiveView {
     else this.send(request, response, 'application/json', JSON.stringify(found));
   }
 
-  private send(request: IncomingMessage, response: ServerResponse, type: string, body: string): void {
+  private send(
+    request: IncomingMessage,
+    response: ServerResponse,
+    type: string,
+    body: string,
+  ): void {
     const length = Buffer.byteLength(body);
     response.writeHead(200, { ...this.headers, 'Content-Type': type, 'Content-Length': length });
     response.end(request.method === 'HEAD' ? undefined : body);
@@ -238,7 +249,10 @@ class Page {
   }
 }
 
-/** Nothing but the page's own scripts and styles, no other server, no frame around it, no trace of its address elsewhere. */
+/**
+ * Nothing but the page's own scripts and styles, no other server, no frame around it, no trace of
+ * its address elsewhere.
+ */
 function safeHeaders(policy: string): Record<string, string> {
   return {
     'Content-Security-Policy': `${policy}; frame-ancestors 'none'`,

@@ -2,7 +2,10 @@
 import { PCI_CAP_ID, PCI_CAP_NEXT, PciConfig, PciRegionIndex, PciStatus } from '../abi/pci.js';
 import type { PciFunction } from './pci-function.js';
 
-/** A list of capabilities has at most this many entries in its 192 bytes; a loop in it must not hold us. */
+/**
+ * A list of capabilities has at most this many entries in its 192 bytes; a loop in it must not hold
+ * us.
+ */
 const CAPABILITIES_MAX = 48;
 
 const word = new Uint8Array(4);

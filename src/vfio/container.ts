@@ -1,12 +1,12 @@
 /**
  * VFIO containers and their files (kernel: vfio/container.c).
  *
- * A container lives while its descriptor is open or a group is in it. Its IOMMU is chosen once, while groups are in it, and
- * goes with the last of them, and all mappings with it.
+ * A container lives while its descriptor is open or a group is in it. Its IOMMU is chosen once,
+ * while groups are in it, and goes with the last of them, and all mappings with it.
  */
 import { fail } from '../abi/errno.js';
 import { ContainerIoctl, VFIO_API_VERSION, VfioExtension } from '../abi/vfio.js';
-import type { Caller, VfioFile } from './file.js';
+import type { Caller, VfioFile } from '../file/file.js';
 import type { VfioGroup } from './group.js';
 import type { MachineState } from './machine-state.js';
 import { checkExtension, openType1, type Type1 } from './type1/type1.js';
@@ -32,7 +32,9 @@ export class Container {
       case ContainerIoctl.VFIO_GET_API_VERSION:
         return VFIO_API_VERSION;
       case ContainerIoctl.VFIO_CHECK_EXTENSION:
-        return this.machine.type1Module ? checkExtension(this.machine, this.type1, this.groups, argument) : 0;
+        return this.machine.type1Module
+          ? checkExtension(this.machine, this.type1, this.groups, argument)
+          : 0;
       case ContainerIoctl.VFIO_SET_IOMMU:
         this.setIommu(argument);
         return 0;
@@ -41,7 +43,10 @@ export class Container {
     }
   }
 
-  /** Takes a group in and gives it the container's IOMMU. EPERM: not viable; else what attaching answers; then nothing changed. */
+  /**
+   * Takes a group in and gives it the container's IOMMU. EPERM: not viable; else what attaching
+   * answers; then nothing changed.
+   */
   addGroup(group: VfioGroup): void {
     if (!group.viable) fail('EPERM');
     this.type1?.attach(group);
@@ -59,7 +64,10 @@ export class Container {
     this.type1 = null;
   }
 
-  /** EINVAL: no group, or an IOMMU already, or a type that cannot be opened; ENODEV: no such type; and what attaching answers. */
+  /**
+   * EINVAL: no group, or an IOMMU already, or a type that cannot be opened; ENODEV: no such type;
+   * and what attaching answers.
+   */
   private setIommu(type: number): void {
     if (this.groups.length === 0 || this.type1) fail('EINVAL');
     if (!this.machine.type1Module) fail('ENODEV');

@@ -1,13 +1,14 @@
 /**
- * VFIO_DEVICE_FEATURE (kernel: vfio_main.c, vfio_pci_core.c). Functions here have no migration and no virtual functions; what is left
- * are the low-power features, which are taken and kept track of and change nothing.
+ * VFIO_DEVICE_FEATURE (kernel: vfio_main.c, vfio_pci_core.c). Functions here have no migration and
+ * no virtual functions; what is left are the low-power features, which are taken and kept track of
+ * and change nothing.
  */
 import { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
 import { DeviceFeatureFlag, VFIO_DEVICE_FEATURE_MASK } from '../abi/vfio.js';
 import { DeviceFeature, LowPowerWakeup } from '../abi/vfio-structs.js';
-import { copyIn, takeEventfd } from './argument.js';
-import type { Caller, EventCounter } from './file.js';
+import { copyIn, takeEventfd } from '../file/argument.js';
+import type { Caller, EventCounter } from '../file/file.js';
 
 const {
   VFIO_DEVICE_FEATURE_GET: GET,
@@ -44,8 +45,8 @@ export class LowPower {
 }
 
 /**
- * EFAULT; EINVAL: argsz, flags, an operation that the feature does not have, a device that sleeps already; ENOTTY: no such feature;
- * EBADF and EINVAL for a wake-up eventfd.
+ * EFAULT; EINVAL: argsz, flags, an operation that the feature does not have, a device that sleeps
+ * already; ENOTTY: no such feature; EBADF and EINVAL for a wake-up eventfd.
  */
 export function deviceFeature(caller: Caller, argument: number, lowPower: LowPower): void {
   copyIn(caller, argument, feature, DeviceFeature.size);
@@ -63,7 +64,8 @@ export function deviceFeature(caller: Caller, argument: number, lowPower: LowPow
 }
 
 function wakeupOf(caller: Caller, argument: number): EventCounter {
-  if (feature.u32(DeviceFeature.at.argsz) < DeviceFeature.size + LowPowerWakeup.size) fail('EINVAL');
+  if (feature.u32(DeviceFeature.at.argsz) < DeviceFeature.size + LowPowerWakeup.size)
+    fail('EINVAL');
   if (!caller.mm.copyFrom(argument + DeviceFeature.size, wakeupBuffer.bytes)) fail('EFAULT');
   if (wakeupBuffer.u32(LowPowerWakeup.at.reserved) !== 0) fail('EINVAL');
   return takeEventfd(caller, wakeupBuffer.s32(LowPowerWakeup.at.wakeup_eventfd));

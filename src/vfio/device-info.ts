@@ -1,12 +1,12 @@
 /** The small calls of a device file: GET_INFO and GET_IRQ_INFO (kernel: vfio_pci_core.c). */
 import { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
+import type { KernelProfile } from '../abi/kernel.js';
 import { PciInterruptIndex, PciRegionIndex } from '../abi/pci.js';
 import { DeviceFlag, IrqInfoFlag } from '../abi/vfio.js';
 import { DeviceInfo, IrqInfo } from '../abi/vfio-structs.js';
-import { copyIn, copyOut } from './argument.js';
-import type { Caller } from './file.js';
-import type { KernelProfile } from './kernel.js';
+import { copyIn, copyOut } from '../file/argument.js';
+import type { Caller } from '../file/file.js';
 import type { PciFunction } from './pci-function.js';
 
 const info = new ArgumentBuffer(DeviceInfo.size);
@@ -25,12 +25,17 @@ export function getDeviceInfo(
   info.setU32(DeviceInfo.at.flags, DeviceFlag.VFIO_DEVICE_FLAGS_PCI | reset);
   info.setU32(DeviceInfo.at.num_regions, PciRegionIndex.COUNT);
   info.setU32(DeviceInfo.at.num_irqs, PciInterruptIndex.COUNT);
-  copyOut(caller, argument, info, infoBytes(info.u32(DeviceInfo.at.argsz), DeviceInfo, 'num_irqs', kernel));
+  copyOut(
+    caller,
+    argument,
+    info,
+    infoBytes(info.u32(DeviceInfo.at.argsz), DeviceInfo, 'num_irqs', kernel),
+  );
 }
 
 /**
- * How much of an info struct is written back: older kernels add cap_offset where there is room for it, newer ones whatever
- * argsz has room for, padding included.
+ * How much of an info struct is written back: older kernels add cap_offset where there is room for
+ * it, newer ones whatever argsz has room for, padding included.
  */
 export function infoBytes<N extends string>(
   argsz: number,
@@ -54,8 +59,12 @@ export function getIrqInfo(
   const count = pciFunction.interruptCounts[index];
   // Only PCI Express functions report errors through ERR.
   if (count === undefined || (index === PciInterruptIndex.ERR && count === 0)) fail('EINVAL');
-  const { VFIO_IRQ_INFO_EVENTFD, VFIO_IRQ_INFO_MASKABLE, VFIO_IRQ_INFO_AUTOMASKED, VFIO_IRQ_INFO_NORESIZE } =
-    IrqInfoFlag;
+  const {
+    VFIO_IRQ_INFO_EVENTFD,
+    VFIO_IRQ_INFO_MASKABLE,
+    VFIO_IRQ_INFO_AUTOMASKED,
+    VFIO_IRQ_INFO_NORESIZE,
+  } = IrqInfoFlag;
   const dynamic = index === PciInterruptIndex.MSIX && kernel.dynamicMsix && count > 0;
   const rest =
     index === PciInterruptIndex.INTX

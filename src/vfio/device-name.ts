@@ -1,16 +1,27 @@
-/** The name in VFIO_GROUP_GET_DEVICE_FD: a PCI address, and options for virtual functions (kernel: vfio_pci_core_match). */
+/**
+ * The name in VFIO_GROUP_GET_DEVICE_FD: a PCI address, and options for virtual functions (kernel:
+ * vfio_pci_core_match).
+ */
 import { fail } from '../abi/errno.js';
+import type { Caller } from '../file/file.js';
 import { PAGE_SIZE } from '../mm/address-space.js';
 import type { VfioDevice } from './device.js';
-import type { Caller } from './file.js';
 
-/** The device that the string at `address` names. EFAULT; EINVAL: above a page, or options that are wrong; ENODEV. */
-export function findDevice(caller: Caller, address: number, devices: readonly VfioDevice[]): VfioDevice {
+/**
+ * The device that the string at `address` names. EFAULT; EINVAL: above a page, or options that are
+ * wrong; ENODEV.
+ */
+export function findDevice(
+  caller: Caller,
+  address: number,
+  devices: readonly VfioDevice[],
+): VfioDevice {
   const name = readString(caller, address);
   for (const device of devices) {
     const own = device.pciFunction.address;
     if (name === own) return device;
-    // Options are for virtual functions and those that have some: any other than spaces is wrong here, a token that is right too.
+    // Options are for virtual functions and those that have some: any other than spaces is wrong
+    // here, a token that is right too.
     if (!name.startsWith(`${own} `)) continue;
     if (name.slice(own.length).trim() !== '') fail('EINVAL');
     return device;

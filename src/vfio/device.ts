@@ -5,10 +5,11 @@ import { Bug } from '../abi/bug.js';
 import { fail } from '../abi/errno.js';
 import { PciInterruptIndex } from '../abi/pci.js';
 import { DeviceIoctl, Stage1DeviceIoctl } from '../abi/vfio.js';
+import type { Caller, MmapRequest, VfioFile } from '../file/file.js';
+import type { PinUser } from '../ioas/driver-pins.js';
 import { deviceFeature, LowPower } from './device-feature.js';
 import { getDeviceInfo, getIrqInfo } from './device-info.js';
 import { ContainerMemory } from './driver-memory.js';
-import type { Caller, MmapRequest, VfioFile } from './file.js';
 import type { VfioGroup } from './group.js';
 import { getHotResetInfo, hotReset } from './hot-reset.js';
 import { Interrupts } from './interrupts.js';
@@ -19,7 +20,6 @@ import { RegionAccess } from './region-access.js';
 import { getRegionInfo } from './region-info.js';
 import { setIrqs } from './set-irqs.js';
 import { Stage1Attachment } from './stage1.js';
-import type { PinUser } from './type1/driver-pins.js';
 import type { Type1 } from './type1/type1.js';
 
 /** A PCI function bound to vfio-pci. All its files share one interrupt state. */
@@ -41,7 +41,10 @@ export class VfioDevice implements PinUser {
     this.stage1 = new Stage1Attachment(pciFunction);
   }
 
-  /** A file of the device, which holds its group open. EINVAL where the group has no container with an IOMMU. */
+  /**
+   * A file of the device, which holds its group open. EINVAL where the group has no container with
+   * an IOMMU.
+   */
   open(): VfioFile {
     this.group.useByDevice();
     if (this.opened++ === 0) {
@@ -55,7 +58,9 @@ export class VfioDevice implements PinUser {
   /** A file is gone; with the last one the function becomes quiet. */
   close(): void {
     if (this.opened === 0)
-      throw new Bug('device is closed more often than opened', { address: this.pciFunction.address });
+      throw new Bug('device is closed more often than opened', {
+        address: this.pciFunction.address,
+      });
     if (--this.opened === 0) {
       this.lowPower.exit();
       this.ioEventfds.release();
@@ -68,7 +73,10 @@ export class VfioDevice implements PinUser {
     this.group.releaseByDevice(this);
   }
 
-  /** The host wants the function back: its user is told at the eventfd of REQ (kernel: vfio_pci_core_request). */
+  /**
+   * The host wants the function back: its user is told at the eventfd of REQ (kernel:
+   * vfio_pci_core_request).
+   */
   request(): void {
     this.interrupts.singleTrigger(PciInterruptIndex.REQ)?.signal();
   }

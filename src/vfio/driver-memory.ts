@@ -1,9 +1,12 @@
 import { Errno, VfioError } from '../abi/errno.js';
+import type { DriverPinning } from '../ioas/driver-pins.js';
 import type { VfioGroup } from './group.js';
 import type { DriverMemory } from './pci-function.js';
-import type { DriverPinning } from './type1/driver-pins.js';
 
-/** The in-kernel interface of a container, as the driver of an open device has it (kernel: vfio_pin_pages and its like). */
+/**
+ * The in-kernel interface of a container, as the driver of an open device has it (kernel:
+ * vfio_pin_pages and its like).
+ */
 export class ContainerMemory implements DriverMemory {
   constructor(
     private readonly group: VfioGroup,

@@ -1,21 +1,21 @@
 /**
  * VFIO groups and their files (kernel: vfio/group.c).
  *
- * Terms: a group is *viable* while no function of it has a host driver. *Claimed*: its DMA belongs to VFIO, which a container
- * does when it takes the group. A device file holds the group's file open, so that a closed group is only gone with its last
- * device.
+ * Terms: a group is *viable* while no function of it has a host driver. *Claimed*: its DMA belongs
+ * to VFIO, which a container does when it takes the group. A device file holds the group's file
+ * open, so that a closed group is only gone with its last device.
  */
 import { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
 import { GroupFlag, GroupIoctl } from '../abi/vfio.js';
 import { GroupStatus } from '../abi/vfio-structs.js';
+import { copyIn, copyOut } from '../file/argument.js';
+import type { Caller, VfioFile } from '../file/file.js';
 import type { IommuGeometry } from '../iommu/geometry.js';
 import type { IommuGroup } from '../iommu/group.js';
-import { copyIn, copyOut } from './argument.js';
 import { type Container, ContainerFile } from './container.js';
 import { VfioDevice } from './device.js';
 import { findDevice } from './device-name.js';
-import type { Caller, VfioFile } from './file.js';
 import type { PciBus } from './hot-reset.js';
 import type { MachineState } from './machine-state.js';
 import type { PciFunction } from './pci-function.js';
@@ -69,16 +69,21 @@ export class VfioGroup {
 
   /** Functions that vfio-pci drives now. */
   get boundDevices(): readonly VfioDevice[] {
-    return [...this.drivers].filter(([, driver]) => driver === 'vfio-pci').map(([device]) => device);
+    return [...this.drivers]
+      .filter(([, driver]) => driver === 'vfio-pci')
+      .map(([device]) => device);
   }
 
   /**
-   * Binds a function of the group to a driver, or to none, as a write to sysfs does. EBUSY for a host driver while a container
-   * has the group, and for taking VFIO from a device that is open (where the kernel waits for its last descriptor).
+   * Binds a function of the group to a driver, or to none, as a write to sysfs does. EBUSY for a
+   * host driver while a container has the group, and for taking VFIO from a device that is open
+   * (where the kernel waits for its last descriptor).
    */
   bind(address: string, driver: Driver): void {
     if (driver === 'host' && this.container) fail('EBUSY');
-    const device = [...this.drivers.keys()].find((candidate) => candidate.pciFunction.address === address);
+    const device = [...this.drivers.keys()].find(
+      (candidate) => candidate.pciFunction.address === address,
+    );
     if (device) {
       if (device.isOpen) fail('EBUSY');
       this.drivers.set(device, driver);
@@ -87,8 +92,9 @@ export class VfioGroup {
   }
 
   /**
-   * Takes VFIO from a function, as a write to its driver's `unbind` does: now, or where it is open with its last descriptor; until
-   * then its user is asked for it (the kernel's write waits; vfio_unregister_group_dev). False: VFIO does not have it.
+   * Takes VFIO from a function, as a write to its driver's `unbind` does: now, or where it is open
+   * with its last descriptor; until then its user is asked for it (the kernel's write waits;
+   * vfio_unregister_group_dev). False: VFIO does not have it.
    */
   unbind(address: string): boolean {
     const device = this.boundDevices.find((candidate) => candidate.pciFunction.address === address);
@@ -188,7 +194,10 @@ export class GroupFile implements VfioFile {
     return 0;
   }
 
-  /** EFAULT, EBADF; EINVAL: it has one; EINVAL or EBADFD: no container; EPERM: not viable; and what attaching answers. */
+  /**
+   * EFAULT, EBADF; EINVAL: it has one; EINVAL or EBADFD: no container; EPERM: not viable; and what
+   * attaching answers.
+   */
   private setContainer(caller: Caller, argument: number): number {
     if (!caller.mm.copyFrom(argument, descriptor.bytes)) fail('EFAULT');
     const file = caller.file(descriptor.s32(0));
@@ -201,7 +210,9 @@ export class GroupFile implements VfioFile {
     return 0;
   }
 
-  /** EFAULT; EINVAL: a name of more than a page; ENODEV: no such device; EINVAL: no IOMMU; EMFILE. */
+  /**
+   * EFAULT; EINVAL: a name of more than a page; ENODEV: no such device; EINVAL: no IOMMU; EMFILE.
+   */
   private getDevice(caller: Caller, argument: number): number {
     const device = findDevice(caller, argument, this.group.boundDevices);
     const file = device.open();

@@ -1,22 +1,30 @@
 /**
- * VFIO_DEVICE_GET_PCI_HOT_RESET_INFO and VFIO_DEVICE_PCI_HOT_RESET: the reset of a bus with all that is on it.
+ * VFIO_DEVICE_GET_PCI_HOT_RESET_INFO and VFIO_DEVICE_PCI_HOT_RESET: the reset of a bus with all
+ * that is on it.
  *
  * A function on bus 0 has no bridge above it that could be reset: ENODEV.
  */
 import { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
+import type { KernelProfile } from '../abi/kernel.js';
 import { writeStruct } from '../abi/layout.js';
-import { IrqSetDescriptor, PciDependentDevice, PciHotReset, PciHotResetInfo } from '../abi/vfio-structs.js';
-import { copyIn, copyOut } from './argument.js';
-import type { Caller } from './file.js';
+import {
+  IrqSetDescriptor,
+  PciDependentDevice,
+  PciHotReset,
+  PciHotResetInfo,
+} from '../abi/vfio-structs.js';
+import { copyIn, copyOut } from '../file/argument.js';
+import type { Caller } from '../file/file.js';
 import type { GroupFile, VfioGroup } from './group.js';
-import type { KernelProfile } from './kernel.js';
 import type { PciFunction } from './pci-function.js';
 
 /** Every function of the machine, by the bus that it is on. */
 export interface PciBus {
   /** Functions on the same segment and bus as this address, with their groups. */
-  neighbours(address: string): readonly { readonly group: number; readonly pciFunction: PciFunction }[];
+  neighbours(
+    address: string,
+  ): readonly { readonly group: number; readonly pciFunction: PciFunction }[];
 }
 
 const info = new ArgumentBuffer(PciHotResetInfo.size);
@@ -36,7 +44,10 @@ export function parsePciAddress(address: string): PciAddress {
   return { segment: Number.parseInt(segment, 16), bus: Number.parseInt(bus, 16), devfn };
 }
 
-/** EFAULT; EINVAL for a small argsz; ENODEV without a bus to reset; ENOSPC with the count where argsz is too small for it. */
+/**
+ * EFAULT; EINVAL for a small argsz; ENODEV without a bus to reset; ENOSPC with the count where
+ * argsz is too small for it.
+ */
 export function getHotResetInfo(
   caller: Caller,
   argument: number,
@@ -55,15 +66,21 @@ export function getHotResetInfo(
   if (room < devices.length) fail('ENOSPC');
   devices.forEach((device, i) => {
     const { segment, bus: number, devfn } = parsePciAddress(device.pciFunction.address);
-    const entry = writeStruct(PciDependentDevice, { group_id: device.group, segment, bus: number, devfn });
+    const entry = writeStruct(PciDependentDevice, {
+      group_id: device.group,
+      segment,
+      bus: number,
+      devfn,
+    });
     const at = argument + PciHotResetInfo.size + i * PciDependentDevice.size;
     if (!caller.mm.copyTo(at, entry)) fail('EFAULT');
   });
 }
 
 /**
- * Resets the bus where the caller holds every group on it. EINVAL: flags, count, a descriptor that is no group, a group that
- * is missing; EBADF; ENODEV: no bus to reset; ENOTTY: a function does not come back from it.
+ * Resets the bus where the caller holds every group on it. EINVAL: flags, count, a descriptor that
+ * is no group, a group that is missing; EBADF; ENODEV: no bus to reset; ENOTTY: a function does not
+ * come back from it.
  */
 export function hotReset(
   caller: Caller,
@@ -80,7 +97,8 @@ export function hotReset(
   const devices = bus.neighbours(pciFunction.address);
   if (count === 0 || count > devices.length) fail('EINVAL');
   const owned = readGroups(caller, argument + PciHotReset.size, count);
-  if (!devices.every((device) => owned.some((group) => group.number === device.group))) fail('EINVAL');
+  if (!devices.every((device) => owned.some((group) => group.number === device.group)))
+    fail('EINVAL');
   if (!devices.every((device) => device.pciFunction.busReset)) fail('ENOTTY');
   for (const { pciFunction } of devices) {
     pciFunction.reset();

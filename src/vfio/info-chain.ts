@@ -1,11 +1,20 @@
-/** Capability chains that follow an info struct (kernel: vfio_info_cap_add, vfio_info_cap_shift). */
+/**
+ * Capability chains that follow an info struct (kernel: vfio_info_cap_add, vfio_info_cap_shift).
+ */
 import type { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
 import { InfoCapHeader } from '../abi/vfio-structs.js';
-import type { Caller } from './file.js';
+import type { Caller } from '../file/file.js';
 
-/** Joins capabilities into a chain whose first begins `base` bytes into the struct; each at a multiple of `alignment`. */
-export function buildChain(capabilities: readonly Uint8Array[], base: number, alignment: number): Uint8Array {
+/**
+ * Joins capabilities into a chain whose first begins `base` bytes into the struct; each at a
+ * multiple of `alignment`.
+ */
+export function buildChain(
+  capabilities: readonly Uint8Array[],
+  base: number,
+  alignment: number,
+): Uint8Array {
   let size = 0;
   const starts = capabilities.map((capability) => {
     const start = size;
@@ -31,8 +40,8 @@ export interface ChainFields {
 }
 
 /**
- * Announces a chain in `buffer` and copies it out behind the struct where argsz has room; else argsz tells what is needed.
- * EFAULT where a byte cannot be written.
+ * Announces a chain in `buffer` and copies it out behind the struct where argsz has room; else
+ * argsz tells what is needed. EFAULT where a byte cannot be written.
  */
 export function copyChainOut(
   caller: Caller,

@@ -1,15 +1,15 @@
 /**
- * The interrupts of one open device, from the function's pin and messages to the program's eventfds (kernel:
- * vfio_pci_intrs.c).
+ * The interrupts of one open device, from the function's pin and messages to the program's eventfds
+ * (kernel: vfio_pci_intrs.c).
  *
- * Terms: at most one of INTx, MSI and MSI-X is *on* at a time. A *trigger* is the eventfd of a vector. INTx is level and
- * masks itself when it fires; a *resample* eventfd unmasks it.
+ * Terms: at most one of INTx, MSI and MSI-X is *on* at a time. A *trigger* is the eventfd of a
+ * vector. INTx is level and masks itself when it fires; a *resample* eventfd unmasks it.
  */
 import { fail } from '../abi/errno.js';
+import type { KernelProfile } from '../abi/kernel.js';
 import { PciCommand, PciConfig, PciInterruptIndex } from '../abi/pci.js';
+import type { EventCounter } from '../file/file.js';
 import { readConfig16 } from './config-access.js';
-import type { EventCounter } from './file.js';
-import type { KernelProfile } from './kernel.js';
 import type { InterruptSink, PciFunction } from './pci-function.js';
 
 const { INTX, MSI, MSIX } = PciInterruptIndex;
@@ -55,8 +55,8 @@ export class Interrupts implements InterruptSink {
   }
 
   /**
-   * Signals a vector as the function would (DATA_NONE, DATA_BOOL), whatever is masked; but not INTx where the command register
-   * disables it.
+   * Signals a vector as the function would (DATA_NONE, DATA_BOOL), whatever is masked; but not INTx
+   * where the command register disables it.
    */
   loopback(vector: number): void {
     if (
@@ -67,7 +67,10 @@ export class Interrupts implements InterruptSink {
     this.triggers.get(vector)?.signal();
   }
 
-  /** Whether messages up to this vector can be asked for a loopback: EINVAL beyond those that are on. */
+  /**
+   * Whether messages up to this vector can be asked for a loopback: EINVAL beyond those that are
+   * on.
+   */
   reaches(vectors: number): boolean {
     return this.kernel.dynamicMsix || vectors <= this.enabledVectors;
   }
@@ -104,7 +107,10 @@ export class Interrupts implements InterruptSink {
     if (this.pinAsserted) this.fireIntx();
   }
 
-  /** Sets the eventfd that unmasks INTx, or takes it off: EBUSY where there is one, EINVAL where it cannot be watched. */
+  /**
+   * Sets the eventfd that unmasks INTx, or takes it off: EBUSY where there is one, EINVAL where it
+   * cannot be watched.
+   */
   setResample(counter: EventCounter | null): void {
     if (counter === null) {
       this.stopResample?.();
@@ -137,9 +143,10 @@ export class Interrupts implements InterruptSink {
   }
 
   /**
-   * Sets the triggers of vectors [start, start + count) one after the other; `open(i)` gives the trigger of the i-th, null to
-   * take it off. Where one fails those of the block are all off, as in vfio_msi_set_block; but nothing changes where the
-   * kernel finds out beforehand that the block lies beyond the vectors that are on.
+   * Sets the triggers of vectors [start, start + count) one after the other; `open(i)` gives the
+   * trigger of the i-th, null to take it off. Where one fails those of the block are all off, as in
+   * vfio_msi_set_block; but nothing changes where the kernel finds out beforehand that the block
+   * lies beyond the vectors that are on.
    */
   setMessageBlock(start: number, count: number, open: (i: number) => EventCounter | null): void {
     if (!this.kernel.dynamicMsix && start + count > this.enabledVectors) fail('EINVAL');
@@ -147,7 +154,8 @@ export class Interrupts implements InterruptSink {
     try {
       for (; done < count; done++) this.setMessageTrigger(start + done, () => open(done));
     } catch (error) {
-      for (let i = 0; i <= done && start + i < this.enabledVectors; i++) this.replaceTrigger(start + i, null);
+      for (let i = 0; i <= done && start + i < this.enabledVectors; i++)
+        this.replaceTrigger(start + i, null);
       throw error;
     }
   }

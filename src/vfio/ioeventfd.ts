@@ -1,13 +1,14 @@
 /**
- * VFIO_DEVICE_IOEVENTFD: a value is written to a BAR whenever somebody signals an eventfd (kernel: vfio_pci_ioeventfd).
+ * VFIO_DEVICE_IOEVENTFD: a value is written to a BAR whenever somebody signals an eventfd (kernel:
+ * vfio_pci_ioeventfd).
  */
 import { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
 import { PciRegionIndex } from '../abi/pci.js';
 import { REGION_OFFSET } from '../abi/vfio.js';
 import { DeviceIoeventfd } from '../abi/vfio-structs.js';
-import { copyIn, takeEventfd } from './argument.js';
-import type { Caller, EventCounter } from './file.js';
+import { copyIn, takeEventfd } from '../file/argument.js';
+import type { Caller, EventCounter } from '../file/file.js';
 import type { PciFunction } from './pci-function.js';
 import type { RegionAccess } from './region-access.js';
 
@@ -32,8 +33,9 @@ export class IoEventfds {
   constructor(private readonly pciFunction: PciFunction) {}
 
   /**
-   * Sets one up, or with descriptor -1 takes it away. EFAULT; EINVAL: argsz, flags, no BAR, beyond its end, in the MSI-X table, no
-   * eventfd, or one that cannot be watched; EEXIST; ENODEV: there is none to take away; ENOSPC; EBADF.
+   * Sets one up, or with descriptor -1 takes it away. EFAULT; EINVAL: argsz, flags, no BAR, beyond
+   * its end, in the MSI-X table, no eventfd, or one that cannot be watched; EEXIST; ENODEV: there
+   * is none to take away; ENOSPC; EBADF.
    */
   set(caller: Caller, argument: number, regions: RegionAccess): void {
     copyIn(caller, argument, buffer, DeviceIoeventfd.end.fd);

@@ -1,10 +1,13 @@
+import type { KernelProfile } from '../abi/kernel.js';
+import type { PremapPolicy } from '../ioas/iopf/premap.js';
 import type { IommuGeometry } from '../iommu/geometry.js';
 import type { Counters, Observer } from '../iommu/observer.js';
 import type { TableMemory } from '../iommu/stage1.js';
-import type { PremapPolicy } from './iopf/premap.js';
-import type { KernelProfile } from './kernel.js';
 
-/** When a container is switched to IOPF: at VFIO_SET_IOMMU and each attach, only when the program asks, or never (design/abi.md). */
+/**
+ * When a container is switched to IOPF: at VFIO_SET_IOMMU and each attach, only when the program
+ * asks, or never (docs/iopf-abi.md).
+ */
 export type IopfMode = 'auto' | 'ask' | 'off';
 
 /** What all containers, groups and devices of one machine share. */

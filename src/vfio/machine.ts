@@ -1,17 +1,18 @@
 /**
- * A machine: its IOMMU, its groups of PCI functions, and the kernel that answers for them. The face of this folder.
+ * A machine: its IOMMU, its groups of PCI functions, and the kernel that answers for them. The face
+ * of this folder.
  */
 import { fail } from '../abi/errno.js';
+import { DEFAULT_KERNEL, type KernelVersion, kernelProfile } from '../abi/kernel.js';
+import type { VfioFile } from '../file/file.js';
+import type { PremapPolicy } from '../ioas/iopf/premap.js';
 import { defaultGeometry, type IommuGeometry } from '../iommu/geometry.js';
 import { IommuGroup } from '../iommu/group.js';
 import { Counters, type Observer } from '../iommu/observer.js';
 import type { TableMemory } from '../iommu/stage1.js';
 import { Container, ContainerFile } from './container.js';
-import type { VfioFile } from './file.js';
 import { type Driver, VfioGroup } from './group.js';
 import { type PciBus, parsePciAddress } from './hot-reset.js';
-import type { PremapPolicy } from './iopf/premap.js';
-import { DEFAULT_KERNEL, type KernelVersion, kernelProfile } from './kernel.js';
 import type { IopfMode, MachineState } from './machine-state.js';
 import type { PciFunction } from './pci-function.js';
 
@@ -57,16 +58,22 @@ export interface Machine {
   openContainer(): VfioFile;
   /** open(2) of /dev/vfio/N: ENOENT, EBUSY. */
   openGroup(number: number): VfioFile;
-  /** Binds a function to a driver as a write to sysfs does: ENODEV, EBUSY. `address` may be a host function of the group. */
+  /**
+   * Binds a function to a driver as a write to sysfs does: ENODEV, EBUSY. `address` may be a host
+   * function of the group.
+   */
   bind(group: number, address: string, driver: Driver): void;
   /**
-   * Takes VFIO from a function, as a write to vfio-pci's `unbind` does; an open one goes with its last descriptor, and until then
-   * its user is asked for it (interrupt REQ). ENODEV: VFIO does not have it.
+   * Takes VFIO from a function, as a write to vfio-pci's `unbind` does; an open one goes with its
+   * last descriptor, and until then its user is asked for it (interrupt REQ). ENODEV: VFIO does not
+   * have it.
    */
   unbind(address: string): void;
   /** Sets the module parameter allow_unsafe_interrupts. */
   allowUnsafeInterrupts(allow: boolean): void;
-  /** Sets the module parameter dma_entry_limit, for containers that choose their IOMMU from now on. */
+  /**
+   * Sets the module parameter dma_entry_limit, for containers that choose their IOMMU from now on.
+   */
   limitDmaEntries(limit: number): void;
 }
 
@@ -115,12 +122,21 @@ export function createMachine(options: MachineOptions): Machine {
 function createGroup(options: GroupOptions, state: MachineState, bus: PciBus): VfioGroup {
   const iommuGroup = new IommuGroup(options.number);
   for (const pciFunction of options.functions) iommuGroup.add(pciFunction.iommu);
-  const group = new VfioGroup(iommuGroup, options.geometry ?? state.geometry, state, bus, options.functions);
+  const group = new VfioGroup(
+    iommuGroup,
+    options.geometry ?? state.geometry,
+    state,
+    bus,
+    options.functions,
+  );
   if (options.viable === false) group.bind(HOST_FUNCTION, 'host');
   return group;
 }
 
-function neighbours(groups: Iterable<VfioGroup>, address: string): ReturnType<PciBus['neighbours']> {
+function neighbours(
+  groups: Iterable<VfioGroup>,
+  address: string,
+): ReturnType<PciBus['neighbours']> {
   const own = parsePciAddress(address);
   const found: { group: number; pciFunction: PciFunction }[] = [];
   for (const group of groups) {

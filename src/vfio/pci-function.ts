@@ -1,8 +1,9 @@
 /**
- * What a VFIO device file drives: a PCI function as vfio-pci sees it. `device/` implements it, `vfio/` calls it.
+ * What a VFIO device file drives: a PCI function as vfio-pci sees it. `device/` implements it,
+ * `vfio/` calls it.
  *
- * Regions and interrupts have vfio-pci's fixed indexes: regions 0–5 BARs, 6 ROM, 7 config, 8 VGA; interrupts 0 INTx, 1 MSI,
- * 2 MSI-X, 3 ERR, 4 REQ.
+ * Regions and interrupts have vfio-pci's fixed indexes: regions 0–5 BARs, 6 ROM, 7 config, 8 VGA;
+ * interrupts 0 INTx, 1 MSI, 2 MSI-X, 3 ERR, 4 REQ.
  */
 import type { IommuDevice } from '../iommu/device.js';
 
@@ -18,13 +19,21 @@ export interface PciRegion {
   readonly readable: boolean;
   readonly writable: boolean;
   readonly mappable: boolean;
-  /** The parts that may be mapped, where that is not the whole region (VFIO_REGION_INFO_CAP_SPARSE_MMAP). */
+  /**
+   * The parts that may be mapped, where that is not the whole region
+   * (VFIO_REGION_INFO_CAP_SPARSE_MMAP).
+   */
   readonly sparse?: readonly SparseArea[];
-  /** The BAR holds the MSI-X table and may be mapped over it (VFIO_REGION_INFO_CAP_MSIX_MAPPABLE). */
+  /**
+   * The BAR holds the MSI-X table and may be mapped over it (VFIO_REGION_INFO_CAP_MSIX_MAPPABLE).
+   */
   readonly msixMappable?: boolean;
 }
 
-/** Where a function sends its interrupts: vfio's interrupt state, which turns them into eventfd signals. */
+/**
+ * Where a function sends its interrupts: vfio's interrupt state, which turns them into eventfd
+ * signals.
+ */
 export interface InterruptSink {
   /** Level of the INTx pin. */
   intx(asserted: boolean): void;
@@ -35,14 +44,16 @@ export interface InterruptSink {
 }
 
 /**
- * The memory of a function's container, for its driver: what the function may touch without being able to wait is pinned by this
- * (R6.2, R7.1; kernel: vfio_pin_pages, vfio_unpin_pages, vfio_dma_rw). Calls return 0 or minus an errno, as in the kernel.
+ * The memory of a function's container, for its driver: what the function may touch without being
+ * able to wait is pinned by this (R6.2, R7.1; kernel: vfio_pin_pages, vfio_unpin_pages,
+ * vfio_dma_rw). Calls return 0 or minus an errno, as in the kernel.
  */
 export interface DriverMemory {
   /**
-   * Pins up to 512 pages for READ or WRITE, counts them in the program's account, maps them where IOPF would leave them to faults,
-   * and stores their frames. A page that is pinned already is pinned once more. EINVAL: nothing mapped there, or the function
-   * has no `dmaUnmap`; E2BIG, EPERM, EFAULT, ENOMEM (the program's RLIMIT_MEMLOCK), EBUSY, EACCES. Then nothing was pinned.
+   * Pins up to 512 pages for READ or WRITE, counts them in the program's account, maps them where
+   * IOPF would leave them to faults, and stores their frames. A page that is pinned already is
+   * pinned once more. EINVAL: nothing mapped there, or the function has no `dmaUnmap`; E2BIG,
+   * EPERM, EFAULT, ENOMEM (the program's RLIMIT_MEMLOCK), EBUSY, EACCES. Then nothing was pinned.
    */
   pin(iovaPage: number, count: number, permission: number, frames: Float64Array): number;
   /** Undoes one `pin` of each page. */
@@ -66,28 +77,44 @@ export interface PciFunction {
   readonly resettable: boolean;
   /** It can wait for pages that a guest brings when it likes (R8.1); absent: it cannot. */
   readonly stalls?: boolean;
-  /** The function survives a reset of the bus that it is on (VFIO_DEVICE_PCI_HOT_RESET); absent: it does not (ENOTTY). */
+  /**
+   * The function survives a reset of the bus that it is on (VFIO_DEVICE_PCI_HOT_RESET); absent: it
+   * does not (ENOTTY).
+   */
   readonly busReset?: boolean;
 
-  /** The first descriptor is opened: the function is reset, and from now on it may do DMA and raise interrupts into `sink`. */
+  /**
+   * The first descriptor is opened: the function is reset, and from now on it may do DMA and raise
+   * interrupts into `sink`.
+   */
   open(sink: InterruptSink, memory?: DriverMemory): void;
   /**
-   * UNMAP_DMA is about to take these IOVA pages away: the driver has unpinned what it pinned there when this returns. Absent: the
-   * driver cannot pin.
+   * UNMAP_DMA is about to take these IOVA pages away: the driver has unpinned what it pinned there
+   * when this returns. Absent: the driver cannot pin.
    */
   readonly dmaUnmap?: ((iovaPage: number, pages: number) => void) | undefined;
-  /** The last descriptor is gone: the function is reset and quiet: it does no DMA and raises nothing any more. */
+  /**
+   * The last descriptor is gone: the function is reset and quiet: it does no DMA and raises nothing
+   * any more.
+   */
   release(): void;
   /** Function-level reset. */
   reset(): void;
-  /** Reads `into.length` bytes of a region; the range lies inside the region. Unaligned and odd lengths are legal. */
+  /**
+   * Reads `into.length` bytes of a region; the range lies inside the region. Unaligned and odd
+   * lengths are legal.
+   */
   readRegion(index: number, offset: number, into: Uint8Array): void;
   writeRegion(index: number, offset: number, from: Uint8Array): void;
-  /** SET_IRQS armed or disarmed an interrupt index: `vectors` signalled from now on (0: off). Shows in config space (MSI-X enable). */
+  /**
+   * SET_IRQS armed or disarmed an interrupt index: `vectors` signalled from now on (0: off). Shows
+   * in config space (MSI-X enable).
+   */
   interruptsEnabled(index: number, vectors: number): void;
   /**
-   * Looks at memory that the program writes without telling (mapped BARs: doorbells), and does what work there is. Returns
-   * whether it found any. Called often; a function with nothing mapped returns false at once.
+   * Looks at memory that the program writes without telling (mapped BARs: doorbells), and does what
+   * work there is. Returns whether it found any. Called often; a function with nothing mapped
+   * returns false at once.
    */
   poll(): boolean;
 }

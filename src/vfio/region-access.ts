@@ -1,15 +1,23 @@
 /**
- * read(2), write(2) and mmap(2) of a device file: which region an offset means, and what may be done there (kernel:
- * vfio_pci_rw, vfio_pci_core_mmap).
+ * read(2), write(2) and mmap(2) of a device file: which region an offset means, and what may be
+ * done there (kernel: vfio_pci_rw, vfio_pci_core_mmap).
  */
 import { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
-import { PciBar, PciCapability, PciCommand, PciConfig, PciMsix, PciPm, PciRegionIndex } from '../abi/pci.js';
+import type { KernelProfile } from '../abi/kernel.js';
+import {
+  PciBar,
+  PciCapability,
+  PciCommand,
+  PciConfig,
+  PciMsix,
+  PciPm,
+  PciRegionIndex,
+} from '../abi/pci.js';
 import { REGION_OFFSET } from '../abi/vfio.js';
+import type { Caller, MmapRequest } from '../file/file.js';
 import { PAGE_SIZE } from '../mm/address-space.js';
 import { findCapability, readConfig16, readConfig32 } from './config-access.js';
-import type { Caller, MmapRequest } from './file.js';
-import type { KernelProfile } from './kernel.js';
 import type { PciFunction } from './pci-function.js';
 
 const { ROM, CONFIG, VGA, BAR5, COUNT } = PciRegionIndex;
@@ -46,7 +54,10 @@ export class RegionAccess {
     this.power = findCapability(pciFunction, PciCapability.PM);
   }
 
-  /** Returns the bytes read: fewer at the end of a region. EINVAL, EFAULT, EIO where the memory of BARs is off. */
+  /**
+   * Returns the bytes read: fewer at the end of a region. EINVAL, EFAULT, EIO where the memory of
+   * BARs is off.
+   */
   read(caller: Caller, address: number, count: number, offset: number): number {
     if (count === 0) return 0;
     this.locate(offset, count);
@@ -83,7 +94,10 @@ export class RegionAccess {
     return !table || position + width <= table.start || position >= table.end;
   }
 
-  /** EINVAL unless the range lies in a BAR that may be mapped, and in its sparse areas where it has some. */
+  /**
+   * EINVAL unless the range lies in a BAR that may be mapped, and in its sparse areas where it has
+   * some.
+   */
   mmap(request: MmapRequest): void {
     const index = Math.floor(request.offset / REGION_OFFSET);
     const start = request.offset % REGION_OFFSET;
@@ -135,7 +149,10 @@ export class RegionAccess {
     }
   }
 
-  /** The command register lets memory be decoded, and the function is not in D3hot (kernel: __vfio_pci_memory_enabled). */
+  /**
+   * The command register lets memory be decoded, and the function is not in D3hot (kernel:
+   * __vfio_pci_memory_enabled).
+   */
   private memoryEnabled(): boolean {
     if ((readConfig16(this.pciFunction, PciConfig.COMMAND) & PciCommand.MEMORY) === 0) return false;
     if (this.power === 0) return true;
@@ -143,16 +160,22 @@ export class RegionAccess {
   }
 
   private isIoBar(index: number): boolean {
-    return (readConfig16(this.pciFunction, PciConfig.BASE_ADDRESS_0 + 4 * index) & PciBar.SPACE_IO) !== 0;
+    return (
+      (readConfig16(this.pciFunction, PciConfig.BASE_ADDRESS_0 + 4 * index) & PciBar.SPACE_IO) !== 0
+    );
   }
 }
 
-/** The widest naturally aligned access at `at` that neither passes the end nor an edge of the MSI-X table. */
+/**
+ * The widest naturally aligned access at `at` that neither passes the end nor an edge of the MSI-X
+ * table.
+ */
 function accessWidth(at: number, left: number, widest: number, table: MsixTable | null): number {
   let room = left;
   if (table && at >= table.start && at < table.end) return Math.min(left, table.end - at);
   if (table && at < table.start) room = Math.min(room, table.start - at);
-  for (let width = widest; width > 1; width /= 2) if (room >= width && at % width === 0) return width;
+  for (let width = widest; width > 1; width /= 2)
+    if (room >= width && at % width === 0) return width;
   return 1;
 }
 

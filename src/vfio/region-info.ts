@@ -1,14 +1,16 @@
-/** VFIO_DEVICE_GET_REGION_INFO with its capability chain (kernel: vfio_pci_ioctl_get_region_info). */
+/**
+ * VFIO_DEVICE_GET_REGION_INFO with its capability chain (kernel: vfio_pci_ioctl_get_region_info).
+ */
 import { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
+import type { KernelProfile } from '../abi/kernel.js';
 import { writeStruct } from '../abi/layout.js';
 import { PciRegionIndex } from '../abi/pci.js';
 import { REGION_OFFSET, RegionCapability, RegionFlag } from '../abi/vfio.js';
 import { InfoCapHeader, RegionInfo, SparseMmapArea, SparseMmapCap } from '../abi/vfio-structs.js';
-import { copyIn, copyOut } from './argument.js';
-import type { Caller } from './file.js';
+import { copyIn, copyOut } from '../file/argument.js';
+import type { Caller } from '../file/file.js';
 import { buildChain, copyChainOut } from './info-chain.js';
-import type { KernelProfile } from './kernel.js';
 import type { PciFunction, PciRegion } from './pci-function.js';
 
 const info = new ArgumentBuffer(RegionInfo.size);
@@ -63,7 +65,10 @@ function capabilities(region: PciRegion): Uint8Array[] {
   }
   if (region.msixMappable) {
     list.push(
-      writeStruct(InfoCapHeader, { id: RegionCapability.VFIO_REGION_INFO_CAP_MSIX_MAPPABLE, version: 1 }),
+      writeStruct(InfoCapHeader, {
+        id: RegionCapability.VFIO_REGION_INFO_CAP_MSIX_MAPPABLE,
+        version: 1,
+      }),
     );
   }
   return list;

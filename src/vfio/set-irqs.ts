@@ -2,10 +2,14 @@
 import { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
 import { PciInterruptIndex } from '../abi/pci.js';
-import { IrqSetFlag, VFIO_IRQ_SET_ACTION_TYPE_MASK, VFIO_IRQ_SET_DATA_TYPE_MASK } from '../abi/vfio.js';
+import {
+  IrqSetFlag,
+  VFIO_IRQ_SET_ACTION_TYPE_MASK,
+  VFIO_IRQ_SET_DATA_TYPE_MASK,
+} from '../abi/vfio.js';
 import { IrqSet, IrqSetDescriptor } from '../abi/vfio-structs.js';
-import { copyIn, takeEventfd } from './argument.js';
-import type { Caller, EventCounter } from './file.js';
+import { copyIn, takeEventfd } from '../file/argument.js';
+import type { Caller, EventCounter } from '../file/file.js';
 import type { Interrupts } from './interrupts.js';
 import type { PciFunction } from './pci-function.js';
 
@@ -32,8 +36,9 @@ interface IrqRequest {
 }
 
 /**
- * Arms, disarms, masks or tests interrupts. EFAULT, EINVAL for a request that the device has no interrupts for, ENOTTY for an
- * action that does not exist for the index; EBADF and EINVAL for descriptors (kernel: vfio_pci_set_irqs_ioctl).
+ * Arms, disarms, masks or tests interrupts. EFAULT, EINVAL for a request that the device has no
+ * interrupts for, ENOTTY for an action that does not exist for the index; EBADF and EINVAL for
+ * descriptors (kernel: vfio_pci_set_irqs_ioctl).
  */
 export function setIrqs(
   caller: Caller,
@@ -62,7 +67,8 @@ function readRequest(caller: Caller, argument: number, counts: readonly number[]
   const start = header.u32(IrqSet.at.start);
   const count = header.u32(IrqSet.at.count);
   const known = VFIO_IRQ_SET_DATA_TYPE_MASK | VFIO_IRQ_SET_ACTION_TYPE_MASK;
-  if (index >= PciInterruptIndex.COUNT || count >= U32_MAX - start || (flags & ~known) !== 0) fail('EINVAL');
+  if (index >= PciInterruptIndex.COUNT || count >= U32_MAX - start || (flags & ~known) !== 0)
+    fail('EINVAL');
   const available = counts[index] ?? 0;
   if (start >= available || start + count > available) fail('EINVAL');
   const data = flags & VFIO_IRQ_SET_DATA_TYPE_MASK;
@@ -87,7 +93,10 @@ function elementWidth(data: number): number {
   }
 }
 
-/** The eventfd that the i-th descriptor of the request names; null for a negative number, which means none. */
+/**
+ * The eventfd that the i-th descriptor of the request names; null for a negative number, which
+ * means none.
+ */
 function eventfdAt(caller: Caller, request: IrqRequest, i: number): EventCounter | null {
   const fd = request.payload.getInt32(i * IrqSetDescriptor.size, true);
   return fd < 0 ? null : takeEventfd(caller, fd);

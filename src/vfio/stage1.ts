@@ -1,6 +1,7 @@
 /**
- * First stages as programs see them (R8.1; design in docs/iopf-abi.md): a container with stages makes a table, whose descriptor is
- * the fault queue; devices of the container are attached to it and detached.
+ * First stages as programs see them (R8.1; design in docs/iopf-abi.md): a container with stages
+ * makes a table, whose descriptor is the fault queue; devices of the container are attached to it
+ * and detached.
  */
 import { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
@@ -14,12 +15,12 @@ import {
 } from '../abi/iommufd.js';
 import { Stage1Ioctl } from '../abi/vfio.js';
 import { Stage1Alloc, Stage1Attach, Stage1Detach, Stage1Invalidate } from '../abi/vfio-structs.js';
+import { copyIn, copyOut } from '../file/argument.js';
+import type { Caller, VfioFile } from '../file/file.js';
 import { runDirect } from '../flow/direct.js';
 import type { IommuDevice } from '../iommu/device.js';
 import { FaultQueue } from '../iommu/fault-queue.js';
 import { Stage1, type TableMemory } from '../iommu/stage1.js';
-import { copyIn, copyOut } from './argument.js';
-import type { Caller, VfioFile } from './file.js';
 import type { PciFunction } from './pci-function.js';
 import type { Type1 } from './type1/type1.js';
 
@@ -68,7 +69,10 @@ class Stage1File implements VfioFile {
     return 0;
   }
 
-  /** Records of requests that nobody has read; 0: there are none. ESPIPE: not at 0, or not whole records; EFAULT. */
+  /**
+   * Records of requests that nobody has read; 0: there are none. ESPIPE: not at 0, or not whole
+   * records; EFAULT.
+   */
   read(caller: Caller, address: number, count: number, offset: number): number {
     if (offset !== 0 || count % HwptPgfault.size !== 0) fail('ESPIPE');
     const bytes = new Uint8Array(Math.min(count, RECORDS_MAX));
@@ -94,13 +98,18 @@ class Stage1File implements VfioFile {
     tell(this.#readable);
   }
 
-  /** Nobody answers any more. Devices stay attached: what the table lacks is refused from now on, and never goes past it. */
+  /**
+   * Nobody answers any more. Devices stay attached: what the table lacks is refused from now on,
+   * and never goes past it.
+   */
   release(): void {
     this.#tell = () => {};
     this.stage1.queue.close();
   }
 
-  /** EINVAL, ENODEV, EBUSY: see `IommuDevice.attachStage1`. Returns the device's number in records. */
+  /**
+   * EINVAL, ENODEV, EBUSY: see `IommuDevice.attachStage1`. Returns the device's number in records.
+   */
   attach(device: IommuDevice): number {
     device.attachStage1(this.stage1);
     const id = this.#nextId++;
@@ -123,7 +132,8 @@ class Stage1File implements VfioFile {
     if ((invalidation.u32(at.flags) & ~IOMMU_VTD_INV_FLAGS_LEAF) !== 0) fail('EOPNOTSUPP');
     const first = invalidation.pages(at.addr);
     const whole =
-      invalidation.u32(at.npages) === ALL_PAGES_HALF && invalidation.u32(at.npages + 4) === ALL_PAGES_HALF;
+      invalidation.u32(at.npages) === ALL_PAGES_HALF &&
+      invalidation.u32(at.npages + 4) === ALL_PAGES_HALF;
     if (invalidation.inPage(at.addr) !== 0 || (whole && first !== 0)) fail('EINVAL');
     const pages = invalidation.u64(at.npages);
     for (const device of this.#devices.keys()) {
@@ -134,8 +144,9 @@ class Stage1File implements VfioFile {
 }
 
 /**
- * VFIO_IOMMU_STAGE1_ALLOC: a first stage over a table of the program's. EFAULT; EINVAL: argsz, flags, data_len, width, alignment;
- * EOPNOTSUPP: another kind of table, or flags of it. Returns its file, which is not open yet.
+ * VFIO_IOMMU_STAGE1_ALLOC: a first stage over a table of the program's. EFAULT; EINVAL: argsz,
+ * flags, data_len, width, alignment; EOPNOTSUPP: another kind of table, or flags of it. Returns its
+ * file, which is not open yet.
  */
 export function allocateStage1(caller: Caller, argument: number, type1: Type1): Stage1File {
   copyIn(caller, argument, alloc, Stage1Alloc.size);
@@ -158,8 +169,9 @@ export class Stage1Attachment {
   constructor(private readonly pciFunction: PciFunction) {}
 
   /**
-   * VFIO_DEVICE_ATTACH_STAGE1. EFAULT; EINVAL: argsz, flags, a descriptor that is no fault queue of the device's container;
-   * EBADF; ENODEV: the device cannot wait for a guest; EBUSY: it has a first stage.
+   * VFIO_DEVICE_ATTACH_STAGE1. EFAULT; EINVAL: argsz, flags, a descriptor that is no fault queue of
+   * the device's container; EBADF; ENODEV: the device cannot wait for a guest; EBUSY: it has a
+   * first stage.
    */
   attach(caller: Caller, argument: number, type1: Type1): void {
     copyIn(caller, argument, attachment, Stage1Attach.size);

@@ -61,19 +61,33 @@ describe('struct layouts', () => {
   });
 
   it('read back what they wrote', () => {
-    const values = { argsz: 32, flags: 3, vaddr: 0x7fff_1234_5000n, iova: 2n ** 63n, size: 0x1000n };
+    const values = {
+      argsz: 32,
+      flags: 3,
+      vaddr: 0x7fff_1234_5000n,
+      iova: 2n ** 63n,
+      size: 0x1000n,
+    };
     expect(readStruct(DmaMap, writeStruct(DmaMap, values))).toEqual(values);
   });
 
   it('read the fields that a short struct has', () => {
-    expect(readStruct(DmaMap, writeStruct(DmaMap, { argsz: 8, flags: 1 }).subarray(0, 12))).toEqual({
-      argsz: 8,
-      flags: 1,
-    });
+    expect(readStruct(DmaMap, writeStruct(DmaMap, { argsz: 8, flags: 1 }).subarray(0, 12))).toEqual(
+      {
+        argsz: 8,
+        flags: 1,
+      },
+    );
   });
 
   it('print as strace does, with the rest of a short struct left out', () => {
-    const bytes = writeStruct(DmaMap, { argsz: 32, flags: 5, vaddr: 0x1000n, iova: 0x2000n, size: 0x3000n });
+    const bytes = writeStruct(DmaMap, {
+      argsz: 32,
+      flags: 5,
+      vaddr: 0x1000n,
+      iova: 0x2000n,
+      size: 0x3000n,
+    });
     expect(formatStruct(DmaMap, bytes)).toBe(
       '{argsz=32, flags=VFIO_DMA_MAP_FLAG_READ|VFIO_DMA_MAP_FLAG_VADDR, vaddr=0x1000, iova=0x2000, size=0x3000}',
     );

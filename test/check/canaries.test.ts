@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { explore } from '../../src/check/explorer.js';
-import { shippedParts } from '../../src/check/parts.js';
 import { scenarios } from '../../src/check/scenarios/index.js';
+import { explore } from '../../src/check/search/explorer.js';
+import { shippedParts } from '../../src/check/world/parts.js';
 import { canaries } from './canaries.js';
 
 test.each(canaries)('is found: $about', ({ invariant, parts }) => {

@@ -1,8 +1,18 @@
-/** Small mistakes in our own code, at least one for each invariant. The checker must find every one, or it sees nothing. */
+/**
+ * Small mistakes in our own code, at least one for each invariant. The checker must find every one,
+ * or it sees nothing.
+ */
 
-import { CheckType1, type Parts } from '../../src/check/parts.js';
 import { type1With } from '../../src/check/variants/rfc-v3.js';
+import { CheckType1, type Parts } from '../../src/check/world/parts.js';
 import { type Flow, step } from '../../src/flow/flow.js';
+import { DriverPinning } from '../../src/ioas/driver-pins.js';
+import type { IopfBackend } from '../../src/ioas/iopf/backend.js';
+import { FaultHandler, type PageIn } from '../../src/ioas/iopf/fault-handler.js';
+import { Iopf } from '../../src/ioas/iopf/iopf.js';
+import type { PremapPolicy } from '../../src/ioas/iopf/premap.js';
+import { ResidentPages } from '../../src/ioas/iopf/resident.js';
+import type { Mapping } from '../../src/ioas/mapping.js';
 import { IommuDevice } from '../../src/iommu/device.js';
 import { Domain } from '../../src/iommu/domain.js';
 import {
@@ -13,13 +23,6 @@ import {
   type PageResponseCode,
 } from '../../src/iommu/page-request.js';
 import { READ, WRITE } from '../../src/mm/address-space.js';
-import type { IopfBackend } from '../../src/vfio/iopf/backend.js';
-import { FaultHandler, type PageIn } from '../../src/vfio/iopf/fault-handler.js';
-import { Iopf } from '../../src/vfio/iopf/iopf.js';
-import type { PremapPolicy } from '../../src/vfio/iopf/premap.js';
-import { ResidentPages } from '../../src/vfio/iopf/resident.js';
-import { DriverPinning } from '../../src/vfio/type1/driver-pins.js';
-import type { Mapping } from '../../src/vfio/type1/mapping.js';
 
 export interface Canary {
   readonly about: string;
@@ -80,7 +83,11 @@ export const canaries: readonly Canary[] = [
     parts: withResident(
       class extends ResidentPages {
         override drop(mapping: Mapping, index: number, count: number): number {
-          return super.drop(mapping, index, count > 1 ? count - 1 : count === mapping.pages ? count : 0);
+          return super.drop(
+            mapping,
+            index,
+            count > 1 ? count - 1 : count === mapping.pages ? count : 0,
+          );
         }
       },
     ),
@@ -393,7 +400,12 @@ export const canaries: readonly Canary[] = [
     invariant: 'no assertion',
     parts: {
       Domain: class extends Domain {
-        override mapFrames(page: number, frames: Float64Array, count: number, permission: number): void {
+        override mapFrames(
+          page: number,
+          frames: Float64Array,
+          count: number,
+          permission: number,
+        ): void {
           super.map(page, frames[0]!, count, permission);
         }
       },

@@ -1,18 +1,22 @@
 import { describe, expect, test } from 'vitest';
-import { Checkpoint } from '../../src/check/checkpoint.js';
-import { Execution } from '../../src/check/execution.js';
-import { type Parts, shippedParts } from '../../src/check/parts.js';
 import { scenarios } from '../../src/check/scenarios/index.js';
+import { Execution } from '../../src/check/search/execution.js';
+import { Checkpoint } from '../../src/check/world/checkpoint.js';
+import { type Parts, shippedParts } from '../../src/check/world/parts.js';
 import { IommuDevice } from '../../src/iommu/device.js';
 import { READ, WRITE } from '../../src/mm/address-space.js';
 import { PAGE_NUMBER_LIMIT, PageTable } from '../../src/mm/page-table.js';
 
-/** Everything below a root that a checkpoint promises, as text; an object is told once and named from then on. */
+/**
+ * Everything below a root that a checkpoint promises, as text; an object is told once and named
+ * from then on.
+ */
 function picture(root: unknown): string {
   const names = new Map<object, number>();
   const tell = (value: unknown): unknown => {
     if (typeof value === 'function') return `function ${value.name}`;
-    if (typeof value !== 'object' || value === null) return value === undefined ? 'undefined' : value;
+    if (typeof value !== 'object' || value === null)
+      return value === undefined ? 'undefined' : value;
     const known = names.get(value);
     if (known !== undefined) return `object ${known}`;
     names.set(value, names.size);
@@ -220,7 +224,9 @@ describe('a checkpoint', () => {
     function* path() {
       yield 1;
     }
-    expect(() => new Checkpoint({ path: path() })).toThrow('a path that is under way cannot be saved');
+    expect(() => new Checkpoint({ path: path() })).toThrow(
+      'a path that is under way cannot be saved',
+    );
   });
 
   test.each(['map', 'set', 'large', 'bytes', 'table', 'holes', 'part'] as const)(
@@ -261,7 +267,8 @@ describe('an order that is run after others', () => {
     for (let seed = 0; seed < 30; seed++) {
       const again = walk(used, seed);
       const fresh = walk(new Execution(scenario, parts), seed);
-      if (again.length !== fresh.length || again.some((digest, i) => digest !== fresh[i])) return seed;
+      if (again.length !== fresh.length || again.some((digest, i) => digest !== fresh[i]))
+        return seed;
     }
     return -1;
   }
@@ -278,8 +285,8 @@ describe('an order that is run after others', () => {
         return this.#accesses++ > 6 ? -1 : super.translate(iovaPage, access);
       }
     }
-    expect(firstDifference('fault-migrate-unmap', { ...shippedParts, IommuDevice: Tired })).toBeGreaterThan(
-      0,
-    );
+    expect(
+      firstDifference('fault-migrate-unmap', { ...shippedParts, IommuDevice: Tired }),
+    ).toBeGreaterThan(0);
   });
 });

@@ -39,7 +39,9 @@ describe('iopf check', () => {
     const html = join(folder, 'bad.html');
     const { status, out } = check('--variant', 'rfc-v3/R3.3', '--json', json, '--html', html);
     expect(status).toBe(1);
-    expect(out).toContain('R3.3: broken: no access goes through a translation of a page that is gone');
+    expect(out).toContain(
+      'R3.3: broken: no access goes through a translation of a page that is gone',
+    );
     const [violation] = JSON.parse(readFileSync(json, 'utf8')).scenarios.at(-1).violations;
     expect(violation.steps.length).toBeLessThanOrEqual(12);
     expect(violation.row).toBe('R3.3');
@@ -69,7 +71,9 @@ describe('iopf check', () => {
     );
     const { status, error } = check(file);
     expect(status).toBe(2);
-    expect(error).toMatch(/^iopf: scenario liar, after the steps 1,1,0: another thing came of a step/);
+    expect(error).toMatch(
+      /^iopf: scenario liar, after the steps 1,1,0: another thing came of a step/,
+    );
   });
 
   test('says it in right English: one scenario, and a violation in the first order', () => {
@@ -104,7 +108,15 @@ describe('iopf check', () => {
   });
 
   test('gives every order up at the bound and goes on with random ones', () => {
-    const { status, out } = check('detach-fault', '--states', '20', '--random', '1', '--threads', '1');
+    const { status, out } = check(
+      'detach-fault',
+      '--states',
+      '20',
+      '--random',
+      '1',
+      '--threads',
+      '1',
+    );
     expect(status).toBe(0);
     expect(out).toMatch(/not every order .* random orders/);
   });

@@ -1,16 +1,19 @@
 import { describe, expect, test } from 'vitest';
-import { explore } from '../../src/check/explorer.js';
-import { partsOf, runRandom } from '../../src/check/find.js';
-import { replay } from '../../src/check/history.js';
-import { runJob, type ScenarioReport } from '../../src/check/job.js';
-import { shippedParts } from '../../src/check/parts.js';
-import { STEPS_MAX } from '../../src/check/rounds.js';
-import type { Scenario } from '../../src/check/scenario.js';
+import { replay } from '../../src/check/report/history.js';
 import { scenarios } from '../../src/check/scenarios/index.js';
-import { Invariant } from '../../src/check/violation.js';
+import { explore } from '../../src/check/search/explorer.js';
+import { partsOf, runRandom } from '../../src/check/search/find.js';
+import { runJob, type ScenarioReport } from '../../src/check/search/job.js';
+import { STEPS_MAX } from '../../src/check/search/rounds.js';
+import { Invariant } from '../../src/check/verify/violation.js';
+import { shippedParts } from '../../src/check/world/parts.js';
+import type { Scenario } from '../../src/check/world/scenario.js';
 import { canaries } from './canaries.js';
 
-/** What it reads is told to it each time, so it knows something new in every state and never is where it was. */
+/**
+ * What it reads is told to it each time, so it knows something new in every state and never is
+ * where it was.
+ */
 const endless: Scenario = {
   name: 'endless',
   about: 'a device reads for ever',
@@ -58,7 +61,9 @@ describe('an order that does not end', () => {
     expect(found!.violation.invariant).toBe(Invariant.PROGRESS);
     expect(found!.violation.detail).toBe('1,000 steps and no end: device at read 0x200');
     expect(found!.order.length).toBe(STEPS_MAX);
-    expect(replay(endless, shippedParts, found!.order).violation?.message).toBe(found!.violation.message);
+    expect(replay(endless, shippedParts, found!.order).violation?.message).toBe(
+      found!.violation.message,
+    );
     expect(replay(endless, shippedParts, found!.order.slice(0, -1)).violation).toBeNull();
   });
 });

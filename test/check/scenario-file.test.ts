@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
-import { explore } from '../../src/check/explorer.js';
-import { scenariosIn } from '../../src/check/scenario-file.js';
+import { explore } from '../../src/check/search/explorer.js';
+import { scenariosIn } from '../../src/check/search/scenario-file.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'iopf-scenario-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -43,7 +43,11 @@ describe('a module of a user', () => {
   });
 
   test.each<[string, string, RegExp]>([
-    ['a world with a key that is none', good.replace('pages: 1', 'page: 1'), /good: world: .*"page"/],
+    [
+      'a world with a key that is none',
+      good.replace('pages: 1', 'page: 1'),
+      /good: world: .*"page"/,
+    ],
     ['a key that is none', good.replace('setup:', 'steup:'), /good: .*"steup"/],
     [
       'a device with a key that is none',
@@ -51,9 +55,17 @@ describe('a module of a user', () => {
       /"canfault"/,
     ],
     ['no sentence about it', good.replace("about: 'fine',", ''), /good: about: /],
-    ['a name that no command line can hold', good.replace("'good'", "'so good'"), /so good: name: /],
+    [
+      'a name that no command line can hold',
+      good.replace("'good'", "'so good'"),
+      /so good: name: /,
+    ],
     ['actors that are none', good.replace(actors, '5'), /good: actors: /],
-    ['an actor that is none', good.replace(actors, '{ device: 5 }'), /actors\.device: a function is needed/],
+    [
+      'an actor that is none',
+      good.replace(actors, '{ device: 5 }'),
+      /actors\.device: a function is needed/,
+    ],
     ['no actor', good.replace(actors, '{}'), /at least one actor/],
     ['pages that are no number', good.replace('pages: 1', 'pages: 1.5'), /world\.pages/],
     [

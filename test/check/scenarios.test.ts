@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { explore } from '../../src/check/explorer.js';
-import { partsOf, runRandom } from '../../src/check/find.js';
-import { onContainer, onMemory, VADDR } from '../../src/check/operation.js';
-import type { Scenario } from '../../src/check/scenario.js';
 import { scenarios } from '../../src/check/scenarios/index.js';
-import type { World } from '../../src/check/world.js';
+import { explore } from '../../src/check/search/explorer.js';
+import { partsOf, runRandom } from '../../src/check/search/find.js';
+import { onContainer, onMemory, VADDR } from '../../src/check/world/operation.js';
+import type { Scenario } from '../../src/check/world/scenario.js';
+import type { World } from '../../src/check/world/world.js';
 import type { Flow } from '../../src/flow/flow.js';
 
 const careless = (operation: (world: World) => Flow<void>): Scenario => ({
@@ -100,7 +100,9 @@ describe('steps whose outcome is known', () => {
       yield onMemory('is about memory, it says');
       world.ledger.everPinned = true;
     });
-    expect(() => explore(scenario, { reduce: false })).toThrow('changed a side that it did not see');
+    expect(() => explore(scenario, { reduce: false })).toThrow(
+      'changed a side that it did not see',
+    );
   });
 
   test('a step that reads what it did not see is found', () => {
@@ -109,7 +111,9 @@ describe('steps whose outcome is known', () => {
       world.note(null, world.programs[0]!.mm.frameAt(VADDR));
       yield onContainer('remembers it');
     });
-    expect(() => explore(scenario, { reduce: false })).toThrow('another thing came of a step than was known');
+    expect(() => explore(scenario, { reduce: false })).toThrow(
+      'another thing came of a step than was known',
+    );
   });
 });
 

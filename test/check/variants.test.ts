@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { findShortest, partsOf } from '../../src/check/find.js';
-import { replay } from '../../src/check/history.js';
+import { replay } from '../../src/check/report/history.js';
 import { scenarios } from '../../src/check/scenarios/index.js';
+import { findShortest, partsOf } from '../../src/check/search/find.js';
 import { variantsNamed } from '../../src/check/variants/index.js';
 
 describe('--variant rfc-v3: the review of the RFC, found by running every order', () => {

@@ -1,4 +1,7 @@
-/** Arguments of ioctls in a process's memory, placed so that the next byte behind them is not mapped. */
+/**
+ * Arguments of ioctls in a process's memory, placed so that the next byte behind them is not
+ * mapped.
+ */
 import type { ProcessMemory } from './process-memory.js';
 import { bytesHex, hexBytes, type VectorArgument } from './vectors.js';
 
@@ -11,7 +14,10 @@ export interface NameLookUp {
   text(text: string): string;
 }
 
-/** Puts the argument where it ends at `end` and returns what the call gets: a value, or the argument's address. */
+/**
+ * Puts the argument where it ends at `end` and returns what the call gets: a value, or the
+ * argument's address.
+ */
 export function placeArgument(
   mm: ProcessMemory,
   end: number,
@@ -30,7 +36,10 @@ export function placeArgument(
   return end - bytes.length;
 }
 
-/** Reads the argument back, with descriptor numbers made unrecognisable as in the recording; undefined: there are no bytes. */
+/**
+ * Reads the argument back, with descriptor numbers made unrecognisable as in the recording;
+ * undefined: there are no bytes.
+ */
 export function takeArgument(
   mm: ProcessMemory,
   argument: VectorArgument | undefined,
@@ -41,7 +50,8 @@ export function takeArgument(
   mm.copyFrom(address, bytes);
   let out = bytesHex(bytes);
   for (const [offset] of argument.fdAt ?? []) {
-    out = out.slice(0, offset * 2) + DESCRIPTOR_BYTES + out.slice(offset * 2 + DESCRIPTOR_BYTES.length);
+    out =
+      out.slice(0, offset * 2) + DESCRIPTOR_BYTES + out.slice(offset * 2 + DESCRIPTOR_BYTES.length);
   }
   return out;
 }

@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { expect, it, describe as suite } from 'vitest';
+import { kernelVersions } from '../../src/abi/kernel.js';
 import { ContainerIoctl, IopfIoctl, Type1Ioctl, VfioExtension } from '../../src/abi/vfio.js';
-import { kernelVersions } from '../../src/vfio/kernel.js';
 import { replayCase } from './replay.js';
 import { describe, failed, recordedKernel, runFile, vectorFiles } from './run.js';
 import { readVectors, type VectorStep } from './vectors.js';
@@ -39,15 +39,22 @@ suite('the replay sees', () => {
   });
 
   it('one byte of an argument that is not the recorded one', () => {
-    const steps = original.steps.map((step, i) => (i === 16 ? { ...step, out: '0800000001000000' } : step));
+    const steps = original.steps.map((step, i) =>
+      i === 16 ? { ...step, out: '0800000001000000' } : step,
+    );
     const differences = replayCase(file, { ...original, steps }, '6.1');
-    expect(differences.map((each) => [each.step, each.came])).toEqual([[16, { out: '0800000003000000' }]]);
+    expect(differences.map((each) => [each.step, each.came])).toEqual([
+      [16, { out: '0800000003000000' }],
+    ]);
   });
 });
 
-/** What design/abi.md adds: the capability, the extension, the two calls, and the flag of MAP_DMA. */
+/**
+ * What docs/iopf-abi.md adds: the capability, the extension, the two calls, and the flag of MAP_DMA.
+ */
 function isAddition({ nr, arg }: VectorStep): boolean {
-  if (nr === IopfIoctl.VFIO_IOMMU_ENABLE_IOPF || nr === IopfIoctl.VFIO_IOMMU_DISABLE_IOPF) return true;
+  if (nr === IopfIoctl.VFIO_IOMMU_ENABLE_IOPF || nr === IopfIoctl.VFIO_IOMMU_DISABLE_IOPF)
+    return true;
   if (nr === ContainerIoctl.VFIO_CHECK_EXTENSION) return arg === VfioExtension.VFIO_IOPF;
   return nr === Type1Ioctl.VFIO_IOMMU_GET_INFO;
 }

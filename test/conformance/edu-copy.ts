@@ -1,4 +1,7 @@
-/** What the recording's driver told an edu device: DMA from one IOVA into its buffer and from there to another. */
+/**
+ * What the recording's driver told an edu device: DMA from one IOVA into its buffer and from there
+ * to another.
+ */
 import { PciCommand, PciConfig, PciRegionIndex } from '../../src/abi/pci.js';
 import { EDU_BUFFER, EduDma, EduRegister } from '../../src/device/edu/registers.js';
 import type { PciFunction } from '../../src/vfio/pci-function.js';

@@ -1,4 +1,7 @@
-/** fcntl(2) of a replayed process, as far as recordings use it. No visible recording does: the format follows the other calls'. */
+/**
+ * fcntl(2) of a replayed process, as far as recordings use it. No visible recording does: the
+ * format follows the other calls'.
+ */
 import { fail } from '../../src/abi/errno.js';
 import { isVfio, type Process } from './process.js';
 import type { VectorStep } from './vectors.js';

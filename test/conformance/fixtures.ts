@@ -1,7 +1,10 @@
-/** The PCI functions of the recorded machine: edu is this project's own, the others are made of their recorded bytes. */
+/**
+ * The PCI functions of the recorded machine: edu is this project's own, the others are made of
+ * their recorded bytes.
+ */
 import { join } from 'node:path';
 import { deviceKinds, type RecordedModel, recordedFunction } from '../../src/device/index.js';
-import { openModel } from '../../src/exec/model-file.js';
+import { openModel } from '../../src/exec/machine/model-file.js';
 import { IommuDevice } from '../../src/iommu/device.js';
 import { allocatePlain } from '../../src/mm/frame-memory.js';
 import type { SimulatedMemory } from '../../src/mm/simulated-memory.js';
@@ -27,5 +30,7 @@ export function ownDevice(kind: string, address: string, frames: SimulatedMemory
     regionMemory: (_index: number, bytes: number) => allocatePlain(bytes),
   };
   const options: Record<string, string> = kind === 'nvme' ? { size: '1M' } : {};
-  return deviceKinds.get(kind)!.create(options, { address, iommu: new IommuDevice({ address }), host });
+  return deviceKinds
+    .get(kind)!
+    .create(options, { address, iommu: new IommuDevice({ address }), host });
 }

@@ -3,7 +3,9 @@ import { defaultGeometry, type IommuGeometry } from '../../src/iommu/geometry.js
 import { PAGE_SIZE } from '../../src/mm/address-space.js';
 import type { VectorFile } from './vectors.js';
 
-/** Width and holes from the ranges that were recorded; the rest from how the machine is described. */
+/**
+ * Width and holes from the ranges that were recorded; the rest from how the machine is described.
+ */
 export function recordedGeometry(file: VectorFile): IommuGeometry {
   const { geometry } = file;
   if (!geometry) return defaultGeometry;

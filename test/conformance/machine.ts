@@ -1,6 +1,10 @@
-/** The machine that a recording ran on: QEMU's VT-d with the devices that test/vectors/README.md lists. */
+/**
+ * The machine that a recording ran on: QEMU's VT-d with the devices that test/vectors/README.md
+ * lists.
+ */
+
+import type { KernelVersion } from '../../src/abi/kernel.js';
 import type { SimulatedMemory } from '../../src/mm/simulated-memory.js';
-import type { KernelVersion } from '../../src/vfio/kernel.js';
 import {
   createMachine,
   type GroupOptions,
@@ -40,7 +44,9 @@ export function recordedMachine(
     allowUnsafeInterrupts: parameters['allow_unsafe_interrupts'] === '1',
     ...(limit === undefined ? {} : { dmaEntryLimit: Number(limit) }),
   };
-  const functions = new Map(groups.flatMap((group) => group.functions).map((each) => [each.address, each]));
+  const functions = new Map(
+    groups.flatMap((group) => group.functions).map((each) => [each.address, each]),
+  );
   return { machine: createMachine(options), vars: file.machine.vars, functions };
 }
 

@@ -1,4 +1,7 @@
-/** `npm run conformance -- [DIR|FILE…] [--kernel K] [--case NAME]`: replays vectors and prints what differs. */
+/**
+ * `npm run conformance -- [DIR|FILE…] [--kernel K] [--case NAME]`: replays vectors and prints what
+ * differs.
+ */
 import { basename } from 'node:path';
 import { conformanceOptions } from './options.js';
 import { describe, failed, runFile } from './run.js';
@@ -11,7 +14,8 @@ function main(): void {
     const result = runFile(path, kernel, only);
     const wrong = result.cases.filter(failed);
     const right = result.cases.length - wrong.length;
-    const note = result.kernel === kernel ? '' : ` (recorded on ${result.kernel} alone, replayed so)`;
+    const note =
+      result.kernel === kernel ? '' : ` (recorded on ${result.kernel} alone, replayed so)`;
     console.log(`${basename(path)}: ${right} passed, ${wrong.length} failed${note}`);
     for (const each of wrong) console.log(describe(each));
     passedCount += right;

@@ -8,7 +8,10 @@ import { bytesHex, hexBytes, type VectorMemory, type VectorStep } from './vector
 
 const MREMAP_FIXED = 2;
 
-/** Maps what a case begins with, and fills it where the recording did. Returns the file behind it, or null. */
+/**
+ * Maps what a case begins with, and fills it where the recording did. Returns the file behind it,
+ * or null.
+ */
 export function setUpMemory(mm: ProcessMemory, memory: VectorMemory): SimulatedFile | null {
   const first = pageOf(memory.addr);
   const count = pagesOf(memory.size);
@@ -56,7 +59,8 @@ export function memoryStep(
       files.get(step.mem!)!.truncate(count);
       return {};
     case 'fill':
-      if (!mm.copyTo(Number(step.addr), new Uint8Array(step.size!).fill(step.byte!))) fail('EFAULT');
+      if (!mm.copyTo(Number(step.addr), new Uint8Array(step.size!).fill(step.byte!)))
+        fail('EFAULT');
       return {};
     case 'poke':
       if (!mm.copyTo(Number(step.addr), hexBytes(step.in!))) fail('EFAULT');
@@ -81,7 +85,12 @@ export function pagesOf(bytes: number): number {
   return Math.ceil(bytes / PAGE_SIZE);
 }
 
-function madvise(mm: ProcessMemory, advice: string, first: number, count: number): Record<string, never> {
+function madvise(
+  mm: ProcessMemory,
+  advice: string,
+  first: number,
+  count: number,
+): Record<string, never> {
   if (advice === 'MADV_DONTNEED') return check(mm.space.dontNeed(first, count));
   if (advice !== 'MADV_PAGEOUT') throw new Error(`madvise ${advice} is not known`);
   mm.space.pageOut(first, count);

@@ -1,6 +1,6 @@
 /** What both conformance commands take: `[DIR|FILE…] [--kernel K] [--case NAME]`. */
 import { parseArgs } from 'node:util';
-import { DEFAULT_KERNEL, type KernelVersion, kernelVersions } from '../../src/vfio/kernel.js';
+import { DEFAULT_KERNEL, type KernelVersion, kernelVersions } from '../../src/abi/kernel.js';
 import { vectorFiles } from './run.js';
 
 /** Where the vectors lie, seen from the project's root. */

@@ -1,10 +1,16 @@
 /**
- * The memory of a process in a replay: simulated memory, the mappings of device registers beside it, and the account that ends
- * with the process.
+ * The memory of a process in a replay: simulated memory, the mappings of device registers beside
+ * it, and the account that ends with the process.
  */
 
 import { Errno } from '../../src/abi/errno.js';
-import { type AddressSpace, type MmuNotifier, PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
+import {
+  type AddressSpace,
+  type MmuNotifier,
+  PAGE_SIZE,
+  READ,
+  WRITE,
+} from '../../src/mm/address-space.js';
 import { type MemoryKind, SimulatedSpace } from '../../src/mm/simulated.js';
 import type { SimulatedFile } from '../../src/mm/simulated-file.js';
 import { type SimulatedMemory, ZERO_FRAME } from '../../src/mm/simulated-memory.js';
@@ -38,7 +44,10 @@ export class ProcessMemory implements AddressSpace {
 
   static create(memory: SimulatedMemory, options: ProcessMemoryOptions): ProcessMemory {
     const { lockLimitPages, ipcLock, zeroPageUnshared } = options;
-    return new ProcessMemory(new SimulatedSpace(memory, { lockLimitPages, ipcLock }), zeroPageUnshared);
+    return new ProcessMemory(
+      new SimulatedSpace(memory, { lockLimitPages, ipcLock }),
+      zeroPageUnshared,
+    );
   }
 
   get id(): number {
@@ -72,7 +81,13 @@ export class ProcessMemory implements AddressSpace {
     for (const area of this.deviceAreas.splice(0)) area.close();
   }
 
-  mmap(first: number, count: number, kind: MemoryKind, protection: number, file?: SimulatedFile): void {
+  mmap(
+    first: number,
+    count: number,
+    kind: MemoryKind,
+    protection: number,
+    file?: SimulatedFile,
+  ): void {
     this.munmap(first, count);
     this.space.mmap(first, count, { kind, protection, ...(file ? { file } : {}) });
   }
@@ -105,7 +120,9 @@ export class ProcessMemory implements AddressSpace {
   }
 
   pin(first: number, count: number, access: number, frames: Float64Array): number {
-    const area = this.deviceAreas.find((candidate) => first >= candidate.first && first < candidate.end);
+    const area = this.deviceAreas.find(
+      (candidate) => first >= candidate.first && first < candidate.end,
+    );
     if (!area) return this.space.pin(first, count, access, frames);
     if ((area.protection & access) !== access) return -Errno.EFAULT;
     const got = Math.min(count, area.end - first);
@@ -114,7 +131,9 @@ export class ProcessMemory implements AddressSpace {
   }
 
   unpin(frames: Float64Array, count: number): void {
-    const memory = Float64Array.from(frames.subarray(0, count).filter((frame) => frame < DEVICE_FRAMES));
+    const memory = Float64Array.from(
+      frames.subarray(0, count).filter((frame) => frame < DEVICE_FRAMES),
+    );
     this.space.unpin(memory, memory.length);
   }
 

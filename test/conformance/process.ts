@@ -1,7 +1,7 @@
 /** A process of a replay: descriptors and memory, as the kernel's task has them. */
 import { fail } from '../../src/abi/errno.js';
+import type { Caller, CallerFile, EventCounter, VfioFile } from '../../src/file/file.js';
 import type { SimulatedFile } from '../../src/mm/simulated-file.js';
-import type { Caller, CallerFile, EventCounter, VfioFile } from '../../src/vfio/file.js';
 import type { ProcessMemory } from './process-memory.js';
 
 /** What a descriptor refers to; shared by dup and fork. */

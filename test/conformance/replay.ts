@@ -1,11 +1,14 @@
-/** Replays a case in a fresh machine and process, and finds where an answer differs from the recording. */
+/**
+ * Replays a case in a fresh machine and process, and finds where an answer differs from the
+ * recording.
+ */
 import { errnoName, fail, VfioError } from '../../src/abi/errno.js';
+import { type KernelVersion, kernelProfile } from '../../src/abi/kernel.js';
 import { GroupIoctl } from '../../src/abi/vfio.js';
+import type { VfioFile } from '../../src/file/file.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
 import { SimulatedFile } from '../../src/mm/simulated-file.js';
 import { SimulatedMemory } from '../../src/mm/simulated-memory.js';
-import type { VfioFile } from '../../src/vfio/file.js';
-import { type KernelVersion, kernelProfile } from '../../src/vfio/kernel.js';
 import type { IopfMode } from '../../src/vfio/machine-state.js';
 import { placeArgument, takeArgument } from './argument-area.js';
 import { eduCopy } from './edu-copy.js';
@@ -87,7 +90,12 @@ class Replay {
       ipcLock: setup.capIpcLock,
     });
     this.processes.set(MAIN, new Process(mm));
-    mm.mmap(pageOf(this.argumentsEnd - ARGUMENT_BYTES), pageOf(ARGUMENT_BYTES), 'anon', READ | WRITE);
+    mm.mmap(
+      pageOf(this.argumentsEnd - ARGUMENT_BYTES),
+      pageOf(ARGUMENT_BYTES),
+      'anon',
+      READ | WRITE,
+    );
     mm.space.fillPages(pageOf(this.argumentsEnd - ARGUMENT_BYTES), pageOf(ARGUMENT_BYTES), 0);
     mm.mmap(TEXT_PAGE, 1, 'memfdPrivate', READ);
     for (const memory of setup.memory) {
@@ -178,7 +186,9 @@ class Replay {
       case 'sysfsRead':
         return { outText: sysfsRead(this.recorded, this.fill(step.path!)) };
       case 'ls':
-        return { outText: [...this.recorded.machine.groupNumbers.map(String).sort(), 'vfio'].join(',') };
+        return {
+          outText: [...this.recorded.machine.groupNumbers.map(String).sort(), 'vfio'].join(','),
+        };
       case 'deviceCopy': {
         const device = this.recorded.functions.get(this.addresses.get(step.fd!)!)!;
         eduCopy(device, Number(step.srcIova), Number(step.dstIova), step.size!);
@@ -201,7 +211,10 @@ class Replay {
 
   private ioctl(process: Process, step: VectorStep): Success {
     const { what } = process.get(this.fd(step));
-    const lookUp = { number: (name: string) => this.number(name), text: (text: string) => this.fill(text) };
+    const lookUp = {
+      number: (name: string) => this.number(name),
+      text: (text: string) => this.fill(text),
+    };
     const argument = placeArgument(process.mm, this.argumentsEnd, step.arg, lookUp);
     const request = step.nr!;
     let ret: number;
@@ -216,7 +229,8 @@ class Replay {
 
   private nameDevice(step: VectorStep, fd: number): void {
     this.names.set(step.as!, fd);
-    if (typeof step.arg === 'object' && step.arg.str) this.addresses.set(step.as!, this.fill(step.arg.str));
+    if (typeof step.arg === 'object' && step.arg.str)
+      this.addresses.set(step.as!, this.fill(step.arg.str));
   }
 
   private read(process: Process, step: VectorStep): Success {
@@ -267,7 +281,9 @@ class Replay {
       offset: Number(step.offset),
     });
     open.references++;
-    process.mm.mmapDevice(pageOf(step.addr!), pagesOf(step.size!), protection(step.prot!), () => open.drop());
+    process.mm.mmapDevice(pageOf(step.addr!), pagesOf(step.size!), protection(step.prot!), () =>
+      open.drop(),
+    );
     return {};
   }
 
@@ -294,7 +310,8 @@ class Replay {
 /** ioctl(2): a few requests are the VFS's own. */
 function callIoctl(process: Process, file: VfioFile, request: number, argument: number): number {
   if (request === FIOCLEX || request === FIONCLEX) return 0;
-  if (request === FIONBIO) return process.mm.copyFrom(argument, new Uint8Array(4)) ? 0 : fail('EFAULT');
+  if (request === FIONBIO)
+    return process.mm.copyFrom(argument, new Uint8Array(4)) ? 0 : fail('EFAULT');
   return file.ioctl(process, request, argument);
 }
 

@@ -1,4 +1,7 @@
-/** Names and argument layouts of requests, for messages. The recording names containers c…, groups g…, devices d…. */
+/**
+ * Names and argument layouts of requests, for messages. The recording names containers c…, groups
+ * g…, devices d….
+ */
 import type { StructLayout } from '../../src/abi/layout.js';
 import { ContainerIoctl, DeviceIoctl, GroupIoctl, Type1Ioctl } from '../../src/abi/vfio.js';
 import {

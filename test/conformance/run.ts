@@ -1,8 +1,8 @@
 /** Replays whole files and tells what differed. */
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { type KernelVersion, kernelVersions } from '../../src/abi/kernel.js';
 import { formatStruct } from '../../src/abi/layout.js';
-import { type KernelVersion, kernelVersions } from '../../src/vfio/kernel.js';
 import { replayCase } from './replay.js';
 import { requestLayout, requestName } from './request-names.js';
 import {
@@ -34,7 +34,10 @@ export function vectorFiles(path: string): string[] {
 
 export interface FileResult {
   readonly path: string;
-  /** The kernel that was replayed: the one asked for, or where the file has no answers of it the one it was recorded on. */
+  /**
+   * The kernel that was replayed: the one asked for, or where the file has no answers of it the one
+   * it was recorded on.
+   */
   readonly kernel: KernelVersion;
   readonly cases: readonly CaseResult[];
 }
@@ -55,7 +58,12 @@ export function recordedKernel(file: VectorFile, asked: KernelVersion): KernelVe
   return kernelVersions.find((kernel) => file.boot.endsWith(`-${kernel}`)) ?? asked;
 }
 
-function runCase(path: string, file: VectorFile, vectorCase: VectorCase, kernel: KernelVersion): CaseResult {
+function runCase(
+  path: string,
+  file: VectorFile,
+  vectorCase: VectorCase,
+  kernel: KernelVersion,
+): CaseResult {
   try {
     return {
       file: path,
@@ -72,7 +80,10 @@ export function failed(result: CaseResult): boolean {
   return result.error !== null || result.differences.length > 0;
 }
 
-/** What went wrong in a case: each step that differs, what was asked, what was expected and what came. */
+/**
+ * What went wrong in a case: each step that differs, what was asked, what was expected and what
+ * came.
+ */
 export function describe(result: CaseResult): string {
   const lines = [`${result.name}:`];
   if (result.error) lines.push(`  ${result.error.stack ?? result.error.message}`);
@@ -89,7 +100,9 @@ function describeStep(step: VectorStep): string {
   const who = proc ? `${proc}: ` : '';
   if (op !== 'ioctl') {
     const shown = ['path', 'addr', 'offset', 'size', 'in', 'kind', 'prot'] as const;
-    const parts = shown.filter((key) => step[key] !== undefined).map((key) => `${key}=${step[key]}`);
+    const parts = shown
+      .filter((key) => step[key] !== undefined)
+      .map((key) => `${key}=${step[key]}`);
     return `${who}${op}(${[fd, ...parts].filter(Boolean).join(', ')})`;
   }
   return `${who}ioctl(${fd}, ${requestName(nr!, fd!)}, ${describeArgument(nr!, fd!, arg)})`;

@@ -30,7 +30,10 @@ export function sysfsWrite(recorded: RecordedMachine, path: string, value: strin
   }
 }
 
-/** What the recording's set-up wrote there: the function that has a host driver names it, the others vfio-pci. */
+/**
+ * What the recording's set-up wrote there: the function that has a host driver names it, the others
+ * vfio-pci.
+ */
 export function sysfsRead(recorded: RecordedMachine, path: string): string {
   const address = OVERRIDE.exec(path)?.[1] ?? fail('ENOENT');
   return address === recorded.vars['h4'] ? 'e1000' : 'vfio-pci';

@@ -1,11 +1,17 @@
-/** The recorded answers of real kernels (test/vectors/README.md), and what a step expects of one kernel. */
+/**
+ * The recorded answers of real kernels (test/vectors/README.md), and what a step expects of one
+ * kernel.
+ */
 import { readFileSync } from 'node:fs';
-import type { KernelVersion } from '../../src/vfio/kernel.js';
+import type { KernelVersion } from '../../src/abi/kernel.js';
 
 export interface VectorFile {
   readonly topic: string;
   readonly boot: string;
-  readonly machine: { readonly vars: Readonly<Record<string, string>>; readonly argBuffersEndAt: string };
+  readonly machine: {
+    readonly vars: Readonly<Record<string, string>>;
+    readonly argBuffersEndAt: string;
+  };
   readonly geometry: VectorGeometry | null;
   /** Kernels other than the first that were recorded, where there are any. */
   readonly otherKernels?: unknown;

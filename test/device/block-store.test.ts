@@ -34,22 +34,25 @@ describe('a disk in memory', () => {
     [4096, 512, []],
     [4095, 4098, [[4096, 4096]]],
     [512, 4096, []],
-  ])('zeroing [+%d, %d bytes) gives whole pages back and zeroes the rest', (offset, length, expected) => {
-    const given: number[][] = [];
-    const buffer: DmaBuffer = {
-      ...allocatePlain(65536),
-      discard(from, bytes) {
-        given.push([from, bytes]);
-        buffer.bytes.fill(0, from, from + bytes);
-      },
-    };
-    const store = memoryStore(65536, () => buffer);
-    store.chunk(0).bytes.fill(9);
-    expect(store.zero(offset, length)).toBe(true);
-    expect(given).toEqual(expected);
-    const { bytes } = buffer;
-    expect(bytes.subarray(offset, offset + length).every((byte) => byte === 0)).toBe(true);
-    expect(bytes.subarray(0, offset).every((byte) => byte === 9)).toBe(true);
-    expect(bytes.subarray(offset + length).every((byte) => byte === 9)).toBe(true);
-  });
+  ])(
+    'zeroing [+%d, %d bytes) gives whole pages back and zeroes the rest',
+    (offset, length, expected) => {
+      const given: number[][] = [];
+      const buffer: DmaBuffer = {
+        ...allocatePlain(65536),
+        discard(from, bytes) {
+          given.push([from, bytes]);
+          buffer.bytes.fill(0, from, from + bytes);
+        },
+      };
+      const store = memoryStore(65536, () => buffer);
+      store.chunk(0).bytes.fill(9);
+      expect(store.zero(offset, length)).toBe(true);
+      expect(given).toEqual(expected);
+      const { bytes } = buffer;
+      expect(bytes.subarray(offset, offset + length).every((byte) => byte === 0)).toBe(true);
+      expect(bytes.subarray(0, offset).every((byte) => byte === 9)).toBe(true);
+      expect(bytes.subarray(offset + length).every((byte) => byte === 9)).toBe(true);
+    },
+  );
 });

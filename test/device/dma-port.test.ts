@@ -22,7 +22,8 @@ describe('the DMA port', () => {
           const program = new Program({ pages: 400, faulting });
           const port = portOf(program);
           const buffer = allocatePlain(length + 2);
-          for (let at = 0; at < length; at++) program.memory.bytes[offset + at] = (at * 7 + 1) & 0xff;
+          for (let at = 0; at < length; at++)
+            program.memory.bytes[offset + at] = (at * 7 + 1) & 0xff;
           expect(port.readRange(program.iova(offset), length, buffer, 1)).toBe(true);
           expect(
             Buffer.compare(
@@ -85,7 +86,8 @@ describe('the DMA port', () => {
     program.memory.gone.add(1);
     const buffer = allocatePlain(3 * 4096);
     const list = new DmaList();
-    for (const page of [0, 1, 2]) list.append(IOVA_BASE_PAGE + page, 0, 4096, buffer, page * 4096, page);
+    for (const page of [0, 1, 2])
+      list.append(IOVA_BASE_PAGE + page, 0, 4096, buffer, page * 4096, page);
     const told: number[] = [];
     expect(portOf(program).read(list, { refused: (tag) => told.push(tag) })).toBe(false);
     expect(told).toEqual([1]);
@@ -154,11 +156,14 @@ describe('the DMA port', () => {
     const list = new DmaList(4096);
     const buffer = allocatePlain(4096);
     // Descending pages, so that no two are neighbours.
-    for (let page = 2047; page >= 0; page--) list.append(IOVA_BASE_PAGE + page, 0, 1, buffer, page, 0);
+    for (let page = 2047; page >= 0; page--)
+      list.append(IOVA_BASE_PAGE + page, 0, 1, buffer, page, 0);
     for (let page = 0; page < 2048; page++) program.memory.bytes[page * 4096] = page & 0xff;
     expect(portOf(program).read(list, null)).toBe(true);
     expect(program.memory.calls).toBe(2);
-    expect([...buffer.bytes.subarray(0, 2048)].every((byte, page) => byte === (page & 0xff))).toBe(true);
+    expect([...buffer.bytes.subarray(0, 2048)].every((byte, page) => byte === (page & 0xff))).toBe(
+      true,
+    );
   });
 });
 
@@ -208,12 +213,12 @@ describe('R8.1: behind a first stage', () => {
     const buffer = allocatePlain(3 * 4096);
     const from = 7 * 4096 + 96;
     const length = 2 * 4096;
-    expect([port.readRange(from, length, buffer), port.stalled, port.stalledAt, port.ready]).toEqual([
-      false,
-      true,
-      4000,
-      false,
-    ]);
+    expect([
+      port.readRange(from, length, buffer),
+      port.stalled,
+      port.stalledAt,
+      port.ready,
+    ]).toEqual([false, true, 4000, false]);
     expect([buffer.bytes[3999], buffer.bytes[4000]]).toEqual([3, 0]);
     // Asked again without an answer it makes no second request.
     port.readRange(from + 4000, length - 4000, buffer, 4000);
@@ -221,7 +226,10 @@ describe('R8.1: behind a first stage', () => {
     there.add(8).add(9);
     requests[0]!.result = false;
     expect(port.ready).toBe(true);
-    expect([port.readRange(from + 4000, length - 4000, buffer, 4000), port.stalled]).toEqual([false, false]);
+    expect([port.readRange(from + 4000, length - 4000, buffer, 4000), port.stalled]).toEqual([
+      false,
+      false,
+    ]);
     expect([buffer.bytes[4000], buffer.bytes[4000 + 4096]]).toEqual([0, 3]);
     port.readRange(from, length, buffer);
     expect(requests.length).toBe(1);

@@ -241,11 +241,14 @@ describe('edu life', () => {
   });
 
   it('a wrong option is told with what is allowed', () => {
-    const make = (options: Record<string, string>) => () => edu.create(options, new Program().surroundings);
+    const make = (options: Record<string, string>) => () =>
+      edu.create(options, new Program().surroundings);
     expect(make({ size: '1' })).toThrow(
       new OptionError("device edu has no option 'size'; it takes dma_mask, faultable, mmap"),
     );
-    expect(make({ dma_mask: '0xff0' })).toThrow(/dma_mask=0xff0 cannot be; dma_mask takes 2\^n - 1/);
+    expect(make({ dma_mask: '0xff0' })).toThrow(
+      /dma_mask=0xff0 cannot be; dma_mask takes 2\^n - 1/,
+    );
     for (const range of ['', '0x0', '0x0-0x1', '0x1000-0x1000', '0x2000-0x1000', '0x0-0x1000,'])
       expect(make({ faultable: range })).toThrow(/cannot be; faultable takes none, or ranges/);
     expect(make({ mmap: 'yes' })).toThrow(/mmap=yes cannot be; mmap takes one of on, off/);

@@ -158,7 +158,9 @@ describe('identify', () => {
       expect(driver.bytes(page, 4096).every((byte) => byte === 0)).toBe(true);
       expect(admin.run({ ...identify, dw11: 2 << 24 }).status).toBe(0x02);
     }
-    expect(admin.run({ opcode: 6, namespace: 2, prp1: driver.iova(page), dw10: 5 }).status).toBe(0x0b);
+    expect(admin.run({ opcode: 6, namespace: 2, prp1: driver.iova(page), dw10: 5 }).status).toBe(
+      0x0b,
+    );
   });
 
   it('a structure may lie across two pages', () => {
@@ -170,7 +172,11 @@ describe('identify', () => {
 });
 
 describe('features', () => {
-  const get = (id: number, dw11 = 0, select = 0) => ({ opcode: 0x0a, dw10: id | (select << 8), dw11 });
+  const get = (id: number, dw11 = 0, select = 0) => ({
+    opcode: 0x0a,
+    dw10: id | (select << 8),
+    dw11,
+  });
   const set = (id: number, dw11: number, save = 0) => ({ opcode: 0x09, dw10: id + save, dw11 });
 
   it('every mandatory feature can be got, and those that may be can be set', () => {
@@ -313,7 +319,10 @@ describe('asynchronous events and abort', () => {
 
   it('a doorbell with no valid value in the mapped BAR is an event too, and is put back', () => {
     const { driver, admin } = enabled();
-    const doorbells = new Int32Array(driver.program.regions.get(0)!.bytes.buffer, Register.DOORBELLS);
+    const doorbells = new Int32Array(
+      driver.program.regions.get(0)!.bytes.buffer,
+      Register.DOORBELLS,
+    );
     admin.push({ opcode: 0x0c, identifier: 7 });
     admin.ring();
     doorbells[0] = -5;
@@ -325,7 +334,10 @@ describe('asynchronous events and abort', () => {
   it('a completion queue head with no valid value in the mapped BAR is an event when its queue is used', () => {
     const { driver, admin } = enabled();
     const queue = driver.createQueue(1, 8);
-    const doorbells = new Int32Array(driver.program.regions.get(0)!.bytes.buffer, Register.DOORBELLS);
+    const doorbells = new Int32Array(
+      driver.program.regions.get(0)!.bytes.buffer,
+      Register.DOORBELLS,
+    );
     admin.push({ opcode: 0x0c, identifier: 7 });
     admin.ring();
     doorbells[3] = 8;
@@ -376,11 +388,16 @@ describe('queues', () => {
   it('sixty-four pairs work side by side, each with its vector', () => {
     const { driver } = enabled();
     driver.device.interruptsEnabled(2, 65);
-    const queues = [...Array(64).keys()].map((index) => driver.createQueue(index + 1, 8, index + 1));
+    const queues = [...Array(64).keys()].map((index) =>
+      driver.createQueue(index + 1, 8, index + 1),
+    );
     driver.program.sink.take();
     const prp = driver.prp(driver.pages(1), 512);
     for (const queue of queues) {
-      expect(queue.run({ opcode: 2, namespace: 1, ...prp })).toMatchObject({ status: 0, queue: queue.id });
+      expect(queue.run({ opcode: 2, namespace: 1, ...prp })).toMatchObject({
+        status: 0,
+        queue: queue.id,
+      });
     }
     expect(driver.program.sink.take()).toEqual(queues.map(({ id }) => `msix ${id}`));
   });
@@ -400,7 +417,8 @@ describe('queues', () => {
 
   it('wrong submission queues are refused', () => {
     const { driver } = enabled();
-    const submission = (fields: object) => create(driver, { opcode: 1, dw11: 1 | (1 << 16), ...fields });
+    const submission = (fields: object) =>
+      create(driver, { opcode: 1, dw11: 1 | (1 << 16), ...fields });
     expect(submission({})).toBe(0x100);
     create(driver, {});
     expect(submission({ dw11: 1 })).toBe(0x100);
@@ -549,7 +567,9 @@ describe('reset in the middle', () => {
     driver.enable();
     const again = driver.createQueue(1, 8);
     const check = driver.pages(1);
-    expect(again.run({ opcode: 2, namespace: 1, ...driver.prp(check, 512), dw10: 3 }).status).toBe(0);
+    expect(again.run({ opcode: 2, namespace: 1, ...driver.prp(check, 512), dw10: 3 }).status).toBe(
+      0,
+    );
     expect(driver.bytes(check, 1)[0]).toBe(0x3c);
   });
 
@@ -573,7 +593,10 @@ describe('reset in the middle', () => {
     const queue = driver.createQueue(1, 8);
     driver.device.release();
     queue.push({ opcode: 0, namespace: 1 });
-    const doorbells = new Int32Array(driver.program.regions.get(0)!.bytes.buffer, Register.DOORBELLS);
+    const doorbells = new Int32Array(
+      driver.program.regions.get(0)!.bytes.buffer,
+      Register.DOORBELLS,
+    );
     doorbells[2] = 1;
     const calls = driver.program.memory.calls;
     expect(driver.device.poll()).toBe(false);
@@ -625,7 +648,12 @@ describe('the interrupt pin', () => {
     const { driver, admin } = enabled();
     const [submission, completion] = [driver.pages(1), driver.pages(1)];
     admin.run({ opcode: 5, prp1: driver.iova(completion), dw10: 1 | (7 << 16), dw11: 1 });
-    admin.run({ opcode: 1, prp1: driver.iova(submission), dw10: 1 | (7 << 16), dw11: 1 | (1 << 16) });
+    admin.run({
+      opcode: 1,
+      prp1: driver.iova(submission),
+      dw10: 1 | (7 << 16),
+      dw11: 1 | (1 << 16),
+    });
     driver.program.sink.take();
     driver.view.setUint32(submission, 0, true);
     driver.view.setUint32(submission + 4, 1, true);
@@ -641,7 +669,9 @@ describe('options', () => {
 
   it('wrong ones are told with what is allowed', () => {
     expect(make({ sise: '64M' })).toThrow(
-      new OptionError("device nvme has no option 'sise'; it takes size, file, block, readonly, serial"),
+      new OptionError(
+        "device nvme has no option 'sise'; it takes size, file, block, readonly, serial",
+      ),
     );
     for (const size of ['', '0', '64X', '-1', '1.5M', '1000', '17T', 'x']) {
       expect(make({ size })).toThrow(/^device nvme: size=.* cannot be; size takes/);
@@ -655,6 +685,7 @@ describe('options', () => {
   });
 
   it('sizes in all units', () => {
-    for (const size of ['512', '1024k', '64M', '64MiB', '1G', '16T']) expect(make({ size })).not.toThrow();
+    for (const size of ['512', '1024k', '64M', '64MiB', '1G', '16T'])
+      expect(make({ size })).not.toThrow();
   });
 });

@@ -18,7 +18,12 @@ function started(options: Record<string, string> = {}) {
 /** A driver of a disk on a file of 8 KiB that can be made to fail. */
 function onFile(options: Record<string, string> = {}) {
   const disk = { bytes: new Uint8Array(8192).fill(0x42), address: 0 };
-  const file = { asked: [] as [string, BlockFileOptions][], flushes: 0, durable: true, works: true };
+  const file = {
+    asked: [] as [string, BlockFileOptions][],
+    flushes: 0,
+    durable: true,
+    works: true,
+  };
   const driver = new NvmeDriver({ file: 'disk.img', ...options }, {}, (path, asked) => {
     file.asked.push([path, asked]);
     return {
@@ -62,8 +67,16 @@ describe('the block formats', () => {
 
   it('both are told whichever the namespace has', () => {
     const two = { formats: 2, shifts: [9, 12], attributes: 0 };
-    expect(identify(started({ block: '512' }).driver)).toEqual({ ...two, blocks: 131072, format: 0 });
-    expect(identify(started({ block: '4096' }).driver)).toEqual({ ...two, blocks: 16384, format: 1 });
+    expect(identify(started({ block: '512' }).driver)).toEqual({
+      ...two,
+      blocks: 131072,
+      format: 0,
+    });
+    expect(identify(started({ block: '4096' }).driver)).toEqual({
+      ...two,
+      blocks: 16384,
+      format: 1,
+    });
   });
 
   it('Format NVM changes the size of a block and leaves zeros', () => {
@@ -134,7 +147,9 @@ describe('durability', () => {
     expect([disk.bytes[511], disk.bytes[512], file.flushes]).toEqual([0x42, 0x43, 0]);
     expect(queue.run({ opcode: FLUSH, namespace: 1 }).status).toBe(0);
     expect(queue.run({ opcode: WRITE, ...block, dw12: FORCE_UNIT_ACCESS }).status).toBe(0);
-    expect(queue.run({ opcode: WRITE_ZEROES, namespace: 1, dw12: FORCE_UNIT_ACCESS }).status).toBe(0);
+    expect(queue.run({ opcode: WRITE_ZEROES, namespace: 1, dw12: FORCE_UNIT_ACCESS }).status).toBe(
+      0,
+    );
     expect(file.flushes).toBe(3);
   });
 
@@ -181,7 +196,9 @@ describe('durability', () => {
     queue.ring();
     expect(queue.takeAll().map(({ status }) => status)).toEqual([0, 0x80, 0x280, 0x280]);
     expect(queue.run({ opcode: WRITE, ...block }).status).toBe(0);
-    expect(driver.admin.run({ opcode: SET_FEATURES, dw10: WRITE_CACHE, dw11: 0 }).status).toBe(0x280);
+    expect(driver.admin.run({ opcode: SET_FEATURES, dw10: WRITE_CACHE, dw11: 0 }).status).toBe(
+      0x280,
+    );
     expect(queue.run({ opcode: WRITE, ...block }).status).toBe(0);
   });
 
@@ -206,7 +223,12 @@ describe('durability', () => {
     file.works = false;
     expect(queue.run({ opcode: COMPARE, ...block }).status).toBe(0x281);
     expect(queue.run({ opcode: WRITE_ZEROES, namespace: 1 }).status).toBe(0x280);
-    const deallocate = { opcode: DATASET_MANAGEMENT, namespace: 1, ...driver.prp(ranges, 16), dw11: 4 };
+    const deallocate = {
+      opcode: DATASET_MANAGEMENT,
+      namespace: 1,
+      ...driver.prp(ranges, 16),
+      dw11: 4,
+    };
     expect(queue.run(deallocate).status).toBe(0x280);
   });
 });
@@ -221,7 +243,10 @@ describe('readonly=on', () => {
     const ranges = driver.pages(1);
     driver.view.setUint32(ranges + 4, 1, true);
     const discard = { opcode: DATASET_MANAGEMENT, namespace: 1, ...driver.prp(ranges, 16) };
-    expect(queue.run({ opcode: WRITE, ...block })).toMatchObject({ status: 0x20, retryable: false });
+    expect(queue.run({ opcode: WRITE, ...block })).toMatchObject({
+      status: 0x20,
+      retryable: false,
+    });
     expect(queue.run({ opcode: WRITE_ZEROES, namespace: 1 }).status).toBe(0x20);
     expect(queue.run({ ...discard, dw11: 4 }).status).toBe(0x20);
     expect(queue.run(discard).status).toBe(0);

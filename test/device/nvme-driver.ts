@@ -1,4 +1,7 @@
-/** A small NVMe driver, for tests and benches: drives a controller through its BAR, as a program would. */
+/**
+ * A small NVMe driver, for tests and benches: drives a controller through its BAR, as a program
+ * would.
+ */
 import { PciCommand } from '../../src/abi/pci.js';
 import type { DeviceHost } from '../../src/device/host.js';
 import { nvme } from '../../src/device/nvme/kind.js';
@@ -71,7 +74,10 @@ export class QueuePair {
     this.driver.write(Register.DOORBELLS + this.id * 8, this.tail);
   }
 
-  /** The next completion, if the device has written one; the head doorbell is rung for it unless told otherwise. */
+  /**
+   * The next completion, if the device has written one; the head doorbell is rung for it unless
+   * told otherwise.
+   */
   take(acknowledge = true): Completion | null {
     const at = this.completion + this.head * 16;
     const view = this.driver.view;
@@ -100,7 +106,8 @@ export class QueuePair {
     this.ring();
     const completion = this.take();
     if (!completion) throw new Error('no completion');
-    if (completion.identifier !== identifier) throw new Error(`completion of ${completion.identifier}`);
+    if (completion.identifier !== identifier)
+      throw new Error(`completion of ${completion.identifier}`);
     return completion;
   }
 
@@ -143,7 +150,8 @@ export class NvmeDriver {
   pages(count: number): number {
     const offset = this.#nextPage * PAGE_SIZE;
     this.#nextPage += count;
-    if (this.#nextPage > this.program.memory.pages) throw new Error('the program has no more memory');
+    if (this.#nextPage > this.program.memory.pages)
+      throw new Error('the program has no more memory');
     return offset;
   }
 
@@ -183,7 +191,10 @@ export class NvmeDriver {
     return new QueuePair(this, id, entries, submission, completion);
   }
 
-  /** PRP1 and PRP2 for `length` bytes at `offset` of memory; makes the list that it takes, at `listOffset` of its page. */
+  /**
+   * PRP1 and PRP2 for `length` bytes at `offset` of memory; makes the list that it takes, at
+   * `listOffset` of its page.
+   */
   prp(offset: number, length: number, listOffset = 0): { prp1: number; prp2: number } {
     const first = PAGE_SIZE - (offset % PAGE_SIZE);
     const prp1 = this.iova(offset);

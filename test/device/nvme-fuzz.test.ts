@@ -8,7 +8,14 @@ import { command } from './program.js';
 
 describe('a program can do what it likes', () => {
   const offset = fc.oneof(
-    fc.constantFrom(Register.CC, Register.AQA, Register.ASQ, Register.ACQ, Register.INTMS, Register.INTMC),
+    fc.constantFrom(
+      Register.CC,
+      Register.AQA,
+      Register.ASQ,
+      Register.ACQ,
+      Register.INTMS,
+      Register.INTMC,
+    ),
     fc.integer({ min: Register.DOORBELLS, max: Register.DOORBELLS + 32 }),
     fc.integer({ min: 0, max: Register.SIZE - 4 }),
   );
@@ -69,7 +76,8 @@ describe('a program can do what it likes', () => {
             // Garbage that has a chance: opcode, namespace and addresses near to what is valid.
             const { submission, id } = kind === 'queue' ? queue : driver.admin;
             // Mostly the next entry, sometimes one that the device does not expect.
-            const slot = offset > 1 ? bar.getUint32(Register.DOORBELLS + 8 * id, true) % 32 : offset;
+            const slot =
+              offset > 1 ? bar.getUint32(Register.DOORBELLS + 8 * id, true) % 32 : offset;
             const at = submission + slot * 64;
             driver.bytes(at, 64).set(pseudoRandom(64, value));
             const io = [0, 1, 2, 5, 8, 9, 1, 0x7f][value & 7]!;
@@ -106,7 +114,9 @@ describe('a program can do what it likes', () => {
         driver.bytes(page, 4096).set(pseudoRandom(4096, seed));
         const fields = { namespace: 1, dw12: 7 };
         expect(again.run({ opcode: 1, ...driver.prp(page, 4096), ...fields }).status).toBe(0);
-        expect(again.run({ opcode: 2, ...driver.prp(page + 4096, 4096), ...fields }).status).toBe(0);
+        expect(again.run({ opcode: 2, ...driver.prp(page + 4096, 4096), ...fields }).status).toBe(
+          0,
+        );
         expect(Buffer.compare(driver.bytes(page, 4096), driver.bytes(page + 4096, 4096))).toBe(0);
       }),
       { numRuns: 250, seed: 20210409 },

@@ -36,7 +36,11 @@ describe('reads and writes', () => {
       driver.bytes(source, bytes).set(data);
       const blocks = bytes / 512;
       const fields = { namespace: 1, dw10: 77, dw12: blocks - 1 };
-      const written = queue.run({ opcode: WRITE, ...driver.prp(source, bytes, listOffset), ...fields });
+      const written = queue.run({
+        opcode: WRITE,
+        ...driver.prp(source, bytes, listOffset),
+        ...fields,
+      });
       expect(written).toMatchObject({ status: 0, queue: 1 });
       const read = queue.run({ opcode: READ, ...driver.prp(target, bytes, listOffset), ...fields });
       expect(read.status).toBe(0);
@@ -51,8 +55,12 @@ describe('reads and writes', () => {
     const { driver, queue } = started({ block: '4096', size: '1M' });
     const page = driver.pages(1);
     driver.bytes(page, 4096).fill(7);
-    expect(queue.run({ opcode: WRITE, namespace: 1, ...driver.prp(page, 4096), dw10: 255 }).status).toBe(0);
-    expect(queue.run({ opcode: READ, namespace: 1, ...driver.prp(page, 4096), dw10: 256 }).status).toBe(0x80);
+    expect(
+      queue.run({ opcode: WRITE, namespace: 1, ...driver.prp(page, 4096), dw10: 255 }).status,
+    ).toBe(0);
+    expect(
+      queue.run({ opcode: READ, namespace: 1, ...driver.prp(page, 4096), dw10: 256 }).status,
+    ).toBe(0x80);
     const target = driver.pages(1);
     queue.run({ opcode: READ, namespace: 1, ...driver.prp(target, 4096), dw10: 255 });
     expect(driver.bytes(target, 4096).every((byte) => byte === 7)).toBe(true);
@@ -146,7 +154,11 @@ describe('reads and writes', () => {
     const { driver, queue } = started();
     const page = driver.pages(1);
     const check = driver.pages(1);
-    const blocks = (first: number, count: number) => ({ namespace: 1, dw10: first, dw12: count - 1 });
+    const blocks = (first: number, count: number) => ({
+      namespace: 1,
+      dw10: first,
+      dw12: count - 1,
+    });
     driver.bytes(page, 4096).fill(9);
     queue.run({ opcode: WRITE, ...driver.prp(page, 4096), ...blocks(8, 8) });
     expect(queue.run({ opcode: 0, namespace: 1 }).status).toBe(0);
@@ -191,8 +203,16 @@ describe('wrong I/O commands', () => {
     ['all namespaces for a read', () => ({ opcode: READ, namespace: 0xffffffff }), 0x0b],
     ['a block behind the last', () => ({ opcode: READ, namespace: 1, dw10: 131072 }), 0x80],
     ['blocks across the end', () => ({ opcode: WRITE, namespace: 1, dw10: 131071, dw12: 1 }), 0x80],
-    ['a block far away', () => ({ opcode: READ, namespace: 1, dw11: 0xffffffff, dw10: 0xffffffff }), 0x80],
-    ['write zeroes across the end', () => ({ opcode: 8, namespace: 1, dw10: 131071, dw12: 1 }), 0x80],
+    [
+      'a block far away',
+      () => ({ opcode: READ, namespace: 1, dw11: 0xffffffff, dw10: 0xffffffff }),
+      0x80,
+    ],
+    [
+      'write zeroes across the end',
+      () => ({ opcode: 8, namespace: 1, dw10: 131071, dw12: 1 }),
+      0x80,
+    ],
     ['more than the transfer limit', () => ({ opcode: READ, namespace: 1, dw12: 1024 }), 0x02],
     ['an SGL', (d) => ({ opcode: READ, namespace: 1, flags: 0x40, prp1: d.iova(0) }), 0x02],
     ['a fused operation', (d) => ({ opcode: READ, namespace: 1, flags: 1, prp1: d.iova(0) }), 0x02],
@@ -208,8 +228,16 @@ describe('wrong I/O commands', () => {
       0x13,
     ],
     ['memory that is not mapped', () => ({ opcode: READ, namespace: 1, prp1: 0x5000 }), 0x04],
-    ['memory that is not mapped, for a write', () => ({ opcode: WRITE, namespace: 1, prp1: 0x5000 }), 0x04],
-    ['memory above all addresses', () => ({ opcode: READ, namespace: 1, prp1: 2 ** 64 - 4096 }), 0x04],
+    [
+      'memory that is not mapped, for a write',
+      () => ({ opcode: WRITE, namespace: 1, prp1: 0x5000 }),
+      0x04,
+    ],
+    [
+      'memory above all addresses',
+      () => ({ opcode: READ, namespace: 1, prp1: 2 ** 64 - 4096 }),
+      0x04,
+    ],
     [
       'a list that is not mapped',
       (d) => ({ opcode: READ, namespace: 1, prp1: d.iova(0), prp2: 0x5000, dw12: 31 }),
@@ -221,7 +249,9 @@ describe('wrong I/O commands', () => {
       const { driver, queue } = started();
       expect(queue.run(fields(driver)).status).toBe(status);
       // The queue goes on.
-      expect(queue.run({ opcode: READ, namespace: 1, ...driver.prp(driver.pages(1), 512) }).status).toBe(0);
+      expect(
+        queue.run({ opcode: READ, namespace: 1, ...driver.prp(driver.pages(1), 512) }).status,
+      ).toBe(0);
     });
   }
 
@@ -232,7 +262,10 @@ describe('wrong I/O commands', () => {
     const { prp1, prp2 } = driver.prp(target, 4 * 4096);
     expect(queue.run({ ...fields, prp1, prp2 }).status).toBe(0);
     driver.bytes(target, 4 * 4096).fill(0xee);
-    expect(queue.run({ ...fields, prp1, prp2: 0x5000 })).toMatchObject({ status: 4, retryable: true });
+    expect(queue.run({ ...fields, prp1, prp2: 0x5000 })).toMatchObject({
+      status: 4,
+      retryable: true,
+    });
     expect(driver.bytes(target, 4 * 4096).every((byte) => byte === 0xee)).toBe(true);
   });
 
@@ -261,7 +294,9 @@ describe('wrong I/O commands', () => {
     ]);
     const check = driver.pages(1);
     queue.run({ opcode: READ, namespace: 1, ...driver.prp(check, 2048), dw10: 0, dw12: 3 });
-    expect([0, 1, 2, 3].map((block) => driver.bytes(check, 2048)[block * 512])).toEqual([3, 0, 0, 3]);
+    expect([0, 1, 2, 3].map((block) => driver.bytes(check, 2048)[block * 512])).toEqual([
+      3, 0, 0, 3,
+    ]);
   });
 });
 
@@ -325,7 +360,8 @@ describe('I/O page faults', () => {
     driver.enable();
     const queue = driver.createQueue(1, 16);
     const { program } = driver;
-    // Memory pressure: room for one data page at a time. A copy to a page that was taken away is caught below.
+    // Memory pressure: room for one data page at a time. A copy to a page that was taken away is
+    // caught below.
     const target = driver.pages(8);
     const first = target / PAGE_SIZE;
     const isData = (frame: number) => frame >= first && frame < first + 8;
@@ -343,10 +379,16 @@ describe('I/O page faults', () => {
     const source = driver.pages(8);
     driver.bytes(source, 8 * PAGE_SIZE).set(pseudoRandom(8 * PAGE_SIZE));
     const fields = { namespace: 1, dw10: 0, dw12: 63 };
-    expect(queue.run({ opcode: WRITE, ...driver.prp(source, 8 * PAGE_SIZE), ...fields }).status).toBe(0);
-    expect(queue.run({ opcode: READ, ...driver.prp(target, 8 * PAGE_SIZE), ...fields }).status).toBe(0);
+    expect(
+      queue.run({ opcode: WRITE, ...driver.prp(source, 8 * PAGE_SIZE), ...fields }).status,
+    ).toBe(0);
+    expect(
+      queue.run({ opcode: READ, ...driver.prp(target, 8 * PAGE_SIZE), ...fields }).status,
+    ).toBe(0);
     expect(wild).toEqual([]);
-    expect(Buffer.compare(driver.bytes(source, 8 * PAGE_SIZE), driver.bytes(target, 8 * PAGE_SIZE))).toBe(0);
+    expect(
+      Buffer.compare(driver.bytes(source, 8 * PAGE_SIZE), driver.bytes(target, 8 * PAGE_SIZE)),
+    ).toBe(0);
   });
 
   it('a page that went away without notice is faulted in again; one that cannot come back fails its command only', () => {

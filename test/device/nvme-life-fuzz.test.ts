@@ -1,6 +1,7 @@
 /**
- * Queues that are made, deleted and reset while commands are on their way, memory that is refused, and a model that knows what
- * may come of it. Canaries: defects put into the controller, each of which must be found.
+ * Queues that are made, deleted and reset while commands are on their way, memory that is refused,
+ * and a model that knows what may come of it. Canaries: defects put into the controller, each of
+ * which must be found.
  */
 import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
@@ -55,7 +56,8 @@ class Line {
 
   /** Nobody will be told any more: a write may have been done or not. */
   abandon(): void {
-    for (const { write, place, value } of this.flights.values()) if (write) this.blocks[place]!.add(value);
+    for (const { write, place, value } of this.flights.values())
+      if (write) this.blocks[place]!.add(value);
     this.flights.clear();
     this.pair = null;
   }
@@ -87,9 +89,19 @@ class Host {
     this.#quiet = this.#quiet.filter(({ at }) => at !== line.memory);
     driver.bytes(line.memory, 8192).fill(0);
     const completion = line.memory + 4096;
-    const pair = new QueuePair(driver, line.id, entries, line.memory, completion, completionEntries);
+    const pair = new QueuePair(
+      driver,
+      line.id,
+      entries,
+      line.memory,
+      completion,
+      completionEntries,
+    );
     const size = (count: number): number => line.id | ((count - 1) << 16);
-    const [completions, commands] = [{ dw10: size(completionEntries), dw11: 1 }, { dw10: size(entries) }];
+    const [completions, commands] = [
+      { dw10: size(completionEntries), dw11: 1 },
+      { dw10: size(entries) },
+    ];
     this.#admin({ opcode: CREATE_CQ, prp1: driver.iova(completion), ...completions });
     this.#admin({
       opcode: CREATE_SQ,
@@ -112,7 +124,12 @@ class Host {
     else driver.program.refusedFrames.delete(frame);
     driver.program.unmapFrame(frame);
     const identifier = (line.next++ & 0x7f) | (line.id << 8);
-    const fields = { opcode: write ? WRITE : READ, namespace: 1, identifier, dw10: line.block(place) };
+    const fields = {
+      opcode: write ? WRITE : READ,
+      namespace: 1,
+      identifier,
+      dw10: line.block(place),
+    };
     line.pair.push({ ...fields, prp1: driver.iova(buffer) });
     line.flights.set(identifier, { write, place, value, refused });
   }
@@ -129,7 +146,10 @@ class Host {
     if (!line.pair) return;
     for (let one = line.pair.take(false); one; one = line.pair.take(false)) {
       const flight = line.flights.get(one.identifier);
-      expect(flight, `queue ${line.id} completes ${one.identifier}, which is not in flight`).toBeDefined();
+      expect(
+        flight,
+        `queue ${line.id} completes ${one.identifier}, which is not in flight`,
+      ).toBeDefined();
       line.flights.delete(one.identifier);
       this.#judge(line, flight!, one.status, inDeletion);
     }
@@ -189,7 +209,12 @@ class Host {
     expect(this.lines.map(({ flights }) => flights.size)).toEqual(new Array(QUEUES).fill(0));
   }
 
-  #judge(line: Line, { write, place, value, refused }: Flight, status: number, inDeletion: boolean): void {
+  #judge(
+    line: Line,
+    { write, place, value, refused }: Flight,
+    status: number,
+    inDeletion: boolean,
+  ): void {
     const held = line.blocks[place]!;
     if (status === Status.ABORTED_SQ_DELETION && inDeletion) {
       this.aborted++;

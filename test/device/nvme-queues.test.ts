@@ -10,7 +10,9 @@ const [DELETE_SQ, DELETE_CQ, CREATE_SQ, ABORT, ASYNC_EVENT_REQUEST] = [0, 4, 1, 
 function enabled(queues: number, entries = 16) {
   const driver = new NvmeDriver();
   driver.enable();
-  const made = [...Array(queues).keys()].map((index) => driver.createQueue(index + 1, entries, index + 1));
+  const made = [...Array(queues).keys()].map((index) =>
+    driver.createQueue(index + 1, entries, index + 1),
+  );
   return { driver, admin: driver.admin, queues: made };
 }
 
@@ -44,7 +46,8 @@ describe('a submission queue that is deleted with commands waiting', () => {
     ringMapped(queue);
     const order: number[] = [];
     driver.program.memory.beforeCopy = (list, write) => {
-      if (write) for (let index = 0; index < list.count; index++) order.push(list.frame[index]! * 4096);
+      if (write)
+        for (let index = 0; index < list.count; index++) order.push(list.frame[index]! * 4096);
     };
     expect(admin.run({ opcode: DELETE_SQ, dw10: 1 }).status).toBe(0);
     expect(order).toEqual([queue.completion, admin.completion]);
@@ -92,7 +95,11 @@ describe('a submission queue that is deleted with commands waiting', () => {
     // Five of seven places hold completions that the host has not said it has seen.
     expect(admin.run({ opcode: DELETE_SQ, dw10: 1 }).status).toBe(0);
     const told = [queue.take(false), queue.take(false), queue.take(false)];
-    expect(told.map((completion) => completion?.identifier)).toEqual([waiting[0], waiting[1], undefined]);
+    expect(told.map((completion) => completion?.identifier)).toEqual([
+      waiting[0],
+      waiting[1],
+      undefined,
+    ]);
     queue.acknowledge();
     driver.device.poll();
     expect(queue.take(false)).toBeNull();
@@ -160,7 +167,10 @@ describe('Abort', () => {
     for (let count = 0; count < 3; count++) queue.take(false);
     const [waiting] = flushes(queue, 1);
     ringMapped(queue);
-    expect(admin.run({ opcode: ABORT, dw10: 1 | (waiting! << 16) })).toMatchObject({ status: 0, result: 1 });
+    expect(admin.run({ opcode: ABORT, dw10: 1 | (waiting! << 16) })).toMatchObject({
+      status: 0,
+      result: 1,
+    });
     queue.acknowledge();
     expect(queue.take()).toMatchObject({ identifier: waiting, status: 0 });
   });

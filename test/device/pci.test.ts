@@ -57,7 +57,12 @@ describe('config space as a real vfio-pci showed it', () => {
 
   it('edu: regions, interrupts and reset are those of the recording', () => {
     const { device } = opened(edu);
-    expect(device.regions[0]).toEqual({ size: 0x100000, readable: true, writable: true, mappable: true });
+    expect(device.regions[0]).toEqual({
+      size: 0x100000,
+      readable: true,
+      writable: true,
+      mappable: true,
+    });
     expect(device.regions[7]).toMatchObject({ size: 256 });
     expect(device.interruptCounts).toEqual([1, 1, 0, 0, 1]);
     expect(device.resettable).toBe(false);

@@ -1,4 +1,7 @@
-/** A program's side of a device, for tests: memory, an IOMMU that maps it, and the device file's calls. */
+/**
+ * A program's side of a device, for tests: memory, an IOMMU that maps it, and the device file's
+ * calls.
+ */
 import { PciConfig, PciRegionIndex } from '../../src/abi/pci.js';
 import type { DeviceHost } from '../../src/device/host.js';
 import { IommuDevice } from '../../src/iommu/device.js';
@@ -17,7 +20,9 @@ import type { InterruptSink, PciFunction } from '../../src/vfio/pci-function.js'
 /** Frame f of the program's memory is at IOVA page f + IOVA_BASE_PAGE. */
 export const IOVA_BASE_PAGE = 0x100;
 
-/** Flat memory; frames that are `gone` cannot be reached. Keeps a list of what was copied, in order. */
+/**
+ * Flat memory; frames that are `gone` cannot be reached. Keeps a list of what was copied, in order.
+ */
 export class FlatMemory implements FrameMemory {
   readonly bytes: Uint8Array;
   readonly gone = new Set<number>();
@@ -170,7 +175,12 @@ export class Program {
   }
 }
 
-export function read(device: PciFunction, region: number, offset: number, length: number): Uint8Array {
+export function read(
+  device: PciFunction,
+  region: number,
+  offset: number,
+  length: number,
+): Uint8Array {
   const bytes = new Uint8Array(length);
   device.readRegion(region, offset, bytes);
   return bytes;
@@ -188,7 +198,11 @@ export function write32(device: PciFunction, region: number, offset: number, val
 
 /** Sets the command register. */
 export function command(device: PciFunction, value: number): void {
-  device.writeRegion(PciRegionIndex.CONFIG, PciConfig.COMMAND, Uint8Array.of(value & 0xff, value >> 8));
+  device.writeRegion(
+    PciRegionIndex.CONFIG,
+    PciConfig.COMMAND,
+    Uint8Array.of(value & 0xff, value >> 8),
+  );
 }
 
 export function hex(bytes: Uint8Array): string {

@@ -1,4 +1,7 @@
-/** A small virtio driver, for tests and benches: finds the structures by the capabilities and drives queues, as a program would. */
+/**
+ * A small virtio driver, for tests and benches: finds the structures by the capabilities and drives
+ * queues, as a program would.
+ */
 import { PciCommand, PciConfig, PciRegionIndex } from '../../src/abi/pci.js';
 import type { DeviceHost } from '../../src/device/host.js';
 import {
@@ -62,13 +65,21 @@ export class DriverQueue {
     view.setUint16(at + 14, next, true);
   }
 
-  /** Makes a chain of the parts available without telling; returns its head. `indirect`: in a table at this offset. */
+  /**
+   * Makes a chain of the parts available without telling; returns its head. `indirect`: in a table
+   * at this offset.
+   */
   add(parts: readonly Part[], indirect?: number): number {
     const head = this.#nextDescriptor;
     const link = (index: number) => (index < parts.length - 1 ? NEXT : 0);
     if (indirect === undefined) {
       parts.forEach((part, index) => {
-        this.describe((head + index) % this.size, part, link(index), (head + index + 1) % this.size);
+        this.describe(
+          (head + index) % this.size,
+          part,
+          link(index),
+          (head + index + 1) % this.size,
+        );
       });
       this.#nextDescriptor = (head + parts.length) % this.size;
     } else {
@@ -90,7 +101,9 @@ export class DriverQueue {
     view.setUint16(this.driverArea + 2, this.available, true);
   }
 
-  /** Writes to the notification register as a program that has mapped it, and lets the device look. */
+  /**
+   * Writes to the notification register as a program that has mapped it, and lets the device look.
+   */
   notify(): void {
     this.driver.notifications.setUint16(this.index * VirtioBar.NOTIFY_MULTIPLIER, this.index, true);
     this.driver.device.poll();
@@ -151,7 +164,9 @@ export class VirtioDriver {
   constructor(options: DriverOptions = {}) {
     this.program = new Program(options.program);
     const { surroundings } = this.program;
-    const host = options.openTap ? { ...surroundings.host, openTap: options.openTap } : surroundings.host;
+    const host = options.openTap
+      ? { ...surroundings.host, openTap: options.openTap }
+      : surroundings.host;
     this.device = virtioNet.create(options.device ?? {}, { ...surroundings, host });
     this.view = new DataView(this.program.memory.bytes.buffer);
     this.device.open(this.program.sink);
@@ -192,7 +207,10 @@ export class VirtioDriver {
 
   set(type: number, offset: number, size: number, value: number): void {
     const place = this.structure(type);
-    const bytes = Uint8Array.from({ length: size }, (_, index) => Math.floor(value / 256 ** index) & 0xff);
+    const bytes = Uint8Array.from(
+      { length: size },
+      (_, index) => Math.floor(value / 256 ** index) & 0xff,
+    );
     this.device.writeRegion(place.bar, place.offset + offset, bytes);
   }
 
@@ -222,13 +240,18 @@ export class VirtioDriver {
 
   takeFeatures(bits: readonly number[]): void {
     for (const word of [0, 1]) {
-      const value = bits.filter((bit) => bit >>> 5 === word).reduce((sum, bit) => sum + 2 ** (bit & 31), 0);
+      const value = bits
+        .filter((bit) => bit >>> 5 === word)
+        .reduce((sum, bit) => sum + 2 ** (bit & 31), 0);
       this.setCommon(CommonRegister.DRIVER_FEATURE_SELECT, 4, word);
       this.setCommon(CommonRegister.DRIVER_FEATURE, 4, value);
     }
   }
 
-  /** Resets the device and negotiates up to FEATURES_OK (3.1.1). Throws where the device does not take the features. */
+  /**
+   * Resets the device and negotiates up to FEATURES_OK (3.1.1). Throws where the device does not
+   * take the features.
+   */
   negotiate(more: readonly number[] = []): void {
     const { ACKNOWLEDGE, DRIVER, FEATURES_OK } = DeviceStatus;
     this.status = 0;
@@ -267,7 +290,8 @@ export class VirtioDriver {
   pages(count: number): number {
     const offset = this.#nextPage * PAGE_SIZE;
     this.#nextPage += count;
-    if (this.#nextPage > this.program.memory.pages) throw new Error('the program has no more memory');
+    if (this.#nextPage > this.program.memory.pages)
+      throw new Error('the program has no more memory');
     return offset;
   }
 
@@ -290,7 +314,10 @@ export class NetDriver extends VirtioDriver {
     return this;
   }
 
-  /** Gives the card `count` receive buffers of `length` bytes, each in a page of its own; returns their offsets by head. */
+  /**
+   * Gives the card `count` receive buffers of `length` bytes, each in a page of its own; returns
+   * their offsets by head.
+   */
   fill(count: number, length = 2048): Map<number, number> {
     const buffers = new Map<number, number>();
     for (let index = 0; index < count; index++) {
@@ -314,12 +341,17 @@ export class NetDriver extends VirtioDriver {
   }
 }
 
-/** The header that the card puts in front of a frame, in hexadecimal: no offload, so many buffers. */
-export const headerOf = (buffers: number): string => `${'00'.repeat(10)}${hex(Uint8Array.of(buffers, 0))}`;
+/**
+ * The header that the card puts in front of a frame, in hexadecimal: no offload, so many buffers.
+ */
+export const headerOf = (buffers: number): string =>
+  `${'00'.repeat(10)}${hex(Uint8Array.of(buffers, 0))}`;
 
 /** What a card received, by its used ring: header and frame of each buffer, in hexadecimal. */
 export function received(driver: NetDriver, buffers: ReadonlyMap<number, number>): string[] {
-  return driver.rx.takeAll().map(({ head, length }) => hex(driver.bytes(buffers.get(head)!, length)));
+  return driver.rx
+    .takeAll()
+    .map(({ head, length }) => hex(driver.bytes(buffers.get(head)!, length)));
 }
 
 export { HEADER_BYTES };

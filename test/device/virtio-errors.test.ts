@@ -4,7 +4,14 @@ import { CommonRegister, DeviceStatus, Feature } from '../../src/device/virtio/r
 import { PAGE_SIZE } from '../../src/mm/address-space.js';
 import { pseudoRandom } from './nvme-driver.js';
 import { hex } from './program.js';
-import { type DriverQueue, headerOf, NEXT, NetDriver, type Part, received } from './virtio-driver.js';
+import {
+  type DriverQueue,
+  headerOf,
+  NEXT,
+  NetDriver,
+  type Part,
+  received,
+} from './virtio-driver.js';
 
 const { NEEDS_RESET } = DeviceStatus;
 const { MSIX } = PciInterruptIndex;
@@ -30,7 +37,10 @@ describe('errors of the driver and of memory', () => {
           { offset: 0, length: 99 },
         ]),
     ],
-    ['an indirect table that was not negotiated', ({ tx }) => tx.add([{ offset: 0, length: 99 }], 0)],
+    [
+      'an indirect table that was not negotiated',
+      ({ tx }) => tx.add([{ offset: 0, length: 99 }], 0),
+    ],
     ['data that the IOMMU refuses', ({ tx }) => tx.add([{ iova: bad, length: 99 }])],
     ['data beyond all addresses', ({ tx }) => tx.add([{ iova: 2n ** 64n - 50n, length: 99 }])],
     ['a receive buffer to read', (driver) => sendTo(driver, { offset: 0, length: 2048 })],

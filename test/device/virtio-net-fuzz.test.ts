@@ -1,7 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PciCommand } from '../../src/abi/pci.js';
-import { CommonRegister, DeviceStatus, Feature, VIRTIO_BAR } from '../../src/device/virtio/registers.js';
+import {
+  CommonRegister,
+  DeviceStatus,
+  Feature,
+  VIRTIO_BAR,
+} from '../../src/device/virtio/registers.js';
 import { NetFeature } from '../../src/device/virtio-net/device.js';
 import { PAGE_SIZE, READ, WRITE as WRITABLE } from '../../src/mm/address-space.js';
 import type { SegmentList } from '../../src/mm/frame-memory.js';
@@ -43,7 +48,9 @@ function started(seed: number) {
   );
   driver.negotiate([CTRL_VQ, MQ, ...options]);
   const garbage = driver.pages(GARBAGE_PAGES);
-  driver.bytes(garbage, GARBAGE_PAGES * PAGE_SIZE).set(pseudoRandom(GARBAGE_PAGES * PAGE_SIZE, seed));
+  driver
+    .bytes(garbage, GARBAGE_PAGES * PAGE_SIZE)
+    .set(pseudoRandom(GARBAGE_PAGES * PAGE_SIZE, seed));
   const queues = [0, 1, 2, 3, 4].map((index) => driver.createQueue(index, SIZE));
   driver.ready();
   const request = driver.pages(1);
@@ -63,8 +70,15 @@ function started(seed: number) {
   return { driver, garbage, queues };
 }
 
-/** A descriptor that has a chance: an address in the garbage or far off, a length of any size, some flags, any next. */
-function garble({ driver, garbage, queues }: ReturnType<typeof started>, place: number, value: number): void {
+/**
+ * A descriptor that has a chance: an address in the garbage or far off, a length of any size, some
+ * flags, any next.
+ */
+function garble(
+  { driver, garbage, queues }: ReturnType<typeof started>,
+  place: number,
+  value: number,
+): void {
   const queue = queues[QUEUE_OF[place & 7]!]!;
   const { view } = driver;
   const inTable = (value & 0x100) !== 0;
@@ -80,7 +94,9 @@ function garble({ driver, garbage, queues }: ReturnType<typeof started>, place: 
   view.setUint32(at + 8, lengths[value % lengths.length]!, true);
   const isWrite = isReceive(queue) !== ((value & 0x1c0) === 0x1c0);
   const flags =
-    ((value & 0x18) === 0x18 ? NEXT : 0) | (isWrite ? WRITE : 0) | ((value & 0xe00) === 0xe00 ? INDIRECT : 0);
+    ((value & 0x18) === 0x18 ? NEXT : 0) |
+    (isWrite ? WRITE : 0) |
+    ((value & 0xe00) === 0xe00 ? INDIRECT : 0);
   view.setUint16(at + 12, flags, true);
   view.setUint16(at + 14, (value >>> 12) % (SIZE + 1), true);
 }
@@ -100,8 +116,15 @@ interface Step {
   readonly value: number;
 }
 
-/** Does the steps; throws where the card writes to anything but what descriptors lead to, and its used rings. Buffers used. */
-function torment(steps: readonly Step[], seed: number, plant?: (list: SegmentList) => void): number {
+/**
+ * Does the steps; throws where the card writes to anything but what descriptors lead to, and its
+ * used rings. Buffers used.
+ */
+function torment(
+  steps: readonly Step[],
+  seed: number,
+  plant?: (list: SegmentList) => void,
+): number {
   let card = started(seed);
   let used = 0;
   const watch = (): void => {
@@ -129,9 +152,11 @@ function torment(steps: readonly Step[], seed: number, plant?: (list: SegmentLis
     if (kind === 'descriptor') garble(card, place, value);
     if (kind === 'offer' || kind === 'offer more')
       queue.offer((value & 0x1f) === 0x1f ? value & 0xffff : value % SIZE);
-    if (kind === 'index') driver.view.setUint16(queue.driverArea + 2 * (value & 1), value >>> 16, true);
+    if (kind === 'index')
+      driver.view.setUint16(queue.driverArea + 2 * (value & 1), value >>> 16, true);
     if (kind === 'register') write32(driver.device, VIRTIO_BAR, (place * 4) % 0x40, value);
-    // Sizes, vectors, enabling, reset of a queue; not its addresses, which would lead its used ring elsewhere.
+    // Sizes, vectors, enabling, reset of a queue; not its addresses, which would lead its used ring
+    // elsewhere.
     if (kind === 'queue register') {
       driver.setCommon(CommonRegister.QUEUE_SELECT, 2, value & 7);
       const register = [24, 26, 28, 58][place & 3]!;
@@ -240,7 +265,9 @@ describe('any traffic', () => {
         fc.array(fc.array(packet, { minLength: 1, maxLength: 6 }), { minLength: 1, maxLength: 6 }),
         fc.nat(0xffff),
         (bursts, seed) => {
-          const features = [EVENT_IDX, INDIRECT_DESC, MRG_RXBUF].filter((_, bit) => (seed >> bit) & 1);
+          const features = [EVENT_IDX, INDIRECT_DESC, MRG_RXBUF].filter(
+            (_, bit) => (seed >> bit) & 1,
+          );
           const driver = new NetDriver({ program: { pages: 1024, faulting: (seed & 8) !== 0 } });
           driver.start(features, 64);
           const indirect = features.includes(INDIRECT_DESC);

@@ -116,7 +116,8 @@ describe('looped back', () => {
     const driver = new NetDriver().start([NetFeature.MRG_RXBUF]);
     const buffers = driver.fill(3, 33_000);
     const largest = pseudoRandom(FRAME_MOST, 5);
-    for (const length of [0, 13, FRAME_MOST + 1]) driver.tx.add([driver.frame(pseudoRandom(length))]);
+    for (const length of [0, 13, FRAME_MOST + 1])
+      driver.tx.add([driver.frame(pseudoRandom(length))]);
     driver.tx.add([driver.frame(largest)]);
     driver.tx.notify();
     expect(received(driver, buffers).join('')).toBe(headerOf(2) + hex(largest));
@@ -204,7 +205,11 @@ describe('looped back', () => {
 describe('several pairs', () => {
   const { CTRL_VQ, MQ } = NetFeature;
   const PAIRS_SET = [4, 0];
-  function setPairs(driver: NetDriver, queue: ReturnType<NetDriver['createQueue']>, bytes: number[]): number {
+  function setPairs(
+    driver: NetDriver,
+    queue: ReturnType<NetDriver['createQueue']>,
+    bytes: number[],
+  ): number {
     const offset = driver.pages(1);
     driver.bytes(offset, 8).set([...bytes, 0xee, 0xee, 0xee, 0xee].slice(0, 8));
     const ack = driver.pages(1);
@@ -286,7 +291,8 @@ describe('joined to a network', () => {
     const sent: string[] = [];
     const arriving: Uint8Array[] = [];
     const network: NetworkPort = {
-      send: (buffer, offset, length) => void sent.push(hex(buffer.bytes.subarray(offset, offset + length))),
+      send: (buffer, offset, length) =>
+        void sent.push(hex(buffer.bytes.subarray(offset, offset + length))),
       receive(buffer, offset, room) {
         const frame = arriving.shift();
         if (!frame) return 0;

@@ -34,7 +34,8 @@ describe('the function', () => {
       return [offset, offset + length] as const;
     });
     ends.sort(([a], [b]) => a - b);
-    for (let i = 1; i < ends.length; i++) expect(ends[i]![0]).toBeGreaterThanOrEqual(ends[i - 1]![1]);
+    for (let i = 1; i < ends.length; i++)
+      expect(ends[i]![0]).toBeGreaterThanOrEqual(ends[i - 1]![1]);
   });
 
   it('lets a program map the notifications, and nothing else of that BAR', () => {
@@ -90,7 +91,8 @@ describe('the function', () => {
     [{ tap: 'tap0' }, /this run has no network/],
     [{ size: '1M' }, /no option 'size'; it takes mac, tap, queues/],
   ])('refuses the options %o', (options, message) => {
-    const make = () => virtioNet.create(options as Record<string, string>, new Program().surroundings);
+    const make = () =>
+      virtioNet.create(options as Record<string, string>, new Program().surroundings);
     expect(make).toThrow(OptionError);
     expect(make).toThrow(message);
   });
@@ -248,7 +250,8 @@ describe('interrupts', () => {
     const driver = started([Feature.EVENT_IDX]);
     let late = 2;
     driver.program.memory.beforeCopy = (_, write) => {
-      // Between our look and our avail_event: the driver adds one, and sees that we did not ask to be told.
+      // Between our look and our avail_event: the driver adds one, and sees that we did not ask to
+      // be told.
       if (write && late-- > 0) driver.tx.add([driver.frame(pseudoRandom(60))]);
     };
     send(driver, 1);

@@ -2,8 +2,13 @@ import { expect, test } from 'vitest';
 import { HwptVtdS1, HwptVtdS1Invalidate } from '../../src/abi/iommufd.js';
 import * as vfio from '../../src/abi/vfio.js';
 import { Stage1DeviceIoctl, Stage1Ioctl } from '../../src/abi/vfio.js';
-import { Stage1Alloc, Stage1Attach, Stage1Detach, Stage1Invalidate } from '../../src/abi/vfio-structs.js';
-import { architecture } from '../../src/exec/arch.js';
+import {
+  Stage1Alloc,
+  Stage1Attach,
+  Stage1Detach,
+  Stage1Invalidate,
+} from '../../src/abi/vfio-structs.js';
+import { architecture } from '../../src/exec/arch/arch.js';
 import { CALL_COLUMNS, CallColumn, IMAGE_BYTES } from '../../src/exec/live/call-log.js';
 import { callsInWords } from '../../src/exec/live/call-text.js';
 

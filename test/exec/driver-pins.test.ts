@@ -25,7 +25,9 @@ test('R6.2: with IOPF off all is pinned and accounted once', async () => {
 test('R6.2: what cannot be accounted is not transferred', async () => {
   // Only root has a capability to lose.
   const asRoot = process.getuid?.() === 0;
-  const without = asRoot ? ['setpriv', '--bounding-set', '-ipc_lock', '--inh-caps', '-ipc_lock'] : [];
+  const without = asRoot
+    ? ['setpriv', '--bounding-set', '-ipc_lock', '--inh-caps', '-ipc_lock']
+    : [];
   const limited = ['prlimit', '--memlock=0:0', ...without, ...command];
   const { stdout, summary } = await runIopf(['--device', device], limited);
   expect(JSON.parse(stdout)).toEqual({ arrived: false, pinned: 0, after: 0 });
@@ -33,7 +35,10 @@ test('R6.2: what cannot be accounted is not transferred', async () => {
 });
 
 test('a range of pages that is none is refused', async () => {
-  const { code, stderr } = await runIopf(['--device', `edu@${edu},faultable=0x100-0x200`], ['true']);
+  const { code, stderr } = await runIopf(
+    ['--device', `edu@${edu},faultable=0x100-0x200`],
+    ['true'],
+  );
   expect(code).toBe(2);
   expect(stderr).toContain('faultable takes none, or ranges of addresses in whole pages');
 });

@@ -1,4 +1,7 @@
-/** A file as a disk: what is shared, what is refused, and what happens when somebody cuts the file off. */
+/**
+ * A file as a disk: what is shared, what is refused, and what happens when somebody cuts the file
+ * off.
+ */
 import {
   chmodSync,
   closeSync,
@@ -13,7 +16,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { openBlockFile } from '../../src/exec/file-store.js';
+import { openBlockFile } from '../../src/exec/machine/file-store.js';
 import { allocateNative } from '../../src/mm/process/libc.js';
 
 const MIB = 2 ** 20;
@@ -46,7 +49,9 @@ describe('a file as a disk', () => {
     store.chunk(0).bytes.fill(0x43, 512, 1024);
     expect(store.flush()).toBe(true);
     expect(store.read(0, 1024, scratch)).toBe(true);
-    expect([scratch.bytes[511], scratch.bytes[512], scratch.bytes[1023]]).toEqual([0x42, 0x43, 0x43]);
+    expect([scratch.bytes[511], scratch.bytes[512], scratch.bytes[1023]]).toEqual([
+      0x42, 0x43, 0x43,
+    ]);
   });
 
   test('zeroed pages give their place back, and the bytes around them stay', () => {
@@ -56,7 +61,9 @@ describe('a file as a disk', () => {
     expect(store.zero(512, MIB - 1024)).toBe(true);
     store.flush();
     const { bytes } = store.chunk(0);
-    expect([bytes[511], bytes[512], bytes[MIB - 513], bytes[MIB - 512]]).toEqual([0x42, 0, 0, 0x42]);
+    expect([bytes[511], bytes[512], bytes[MIB - 513], bytes[MIB - 512]]).toEqual([
+      0x42, 0, 0, 0x42,
+    ]);
     expect(statSync(path).blocks).toBeLessThan(before / 4);
     expect(statSync(path).size).toBe(MIB);
   });
@@ -83,7 +90,9 @@ describe('who may have the file', () => {
     const written = file(4096);
     openBlockFile(written, writable);
     for (const options of [writable, readable])
-      expect(() => openBlockFile(written, options)).toThrow(`${written} is the disk of another run`);
+      expect(() => openBlockFile(written, options)).toThrow(
+        `${written} is the disk of another run`,
+      );
     const read = file(4096);
     openBlockFile(read, readable);
     expect(openBlockFile(read, readable).readOnly).toBe(true);
@@ -99,14 +108,20 @@ describe('who may have the file', () => {
     expect(() => openBlockFile(file(4096), { bytes: 8192, readOnly: true })).toThrow(
       /has 4096 bytes, and readonly=on cannot grow it to 8192/,
     );
-    expect(() => openBlockFile(join(folder, 'none'), { bytes: 8192, readOnly: true })).toThrow(/ENOENT$/);
+    expect(() => openBlockFile(join(folder, 'none'), { bytes: 8192, readOnly: true })).toThrow(
+      /ENOENT$/,
+    );
   });
 
   test('a file that cannot be a disk is told why, and its lock is free again', () => {
-    expect(() => openBlockFile(join(folder, 'none'), writable)).toThrow(/ENOENT; size=… would make it$/);
+    expect(() => openBlockFile(join(folder, 'none'), writable)).toThrow(
+      /ENOENT; size=… would make it$/,
+    );
     expect(() => openBlockFile(folder, readable)).toThrow(/is no regular file/);
     const odd = file(1000);
-    expect(() => openBlockFile(odd, writable)).toThrow(/has 1000 bytes; a disk needs a multiple of 512/);
+    expect(() => openBlockFile(odd, writable)).toThrow(
+      /has 1000 bytes; a disk needs a multiple of 512/,
+    );
     const fd = openSync(odd, 'a');
     writeSync(fd, Buffer.alloc(24));
     closeSync(fd);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { architecture, type SystemCall } from '../../src/exec/arch.js';
-import { buildFilter } from '../../src/exec/filter.js';
+import { architecture, type SystemCall } from '../../src/exec/arch/arch.js';
+import { buildFilter } from '../../src/exec/seccomp/filter.js';
 
 const x64 = architecture('x64')!;
 const window = { first: 960, end: 1024 };
@@ -13,7 +13,10 @@ const verdicts = new Map<number, Verdict>([
   [0x00050026, 'ENOSYS'],
 ]);
 
-/** Runs the filter as the kernel would (classic BPF, as far as the filter uses it) on one system call. */
+/**
+ * Runs the filter as the kernel would (classic BPF, as far as the filter uses it) on one system
+ * call.
+ */
 function judge(nr: number, args: readonly number[], audit = x64.audit): Verdict | undefined {
   const data = new DataView(new ArrayBuffer(64));
   data.setInt32(0, nr, true);
@@ -37,7 +40,8 @@ function judge(nr: number, args: readonly number[], audit = x64.audit): Verdict 
   throw new Error('the filter has no end');
 }
 
-const call = (name: SystemCall, ...args: number[]): Verdict | undefined => judge(x64.nr[name], args);
+const call = (name: SystemCall, ...args: number[]): Verdict | undefined =>
+  judge(x64.nr[name], args);
 
 describe('the filter', () => {
   test.each<[string, Verdict, SystemCall, number[]]>([

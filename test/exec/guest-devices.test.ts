@@ -1,6 +1,6 @@
 /**
- * What QEMU's vfio-pci asks of devices while a Linux guest runs: interrupts of every kind, resets, power, hot plug, groups. What it
- * asked of a real kernel is test/vfio/clients.
+ * What QEMU's vfio-pci asks of devices while a Linux guest runs: interrupts of every kind, resets,
+ * power, hot plug, groups. What it asked of a real kernel is test/vfio/clients.
  */
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -121,11 +121,17 @@ describe.skipIf(kernel === null)('QEMU gives a Linux guest our nvme', () => {
       await guest.says(/<no disk>\n/);
       await untilDisks(guest);
 
-      await monitor.execute('device_add', { driver: 'vfio-pci', host: nvme, id: 'disk', addr: '06.0' });
+      await monitor.execute('device_add', {
+        driver: 'vfio-pci',
+        host: nvme,
+        id: 'disk',
+        addr: '06.0',
+      });
       await untilDisks(guest, 'nvme0n1');
       await guest.run(readsTheSame);
 
-      // The host takes the device from vfio-pci: QEMU is asked for it by the REQ interrupt, and asks the guest.
+      // The host takes the device from vfio-pci: QEMU is asked for it by the REQ interrupt, and
+      // asks the guest.
       writeFileSync(fifo, 'now\n');
       await monitor.event('DEVICE_DELETED');
       await untilDisks(guest);
@@ -174,7 +180,9 @@ describe.skipIf(kernel === null)('QEMU gives a Linux guest our nvme', () => {
       await guest.run(`${writeRandom}; ${readsTheSame}`);
 
       const rom = `${inSlot('08.0')}/rom`;
-      expect(await guest.run(`echo 1 > ${rom}; head -c 4 ${rom} | hexdump -e '4/1 "%02x"'`)).toBe('55aa93e9');
+      expect(await guest.run(`echo 1 > ${rom}; head -c 4 ${rom} | hexdump -e '4/1 "%02x"'`)).toBe(
+        '55aa93e9',
+      );
 
       const place = inSlot('06.0');
       const enable = `printf '\\002\\000' | dd of=${place}/config bs=1 seek=4 conv=notrunc 2>/dev/null`;

@@ -46,8 +46,16 @@ test.each([
     'R8.1: an answer that mends nothing is followed by another request',
     { other: true, held: FILL },
   ],
-  ['invalidate', 'R8.1: an entry that was taken away is missed after its invalidation', { held: 0 }],
-  ['queue closed', 'R8.1: with its queue closed a missing page is refused, at once and later', { held: 0 }],
+  [
+    'invalidate',
+    'R8.1: an entry that was taken away is missed after its invalidation',
+    { held: 0 },
+  ],
+  [
+    'queue closed',
+    'R8.1: with its queue closed a missing page is refused, at once and later',
+    { held: 0 },
+  ],
   [
     'detach',
     'R8.1: detaching answers what is pending, and a late answer finds nothing',
@@ -81,7 +89,10 @@ test('R8.1: a program that is killed with a request unanswered leaves nothing', 
 
 test('R8.1: examples/guest-paging, a guest with few frames, pages for its device, and every byte is right', async () => {
   const example = join(repository, 'dist/examples/guest-paging/main.js');
-  const { code, stdout, summary } = await runIopf(['--device', `edu@${edu}`], [process.execPath, example]);
+  const { code, stdout, summary } = await runIopf(
+    ['--device', `edu@${edu}`],
+    [process.execPath, example],
+  );
   expect(stdout).toBe(
     '200 pages read by the device through 8 frames, 0 wrong; 200 page requests, 192 pages taken away\n',
   );

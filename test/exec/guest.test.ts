@@ -1,4 +1,7 @@
-/** A whole Linux guest in QEMU with our nvme passed through: its data is right, whatever becomes of its memory. */
+/**
+ * A whole Linux guest in QEMU with our nvme passed through: its data is right, whatever becomes of
+ * its memory.
+ */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, mkdtempSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
@@ -38,14 +41,20 @@ async function boot(disk: string, options: Partial<GuestOptions>): Promise<Guest
   return guest;
 }
 
-/** The guest's data: 64 MiB, every page of them another: random bytes, repeated behind a count that shifts them. */
+/**
+ * The guest's data: 64 MiB, every page of them another: random bytes, repeated behind a count that
+ * shifts them.
+ */
 const PIECES = 16;
 const pieces = Array.from({ length: PIECES }, (_, index) => `piece ${11 + index}\n`);
 const random = randomBytes(DATA_BYTES / PIECES - pieces[0]!.length);
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 const dataSum = sha256(Buffer.concat(pieces.flatMap((head) => [Buffer.from(head), random])));
 
-/** Partitions, formats, mounts, writes the data, and returns the SHA-256 of what it reads back once that is not in memory any more. */
+/**
+ * Partitions, formats, mounts, writes the data, and returns the SHA-256 of what it reads back once
+ * that is not in memory any more.
+ */
 async function useDisk(running: Guest): Promise<string> {
   await running.run('for try in $(seq 50); do [ -b /dev/nvme0n1 ] && break; sleep 0.2; done');
   await running.run(`printf 'o\\nn\\np\\n1\\n2048\\n\\nw\\n' | fdisk -u /dev/nvme0n1 > /dev/null`);
@@ -60,7 +69,10 @@ async function useDisk(running: Guest): Promise<string> {
   return sum.split(' ')[0]!;
 }
 
-/** What the file of the disk holds, read by the host's e2fsprogs: the file system is sound, and this is the SHA-256 of its data. */
+/**
+ * What the file of the disk holds, read by the host's e2fsprogs: the file system is sound, and this
+ * is the SHA-256 of its data.
+ */
 function dataOnDisk(disk: string): string {
   const partition = `${join(folder, disk)}?offset=${PARTITION_BYTES}`;
   execFileSync('e2fsck', ['-fn', partition], { stdio: 'pipe' });
@@ -73,18 +85,26 @@ function dataOnDisk(disk: string): string {
 function mayTakeMemory(): boolean {
   const words = [program('page-out'), `${process.pid}`, '0', '0'];
   const may = spawnSync(process.execPath, words, { stdio: 'ignore', timeout: 20_000 }).status === 0;
-  if (!may) console.warn('SKIPPED: a guest whose memory is taken away: process_madvise needs CAP_SYS_NICE');
+  if (!may)
+    console.warn('SKIPPED: a guest whose memory is taken away: process_madvise needs CAP_SYS_NICE');
   return may;
 }
 
-/** Whether memory of a tmpfs can leave: written pages of a file on a disk are written back first, and stay where nobody does that. */
+/**
+ * Whether memory of a tmpfs can leave: written pages of a file on a disk are written back first,
+ * and stay where nobody does that.
+ */
 function haveSwap(): boolean {
   const have = readFileSync('/proc/swaps', 'utf8').trim().split('\n').length > 1;
-  if (!have) console.warn('SKIPPED: a guest whose memory is taken away from outside: no swap is on');
+  if (!have)
+    console.warn('SKIPPED: a guest whose memory is taken away from outside: no swap is on');
   return have;
 }
 
-/** The host takes guest memory away, again and again. The returned function ends it and tells how many bytes went. */
+/**
+ * The host takes guest memory away, again and again. The returned function ends it and tells how
+ * many bytes went.
+ */
 function takeMemoryAway(running: Guest): () => Promise<number> {
   const { start, bytes } = running.memory;
   const words = [running.qemuPid, start, bytes].map(String);
@@ -113,9 +133,12 @@ describe.skipIf(kernel === null)('a Linux guest with our nvme passed through', (
   ];
 
   const possible = modes.filter(
-    ([name, , isTakenAway]) => !isTakenAway || (mayTakeMemory() && (name === RECLAIM || haveSwap())),
+    ([name, , isTakenAway]) =>
+      !isTakenAway || (mayTakeMemory() && (name === RECLAIM || haveSwap())),
   );
-  test.skipIf(!have('debugfs', 'a guest, and the file of its disk (Debian: e2fsprogs)')).each(possible)(
+  test
+    .skipIf(!have('debugfs', 'a guest, and the file of its disk (Debian: e2fsprogs)'))
+    .each(possible)(
     'partitions, formats, writes 64 MiB, reads them back, and the file has them too: %s',
     async (name, iopf, isTakenAway) => {
       const disk = name.replace(/\W+/g, '-');
@@ -144,7 +167,10 @@ describe.skipIf(kernel === null)('a Linux guest with our nvme passed through', (
   );
 });
 
-/** Below what iopf waits for files that nobody closes; `npm run bench -- guest` tells how long it takes. */
+/**
+ * Below what iopf waits for files that nobody closes; `npm run bench -- guest` tells how long it
+ * takes.
+ */
 const END_MS = 4000;
 
 /** The guest numbers records, one per block, and tells of each that the disk says is durable. */
@@ -191,7 +217,9 @@ describe.skipIf(kernel === null)('killed with SIGKILL in the middle of I/O,', ()
       }
       expect(processes.filter(isAlive)).toEqual([]);
       expect(running.temporaryFiles()).toEqual([]);
-      const told = [...running.console.matchAll(/^durable (\d+)$/gm)].map(([, number]) => Number(number));
+      const told = [...running.console.matchAll(/^durable (\d+)$/gm)].map(([, number]) =>
+        Number(number),
+      );
       const last = told.at(-1)!;
       expect(told).toEqual(Array.from({ length: last }, (_, index) => index + 1));
       expect(recordsOnDisk(disk, last)).toEqual(

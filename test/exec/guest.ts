@@ -1,6 +1,7 @@
 /**
- * A Linux guest in Debian's unmodified QEMU under `iopf exec`, with devices of ours passed through (vfio-pci). Emulated (TCG), so that
- * no KVM is needed and every machine does the same. Its console is a shell that runs what a test types; its monitor speaks QMP.
+ * A Linux guest in Debian's unmodified QEMU under `iopf exec`, with devices of ours passed through
+ * (vfio-pci). Emulated (TCG), so that no KVM is needed and every machine does the same. Its console
+ * is a shell that runs what a test types; its monitor speaks QMP.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import {
@@ -17,22 +18,28 @@ import {
 import { createConnection, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { RunSummary } from '../../src/exec/summary.js';
+import type { RunSummary } from '../../src/exec/run/summary.js';
 import { have, iopf } from './run-iopf.js';
 
 /** How long a command, or the boot of a guest, may take on a busy machine. */
 const PATIENCE_MS = 120_000;
 
-/** A kernel with nvme and ext4 built in, such as Debian's linux-image-cloud-amd64; null, and said loudly, where there is none. */
+/**
+ * A kernel with nvme and ext4 built in, such as Debian's linux-image-cloud-amd64; null, and said
+ * loudly, where there is none.
+ */
 export function guestKernel(): string | null {
   const installed = existsSync('/boot')
     ? readdirSync('/boot').filter((name) => /^vmlinuz-.*cloud/.test(name))
     : [];
   const kernel =
-    process.env['IOPF_GUEST_KERNEL'] ?? (installed[0] === undefined ? null : `/boot/${installed[0]}`);
+    process.env['IOPF_GUEST_KERNEL'] ??
+    (installed[0] === undefined ? null : `/boot/${installed[0]}`);
   if (kernel === null)
     console.warn('SKIPPED: a guest: no /boot/vmlinuz-*cloud*, and IOPF_GUEST_KERNEL is not set');
-  const tools = ['qemu-system-x86_64', 'busybox', 'cpio'].every((command) => have(command, 'a guest'));
+  const tools = ['qemu-system-x86_64', 'busybox', 'cpio'].every((command) =>
+    have(command, 'a guest'),
+  );
   return tools ? kernel : null;
 }
 
@@ -61,7 +68,10 @@ function makeInitrd(folder: string, files: Readonly<Record<string, Uint8Array>>)
 export interface GuestOptions {
   /** Of `iopf exec`: devices, mode. */
   readonly iopf: readonly string[];
-  /** PCI addresses that are passed through, each with what `-device vfio-pci` gets besides (`,id=…`). */
+  /**
+   * PCI addresses that are passed through, each with what `-device vfio-pci` gets besides
+   * (`,id=…`).
+   */
   readonly devices: Readonly<Record<string, string>>;
   readonly kernel: string;
   readonly memoryMib?: number;
@@ -128,13 +138,22 @@ export class Guest {
       `vfio-pci,host=${address}${rest}`,
     ]);
     const machine = ['-accel', 'tcg', '-m', `${memoryMib}M`, '-nic', 'none', '-display', 'none'];
-    const lines = ['-serial', 'stdio', '-monitor', 'none', '-qmp', `unix:${folder}/qmp,server=on,wait=off`];
+    const lines = [
+      '-serial',
+      'stdio',
+      '-monitor',
+      'none',
+      '-qmp',
+      `unix:${folder}/qmp,server=on,wait=off`,
+    ];
     const boot = ['-kernel', kernel, '-initrd', makeInitrd(folder, files)];
     const words = ['-append', `console=ttyS0 quiet panic=-1 ${append}`];
     const run = ['exec', '--json', join(folder, 'summary.json'), ...options.iopf, '--'];
     const qemuAlone = ['qemu-system-x86_64'];
     const program =
-      beside === undefined ? qemuAlone : ['sh', '-c', `{ ${beside}; } & exec "$0" "$@"`, ...qemuAlone];
+      beside === undefined
+        ? qemuAlone
+        : ['sh', '-c', `{ ${beside}; } & exec "$0" "$@"`, ...qemuAlone];
     const child = spawn(
       process.execPath,
       [iopf, ...run, ...program, ...machine, ...lines, ...boot, ...words, ...qemu, ...passed],
@@ -155,7 +174,10 @@ export class Guest {
     await this.says(/<up>\n/);
   }
 
-  /** Runs a line in the guest's shell and returns what it printed. Throws where its exit code is not 0. */
+  /**
+   * Runs a line in the guest's shell and returns what it printed. Throws where its exit code is not
+   * 0.
+   */
   async run(line: string): Promise<string> {
     const from = this.console.length;
     this.type(line);
@@ -171,7 +193,10 @@ export class Guest {
     this.#child.stdin!.write(`${line}\n`);
   }
 
-  /** Waits until the console, from where the last wait ended, has this. Throws where the run ends before. */
+  /**
+   * Waits until the console, from where the last wait ended, has this. Throws where the run ends
+   * before.
+   */
   async says(pattern: RegExp): Promise<RegExpExecArray> {
     const deadline = Date.now() + PATIENCE_MS;
     for (;;) {
@@ -230,7 +255,9 @@ export class Guest {
 
   /** Resident memory of QEMU in bytes. */
   get residentBytes(): number {
-    const match = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${this.qemuPid}/status`, 'latin1'));
+    const match = /^VmRSS:\s+(\d+) kB/m.exec(
+      readFileSync(`/proc/${this.qemuPid}/status`, 'latin1'),
+    );
     return Number(match![1]) * 1024;
   }
 
@@ -308,7 +335,9 @@ export class Monitor {
   /** A command's answer; throws what it says against it. */
   async execute(command: string, words: Readonly<Record<string, unknown>> = {}): Promise<unknown> {
     this.socket.write(`${JSON.stringify({ execute: command, arguments: words })}\n`);
-    const answer = await this.#take(({ return: value, error }) => value !== undefined || error !== undefined);
+    const answer = await this.#take(
+      ({ return: value, error }) => value !== undefined || error !== undefined,
+    );
     if (answer.error) throw new Error(`QEMU's ${command}: ${answer.error.desc}`);
     return answer.return;
   }
@@ -339,7 +368,10 @@ export class Monitor {
   }
 }
 
-/** For `qemu`: the guest's memory is a shared file, which the host can take away without swap. On a disk, as tmpfs needs swap. */
+/**
+ * For `qemu`: the guest's memory is a shared file, which the host can take away without swap. On a
+ * disk, as tmpfs needs swap.
+ */
 export function memoryOnFile(memoryMib: number, folder = '/var/tmp'): string[] {
   return [
     '-object',

@@ -40,7 +40,12 @@ describe('a command line that cannot be used is one message and exit code 2:', (
       'true',
       /unknown device kind "floppy".*kinds: .*nvme/,
     ],
-    ['a bad PCI address', ['--device', 'nvme@0000:02:0.0'], 'true', /"0000:02:0\.0" is no PCI address/],
+    [
+      'a bad PCI address',
+      ['--device', 'nvme@0000:02:0.0'],
+      'true',
+      /"0000:02:0\.0" is no PCI address/,
+    ],
     ['an unknown device option', ['--device', `nvme@${nvme},sise=64M`], 'true', /sise.*size/],
     ['a bad device option', ['--device', `nvme@${nvme},size=64Q`], 'true', /size.*64Q|64Q/],
     [
@@ -78,7 +83,12 @@ describe('a command line that cannot be used is one message and exit code 2:', (
       /--reclaim-scan with --iopf off/,
     ],
     ['a size that is none', ['--reclaim', '300Q'], 'true', /--reclaim.*'300Q'.*a size above 0/],
-    ['no time between two looks', ['--reclaim-scan', '0'], 'true', /--reclaim-scan.*milliseconds from 1/],
+    [
+      'no time between two looks',
+      ['--reclaim-scan', '0'],
+      'true',
+      /--reclaim-scan.*milliseconds from 1/,
+    ],
     ['a wrong pre-map length', ['--premap', '0'], 'true', /1 to 512/],
     ['a pre-map length in another form', ['--premap', '1e2'], 'true', /1 to 512/],
     [
@@ -99,17 +109,31 @@ describe('a command line that cannot be used is one message and exit code 2:', (
     ['an unknown command', ['chekc'], "unknown command 'chekc' (Did you mean check?)"],
     ['an unknown option', ['--verison'], "unknown option '--verison' (Did you mean --version?)"],
     ['exec without a program', ['exec'], "missing required argument 'program'"],
-    ['an unknown option of exec', ['exec', '--jsom'], "unknown option '--jsom' (Did you mean --json?)"],
+    [
+      'an unknown option of exec',
+      ['exec', '--jsom'],
+      "unknown option '--jsom' (Did you mean --json?)",
+    ],
     ['compare without an input', ['compare'], "missing required argument 'input'"],
-    ['an unknown option of check', ['check', '--lits'], "unknown option '--lits' (Did you mean --list?)"],
+    [
+      'an unknown option of check',
+      ['check', '--lits'],
+      "unknown option '--lits' (Did you mean --list?)",
+    ],
     [
       'two files to trace',
       ['trace', 'a', 'b'],
       "too many arguments for 'trace'. Expected 1 argument but got 2.",
     ],
   ])('%s', (_, words, message) => {
-    const { status, stdout, stderr } = spawnSync(process.execPath, [iopf, ...words], { encoding: 'utf8' });
-    expect({ status, stdout, stderr }).toEqual({ status: 2, stdout: '', stderr: `iopf: ${message}\n` });
+    const { status, stdout, stderr } = spawnSync(process.execPath, [iopf, ...words], {
+      encoding: 'utf8',
+    });
+    expect({ status, stdout, stderr }).toEqual({
+      status: 2,
+      stdout: '',
+      stderr: `iopf: ${message}\n`,
+    });
   });
 
   test('iopf inside iopf', async () => {
@@ -154,7 +178,9 @@ describe('a program that is there and does not start is one message and a shellâ
       stderr += text;
     });
     expect(await new Promise((done) => child.on('close', done))).toBe(code);
-    expect(stderr).toMatch(new RegExp(`^iopf: cannot run true: ${errno} for its launcher, /.*\\n$`));
+    expect(stderr).toMatch(
+      new RegExp(`^iopf: cannot run true: ${errno} for its launcher, /.*\\n$`),
+    );
   });
 });
 
@@ -212,7 +238,13 @@ test('a program does not see what Node did to signals and limits', async () => {
 test('a descriptor that our caller left open reaches the program', async () => {
   const child = spawn(
     'sh',
-    ['-c', `"$0" "$1" exec --quiet -- sh -c 'cat <&5' 5<"$2"`, process.execPath, iopf, '/etc/hostname'],
+    [
+      '-c',
+      `"$0" "$1" exec --quiet -- sh -c 'cat <&5' 5<"$2"`,
+      process.execPath,
+      iopf,
+      '/etc/hostname',
+    ],
     {
       stdio: ['ignore', 'pipe', 'inherit'],
     },
@@ -281,7 +313,8 @@ test('a job that is stopped stops as a whole, and goes on', async () => {
   );
   const code = new Promise((done) => child.on('close', done));
   await new Promise((up) => child.stdout.once('data', up));
-  const isStopped = (): boolean => /^State:\s+T/m.test(readFileSync(`/proc/${child.pid}/status`, 'utf8'));
+  const isStopped = (): boolean =>
+    /^State:\s+T/m.test(readFileSync(`/proc/${child.pid}/status`, 'utf8'));
   process.kill(-child.pid!, 'SIGTSTP');
   await until(isStopped, 'iopf stops');
   process.kill(-child.pid!, 'SIGCONT');
@@ -346,7 +379,10 @@ describe('when the program has exited and a process that it left is served,', ()
     const text = await new Promise<Buffer>((said) => child.stdout.once('data', said));
     const pid = Number(`${text}`);
     // The program has exited when the process has another parent.
-    await until(() => !readFileSync(`/proc/${pid}/status`, 'utf8').includes(`PPid:\t${pid - 1}\n`), 'orphan');
+    await until(
+      () => !readFileSync(`/proc/${pid}/status`, 'utf8').includes(`PPid:\t${pid - 1}\n`),
+      'orphan',
+    );
     await new Promise((later) => setTimeout(later, 300));
     child.kill('SIGTERM');
     expect(await code).toBe(9);
@@ -356,7 +392,9 @@ describe('when the program has exited and a process that it left is served,', ()
   test('its end leaves no zombie', async () => {
     const child = leave('for i in 1 2 3; do (sleep 0.1 &); done; sleep 0.6; echo now; sleep 0.4');
     await new Promise((said) => child.stdout.once('data', said));
-    const children = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').trim().split(' ');
+    const children = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8')
+      .trim()
+      .split(' ');
     expect(
       children.filter((pid) => /^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))),
     ).toEqual([]);

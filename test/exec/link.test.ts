@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { architecture } from '../../src/exec/arch.js';
+import { architecture } from '../../src/exec/arch/arch.js';
 import { LiveLink } from '../../src/exec/live/link.js';
-import type { LiveQuery } from '../../src/trace/live.js';
+import type { LiveQuery } from '../../src/live/live.js';
 
 const query: LiveQuery = { about: 'table', first: 0, pages: 1 };
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { parseMachine } from '../../src/exec/machine-file.js';
-import { machineOfDevices, parseDevice } from '../../src/exec/machine-spec.js';
+import { parseMachine } from '../../src/exec/machine/machine-file.js';
+import { machineOfDevices, parseDevice } from '../../src/exec/machine/machine-spec.js';
 import { UserError } from '../../src/input/user-error.js';
 import { defaultGeometry } from '../../src/iommu/geometry.js';
 

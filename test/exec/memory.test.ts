@@ -7,9 +7,10 @@ const ZERO = 0;
 const WRITTEN = 0x33;
 
 /**
- * What the device reads of the page afterwards, what the program finds there once the device has written, and how many pages
- * were taken out of the I/O page tables before: without the notice the device would still be right, because its accesses go
- * through the process's page tables, but the tables would not be.
+ * What the device reads of the page afterwards, what the program finds there once the device has
+ * written, and how many pages were taken out of the I/O page tables before: without the notice the
+ * device would still be right, because its accesses go through the process's page tables, but the
+ * tables would not be.
  */
 const expectations: [event: string, read: number, written: number | null, taken: number][] = [
   ['none', OLD, WRITTEN, 0],
@@ -28,7 +29,10 @@ const expectations: [event: string, read: number, written: number | null, taken:
 test.each(expectations)(
   'R3.1: after %s the device gets the new page or is refused, never the old page',
   async (event, read, written, taken) => {
-    const run = await runIopf(['--device', `edu@${edu}`], [process.execPath, program('memory-event'), event]);
+    const run = await runIopf(
+      ['--device', `edu@${edu}`],
+      [process.execPath, program('memory-event'), event],
+    );
     expect(run.stderr).not.toContain('defect');
     expect(JSON.parse(run.stdout)).toEqual({ before: OLD, read, written });
     expect(run.code).toBe(0);

@@ -1,4 +1,6 @@
-/** A polling NVMe driver in user space that takes queues and the controller away while they work. */
+/**
+ * A polling NVMe driver in user space that takes queues and the controller away while they work.
+ */
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { nvme, program, type RunResult, repository, runIopf } from './run-iopf.js';
@@ -53,7 +55,10 @@ describe('three queues of a thousand commands', () => {
 });
 
 test('memory that the program gives up fails the commands in it; a queue in it is a fatal status until the reset', async () => {
-  const run = await runIopf(['--device', `nvme@${nvme},size=4M`], ['node', program('nvme-gone'), nvme]);
+  const run = await runIopf(
+    ['--device', `nvme@${nvme},size=4M`],
+    ['node', program('nvme-gone'), nvme],
+  );
   expect(run.code, run.stderr).toBe(0);
   expect(JSON.parse(run.stdout)).toEqual({
     statuses: ['0', '4', '4', '0'],
@@ -74,7 +79,13 @@ describe('the example', () => {
   test.each([[[]], [['--queues', '4', '--depth', '256', '--write']]])(
     'polls a disk and tells its figures, with %j',
     async (options) => {
-      const command = ['node', join(repository, 'dist/examples/nvme-poll/main.js'), nvme, '--seconds', '0.3'];
+      const command = [
+        'node',
+        join(repository, 'dist/examples/nvme-poll/main.js'),
+        nvme,
+        '--seconds',
+        '0.3',
+      ];
       const run = await runIopf(['--device', `nvme@${nvme}`], [...command, ...options]);
       expect(run.code, run.stderr).toBe(0);
       const figures = JSON.parse(run.stdout) as Record<string, number>;

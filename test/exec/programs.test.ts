@@ -1,4 +1,7 @@
-/** What programs do to their descriptors, threads and processes: each mode of torture.c is a sentence below. */
+/**
+ * What programs do to their descriptors, threads and processes: each mode of torture.c is a
+ * sentence below.
+ */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,7 +19,15 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 function compile(output: string, ...flags: string[]): void {
   const source = join(import.meta.dirname, 'programs/torture.c');
-  const { status, stderr } = spawnSync('cc', ['-O1', '-Wall', '-pthread', ...flags, '-o', output, source]);
+  const { status, stderr } = spawnSync('cc', [
+    '-O1',
+    '-Wall',
+    '-pthread',
+    ...flags,
+    '-o',
+    output,
+    source,
+  ]);
   expect(`${stderr}`).toBe('');
   expect(status).toBe(0);
 }
@@ -52,7 +63,8 @@ describe.skipIf(!have('cc', 'the programs of torture.c'))('a program that', () =
       expect(run.summary!.exitCode).toBe(7);
       // What ends with the program was not taken away from it.
       if (mode !== 'stress') expect(run.summary!.invalidations).toBe(0);
-      else expect([run.summary!.pinnedBytesPeak, run.summary!.invalidations > 100]).toEqual([0, true]);
+      else
+        expect([run.summary!.pinnedBytesPeak, run.summary!.invalidations > 100]).toEqual([0, true]);
     },
     TIMEOUT,
   );

@@ -17,33 +17,44 @@ describe.skipIf(!have('qemu-img', 'qemu-img, qemu-io (Debian: qemu-utils, qemu-b
     const image = join(folder, 'image.raw');
     writeFileSync(image, randomBytes(IMAGE_BYTES));
 
-    test.each(['auto', 'off'])('writes and reads back 32 MiB byte by byte, --iopf %s', async (mode) => {
-      const backing = join(folder, `disk-${mode}.raw`);
-      const back = join(folder, `back-${mode}.raw`);
-      const device = ['--iopf', mode, '--device', `nvme@${nvme},file=${backing},size=32M`];
+    test.each(['auto', 'off'])(
+      'writes and reads back 32 MiB byte by byte, --iopf %s',
+      async (mode) => {
+        const backing = join(folder, `disk-${mode}.raw`);
+        const back = join(folder, `back-${mode}.raw`);
+        const device = ['--iopf', mode, '--device', `nvme@${nvme},file=${backing},size=32M`];
 
-      const write = await runIopf(device, ['qemu-img', 'convert', '-O', 'raw', '-n', image, disk]);
-      expect(write.code, write.stderr).toBe(0);
-      const read = await runIopf(device, ['qemu-img', 'convert', '-O', 'raw', disk, back]);
-      expect(read.code, read.stderr).toBe(0);
-      const original = readFileSync(image);
-      expect(readFileSync(backing).subarray(0, IMAGE_BYTES).equals(original)).toBe(true);
-      expect(readFileSync(back).subarray(0, IMAGE_BYTES).equals(original)).toBe(true);
+        const write = await runIopf(device, [
+          'qemu-img',
+          'convert',
+          '-O',
+          'raw',
+          '-n',
+          image,
+          disk,
+        ]);
+        expect(write.code, write.stderr).toBe(0);
+        const read = await runIopf(device, ['qemu-img', 'convert', '-O', 'raw', disk, back]);
+        expect(read.code, read.stderr).toBe(0);
+        const original = readFileSync(image);
+        expect(readFileSync(backing).subarray(0, IMAGE_BYTES).equals(original)).toBe(true);
+        expect(readFileSync(back).subarray(0, IMAGE_BYTES).equals(original)).toBe(true);
 
-      for (const { summary } of [write, read]) {
-        if (mode === 'auto') {
-          expect(summary!.pinnedBytesPeak).toBe(0);
-          expect(summary!.pagesFaultedIn).toBeGreaterThanOrEqual(IMAGE_BYTES / 4096);
-          // What the device touched: the image's pages, and a few of queues and lists.
-          expect(summary!.pagesFaultedIn).toBeLessThan((IMAGE_BYTES / 4096) * 1.1);
-        } else {
-          expect(summary!.pinnedBytesPeak).toBe(summary!.mappedBytesPeak);
-          expect(summary!.faults).toBe(0);
+        for (const { summary } of [write, read]) {
+          if (mode === 'auto') {
+            expect(summary!.pinnedBytesPeak).toBe(0);
+            expect(summary!.pagesFaultedIn).toBeGreaterThanOrEqual(IMAGE_BYTES / 4096);
+            // What the device touched: the image's pages, and a few of queues and lists.
+            expect(summary!.pagesFaultedIn).toBeLessThan((IMAGE_BYTES / 4096) * 1.1);
+          } else {
+            expect(summary!.pinnedBytesPeak).toBe(summary!.mappedBytesPeak);
+            expect(summary!.faults).toBe(0);
+          }
         }
-      }
-      expect(write.summary!.dmaBytesRead).toBeGreaterThanOrEqual(IMAGE_BYTES);
-      expect(read.summary!.dmaBytesWritten).toBeGreaterThanOrEqual(IMAGE_BYTES);
-    });
+        expect(write.summary!.dmaBytesRead).toBeGreaterThanOrEqual(IMAGE_BYTES);
+        expect(read.summary!.dmaBytesWritten).toBeGreaterThanOrEqual(IMAGE_BYTES);
+      },
+    );
 
     test('bench at depth 32 does what it was told', async () => {
       const run = await runIopf(['--device', `nvme@${nvme},size=64M`], qemuBench(20000, 32));
@@ -113,7 +124,9 @@ describe.skipIf(!have('qemu-img', 'qemu-img, qemu-io (Debian: qemu-utils, qemu-b
       expect(requests).toHaveLength(run.summary!.faults);
       expect(
         lines.some((line) =>
-          /^map: IOMMU: iova=0x[0-9a-f]{16} - 0x[0-9a-f]{16} paddr=0x[0-9a-f]{16} size=4096$/.test(line),
+          /^map: IOMMU: iova=0x[0-9a-f]{16} - 0x[0-9a-f]{16} paddr=0x[0-9a-f]{16} size=4096$/.test(
+            line,
+          ),
         ),
       ).toBe(true);
       await runIopf(['--trace', json, '--device', `nvme@${nvme},size=64M`], bench);

@@ -1,4 +1,7 @@
-/** Memory that the host takes away while devices use it: `--reclaim` and `--reclaim-scan`, with real reclaim. */
+/**
+ * Memory that the host takes away while devices use it: `--reclaim` and `--reclaim-scan`, with real
+ * reclaim.
+ */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,9 +22,13 @@ const hasSwap = (): boolean => readFileSync('/proc/swaps', 'latin1').trim().spli
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** The right to page memory of another process out; says loudly what is skipped where it is missing. */
+/**
+ * The right to page memory of another process out; says loudly what is skipped where it is missing.
+ */
 function mayReclaim(): boolean {
-  const capabilities = /^CapEff:\s+([0-9a-f]+)/m.exec(readFileSync('/proc/self/status', 'latin1'))![1]!;
+  const capabilities = /^CapEff:\s+([0-9a-f]+)/m.exec(
+    readFileSync('/proc/self/status', 'latin1'),
+  )![1]!;
   const may = ((Number.parseInt(capabilities.slice(-8), 16) >>> 23) & 1) === 1;
   if (!may) console.warn('SKIPPED: reclaim: no CAP_SYS_NICE');
   return may;
@@ -34,8 +41,18 @@ interface Load {
 }
 
 async function load(options: readonly string[], kind: string, seconds = 3, ...more: string[]) {
-  const words = [program('reclaim-load'), kind, `${AREA_MIB}`, `${seconds}`, join(folder, 'memory'), ...more];
-  const result = await runIopf(['--device', `edu@${edu}`, ...options], [process.execPath, ...words]);
+  const words = [
+    program('reclaim-load'),
+    kind,
+    `${AREA_MIB}`,
+    `${seconds}`,
+    join(folder, 'memory'),
+    ...more,
+  ];
+  const result = await runIopf(
+    ['--device', `edu@${edu}`, ...options],
+    [process.execPath, ...words],
+  );
   expect(result.code, result.stderr).toBe(0);
   return { ...result, summary: result.summary!, load: JSON.parse(result.stdout) as Load };
 }
@@ -120,7 +137,9 @@ describe.skipIf(!mayReclaim())('under --reclaim', () => {
     const told = stderr.match(/^iopf: --reclaim: memory stays at .*$/gm);
     expect(told).toHaveLength(1);
     expect(told![0]).toMatch(
-      hasSwap() ? /not 48 MiB: the rest is program text, or locked/ : /not 48 MiB: this host has no swap/,
+      hasSwap()
+        ? /not 48 MiB: the rest is program text, or locked/
+        : /not 48 MiB: this host has no swap/,
     );
   }, 60_000);
 
@@ -130,7 +149,9 @@ describe.skipIf(!mayReclaim())('under --reclaim', () => {
       const { stderr } = await load(['--reclaim', `${SIZE}`], 'anon', 0);
       const told = stderr.match(/^iopf: --reclaim: memory stays at .*$/gm);
       expect(told).toHaveLength(1);
-      expect(told![0]).toMatch(/not 96 MiB: this host has no swap, so that only memory on files can leave/);
+      expect(told![0]).toMatch(
+        /not 96 MiB: this host has no swap, so that only memory on files can leave/,
+      );
     },
   );
 

@@ -21,8 +21,9 @@ function recording(): Recording {
 }
 
 /**
- * What a recording of these events may take: three bytes for a run and three for a step of time, whatever the machine's speed.
- * Bytes for each access tell nothing of the format: a slow or busy machine has longer pauses between shorter runs.
+ * What a recording of these events may take: three bytes for a run and three for a step of time,
+ * whatever the machine's speed. Bytes for each access tell nothing of the format: a slow or busy
+ * machine has longer pauses between shorter runs.
  */
 function mostBytes(of: Recording): number {
   let [bytes, last] = [1024, 0];
@@ -44,17 +45,20 @@ test.each([
   'mprotect none',
   'mprotect read',
   'fork',
-])('a recording of %s under a live mapping replays to the same faults and invalidations', async (event) => {
-  const live = await runIopf(
-    ['--device', `edu@${edu}`, '--record', file],
-    ['node', program('memory-event'), event],
-  );
-  expect(live.code, live.stderr).toBe(0);
-  const order = { inputs: [file], policies: ['iopf'], model: null, seed: 1, jobs: 1 };
-  const { faults, invalidations } = live.summary!;
-  expect(invalidations).toBeGreaterThan(0);
-  expect((await compare(order)).comparison.runs[0]).toMatchObject({ faults, invalidations });
-});
+])(
+  'a recording of %s under a live mapping replays to the same faults and invalidations',
+  async (event) => {
+    const live = await runIopf(
+      ['--device', `edu@${edu}`, '--record', file],
+      ['node', program('memory-event'), event],
+    );
+    expect(live.code, live.stderr).toBe(0);
+    const order = { inputs: [file], policies: ['iopf'], model: null, seed: 1, jobs: 1 };
+    const { faults, invalidations } = live.summary!;
+    expect(invalidations).toBeGreaterThan(0);
+    expect((await compare(order)).comparison.runs[0]).toMatchObject({ faults, invalidations });
+  },
+);
 
 test('iopf exec --html writes the numbers of its summary, and what the run looked like', async () => {
   const html = join(folder, 'run.html');
@@ -70,9 +74,12 @@ test('iopf exec --html writes the numbers of its summary, and what the run looke
   const named = Object.entries(latency).map(([name, value]) => [`faultLatencyUs.${name}`, value]);
   expect(run.numbers).toEqual({ ...rest, ...Object.fromEntries(named) });
   expect(run.latency).toEqual(buckets);
-  const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+  const sum = (values: readonly number[]): number =>
+    values.reduce((total, value) => total + value, 0);
   expect(sum(run.timeline.map(({ faults }) => faults))).toBe(rest.faults);
-  expect(sum(run.map!.rows.flatMap(({ cells }) => cells.map(({ faulted }) => faulted)))).toBe(rest.faults);
+  expect(sum(run.map!.rows.flatMap(({ cells }) => cells.map(({ faulted }) => faulted)))).toBe(
+    rest.faults,
+  );
   expect(sum(run.map!.rows.flatMap(({ cells }) => cells.map(({ mapped }) => mapped)))).toBe(
     rest.pagesFaultedIn,
   );
@@ -82,7 +89,17 @@ describe.skipIf(!have('qemu-img', 'recordings of qemu-img'))('a recording of qem
   const image = join(folder, 'image.raw');
   writeFileSync(image, randomBytes(8 * 2 ** 20));
   const device = ['--device', `nvme@${nvme},size=64M`, '--record', file];
-  const convert = ['qemu-img', 'convert', '-O', 'raw', '-n', '-f', 'raw', image, `nvme://${nvme}/1`];
+  const convert = [
+    'qemu-img',
+    'convert',
+    '-O',
+    'raw',
+    '-n',
+    '-f',
+    'raw',
+    image,
+    `nvme://${nvme}/1`,
+  ];
   const bench = qemuBench(5000, 32);
 
   test.each([
@@ -90,20 +107,28 @@ describe.skipIf(!have('qemu-img', 'recordings of qemu-img'))('a recording of qem
     ['convert', '64', convert],
     ['bench', '1', bench],
     ['bench', '8', bench],
-  ])('%s, pre-map %s, replays to the same faults and invalidations', async (_name, premap, command) => {
-    const live = await runIopf(['--premap', premap, ...device], command);
-    expect(live.code, live.stderr).toBe(0);
-    const policy = premap === '1' ? 'iopf' : `iopf:premap=${premap}`;
-    const order = { inputs: [file], policies: [policy], model: null, seed: 1, jobs: 1 };
-    const { comparison, warnings } = await compare(order);
-    expect(warnings).toEqual([]);
-    const { faults, invalidations, mappedBytesPeak, residentBytesPeak } = live.summary!;
-    expect(faults).toBeGreaterThan(0);
-    expect(comparison.runs[0]).toMatchObject({ faults, invalidations, mappedBytesPeak, residentBytesPeak });
-    const { end } = recording();
-    expect(end).toMatchObject({ faults, invalidations });
-    expect(statSync(file).size).toBeLessThanOrEqual(mostBytes(recording()));
-  });
+  ])(
+    '%s, pre-map %s, replays to the same faults and invalidations',
+    async (_name, premap, command) => {
+      const live = await runIopf(['--premap', premap, ...device], command);
+      expect(live.code, live.stderr).toBe(0);
+      const policy = premap === '1' ? 'iopf' : `iopf:premap=${premap}`;
+      const order = { inputs: [file], policies: [policy], model: null, seed: 1, jobs: 1 };
+      const { comparison, warnings } = await compare(order);
+      expect(warnings).toEqual([]);
+      const { faults, invalidations, mappedBytesPeak, residentBytesPeak } = live.summary!;
+      expect(faults).toBeGreaterThan(0);
+      expect(comparison.runs[0]).toMatchObject({
+        faults,
+        invalidations,
+        mappedBytesPeak,
+        residentBytesPeak,
+      });
+      const { end } = recording();
+      expect(end).toMatchObject({ faults, invalidations });
+      expect(statSync(file).size).toBeLessThanOrEqual(mostBytes(recording()));
+    },
+  );
 
   test('can be exported: as many page requests as there were, in the kernel’s form and in Chrome’s', async () => {
     const live = await runIopf(device, convert);

@@ -3,7 +3,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
-import type { RunSummary } from '../../src/exec/summary.js';
+import type { RunSummary } from '../../src/exec/run/summary.js';
 
 const above = resolve(import.meta.dirname, '../..');
 /** Also where this file has been built, as benches have it. */
@@ -21,16 +21,24 @@ export interface RunResult {
 }
 
 /** Path of a program of test/exec/programs, compiled. */
-export const program = (name: string): string => join(repository, `dist/test/exec/programs/${name}.js`);
+export const program = (name: string): string =>
+  join(repository, `dist/test/exec/programs/${name}.js`);
 
 /** `iopf exec OPTIONS -- COMMAND`, to its end. */
-export async function runIopf(options: readonly string[], command: readonly string[]): Promise<RunResult> {
+export async function runIopf(
+  options: readonly string[],
+  command: readonly string[],
+): Promise<RunResult> {
   const folder = mkdtempSync(join(tmpdir(), 'test-exec-'));
   const json = join(folder, 'summary.json');
   try {
-    const child = spawn(process.execPath, [iopf, 'exec', '--json', json, ...options, '--', ...command], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const child = spawn(
+      process.execPath,
+      [iopf, 'exec', '--json', json, ...options, '--', ...command],
+      {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    );
     let stdout = '';
     let stderr = '';
     child.stdout.on('data', (text) => {

@@ -1,11 +1,14 @@
-/** `iopf exec --ui`: what the page of a run is told and can ask, how it ends, and that it costs the run nothing. */
+/**
+ * `iopf exec --ui`: what the page of a run is told and can ask, how it ends, and that it costs the
+ * run nothing.
+ */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
-import type { RunSummary } from '../../src/exec/summary.js';
+import type { RunSummary } from '../../src/exec/run/summary.js';
 import { fuzz } from '../ui/fuzz.js';
 import { Listening } from '../ui/view.js';
 import { edu, iopf, program, runIopf } from './run-iopf.js';
@@ -29,7 +32,17 @@ class WatchedRun {
   private readonly json = join(folder, `${runs.length}-${Math.random()}.json`);
 
   constructor(command: readonly string[], options: readonly string[] = []) {
-    const words = [iopf, 'exec', '--json', this.json, '--device', `edu@${edu}`, '--ui', ...options, '--'];
+    const words = [
+      iopf,
+      'exec',
+      '--json',
+      this.json,
+      '--device',
+      `edu@${edu}`,
+      '--ui',
+      ...options,
+      '--',
+    ];
     this.child = spawn(process.execPath, [...words, ...command]);
     this.child.stdout.on('data', (text) => {
       this.stdout += text;
@@ -87,7 +100,8 @@ async function until(condition: () => boolean, what: string): Promise<void> {
 }
 
 const watched = [process.execPath, program('watched')];
-const ended = (page: Listening): Promise<void> => page.until((heard) => heard.at(-1)?.kind === 'end', 'end');
+const ended = (page: Listening): Promise<void> =>
+  page.until((heard) => heard.at(-1)?.kind === 'end', 'end');
 
 describe('a page that watches from the start', () => {
   test('hears start, samples, calls, report and end; the last numbers are those of --json', async () => {
@@ -128,7 +142,13 @@ describe('a page that watches from the start', () => {
     expect(last.latency).toEqual(summary.faultLatencyUs.buckets);
     expect(last).toMatchObject({ mappedBytes: 0, residentBytes: 0, pinnedBytes: 0, ranges: [] });
     const [device] = last.devices;
-    expect(device).toMatchObject({ address: edu, kind: 'edu', open: false, faulting: false, pending: 0 });
+    expect(device).toMatchObject({
+      address: edu,
+      kind: 'edu',
+      open: false,
+      faulting: false,
+      pending: 0,
+    });
     expect(device.faults).toBe(summary.faults);
     expect(device.dmaBytesRead).toBe(summary.dmaBytesRead);
     expect(device.dmaBytesWritten).toBe(summary.dmaBytesWritten);
@@ -264,7 +284,11 @@ describe('what a page can ask', () => {
       entries: [{ ...entry, iova: 0x101000, vaddr: first + 0x1000, permission: 'r' }],
       absent: 31999,
     });
-    expect(await run.ask('table?first=0&pages=16')).toEqual({ mapping: null, entries: [], absent: 16 });
+    expect(await run.ask('table?first=0&pages=16')).toEqual({
+      mapping: null,
+      entries: [],
+      absent: 16,
+    });
   });
 
   test('pinned mappings are resident as a whole', async () => {
@@ -272,12 +296,18 @@ describe('what a page can ask', () => {
     const page = await run.page();
     await run.printed();
     const { columns } = await run.ask('map?segments=32768:4:4');
-    expect(columns).toMatchObject([{ mapped: [1, 1, 1, 1], resident: [1, 1, 1, 1], touched: [1, 0, 0, 1] }]);
+    expect(columns).toMatchObject([
+      { mapped: [1, 1, 1, 1], resident: [1, 1, 1, 1], touched: [1, 0, 0, 1] },
+    ]);
     const table = await run.ask('table?first=32768&pages=8');
     expect(table).toMatchObject({ mapping: { pinned: true }, absent: 4 });
     await page.until((heard) => heard.some(({ data }) => data.ranges?.length === 2), 'ranges');
     const sample = page.of('sample').at(-1)!.data;
-    expect(sample).toMatchObject({ mappedBytes: 0x6000, pinnedBytes: 0x6000, residentBytes: 0x6000 });
+    expect(sample).toMatchObject({
+      mappedBytes: 0x6000,
+      pinnedBytes: 0x6000,
+      residentBytes: 0x6000,
+    });
     expect(sample.ranges).toEqual([
       [0x100000, 0x2000],
       [0x8000000, 0x4000],
@@ -305,14 +335,22 @@ describe('the end', () => {
     await ended(first);
     const late = await run.page();
     await ended(late);
-    const kinds = (page: Listening): string[] => [...new Set(page.heard.map(({ kind }) => kind))].sort();
+    const kinds = (page: Listening): string[] =>
+      [...new Set(page.heard.map(({ kind }) => kind))].sort();
     expect(kinds(late)).toEqual(['calls', 'end', 'report', 'sample', 'start']);
     expect(late.of('sample')).toEqual(first.of('sample'));
-    const calls = (page: Listening): unknown[] => page.of('calls').flatMap(({ data }) => data.calls);
+    const calls = (page: Listening): unknown[] =>
+      page.of('calls').flatMap(({ data }) => data.calls);
     expect(calls(late)).toEqual(calls(first));
     const { columns } = await run.ask('map?segments=32768:4:4');
-    expect(columns).toMatchObject([{ mapped: [0, 0, 0, 0], touched: [1, 0, 0, 1], taken: [1, 0, 0, 1] }]);
-    expect(await run.ask('table?first=0&pages=9')).toEqual({ mapping: null, entries: [], absent: 9 });
+    expect(columns).toMatchObject([
+      { mapped: [0, 0, 0, 0], touched: [1, 0, 0, 1], taken: [1, 0, 0, 1] },
+    ]);
+    expect(await run.ask('table?first=0&pages=9')).toEqual({
+      mapping: null,
+      entries: [],
+      absent: 9,
+    });
     expect(run.child.exitCode).toBeNull();
     run.child.kill('SIGINT');
     expect(await run.code).toBe(7);
@@ -320,7 +358,11 @@ describe('the end', () => {
   });
 
   test('Ctrl-C during the run is the program’s own', async () => {
-    const run = new WatchedRun(['sh', '-c', 'trap "exit 5" INT; echo {}; while :; do sleep 0.05; done']);
+    const run = new WatchedRun([
+      'sh',
+      '-c',
+      'trap "exit 5" INT; echo {}; while :; do sleep 0.05; done',
+    ]);
     await run.printed();
     run.child.kill('SIGINT');
     await new Promise((later) => setTimeout(later, 500));
@@ -358,11 +400,14 @@ describe('the command line:', () => {
     expect(run.code).toBe(2);
   });
 
-  test.each([[['--ui']], [['--ui', '0']], [['--ui=0']]])('%j serves on a free port', async (options) => {
-    const run = await runIopf(options, ['true']);
-    expect(run.stderr).toMatch(/live view at http:\/\/127\.0\.0\.1:\d+\//);
-    expect(run.code).toBe(0);
-  });
+  test.each([[['--ui']], [['--ui', '0']], [['--ui=0']]])(
+    '%j serves on a free port',
+    async (options) => {
+      const run = await runIopf(options, ['true']);
+      expect(run.stderr).toMatch(/live view at http:\/\/127\.0\.0\.1:\d+\//);
+      expect(run.code).toBe(0);
+    },
+  );
 });
 
 test('the program inherits nothing of the view', async () => {

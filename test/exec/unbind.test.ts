@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { Errno, VfioError } from '../../src/abi/errno.js';
-import { EventSet } from '../../src/exec/event-set.js';
-import { openUnbind } from '../../src/exec/unbind.js';
+import { openUnbind } from '../../src/exec/machine/unbind.js';
+import { EventSet } from '../../src/exec/seccomp/event-set.js';
 import {
   allocateNative,
   close,
@@ -66,7 +66,9 @@ describe('the unbind file of vfio-pci', () => {
     const writing = openUnbind(machineThatNotes([]), events);
     const ends = pipes().get(readlinkSync(`/proc/self/fd/${writing}`))!;
     const reading = ends.find((fd) => fd !== writing)!;
-    const flags = /flags:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${reading}`, 'latin1'))![1]!;
+    const flags = /flags:\s+(\d+)/.exec(
+      readFileSync(`/proc/self/fdinfo/${reading}`, 'latin1'),
+    )![1]!;
     expect(Number.parseInt(flags, 8) & O_NONBLOCK).toBe(O_NONBLOCK);
     close(writing);
     events.take(() => {});

@@ -1,4 +1,7 @@
-/** A Linux guest in Debian's unmodified QEMU whose own driver drives our virtio network cards: one looped back, one on a tap. */
+/**
+ * A Linux guest in Debian's unmodified QEMU whose own driver drives our virtio network cards: one
+ * looped back, one on a tap.
+ */
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
   chmodSync,
@@ -63,11 +66,17 @@ function makeTap(): boolean {
     ip('tuntap', 'add', 'dev', TAP, 'mode', 'tap') &&
     ip('addr', 'add', `${HOST_IP}/30`, 'dev', TAP) &&
     ip('link', 'set', TAP, 'up');
-  if (!made) console.warn('SKIPPED: a guest on a tap: it takes root, /dev/net/tun and ip (Debian: iproute2)');
+  if (!made)
+    console.warn(
+      'SKIPPED: a guest on a tap: it takes root, /dev/net/tun and ip (Debian: iproute2)',
+    );
   return made;
 }
 
-/** Finds the cards by their addresses, sends frames to the one that loops back, and pings us through the other. */
+/**
+ * Finds the cards by their addresses, sends frames to the one that loops back, and pings us through
+ * the other.
+ */
 const init = `#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev
@@ -93,7 +102,8 @@ poweroff -f
 
 function makeInitrd(drivers: string): string {
   const root = join(folder, 'root');
-  for (const name of ['bin', 'proc', 'sys', 'dev']) mkdirSync(join(root, name), { recursive: true });
+  for (const name of ['bin', 'proc', 'sys', 'dev'])
+    mkdirSync(join(root, name), { recursive: true });
   copyFileSync('/bin/busybox', join(root, 'bin/busybox'));
   for (const name of modules) copyFileSync(join(drivers, name), join(root, basename(name)));
   writeFileSync(join(root, 'init'), init);
@@ -104,45 +114,63 @@ function makeInitrd(drivers: string): string {
 }
 
 const guest = guestKernel();
-const tools = ['qemu-system-x86_64', 'busybox', 'cpio'].every((command) => have(command, 'a guest'));
+const tools = ['qemu-system-x86_64', 'busybox', 'cpio'].every((command) =>
+  have(command, 'a guest'),
+);
 
-describe.skipIf(guest === null || !tools)('a Linux guest with our virtio-net passed through', () => {
-  let hasTap = false;
-  beforeAll(() => {
-    hasTap = makeTap();
-    return () => void (hasTap && spawnSync('ip', ['link', 'del', TAP]));
-  });
+describe.skipIf(guest === null || !tools)(
+  'a Linux guest with our virtio-net passed through',
+  () => {
+    let hasTap = false;
+    beforeAll(() => {
+      hasTap = makeTap();
+      return () => void (hasTap && spawnSync('ip', ['link', 'del', TAP]));
+    });
 
-  test.each([
-    ['auto', 'MSI-X', ''],
-    ['off', 'the pin', 'pci=nomsi'],
-  ])(
-    'has every frame back, and reaches the host through a tap, --iopf %s, interrupts by %s',
-    async (mode, _, append) => {
-      const qemu = ['qemu-system-x86_64', '-m', '256M', '-nographic', '-no-reboot', '-nic', 'none'];
-      const boot = ['-kernel', guest!.kernel, '-initrd', makeInitrd(guest!.drivers)];
-      const words = ['-append', `console=ttyS0 quiet panic=-1 ${append}`];
-      const passed = ['-device', `vfio-pci,host=${LOOPED}`];
-      const devices = ['--device', `virtio-net@${LOOPED},mac=${LOOPED_MAC}`];
-      if (hasTap) {
-        passed.push('-device', `vfio-pci,host=${BRIDGED}`);
-        devices.push('--device', `virtio-net@${BRIDGED},mac=${BRIDGED_MAC},tap=${TAP}`);
-      }
-      const run = await runIopf(['--iopf', mode, ...devices], [...qemu, ...boot, ...words, ...passed]);
-      expect(run.code, run.stderr).toBe(0);
-      const [, sent, received, carrier] = /looped: sent (\d+) received (\d+) carrier (\d)/.exec(run.stdout)!;
-      expect(Number(sent)).toBeGreaterThanOrEqual(4);
-      expect(received).toBe(sent);
-      expect(carrier).toBe('1');
-      expect(run.stdout).toContain('interrupts: 1');
-      if (hasTap) expect(run.stdout).toContain('4 packets transmitted, 4 packets received');
-      const { mappedBytesPeak, pinnedBytesPeak, residentBytesPeak } = run.summary!;
-      expect(mappedBytesPeak).toBeGreaterThanOrEqual(GUEST_BYTES);
-      if (mode === 'auto') {
-        expect(pinnedBytesPeak).toBe(0);
-        expect(residentBytesPeak).toBeLessThan(GUEST_BYTES / 32);
-      } else expect(pinnedBytesPeak).toBe(mappedBytesPeak);
-    },
-    180_000,
-  );
-});
+    test.each([
+      ['auto', 'MSI-X', ''],
+      ['off', 'the pin', 'pci=nomsi'],
+    ])(
+      'has every frame back, and reaches the host through a tap, --iopf %s, interrupts by %s',
+      async (mode, _, append) => {
+        const qemu = [
+          'qemu-system-x86_64',
+          '-m',
+          '256M',
+          '-nographic',
+          '-no-reboot',
+          '-nic',
+          'none',
+        ];
+        const boot = ['-kernel', guest!.kernel, '-initrd', makeInitrd(guest!.drivers)];
+        const words = ['-append', `console=ttyS0 quiet panic=-1 ${append}`];
+        const passed = ['-device', `vfio-pci,host=${LOOPED}`];
+        const devices = ['--device', `virtio-net@${LOOPED},mac=${LOOPED_MAC}`];
+        if (hasTap) {
+          passed.push('-device', `vfio-pci,host=${BRIDGED}`);
+          devices.push('--device', `virtio-net@${BRIDGED},mac=${BRIDGED_MAC},tap=${TAP}`);
+        }
+        const run = await runIopf(
+          ['--iopf', mode, ...devices],
+          [...qemu, ...boot, ...words, ...passed],
+        );
+        expect(run.code, run.stderr).toBe(0);
+        const [, sent, received, carrier] = /looped: sent (\d+) received (\d+) carrier (\d)/.exec(
+          run.stdout,
+        )!;
+        expect(Number(sent)).toBeGreaterThanOrEqual(4);
+        expect(received).toBe(sent);
+        expect(carrier).toBe('1');
+        expect(run.stdout).toContain('interrupts: 1');
+        if (hasTap) expect(run.stdout).toContain('4 packets transmitted, 4 packets received');
+        const { mappedBytesPeak, pinnedBytesPeak, residentBytesPeak } = run.summary!;
+        expect(mappedBytesPeak).toBeGreaterThanOrEqual(GUEST_BYTES);
+        if (mode === 'auto') {
+          expect(pinnedBytesPeak).toBe(0);
+          expect(residentBytesPeak).toBeLessThan(GUEST_BYTES / 32);
+        } else expect(pinnedBytesPeak).toBe(mappedBytesPeak);
+      },
+      180_000,
+    );
+  },
+);

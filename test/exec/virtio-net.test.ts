@@ -1,4 +1,7 @@
-/** Programs on our virtio network card: one that polls, as DPDK does; a Linux guest in Debian's QEMU; and a tap. */
+/**
+ * Programs on our virtio network card: one that polls, as DPDK does; a Linux guest in Debian's
+ * QEMU; and a tap.
+ */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,7 +21,9 @@ describe('a program that polls', () => {
       ['--iopf', mode, '--device', `virtio-net@${net}`],
       [process.execPath, client, net, '10000', '64', how],
     );
-    expect(run.stdout, run.stderr).toMatch(/^10000 of 10000 packets of 64 bytes came back, 0 wrong/);
+    expect(run.stdout, run.stderr).toMatch(
+      /^10000 of 10000 packets of 64 bytes came back, 0 wrong/,
+    );
     expect(run.code).toBe(0);
     const { mappedBytesPeak, pinnedBytesPeak, residentBytesPeak, faults } = run.summary!;
     if (mode === 'off') {
@@ -75,7 +80,9 @@ test('a tap that cannot be joined is named, with what to do, and nothing runs', 
   const run = await runIopf(['--device', `virtio-net@${net},tap=lo`], ['true']);
   expect(run.code).toBe(2);
   expect(run.stderr).toMatch(
-    existsSync('/dev/net/tun') ? /cannot join the tap lo: E\w+/ : /cannot open \/dev\/net\/tun: E\w+/,
+    existsSync('/dev/net/tun')
+      ? /cannot join the tap lo: E\w+/
+      : /cannot open \/dev\/net\/tun: E\w+/,
   );
   expect(run.summary).toBeNull();
 });

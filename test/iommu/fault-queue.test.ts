@@ -7,7 +7,12 @@ import type { Flow } from '../../src/flow/flow.js';
 import { IommuDevice } from '../../src/iommu/device.js';
 import { Domain } from '../../src/iommu/domain.js';
 import { FaultQueue } from '../../src/iommu/fault-queue.js';
-import { type Fault, FaultReport, NO_PASID, type ReportResult } from '../../src/iommu/page-request.js';
+import {
+  type Fault,
+  FaultReport,
+  NO_PASID,
+  type ReportResult,
+} from '../../src/iommu/page-request.js';
 import { READ, WRITE } from '../../src/mm/address-space.js';
 import { errnoOf } from '../errno-of.js';
 
@@ -54,7 +59,9 @@ function respond(cookie: number, code: number): number {
 describe('R8.1: a stage-1 fault queue', () => {
   test('has records of 40 bytes and answers of 8, as iommufd has', () => {
     expect([HwptPgfault.size, HwptPageResponse.size]).toEqual([40, 8]);
-    expect([HwptPgfault.at.addr, HwptPgfault.at.length, HwptPgfault.at.cookie]).toEqual([24, 32, 36]);
+    expect([HwptPgfault.at.addr, HwptPgfault.at.length, HwptPgfault.at.cookie]).toEqual([
+      24, 32, 36,
+    ]);
   });
 
   test('shows a page request once, and its answer reaches the device', () => {

@@ -3,7 +3,8 @@ import { LATENCY_BUCKET_NAMES, LatencyHistogram } from '../../src/iommu/latency.
 
 test('latencies fall into VT-d’s buckets, lower bound included', () => {
   const histogram = new LatencyHistogram();
-  for (const latency of [0, 0.099, 0.1, 0.9, 1, 10, 100, 1000, 9999, 10_000, 1e7]) histogram.record(latency);
+  for (const latency of [0, 0.099, 0.1, 0.9, 1, 10, 100, 1000, 9999, 10_000, 1e7])
+    histogram.record(latency);
   expect([...histogram.buckets]).toEqual([2, 2, 1, 1, 1, 2, 2]);
   expect(LATENCY_BUCKET_NAMES.length).toBe(histogram.buckets.length);
   expect(histogram.min).toBe(0);
@@ -23,5 +24,7 @@ test('percentiles are within 5 % of the true ones', () => {
 
 test('an empty histogram is all zeros', () => {
   const histogram = new LatencyHistogram();
-  expect([histogram.min, histogram.max, histogram.average, histogram.percentile(0.5)]).toEqual([0, 0, 0, 0]);
+  expect([histogram.min, histogram.max, histogram.average, histogram.percentile(0.5)]).toEqual([
+    0, 0, 0, 0,
+  ]);
 });

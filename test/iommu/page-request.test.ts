@@ -85,7 +85,9 @@ describe('handlers', () => {
     expect(errnoOf(() => device.handlers.register(handler, 0))).toBe(Errno.EINVAL);
     expect(device.handlers.has(handler)).toBe(false);
     device.handlers.register(handler, FLAT);
-    expect(errnoOf(() => device.handlers.register(new TestHandler(), NESTED_L2))).toBe(Errno.EINVAL);
+    expect(errnoOf(() => device.handlers.register(new TestHandler(), NESTED_L2))).toBe(
+      Errno.EINVAL,
+    );
   });
 
   test('R1.2: a second handler for a page table is EBUSY, one for the other stage is welcome', () => {
@@ -119,8 +121,14 @@ describe('handlers', () => {
 describe('reporting', () => {
   test('R1.1: a page request group with partial requests reaches the handler whole and is answered once', () => {
     ready();
-    expect(runDirect(device.report(request({ iovaPage: 1, last: false })))).toEqual({ errno: 0, code: null });
-    expect(runDirect(device.report(request({ iovaPage: 9, group: 2 })))).toEqual({ errno: 0, code: 0 });
+    expect(runDirect(device.report(request({ iovaPage: 1, last: false })))).toEqual({
+      errno: 0,
+      code: null,
+    });
+    expect(runDirect(device.report(request({ iovaPage: 9, group: 2 })))).toEqual({
+      errno: 0,
+      code: 0,
+    });
     expect(runDirect(device.report(request({ iovaPage: 2, last: false, access: WRITE })))).toEqual({
       errno: 0,
       code: null,
@@ -262,7 +270,10 @@ describe('answers', () => {
     handler.open = false;
     const flows = [1, 2, 3].map((group) => device.report(request({ group })));
     for (const flow of flows) flow.next();
-    expect(runDirect(device.report(request({ group: 4 })))).toEqual({ errno: 0, code: PageResponse.SUCCESS });
+    expect(runDirect(device.report(request({ group: 4 })))).toEqual({
+      errno: 0,
+      code: PageResponse.SUCCESS,
+    });
     expect(answers).toEqual([[NO_PASID, 4, PageResponse.SUCCESS]]);
     expect(device.fault(1, READ)).toBe(true);
     expect(runDirect(device.faultFlow(1, READ))).toBe(true);

@@ -130,7 +130,13 @@ describe('R8.1: a walk of both stages', () => {
     // So is a page that was lost behind a translation.
     device.pageLost(5);
     expect(device.translate(5, READ)).toBe(-1);
-    expect(asked).toEqual([[BASE + 1, READ], [BASE + 9, WRITE], [BASE + 2], [BASE + 2, READ], [BASE + 9]]);
+    expect(asked).toEqual([
+      [BASE + 1, READ],
+      [BASE + 9, WRITE],
+      [BASE + 2],
+      [BASE + 2, READ],
+      [BASE + 9],
+    ]);
   });
 });
 

@@ -40,59 +40,67 @@ const operation = fc.oneof(
 
 test('a page table does what a plain map does', () => {
   fc.assert(
-    fc.property(fc.array(operation, { maxLength: 60, size: 'max' }), fc.array(page), (operations, pages) => {
-      const table = new PageTable();
-      const model = new Map<number, { frame: number; bits: number }>();
-      for (const step of operations) {
-        if (step.kind === 'clear') {
-          let removed = 0;
-          for (const key of [...model.keys()]) {
-            if (key < step.page || key >= step.page + step.count) continue;
-            model.delete(key);
-            removed++;
+    fc.property(
+      fc.array(operation, { maxLength: 60, size: 'max' }),
+      fc.array(page),
+      (operations, pages) => {
+        const table = new PageTable();
+        const model = new Map<number, { frame: number; bits: number }>();
+        for (const step of operations) {
+          if (step.kind === 'clear') {
+            let removed = 0;
+            for (const key of [...model.keys()]) {
+              if (key < step.page || key >= step.page + step.count) continue;
+              model.delete(key);
+              removed++;
+            }
+            expect(table.clear(step.page, step.count)).toBe(removed);
+          } else if (step.kind === 'remove') {
+            const entry = model.get(step.page);
+            if (entry) {
+              entry.bits &= ~step.bits;
+              if (entry.bits === 0) model.delete(step.page);
+            }
+            table.removeBits(step.page, step.bits);
+          } else {
+            const frames = Float64Array.from({ length: step.count }, (_, i) =>
+              step.kind === 'run' ? step.frame + i : step.frame + ((i * 7) % 150),
+            );
+            for (let i = 0; i < step.count; i++)
+              model.set(step.page + i, { frame: frames[i]!, bits: step.bits });
+            if (step.kind === 'run') table.setRun(step.page, step.frame, step.count, step.bits);
+            else table.setFrames(step.page, frames, step.count, step.bits);
           }
-          expect(table.clear(step.page, step.count)).toBe(removed);
-        } else if (step.kind === 'remove') {
-          const entry = model.get(step.page);
-          if (entry) {
-            entry.bits &= ~step.bits;
-            if (entry.bits === 0) model.delete(step.page);
+          expect(table.present).toBe(model.size);
+        }
+        for (const [at, entry] of model) {
+          expect(table.lookup(at, 0)).toBe(entry.frame);
+          expect(table.lookup(at, 3)).toBe(entry.bits === 3 ? entry.frame : -1);
+          expect(table.bits(at)).toBe(entry.bits);
+        }
+        for (const [i, first] of [...pages, ...operations.map((step) => step.page)].entries()) {
+          const access = i & 3;
+          const expected: number[] = [];
+          for (let entry = model.get(first); entry && expected.length < 100; ) {
+            if ((entry.bits & access) !== access) break;
+            expected.push(entry.frame);
+            entry = model.get(first + expected.length);
           }
-          table.removeBits(step.page, step.bits);
-        } else {
-          const frames = Float64Array.from({ length: step.count }, (_, i) =>
-            step.kind === 'run' ? step.frame + i : step.frame + ((i * 7) % 150),
-          );
-          for (let i = 0; i < step.count; i++)
-            model.set(step.page + i, { frame: frames[i]!, bits: step.bits });
-          if (step.kind === 'run') table.setRun(step.page, step.frame, step.count, step.bits);
-          else table.setFrames(step.page, frames, step.count, step.bits);
+          const frames = new Float64Array(101).fill(-5);
+          expect(table.lookupRun(first, 100, access, frames)).toBe(expected.length);
+          expect([...frames]).toEqual([...expected, ...new Array(101 - expected.length).fill(-5)]);
         }
-        expect(table.present).toBe(model.size);
-      }
-      for (const [at, entry] of model) {
-        expect(table.lookup(at, 0)).toBe(entry.frame);
-        expect(table.lookup(at, 3)).toBe(entry.bits === 3 ? entry.frame : -1);
-        expect(table.bits(at)).toBe(entry.bits);
-      }
-      for (const [i, first] of [...pages, ...operations.map((step) => step.page)].entries()) {
-        const access = i & 3;
-        const expected: number[] = [];
-        for (let entry = model.get(first); entry && expected.length < 100; ) {
-          if ((entry.bits & access) !== access) break;
-          expected.push(entry.frame);
-          entry = model.get(first + expected.length);
+        const found: number[] = [];
+        for (
+          let at = table.nextPresent(0, 2 ** 36);
+          at < 2 ** 36;
+          at = table.nextPresent(at + 1, 2 ** 36)
+        ) {
+          found.push(at);
         }
-        const frames = new Float64Array(101).fill(-5);
-        expect(table.lookupRun(first, 100, access, frames)).toBe(expected.length);
-        expect([...frames]).toEqual([...expected, ...new Array(101 - expected.length).fill(-5)]);
-      }
-      const found: number[] = [];
-      for (let at = table.nextPresent(0, 2 ** 36); at < 2 ** 36; at = table.nextPresent(at + 1, 2 ** 36)) {
-        found.push(at);
-      }
-      expect(found).toEqual([...model.keys()].sort((a, b) => a - b));
-    }),
+        expect(found).toEqual([...model.keys()].sort((a, b) => a - b));
+      },
+    ),
     { numRuns: 80 },
   );
 });

@@ -159,7 +159,9 @@ describe('permissions', () => {
     for (const page of [0, 1, 3, 4]) poke(mm, V + page, 1 + page);
     const frames = new Float64Array(8);
     expect(mm.pageIn(V, 8, WRITE, frames)).toBe(6);
-    expect([...frames.subarray(0, 6)]).toEqual([0, 1, 2, 3, 4, 5].map((page) => mm.frameAt(V + page)));
+    expect([...frames.subarray(0, 6)]).toEqual(
+      [0, 1, 2, 3, 4, 5].map((page) => mm.frameAt(V + page)),
+    );
     expect(mm.pageIn(V + 3, 5, READ, frames)).toBe(5);
     expect([...frames.subarray(0, 5)]).toEqual([3, 4, 5, 6, 7].map((page) => mm.frameAt(V + page)));
     expect([0, 1, 2, 3, 4, 5].map((page) => peek(mm, V + page))).toEqual([1, 2, 0, 4, 5, 0]);
@@ -460,7 +462,8 @@ test('a space with forks, swap and pressure holds the bytes that a plain model s
         }
       }
       for (const [index, mm] of spaces.entries()) {
-        for (let page = 0; page < 48; page++) expect(peek(mm, page)).toBe(models[index]!.get(page) ?? -1);
+        for (let page = 0; page < 48; page++)
+          expect(peek(mm, page)).toBe(models[index]!.get(page) ?? -1);
       }
       for (const mm of spaces) mm.exit();
       expect(memory.used).toBe(0);

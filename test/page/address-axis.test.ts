@@ -35,7 +35,8 @@ describe('the axis of addresses', () => {
           for (const ranges of steps) axis.grow(ranges);
           expect(axis.segments.length).toBeLessThanOrEqual(12);
           for (const [first, pages] of steps.flat())
-            for (const page of [first, first + pages - 1]) expect(axis.pageAt(axis.placeOf(page))).toBe(page);
+            for (const page of [first, first + pages - 1])
+              expect(axis.pageAt(axis.placeOf(page))).toBe(page);
           axis.segments.slice(1).forEach(({ at, first }, index) => {
             const before = axis.segments[index]!;
             expect(at).toBe(before.at + before.pages);
@@ -51,7 +52,8 @@ describe('the axis of addresses', () => {
   it('a range that grows a page at a time moves the axis seldom', () => {
     const axis = new AddressAxis();
     let moved = 0;
-    for (let pages = 1; pages <= 8192; pages++) if (axis.grow([[512 * GIB - pages, pages]])) moved++;
+    for (let pages = 1; pages <= 8192; pages++)
+      if (axis.grow([[512 * GIB - pages, pages]])) moved++;
     expect(moved).toBeLessThan(8 * Math.log2(8192));
   });
 
@@ -81,7 +83,10 @@ describe('the axis of addresses', () => {
   });
 
   it('asks about all that is shown and nothing else, in no more rows than it may', () => {
-    const range = fc.tuple(fc.integer({ min: 0, max: 2 ** 30 }), fc.integer({ min: 1, max: 2 ** 16 }));
+    const range = fc.tuple(
+      fc.integer({ min: 0, max: 2 ** 30 }),
+      fc.integer({ min: 1, max: 2 ** 16 }),
+    );
     const view = fc.tuple(
       fc.double({ min: 0, max: 1, noNaN: true }),
       fc.double({ min: 0, max: 1, noNaN: true }),
@@ -96,7 +101,8 @@ describe('the axis of addresses', () => {
         const asked = requests.reduce((sum, { pages }) => sum + pages, 0);
         expect(asked).toBeGreaterThanOrEqual(axis.shown - 1e-6);
         expect(asked).toBeLessThanOrEqual(axis.shown + 2);
-        for (const { pages, rows } of requests) expect([rows >= 1, rows <= pages]).toEqual([true, true]);
+        for (const { pages, rows } of requests)
+          expect([rows >= 1, rows <= pages]).toEqual([true, true]);
         expect(requests[0]!.first).toBe(axis.pageAt(axis.from));
       }),
     );

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import type { LiveCall } from '../../src/live/live.js';
 import { CallStore, everything, line, passes } from '../../src/page/call-filter.js';
-import type { LiveCall } from '../../src/trace/live.js';
 
 const call = (number: number, more: Partial<LiveCall> = {}): LiveCall => ({
   number,

@@ -31,7 +31,12 @@ const APART = 15;
 const css = readFileSync(join(import.meta.dirname, '../../src/page/page.css'), 'utf8');
 const [light, dark] = [...css.matchAll(/:root \{([^}]*)\}/g)].map(
   ([, text]) =>
-    new Map([...text!.matchAll(/--([\w]+): (#[0-9a-f]{6});/g)].map(([, name, colour]) => [name!, colour!])),
+    new Map(
+      [...text!.matchAll(/--([\w]+): (#[0-9a-f]{6});/g)].map(([, name, colour]) => [
+        name!,
+        colour!,
+      ]),
+    ),
 );
 
 function linear(colour: string): number[] {
@@ -75,22 +80,28 @@ describe.each([
     ['rates', ['faults', 'invalidations', 'taken']],
   ];
 
-  it.each(charts)('the lines of a run’s %s are told apart, by colour-blind readers too', (_, names) => {
-    for (const eye of Object.keys(eyes))
-      for (const [index, one] of names.entries())
-        for (const other of names.slice(index + 1)) {
-          const [a, b] = [seen(colours.get(one)!, eye), seen(colours.get(other)!, eye)];
-          const apart = Math.hypot(...a.map((part, at) => part - b[at]!));
-          expect({ eye, one, other, apart }).toSatisfy(() => apart >= APART);
-        }
-  });
+  it.each(charts)(
+    'the lines of a run’s %s are told apart, by colour-blind readers too',
+    (_, names) => {
+      for (const eye of Object.keys(eyes))
+        for (const [index, one] of names.entries())
+          for (const other of names.slice(index + 1)) {
+            const [a, b] = [seen(colours.get(one)!, eye), seen(colours.get(other)!, eye)];
+            const apart = Math.hypot(...a.map((part, at) => part - b[at]!));
+            expect({ eye, one, other, apart }).toSatisfy(() => apart >= APART);
+          }
+    },
+  );
 
-  it.each(charts)('the lines of a run’s %s stand out from the page: 3 to 1 (WCAG 1.4.11)', (_, names) => {
-    const back = brightness(colours.get('back')!);
-    for (const name of names) {
-      const line = brightness(colours.get(name)!);
-      const contrast = (Math.max(line, back) + 0.05) / (Math.min(line, back) + 0.05);
-      expect({ name, contrast }).toSatisfy(() => contrast >= 3);
-    }
-  });
+  it.each(charts)(
+    'the lines of a run’s %s stand out from the page: 3 to 1 (WCAG 1.4.11)',
+    (_, names) => {
+      const back = brightness(colours.get('back')!);
+      for (const name of names) {
+        const line = brightness(colours.get(name)!);
+        const contrast = (Math.max(line, back) + 0.05) / (Math.min(line, back) + 0.05);
+        expect({ name, contrast }).toSatisfy(() => contrast >= 3);
+      }
+    },
+  );
 });

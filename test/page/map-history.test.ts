@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { LiveMapColumn } from '../../src/live/live.js';
 import { MapHistory } from '../../src/page/map-history.js';
-import type { LiveMapColumn } from '../../src/trace/live.js';
 
 /** Rows of one page from page 16 on; `touched` since the start. */
 function column(touched: readonly number[], taken = touched.map(() => 0)): LiveMapColumn {
@@ -30,7 +30,13 @@ describe('the history of the map', () => {
     expect(touches(history, 16)).toEqual([2, 0]);
     expect(touches(history, 17)).toEqual([0, 3]);
     expect(history.cell(0, 18)).toBeNull();
-    expect(history.cell(1, 17)).toMatchObject({ first: 17, pages: 1, mapped: 1, resident: 1, faulted: 3 });
+    expect(history.cell(1, 17)).toMatchObject({
+      first: 17,
+      pages: 1,
+      mapped: 1,
+      resident: 1,
+      faulted: 3,
+    });
   });
 
   it('spreads what happened over the steps in which nobody answered', () => {
@@ -64,7 +70,10 @@ describe('the history of the map', () => {
     const gap = fc.double({ min: 0.01, max: 500, noNaN: true });
     fc.assert(
       fc.property(
-        fc.array(fc.tuple(gap, fc.integer({ min: 0, max: 1000 })), { minLength: 1, maxLength: 200 }),
+        fc.array(fc.tuple(gap, fc.integer({ min: 0, max: 1000 })), {
+          minLength: 1,
+          maxLength: 200,
+        }),
         (answers) => {
           const history = new MapHistory(0.5);
           history.add(0, [column([0])]);
@@ -105,7 +114,12 @@ describe('the history of the map', () => {
 
   it('laid under a live history shows where that knows nothing, and no more than happened', () => {
     const cell = { touched: 0, faulted: 0, mapped: 0, taken: 0 };
-    const cells = [0, 1, 2, 3].map((step) => ({ ...cell, step, touched: 4, mapped: step === 0 ? 1 : 0 }));
+    const cells = [0, 1, 2, 3].map((step) => ({
+      ...cell,
+      step,
+      touched: 4,
+      mapped: step === 0 ? 1 : 0,
+    }));
     const row = { iova: 0x10000, cells };
     for (const [stepSeconds, expected] of [
       [1, [4, 4, 4, 4]],
@@ -117,7 +131,10 @@ describe('the history of the map', () => {
       expect(touches(history, 16)).toEqual(expected);
       expect(history.cell(0, 16)).toMatchObject({ resident: 1, mapped: null });
     }
-    const rows = Array.from({ length: 64 }, (_, index) => ({ ...row, iova: 0x10000 + index * 0x100000 }));
+    const rows = Array.from({ length: 64 }, (_, index) => ({
+      ...row,
+      iova: 0x10000 + index * 0x100000,
+    }));
     const sparse = new MapHistory(1);
     sparse.underlay(MapHistory.of({ stepSeconds: 0.5, rowBytes: 4096, rows }));
     for (const { iova } of rows) expect(sparse.cell(0, iova / 4096)).toMatchObject({ touched: 8 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import type { LiveSample } from '../../src/live/live.js';
 import { ofTimeline, SampleHistory } from '../../src/page/run-data.js';
-import type { LiveSample } from '../../src/trace/live.js';
 
 const sample = (seconds: number, faults: number): LiveSample => ({
   kind: 'sample',

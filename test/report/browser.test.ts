@@ -94,9 +94,9 @@ describe.skipIf(!haveChromium('reports in a browser'))('in a browser,', () => {
 
   test('a violation has its timeline, a column for each actor, and the command that shows it again', async () => {
     const { page, troubles } = await open(checked.html);
-    const { scenarios } = read<{ scenarios: { name: string; actors: string[]; violations: Violation[] }[] }>(
-      checked.json,
-    );
+    const { scenarios } = read<{
+      scenarios: { name: string; actors: string[]; violations: Violation[] }[];
+    }>(checked.json);
     const broken = scenarios.find((scenario) => scenario.violations.length > 0)!;
     const [violation] = broken.violations;
     expect(await page.textContent('tr.failed')).toContain(broken.name);
@@ -106,7 +106,9 @@ describe.skipIf(!haveChromium('reports in a browser'))('in a browser,', () => {
     expect(rows).toHaveLength(violation!.steps.length);
     for (const [index, { actor, changes, what }] of violation!.steps.entries()) {
       const cells = await rows[index]!.locator('td').allTextContents();
-      expect(cells).toEqual(broken.actors.map((each) => (each === actor ? [what, ...changes].join('') : '')));
+      expect(cells).toEqual(
+        broken.actors.map((each) => (each === actor ? [what, ...changes].join('') : '')),
+      );
     }
     expect(await page.locator('code').allTextContents()).toContain(violation!.replay);
     expect(await page.textContent('main')).toContain(violation!.detail);
@@ -140,7 +142,9 @@ describe.skipIf(!haveChromium('reports in a browser'))('in a browser,', () => {
     expect(await tip(page)).toMatch(/^mapped: what static pinning takes 16 GiB$/m);
     await (await drawing(page, 'addresses')).focus();
     for (let step = 0; step < 12; step++) await page.keyboard.press('ArrowRight');
-    await expect.poll(() => tip(page)).toMatch(/touched \d+, mapped \d+, faulted \d+, taken away 0 pages/);
+    await expect
+      .poll(() => tip(page))
+      .toMatch(/touched \d+, mapped \d+, faulted \d+, taken away 0 pages/);
   });
 
   test('a chart zooms by drag and keys, and comes back', async () => {
@@ -185,16 +189,24 @@ describe.skipIf(!haveChromium('reports in a browser'))('in a browser,', () => {
   test.each(['light', 'dark'] as const)(
     'a table that is cut has a shade where it goes on, %s',
     async (colorScheme) => {
-      const { page } = await open(comparison.html, { colorScheme, viewport: { width: 1200, height: 900 } });
+      const { page } = await open(comparison.html, {
+        colorScheme,
+        viewport: { width: 1200, height: 900 },
+      });
       const table = page.locator('.scroll').first();
       const box = (await table.boundingBox())!;
       const edges = async (): Promise<boolean[]> => {
         // Between the top of the table and its letters.
         const at = (x: number) => colourAt(page, x, box.y + 2);
-        const [left, middle, right] = [await at(box.x + 1), await at(600), await at(box.x + box.width - 2)];
+        const [left, middle, right] = [
+          await at(box.x + 1),
+          await at(600),
+          await at(box.x + box.width - 2),
+        ];
         return [left !== middle, right !== middle];
       };
-      const scroll = (to: number) => page.evaluate(`document.querySelector('.scroll').scrollLeft = ${to}`);
+      const scroll = (to: number) =>
+        page.evaluate(`document.querySelector('.scroll').scrollLeft = ${to}`);
       expect(await edges()).toEqual([false, true]);
       await scroll(100);
       expect(await edges()).toEqual([true, true]);
@@ -219,7 +231,8 @@ describe.skipIf(!haveChromium('reports in a browser'))('in a browser,', () => {
         '[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]',
       );
     };
-    const brightness = (colour: string): number => Math.max(...colour.match(/\d+/g)!.slice(0, 3).map(Number));
+    const brightness = (colour: string): number =>
+      Math.max(...colour.match(/\d+/g)!.slice(0, 3).map(Number));
     const [lightInk, lightPaper] = (await colours('light')).map(brightness);
     const [darkInk, darkPaper] = (await colours('dark')).map(brightness);
     expect(lightPaper! - lightInk!).toBeGreaterThan(150);
@@ -235,7 +248,9 @@ describe.skipIf(!haveChromium('reports in a browser'))('in a browser,', () => {
       for (const kind of kinds) {
         await drawing(page, kind);
         const letters = `document.querySelector('[data-chart=${kind}] .bucket') ?? document.querySelector('[data-chart=${kind}]')`;
-        expect(await page.evaluate(`parseFloat(getComputedStyle(${letters}).fontSize)`)).toBeGreaterThan(8);
+        expect(
+          await page.evaluate(`parseFloat(getComputedStyle(${letters}).fontSize)`),
+        ).toBeGreaterThan(8);
         const scales = `[...document.querySelectorAll('[data-chart=${kind}] canvas')].map(
           (canvas) => canvas.width / canvas.getBoundingClientRect().width / devicePixelRatio)`;
         for (const scale of await page.evaluate<number[]>(scales)) expect(scale).toBeCloseTo(1, 1);
@@ -244,7 +259,9 @@ describe.skipIf(!haveChromium('reports in a browser'))('in a browser,', () => {
 
     const paper = await open(comparison.html, { colorScheme: 'dark' });
     await paper.page.emulateMedia({ media: 'print' });
-    const ink = await paper.page.evaluate<string>('getComputedStyle(document.body).backgroundColor');
+    const ink = await paper.page.evaluate<string>(
+      'getComputedStyle(document.body).backgroundColor',
+    );
     expect(brightness(ink)).toBe(255);
     expect((await paper.page.pdf({ format: 'A4' })).length).toBeGreaterThan(10_000);
     expect(paper.troubles).toEqual([]);

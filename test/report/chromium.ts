@@ -1,6 +1,12 @@
 /** Debian's chromium through playwright-core. */
 import { existsSync } from 'node:fs';
-import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page } from 'playwright-core';
+import {
+  type Browser,
+  type BrowserContextOptions,
+  chromium,
+  type Locator,
+  type Page,
+} from 'playwright-core';
 
 const CHROMIUM = '/usr/bin/chromium';
 
@@ -19,7 +25,9 @@ export function launchChromium(): Promise<Browser> {
   });
 }
 
-/** Opens a page; what it logs as an error, and what it asks of anybody but `own`, is in `troubles`. */
+/**
+ * Opens a page; what it logs as an error, and what it asks of anybody but `own`, is in `troubles`.
+ */
 export async function openPage(
   browser: Browser,
   address: string,
@@ -40,7 +48,10 @@ export async function openPage(
   return { page, troubles };
 }
 
-/** Numbers by the names of the JSON, as `within` shows them: of a table its rows, of a list the one row that it is. */
+/**
+ * Numbers by the names of the JSON, as `within` shows them: of a table its rows, of a list the one
+ * row that it is.
+ */
 export function shownNumbers(page: Page, within: string): Promise<Record<string, unknown>[]> {
   return page.evaluate<
     Record<string, unknown>[]
@@ -78,5 +89,7 @@ export async function colourAt(page: Page, x: number, y: number): Promise<string
 
 /** What a dotted name stands for. */
 export function valueAt(object: unknown, name: string): unknown {
-  return name.split('.').reduce<unknown>((part, key) => (part as Record<string, unknown>)[key], object);
+  return name
+    .split('.')
+    .reduce<unknown>((part, key) => (part as Record<string, unknown>)[key], object);
 }

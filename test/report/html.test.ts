@@ -22,7 +22,9 @@ describe('a report', () => {
     const html = livePage('"a" <title>');
     expect(html).toContain('<title>&quot;a&quot; &lt;title&gt;</title>');
     for (const element of ['script', 'style']) {
-      const [, text] = new RegExp(`<${element} id="${element}">(.*?)</${element}>`, 's').exec(html)!;
+      const [, text] = new RegExp(`<${element} id="${element}">(.*?)</${element}>`, 's').exec(
+        html,
+      )!;
       expect(pagePolicy()).toContain(
         `${element}-src 'sha256-${createHash('sha256').update(text!).digest('base64')}'`,
       );

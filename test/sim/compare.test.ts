@@ -32,7 +32,11 @@ function file(name: string, text: string): string {
   return path;
 }
 
-async function runs(text: string, policies: readonly string[], seed = 1): Promise<readonly RunRow[]> {
+async function runs(
+  text: string,
+  policies: readonly string[],
+  seed = 1,
+): Promise<readonly RunRow[]> {
   const order = { inputs: [file('input.yaml', text)], policies, model: null, seed, jobs: 1 };
   return (await compare(order)).comparison.runs;
 }
@@ -61,8 +65,17 @@ describe('a comparison', () => {
   it('pins everything and stalls never under static, and pins nothing and stalls under iopf', async () => {
     const [pinned, iopf] = await runs(BLOCK, ['static', 'iopf']);
     const all = 64 * 2 ** 20;
-    expect(pinned).toMatchObject({ mappedBytesPeak: all, pinnedBytesPeak: all, residentBytesPeak: all });
-    expect(pinned).toMatchObject({ faults: 0, stallSeconds: 0, slowdownPercent: 0, rampSeconds: 0 });
+    expect(pinned).toMatchObject({
+      mappedBytesPeak: all,
+      pinnedBytesPeak: all,
+      residentBytesPeak: all,
+    });
+    expect(pinned).toMatchObject({
+      faults: 0,
+      stallSeconds: 0,
+      slowdownPercent: 0,
+      rampSeconds: 0,
+    });
     expect(iopf).toMatchObject({ mappedBytesPeak: all, pinnedBytesPeak: 0, pagesNeverUsed: 0 });
     expect(iopf!.faults).toBe(iopf!.residentBytesPeak / 4096);
     // The model's handling of a minor fault, 4.6 us, and nothing else.
@@ -74,7 +87,8 @@ describe('a comparison', () => {
   it('counts pages that were brought in and never used', async () => {
     const one = BLOCK.replace('ios: 3000', 'ios: 1').replace('16K', '4K');
     const [row] = await runs(one, ['iopf:premap=8']);
-    // Two queue entries in one window of 8 (pages 0 to 7), and the buffer's window; the third and fourth queue page come with it.
+    // Two queue entries in one window of 8 (pages 0 to 7), and the buffer's window; the third and
+    // fourth queue page come with it.
     expect(row!.pagesFaultedIn).toBe(row!.residentBytesPeak / 4096);
     expect(row!.pagesNeverUsed).toBe(row!.pagesFaultedIn - 3);
   });
@@ -101,7 +115,15 @@ describe('a comparison', () => {
     const input = file('jobs.yaml', BLOCK);
     const json = (jobs: number): string => {
       const out = join(folder, `jobs-${jobs}.json`);
-      execFileSync('node', ['dist/src/cli/main.js', 'compare', input, '--json', out, '--jobs', String(jobs)]);
+      execFileSync('node', [
+        'dist/src/cli/main.js',
+        'compare',
+        input,
+        '--json',
+        out,
+        '--jobs',
+        String(jobs),
+      ]);
       return readFileSync(out, 'utf8');
     };
     expect(json(3)).toBe(json(1));
@@ -193,16 +215,18 @@ describe('what a user writes', () => {
     expect(messageOf(() => parseScenario(BLOCK.replace('64M', '64Q'), 'a.yaml'))).toContain(
       'a.yaml:4: workload.memory: ',
     );
-    expect(messageOf(() => parseScenario(BLOCK.replace('kind: block', 'kind: tape'), 'a.yaml'))).toContain(
-      'a.yaml:3: workload.kind',
-    );
+    expect(
+      messageOf(() => parseScenario(BLOCK.replace('kind: block', 'kind: tape'), 'a.yaml')),
+    ).toContain('a.yaml:3: workload.kind');
   });
 
   it('is told what policies and models there are', () => {
     expect(messageOf(() => parsePolicy('magic'))).toContain('allowed: static, iopf');
     expect(messageOf(() => parsePolicy('iopf:premap=0'))).toContain('1 to 512');
     expect(messageOf(() => parsePolicy('iopf:memory=1X'))).toContain('memory=1X');
-    expect(messageOf(() => parsePolicy('static:premap=8'))).toContain('static takes memory=SIZE only');
+    expect(messageOf(() => parsePolicy('static:premap=8'))).toContain(
+      'static takes memory=SIZE only',
+    );
     expect(messageOf(() => readModel('slow'))).toContain('kunpeng920-stall, odp, fast, measured');
   });
 

@@ -25,7 +25,11 @@ describe('a set of pages', () => {
       fc.integer({ min: 32_700, max: 32_800 }),
       fc.integer({ min: 2 ** 35, max: 2 ** 35 + 9 }),
     );
-    const act = fc.tuple(fc.constantFrom('add', 'delete', 'range'), page, fc.integer({ min: 0, max: 100 }));
+    const act = fc.tuple(
+      fc.constantFrom('add', 'delete', 'range'),
+      page,
+      fc.integer({ min: 0, max: 100 }),
+    );
     fc.assert(
       fc.property(fc.array(act, { maxLength: 100 }), (acts) => {
         const pages = new PageSet();
@@ -66,7 +70,11 @@ describe('a guest', () => {
     const made = guest('iopf:premap=8', 64);
     made.access(RAM_IOVA, 3, WRITE);
     made.giveBack(2, 4);
-    expect(made.counters).toMatchObject({ invalidations: 1, pagesInvalidated: 4, residentPages: 4 });
+    expect(made.counters).toMatchObject({
+      invalidations: 1,
+      pagesInvalidated: 4,
+      residentPages: 4,
+    });
     expect(made.neverUsed).toBe(3);
     expect(made.now).toBeCloseTo(made.stallUs + made.workUs + costs.invalidate, 9);
     made.end();
@@ -80,7 +88,12 @@ describe('a guest', () => {
     made.access(RAM_IOVA, 1, WRITE);
     made.touchMemory(1, 1);
     made.access(RAM_IOVA + 3, 1, WRITE);
-    expect([0, 1, 2, 3].map((page) => made.isMapped(RAM_IOVA + page, 1))).toEqual([true, true, false, true]);
+    expect([0, 1, 2, 3].map((page) => made.isMapped(RAM_IOVA + page, 1))).toEqual([
+      true,
+      true,
+      false,
+      true,
+    ]);
     const before = made.stallUs;
     made.access(RAM_IOVA + 2, 1, WRITE);
     expect(made.stallUs - before).toBeCloseTo(minor + costs.swapIn, 9);

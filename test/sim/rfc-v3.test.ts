@@ -6,7 +6,13 @@ import { parsePolicy } from '../../src/sim/policy.js';
 import { runOnce } from '../../src/sim/run.js';
 import { parseScenario, scenarioOfRow, workloadsOf } from '../../src/sim/scenario.js';
 
-const order = { inputs: ['examples/rfc-v3.yaml'], policies: ['iopf'], model: null, seed: 1, jobs: 1 };
+const order = {
+  inputs: ['examples/rfc-v3.yaml'],
+  policies: ['iopf'],
+  model: null,
+  seed: 1,
+  jobs: 1,
+};
 const text = readFileSync('examples/rfc-v3.yaml', 'utf8');
 const modelText = readFileSync('models/kunpeng920-stall.yaml', 'utf8');
 
@@ -16,8 +22,14 @@ describe("the series' table (examples/rfc-v3.yaml)", () => {
     expect(comparison.published).toHaveLength(6);
     for (const row of comparison.published!) {
       const name = `${row.messageBytes} bytes, ${row.sends} sends`;
-      expect(Math.abs(row.faults - row.publishedFaults) / row.publishedFaults, name).toBeLessThanOrEqual(0.1);
-      expect(Math.abs(row.slowdownPercent - row.publishedSlowdownPercent), name).toBeLessThanOrEqual(3);
+      expect(
+        Math.abs(row.faults - row.publishedFaults) / row.publishedFaults,
+        name,
+      ).toBeLessThanOrEqual(0.1);
+      expect(
+        Math.abs(row.slowdownPercent - row.publishedSlowdownPercent),
+        name,
+      ).toBeLessThanOrEqual(3);
     }
     expect(comparison.publishedHostSva!.map(({ faults }) => faults)).toEqual([512, 1024, 1024]);
     expect(comparison.publishedHostSva!.map(({ publishedFaults }) => publishedFaults)).toEqual([
@@ -33,8 +45,15 @@ describe("the series' table (examples/rfc-v3.yaml)", () => {
     );
     const scenario = parseScenario(text, 'scenario');
     const row = scenario.published!.vfioIopf[1]!;
-    const run = (sends: number, costs: typeof model): { faults: number; slowdownPercent: number } => {
-      const own = scenarioOfRow(scenario, { ...row, sends, faults: -1, slowdownPercent: -1 }, false);
+    const run = (
+      sends: number,
+      costs: typeof model,
+    ): { faults: number; slowdownPercent: number } => {
+      const own = scenarioOfRow(
+        scenario,
+        { ...row, sends, faults: -1, slowdownPercent: -1 },
+        false,
+      );
       const outcome = runOnce({
         input: 'x',
         workloads: workloadsOf(own),

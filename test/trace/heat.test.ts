@@ -30,10 +30,13 @@ test('every row has the sum of its pages, whatever was touched and wherever the 
   fc.assert(
     fc.property(
       fc.array(fc.tuple(page, fc.boolean()), { maxLength: 200 }),
-      fc.array(fc.tuple(page, fc.integer({ min: 1, max: 2 ** 30 }), fc.integer({ min: 1, max: 40 })), {
-        minLength: 1,
-        maxLength: 5,
-      }),
+      fc.array(
+        fc.tuple(page, fc.integer({ min: 1, max: 2 ** 30 }), fc.integer({ min: 1, max: 40 })),
+        {
+          minLength: 1,
+          maxLength: 5,
+        },
+      ),
       (events, questions) => {
         const heat = new HeatMap();
         const plain = new Plain();

@@ -3,11 +3,15 @@ import { describe, expect, it } from 'vitest';
 import { AddressMap } from '../../src/trace/address-map.js';
 import { Timeline } from '../../src/trace/timeline.js';
 
-const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+const sum = (values: readonly number[]): number =>
+  values.reduce((total, value) => total + value, 0);
 
 describe('a timeline', () => {
   it('keeps every fault and all stalled time, however long the run gets', () => {
-    const part = fc.record({ us: fc.double({ min: 0.1, max: 1e6, noNaN: true }), stalled: fc.boolean() });
+    const part = fc.record({
+      us: fc.double({ min: 0.1, max: 1e6, noNaN: true }),
+      stalled: fc.boolean(),
+    });
     fc.assert(
       fc.property(fc.array(part, { minLength: 1, maxLength: 300 }), (parts) => {
         const timeline = new Timeline();
@@ -25,10 +29,9 @@ describe('a timeline', () => {
         const ends = [...steps.slice(1).map(({ seconds }) => seconds * 1e6), at];
         expect(sum(steps.map(({ faults }) => faults))).toBe(parts.length);
         expect(sum(steps.map(({ invalidations }) => invalidations))).toBe(parts.length);
-        expect(sum(steps.map((step, i) => step.stalled * (ends[i]! - step.seconds * 1e6)))).toBeCloseTo(
-          stalled,
-          3,
-        );
+        expect(
+          sum(steps.map((step, i) => step.stalled * (ends[i]! - step.seconds * 1e6))),
+        ).toBeCloseTo(stalled, 3);
         for (const step of steps) {
           expect(step.mappedPages).toBeCloseTo(20, 3);
           expect(step.residentPages).toBeCloseTo(10, 3);
@@ -68,12 +71,16 @@ describe('an address map', () => {
         const { rows, rowBytes, stepSeconds } = map.data;
         expect(rows.length).toBeLessThanOrEqual(64);
         const cells = rows.flatMap((row) => row.cells);
-        expect(sum(cells.map(({ touched }) => touched))).toBe(sum(touches.map(({ count }) => count)));
+        expect(sum(cells.map(({ touched }) => touched))).toBe(
+          sum(touches.map(({ count }) => count)),
+        );
         expect(sum(cells.map(({ taken }) => taken))).toBe(sum(touches.map(({ count }) => count)));
         expect(sum(cells.map(({ faulted }) => faulted))).toBe(touches.length);
         for (const { at, page } of touches) {
           const row = rows.find(({ iova }) => iova <= page * 4096 && page * 4096 < iova + rowBytes);
-          const cell = row!.cells.find(({ step }) => step === Math.floor(at / (stepSeconds * 1e6) + 1e-9));
+          const cell = row!.cells.find(
+            ({ step }) => step === Math.floor(at / (stepSeconds * 1e6) + 1e-9),
+          );
           expect(cell!.faulted).toBeGreaterThan(0);
         }
       }),

@@ -7,7 +7,12 @@ import { UserError } from '../../src/input/user-error.js';
 import { Counters } from '../../src/iommu/observer.js';
 import { READ, WRITE } from '../../src/mm/address-space.js';
 import { Recorder } from '../../src/trace/recorder.js';
-import { damageOf, eventsOf, parseRecording, type RecordedEvent } from '../../src/trace/recording.js';
+import {
+  damageOf,
+  eventsOf,
+  parseRecording,
+  type RecordedEvent,
+} from '../../src/trace/recording.js';
 import { formatEvent } from '../../src/trace/recording-text.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'iopf-recording-'));
@@ -16,7 +21,10 @@ const path = join(folder, 'run.rec');
 const header = { program: 'p', arguments: ['a'], kernel: '6.12', iopf: 'auto', premap: 1 };
 
 /** Records what `act` tells, with a clock that it moves. */
-function record(act: (recorder: Recorder, pass: (us: number) => void) => void, close = true): Uint8Array {
+function record(
+  act: (recorder: Recorder, pass: (us: number) => void) => void,
+  close = true,
+): Uint8Array {
   let clock = 1000;
   const recorder = new Recorder(path, header, new Counters(), () => clock);
   act(recorder, (us) => {
@@ -197,7 +205,10 @@ describe('a damaged recording', () => {
       const changed = whole.slice();
       changed[at]! ^= 0x55;
       try {
-        expect(damageOf('run.rec', parseRecording(changed, 'run.rec')), `byte ${at}`).not.toBeNull();
+        expect(
+          damageOf('run.rec', parseRecording(changed, 'run.rec')),
+          `byte ${at}`,
+        ).not.toBeNull();
       } catch (error) {
         expect(error).toBeInstanceOf(UserError);
       }

@@ -6,11 +6,18 @@ import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { have, iopf, nvme } from '../exec/run-iopf.js';
-import { haveChromium, launchChromium, openPage, shownNumbers, valueAt } from '../report/chromium.js';
+import {
+  haveChromium,
+  launchChromium,
+  openPage,
+  shownNumbers,
+  valueAt,
+} from '../report/chromium.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'test-ui-'));
 const json = join(folder, 'summary.json');
-const possible = haveChromium('a live run in a browser') && have('qemu-img', 'a live run in a browser');
+const possible =
+  haveChromium('a live run in a browser') && have('qemu-img', 'a live run in a browser');
 const tall = { viewport: { width: 1280, height: 2000 } };
 
 describe.skipIf(!possible)('a live run in a browser', () => {
@@ -21,7 +28,8 @@ describe.skipIf(!possible)('a live run in a browser', () => {
 
   beforeAll(async () => {
     browser = await launchChromium();
-    const command = `qemu-img bench -f raw -t none -c 2000000000 -d 32 -s 4096 nvme://${nvme}/1`.split(' ');
+    const command =
+      `qemu-img bench -f raw -t none -c 2000000000 -d 32 -s 4096 nvme://${nvme}/1`.split(' ');
     const options = ['--ui', '--json', json, '--device', `nvme@${nvme},size=64M`];
     run = spawn(process.execPath, [iopf, 'exec', ...options, '--', ...command], {
       stdio: ['ignore', 'ignore', 'pipe'],
@@ -43,8 +51,12 @@ describe.skipIf(!possible)('a live run in a browser', () => {
   });
 
   const tip = async (): Promise<string> => (await page.textContent('#tip')) ?? '';
-  const numbers = async (of: Page) => (await shownNumbers(of, 'section[aria-label=Counters]'))[0] ?? {};
-  /** Moves the map's cursor down its newest step to a row that the device touched; returns where that begins, or ''. */
+  const numbers = async (of: Page) =>
+    (await shownNumbers(of, 'section[aria-label=Counters]'))[0] ?? {};
+  /**
+   * Moves the map's cursor down its newest step to a row that the device touched; returns where
+   * that begins, or ''.
+   */
   const touched = (): Promise<string> =>
     page.evaluate<string>(`(() => {
       const map = document.querySelector('[data-chart=addresses]');
@@ -80,7 +92,8 @@ describe.skipIf(!possible)('a live run in a browser', () => {
     const colour = `(() => {
       const canvas = document.querySelector('[data-chart=addresses] canvas');
       const y = document.querySelector('.cursor').getBoundingClientRect().top - canvas.getBoundingClientRect().top;
-      // A pixel of a canvas of our own: of one that is drawn on chromium logs how it would rather be read.
+      // A pixel of a canvas of our own: of one that is drawn on chromium logs how it would rather
+      // be read.
       const pixel = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true });
       pixel.drawImage(canvas, canvas.width - 12, Math.round(y), 1, 1, 0, 0, 1, 1);
       return [...pixel.getImageData(0, 0, 1, 1).data];
@@ -93,7 +106,9 @@ describe.skipIf(!possible)('a live run in a browser', () => {
     await expect.poll(isLit, { timeout: 15_000 }).toBe(true);
 
     for (let zoom = 0; zoom < 12; zoom++) await page.keyboard.press('+');
-    await expect.poll(() => page.textContent('.toolbar output'), { timeout: 5_000 }).toMatch(/, 8 pages$/);
+    await expect
+      .poll(() => page.textContent('.toolbar output'), { timeout: 5_000 })
+      .toMatch(/, 8 pages$/);
     // Asked again, for single pages.
     const single = async (): Promise<number> => {
       await touched();
@@ -109,7 +124,9 @@ describe.skipIf(!possible)('a live run in a browser', () => {
     await expect.poll(async () => (iova = await touched()), { timeout: 20_000 }).not.toBe('');
     await page.keyboard.press('Enter');
     const panel = page.locator('section[aria-label="I/O page tables"]');
-    await expect.poll(() => panel.locator('tbody').textContent(), { timeout: 10_000 }).toContain(iova);
+    await expect
+      .poll(() => panel.locator('tbody').textContent(), { timeout: 10_000 })
+      .toContain(iova);
     expect(await panel.textContent()).toMatch(
       /Mapping \[0x[0-9a-f]+, 0x[0-9a-f]+\), .* from virtual address 0x[0-9a-f]+, not pinned/,
     );
@@ -119,7 +136,9 @@ describe.skipIf(!possible)('a live run in a browser', () => {
     // The pointer does what the keys do.
     const box = (await map.boundingBox())!;
     await page.mouse.click(box.x + box.width - 20, line.y);
-    await expect.poll(() => panel.locator('tbody').textContent(), { timeout: 10_000 }).toContain(iova);
+    await expect
+      .poll(() => panel.locator('tbody').textContent(), { timeout: 10_000 })
+      .toContain(iova);
     await map.focus();
     await page.keyboard.press('0');
   });
@@ -132,7 +151,8 @@ describe.skipIf(!possible)('a live run in a browser', () => {
     expect(calls.length).toBeGreaterThan(0);
     expect(
       calls.filter(
-        (call) => !/VFIO_IOMMU_MAP_DMA, \{argsz=32, flags=.*\} = 0 </.test(call) && !/ = 0 </.test(call),
+        (call) =>
+          !/VFIO_IOMMU_MAP_DMA, \{argsz=32, flags=.*\} = 0 </.test(call) && !/ = 0 </.test(call),
       ),
     ).toEqual([]);
     expect(calls.every((call) => call.includes('VFIO_IOMMU_MAP_DMA'))).toBe(true);
@@ -186,7 +206,9 @@ describe.skipIf(!possible)('a live run in a browser', () => {
 
   test('ends with the numbers of the JSON, and is saved as a file that shows the same', async () => {
     run.kill('SIGTERM');
-    await expect.poll(() => page.textContent('.state'), { timeout: 15_000 }).toMatch(/^ended: .*SIGTERM/);
+    await expect
+      .poll(() => page.textContent('.state'), { timeout: 15_000 })
+      .toMatch(/^ended: .*SIGTERM/);
     let summary: unknown = null;
     const written = (): boolean => {
       try {
@@ -199,12 +221,19 @@ describe.skipIf(!possible)('a live run in a browser', () => {
     await expect.poll(written, { timeout: 10_000 }).toBe(true);
     const equal = (shown: Record<string, unknown>): void => {
       expect(Object.keys(shown)).toEqual(
-        expect.arrayContaining(['faults', 'dmaBytesWritten', 'interceptedCalls', 'faultLatencyUs.p99']),
+        expect.arrayContaining([
+          'faults',
+          'dmaBytesWritten',
+          'interceptedCalls',
+          'faultLatencyUs.p99',
+        ]),
       );
       for (const [name, value] of Object.entries(shown))
         expect([name, value]).toEqual([name, valueAt(summary, name)]);
     };
-    await expect.poll(async () => (await numbers(page))['signal'], { timeout: 5_000 }).toBe('SIGTERM');
+    await expect
+      .poll(async () => (await numbers(page))['signal'], { timeout: 5_000 })
+      .toBe('SIGTERM');
     equal(await numbers(page));
 
     const [download] = await Promise.all([
@@ -214,7 +243,9 @@ describe.skipIf(!possible)('a live run in a browser', () => {
     const file = join(folder, 'saved.html');
     await download.saveAs(file);
     const saved = await openPage(browser, `file://${file}`, tall);
-    await expect.poll(async () => (await numbers(saved.page))['signal'], { timeout: 5_000 }).toBe('SIGTERM');
+    await expect
+      .poll(async () => (await numbers(saved.page))['signal'], { timeout: 5_000 })
+      .toBe('SIGTERM');
     equal(await numbers(saved.page));
     expect(await saved.page.textContent('.state')).toBe(await page.textContent('.state'));
     const calls = await saved.page.textContent('output[data-field=calls]');

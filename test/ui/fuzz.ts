@@ -1,4 +1,7 @@
-/** Requests that make no sense, from a seed: what a broken or hostile client could send to a live view. */
+/**
+ * Requests that make no sense, from a seed: what a broken or hostile client could send to a live
+ * view.
+ */
 import { connect } from 'node:net';
 
 const AT_ONCE = 24;
@@ -72,7 +75,16 @@ class Requests {
 
   private address(): string {
     const { folder } = this;
-    const start = this.one([folder, folder, folder, folder, '/', '/../', '//', `http://${this.host}/`]);
+    const start = this.one([
+      folder,
+      folder,
+      folder,
+      folder,
+      '/',
+      '/../',
+      '//',
+      `http://${this.host}/`,
+    ]);
     const path = this.one([
       '',
       'events',
@@ -102,7 +114,9 @@ class Requests {
   private segments(): string {
     const segment = (): string => `${this.number()}:${this.number()}:${this.number()}`;
     const most = this.one([1, 1, 2, 18]);
-    return Array.from({ length: 1 + this.upTo(most) }, segment).join(this.one([',', ',', '%2C', ';', '&']));
+    return Array.from({ length: 1 + this.upTo(most) }, segment).join(
+      this.one([',', ',', '%2C', ';', '&']),
+    );
   }
 
   private number(): string {
@@ -149,7 +163,8 @@ class Requests {
 
   private damaged(request: Buffer): Buffer {
     const damaged = Buffer.from(request);
-    for (let left = 1 + this.upTo(8); left > 0; left--) damaged[this.upTo(damaged.length)] = this.upTo(256);
+    for (let left = 1 + this.upTo(8); left > 0; left--)
+      damaged[this.upTo(damaged.length)] = this.upTo(256);
     return damaged;
   }
 
@@ -163,8 +178,9 @@ class Requests {
 }
 
 /**
- * Sends `count` requests to the view at `url`, some at a time. Connections end in all ways: read to the answer, reset in the middle,
- * left open without being read. Returns the status codes that came back, with how often each did.
+ * Sends `count` requests to the view at `url`, some at a time. Connections end in all ways: read to
+ * the answer, reset in the middle, left open without being read. Returns the status codes that came
+ * back, with how often each did.
  */
 export async function fuzz(url: string, seed: number, count: number): Promise<Map<string, number>> {
   const { host, port, pathname } = new URL(url);

@@ -1,4 +1,7 @@
-/** The server of a live view: who is let in, what a page gets, and that no page costs the run anything. */
+/**
+ * The server of a live view: who is let in, what a page gets, and that no page costs the run
+ * anything.
+ */
 import { connect, createServer } from 'node:net';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -105,7 +108,9 @@ describe('who is let in:', () => {
       const served = await view();
       const headers = { Origin: origin.replace('PORT', port(served)) };
       expect(await get(served, '', { headers })).toMatchObject({ status: 403 });
-      expect(await get(served, 'table?first=0&pages=1', { headers })).toMatchObject({ status: 403 });
+      expect(await get(served, 'table?first=0&pages=1', { headers })).toMatchObject({
+        status: 403,
+      });
       expect(served.asked).toEqual([]);
     },
   );
@@ -121,10 +126,13 @@ describe('who is let in:', () => {
     expect(await get(await view(), '', { headers })).toMatchObject({ status: 403 });
   });
 
-  test.each(['POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS', 'TRACE'])('%s is refused', async (method) => {
-    const reply = await get(await view(), '', { method });
-    expect(reply).toMatchObject({ status: 405, headers: { allow: 'GET, HEAD' } });
-  });
+  test.each(['POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS', 'TRACE'])(
+    '%s is refused',
+    async (method) => {
+      const reply = await get(await view(), '', { method });
+      expect(reply).toMatchObject({ status: 405, headers: { allow: 'GET, HEAD' } });
+    },
+  );
 
   test('a port that is taken is one message for the user', async () => {
     const other = createServer();
@@ -134,7 +142,9 @@ describe('who is let in:', () => {
     const source = { ask: () => Promise.resolve(null) };
     const opening = openLiveView({ port: taken, html: '', policy: '', source });
     await expect(opening).rejects.toThrow(UserError);
-    await expect(opening).rejects.toThrow(`cannot serve the live view on port ${taken}: EADDRINUSE`);
+    await expect(opening).rejects.toThrow(
+      `cannot serve the live view on port ${taken}: EADDRINUSE`,
+    );
   });
 });
 
@@ -329,7 +339,8 @@ describe('a page that stops reading', () => {
     const served = await view();
     served.tell(start);
     const [silent, dead, good] = [listen(served), listen(served), listen(served)];
-    for (const page of [silent, dead, good]) await page.until((heard) => heard.length === 1, 'start');
+    for (const page of [silent, dead, good])
+      await page.until((heard) => heard.length === 1, 'start');
     silent.socket.pause();
     dead.socket.resetAndDestroy();
     for (let at = 1; at <= 100; at++) served.tell(sample(at));

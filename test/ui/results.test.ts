@@ -1,4 +1,6 @@
-/** `iopf compare --ui` and `iopf check --ui` in a real browser: progress, then results, then a file. */
+/**
+ * `iopf compare --ui` and `iopf check --ui` in a real browser: progress, then results, then a file.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -50,7 +52,13 @@ describe.skipIf(!haveChromium('results in a live page'))('a live page of', () =>
 
   test('a comparison ends with the numbers of its JSON, and saves them', async () => {
     const json = join(folder, 'compare.json');
-    const { page, troubles } = await watch('compare', '--ui', '--json', json, 'examples/rfc-v3.yaml');
+    const { page, troubles } = await watch(
+      'compare',
+      '--ui',
+      '--json',
+      json,
+      'examples/rfc-v3.yaml',
+    );
     await expect.poll(() => page.textContent('.state'), { timeout: 40_000 }).toMatch(/^ended/);
     const { runs } = JSON.parse(readFileSync(json, 'utf8')) as { runs: Record<string, unknown>[] };
     const expected = runs.map(({ input: _, ...row }) => row);

@@ -1,14 +1,19 @@
 /** A live view to test against, and what is asked of it. */
 import { type IncomingHttpHeaders, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
-import type { LiveAnswer, LiveCall, LiveQuery, LiveSample } from '../../src/trace/live.js';
+import type { LiveAnswer, LiveCall, LiveQuery, LiveSample } from '../../src/live/live.js';
 import { type LiveView, openLiveView } from '../../src/ui/live-view.js';
 
 export const PAGE = '<!doctype html><title>page</title>';
 
 export const GRACE_MS = 500;
 
-export const start = { kind: 'start', command: 'exec', title: 'iopf exec test', facts: {} } as const;
+export const start = {
+  kind: 'start',
+  command: 'exec',
+  title: 'iopf exec test',
+  facts: {},
+} as const;
 
 /** A view whose source answers with the query itself, and keeps what it was asked. */
 export async function openView(
@@ -34,7 +39,14 @@ export async function openView(
 
 export function sample(seconds: number): LiveSample {
   const counters = { faults: Math.round(seconds * 1000) };
-  const none = { mappedBytes: 0, residentBytes: 0, pinnedBytes: 0, latency: {}, devices: [], ranges: [] };
+  const none = {
+    mappedBytes: 0,
+    residentBytes: 0,
+    pinnedBytes: 0,
+    latency: {},
+    devices: [],
+    ranges: [],
+  };
   return { kind: 'sample', seconds, counters, ...none };
 }
 
@@ -58,7 +70,10 @@ export interface Reply {
   readonly body: string;
 }
 
-/** One request; `path` behind the address of the view, or from the root where it begins with a slash. */
+/**
+ * One request; `path` behind the address of the view, or from the root where it begins with a
+ * slash.
+ */
 export function get(
   view: LiveView,
   path = '',
@@ -79,7 +94,9 @@ export function get(
         response.setEncoding('utf8').on('data', (text) => {
           body += text;
         });
-        response.on('end', () => resolve({ status: response.statusCode!, headers: response.headers, body }));
+        response.on('end', () =>
+          resolve({ status: response.statusCode!, headers: response.headers, body }),
+        );
         response.on('error', reject);
       },
     );
@@ -130,7 +147,8 @@ export class Listening {
   private take(text: string): void {
     this.text += text;
     for (let end = this.text.indexOf('\n\n'); end >= 0; end = this.text.indexOf('\n\n')) {
-      const [, kind, json] = /(?:^|\n)event: (\w+)\ndata: (.*)$/s.exec(this.text.slice(0, end)) ?? [];
+      const [, kind, json] =
+        /(?:^|\n)event: (\w+)\ndata: (.*)$/s.exec(this.text.slice(0, end)) ?? [];
       if (kind !== undefined) this.heard.push({ kind, data: JSON.parse(json!) });
       this.text = this.text.slice(end + 2);
     }

@@ -1,11 +1,20 @@
-/** What Debian's qemu-img and QEMU asked of a real Linux 6.1, asked of ours: the same answers, byte for byte. */
+/**
+ * What Debian's qemu-img and QEMU asked of a real Linux 6.1, asked of ours: the same answers, byte
+ * for byte.
+ */
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { errnoName, VfioError } from '../../src/abi/errno.js';
-import { ContainerIoctl, DeviceIoctl, GroupIoctl, REGION_OFFSET, Type1Ioctl } from '../../src/abi/vfio.js';
+import {
+  ContainerIoctl,
+  DeviceIoctl,
+  GroupIoctl,
+  REGION_OFFSET,
+  Type1Ioctl,
+} from '../../src/abi/vfio.js';
+import type { VfioFile } from '../../src/file/file.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
 import { SimulatedMemory } from '../../src/mm/simulated-memory.js';
-import type { VfioFile } from '../../src/vfio/file.js';
 import { createMachine, type Machine } from '../../src/vfio/machine.js';
 import type { PciFunction } from '../../src/vfio/pci-function.js';
 import { ownDevice, recorded } from '../conformance/fixtures.js';
@@ -37,7 +46,10 @@ class Client {
   private readonly machine: Machine;
   private readonly files = new Map<string, VfioFile>();
 
-  /** `numbers`: those that the log's descriptors of VFIO have, in the order of their opening; the others up to 15 are eventfds. */
+  /**
+   * `numbers`: those that the log's descriptors of VFIO have, in the order of their opening; the
+   * others up to 15 are eventfds.
+   */
   constructor(
     group: number,
     makeFunction: (memory: SimulatedMemory) => PciFunction,
@@ -119,7 +131,12 @@ class Client {
   private backMemory(dmaMap: Uint8Array): void {
     const view = new DataView(dmaMap.buffer, dmaMap.byteOffset);
     const first = Number(view.getBigUint64(8, true)) / PAGE_SIZE;
-    this.process.mm.mmap(first, Number(view.getBigUint64(24, true)) / PAGE_SIZE, 'anon', READ | WRITE);
+    this.process.mm.mmap(
+      first,
+      Number(view.getBigUint64(24, true)) / PAGE_SIZE,
+      'anon',
+      READ | WRITE,
+    );
   }
 
   private remember(fd: number): string {
@@ -147,7 +164,12 @@ function replay(client: Client, line: string): readonly [unknown, unknown] {
   const mmap = MMAP.exec(line);
   if (mmap) {
     const [, fd, length, protection, region, at] = mmap;
-    client.mmap(fd!, Number(region) * REGION_OFFSET + Number(at), Number(length), Number(protection));
+    client.mmap(
+      fd!,
+      Number(region) * REGION_OFFSET + Number(at),
+      Number(length),
+      Number(protection),
+    );
     return [null, null];
   }
   const close = /^\d+ close [cgd](\d+) /.exec(line);
@@ -178,7 +200,11 @@ describe('qemu-img on its user-space NVMe driver', () => {
   it.each(['qemu-img-nvme-userspace', 'qemu-img-nvme-userspace-read'])(
     'gets the recorded answers: %s',
     (name) => {
-      const client = new Client(9, (memory) => ownDevice('nvme', '0000:02:00.0', memory), [8, 9, 10]);
+      const client = new Client(
+        9,
+        (memory) => ownDevice('nvme', '0000:02:00.0', memory),
+        [8, 9, 10],
+      );
       replayAll(client, readLog(name));
       expect(client.process.mm.lockedPages).toBe(0);
     },

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { KernelVersion } from '../../src/abi/kernel.js';
 import { readStruct, writeStruct } from '../../src/abi/layout.js';
 import { PciCommand, PciConfig, PciInterruptIndex, PciMsix, PciPm } from '../../src/abi/pci.js';
 import { DeviceIoctl, GroupIoctl, REGION_OFFSET } from '../../src/abi/vfio.js';
@@ -12,9 +13,8 @@ import {
   SparseMmapArea,
   SparseMmapCap,
 } from '../../src/abi/vfio-structs.js';
+import type { VfioFile } from '../../src/file/file.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
-import type { VfioFile } from '../../src/vfio/file.js';
-import type { KernelVersion } from '../../src/vfio/kernel.js';
 import { createMachine } from '../../src/vfio/machine.js';
 import type { PciFunction } from '../../src/vfio/pci-function.js';
 import { ownDevice } from '../conformance/fixtures.js';
@@ -34,7 +34,10 @@ const WITH_WAKEUP = 4;
 const EXIT = 5;
 
 /** An nvme device on bus 2, opened. */
-function openNvme(kernel: KernelVersion = '6.12', change: (own: PciFunction) => PciFunction = (own) => own) {
+function openNvme(
+  kernel: KernelVersion = '6.12',
+  change: (own: PciFunction) => PciFunction = (own) => own,
+) {
   const kit = new Kit();
   const nvme = change(ownDevice('nvme', '0000:02:00.0', kit.memory));
   const machine = createMachine({ kernel, groups: [{ number: 9, functions: [nvme] }] });
@@ -131,7 +134,12 @@ describe('a device that the host takes from VFIO', () => {
     const fd = process.add(new OpenFile(event));
     const trigger = new Uint8Array(IrqSet.size + 4);
     trigger.set(
-      writeStruct(IrqSet, { argsz: trigger.length, flags: 0x24, index: PciInterruptIndex.REQ, count: 1 }),
+      writeStruct(IrqSet, {
+        argsz: trigger.length,
+        flags: 0x24,
+        index: PciInterruptIndex.REQ,
+        count: 1,
+      }),
     );
     trigger[IrqSet.size] = fd;
     call(device, DeviceIoctl.VFIO_DEVICE_SET_IRQS, trigger);
@@ -239,7 +247,9 @@ describe('PCI_HOT_RESET', () => {
   });
 
   it('is ENOTTY where a function does not come back from it', () => {
-    const { nvme, groupFd, call, open } = openNvme('6.12', (own) => Object.assign(own, { busReset: false }));
+    const { nvme, groupFd, call, open } = openNvme('6.12', (own) =>
+      Object.assign(own, { busReset: false }),
+    );
     const device = open(nvme.address);
     const request = DeviceIoctl.VFIO_DEVICE_PCI_HOT_RESET;
     expect(errnoOf(() => call(device, request, reset(16, 0, groupFd)))).toBe('ENOTTY');
@@ -345,7 +355,9 @@ describe('DEVICE_FEATURE', () => {
   ])('answers %s', (_, flags, errno) => {
     const { nvme, call, open } = openNvme();
     const device = open(nvme.address);
-    expect(errnoOf(() => call(device, DeviceIoctl.VFIO_DEVICE_FEATURE, feature(flags)))).toBe(errno);
+    expect(errnoOf(() => call(device, DeviceIoctl.VFIO_DEVICE_FEATURE, feature(flags)))).toBe(
+      errno,
+    );
   });
 
   it('ends with the last descriptor', () => {
@@ -354,6 +366,8 @@ describe('DEVICE_FEATURE', () => {
     call(device, DeviceIoctl.VFIO_DEVICE_FEATURE, feature(SET | ENTRY));
     device.release();
     const again = open(nvme.address);
-    expect(errnoOf(() => call(again, DeviceIoctl.VFIO_DEVICE_FEATURE, feature(SET | ENTRY)))).toBeNull();
+    expect(
+      errnoOf(() => call(again, DeviceIoctl.VFIO_DEVICE_FEATURE, feature(SET | ENTRY))),
+    ).toBeNull();
   });
 });

@@ -9,13 +9,20 @@ import { BUFFER, BUFFER_PAGES, Kit } from './kit.js';
 const BITMAP = BUFFER + (BUFFER_PAGES - 1) * PAGE_SIZE;
 
 function setLog(kit: Kit, flags: number): void {
-  kit.call(kit.container, Type1Ioctl.VFIO_IOMMU_DIRTY_PAGES, writeStruct(DirtyBitmap, { argsz: 8, flags }));
+  kit.call(
+    kit.container,
+    Type1Ioctl.VFIO_IOMMU_DIRTY_PAGES,
+    writeStruct(DirtyBitmap, { argsz: 8, flags }),
+  );
 }
 
 /** The dirty bits of [iovaPage, iovaPage + 64 * words), as page offsets. */
 function dirtyPages(kit: Kit, iovaPage: number, words: number): number[] {
   kit.mm.copyTo(BITMAP, new Uint8Array(words * 8));
-  const get = writeStruct(DirtyBitmapGet, { iova: iovaPage * PAGE_SIZE, size: words * 64 * PAGE_SIZE });
+  const get = writeStruct(DirtyBitmapGet, {
+    iova: iovaPage * PAGE_SIZE,
+    size: words * 64 * PAGE_SIZE,
+  });
   const bytes = Uint8Array.from([
     ...writeStruct(DirtyBitmap, { argsz: DirtyBitmap.size + DirtyBitmapGet.size, flags: 4 }),
     ...get.subarray(0, DirtyBitmapGet.at['bitmap.pgsize']),

@@ -10,8 +10,8 @@ import {
   VfioExtension,
 } from '../../src/abi/vfio.js';
 import { DirtyBitmap, DirtyBitmapGet } from '../../src/abi/vfio-structs.js';
+import type { VfioFile } from '../../src/file/file.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
-import type { VfioFile } from '../../src/vfio/file.js';
 import type { DriverMemory, PciFunction } from '../../src/vfio/pci-function.js';
 import { BUFFER, errnoOf, type GroupSpec, Kit, type KitOptions } from './kit.js';
 
@@ -129,7 +129,8 @@ describe('R6.2: a page that a driver pins itself', () => {
     kit.mm.space.mprotect(VADDR + 3, 1, READ);
     memory.pin(IOVA + 2, 1, READ, frames);
     expect(iommu().translate(IOVA + 2, WRITE)).toBe(frames[0]);
-    for (const asked of [READ, WRITE]) expect(memory.pin(IOVA + 3, 1, asked, frames)).toBe(-Errno.EFAULT);
+    for (const asked of [READ, WRITE])
+      expect(memory.pin(IOVA + 3, 1, asked, frames)).toBe(-Errno.EFAULT);
     expect(state()).toEqual([1, 1, 1, 1]);
   });
 

@@ -1,4 +1,7 @@
-/** Every copy, pin, descriptor and eventfd that a call asks for fails in turn (as the kernel's fail-nth does for allocations). */
+/**
+ * Every copy, pin, descriptor and eventfd that a call asks for fails in turn (as the kernel's
+ * fail-nth does for allocations).
+ */
 import { describe, expect, it } from 'vitest';
 import { Errno, fail } from '../../src/abi/errno.js';
 import { writeStruct } from '../../src/abi/layout.js';
@@ -31,7 +34,10 @@ interface Scenario {
   readonly prepare: (kit: Kit) => () => unknown;
   /** What it may have changed where it could only not be told (see the call's docs). */
   readonly changedAfter?: Injection['failed'];
-  /** Pages that nobody asked for may be present afterwards, as a fault would bring them in: evictable, and not accounted. */
+  /**
+   * Pages that nobody asked for may be present afterwards, as a fault would bring them in:
+   * evictable, and not accounted.
+   */
   readonly mayFaultIn?: boolean;
 }
 
@@ -114,7 +120,10 @@ const scenarios: readonly Scenario[] = [
       kit.ready().map(0x103, 590);
       dirtyLog(kit);
       const argsz = DirtyBitmap.size + DirtyBitmapGet.size;
-      const get = writeStruct(DirtyBitmapGet, range).subarray(0, DirtyBitmapGet.at['bitmap.pgsize']);
+      const get = writeStruct(DirtyBitmapGet, range).subarray(
+        0,
+        DirtyBitmapGet.at['bitmap.pgsize'],
+      );
       const bytes = joined(
         writeStruct(DirtyBitmap, { argsz, flags: 4 }),
         get,
@@ -232,7 +241,10 @@ describe('a call in which something fails', () => {
   });
 });
 
-/** Lets the nth request of the call fail and looks at what is left; false: it does not ask for so much. */
+/**
+ * Lets the nth request of the call fail and looks at what is left; false: it does not ask for so
+ * much.
+ */
 function failsAt(scenario: Scenario, nth: number): boolean {
   const { options, prepare, changedAfter, mayFaultIn = false } = scenario;
   const kit = new Kit(options);
@@ -246,8 +258,11 @@ function failsAt(scenario: Scenario, nth: number): boolean {
   expect(['EFAULT', 'ENOMEM', 'EMFILE']).toContain(errno);
   if (injection.failed !== changedAfter) expect(snapshot(kit, mayFaultIn)).toEqual(before);
   kit.process.exit();
-  expect([kit.memory.pinned, kit.counters.pinnedPages, kit.counters.mappedPages]).toEqual([0, 0, 0]);
-  for (const { iommu } of kit.functions) expect([iommu.domain, iommu.iopfEnabled]).toEqual([null, false]);
+  expect([kit.memory.pinned, kit.counters.pinnedPages, kit.counters.mappedPages]).toEqual([
+    0, 0, 0,
+  ]);
+  for (const { iommu } of kit.functions)
+    expect([iommu.domain, iommu.iopfEnabled]).toEqual([null, false]);
   expect(kit.mm.space.notifierCount).toBe(0);
   return true;
 }

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { fail } from '../../src/abi/errno.js';
+import { kernelProfile } from '../../src/abi/kernel.js';
 import { PciInterruptIndex } from '../../src/abi/pci.js';
+import type { EventCounter } from '../../src/file/file.js';
 import { IommuDevice } from '../../src/iommu/device.js';
-import type { EventCounter } from '../../src/vfio/file.js';
 import { Interrupts } from '../../src/vfio/interrupts.js';
-import { kernelProfile } from '../../src/vfio/kernel.js';
 import type { PciFunction } from '../../src/vfio/pci-function.js';
 import { errnoOf } from './kit.js';
 

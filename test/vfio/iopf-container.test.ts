@@ -5,7 +5,7 @@ import { IommuType1Info, IopfCap } from '../../src/abi/vfio-structs.js';
 import { FaultReport } from '../../src/iommu/page-request.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
 import { eduCopy } from '../conformance/edu-copy.js';
-import { TestContainer } from './iopf/container.js';
+import { TestContainer } from '../ioas/iopf/container.js';
 import { BUFFER, errnoOf, Kit } from './kit.js';
 
 const { VFIO_IOPF } = VfioExtension;
@@ -42,16 +42,16 @@ function bufferByte(kit: Kit, page: number): number {
 }
 
 describe('a container with IOPF off', () => {
-  it('shows nothing of it, as design/abi.md says', () => {
+  it('shows nothing of it, as docs/iopf-abi.md says', () => {
     const kit = new Kit({ iopf: 'off' }).ready();
     expect(kit.checkExtension(VFIO_IOPF)).toBe(0);
     expect(iopfCapability(kit)).toBeNull();
-    expect(errnoOf(() => kit.container.ioctl(kit.process, IopfIoctl.VFIO_IOMMU_ENABLE_IOPF, 0))).toBe(
-      'ENOTTY',
-    );
-    expect(errnoOf(() => kit.container.ioctl(kit.process, IopfIoctl.VFIO_IOMMU_DISABLE_IOPF, 0))).toBe(
-      'ENOTTY',
-    );
+    expect(
+      errnoOf(() => kit.container.ioctl(kit.process, IopfIoctl.VFIO_IOMMU_ENABLE_IOPF, 0)),
+    ).toBe('ENOTTY');
+    expect(
+      errnoOf(() => kit.container.ioctl(kit.process, IopfIoctl.VFIO_IOMMU_DISABLE_IOPF, 0)),
+    ).toBe('ENOTTY');
     expect(errnoOf(() => kit.map(0, 1, 0, READ | VFIO_DMA_MAP_FLAG_PINNED))).toBe('EINVAL');
   });
 
@@ -61,7 +61,9 @@ describe('a container with IOPF off', () => {
     expect(kit.counters.pinnedPages).toBe(16);
     expect(kit.mm.lockedPages).toBe(16);
     expect(kit.unmap(0x100, 16)).toBe(16);
-    expect([kit.counters.pinnedPages, kit.counters.residentPages, kit.mm.lockedPages]).toEqual([0, 0, 0]);
+    expect([kit.counters.pinnedPages, kit.counters.residentPages, kit.mm.lockedPages]).toEqual([
+      0, 0, 0,
+    ]);
     expect(kit.counters.pinnedPagesPeak).toBe(16);
   });
 });
@@ -85,7 +87,9 @@ describe('a container with IOPF on by default', () => {
     kit.openDevice(1);
     fillBuffer(kit, 3, 0xab);
     kit.map(0x100, 64);
-    expect([kit.counters.pinnedPages, kit.counters.residentPages, kit.mm.lockedPages]).toEqual([0, 0, 0]);
+    expect([kit.counters.pinnedPages, kit.counters.residentPages, kit.mm.lockedPages]).toEqual([
+      0, 0, 0,
+    ]);
     eduCopy(kit.functions[0]!, 0x103 * PAGE_SIZE, 0x110 * PAGE_SIZE, 16);
     expect(bufferByte(kit, 0x10)).toBe(0xab);
     expect(kit.counters.pagesFaultedIn).toBe(2);
@@ -145,9 +149,11 @@ describe('a container with IOPF on by default', () => {
     kit.map(0x200, 4, 8, READ | VFIO_DMA_MAP_FLAG_PINNED);
     eduCopy(kit.functions[1]!, 0x100 * PAGE_SIZE, 0x101 * PAGE_SIZE, 16);
     kit.process.exit();
-    expect([kit.counters.pinnedPages, kit.counters.residentPages, kit.counters.mappedPages]).toEqual([
-      0, 0, 0,
-    ]);
+    expect([
+      kit.counters.pinnedPages,
+      kit.counters.residentPages,
+      kit.counters.mappedPages,
+    ]).toEqual([0, 0, 0]);
     expect([kit.memory.pinned, kit.mm.space.notifierCount]).toEqual([0, 0]);
     expect(kit.functions.map((each) => each.iommu.domain)).toEqual([null, null]);
     expect(errnoOf(() => kit.machine.openGroup(1))).toBeNull();
@@ -155,7 +161,8 @@ describe('a container with IOPF on by default', () => {
 });
 
 describe('a container that is asked for IOPF', () => {
-  const enable = (kit: Kit): number => kit.container.ioctl(kit.process, IopfIoctl.VFIO_IOMMU_ENABLE_IOPF, 0);
+  const enable = (kit: Kit): number =>
+    kit.container.ioctl(kit.process, IopfIoctl.VFIO_IOMMU_ENABLE_IOPF, 0);
   const disable = (kit: Kit): number =>
     kit.container.ioctl(kit.process, IopfIoctl.VFIO_IOMMU_DISABLE_IOPF, 0);
 
@@ -166,7 +173,9 @@ describe('a container that is asked for IOPF', () => {
     kit.map(0x100, 4);
     expect(kit.counters.pinnedPages).toBe(4);
     expect(enable(kit)).toBe(0);
-    expect([kit.counters.pinnedPages, kit.counters.residentPages, kit.mm.lockedPages]).toEqual([0, 4, 0]);
+    expect([kit.counters.pinnedPages, kit.counters.residentPages, kit.mm.lockedPages]).toEqual([
+      0, 4, 0,
+    ]);
     eduCopy(kit.functions[0]!, 0x100 * PAGE_SIZE, 0x101 * PAGE_SIZE, 16);
     expect(kit.counters.faults).toBe(0);
     expect(enable(kit)).toBe(0);
@@ -177,7 +186,9 @@ describe('a container that is asked for IOPF', () => {
     enable(kit);
     kit.map(0x100, 4);
     expect(disable(kit)).toBe(0);
-    expect([kit.counters.pinnedPages, kit.counters.residentPages, kit.mm.lockedPages]).toEqual([4, 4, 4]);
+    expect([kit.counters.pinnedPages, kit.counters.residentPages, kit.mm.lockedPages]).toEqual([
+      4, 4, 4,
+    ]);
     expect(disable(kit)).toBe(0);
   });
 
@@ -242,7 +253,9 @@ describe('a container that is asked for IOPF', () => {
     expect(errnoOf(() => disable(kit))).toBe('ENOMEM');
     expect(errnoOf(() => kit.map(0x102, 4))).toBe('EEXIST');
     expect([iopfCapability(kit)!.flags & 1, iommu.iopfEnabled]).toEqual([1, true]);
-    expect([kit.counters.mappedPages, kit.counters.pinnedPages, kit.mm.lockedPages]).toEqual([4, 0, 0]);
+    expect([kit.counters.mappedPages, kit.counters.pinnedPages, kit.mm.lockedPages]).toEqual([
+      4, 0, 0,
+    ]);
   });
 
   it('before SET_IOMMU ENABLE is EINVAL, as every call of the IOMMU', () => {

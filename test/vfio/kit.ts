@@ -1,9 +1,15 @@
 /** A machine, a process and a container in it, for tests of the VFIO files. */
 import { Errno, VfioError } from '../../src/abi/errno.js';
-import { type FieldValues, readStruct, type StructLayout, writeStruct } from '../../src/abi/layout.js';
+import {
+  type FieldValues,
+  readStruct,
+  type StructLayout,
+  writeStruct,
+} from '../../src/abi/layout.js';
 import { ContainerIoctl, GroupIoctl, Type1Ioctl, VfioExtension } from '../../src/abi/vfio.js';
 import { DmaMap, DmaUnmap } from '../../src/abi/vfio-structs.js';
 import { deviceKinds } from '../../src/device/index.js';
+import type { VfioFile } from '../../src/file/file.js';
 import { IommuDevice } from '../../src/iommu/device.js';
 import type { IommuGeometry } from '../../src/iommu/geometry.js';
 import { Counters } from '../../src/iommu/observer.js';
@@ -11,7 +17,6 @@ import { TableMemory } from '../../src/iommu/stage1.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
 import { allocatePlain } from '../../src/mm/frame-memory.js';
 import { SimulatedMemory } from '../../src/mm/simulated-memory.js';
-import type { VfioFile } from '../../src/vfio/file.js';
 import { createMachine, type Machine, type MachineOptions } from '../../src/vfio/machine.js';
 import type { PciFunction } from '../../src/vfio/pci-function.js';
 import { Process } from '../conformance/process.js';
@@ -44,7 +49,9 @@ export class Kit {
 
   constructor(options: KitOptions = {}) {
     const { groups = [{}], ...rest } = options;
-    this.functions = groups.map((group, i) => this.edu(`0000:00:0${i + 1}.0`, group.canFault ?? true));
+    this.functions = groups.map((group, i) =>
+      this.edu(`0000:00:0${i + 1}.0`, group.canFault ?? true),
+    );
     this.machine = createMachine({
       ...rest,
       counters: this.counters,

@@ -15,9 +15,14 @@ import {
   Stage1Ioctl,
   VfioExtension,
 } from '../../src/abi/vfio.js';
-import { Stage1Alloc, Stage1Attach, Stage1Detach, Stage1Invalidate } from '../../src/abi/vfio-structs.js';
+import {
+  Stage1Alloc,
+  Stage1Attach,
+  Stage1Detach,
+  Stage1Invalidate,
+} from '../../src/abi/vfio-structs.js';
+import type { VfioFile } from '../../src/file/file.js';
 import { PAGE_SIZE, READ } from '../../src/mm/address-space.js';
-import type { VfioFile } from '../../src/vfio/file.js';
 import { BUFFER, errnoOf, Kit } from './kit.js';
 
 /** IOVA of the table; buffer page 0. */
@@ -50,10 +55,19 @@ interface Alloc {
 
 function alloc(over: Alloc = {}): number {
   const bytes = new Uint8Array(Stage1Alloc.size + HwptVtdS1.size);
-  const { argsz = bytes.length, flags = 0, type = HWPT_DATA_VTD_S1, length = HwptVtdS1.size } = over;
+  const {
+    argsz = bytes.length,
+    flags = 0,
+    type = HWPT_DATA_VTD_S1,
+    length = HwptVtdS1.size,
+  } = over;
   bytes.set(writeStruct(Stage1Alloc, { argsz, flags, data_type: type, data_len: length }));
   bytes.set(
-    writeStruct(HwptVtdS1, { pgtbl_addr: BigInt(TABLE * PAGE_SIZE), addr_width: 48, ...over.table }),
+    writeStruct(HwptVtdS1, {
+      pgtbl_addr: BigInt(TABLE * PAGE_SIZE),
+      addr_width: 48,
+      ...over.table,
+    }),
     Stage1Alloc.size,
   );
   kit.mm.space.copyTo(DATA_AT, bytes);
@@ -73,7 +87,10 @@ function attach(device: VfioFile, fd: number, flags = 0): number {
 
 function detach(device: VfioFile): void {
   const argsz = Stage1Detach.size;
-  kit.callStruct(device, Stage1DeviceIoctl.VFIO_DEVICE_DETACH_STAGE1, Stage1Detach, { argsz, flags: 0 });
+  kit.callStruct(device, Stage1DeviceIoctl.VFIO_DEVICE_DETACH_STAGE1, Stage1Detach, {
+    argsz,
+    flags: 0,
+  });
 }
 
 function invalidate(queue: VfioFile, range: Record<string, number | bigint>, argsz?: number): void {
@@ -150,9 +167,9 @@ describe('R8.1: VFIO_TYPE1_NESTING_IOMMU', () => {
     const off = new Kit({ iopf: 'off' }).ready();
     const device = off.openDevice(1);
     const { VFIO_DEVICE_ATTACH_STAGE1, VFIO_DEVICE_DETACH_STAGE1 } = Stage1DeviceIoctl;
-    expect(errnoOf(() => off.container.ioctl(off.process, IopfIoctl.VFIO_IOMMU_STAGE1_ALLOC, 0))).toBe(
-      'ENOTTY',
-    );
+    expect(
+      errnoOf(() => off.container.ioctl(off.process, IopfIoctl.VFIO_IOMMU_STAGE1_ALLOC, 0)),
+    ).toBe('ENOTTY');
     expect(errnoOf(() => device.ioctl(off.process, VFIO_DEVICE_ATTACH_STAGE1, 0))).toBe('ENOTTY');
     expect(errnoOf(() => device.ioctl(off.process, VFIO_DEVICE_DETACH_STAGE1, 0))).toBe('ENOTTY');
     kit = new Kit({ iopf: 'auto' });
@@ -173,10 +190,12 @@ describe('R8.1: making a first stage', () => {
     expect(errnoOf(() => queue.write(kit.process, DATA_AT, 8, 8))).toBe('ESPIPE');
     expect(errnoOf(() => queue.write(kit.process, DATA_AT, 9, 0))).toBe('ESPIPE');
     expect(errnoOf(() => queue.write(kit.process, 8, 8, 0))).toBe('EFAULT');
-    expect(errnoOf(() => queue.ioctl(kit.process, IopfIoctl.VFIO_IOMMU_STAGE1_ALLOC, 0))).toBe('ENOTTY');
-    expect(errnoOf(() => queue.mmap(kit.process, { length: 1, protection: 1, flags: 1, offset: 0 }))).toBe(
-      'ENODEV',
+    expect(errnoOf(() => queue.ioctl(kit.process, IopfIoctl.VFIO_IOMMU_STAGE1_ALLOC, 0))).toBe(
+      'ENOTTY',
     );
+    expect(
+      errnoOf(() => queue.mmap(kit.process, { length: 1, protection: 1, flags: 1, offset: 0 })),
+    ).toBe('ENODEV');
   });
 
   it.each<[string, Alloc, string]>([
@@ -197,9 +216,9 @@ describe('R8.1: making a first stage', () => {
     const at = DATA_AT + 2 * PAGE_SIZE - Stage1Alloc.size;
     const header = { argsz: 40, flags: 0, data_type: 1, data_len: 24 };
     kit.mm.space.copyTo(at, writeStruct(Stage1Alloc, header));
-    expect(errnoOf(() => kit.container.ioctl(kit.process, IopfIoctl.VFIO_IOMMU_STAGE1_ALLOC, at))).toBe(
-      'EFAULT',
-    );
+    expect(
+      errnoOf(() => kit.container.ioctl(kit.process, IopfIoctl.VFIO_IOMMU_STAGE1_ALLOC, at)),
+    ).toBe('EFAULT');
   });
 });
 
@@ -223,7 +242,9 @@ describe('R8.1: attaching a device', () => {
     kit.mm.space.copyTo(DATA_AT, writeStruct(Stage1Attach, argument));
     kit.mm.space.mprotect(DATA_AT / PAGE_SIZE, 1, READ);
     const { VFIO_DEVICE_ATTACH_STAGE1 } = Stage1DeviceIoctl;
-    expect(errnoOf(() => device.ioctl(kit.process, VFIO_DEVICE_ATTACH_STAGE1, DATA_AT))).toBe('EFAULT');
+    expect(errnoOf(() => device.ioctl(kit.process, VFIO_DEVICE_ATTACH_STAGE1, DATA_AT))).toBe(
+      'EFAULT',
+    );
     expect(kit.functions[0]!.iommu.stage1).toBeNull();
   });
 
@@ -279,11 +300,11 @@ describe('R8.1: faults of two devices at one first stage', () => {
     dmaRead(devices[0]!, 5);
     devices[0]!.release();
     const { counters, functions } = kit;
-    expect([counters.responsesInvalid, functions[0]!.iommu.busy, functions[0]!.iommu.stage1]).toEqual([
-      1,
-      false,
-      null,
-    ]);
+    expect([
+      counters.responsesInvalid,
+      functions[0]!.iommu.busy,
+      functions[0]!.iommu.stage1,
+    ]).toEqual([1, false, null]);
     expect(cookies(queue)).toEqual([]);
   });
 
@@ -322,7 +343,9 @@ describe('R8.1: faults of two devices at one first stage', () => {
 
   it('an invalidation is refused where it makes no sense', () => {
     expect(errnoOf(() => invalidate(queue, { addr: 8n, npages: 1n }))).toBe('EINVAL');
-    expect(errnoOf(() => invalidate(queue, { addr: 4096n, npages: 2n ** 64n - 1n }))).toBe('EINVAL');
+    expect(errnoOf(() => invalidate(queue, { addr: 4096n, npages: 2n ** 64n - 1n }))).toBe(
+      'EINVAL',
+    );
     expect(errnoOf(() => invalidate(queue, { flags: 2 }))).toBe('EOPNOTSUPP');
     expect(errnoOf(() => invalidate(queue, {}, 8))).toBe('EINVAL');
   });

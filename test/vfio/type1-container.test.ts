@@ -2,9 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { writeStruct } from '../../src/abi/layout.js';
 import { IopfIoctl, Type1Ioctl, VfioExtension } from '../../src/abi/vfio.js';
 import { DirtyBitmap, DmaMap } from '../../src/abi/vfio-structs.js';
+import { commonRanges } from '../../src/ioas/iova-ranges.js';
 import { defaultGeometry, type IommuGeometry } from '../../src/iommu/geometry.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
-import { commonRanges } from '../../src/vfio/type1/iova-ranges.js';
 import { eduCopy } from '../conformance/edu-copy.js';
 import { BUFFER, BUFFER_PAGES, errnoOf, Kit } from './kit.js';
 
@@ -110,7 +110,9 @@ describe('a mapping', () => {
   it('that fails at its last page leaves no pin, no account and no translation', () => {
     const kit = new Kit({ iopf: 'off' }).ready();
     expect(errnoOf(() => kit.map(0, BUFFER_PAGES + 1))).toBe('EFAULT');
-    expect([kit.memory.pinned, kit.mm.lockedPages, kit.functions[0]!.iommu.domain?.pages]).toEqual([0, 0, 0]);
+    expect([kit.memory.pinned, kit.mm.lockedPages, kit.functions[0]!.iommu.domain?.pages]).toEqual([
+      0, 0, 0,
+    ]);
     expect([kit.counters.pinnedPages, kit.counters.mappedPages]).toEqual([0, 0]);
     kit.map(0, BUFFER_PAGES);
     expect(kit.mm.lockedPages).toBe(BUFFER_PAGES);
@@ -154,7 +156,13 @@ describe('an address space without reserved frames', () => {
     const caller = { mm: space, file: () => null, install: () => 0 };
     space.copyTo(
       BUFFER,
-      writeStruct(DmaMap, { argsz: DmaMap.size, flags: READ, vaddr: BUFFER, iova: 0x1000, size: 0x3000 }),
+      writeStruct(DmaMap, {
+        argsz: DmaMap.size,
+        flags: READ,
+        vaddr: BUFFER,
+        iova: 0x1000,
+        size: 0x3000,
+      }),
     );
     kit.container.ioctl(caller, Type1Ioctl.VFIO_IOMMU_MAP_DMA, BUFFER);
     expect(space.lockedPages).toBe(3);

@@ -1,6 +1,6 @@
 /** IOPF is switched on and off, and devices come and go, while devices fault. */
 import { READ, WRITE } from '../../mm/address-space.js';
-import type { Scenario } from '../scenario.js';
+import type { Scenario } from '../world/scenario.js';
 
 export const enableFault: Scenario = {
   name: 'enable-fault',

@@ -1,7 +1,7 @@
 /** Devices that are reset or gone, can wait only here and there, or have a guest above them. */
 import { READ, WRITE } from '../../mm/address-space.js';
-import { IOVA } from '../operation.js';
-import type { Scenario } from '../scenario.js';
+import { IOVA } from '../world/operation.js';
+import type { Scenario } from '../world/scenario.js';
 
 export const resetFault: Scenario = {
   name: 'reset-fault',
@@ -54,7 +54,8 @@ export const selective: Scenario = {
 
 export const nestedGuest: Scenario = {
   name: 'nested-guest',
-  about: 'a guest answers the faults of its own stage while the container answers those of the second',
+  about:
+    'a guest answers the faults of its own stage while the container answers those of the second',
   rows: ['R8.1', 'R1.2'],
   world: { devices: [{ nested: true }], pages: 1 },
   *setup(world) {
@@ -74,7 +75,8 @@ export const nestedGuest: Scenario = {
 
 export const nestedReset: Scenario = {
   name: 'nested-reset',
-  about: 'a device is reset while a guest holds its page request, and the late answer finds nothing',
+  about:
+    'a device is reset while a guest holds its page request, and the late answer finds nothing',
   rows: ['R8.1', 'R1.4'],
   world: { devices: [{ nested: true }], pages: 1 },
   *setup(world) {
@@ -93,7 +95,8 @@ export const nestedReset: Scenario = {
 
 export const nestedTwice: Scenario = {
   name: 'nested-twice',
-  about: 'two requests of one name, two threads of the guest that read and answer, and the group leaves',
+  about:
+    'two requests of one name, two threads of the guest that read and answer, and the group leaves',
   rows: ['R8.1', 'R1.4'],
   world: { devices: [{ nested: true }], pages: 1 },
   setup: (world) => world.guest(0).open(),

@@ -1,5 +1,5 @@
 /** Which pages were written. */
-import type { Scenario } from '../scenario.js';
+import type { Scenario } from '../world/scenario.js';
 
 export const dirtyStart: Scenario = {
   name: 'dirty-start',
@@ -19,7 +19,8 @@ export const dirtyStart: Scenario = {
 
 export const dirtyReport: Scenario = {
   name: 'dirty-report',
-  about: 'the dirty log is read twice and stopped while a device writes two pages and the host takes one',
+  about:
+    'the dirty log is read twice and stopped while a device writes two pages and the host takes one',
   rows: ['R6.3', 'R3.3'],
   world: { pages: 2 },
   *setup(world) {
@@ -42,7 +43,8 @@ export const dirtyReport: Scenario = {
 
 export const dirtyDisable: Scenario = {
   name: 'dirty-disable',
-  about: 'IOPF goes off and on while the dirty log is read, a device writes and the host takes the page',
+  about:
+    'IOPF goes off and on while the dirty log is read, a device writes and the host takes the page',
   rows: ['R6.3', 'R5.8', 'R5.10'],
   world: { pages: 2 },
   *setup(world) {

@@ -1,7 +1,10 @@
-/** Drivers that pin pages of the container themselves, beside faults, unmaps and groups that come and go. */
+/**
+ * Drivers that pin pages of the container themselves, beside faults, unmaps and groups that come
+ * and go.
+ */
 import { READ, WRITE } from '../../mm/address-space.js';
-import { IOVA } from '../operation.js';
-import type { Scenario } from '../scenario.js';
+import { IOVA } from '../world/operation.js';
+import type { Scenario } from '../world/scenario.js';
 
 export const pinUnmap: Scenario = {
   name: 'pin-unmap',
@@ -27,7 +30,8 @@ export const pinUnmap: Scenario = {
 
 export const pinFault: Scenario = {
   name: 'pin-fault',
-  about: 'a driver pins and unpins a page that another device is faulting in, while the host moves it',
+  about:
+    'a driver pins and unpins a page that another device is faulting in, while the host moves it',
   rows: ['R6.2', 'R3.3'],
   world: { devices: [{}, {}], pages: 2, premapPages: 2 },
   *setup(world) {
@@ -92,7 +96,8 @@ export const pinDisable: Scenario = {
 
 export const pinDisableFails: Scenario = {
   name: 'pin-disable-fails',
-  about: 'IOPF cannot go off because pages cannot be accounted, and the pins of a driver are as before',
+  about:
+    'IOPF cannot go off because pages cannot be accounted, and the pins of a driver are as before',
   rows: ['R6.2', 'R5.10'],
   world: { pages: 3, lockLimitPages: 2 },
   *setup(world) {
@@ -153,7 +158,8 @@ export const pinClose: Scenario = {
 
 export const pinDirty: Scenario = {
   name: 'pin-dirty',
-  about: 'a page that a driver has pinned is dirty in every report, others only when they were written',
+  about:
+    'a page that a driver has pinned is dirty in every report, others only when they were written',
   rows: ['R6.2', 'R6.3'],
   world: { pages: 2 },
   *setup(world) {
@@ -175,7 +181,8 @@ export const pinDirty: Scenario = {
 
 export const pinScope: Scenario = {
   name: 'pin-scope',
-  about: 'a group whose driver pins all that it writes leaves while the dirty log runs, without IOPF',
+  about:
+    'a group whose driver pins all that it writes leaves while the dirty log runs, without IOPF',
   rows: ['R6.2', 'R6.3'],
   world: { devices: [{}, {}], pages: 1, enabled: false },
   *setup(world) {

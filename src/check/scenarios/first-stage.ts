@@ -1,7 +1,10 @@
-/** Devices behind a first stage that the program owns: its table, its fault queue, and how they come and go. */
+/**
+ * Devices behind a first stage that the program owns: its table, its fault queue, and how they come
+ * and go.
+ */
 import { READ, WRITE } from '../../mm/address-space.js';
-import type { Scenario } from '../scenario.js';
-import type { World } from '../world.js';
+import type { Scenario } from '../world/scenario.js';
+import type { World } from '../world/world.js';
 
 const nested = { devices: [{ nested: true }], pages: 3 };
 
@@ -83,7 +86,8 @@ export const stage1Again: Scenario = {
 
 export const stage1Leaves: Scenario = {
   name: 'stage1-leaves',
-  about: 'the group leaves with its first stage, and one whose queue is closed, while a request waits',
+  about:
+    'the group leaves with its first stage, and one whose queue is closed, while a request waits',
   rows: ['R8.1', 'R5.6'],
   world: nested,
   setup: attached,

@@ -1,5 +1,5 @@
 /** The scenarios that `iopf check` runs, in this order. */
-import type { Scenario } from '../scenario.js';
+import type { Scenario } from '../world/scenario.js';
 import * as control from './control-paths.js';
 import * as devices from './devices.js';
 import * as dirtyLog from './dirty-log.js';

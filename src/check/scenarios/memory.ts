@@ -1,6 +1,6 @@
 /** Memory that changes in every way that VFIO meets. */
 import { READ, WRITE } from '../../mm/address-space.js';
-import type { Scenario } from '../scenario.js';
+import type { Scenario } from '../world/scenario.js';
 
 export const protectFault: Scenario = {
   name: 'protect-fault',
@@ -17,7 +17,8 @@ export const protectFault: Scenario = {
 
 export const forkWrite: Scenario = {
   name: 'fork-write',
-  about: 'the program forks and writes, which gives it other frames, while a device reads and writes',
+  about:
+    'the program forks and writes, which gives it other frames, while a device reads and writes',
   rows: ['R3.1', 'R3.3'],
   world: { pages: 1 },
   setup: (world) => world.programs[0]!.map(0, 1),
@@ -30,7 +31,8 @@ export const forkWrite: Scenario = {
 
 export const premapDiscard: Scenario = {
   name: 'premap-discard',
-  about: 'a fault brings its neighbours in while the host discards one of them and another device maps one',
+  about:
+    'a fault brings its neighbours in while the host discards one of them and another device maps one',
   rows: ['R4.1', 'R3.3', 'R2.3'],
   world: { devices: [{}, {}], pages: 3, premapPages: 4 },
   setup: (world) => world.programs[0]!.map(0, 3),
@@ -109,7 +111,8 @@ export const pinFails: Scenario = {
 
 export const twoProcesses: Scenario = {
   name: 'two-processes',
-  about: 'mappings of two processes in one container: one process unmaps while a device reaches both',
+  about:
+    'mappings of two processes in one container: one process unmaps while a device reaches both',
   rows: ['R5.7', 'R3.1'],
   world: { pages: 2, processes: 2 },
   *setup(world) {
@@ -157,7 +160,8 @@ export const thrash: Scenario = {
 
 export const pressure: Scenario = {
   name: 'memory-pressure',
-  about: 'there are two frames for three pages, so that a page-in and the program take each other pages away',
+  about:
+    'there are two frames for three pages, so that a page-in and the program take each other pages away',
   rows: ['R3.1', 'R3.3', 'R4.1'],
   world: { pages: 3, frames: 2, premapPages: 2 },
   setup: (world) => world.programs[0]!.map(0, 3),

@@ -1,6 +1,6 @@
 /** A device brings a page in while it goes. */
 import { READ } from '../../mm/address-space.js';
-import type { Scenario } from '../scenario.js';
+import type { Scenario } from '../world/scenario.js';
 
 export const faultMigrateUnmap: Scenario = {
   name: 'fault-migrate-unmap',

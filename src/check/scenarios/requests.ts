@@ -1,10 +1,11 @@
 /** Page requests of every shape. */
 import { READ, WRITE } from '../../mm/address-space.js';
-import type { Scenario } from '../scenario.js';
+import type { Scenario } from '../world/scenario.js';
 
 export const groupRequest: Scenario = {
   name: 'request-group',
-  about: 'a page request group of three pages is answered once, while the program unmaps one of them',
+  about:
+    'a page request group of three pages is answered once, while the program unmaps one of them',
   rows: ['R1.1', 'R1.4'],
   world: { pages: 3 },
   *setup(world) {

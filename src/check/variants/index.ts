@@ -1,5 +1,5 @@
 /** The variants that `--variant` names: one, or all that begin with a name and a slash. */
-import type { Variant } from '../parts.js';
+import type { Variant } from '../world/parts.js';
 import { rfcV3 } from './rfc-v3.js';
 
 export const variants: readonly Variant[] = [...rfcV3];

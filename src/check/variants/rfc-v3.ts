@@ -1,18 +1,19 @@
 /**
- * The protocol that was posted as v3 of the series, one step at a time: each variant is the shipped code with the one step that
- * the review took apart as it was posted (../data/rfc-v3-patch-5.txt and the rows of docs/series.md; told, not copied).
+ * The protocol that was posted as v3 of the series, one step at a time: each variant is the shipped
+ * code with the one step that the review took apart as it was posted (../data/rfc-v3-patch-5.txt
+ * and the rows of docs/series.md; told, not copied).
  */
 import { type Flow, FlowLock, step } from '../../flow/flow.js';
+import type { IopfBackend } from '../../ioas/iopf/backend.js';
+import { FaultHandler } from '../../ioas/iopf/fault-handler.js';
+import { Iopf } from '../../ioas/iopf/iopf.js';
+import type { PremapPolicy } from '../../ioas/iopf/premap.js';
+import { ResidentPages } from '../../ioas/iopf/resident.js';
+import type { Mapping } from '../../ioas/mapping.js';
 import { IommuDevice } from '../../iommu/device.js';
 import type { Fault, ReportResult } from '../../iommu/page-request.js';
 import { FaultReport } from '../../iommu/page-request.js';
-import type { IopfBackend } from '../../vfio/iopf/backend.js';
-import { FaultHandler } from '../../vfio/iopf/fault-handler.js';
-import { Iopf } from '../../vfio/iopf/iopf.js';
-import type { PremapPolicy } from '../../vfio/iopf/premap.js';
-import { ResidentPages } from '../../vfio/iopf/resident.js';
-import type { Mapping } from '../../vfio/type1/mapping.js';
-import { CheckType1, type Variant } from '../parts.js';
+import { CheckType1, type Variant } from '../world/parts.js';
 
 const FEATURE_ON = step('page requests on');
 const HANDLER_OFF = step('handler off');
@@ -23,13 +24,17 @@ class LostLockDevice extends IommuDevice {
 
   override *report(fault: Fault): Flow<ReportResult> {
     yield* this.reporting.acquire();
-    const refused = this.handlers.at(fault.level) === null || (fault.level === 'flat') === this.nested;
+    const refused =
+      this.handlers.at(fault.level) === null || (fault.level === 'flat') === this.nested;
     if (!refused) this.reporting.release();
     return yield* super.report(fault);
   }
 }
 
-/** R3.2: where an IOMMU removes more than was asked, the invalidation warns and stops, and the bits stay. */
+/**
+ * R3.2: where an IOMMU removes more than was asked, the invalidation warns and stops, and the bits
+ * stay.
+ */
 class HalfWayResident extends ResidentPages {
   protected override dropRun(mapping: Mapping, index: number, end: number): number {
     for (const domain of this.backend.domains) {
@@ -53,7 +58,10 @@ class FeatureFirstIopf extends Iopf {
     device.enableIopf();
     yield FEATURE_ON;
     try {
-      device.handlers.register(this.handler, device.nested ? FaultReport.NESTED_L2 : FaultReport.FLAT);
+      device.handlers.register(
+        this.handler,
+        device.nested ? FaultReport.NESTED_L2 : FaultReport.FLAT,
+      );
     } catch (error) {
       device.disableIopf();
       throw error;
@@ -75,7 +83,10 @@ class LookupFirstIopf extends Iopf {
   }
 }
 
-/** R5.3: roll-back counts how many devices it switched on, and trusts that they are listed in the same order again. */
+/**
+ * R5.3: roll-back counts how many devices it switched on, and trusts that they are listed in the
+ * same order again.
+ */
 class CountingIopf extends Iopf {
   protected override *switchOnAll(devices: readonly IommuDevice[]): Flow<void> {
     let count = 0;
@@ -143,7 +154,12 @@ export function type1With(IopfClass: typeof Iopf): typeof CheckType1 {
 }
 
 function iopf(row: string, about: string, IopfClass: typeof Iopf): Variant {
-  return { name: `rfc-v3/${row.replace(' ', '-')}`, row, about, parts: { Type1: type1With(IopfClass) } };
+  return {
+    name: `rfc-v3/${row.replace(' ', '-')}`,
+    row,
+    about,
+    parts: { Type1: type1With(IopfClass) },
+  };
 }
 
 /** The findings of the review, each by itself. */

@@ -18,20 +18,23 @@ const word = (offset: number): number => offset / 4;
 const NO_REGISTER = 0xffffffff;
 
 /**
- * QEMU's teaching device. There is no clock down here, so a factorial and a DMA transfer are complete when the write that
- * starts them returns; a program that spins on STATUS or DMA_COMMAND finds them idle at its first look.
+ * QEMU's teaching device. There is no clock down here, so a factorial and a DMA transfer are
+ * complete when the write that starts them returns; a program that spins on STATUS or DMA_COMMAND
+ * finds them idle at its first look.
  *
- * The registers live in the BAR's memory, which a program may map. A plain page cannot trap, so `poll` finds what was
- * written by comparing, and that is exact where the device gives its answer by changing the same register:
+ * The registers live in the BAR's memory, which a program may map. A plain page cannot trap, so
+ * `poll` finds what was written by comparing, and that is exact where the device gives its answer
+ * by changing the same register:
  * - DMA_COMMAND: the program sets START and the device clears it when done, as on the real device.
- * - INTERRUPT_RAISE and INTERRUPT_ACKNOWLEDGE are zero again once taken, so the same value can come twice; what is written
- *   twice between two polls counts once.
- * - LIVENESS and FACTORIAL answer at the next poll: a program that maps them waits for the value, not for STATUS, and a
- *   write of what the register shows is not seen.
- * A program that needs each access to count uses pread and pwrite, or the device is made with `mmap=off`.
+ * - INTERRUPT_RAISE and INTERRUPT_ACKNOWLEDGE are zero again once taken, so the same value can come
+ *   twice; what is written twice between two polls counts once.
+ * - LIVENESS and FACTORIAL answer at the next poll: a program that maps them waits for the value,
+ *   not for STATUS, and a write of what the register shows is not seen. A program that needs each
+ *   access to count uses pread and pwrite, or the device is made with `mmap=off`.
  *
- * A transfer that meets a page which a guest must bring (R8.1) is left there, START stays set, and `poll` goes on with it; what
- * is written to the DMA registers meanwhile is lost, as on the real device.
+ * A transfer that meets a page which a guest must bring (R8.1) is left there, START stays set, and
+ * `poll` goes on with it; what is written to the DMA registers meanwhile is lost, as on the real
+ * device.
  */
 export class EduDevice implements PciDevice {
   readonly #endpoint: PciEndpoint;
@@ -51,8 +54,8 @@ export class EduDevice implements PciDevice {
   #done = 0;
 
   /**
-   * `dmaMask`: addresses on the bus are cut to it; 2^n - 1, below 2^53. `faultable`: the only pages that it can wait for; it then
-   * takes no first stage, whose addresses are not those that it pins.
+   * `dmaMask`: addresses on the bus are cut to it; 2^n - 1, below 2^53. `faultable`: the only pages
+   * that it can wait for; it then takes no first stage, whose addresses are not those that it pins.
    */
   constructor(
     endpoint: PciEndpoint,
@@ -172,14 +175,18 @@ export class EduDevice implements PciDevice {
   /** Modulo 2^32, which is 0 from 34! on. */
   #compute(value: number): void {
     let product = value < 34 ? 1 : 0;
-    for (let factor = value; product !== 0 && factor > 1; factor--) product = Math.imul(product, factor);
+    for (let factor = value; product !== 0 && factor > 1; factor--)
+      product = Math.imul(product, factor);
     this.#factorial = product >>> 0;
     this.#words[word(EduRegister.FACTORIAL)] = this.#factorial;
     if ((this.#words[word(EduRegister.STATUS)]! & EDU_STATUS_INTERRUPT) !== 0)
       this.#raise(EduEvent.FACTORIAL);
   }
 
-  /** A read that is refused gives zeros, a write is dropped; START is clear when the transfer is over either way. */
+  /**
+   * A read that is refused gives zeros, a write is dropped; START is clear when the transfer is
+   * over either way.
+   */
   #begin(): void {
     this.#latched.set(this.#words.subarray(word(EduRegister.DMA_SOURCE), word(EduRegister.END)));
     this.#running = true;
@@ -209,7 +216,8 @@ export class EduDevice implements PciDevice {
   #move(): boolean {
     const { dma } = this.#endpoint;
     const toMemory = this.#toMemory;
-    const address = this.#cut(toMemory ? EduRegister.DMA_DESTINATION : EduRegister.DMA_SOURCE) + this.#done;
+    const address =
+      this.#cut(toMemory ? EduRegister.DMA_DESTINATION : EduRegister.DMA_SOURCE) + this.#done;
     const inside = this.#inside + this.#done;
     const left = this.#count - this.#done;
     // What cannot be pinned is not started.
@@ -230,7 +238,9 @@ export class EduDevice implements PciDevice {
 
   /** Where in the internal buffer the transfer begins. */
   get #inside(): number {
-    return this.#long(this.#toMemory ? EduRegister.DMA_SOURCE : EduRegister.DMA_DESTINATION) - EDU_BUFFER;
+    return (
+      this.#long(this.#toMemory ? EduRegister.DMA_SOURCE : EduRegister.DMA_DESTINATION) - EDU_BUFFER
+    );
   }
 
   get #fits(): boolean {

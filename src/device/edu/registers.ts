@@ -1,4 +1,7 @@
-/** Registers and bits of QEMU's teaching device (QEMU documentation, "EDU device"), offsets in bytes of BAR 0. */
+/**
+ * Registers and bits of QEMU's teaching device (QEMU documentation, "EDU device"), offsets in bytes
+ * of BAR 0.
+ */
 
 export const EduRegister = {
   IDENTIFICATION: 0x00,
@@ -19,7 +22,10 @@ export const EduRegister = {
 /** RR rr 00 ed: version 1.0. */
 export const EDU_IDENTIFICATION = 0x010000ed;
 
-/** STATUS: interrupt when the factorial is done; the computing bit (0x01) is never seen set, see device.ts. */
+/**
+ * STATUS: interrupt when the factorial is done; the computing bit (0x01) is never seen set, see
+ * device.ts.
+ */
 export const EDU_STATUS_INTERRUPT = 0x80;
 
 /** DMA_COMMAND. */

@@ -28,7 +28,10 @@ const NO_ERASE = 0;
 const ERASE_DATA = 1;
 const NVM_COMMAND_SET = 0;
 
-/** The admin command set (NVM Express 1.4, 5). One command at a time; its answer's data goes out with its completion. */
+/**
+ * The admin command set (NVM Express 1.4, 5). One command at a time; its answer's data goes out
+ * with its completion.
+ */
 export class AdminCommands {
   readonly features = new Features();
   readonly statistics = new Statistics();
@@ -63,7 +66,9 @@ export class AdminCommands {
     this.events.reset();
   }
 
-  /** Does the command at word `at`. Returns its status, or NO_COMPLETION; `result` is its result. */
+  /**
+   * Does the command at word `at`. Returns its status, or NO_COMPLETION; `result` is its result.
+   */
   execute(at: number): number {
     const { commands } = this.#batch;
     const head = commands[at + Sqe.HEAD]!;
@@ -75,9 +80,19 @@ export class AdminCommands {
       case AdminOpcode.IDENTIFY:
         return this.#identify(at, dw10 & 0xff, dw11 >>> 24);
       case AdminOpcode.CREATE_CQ:
-        return this.#queues.createCompletion(dw10, dw11, this.#queuePage(at), this.features.completionQueues);
+        return this.#queues.createCompletion(
+          dw10,
+          dw11,
+          this.#queuePage(at),
+          this.features.completionQueues,
+        );
       case AdminOpcode.CREATE_SQ:
-        return this.#queues.createSubmission(dw10, dw11, this.#queuePage(at), this.features.submissionQueues);
+        return this.#queues.createSubmission(
+          dw10,
+          dw11,
+          this.#queuePage(at),
+          this.features.submissionQueues,
+        );
       case AdminOpcode.DELETE_CQ:
         return this.#queues.deleteCompletion(dw10 & 0xffff);
       case AdminOpcode.DELETE_SQ:
@@ -123,7 +138,8 @@ export class AdminCommands {
       case IdentifyKind.COMMAND_SET_NAMESPACE:
       case IdentifyKind.COMMAND_SET_CONTROLLER:
         if (commandSet !== NVM_COMMAND_SET) return Status.INVALID_FIELD;
-        if (kind === IdentifyKind.COMMAND_SET_NAMESPACE && namespace !== 1) return Status.INVALID_NAMESPACE;
+        if (kind === IdentifyKind.COMMAND_SET_NAMESPACE && namespace !== 1)
+          return Status.INVALID_NAMESPACE;
         return this.#send(at, commandSetSpecific(), 0, PAGE_BYTES);
       default:
         return Status.INVALID_FIELD;
@@ -137,7 +153,8 @@ export class AdminCommands {
     const offset = commands[at + Sqe.DW13]! * 2 ** 32 + commands[at + Sqe.DW12]!;
     const namespace = commands[at + Sqe.NAMESPACE]!;
     // Health is told of the whole controller only.
-    if (id === LogPage.HEALTH && namespace !== 0 && namespace !== ALL_NAMESPACES) return Status.INVALID_FIELD;
+    if (id === LogPage.HEALTH && namespace !== 0 && namespace !== ALL_NAMESPACES)
+      return Status.INVALID_FIELD;
     const page = this.logs.page(id);
     if (page === null) return Status.INVALID_LOG_PAGE;
     if (offset % 4 !== 0 || offset > page.length) return Status.INVALID_FIELD;
@@ -155,9 +172,13 @@ export class AdminCommands {
 
   #setFeatures(dw10: number, dw11: number): number {
     const cacheGoes = (dw10 & 0xff) === FeatureId.VOLATILE_WRITE_CACHE && (dw11 & 1) === 0;
-    if (cacheGoes && this.features.writeCache && !this.#namespace.store.flush()) return Status.WRITE_FAULT;
+    if (cacheGoes && this.features.writeCache && !this.#namespace.store.flush())
+      return Status.WRITE_FAULT;
     const status = this.#feature(this.features.set(dw10, dw11, this.#queues.ioQueuesExist));
-    if (this.features.temperatureCritical && (this.features.healthEvents & WARNING_TEMPERATURE) !== 0) {
+    if (
+      this.features.temperatureCritical &&
+      (this.features.healthEvents & WARNING_TEMPERATURE) !== 0
+    ) {
       this.events.report(EventType.HEALTH, EventInformation.TEMPERATURE_THRESHOLD, LogPage.HEALTH);
     }
     return status;
@@ -170,7 +191,11 @@ export class AdminCommands {
     const erase = (dw10 >>> 9) & 7;
     if (erase !== NO_ERASE && erase !== ERASE_DATA) return Status.INVALID_FIELD;
     const { store } = this.#namespace;
-    if (format >= FORMATS.length || (dw10 & FORMAT_METADATA) !== 0 || store.bytes < FORMATS[format]!) {
+    if (
+      format >= FORMATS.length ||
+      (dw10 & FORMAT_METADATA) !== 0 ||
+      store.bytes < FORMATS[format]!
+    ) {
       return Status.INVALID_FORMAT;
     }
     if (store.readOnly) return Status.WRITE_PROTECTED;
@@ -178,8 +203,8 @@ export class AdminCommands {
   }
 
   /**
-   * Result bit 0: the command was not aborted. Only event requests are ever in flight; one is taken back and completed where
-   * there is room for its completion beside the Abort's own.
+   * Result bit 0: the command was not aborted. Only event requests are ever in flight; one is taken
+   * back and completed where there is room for its completion beside the Abort's own.
    */
   #abort(dw10: number): number {
     const identifier = dw10 >>> 16;

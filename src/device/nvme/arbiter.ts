@@ -13,13 +13,16 @@ import { NO_COMPLETION, Status } from './status.js';
 
 /** Batches of one queue before the others get their turn. */
 const BATCHES_PER_TURN = 4;
-/** Pieces of data (at most a page each) that one run moves before other devices and the program get theirs: 8 MiB. */
+/**
+ * Pieces of data (at most a page each) that one run moves before other devices and the program get
+ * theirs: 8 MiB.
+ */
 const PIECES_PER_RUN = 2048;
 
 /**
- * Decides whose commands are done next: the admin queue's first, then the I/O queues' round robin (NVM Express 1.4, 4.13.1),
- * each a few batches at a time. A run ends when every queue had its turn or much data was moved; the next one goes on behind
- * the queue that was served last.
+ * Decides whose commands are done next: the admin queue's first, then the I/O queues' round robin
+ * (NVM Express 1.4, 4.13.1), each a few batches at a time. A run ends when every queue had its turn
+ * or much data was moved; the next one goes on behind the queue that was served last.
  */
 export class Arbiter {
   /** The memory of a queue was refused: nothing goes on until the host resets the controller. */
@@ -63,7 +66,11 @@ export class Arbiter {
     let found = this.#look(this.#queues.submission(0)!);
     // What the admin queue did may have changed the list.
     const { io } = this.#queues;
-    for (let looked = 0; looked < io.length && this.#moved < PIECES_PER_RUN && !this.broken; looked++) {
+    for (
+      let looked = 0;
+      looked < io.length && this.#moved < PIECES_PER_RUN && !this.broken;
+      looked++
+    ) {
       if (this.#next >= io.length) this.#next = 0;
       if (this.#look(io[this.#next++]!)) found = true;
     }
@@ -116,7 +123,8 @@ export class Arbiter {
   }
 
   #takeHead(queue: SubmissionQueue): void {
-    if (!this.#queues.takeHead(queue.completions)) this.reportError(EventInformation.INVALID_DOORBELL_VALUE);
+    if (!this.#queues.takeHead(queue.completions))
+      this.reportError(EventInformation.INVALID_DOORBELL_VALUE);
   }
 
   #adminCommand(queue: SubmissionQueue): void {
@@ -142,15 +150,20 @@ export class Arbiter {
   }
 
   /**
-   * Commands of a deleted queue that nobody has begun are answered before the deletion is, as far as their completion queue has
-   * room and the queue's memory is still there; the others are gone with it (NVM Express 1.4, 5.6).
+   * Commands of a deleted queue that nobody has begun are answered before the deletion is, as far
+   * as their completion queue has room and the queue's memory is still there; the others are gone
+   * with it (NVM Express 1.4, 5.6).
    */
   #abortWaiting(queue: SubmissionQueue): void {
     const batch = this.#batch;
     this.#takeTail(queue);
     while (!this.broken) {
       this.#takeHead(queue);
-      const count = Math.min(commandsWaiting(queue), completionRoom(queue.completions), BATCH_COMMANDS);
+      const count = Math.min(
+        commandsWaiting(queue),
+        completionRoom(queue.completions),
+        BATCH_COMMANDS,
+      );
       if (count === 0 || !batch.fetch(queue, count)) return;
       for (let slot = 0; slot < count; slot++) {
         advance(queue);
@@ -192,7 +205,8 @@ export class Arbiter {
     this.#moved += batch.moved;
     if (batch.errors > 0) this.#logErrors(queue);
     const { completions } = queue;
-    if (completions.interrupts && !this.#endpoint.interrupts.message(completions.vector)) this.pinDue = true;
+    if (completions.interrupts && !this.#endpoint.interrupts.message(completions.vector))
+      this.pinDue = true;
   }
 
   #sendEvents(): boolean {
@@ -218,7 +232,8 @@ export class Arbiter {
         submissionQueue: queue.id,
         command: completion[3]! & 0xffff,
         status,
-        firstBlock: queue.id === 0 ? 0 : commands[at + Sqe.DW11]! * 2 ** 32 + commands[at + Sqe.DW10]!,
+        firstBlock:
+          queue.id === 0 ? 0 : commands[at + Sqe.DW11]! * 2 ** 32 + commands[at + Sqe.DW10]!,
         namespace: commands[at + Sqe.NAMESPACE]!,
       });
     }

@@ -8,7 +8,10 @@ import { Prp } from './prp.js';
 import type { SubmissionQueue } from './queue.js';
 import { Status, statusField } from './status.js';
 
-/** Pieces of DMA lists: every command of a batch with its data may need a page more for a chunk's end. */
+/**
+ * Pieces of DMA lists: every command of a batch with its data may need a page more for a chunk's
+ * end.
+ */
 const PIECES = 4096;
 /** The most pieces that one command adds. */
 const COMMAND_PIECES = TRANSFER_PAGES + 1;
@@ -16,11 +19,12 @@ const COMMAND_PIECES = TRANSFER_PAGES + 1;
 const QUEUE = -1;
 
 /**
- * A batch of commands of one submission queue on its way: fetched in one call, its data moved in one call for each
- * direction, its completions behind the data in the same call. That order is the order that the host sees.
+ * A batch of commands of one submission queue on its way: fetched in one call, its data moved in
+ * one call for each direction, its completions behind the data in the same call. That order is the
+ * order that the host sees.
  *
- * A command whose data is refused gets Data Transfer Error; the others go on. A completion queue or submission queue that is
- * refused ends the controller's life (fatal status).
+ * A command whose data is refused gets Data Transfer Error; the others go on. A completion queue or
+ * submission queue that is refused ends the controller's life (fatal status).
  */
 export class Batch implements DmaOwner {
   /** Submission queue entries, SQE_WORDS each. */
@@ -63,7 +67,10 @@ export class Batch implements DmaOwner {
     this.outgoing.clear();
   }
 
-  /** Begins a batch with `count` commands from the queue's head on. False: the queue's memory was refused. */
+  /**
+   * Begins a batch with `count` commands from the queue's head on. False: the queue's memory was
+   * refused.
+   */
   fetch(queue: SubmissionQueue, count: number): boolean {
     this.begin();
     const fetches = this.#fetches;
@@ -98,8 +105,11 @@ export class Batch implements DmaOwner {
 
   /** Whether another command's data surely fits into the lists. */
   get room(): boolean {
-    // The completions at the end need a piece for each page that they lie in, and one more at the queue's wrap.
-    return this.incoming.room >= COMMAND_PIECES && this.outgoing.room >= COMMAND_PIECES + BATCH_COMMANDS;
+    // The completions at the end need a piece for each page that they lie in, and one more at the
+    // queue's wrap.
+    return (
+      this.incoming.room >= COMMAND_PIECES && this.outgoing.room >= COMMAND_PIECES + BATCH_COMMANDS
+    );
   }
 
   /** The tag for DMA of the command that is completed next. */
@@ -108,7 +118,13 @@ export class Batch implements DmaOwner {
   }
 
   /** Makes the completion of a command. */
-  complete(queue: SubmissionQueue, sqHead: number, identifier: number, status: number, result: number): void {
+  complete(
+    queue: SubmissionQueue,
+    sqHead: number,
+    identifier: number,
+    status: number,
+    result: number,
+  ): void {
     const at = this.completed++ * CQE_WORDS;
     const words = this.#completions;
     if (status !== Status.SUCCESS) this.errors++;
@@ -143,8 +159,8 @@ export class Batch implements DmaOwner {
   }
 
   /**
-   * Moves the data of reads and then the completions, and advances the completion queue. False: the queue's memory was
-   * refused.
+   * Moves the data of reads and then the completions, and advances the completion queue. False: the
+   * queue's memory was refused.
    */
   send(queue: SubmissionQueue): boolean {
     const { completions } = queue;

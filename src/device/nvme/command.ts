@@ -1,4 +1,7 @@
-/** The layout of commands and completions (NVM Express 1.4, 4.2 and 4.6), as indexes of their 32-bit words. */
+/**
+ * The layout of commands and completions (NVM Express 1.4, 4.2 and 4.6), as indexes of their 32-bit
+ * words.
+ */
 
 export const SQE_BYTES = 64;
 export const SQE_WORDS = 16;

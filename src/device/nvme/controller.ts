@@ -14,9 +14,9 @@ import { ControllerConfiguration, ControllerStatus, Register, Registers } from '
 /**
  * An NVM Express 1.4 controller with one namespace.
  *
- * There is no clock: what `poll` finds (a doorbell, a change of CC) is done when it returns, so the only commands ever in
- * flight are asynchronous event requests and those that wait for their queue's turn, for room in their completion queue or for
- * bus mastering.
+ * There is no clock: what `poll` finds (a doorbell, a change of CC) is done when it returns, so the
+ * only commands ever in flight are asynchronous event requests and those that wait for their
+ * queue's turn, for room in their completion queue or for bus mastering.
  */
 export class NvmeController implements PciDevice {
   readonly #endpoint: PciEndpoint;
@@ -57,7 +57,9 @@ export class NvmeController implements PciDevice {
     const aligned = offset & ~3;
     if (aligned >= Register.END && aligned < Register.DOORBELLS) return 0;
     if (aligned >= Register.MSIX_TABLE) return 0;
-    return size === 4 ? this.#registers.read(offset) : this.#registers.read(aligned) >>> ((offset & 3) * 8);
+    return size === 4
+      ? this.#registers.read(offset)
+      : this.#registers.read(aligned) >>> ((offset & 3) * 8);
   }
 
   write(_bar: number, offset: number, size: number, value: number): void {
@@ -113,7 +115,10 @@ export class NvmeController implements PciDevice {
     this.#updatePin();
   }
 
-  /** Shutdown notification: over when the write cache is durable; where that fails it never is, and the host's timeout tells. */
+  /**
+   * Shutdown notification: over when the write cache is durable; where that fails it never is, and
+   * the host's timeout tells.
+   */
   #shutDown(): void {
     const { SHUTDOWN, SHUTDOWN_OCCURRING, SHUTDOWN_COMPLETE } = ControllerStatus;
     const done = this.#namespace.store.flush() ? SHUTDOWN_COMPLETE : SHUTDOWN_OCCURRING;
@@ -139,7 +144,10 @@ export class NvmeController implements PciDevice {
     this.#ready = true;
   }
 
-  /** Controller reset: queues, features and event requests are gone; registers of the admin queue stay. */
+  /**
+   * Controller reset: queues, features and event requests are gone; registers of the admin queue
+   * stay.
+   */
   #stop(): void {
     this.#ready = false;
     this.#queues.clear();

@@ -10,8 +10,8 @@ export const EventInformation = {
 } as const;
 
 /**
- * Asynchronous events: requests that wait for something to happen, and happenings that wait for a request. After an event
- * of a type, that type is masked until its log page is read.
+ * Asynchronous events: requests that wait for something to happen, and happenings that wait for a
+ * request. After an event of a type, that type is masked until its log page is read.
  */
 export class Events {
   /** Command identifiers of outstanding requests, oldest first. */

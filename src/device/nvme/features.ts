@@ -1,7 +1,10 @@
 import { IO_QUEUES, MSIX_VECTORS } from './limits.js';
 import { Status } from './status.js';
 
-/** Feature identifiers (NVM Express 1.4, 5.21.1): those that an I/O controller must have, and the write cache. */
+/**
+ * Feature identifiers (NVM Express 1.4, 5.21.1): those that an I/O controller must have, and the
+ * write cache.
+ */
 export const FeatureId = {
   ARBITRATION: 0x01,
   POWER_MANAGEMENT: 0x02,
@@ -103,7 +106,10 @@ export class Features {
     return Status.SUCCESS;
   }
 
-  /** Set Features; `queuesExist`: I/O queues have been created, so their number stays. Returns a status. */
+  /**
+   * Set Features; `queuesExist`: I/O queues have been created, so their number stays. Returns a
+   * status.
+   */
   set(dw10: number, dw11: number, queuesExist: boolean): number {
     const id = dw10 & 0xff;
     this.result = 0;
@@ -130,7 +136,8 @@ export class Features {
         const completion = dw11 >>> 16;
         if (queuesExist) return Status.COMMAND_SEQUENCE_ERROR;
         if (submission === 0xffff || completion === 0xffff) return Status.INVALID_FIELD;
-        this.result = Math.min(submission, IO_QUEUES - 1) | (Math.min(completion, IO_QUEUES - 1) << 16);
+        this.result =
+          Math.min(submission, IO_QUEUES - 1) | (Math.min(completion, IO_QUEUES - 1) << 16);
         this.#values.set(id, this.result);
         return Status.SUCCESS;
       }

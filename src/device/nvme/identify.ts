@@ -29,7 +29,10 @@ export interface ControllerIdentity {
 }
 
 const CRITICAL_TEMPERATURE = TEMPERATURE_WARNING + 30;
-/** Optional admin commands: format. Optional commands: compare, dataset management, write zeroes, select field of Get Features. */
+/**
+ * Optional admin commands: format. Optional commands: compare, dataset management, write zeroes,
+ * select field of Get Features.
+ */
 const OPTIONAL_ADMIN_COMMANDS = 0x2;
 const OPTIONAL_COMMANDS = 0x1 | 0x4 | 0x8 | 0x10;
 /** A write cache that may lose data, and Flush for all namespaces at once. */
@@ -92,7 +95,10 @@ export function identifyNamespace(identity: ControllerIdentity, namespace: Names
   return page;
 }
 
-/** What the NVM command set alone has, of a namespace or a controller: nothing, and no limits below those told elsewhere. */
+/**
+ * What the NVM command set alone has, of a namespace or a controller: nothing, and no limits below
+ * those told elsewhere.
+ */
 export function commandSetSpecific(): Uint8Array {
   return new Uint8Array(IDENTIFY_BYTES);
 }

@@ -2,7 +2,14 @@ import type { AllocateDma, DmaBuffer } from '../../mm/frame-memory.js';
 import { DmaList } from '../dma-list.js';
 import type { DmaPort } from '../dma-port.js';
 import { type Batch, commandAt } from './batch.js';
-import { ALL_NAMESPACES, DEALLOCATE, FORCE_UNIT_ACCESS, IoOpcode, SQE_UNSUPPORTED, Sqe } from './command.js';
+import {
+  ALL_NAMESPACES,
+  DEALLOCATE,
+  FORCE_UNIT_ACCESS,
+  IoOpcode,
+  SQE_UNSUPPORTED,
+  Sqe,
+} from './command.js';
 import type { Features } from './features.js';
 import { TRANSFER_BYTES } from './limits.js';
 import type { Statistics } from './log-pages.js';
@@ -20,7 +27,10 @@ export class IoCommands {
   readonly #statistics: Statistics;
   readonly #allocate: AllocateDma;
   readonly #list = new DmaList(TRANSFER_BYTES / 4096 + 2);
-  /** Memory for what is neither written to the disk nor read from it: compared data, ranges. Made when first needed. */
+  /**
+   * Memory for what is neither written to the disk nor read from it: compared data, ranges. Made
+   * when first needed.
+   */
   #scratch: DmaBuffer | null = null;
   /** What the disk holds where it is compared. */
   #stored: DmaBuffer | null = null;
@@ -47,12 +57,16 @@ export class IoCommands {
   prefetch(at: number, slot: number, lists: DmaList): void {
     const { commands, prp } = this.#batch;
     const opcode = commands[at + Sqe.HEAD]! & 0xff;
-    if (opcode !== IoOpcode.READ && opcode !== IoOpcode.WRITE && opcode !== IoOpcode.COMPARE) return;
+    if (opcode !== IoOpcode.READ && opcode !== IoOpcode.WRITE && opcode !== IoOpcode.COMPARE)
+      return;
     const length = ((commands[at + Sqe.DW12]! & 0xffff) + 1) * this.#namespace.blockBytes;
     if (length <= TRANSFER_BYTES) prp.prefetch(commands, at, length, slot, lists);
   }
 
-  /** Does the command at word `at`, or puts its data into the batch's lists. Returns its status so far. */
+  /**
+   * Does the command at word `at`, or puts its data into the batch's lists. Returns its status so
+   * far.
+   */
   execute(at: number, slot: number): number {
     const { commands } = this.#batch;
     const head = commands[at + Sqe.HEAD]!;
@@ -80,7 +94,10 @@ export class IoCommands {
     }
   }
 
-  /** The data of the batch's writes has arrived: makes it durable where it must be, or fails the batch's writes and flushes. */
+  /**
+   * The data of the batch's writes has arrived: makes it durable where it must be, or fails the
+   * batch's writes and flushes.
+   */
   settle(): void {
     if (!this.#durable) return;
     this.#durable = false;
@@ -88,7 +105,8 @@ export class IoCommands {
     const batch = this.#batch;
     for (let slot = 0; slot < batch.completed; slot++) {
       const opcode = batch.commands[commandAt(slot) + Sqe.HEAD]! & 0xff;
-      if (opcode !== IoOpcode.READ && opcode !== IoOpcode.COMPARE) batch.fail(slot, Status.WRITE_FAULT);
+      if (opcode !== IoOpcode.READ && opcode !== IoOpcode.COMPARE)
+        batch.fail(slot, Status.WRITE_FAULT);
     }
   }
 

@@ -11,7 +11,8 @@ import { Register } from './registers.js';
 const options = {
   size: 'size of the disk: bytes, or with K, M, G or T; 64M unless given, with file= the size that the file has',
   file: 'the disk is this file; made or grown to size= where that is given. Without it the disk is in memory',
-  block: 'bytes of a block: 512 (the default) or 4096; Format NVM can change it for the rest of the run',
+  block:
+    'bytes of a block: 512 (the default) or 4096; Format NVM can change it for the rest of the run',
   readonly: 'on: the disk can only be read, and several runs can have the same file',
   serial: 'serial number, 1 to 20 printable ASCII characters; made of the address unless given',
 };
@@ -60,7 +61,9 @@ function openStore(parsed: DeviceOptions, blockBytes: number, { host }: Surround
     throw new OptionError('device nvme: file= cannot be used here: this run has no files');
   const store = host.openBlockFile(path, { bytes: given, readOnly });
   if (store.bytes < blockBytes) {
-    throw new OptionError(`device nvme: ${path} is smaller than a block of ${blockBytes} bytes; give size=`);
+    throw new OptionError(
+      `device nvme: ${path} is smaller than a block of ${blockBytes} bytes; give size=`,
+    );
   }
   return store;
 }
@@ -74,7 +77,8 @@ export const nvme: DeviceKind = {
     const parsed = new DeviceOptions('nvme', options, given);
     const blockBytes = Number(parsed.choice('block', FORMATS.map(String), '512'));
     const serial = parsed.text('serial') ?? `iopf-${surroundings.address}`;
-    if (!/^[\x20-\x7e]{1,20}$/.test(serial)) parsed.refuse('serial', '1 to 20 printable ASCII characters');
+    if (!/^[\x20-\x7e]{1,20}$/.test(serial))
+      parsed.refuse('serial', '1 to 20 printable ASCII characters');
     const namespace = new Namespace(openStore(parsed, blockBytes, surroundings), blockBytes);
     const identity = {
       vendor: VENDOR,

@@ -3,7 +3,12 @@ import { type Features, TEMPERATURE } from './features.js';
 import { ERROR_ENTRIES } from './limits.js';
 
 /** Log page identifiers (NVM Express 1.4, 5.14.1). */
-export const LogPage = { ERROR: 0x01, HEALTH: 0x02, FIRMWARE_SLOT: 0x03, COMMAND_EFFECTS: 0x05 } as const;
+export const LogPage = {
+  ERROR: 0x01,
+  HEALTH: 0x02,
+  FIRMWARE_SLOT: 0x03,
+  COMMAND_EFFECTS: 0x05,
+} as const;
 
 const ERROR_BYTES = 64;
 /** Parameter error location: none is told. */
@@ -128,7 +133,9 @@ function effectsPage(): Uint8Array {
   }
   for (const opcode of Object.values(IoOpcode)) {
     const changes =
-      opcode === IoOpcode.WRITE || opcode === IoOpcode.WRITE_ZEROES || opcode === IoOpcode.DATASET_MANAGEMENT;
+      opcode === IoOpcode.WRITE ||
+      opcode === IoOpcode.WRITE_ZEROES ||
+      opcode === IoOpcode.DATASET_MANAGEMENT;
     view.setUint32(1024 + opcode * 4, SUPPORTED | (changes ? CHANGES_BLOCKS : 0), true);
   }
   return new Uint8Array(view.buffer);

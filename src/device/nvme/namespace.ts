@@ -21,8 +21,8 @@ export class Namespace {
   }
 
   /**
-   * Gives it another format and makes all of it read as zeros; false: it could not be emptied, its format stays, and part of it may
-   * be zeros.
+   * Gives it another format and makes all of it read as zeros; false: it could not be emptied, its
+   * format stays, and part of it may be zeros.
    */
   reformat(format: number): boolean {
     if (!this.store.zero(0, this.store.bytes)) return false;

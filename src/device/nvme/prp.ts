@@ -9,12 +9,12 @@ import { Status } from './status.js';
 const ENTRY_BYTES = 8;
 
 /**
- * Where a command's data lies: physical region pages (NVM Express 1.4, 4.3). PRP1 names the first page and where the data
- * begins in it; PRP2 the second page, or where there are more, a list of the others, whose last entry names the next page of
- * the list if it does not fit.
+ * Where a command's data lies: physical region pages (NVM Express 1.4, 4.3). PRP1 names the first
+ * page and where the data begins in it; PRP2 the second page, or where there are more, a list of
+ * the others, whose last entry names the next page of the list if it does not fit.
  *
- * The lists of a batch of commands are fetched together (`prefetch`, one slot for each command), then each command's is
- * resolved.
+ * The lists of a batch of commands are fetched together (`prefetch`, one slot for each command),
+ * then each command's is resolved.
  */
 export class Prp {
   /** IOVA pages of the command resolved last. */
@@ -92,7 +92,10 @@ export class Prp {
     return Status.SUCCESS;
   }
 
-  /** Adds [skip, skip + length) of the resolved data to a list, from or to `bufferOffset` of `buffer`. */
+  /**
+   * Adds [skip, skip + length) of the resolved data to a list, from or to `bufferOffset` of
+   * `buffer`.
+   */
   append(
     list: DmaList,
     skip: number,

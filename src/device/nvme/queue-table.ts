@@ -64,20 +64,32 @@ export class QueueTable {
     this.#submissions[0] = createSubmissionQueue(0, submissionPage, submissionEntries, completions);
   }
 
-  /** Create I/O Completion Queue with words 10 and 11; `page` is -1 where it is not aligned. Returns a status. */
+  /**
+   * Create I/O Completion Queue with words 10 and 11; `page` is -1 where it is not aligned. Returns
+   * a status.
+   */
   createCompletion(dw10: number, dw11: number, page: number, limit: number): number {
     const id = dw10 & 0xffff;
     const entries = (dw10 >>> 16) + 1;
     const vector = dw11 >>> 16;
     if (id === 0 || id > limit || this.#completions[id]) return Status.INVALID_QUEUE_IDENTIFIER;
-    if (!this.#entrySizes(ControllerConfiguration.CQ_ENTRY_SHIFT, CQ_ENTRY_SIZE) || !sizeAllowed(entries)) {
+    if (
+      !this.#entrySizes(ControllerConfiguration.CQ_ENTRY_SHIFT, CQ_ENTRY_SIZE) ||
+      !sizeAllowed(entries)
+    ) {
       return Status.INVALID_QUEUE_SIZE;
     }
     if ((dw11 & CONTIGUOUS) === 0) return Status.INVALID_FIELD;
     if (page < 0) return Status.PRP_OFFSET_INVALID;
     if (vector >= MSIX_VECTORS) return Status.INVALID_INTERRUPT_VECTOR;
     this.#registers.setCompletionHead(id, 0);
-    this.#completions[id] = createCompletionQueue(id, page, entries, (dw11 & INTERRUPTS) !== 0, vector);
+    this.#completions[id] = createCompletionQueue(
+      id,
+      page,
+      entries,
+      (dw11 & INTERRUPTS) !== 0,
+      vector,
+    );
     return Status.SUCCESS;
   }
 
@@ -89,7 +101,10 @@ export class QueueTable {
     const completions = completionId === 0 ? null : this.completion(completionId);
     if (id === 0 || id > limit || this.#submissions[id]) return Status.INVALID_QUEUE_IDENTIFIER;
     if (!completions) return Status.COMPLETION_QUEUE_INVALID;
-    if (!this.#entrySizes(ControllerConfiguration.SQ_ENTRY_SHIFT, SQ_ENTRY_SIZE) || !sizeAllowed(entries)) {
+    if (
+      !this.#entrySizes(ControllerConfiguration.SQ_ENTRY_SHIFT, SQ_ENTRY_SIZE) ||
+      !sizeAllowed(entries)
+    ) {
       return Status.INVALID_QUEUE_SIZE;
     }
     if ((dw11 & CONTIGUOUS) === 0) return Status.INVALID_FIELD;
@@ -120,7 +135,10 @@ export class QueueTable {
     return Status.SUCCESS;
   }
 
-  /** Whether a completion that asks for an interrupt has not been taken by the host: what holds the pin. */
+  /**
+   * Whether a completion that asks for an interrupt has not been taken by the host: what holds the
+   * pin.
+   */
   get unseen(): boolean {
     for (const queue of this.#completions) {
       if (!queue?.interrupts) continue;
@@ -130,7 +148,10 @@ export class QueueTable {
     return false;
   }
 
-  /** Takes the host's doorbell of a completion queue; false: it holds no valid value, and the old one counts. */
+  /**
+   * Takes the host's doorbell of a completion queue; false: it holds no valid value, and the old
+   * one counts.
+   */
   takeHead(queue: CompletionQueue): boolean {
     const head = this.#registers.completionHead(queue.id);
     if (head >= 0 && head < queue.entries) {
@@ -142,7 +163,9 @@ export class QueueTable {
   }
 
   #listIo(): void {
-    this.io = this.#submissions.filter((queue) => queue !== null && queue.id > 0) as SubmissionQueue[];
+    this.io = this.#submissions.filter(
+      (queue) => queue !== null && queue.id > 0,
+    ) as SubmissionQueue[];
   }
 
   #entrySizes(shift: number, size: number): boolean {

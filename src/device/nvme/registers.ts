@@ -51,10 +51,10 @@ const INTMC = word(Register.INTMC);
 const DOORBELLS = word(Register.DOORBELLS);
 
 /**
- * The registers in the BAR's memory, which a program may have mapped: CC, the admin queue's registers and the doorbells are
- * simply read there. In a plain page INTMS shows the mask and INTMC shows 0, so that every write to INTMC is noticed.
- * Reads need no barrier: on x86-64 a program's stores appear in its order, and what follows a doorbell is read by a system
- * call.
+ * The registers in the BAR's memory, which a program may have mapped: CC, the admin queue's
+ * registers and the doorbells are simply read there. In a plain page INTMS shows the mask and INTMC
+ * shows 0, so that every write to INTMC is noticed. Reads need no barrier: on x86-64 a program's
+ * stores appear in its order, and what follows a doorbell is read by a system call.
  */
 export class Registers {
   readonly #words: Int32Array;
@@ -63,7 +63,11 @@ export class Registers {
   interruptMask = 0;
 
   constructor(memory: DmaBuffer) {
-    this.#words = new Int32Array(memory.bytes.buffer, memory.bytes.byteOffset, word(Register.MSIX_TABLE));
+    this.#words = new Int32Array(
+      memory.bytes.buffer,
+      memory.bytes.byteOffset,
+      word(Register.MSIX_TABLE),
+    );
   }
 
   /** Values as after power-on. The memory may hold anything. */
@@ -84,7 +88,9 @@ export class Registers {
   /** CC, INTMS or INTMC is not what it was. Hot. */
   get touched(): boolean {
     const words = this.#words;
-    return words[CC] !== this.configuration || words[INTMS] !== this.interruptMask || words[INTMC] !== 0;
+    return (
+      words[CC] !== this.configuration || words[INTMS] !== this.interruptMask || words[INTMC] !== 0
+    );
   }
 
   /** Takes what was written to INTMS and INTMC. */

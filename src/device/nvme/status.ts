@@ -1,5 +1,6 @@
 /**
- * Status codes of completions: status code type * 256 + status code (NVM Express 1.4, figures 127–130).
+ * Status codes of completions: status code type * 256 + status code (NVM Express 1.4, figures
+ * 127–130).
  */
 export const Status = {
   SUCCESS: 0x000,
@@ -32,7 +33,10 @@ export const Status = {
 /** Beside a status: trying again will not help (Do Not Retry); bit 14 of the status field. */
 const DO_NOT_RETRY = 0x4000;
 
-/** The 15-bit status field of a completion. Where the cause may pass (memory, media), the command may be tried again. */
+/**
+ * The 15-bit status field of a completion. Where the cause may pass (memory, media), the command
+ * may be tried again.
+ */
 export function statusField(status: number): number {
   switch (status) {
     case Status.SUCCESS:
@@ -46,5 +50,7 @@ export function statusField(status: number): number {
   }
 }
 
-/** Answered instead of a status by a command that completes later (an asynchronous event request). */
+/**
+ * Answered instead of a status by a command that completes later (an asynchronous event request).
+ */
 export const NO_COMPLETION = -1;

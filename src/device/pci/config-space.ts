@@ -33,9 +33,10 @@ const capabilityIds = {
 } as const;
 
 /**
- * A type 0 config space as vfio-pci shows it (vfio_pci_config.c): BARs, interrupt line and MSI's message are the program's
- * own copies, the MSI-X capability is read-only (SET_IRQS drives it), ids never change, and the rest is the function's.
- * Writes go through a mask; what a write means beyond its bits is the endpoint's business.
+ * A type 0 config space as vfio-pci shows it (vfio_pci_config.c): BARs, interrupt line and MSI's
+ * message are the program's own copies, the MSI-X capability is read-only (SET_IRQS drives it), ids
+ * never change, and the rest is the function's. Writes go through a mask; what a write means beyond
+ * its bits is the endpoint's business.
  */
 export class ConfigSpace {
   readonly size: number;
@@ -96,7 +97,11 @@ export class ConfigSpace {
     const writable = this.#writable;
     view.setUint16(PciConfig.VENDOR_ID, description.vendor, true);
     view.setUint16(PciConfig.DEVICE_ID, description.device, true);
-    view.setUint16(PciConfig.STATUS, description.capabilities.length > 0 ? PciStatus.CAP_LIST : 0, true);
+    view.setUint16(
+      PciConfig.STATUS,
+      description.capabilities.length > 0 ? PciStatus.CAP_LIST : 0,
+      true,
+    );
     view.setUint8(PciConfig.REVISION_ID, description.revision);
     view.setUint8(PciConfig.CLASS_PROG, description.classCode & 0xff);
     view.setUint16(PciConfig.CLASS_DEVICE, description.classCode >> 8, true);

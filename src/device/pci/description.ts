@@ -15,7 +15,9 @@ export interface BarDescription {
   readonly sparse?: readonly SparseArea[];
 }
 
-/** A capability at a fixed offset of config space (bytes). The list is chained in the order given. */
+/**
+ * A capability at a fixed offset of config space (bytes). The list is chained in the order given.
+ */
 export type CapabilityDescription =
   | { readonly kind: 'power'; readonly offset: number }
   | { readonly kind: 'msi'; readonly offset: number; readonly vectors: number }

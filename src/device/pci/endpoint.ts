@@ -12,7 +12,12 @@ import {
 } from '../../abi/pci.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import { allocatePlain, type DmaBuffer } from '../../mm/frame-memory.js';
-import type { DriverMemory, InterruptSink, PciFunction, PciRegion } from '../../vfio/pci-function.js';
+import type {
+  DriverMemory,
+  InterruptSink,
+  PciFunction,
+  PciRegion,
+} from '../../vfio/pci-function.js';
 import { DmaPort } from '../dma-port.js';
 import type { DeviceHost } from '../host.js';
 import { ConfigSpace } from './config-space.js';
@@ -28,7 +33,10 @@ export interface Surroundings {
   readonly host: DeviceHost;
 }
 
-/** What vfio-pci leaves in the command register of a device that it opens: decoding on, bus mastering off. */
+/**
+ * What vfio-pci leaves in the command register of a device that it opens: decoding on, bus
+ * mastering off.
+ */
 const COMMAND_AT_OPEN = PciCommand.IO | PciCommand.MEMORY | PciCommand.SERR;
 const NO_REGION: PciRegion = { size: 0, readable: false, writable: false, mappable: false };
 const D3_HOT = 3;
@@ -92,7 +100,9 @@ export class PciEndpoint implements PciFunction {
         ...(sparse ? { sparse } : {}),
         ...(mappable && this.#msix?.bar === index ? { msixMappable: true } : {}),
       };
-      this.#memory[index] = mappable ? surroundings.host.regionMemory(index, size) : allocatePlain(size);
+      this.#memory[index] = mappable
+        ? surroundings.host.regionMemory(index, size)
+        : allocatePlain(size);
     }
     regions[PciRegionIndex.CONFIG] = {
       size: this.config.size,
@@ -108,7 +118,10 @@ export class PciEndpoint implements PciFunction {
     this.#device.reset();
   }
 
-  /** Memory of a BAR: what the program sees where it maps it. A BAR that cannot be mapped has its own. */
+  /**
+   * Memory of a BAR: what the program sees where it maps it. A BAR that cannot be mapped has its
+   * own.
+   */
   barMemory(index: number): DmaBuffer {
     const memory = this.#memory[index];
     if (!memory) throw new Bug('no such BAR', { kind: this.kind, index });
@@ -141,7 +154,10 @@ export class PciEndpoint implements PciFunction {
     this.#driverMemory = null;
   }
 
-  /** Config space stays as it is, as vfio-pci saves and restores it around a reset; but the function is awake again. */
+  /**
+   * Config space stays as it is, as vfio-pci saves and restores it around a reset; but the function
+   * is awake again.
+   */
   reset(): void {
     if (this.#power) this.#setPowerState(this.#power, 0);
     for (const memory of this.#memory) memory?.bytes.fill(0);
@@ -233,7 +249,10 @@ export class PciEndpoint implements PciFunction {
     this.config.setWord(at, (this.config.word(at) & ~PciPm.STATE_MASK) | state);
   }
 
-  /** Bus mastering and the pin follow the command register; a function in D3hot does no DMA (PCI PM 1.2, 5.4.1). */
+  /**
+   * Bus mastering and the pin follow the command register; a function in D3hot does no DMA (PCI PM
+   * 1.2, 5.4.1).
+   */
   #commandChanged(): void {
     const command = this.config.word(PciConfig.COMMAND);
     const asleep =
@@ -244,7 +263,10 @@ export class PciEndpoint implements PciFunction {
 
   #showPin(): void {
     const status = this.config.word(PciConfig.STATUS) & ~PciStatus.INTERRUPT;
-    this.config.setWord(PciConfig.STATUS, status | (this.interrupts.pinAsserted ? PciStatus.INTERRUPT : 0));
+    this.config.setWord(
+      PciConfig.STATUS,
+      status | (this.interrupts.pinAsserted ? PciStatus.INTERRUPT : 0),
+    );
   }
 
   #showArmed(index: number, vectors: number): void {
@@ -263,8 +285,9 @@ export class PciEndpoint implements PciFunction {
   }
 
   /**
-   * The MSI-X table as the host's kernel would have it: entries in use unmasked, the others masked. It is there to be looked
-   * at: SET_IRQS alone decides what is signalled, so nothing is ever pending.
+   * The MSI-X table as the host's kernel would have it: entries in use unmasked, the others masked.
+   * It is there to be looked at: SET_IRQS alone decides what is signalled, so nothing is ever
+   * pending.
    */
   #showTable(vectors: number): void {
     const msix = this.#msix;

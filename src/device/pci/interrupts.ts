@@ -1,7 +1,9 @@
 import { PciInterruptIndex } from '../../abi/pci.js';
 import type { InterruptSink } from '../../vfio/pci-function.js';
 
-/** A function's interrupts: the pin, and messages when MSI or MSI-X is on; then the pin is silent. */
+/**
+ * A function's interrupts: the pin, and messages when MSI or MSI-X is on; then the pin is silent.
+ */
 export class Interrupts {
   #sink: InterruptSink | null = null;
   readonly #armed = [0, 0, 0];
@@ -44,7 +46,10 @@ export class Interrupts {
     this.#show();
   }
 
-  /** Sends vector `vector` (0-based) as a message; with fewer MSI vectors on, the last stands for the rest. False: no messages. */
+  /**
+   * Sends vector `vector` (0-based) as a message; with fewer MSI vectors on, the last stands for
+   * the rest. False: no messages.
+   */
   message(vector: number): boolean {
     const msi = this.armed(PciInterruptIndex.MSI);
     if (this.armed(PciInterruptIndex.MSIX) > 0) this.#sink?.msix(vector);

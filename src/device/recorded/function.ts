@@ -1,6 +1,6 @@
 /**
- * A function that only looks like a device: config space and registers as they were recorded, and no behaviour. For programs
- * that enumerate and set up devices which nobody has modelled.
+ * A function that only looks like a device: config space and registers as they were recorded, and
+ * no behaviour. For programs that enumerate and set up devices which nobody has modelled.
  */
 import { PciBar, PciConfig, PciRegionIndex } from '../../abi/pci.js';
 import type { IommuDevice } from '../../iommu/device.js';
@@ -17,12 +17,19 @@ export interface RecordedModel {
   readonly registers: ReadonlyMap<number, number>;
   /** What the ROM, region 6, begins with; the rest of it is zero. */
   readonly rom: Uint8Array;
-  /** What a read of 1 or 2 bytes in the middle of a register finds: those bytes, or the register's lowest. */
+  /**
+   * What a read of 1 or 2 bytes in the middle of a register finds: those bytes, or the register's
+   * lowest.
+   */
   readonly narrowReads: 'bytes' | 'low';
   readonly resettable: boolean;
 }
 
-export function recordedFunction(model: RecordedModel, address: string, iommu: IommuDevice): PciFunction {
+export function recordedFunction(
+  model: RecordedModel,
+  address: string,
+  iommu: IommuDevice,
+): PciFunction {
   const config = model.config.slice();
   const writable = writableBits(model.regions);
   const begin = (): void => config.set(model.config);
@@ -54,7 +61,10 @@ export function recordedFunction(model: RecordedModel, address: string, iommu: I
   };
 }
 
-/** Bits of config space that a program may change: command, cache line size, interrupt line, BARs and ROM by their size. */
+/**
+ * Bits of config space that a program may change: command, cache line size, interrupt line, BARs
+ * and ROM by their size.
+ */
 function writableBits(regions: readonly PciRegion[]): Uint8Array {
   const mask = new Uint8Array(PciConfig.INTERRUPT_LINE + 1);
   mask.set([0x47, 0x05], PciConfig.COMMAND);
@@ -70,7 +80,11 @@ function writableBits(regions: readonly PciRegion[]): Uint8Array {
   return mask;
 }
 
-function readRegisters({ registers, narrowReads }: RecordedModel, offset: number, into: Uint8Array): void {
+function readRegisters(
+  { registers, narrowReads }: RecordedModel,
+  offset: number,
+  into: Uint8Array,
+): void {
   const isNarrow = into.length < 4 && narrowReads === 'low';
   for (let byte = 0; byte < into.length; byte++) {
     const at = offset + byte;

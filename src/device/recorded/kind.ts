@@ -12,7 +12,8 @@ export const recorded: DeviceKind = {
   create(given, { address, iommu, host }) {
     const path = new DeviceOptions('recorded', options, given).text('file');
     if (path === undefined) throw new OptionError('device recorded needs file=PATH');
-    if (host.openModel === undefined) throw new OptionError('device recorded: this run has no files');
+    if (host.openModel === undefined)
+      throw new OptionError('device recorded: this run has no files');
     return recordedFunction(host.openModel(path), address, iommu);
   },
 };

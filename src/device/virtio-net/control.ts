@@ -3,7 +3,10 @@ import type { VirtQueue } from '../virtio/queue.js';
 import type { VirtioTransport } from '../virtio/transport.js';
 import type { Workspace } from './pair.js';
 
-/** Class and command that set the number of queue pairs in use (VIRTIO_NET_CTRL_MQ, 5.1.6.5.6), with a 16-bit argument. */
+/**
+ * Class and command that set the number of queue pairs in use (VIRTIO_NET_CTRL_MQ, 5.1.6.5.6), with
+ * a 16-bit argument.
+ */
 const MULTIQUEUE = 4;
 const VQ_PAIRS_SET = 0;
 const COMMAND_BYTES = 4;
@@ -67,7 +70,8 @@ export class ControlQueue {
     reads.clear();
     chain.appendReadable(reads, 0, Math.min(chain.readable, COMMAND_BYTES), this.#buffer, 0);
     if (!dma.read(reads, null)) return false;
-    const known = chain.readable === COMMAND_BYTES && bytes[0] === MULTIQUEUE && bytes[1] === VQ_PAIRS_SET;
+    const known =
+      chain.readable === COMMAND_BYTES && bytes[0] === MULTIQUEUE && bytes[1] === VQ_PAIRS_SET;
     bytes[ACK] = known && this.#setPairs(bytes[2]! | (bytes[3]! << 8)) ? OK : ERROR;
     chain.appendWritable(writes, 1, this.#buffer, ACK);
     queue.take();

@@ -48,13 +48,19 @@ class NetworkCard implements VirtioDevice {
   readonly #control: ControlQueue;
   /** Pairs in use, from the first on (5.1.6.5.6). */
   #used = 1;
-  /** The control queue lies behind the pairs; behind the first one for a driver that does not know of more (5.1.2). */
+  /**
+   * The control queue lies behind the pairs; behind the first one for a driver that does not know
+   * of more (5.1.2).
+   */
   #controlIndex = -1;
 
   constructor(transport: VirtioTransport, { pairs, network }: CardOptions, allocate: AllocateDma) {
     const work = new Workspace(allocate);
     this.#transport = transport;
-    this.#pairs = Array.from({ length: pairs }, (_, index) => new QueuePair(transport, index, work, network));
+    this.#pairs = Array.from(
+      { length: pairs },
+      (_, index) => new QueuePair(transport, index, work, network),
+    );
     this.#control = new ControlQueue(transport, work, allocate, (count) => this.#setPairs(count));
   }
 
@@ -80,7 +86,8 @@ class NetworkCard implements VirtioDevice {
   }
 
   #setPairs(count: number): boolean {
-    if (!this.#transport.features.has(NetFeature.MQ) || count < 1 || count > this.#pairs.length) return false;
+    if (!this.#transport.features.has(NetFeature.MQ) || count < 1 || count > this.#pairs.length)
+      return false;
     this.#used = count;
     return true;
   }

@@ -4,7 +4,10 @@ import { BATCH_FRAMES, FRAME_MOST, HEADER_BYTES, STAGING_BYTES } from './limits.
 
 const ALIGNMENT = 16;
 
-/** Frames on their way through the card, each behind its header in one buffer. Used again for each batch. */
+/**
+ * Frames on their way through the card, each behind its header in one buffer. Used again for each
+ * batch.
+ */
 export class Frames {
   readonly buffer: DmaBuffer;
   count = 0;

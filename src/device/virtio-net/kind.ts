@@ -62,7 +62,8 @@ export const virtioNet: DeviceKind = {
     const pairs = parsed.number('queues', 1);
     if (!Number.isInteger(pairs) || pairs < 1 || pairs > PAIRS)
       parsed.refuse('queues', `a number from 1 to ${PAIRS}`);
-    if (pairs > 1 && parsed.text('tap') !== undefined) parsed.refuse('queues', 'only 1 together with tap=');
+    if (pairs > 1 && parsed.text('tap') !== undefined)
+      parsed.refuse('queues', 'only 1 together with tap=');
     const { allocate } = surroundings.host;
     const parts = networkCard({ mac, pairs, network: openNetwork(parsed, surroundings) }, allocate);
     const description = virtioDescription({

@@ -3,7 +3,9 @@
 /** struct virtio_net_hdr with num_buffers, in front of every frame (5.1.6). */
 export const HEADER_BYTES = 12;
 export const NUM_BUFFERS = 10;
-/** Frames: an Ethernet header, to the largest MTU behind one with a VLAN tag. Others are dropped. */
+/**
+ * Frames: an Ethernet header, to the largest MTU behind one with a VLAN tag. Others are dropped.
+ */
 export const FRAME_LEAST = 14;
 export const FRAME_MOST = 65535 + 18;
 /** Frames that are moved in one go, and room for their bytes. */

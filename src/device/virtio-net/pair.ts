@@ -5,12 +5,22 @@ import { Chain, chainPieces } from '../virtio/chain.js';
 import type { VirtQueue } from '../virtio/queue.js';
 import type { VirtioTransport } from '../virtio/transport.js';
 import { Frames } from './frames.js';
-import { BATCH_FRAMES, FRAME_LEAST, FRAME_MOST, HEADER_BYTES, LIST_PIECES, NUM_BUFFERS } from './limits.js';
+import {
+  BATCH_FRAMES,
+  FRAME_LEAST,
+  FRAME_MOST,
+  HEADER_BYTES,
+  LIST_PIECES,
+  NUM_BUFFERS,
+} from './limits.js';
 
 /** Batches of one pair before the others get their turn. */
 const BATCHES_PER_TURN = 4;
 const FRAME_PIECES = chainPieces(HEADER_BYTES + FRAME_MOST);
-/** The used rings behind the frames: at most two runs of each, which may lie over several pages, with index and event. */
+/**
+ * The used rings behind the frames: at most two runs of each, which may lie over several pages,
+ * with index and event.
+ */
 const RING_PIECES = 16;
 
 /** Memory and lists that the pairs of a card share: one works at a time. */
@@ -27,11 +37,12 @@ export class Workspace {
 }
 
 /**
- * A receive and a transmit queue. A batch of frames takes three calls: one look at both queues, one read of what is sent, one write
- * of what is received with the used rings behind it, which is the order that the driver sees.
+ * A receive and a transmit queue. A batch of frames takes three calls: one look at both queues, one
+ * read of what is sent, one write of what is received with the used rings behind it, which is the
+ * order that the driver sees.
  *
- * A frame for which the driver's buffers are too few or too small is dropped, as a card without memory does. Only where no buffer is
- * left at all does a network's frame wait where it is.
+ * A frame for which the driver's buffers are too few or too small is dropped, as a card without
+ * memory does. Only where no buffer is left at all does a network's frame wait where it is.
  */
 export class QueuePair {
   /** Frames may be spread over several receive buffers (VIRTIO_NET_F_MRG_RXBUF). */
@@ -43,7 +54,12 @@ export class QueuePair {
   /** Null: what is sent comes back. */
   readonly #network: NetworkPort | null;
 
-  constructor(transport: VirtioTransport, index: number, work: Workspace, network: NetworkPort | null) {
+  constructor(
+    transport: VirtioTransport,
+    index: number,
+    work: Workspace,
+    network: NetworkPort | null,
+  ) {
     this.#transport = transport;
     this.rx = transport.queues[2 * index]!;
     this.tx = transport.queues[2 * index + 1]!;
@@ -51,7 +67,10 @@ export class QueuePair {
     this.#network = network;
   }
 
-  /** DRIVER_OK. The driver need not tell of receive buffers: they are looked for when there is a frame. */
+  /**
+   * DRIVER_OK. The driver need not tell of receive buffers: they are looked for when there is a
+   * frame.
+   */
   start(mergeable: boolean): void {
     this.#mergeable = mergeable;
     this.rx.quiet = true;
@@ -71,7 +90,8 @@ export class QueuePair {
     const { tx, rx } = this;
     let found = false;
     for (let batch = 0; batch < BATCHES_PER_TURN && tx.active; batch++) {
-      // Receive buffers that an earlier look found are as good as new ones, where each takes a frame.
+      // Receive buffers that an earlier look found are as good as new ones, where each takes a
+      // frame.
       const needsRx = this.#mergeable || rx.undecided || rx.waiting < BATCH_FRAMES;
       if (!this.#look(true, needsRx)) return true;
       if (tx.waiting === 0) {
@@ -117,7 +137,10 @@ export class QueuePair {
     return true;
   }
 
-  /** Looks at the queues and sends the interrupts that are due since the last look. False: something is wrong with them. */
+  /**
+   * Looks at the queues and sends the interrupts that are due since the last look. False: something
+   * is wrong with them.
+   */
   #look(tx: boolean, rx: boolean): boolean {
     const transport = this.#transport;
     const list = this.#work.reads;
@@ -126,7 +149,8 @@ export class QueuePair {
     if (tx) this.tx.appendLook(list);
     if (looksAtRx) this.rx.appendLook(list);
     const isRead = transport.endpoint.dma.read(list, null);
-    if (!isRead || (tx && !this.tx.looked()) || (looksAtRx && !this.rx.looked())) return this.#breakDown();
+    if (!isRead || (tx && !this.tx.looked()) || (looksAtRx && !this.rx.looked()))
+      return this.#breakDown();
     if (looksAtRx && this.rx.takeInterrupt()) transport.interrupt(this.rx);
     if (tx && this.tx.takeInterrupt()) transport.interrupt(this.tx);
     return true;
@@ -141,7 +165,8 @@ export class QueuePair {
     frames.clear();
     reads.clear();
     if (tx.indirect) {
-      for (let slot = 0; slot < count; slot++) chain.appendIndirect(reads, tx, tx.headAt(slot), slot);
+      for (let slot = 0; slot < count; slot++)
+        chain.appendIndirect(reads, tx, tx.headAt(slot), slot);
       if (reads.count > 0 && !dma.read(reads, null)) return this.#breakDown();
       reads.clear();
     }
@@ -161,7 +186,10 @@ export class QueuePair {
     return dma.read(reads, null) || this.#breakDown();
   }
 
-  /** Writes the frames of the batch to receive buffers, where it is asked to, and then the used rings. */
+  /**
+   * Writes the frames of the batch to receive buffers, where it is asked to, and then the used
+   * rings.
+   */
   #give(receives: boolean): boolean {
     const { tx, rx } = this;
     const { frames, writes } = this.#work;
@@ -176,7 +204,10 @@ export class QueuePair {
     return this.#transport.endpoint.dma.write(writes, null) || this.#breakDown();
   }
 
-  /** Puts a frame with its header, `bytes` bytes at `start`, into buffers of the driver, or drops it. False: a rule was broken. */
+  /**
+   * Puts a frame with its header, `bytes` bytes at `start`, into buffers of the driver, or drops
+   * it. False: a rule was broken.
+   */
   #receive(start: number, bytes: number): boolean {
     const { rx } = this;
     const { chain, frames, writes } = this.#work;
@@ -191,7 +222,8 @@ export class QueuePair {
         return true;
       }
       const { head } = rx;
-      if (!this.#loadReceive(head) || (buffers === 0 && chain.writable < HEADER_BYTES)) return false;
+      if (!this.#loadReceive(head) || (buffers === 0 && chain.writable < HEADER_BYTES))
+        return false;
       const part = Math.min(bytes - done, chain.writable);
       chain.appendWritable(writes, part, frames.buffer, start + done);
       rx.take();
@@ -215,7 +247,10 @@ export class QueuePair {
     return chain.load(rx, head, 0) && chain.readable === 0;
   }
 
-  /** After a batch: another look is due only for an interrupt, or for buffers of which the driver may have said nothing. */
+  /**
+   * After a batch: another look is due only for an interrupt, or for buffers of which the driver
+   * may have said nothing.
+   */
   #rest(): void {
     const { tx, rx } = this;
     if (!this.#transport.canInterrupt(tx)) tx.skipInterrupt();

@@ -12,14 +12,17 @@ const LENGTH = 2;
 const FLAGS = 3;
 const WORDS = DESCRIPTOR_BYTES / 4;
 
-/** Pieces that a chain with `bytes` bytes adds to a DMA list at most: a part may begin and end within a page. */
+/**
+ * Pieces that a chain with `bytes` bytes adds to a DMA list at most: a part may begin and end
+ * within a page.
+ */
 export function chainPieces(bytes: number): number {
   return 2 * QUEUE_ENTRIES + Math.ceil(bytes / 4096) + 1;
 }
 
 /**
- * One buffer of a queue: a chain of descriptors, the parts to read before the parts to write. Used again for each buffer.
- * Indirect tables of a batch are fetched beforehand, by slot of the batch.
+ * One buffer of a queue: a chain of descriptors, the parts to read before the parts to write. Used
+ * again for each buffer. Indirect tables of a batch are fetched beforehand, by slot of the batch.
  */
 export class Chain {
   /** Bytes of the device's reads and writes. */
@@ -62,8 +65,9 @@ export class Chain {
   }
 
   /**
-   * Reads the chain that begins at descriptor `head`. False: it is none: it leads out of its table or in a circle, is longer than
-   * the queue, has parts in the wrong order, or an indirect table where none may be.
+   * Reads the chain that begins at descriptor `head`. False: it is none: it leads out of its table
+   * or in a circle, is longer than the queue, has parts in the wrong order, or an indirect table
+   * where none may be.
    */
   load(queue: VirtQueue, head: number, slot: number): boolean {
     this.readable = 0;
@@ -99,8 +103,16 @@ export class Chain {
     return true;
   }
 
-  /** Adds DMA between `buffer` and `length` of the bytes to read, `skip` bytes from their start on. */
-  appendReadable(list: DmaList, skip: number, length: number, buffer: DmaBuffer, offset: number): void {
+  /**
+   * Adds DMA between `buffer` and `length` of the bytes to read, `skip` bytes from their start on.
+   */
+  appendReadable(
+    list: DmaList,
+    skip: number,
+    length: number,
+    buffer: DmaBuffer,
+    offset: number,
+  ): void {
     this.#append(list, 0, skip, length, buffer, offset);
   }
 
@@ -149,7 +161,9 @@ export class Chain {
   }
 }
 
-/** An indirect table holds whole descriptors, and no more than the queue has entries (2.7.5.3.1). */
+/**
+ * An indirect table holds whole descriptors, and no more than the queue has entries (2.7.5.3.1).
+ */
 function tableAllowed(bytes: number, entries: number): boolean {
   return bytes !== 0 && bytes % DESCRIPTOR_BYTES === 0 && bytes <= entries * DESCRIPTOR_BYTES;
 }

@@ -5,8 +5,9 @@ import type { VirtioTransport } from './transport.js';
 const { DESCRIPTORS } = QueueAddress;
 
 /**
- * The common configuration structure (4.1.4.3). Each field is accessed as a whole, but for the 64-bit ones, by their halves; a
- * read of another shape finds 0 and a write is lost. Vectors beyond the table read as none.
+ * The common configuration structure (4.1.4.3). Each field is accessed as a whole, but for the
+ * 64-bit ones, by their halves; a read of another shape finds 0 and a write is lost. Vectors beyond
+ * the table read as none.
  */
 export class CommonConfiguration {
   readonly #transport: VirtioTransport;
@@ -143,7 +144,9 @@ function isQueueSize(value: number): boolean {
 
 /** Bytes of the field at an offset, 0 where none begins. */
 function fieldSize(offset: number): number {
-  if (offset < CommonRegister.CONFIG_MSIX_VECTOR || isAddress(offset)) return offset % 4 === 0 ? 4 : 0;
-  if (offset === CommonRegister.DEVICE_STATUS || offset === CommonRegister.CONFIG_GENERATION) return 1;
+  if (offset < CommonRegister.CONFIG_MSIX_VECTOR || isAddress(offset))
+    return offset % 4 === 0 ? 4 : 0;
+  if (offset === CommonRegister.DEVICE_STATUS || offset === CommonRegister.CONFIG_GENERATION)
+    return 1;
   return offset < CommonRegister.SIZE && offset % 2 === 0 ? 2 : 0;
 }

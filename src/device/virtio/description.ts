@@ -1,5 +1,12 @@
 import type { CapabilityDescription, PciDescription } from '../pci/description.js';
-import { CapabilityType, CommonRegister, MSIX_BAR, MsixBar, VIRTIO_BAR, VirtioBar } from './registers.js';
+import {
+  CapabilityType,
+  CommonRegister,
+  MSIX_BAR,
+  MsixBar,
+  VIRTIO_BAR,
+  VirtioBar,
+} from './registers.js';
 
 /** Offsets of the capabilities in config space. */
 const Capability = {
@@ -39,7 +46,9 @@ function body(
 }
 
 /** Ones over the window's bar, offset, length and data. */
-const windowWritable = Uint8Array.from({ length: 18 }, (_, index) => (index === 2 || index >= 6 ? 0xff : 0));
+const windowWritable = Uint8Array.from({ length: 18 }, (_, index) =>
+  index === 2 || index >= 6 ? 0xff : 0,
+);
 
 export interface VirtioIdentity {
   /** Virtio's number of the kind of device (5): 1 is a network card. */
@@ -50,15 +59,22 @@ export interface VirtioIdentity {
   readonly queues: number;
 }
 
-/** A modern, non-transitional function (4.1.2): one MSI-X vector for each queue and one for changes of configuration. */
+/**
+ * A modern, non-transitional function (4.1.2): one MSI-X vector for each queue and one for changes
+ * of configuration.
+ */
 export function virtioDescription({
   device,
   classCode,
   configBytes,
   queues,
 }: VirtioIdentity): PciDescription {
-  const inBar = (type: number, offset: number, bytes: number, more: readonly number[] = []): Uint8Array =>
-    body(type, VIRTIO_BAR, offset, bytes, more);
+  const inBar = (
+    type: number,
+    offset: number,
+    bytes: number,
+    more: readonly number[] = [],
+  ): Uint8Array => body(type, VIRTIO_BAR, offset, bytes, more);
   const { NOTIFY, NOTIFY_BYTES, NOTIFY_MULTIPLIER } = VirtioBar;
   const capabilities: CapabilityDescription[] = [
     {

@@ -35,7 +35,9 @@ export class Features {
 
   /** The driver takes nothing that is not offered. */
   get acceptable(): boolean {
-    return !this.#beyond && this.#taken.every((word, index) => (word & ~this.offered[index]!) === 0);
+    return (
+      !this.#beyond && this.#taken.every((word, index) => (word & ~this.offered[index]!) === 0)
+    );
   }
 
   /** Whether a feature is offered and taken. */

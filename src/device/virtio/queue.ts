@@ -33,8 +33,9 @@ export const QueueAddress = { DESCRIPTORS: 0, DRIVER: 2, DEVICE: 4 } as const;
 /**
  * A split virtqueue (2.7): what the driver has set up, and where we are in it.
  *
- * A *look* copies the available ring and then the whole descriptor table, in one call with whatever else is in its list; so
- * every buffer that the ring's index covers has its descriptors in the copy. Indexes count modulo 2^16.
+ * A *look* copies the available ring and then the whole descriptor table, in one call with whatever
+ * else is in its list; so every buffer that the ring's index covers has its descriptors in the
+ * copy. Indexes count modulo 2^16.
  */
 export class VirtQueue {
   // As the driver has set it up.
@@ -46,7 +47,10 @@ export class VirtQueue {
   eventIndex = false;
   indirect = false;
 
-  /** The driver may have made buffers available since the last look, or waits for what a look decides. */
+  /**
+   * The driver may have made buffers available since the last look, or waits for what a look
+   * decides.
+   */
   active = false;
   /** The driver need not tell of new buffers, ever. */
   quiet = false;
@@ -73,7 +77,10 @@ export class VirtQueue {
     this.#buffer = buffer;
     this.#shorts = new Uint16Array(bytes.buffer, bytes.byteOffset, Copy.SIZE / 2);
     this.#words = new Uint32Array(bytes.buffer, bytes.byteOffset, Copy.SIZE / 4);
-    this.table = this.#words.subarray(Copy.TABLE / 4, (Copy.TABLE + QUEUE_ENTRIES * DESCRIPTOR_BYTES) / 4);
+    this.table = this.#words.subarray(
+      Copy.TABLE / 4,
+      (Copy.TABLE + QUEUE_ENTRIES * DESCRIPTOR_BYTES) / 4,
+    );
   }
 
   reset(): void {
@@ -111,13 +118,19 @@ export class VirtQueue {
     this.#append(list, DESCRIPTORS, 0, this.size * DESCRIPTOR_BYTES, Copy.TABLE);
   }
 
-  /** Takes what a look has copied; false: the driver has made more buffers available than the queue has entries. */
+  /**
+   * Takes what a look has copied; false: the driver has made more buffers available than the queue
+   * has entries.
+   */
   looked(): boolean {
     this.#available = this.#shorts[Copy.AVAILABLE / 2 + 1]!;
     return this.waiting <= this.size;
   }
 
-  /** After a look: whether the driver wants an interrupt for what was used since the last time (2.7.7, 2.7.10). */
+  /**
+   * After a look: whether the driver wants an interrupt for what was used since the last time
+   * (2.7.7, 2.7.10).
+   */
   takeInterrupt(): boolean {
     const before = this.#decided;
     const now = this.#written;
@@ -148,7 +161,9 @@ export class VirtQueue {
     this.#next = (this.#next + 1) & INDEX_MASK;
   }
 
-  /** Gives a buffer back with `length` bytes written to it; the driver sees it after `appendUsed`. */
+  /**
+   * Gives a buffer back with `length` bytes written to it; the driver sees it after `appendUsed`.
+   */
   push(head: number, length: number): void {
     const at = Copy.ELEMENTS / 4 + (this.#used & (this.size - 1)) * 2;
     this.#words[at] = head;

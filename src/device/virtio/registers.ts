@@ -1,4 +1,7 @@
-/** Virtio over PCI: registers, bits and where things lie in our BARs (OASIS Virtual I/O Device 1.2; section numbers below). */
+/**
+ * Virtio over PCI: registers, bits and where things lie in our BARs (OASIS Virtual I/O Device 1.2;
+ * section numbers below).
+ */
 
 /** Device status (2.1). */
 export const DeviceStatus = {
@@ -52,7 +55,10 @@ export const IsrStatus = { QUEUE: 0x1, CONFIG: 0x2 } as const;
 /** Kinds of virtio's vendor-specific capabilities (4.1.4). */
 export const CapabilityType = { COMMON: 1, NOTIFY: 2, ISR: 3, DEVICE: 4, PCI_CONFIG: 5 } as const;
 
-/** The BAR with everything but the MSI-X table, where each structure has a page of its own. Only notifications may be mapped. */
+/**
+ * The BAR with everything but the MSI-X table, where each structure has a page of its own. Only
+ * notifications may be mapped.
+ */
 export const VIRTIO_BAR = 4;
 export const VirtioBar = {
   COMMON: 0x0000,

@@ -14,7 +14,10 @@ export interface VirtioDevice {
   reset(): void;
   /** DRIVER_OK was set: features and queues are as the driver wants them. */
   start(): void;
-  /** Works on its queues; true: it did something. Called while the driver is ready, bus mastering on and nothing broken. */
+  /**
+   * Works on its queues; true: it did something. Called while the driver is ready, bus mastering on
+   * and nothing broken.
+   */
   poll(): boolean;
 }
 
@@ -39,11 +42,13 @@ const transportFeatures = [
 const NOT_NOTIFIED = -1;
 
 /**
- * Virtio over PCI, modern (4.1): the registers, the device status and the interrupts around a kind of device.
+ * Virtio over PCI, modern (4.1): the registers, the device status and the interrupts around a kind
+ * of device.
  *
- * The page of notifications may be mapped. A driver writes the same number every time, so a register is set back to all ones
- * when it is found written, before the available ring is looked at: a write that comes later is found by the next poll, and
- * what came before it is in the ring already. The other structures answer at once and cannot be mapped.
+ * The page of notifications may be mapped. A driver writes the same number every time, so a
+ * register is set back to all ones when it is found written, before the available ring is looked
+ * at: a write that comes later is found by the next poll, and what came before it is in the ring
+ * already. The other structures answer at once and cannot be mapped.
  */
 export class VirtioTransport implements PciDevice {
   readonly endpoint: PciEndpoint;
@@ -63,11 +68,18 @@ export class VirtioTransport implements PciDevice {
   constructor(endpoint: PciEndpoint, allocate: AllocateDma, parts: VirtioParts) {
     this.endpoint = endpoint;
     this.features = new Features([...transportFeatures, ...parts.features]);
-    this.queues = Array.from({ length: parts.queues }, (_, index) => new VirtQueue(index, allocate));
+    this.queues = Array.from(
+      { length: parts.queues },
+      (_, index) => new VirtQueue(index, allocate),
+    );
     this.#config = parts.config;
     this.#common = new CommonConfiguration(this);
     const { bytes } = endpoint.barMemory(VIRTIO_BAR);
-    this.#notifications = new Int32Array(bytes.buffer, bytes.byteOffset + VirtioBar.NOTIFY, parts.queues);
+    this.#notifications = new Int32Array(
+      bytes.buffer,
+      bytes.byteOffset + VirtioBar.NOTIFY,
+      parts.queues,
+    );
     this.#device = parts.createDevice(this);
   }
 
@@ -89,7 +101,10 @@ export class VirtioTransport implements PciDevice {
     return this.#running;
   }
 
-  /** Whether there may be work in a queue: the driver has told of buffers, or the last look found some. Hot. */
+  /**
+   * Whether there may be work in a queue: the driver has told of buffers, or the last look found
+   * some. Hot.
+   */
   awake(queue: VirtQueue): boolean {
     if (this.#notifications[queue.index] !== NOT_NOTIFIED) {
       this.#notifications[queue.index] = NOT_NOTIFIED;
@@ -98,12 +113,16 @@ export class VirtioTransport implements PciDevice {
     return queue.active && queue.enabled && this.#running;
   }
 
-  /** The driver broke a rule, or memory of its queues was refused: nothing goes on until it resets the device (2.1.2). */
+  /**
+   * The driver broke a rule, or memory of its queues was refused: nothing goes on until it resets
+   * the device (2.1.2).
+   */
   breakDown(): void {
     this.#running = false;
     if ((this.status & DeviceStatus.NEEDS_RESET) !== 0) return;
     this.status |= DeviceStatus.NEEDS_RESET;
-    if ((this.status & DeviceStatus.DRIVER_OK) !== 0) this.#interrupt(this.configVector, IsrStatus.CONFIG);
+    if ((this.status & DeviceStatus.DRIVER_OK) !== 0)
+      this.#interrupt(this.configVector, IsrStatus.CONFIG);
   }
 
   /** Whether an interrupt for a queue can reach the driver at all. */
@@ -159,7 +178,10 @@ export class VirtioTransport implements PciDevice {
     this.write(VIRTIO_BAR, config.long(PciWindow.OFFSET), size, value);
   }
 
-  /** The driver has written a device status that is not 0. Bits are only ever added; FEATURES_OK only where it may be (3.1.1). */
+  /**
+   * The driver has written a device status that is not 0. Bits are only ever added; FEATURES_OK
+   * only where it may be (3.1.1).
+   */
   addStatus(value: number): void {
     const { FEATURES_OK, DRIVER_OK, NEEDS_RESET } = DeviceStatus;
     let added = value & ~this.status & ~NEEDS_RESET;
@@ -194,7 +216,11 @@ export class VirtioTransport implements PciDevice {
   /** A device behind an IOMMU takes no driver that does not use it (6.1). */
   #featuresAcceptable(): boolean {
     const { features } = this;
-    return features.acceptable && features.has(Feature.VERSION_1) && features.has(Feature.ACCESS_PLATFORM);
+    return (
+      features.acceptable &&
+      features.has(Feature.VERSION_1) &&
+      features.has(Feature.ACCESS_PLATFORM)
+    );
   }
 
   #notified(offset: number): void {

@@ -1,11 +1,11 @@
 /**
- * The VFIO calls of a run as they happen: raw numbers and bytes of the newest, taken a few times a second. Names and structs are put in
- * elsewhere (call-text.ts), for those that are shown.
+ * The VFIO calls of a run as they happen: raw numbers and bytes of the newest, taken a few times a
+ * second. Names and structs are put in elsewhere (call-text.ts), for those that are shown.
  *
  * What a call's struct said is what our own copies saw, so nothing of the program is read twice.
  */
 import type { CopyWatcher } from '../../mm/process/space.js';
-import type { Listener } from '../listener.js';
+import type { Listener } from '../seccomp/listener.js';
 
 const CALLS_MOST = 256;
 /** Bytes of an argument's memory that are kept, in and out each. */
@@ -30,7 +30,10 @@ export const CallColumn = {
 } as const;
 export const CALL_COLUMNS = CallColumn.argument + HIGHEST_ARGUMENT;
 
-/** Calls since the last time, oldest first; a row of each array for each. Plain data: it crosses threads. */
+/**
+ * Calls since the last time, oldest first; a row of each array for each. Plain data: it crosses
+ * threads.
+ */
 export interface RawCalls {
   readonly total: number;
   readonly numbers: Float64Array<ArrayBuffer>;
@@ -77,7 +80,8 @@ export class CallLog implements CopyWatcher {
     numbers[row + CallColumn.nr] = call.nr;
     numbers[row + CallColumn.descriptor] = descriptor;
     numbers[row + CallColumn.bytesIn] = numbers[row + CallColumn.bytesOut] = 0;
-    for (let n = 0; n < HIGHEST_ARGUMENT; n++) numbers[row + CallColumn.argument + n] = call.argument(n);
+    for (let n = 0; n < HIGHEST_ARGUMENT; n++)
+      numbers[row + CallColumn.argument + n] = call.argument(n);
     this.images.fill(0, slot * 2 * IMAGE_BYTES, (slot + 1) * 2 * IMAGE_BYTES);
     this.base = call.argument(call.nr === this.ioctl ? 2 : 1);
   }
@@ -132,7 +136,8 @@ export class CallLog implements CopyWatcher {
     // What is not written is as it was.
     if (half !== 0 && this.numbers[cell] === 0)
       this.images.copyWithin(image + half, image, image + IMAGE_BYTES);
-    for (let index = offset; index < end; index++) this.images[image + half + index] = bytes[index - offset]!;
+    for (let index = offset; index < end; index++)
+      this.images[image + half + index] = bytes[index - offset]!;
     if (end > this.numbers[cell]!) this.numbers[cell] = end;
   }
 }

@@ -3,8 +3,8 @@
 import { errnoName } from '../../abi/errno.js';
 import { formatFlags } from '../../abi/layout.js';
 import { REGION_OFFSET } from '../../abi/vfio.js';
-import type { LiveCall } from '../../trace/live.js';
-import type { Architecture } from '../arch.js';
+import type { LiveCall } from '../../live/live.js';
+import type { Architecture } from '../arch/arch.js';
 import { CALL_COLUMNS, CallColumn, IMAGE_BYTES, type RawCalls } from './call-log.js';
 import { fileKind, pointer, type Request, requestOf, requestText } from './ioctl-text.js';
 
@@ -40,7 +40,11 @@ const mapFlags = {
 };
 
 /** The calls in words; `startMs` is when the run began on the clock of their times. */
-export function callsInWords(raw: RawCalls, architecture: Architecture, startMs: number): LiveCall[] {
+export function callsInWords(
+  raw: RawCalls,
+  architecture: Architecture,
+  startMs: number,
+): LiveCall[] {
   return raw.names.map((_, index) => {
     const call = new RawCall(raw, index, architecture);
     const { result } = call;
@@ -130,7 +134,11 @@ class RawCall {
       case 'lseek':
         return [this.file, `${this.argument(1)}`, `${this.int(2)}`];
       case 'fcntl':
-        return [this.file, this.int(1) === F_DUPFD_CLOEXEC ? 'F_DUPFD_CLOEXEC' : 'F_DUPFD', `${this.int(2)}`];
+        return [
+          this.file,
+          this.int(1) === F_DUPFD_CLOEXEC ? 'F_DUPFD_CLOEXEC' : 'F_DUPFD',
+          `${this.int(2)}`,
+        ];
       default:
         return [this.file];
     }
@@ -167,7 +175,8 @@ class RawCall {
     const offset = this.argument(n);
     if (fileKind(this.name) !== 'device') return `${offset}`;
     const region = regionNames[Math.floor(offset / REGION_OFFSET)];
-    const place = region === undefined ? '' : ` /* ${region}+0x${(offset % REGION_OFFSET).toString(16)} */`;
+    const place =
+      region === undefined ? '' : ` /* ${region}+0x${(offset % REGION_OFFSET).toString(16)} */`;
     return `0x${offset.toString(16)}${place}`;
   }
 

@@ -22,7 +22,11 @@ type Layout = StructLayout<string>;
 /** What an ioctl's argument is. */
 type Argument =
   | { readonly is: 'nothing' | 'extension' | 'descriptor' | 'string' }
-  | { readonly is: 'struct'; readonly layout: Layout; readonly tail?: (bytes: Uint8Array) => string };
+  | {
+      readonly is: 'struct';
+      readonly layout: Layout;
+      readonly tail?: (bytes: Uint8Array) => string;
+    };
 
 export interface Request {
   readonly name: string;
@@ -92,7 +96,10 @@ export function requestOf(name: string, number: number): Request {
   return found ?? { name: unknownRequest(number), argument: nothing };
 }
 
-/** The request and its argument: `value`, and the bytes that lay there before and after, empty where nobody looked. */
+/**
+ * The request and its argument: `value`, and the bytes that lay there before and after, empty where
+ * nobody looked.
+ */
 export function requestText(
   { name, argument }: Request,
   value: number,
@@ -102,8 +109,10 @@ export function requestText(
   if (argument.is === 'nothing') return value === 0 ? [name] : [name, pointer(value)];
   if (argument.is === 'extension') return [name, extensionNames.get(value) ?? `${value}`];
   if (before.length === 0) return [name, pointer(value)];
-  if (argument.is === 'descriptor') return [name, `[${readStruct(structs.IrqSetDescriptor, before).fd}]`];
-  if (argument.is === 'struct') return [name, structText(argument.layout, before, after, argument.tail)];
+  if (argument.is === 'descriptor')
+    return [name, `[${readStruct(structs.IrqSetDescriptor, before).fd}]`];
+  if (argument.is === 'struct')
+    return [name, structText(argument.layout, before, after, argument.tail)];
   return [name, quoted(before, before.indexOf(0))];
 }
 
@@ -116,7 +125,10 @@ function requests(
   args: Readonly<Record<string, Argument>>,
 ): ReadonlyMap<number, Request> {
   return new Map(
-    Object.entries(numbers).map(([name, number]) => [number, { name, argument: args[name] ?? nothing }]),
+    Object.entries(numbers).map(([name, number]) => [
+      number,
+      { name, argument: args[name] ?? nothing },
+    ]),
   );
 }
 
@@ -129,7 +141,9 @@ function structText(
 ): string {
   const text = formatStruct(layout, before.subarray(0, layout.size));
   const whole = tail === undefined ? text : `${text.slice(0, -1)}${tail(before)}}`;
-  const changed = fieldsOf(layout, after).filter((field) => !fieldsOf(layout, before).includes(field));
+  const changed = fieldsOf(layout, after).filter(
+    (field) => !fieldsOf(layout, before).includes(field),
+  );
   return changed.length === 0 ? whole : `${whole} => {${changed.join(', ')}}`;
 }
 
@@ -161,26 +175,32 @@ function irqTail(bytes: Uint8Array): string {
 function unmapTail(bytes: Uint8Array): string {
   const flags = Number(readStruct(structs.DmaUnmap, bytes).flags);
   const bitmap = bytes.subarray(structs.DmaUnmap.size);
-  if ((flags & DmaUnmapFlag.VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) === 0 || bitmap.length === 0) return '';
+  if ((flags & DmaUnmapFlag.VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) === 0 || bitmap.length === 0)
+    return '';
   return `, bitmap=${formatStruct(structs.VfioBitmap, bitmap)}`;
 }
 
 function dirtyTail(bytes: Uint8Array): string {
   const flags = Number(readStruct(structs.DirtyBitmap, bytes).flags);
   const get = bytes.subarray(structs.DirtyBitmap.size);
-  if ((flags & DirtyPagesFlag.VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP) === 0 || get.length === 0) return '';
+  if ((flags & DirtyPagesFlag.VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP) === 0 || get.length === 0)
+    return '';
   return `, ${formatStruct(structs.DirtyBitmapGet, get).slice(1, -1)}`;
 }
 
 function stage1Tail(bytes: Uint8Array): string {
   const isVtd = readStruct(structs.Stage1Alloc, bytes).data_type === iommufd.HWPT_DATA_VTD_S1;
   const table = bytes.subarray(structs.Stage1Alloc.size);
-  return !isVtd || table.length === 0 ? '' : `, ${formatStruct(iommufd.HwptVtdS1, table).slice(1, -1)}`;
+  return !isVtd || table.length === 0
+    ? ''
+    : `, ${formatStruct(iommufd.HwptVtdS1, table).slice(1, -1)}`;
 }
 
 function invalidateTail(bytes: Uint8Array): string {
   const range = bytes.subarray(structs.Stage1Invalidate.size);
-  return range.length === 0 ? '' : `, ${formatStruct(iommufd.HwptVtdS1Invalidate, range).slice(1, -1)}`;
+  return range.length === 0
+    ? ''
+    : `, ${formatStruct(iommufd.HwptVtdS1Invalidate, range).slice(1, -1)}`;
 }
 
 function unknownRequest(number: number): string {

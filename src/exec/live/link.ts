@@ -1,8 +1,11 @@
-/** The main thread's side of a live view of a run: puts what the engine tells into words, and asks it. */
+/**
+ * The main thread's side of a live view of a run: puts what the engine tells into words, and asks
+ * it.
+ */
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import type { LiveAnswer, LiveMessage, LiveQuery, LiveSource } from '../../live/live.js';
 import { HeatMap } from '../../trace/heat.js';
-import type { LiveAnswer, LiveMessage, LiveQuery, LiveSource } from '../../trace/live.js';
-import type { Architecture } from '../arch.js';
+import type { Architecture } from '../arch/arch.js';
 import { callsInWords } from './call-text.js';
 import type { EngineLive, LiveQuestion } from './sampler.js';
 import { mapColumn } from './tables.js';
@@ -38,7 +41,10 @@ export class LiveLink implements LiveSource {
     });
   }
 
-  /** The run is over, or has not begun: without this an engine that did not take its end keeps us alive. */
+  /**
+   * The run is over, or has not begun: without this an engine that did not take its end keeps us
+   * alive.
+   */
   close(): void {
     this.port.close();
   }

@@ -1,20 +1,24 @@
 /**
- * The engine's side of a live view: a few times a second it says how the run is, and answers what was asked. What it costs does not
- * grow with what happens: looking again at what is large waits until the last look is a small part of the time.
+ * The engine's side of a live view: a few times a second it says how the run is, and answers what
+ * was asked. What it costs does not grow with what happens: looking again at what is large waits
+ * until the last look is a small part of the time.
  */
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import type { Counters } from '../../iommu/observer.js';
+import type { LiveAnswer, LiveQuery, LiveSample } from '../../live/live.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
 import type { ProcessMemory } from '../../mm/process/memory.js';
 import type { HeatData } from '../../trace/heat.js';
-import type { LiveAnswer, LiveQuery, LiveSample } from '../../trace/live.js';
 import type { Machine } from '../../vfio/machine.js';
-import type { EngineSummary } from '../summary.js';
+import type { EngineSummary } from '../run/summary.js';
 import type { CallLog, RawCalls } from './call-log.js';
 import { devicesOf, mapColumn, mappedRanges, tableOf } from './tables.js';
 import type { LiveWatch } from './watch.js';
 
-/** The engine ticks 20 times a second. A sample is due every second tick at first, and every tenth later. */
+/**
+ * The engine ticks 20 times a second. A sample is due every second tick at first, and every tenth
+ * later.
+ */
 const FIRST_TICKS = 40;
 const TICKS_AT_FIRST = 2;
 const TICKS_LATER = 10;

@@ -1,8 +1,10 @@
-/** What the I/O page tables and mappings of a run look like at the moment: the engine's answers to a live view. */
+/**
+ * What the I/O page tables and mappings of a run look like at the moment: the engine's answers to a
+ * live view.
+ */
+
+import type { Mapping } from '../../ioas/mapping.js';
 import type { IommuDevice } from '../../iommu/device.js';
-import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
-import type { ProcessMemory } from '../../mm/process/memory.js';
-import type { HeatMap } from '../../trace/heat.js';
 import {
   LIVE_TABLE_ENTRIES_MOST,
   type LiveDevice,
@@ -10,9 +12,11 @@ import {
   type LiveSegment,
   type LiveTable,
   type LiveTableEntry,
-} from '../../trace/live.js';
+} from '../../live/live.js';
+import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
+import type { ProcessMemory } from '../../mm/process/memory.js';
+import type { HeatMap } from '../../trace/heat.js';
 import type { Machine } from '../../vfio/machine.js';
-import type { Mapping } from '../../vfio/type1/mapping.js';
 import type { Type1 } from '../../vfio/type1/type1.js';
 
 const RANGES_MOST = 64;
@@ -44,7 +48,10 @@ export function devicesOf(machine: Machine, faults: (device: IommuDevice) => num
   );
 }
 
-/** Mapped IOVAs as [first byte, bytes], by address. Where there are too many ranges the smallest gaps between them are closed. */
+/**
+ * Mapped IOVAs as [first byte, bytes], by address. Where there are too many ranges the smallest
+ * gaps between them are closed.
+ */
 export function mappedRanges(machine: Machine): [first: number, bytes: number][] {
   const ranges: { first: number; end: number }[] = [];
   for (const { mappings } of backends(machine))
@@ -105,7 +112,12 @@ function residentPages(mapping: Mapping, first: number, end: number): number {
   return mapping.mapped.countIn(first - mapping.iovaPage, end - mapping.iovaPage);
 }
 
-export function tableOf(first: number, pages: number, machine: Machine, memory: ProcessMemory): LiveTable {
+export function tableOf(
+  first: number,
+  pages: number,
+  machine: Machine,
+  memory: ProcessMemory,
+): LiveTable {
   const entries: LiveTableEntry[] = [];
   const present = new Set<number>();
   let around: LiveTable['mapping'] = null;
@@ -114,7 +126,11 @@ export function tableOf(first: number, pages: number, machine: Machine, memory: 
     const covering = type1.mappings.covering(first);
     if (covering !== null) around ??= describe(covering);
     for (const [domain, table] of type1.domains.entries()) {
-      for (let page = table.nextPresent(first, end); page < end; page = table.nextPresent(page + 1, end)) {
+      for (
+        let page = table.nextPresent(first, end);
+        page < end;
+        page = table.nextPresent(page + 1, end)
+      ) {
         present.add(page);
         if (entries.length === LIVE_TABLE_ENTRIES_MOST) continue;
         const { pid, page: vaddrPage } = memory.placeOf(table.frameAt(page));

@@ -20,7 +20,8 @@ export class LiveWatch implements Observer {
   }
 
   unmap(iovaPage: number, count: number, removed: number): void {
-    // Where a superpage went with them, the pages beside those that were asked for are not known here.
+    // Where a superpage went with them, the pages beside those that were asked for are not known
+    // here.
     this.heat.take(iovaPage, Math.min(count, removed));
     this.drawn.unmap(iovaPage, count, removed);
   }
@@ -40,7 +41,13 @@ export class LiveWatch implements Observer {
     if (!refused) this.heat.touch(iovaPage);
   }
 
-  invalidate(space: number, first: number, count: number, removed: number, reclaimed: boolean): void {
+  invalidate(
+    space: number,
+    first: number,
+    count: number,
+    removed: number,
+    reclaimed: boolean,
+  ): void {
     this.drawn.invalidate(space, first, count, removed, reclaimed);
   }
 

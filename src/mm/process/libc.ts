@@ -1,6 +1,6 @@
 /**
- * libc, as far as a live run needs it, through koffi. Addresses are numbers (user space ends at 2^47). Calls return what the
- * C function returns; after -1, `errno()` tells why.
+ * libc, as far as a live run needs it, through koffi. Addresses are numbers (user space ends at
+ * 2^47). Calls return what the C function returns; after -1, `errno()` tells why.
  */
 import koffi from 'koffi';
 import { errnoName } from '../../abi/errno.js';
@@ -26,7 +26,12 @@ export const syscall = declare<Numbers>('syscall', 'long', [
 ]);
 export const ioctl = declare<Numbers>('ioctl', 'int', ['int', 'ulong', 'uintptr_t']);
 export const poll = declare<Numbers>('poll', 'int', ['uintptr_t', 'ulong', 'int']);
-export const ppoll = declare<Numbers>('ppoll', 'int', ['uintptr_t', 'ulong', 'uintptr_t', 'uintptr_t']);
+export const ppoll = declare<Numbers>('ppoll', 'int', [
+  'uintptr_t',
+  'ulong',
+  'uintptr_t',
+  'uintptr_t',
+]);
 export const close = declare<Numbers>('close', 'int', ['int']);
 export const dup = declare<Numbers>('dup', 'int', ['int']);
 export const read = declare<Numbers>('read', 'long', ['int', 'uintptr_t', 'size_t']);
@@ -43,7 +48,13 @@ export const timerfdSettime = declare<Numbers>('timerfd_settime', 'int', [
   'uintptr_t',
   'uintptr_t',
 ]);
-export const preadv2 = declare<Numbers>('preadv2', 'long', ['int', 'uintptr_t', 'int', 'int64_t', 'int']);
+export const preadv2 = declare<Numbers>('preadv2', 'long', [
+  'int',
+  'uintptr_t',
+  'int',
+  'int64_t',
+  'int',
+]);
 export const fdatasync = declare<Numbers>('fdatasync', 'int', ['int']);
 export const ftruncate = declare<Numbers>('ftruncate', 'int', ['int', 'int64_t']);
 export const fcntl = declare<Numbers>('fcntl', 'int', ['int', 'int', 'uintptr_t']);
@@ -79,11 +90,11 @@ export const mremap = declare<Numbers>('mremap', 'intptr_t', [
 export const lseek = declare<Numbers>('lseek', 'int64_t', ['int', 'int64_t', 'int']);
 export const mlock = declare<Numbers>('mlock', 'int', ['uintptr_t', 'size_t']);
 export const munlock = declare<Numbers>('munlock', 'int', ['uintptr_t', 'size_t']);
-export const readlink = declare<(path: string, address: number, size: number) => number>('readlink', 'long', [
-  'str',
-  'uintptr_t',
-  'size_t',
-]);
+export const readlink = declare<(path: string, address: number, size: number) => number>(
+  'readlink',
+  'long',
+  ['str', 'uintptr_t', 'size_t'],
+);
 export const prlimit = declare<Numbers>('prlimit', 'int', ['int', 'int', 'uintptr_t', 'uintptr_t']);
 export const setrlimit = declare<Numbers>('setrlimit', 'int', ['int', 'uintptr_t']);
 export const processVmReadv = declare<Numbers>('process_vm_readv', 'long', [
@@ -148,7 +159,10 @@ export function must(call: string, result: number): number {
   return result;
 }
 
-/** The bytes at a native address, without a copy. They must stay mapped as long as the array is used. */
+/**
+ * The bytes at a native address, without a copy. They must stay mapped as long as the array is
+ * used.
+ */
 export function bytesAt(address: number, length: number): Uint8Array {
   return new Uint8Array(koffi.view(BigInt(address), length));
 }
@@ -164,7 +178,8 @@ export function allocateNative(bytes: number): DmaBuffer {
     bytes: memory,
     address,
     discard(offset, length) {
-      if (madvise(address + offset, length, MADV_DONTNEED) < 0) memory.fill(0, offset, offset + length);
+      if (madvise(address + offset, length, MADV_DONTNEED) < 0)
+        memory.fill(0, offset, offset + length);
     },
   };
 }

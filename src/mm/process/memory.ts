@@ -7,7 +7,10 @@ import { FRAMES_PER_SPACE, type ProcessSpace } from './space.js';
 
 type Transfer = typeof processVmReadv;
 
-/** Memory of live processes, by the frames that their spaces hand out. Buffers need native addresses. */
+/**
+ * Memory of live processes, by the frames that their spaces hand out. Buffers need native
+ * addresses.
+ */
 export class ProcessMemory implements FrameMemory {
   private readonly spaces = new Map<number, ProcessSpace>();
   private readonly local = new IovecArray();
@@ -48,7 +51,8 @@ export class ProcessMemory implements FrameMemory {
         const page = list.frame[segment]! - base;
         if (page < 0 || page >= FRAMES_PER_SPACE) break;
         const buffer = list.buffer[segment]!;
-        if (buffer.address === 0) throw new Bug('device memory without a native address', { segment });
+        if (buffer.address === 0)
+          throw new Bug('device memory without a native address', { segment });
         local.push(buffer.address + list.bufferOffset[segment]!, list.length[segment]!);
         remote.push(page * PAGE_SIZE + list.offset[segment]!, list.length[segment]!);
         bytes += list.length[segment]!;

@@ -1,6 +1,6 @@
 /**
- * What /proc/PID/pagemap tells of a process's pages: which are in memory, without touching any. By PAGEMAP_SCAN (linux/fs.h,
- * Linux 6.7), or, where the kernel has none, from the entries themselves.
+ * What /proc/PID/pagemap tells of a process's pages: which are in memory, without touching any. By
+ * PAGEMAP_SCAN (linux/fs.h, Linux 6.7), or, where the kernel has none, from the entries themselves.
  */
 import { closeSync } from 'node:fs';
 import { Errno } from '../../abi/errno.js';
@@ -36,12 +36,19 @@ const ENTRY_BYTES = 8;
 const ENTRY_PRESENT = 1 << 31;
 
 const memory = allocateNative(ARGUMENT_BYTES + REGIONS * REGION_BYTES);
-const words = new Uint32Array(memory.bytes.buffer, 0, (ARGUMENT_BYTES + REGIONS * REGION_BYTES) / 4);
+const words = new Uint32Array(
+  memory.bytes.buffer,
+  0,
+  (ARGUMENT_BYTES + REGIONS * REGION_BYTES) / 4,
+);
 const entries = allocateNative(ENTRIES * ENTRY_BYTES);
 const entryWords = new Uint32Array(entries.bytes.buffer, 0, ENTRIES * 2);
 let canScan = true;
 
-/** What to find: pages in memory that reclaim can take, pages that are not in memory, or the shared zero page. */
+/**
+ * What to find: pages in memory that reclaim can take, pages that are not in memory, or the shared
+ * zero page.
+ */
 export const Presence = { PRESENT: 0, ABSENT: 1, ZERO: 2 } as const;
 export type Presence = (typeof Presence)[keyof typeof Presence];
 
@@ -49,14 +56,17 @@ const masks = [PAGE_IS_PRESENT | PAGE_IS_PFNZERO, PAGE_IS_PRESENT, PAGE_IS_PFNZE
 const inverted = [PAGE_IS_PFNZERO, PAGE_IS_PRESENT, 0];
 
 /**
- * One process's pagemap. A search leaves `count` regions [first[i], end[i]) of page numbers, ascending. Whether pages in no area of
- * the process count as absent is not defined.
+ * One process's pagemap. A search leaves `count` regions [first[i], end[i]) of page numbers,
+ * ascending. Whether pages in no area of the process count as absent is not defined.
  */
 export class Pagemap {
   readonly first = new Float64Array(REGIONS);
   readonly end = new Float64Array(REGIONS);
   count = 0;
-  /** Where the last search stopped: its end, or earlier where there was no room for more regions or pages. */
+  /**
+   * Where the last search stopped: its end, or earlier where there was no room for more regions or
+   * pages.
+   */
   stopped = 0;
   private fd: number;
 
@@ -65,11 +75,15 @@ export class Pagemap {
     pid: number,
     private readonly mayScan = true,
   ) {
-    // Opened once: like /proc/PID/maps, the descriptor means this memory, whatever the process execs later.
+    // Opened once: like /proc/PID/maps, the descriptor means this memory, whatever the process
+    // execs later.
     this.fd = openOrGone(`/proc/${pid}/pagemap`);
   }
 
-  /** Searches the pages [first, end) and stops after `most` pages found. Finds nothing where the process is gone. Allocates nothing. */
+  /**
+   * Searches the pages [first, end) and stops after `most` pages found. Finds nothing where the
+   * process is gone. Allocates nothing.
+   */
   find(presence: Presence, first: number, end: number, most = Number.POSITIVE_INFINITY): void {
     this.count = 0;
     this.stopped = end;
@@ -112,7 +126,8 @@ export class Pagemap {
     let left = most;
     for (let at = first; at < end; ) {
       const wanted = Math.min(ENTRIES, end - at);
-      const got = pread(this.fd, entries.address, wanted * ENTRY_BYTES, at * ENTRY_BYTES) / ENTRY_BYTES;
+      const got =
+        pread(this.fd, entries.address, wanted * ENTRY_BYTES, at * ENTRY_BYTES) / ENTRY_BYTES;
       if (!(got >= 1)) return;
       for (let index = 0; index < got; index++) {
         if (((entryWords[index * 2 + 1]! & ENTRY_PRESENT) !== 0) !== present) continue;
@@ -128,7 +143,10 @@ export class Pagemap {
     }
   }
 
-  /** Adds a region, to the last one where they touch (they may differ in categories that nobody asked for). */
+  /**
+   * Adds a region, to the last one where they touch (they may differ in categories that nobody
+   * asked for).
+   */
   private add(first: number, end: number): void {
     if (this.count !== 0 && this.end[this.count - 1] === first) this.end[this.count - 1] = end;
     else {

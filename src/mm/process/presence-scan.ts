@@ -1,9 +1,9 @@
 /**
- * Looks whether the pages of a process that are in I/O page tables are still in memory, and has those that are not taken out of
- * them. In steps, without allocation, and without touching a page.
+ * Looks whether the pages of a process that are in I/O page tables are still in memory, and has
+ * those that are not taken out of them. In steps, without allocation, and without touching a page.
  *
- * Terms: a *run* is pages that follow one another and are all in I/O page tables. Runs with small gaps between them make a
- * *stretch*, which the kernel is asked about at once.
+ * Terms: a *run* is pages that follow one another and are all in I/O page tables. Runs with small
+ * gaps between them make a *stretch*, which the kernel is asked about at once.
  */
 import type { MappedWalk, MmuNotifier } from '../address-space.js';
 import { type Pagemap, Presence } from './pagemap.js';
@@ -30,7 +30,10 @@ export class PresenceScan {
   private readonly runEnd = new Float64Array(RUNS);
   private runs = 0;
 
-  /** Looks at the next `pages` pages of a space or a few more. False: all have been looked at, and the next step begins anew. */
+  /**
+   * Looks at the next `pages` pages of a space or a few more. False: all have been looked at, and
+   * the next step begins anew.
+   */
   step(space: ScannedSpace, pages: number): boolean {
     const { walk } = this;
     const { notifiers } = space;

@@ -1,8 +1,9 @@
 /**
  * The address space of a live process.
  *
- * Its memory is read and written through the process's page tables at that moment (`remote-memory.ts`): a page that was replaced is
- * never reached through an old translation. Frames are therefore `id * 2^40 + page number`.
+ * Its memory is read and written through the process's page tables at that moment
+ * (`remote-memory.ts`): a page that was replaced is never reached through an old translation.
+ * Frames are therefore `id * 2^40 + page number`.
  */
 import { readFileSync } from 'node:fs';
 import { Errno } from '../../abi/errno.js';
@@ -25,7 +26,9 @@ const HIGH = 2 ** 32;
 const rlimit = allocateNative(16);
 const rlimitWords = new Uint32Array(rlimit.bytes.buffer, 0, 4);
 
-/** Told what calls copy out of and into a process. Called on hot paths: keeps what it needs at once. */
+/**
+ * Told what calls copy out of and into a process. Called on hot paths: keeps what it needs at once.
+ */
 export interface CopyWatcher {
   copiedFrom(address: number, bytes: Uint8Array): void;
   copiedTo(address: number, bytes: Uint8Array): void;
@@ -34,7 +37,9 @@ export interface CopyWatcher {
 export interface ProcessSpaceOptions {
   /** The files behind devices, by `fileKey`: their pages are no ordinary memory. */
   readonly deviceFiles: ReadonlySet<string>;
-  /** Pinning a page that was never written takes the shared zero page, as kernels did before 6.2. */
+  /**
+   * Pinning a page that was never written takes the shared zero page, as kernels did before 6.2.
+   */
   readonly sharesZeroPage: boolean;
   /** Somebody asks for `nextEvictable`: pins are remembered by page. */
   readonly countsPins?: boolean;
@@ -43,7 +48,10 @@ export interface ProcessSpaceOptions {
 
 export class ProcessSpace implements AddressSpace {
   invalidations = 0;
-  /** The process is in execve or exiting: its number may mean other memory any moment, so every access must ask `alive`. */
+  /**
+   * The process is in execve or exiting: its number may mean other memory any moment, so every
+   * access must ask `alive`.
+   */
   suspect = false;
   /** Whether pages were ever pinned: translations to them may outlive the space. */
   hasPinned = false;
@@ -91,12 +99,17 @@ export class ProcessSpace implements AddressSpace {
     if ((access & WRITE) !== 0) writeFault(this.pid, first, this.vmas.allowed(first, count, WRITE));
     const got = this.pageIn(first, count, access, frames);
     this.zeroPages.clear();
-    if (this.options.sharesZeroPage && (access & WRITE) === 0) this.findZeroPages(first, first + got);
-    if (this.pins !== null) for (let page = first; page < first + got; page++) this.pins.add(page, 1);
+    if (this.options.sharesZeroPage && (access & WRITE) === 0)
+      this.findZeroPages(first, first + got);
+    if (this.pins !== null)
+      for (let page = first; page < first + got; page++) this.pins.add(page, 1);
     return got === 0 ? -Errno.EFAULT : got;
   }
 
-  /** Nothing holds a page of another process from user space; docs/limits.md says what follows from that. */
+  /**
+   * Nothing holds a page of another process from user space; docs/limits.md says what follows from
+   * that.
+   */
   unpin(frames: Float64Array, count: number): void {
     if (this.pins === null) return;
     for (let index = 0; index < count; index++)
@@ -117,12 +130,16 @@ export class ProcessSpace implements AddressSpace {
     if (prlimit(this.pid, RLIMIT_MEMLOCK, 0, rlimit.address) !== 0) return 0;
     const low = rlimitWords[0]!;
     const high = rlimitWords[1]!;
-    return high === 0xffffffff ? Number.POSITIVE_INFINITY : Math.floor((high * HIGH + low) / PAGE_SIZE);
+    return high === 0xffffffff
+      ? Number.POSITIVE_INFINITY
+      : Math.floor((high * HIGH + low) / PAGE_SIZE);
   }
 
   get ipcLock(): boolean {
     const match = /^CapEff:\s+([0-9a-f]+)/m.exec(textOf(`/proc/${this.pid}/status`));
-    return match !== null && ((Number.parseInt(match[1]!.slice(-8), 16) >>> CAP_IPC_LOCK) & 1) === 1;
+    return (
+      match !== null && ((Number.parseInt(match[1]!.slice(-8), 16) >>> CAP_IPC_LOCK) & 1) === 1
+    );
   }
 
   accountLocked(pages: number): void {
@@ -130,8 +147,9 @@ export class ProcessSpace implements AddressSpace {
   }
 
   /**
-   * Whether mlock(2) of these bytes stays within the limit together with our account (kernel: do_mlock). Pages that are locked
-   * already are not counted twice. Where we account nothing the kernel decides.
+   * Whether mlock(2) of these bytes stays within the limit together with our account (kernel:
+   * do_mlock). Pages that are locked already are not counted twice. Where we account nothing the
+   * kernel decides.
    */
   mayLock(address: number, length: number): boolean {
     if (this.accountedPages === 0 || this.ipcLock) return true;
@@ -149,7 +167,10 @@ export class ProcessSpace implements AddressSpace {
     };
   }
 
-  /** The process is about to take away or change the bytes [address, address + length): tells every notifier. */
+  /**
+   * The process is about to take away or change the bytes [address, address + length): tells every
+   * notifier.
+   */
   invalidate(address: number, length: number): void {
     if (!(length > 0) || address + length > USER_BYTES) return; // the kernel will refuse it
     this.invalidations++;
@@ -162,7 +183,8 @@ export class ProcessSpace implements AddressSpace {
   /** Invalidates what a fork write-protects: the pages of private areas (copy-on-write). */
   invalidateForFork(): void {
     for (const area of this.vmas.all())
-      if (area.isPrivate) this.invalidate(area.first * PAGE_SIZE, (area.end - area.first) * PAGE_SIZE);
+      if (area.isPrivate)
+        this.invalidate(area.first * PAGE_SIZE, (area.end - area.first) * PAGE_SIZE);
   }
 
   /** The pages [first, first + count) have left memory without a call of the process. */
@@ -192,7 +214,10 @@ export class ProcessSpace implements AddressSpace {
     return this.openedPagemap;
   }
 
-  /** The areas whose pages reclaim may take: what the program writes or shares, not its text nor a device's registers. */
+  /**
+   * The areas whose pages reclaim may take: what the program writes or shares, not its text nor a
+   * device's registers.
+   */
   evictableAreas(): readonly Area[] {
     return this.vmas
       .all()
@@ -247,22 +272,25 @@ export class ProcessSpace implements AddressSpace {
     for (let at = first; at < end; at = pagemap.stopped) {
       pagemap.find(Presence.ZERO, at, end);
       for (let region = 0; region < pagemap.count; region++)
-        for (let page = pagemap.first[region]!; page < pagemap.end[region]!; page++) this.zeroPages.add(page);
+        for (let page = pagemap.first[region]!; page < pagemap.end[region]!; page++)
+          this.zeroPages.add(page);
     }
   }
 }
 
-/** How many of the pages [first, end) are in areas that the process has locked itself (`lo` of VmFlags in smaps). */
+/**
+ * How many of the pages [first, end) are in areas that the process has locked itself (`lo` of
+ * VmFlags in smaps).
+ */
 function lockedWithin(pid: number, first: number, end: number): number {
   let locked = 0;
   let overlap = 0;
   for (const line of textOf(`/proc/${pid}/smaps`).split('\n')) {
     const range = /^([0-9a-f]+)-([0-9a-f]+) /.exec(line);
     if (range !== null) {
-      const [from, to] = [range[1]!, range[2]!].map((hex) => Number.parseInt(hex, 16) / PAGE_SIZE) as [
-        number,
-        number,
-      ];
+      const [from, to] = [range[1]!, range[2]!].map(
+        (hex) => Number.parseInt(hex, 16) / PAGE_SIZE,
+      ) as [number, number];
       overlap = Math.max(0, Math.min(to, end) - Math.max(from, first));
     } else if (/^VmFlags:.* lo\b/.test(line)) locked += overlap;
   }

@@ -1,10 +1,16 @@
-/** What /proc/PID/maps says: which pages may be read and written. Cached, because a page-in asks each time. */
+/**
+ * What /proc/PID/maps says: which pages may be read and written. Cached, because a page-in asks
+ * each time.
+ */
 import { closeSync, openSync, readSync } from 'node:fs';
 import { Errno } from '../../abi/errno.js';
 import { PAGE_SIZE, READ, WRITE } from '../address-space.js';
 import { allocateNative, errno, ioctl } from './libc.js';
 
-/** PROCMAP_QUERY and its struct (linux/fs.h, Linux 6.11): one area by address, where the text lists them all. */
+/**
+ * PROCMAP_QUERY and its struct (linux/fs.h, Linux 6.11): one area by address, where the text lists
+ * them all.
+ */
 const PROCMAP_QUERY = 0xc0686611;
 const QUERY_BYTES = 104;
 const VMA_READABLE = 1;
@@ -31,7 +37,8 @@ export interface Area {
 }
 
 /** A file's identity as maps shows it: device and inode. */
-export const fileKey = (major: number, minor: number, inode: number): string => `${major}:${minor}:${inode}`;
+export const fileKey = (major: number, minor: number, inode: number): string =>
+  `${major}:${minor}:${inode}`;
 
 export class VmaCache {
   /** First page, end page and permission of each area, ascending. */
@@ -56,7 +63,10 @@ export class VmaCache {
     }
   }
 
-  /** How many pages from `first` on, at most `count`, allow `access`; with access 0, how many are there. */
+  /**
+   * How many pages from `first` on, at most `count`, allow `access`; with access 0, how many are
+   * there.
+   */
   allowed(first: number, count: number, access: number): number {
     let known = this.run(first, count, access);
     // Areas appear without notice (mmap does not take memory away), so a miss asks the kernel.
@@ -76,7 +86,8 @@ export class VmaCache {
       if (page >= area.first && page < area.end) return area.isDevice;
     }
     return (
-      this.learn(page) && this.areas.some((area) => page >= area.first && page < area.end && area.isDevice)
+      this.learn(page) &&
+      this.areas.some((area) => page >= area.first && page < area.end && area.isDevice)
     );
   }
 
@@ -120,7 +131,10 @@ export class VmaCache {
     return Math.min(page, end) - first;
   }
 
-  /** Asks for the area that covers a page; false where there is none. Kernels before 6.11 are asked for all of them. */
+  /**
+   * Asks for the area that covers a page; false where there is none. Kernels before 6.11 are asked
+   * for all of them.
+   */
   private learn(page: number): boolean {
     if (!canQuery) {
       this.reload();
@@ -140,7 +154,8 @@ export class VmaCache {
     this.insert({
       first: (queryWords[7]! * HIGH + queryWords[6]!) / PAGE_SIZE,
       end: (queryWords[9]! * HIGH + queryWords[8]!) / PAGE_SIZE,
-      permission: ((flags & VMA_READABLE) !== 0 ? READ : 0) | ((flags & VMA_WRITABLE) !== 0 ? WRITE : 0),
+      permission:
+        ((flags & VMA_READABLE) !== 0 ? READ : 0) | ((flags & VMA_WRITABLE) !== 0 ? WRITE : 0),
       isPrivate: (flags & VMA_SHARED) === 0,
       isDevice: this.isDevice(queryWords[18]!, queryWords[19]!, inode),
       filePage: inode === 0 ? -1 : (queryWords[15]! * HIGH + queryWords[14]!) / PAGE_SIZE,
@@ -157,12 +172,19 @@ export class VmaCache {
     const [, , offset = '', device = '', inode = ''] = line.split(/ +/, 5);
     const [major = '', minor = ''] = device.split(':');
     return {
-      isDevice: this.isDevice(Number.parseInt(major, 16), Number.parseInt(minor, 16), Number(inode)),
+      isDevice: this.isDevice(
+        Number.parseInt(major, 16),
+        Number.parseInt(minor, 16),
+        Number(inode),
+      ),
       filePage: inode === '0' ? -1 : Number.parseInt(offset, 16) / PAGE_SIZE,
     };
   }
 
-  /** Puts an area in its place, instead of all that it overlaps: areas merge and grow without notice. */
+  /**
+   * Puts an area in its place, instead of all that it overlaps: areas merge and grow without
+   * notice.
+   */
   private insert(area: Area): void {
     let from = 0;
     while (from < this.areas.length && this.areas[from]!.end <= area.first) from++;

@@ -1,4 +1,7 @@
-/** Block I/O: reads and writes of one size between a disk and the program's buffers, at random or one after another. */
+/**
+ * Block I/O: reads and writes of one size between a disk and the program's buffers, at random or
+ * one after another.
+ */
 import { z } from 'zod';
 import { duration, someBytes } from '../../input/size.js';
 import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';

@@ -1,4 +1,7 @@
-/** Messages to an accelerator and back, as in UADK's test programs: a queue pair per context, contexts in rotation. */
+/**
+ * Messages to an accelerator and back, as in UADK's test programs: a queue pair per context,
+ * contexts in rotation.
+ */
 import { z } from 'zod';
 import { duration, someBytes } from '../../input/size.js';
 import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
@@ -36,7 +39,8 @@ export function messageLoop(spec: Messages): Workload {
     const pages = Math.ceil(spec.messageBytes / PAGE_SIZE);
     const { queue, contexts } = spec;
     const aligned = (wanted: number): number => Math.ceil(wanted / AREA_ALIGNMENT) * AREA_ALIGNMENT;
-    const area = aligned(Math.ceil((queue.submissionBytes * queue.entries) / PAGE_SIZE)) + AREA_ALIGNMENT;
+    const area =
+      aligned(Math.ceil((queue.submissionBytes * queue.entries) / PAGE_SIZE)) + AREA_ALIGNMENT;
     const base = (context: number): number => context * (3 * area + 2 * aligned(pages));
     const per = spec.messageBytes / spec.bandwidth;
     guest.addMemory(Math.max(Math.ceil(spec.memory / PAGE_SIZE), base(contexts)));

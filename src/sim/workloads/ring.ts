@@ -1,4 +1,7 @@
-/** A network card's receive ring: packets arrive at a rate and land in buffers that the program recycles. */
+/**
+ * A network card's receive ring: packets arrive at a rate and land in buffers that the program
+ * recycles.
+ */
 import { z } from 'zod';
 import { duration, someBytes } from '../../input/size.js';
 import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
@@ -32,19 +35,32 @@ export function networkRing(spec: Ring): Workload {
     const ringPages = Math.ceil((spec.entries * DESCRIPTOR_BYTES) / PAGE_SIZE);
     const first = ringPages;
     guest.addMemory(
-      Math.max(Math.ceil(spec.memory / PAGE_SIZE), first + Math.ceil((buffers / perPage) * pagesPer)),
+      Math.max(
+        Math.ceil(spec.memory / PAGE_SIZE),
+        first + Math.ceil((buffers / perPage) * pagesPer),
+      ),
     );
     guest.begin();
     const gap = 1e6 / spec.packetsPerSecond;
-    // Recycled last first, the ring always holds the same buffers; in order, it goes through the pool.
+    // Recycled last first, the ring always holds the same buffers; in order, it goes through the
+    // pool.
     const inUse = spec.recycle === 'lifo' ? Math.min(spec.entries, buffers) : buffers;
     for (let packet = 0; packet < spec.packets; packet++) {
       guest.idleUntil(packet * gap);
-      const descriptor = RAM_IOVA + Math.floor(((packet % spec.entries) * DESCRIPTOR_BYTES) / PAGE_SIZE);
+      const descriptor =
+        RAM_IOVA + Math.floor(((packet % spec.entries) * DESCRIPTOR_BYTES) / PAGE_SIZE);
       const buffer = packet % inUse;
       const page = RAM_IOVA + first + Math.floor(buffer / perPage) * pagesPer;
       if (packet % spec.entries === 0)
-        adviseRing(guest.advise.bind(guest), RAM_IOVA + first, packet, spec, inUse, perPage, pagesPer);
+        adviseRing(
+          guest.advise.bind(guest),
+          RAM_IOVA + first,
+          packet,
+          spec,
+          inUse,
+          perPage,
+          pagesPer,
+        );
       guest.access(descriptor, 1, READ);
       guest.access(page, pagesPer, WRITE);
       guest.access(descriptor, 1, WRITE);

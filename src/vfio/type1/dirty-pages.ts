@@ -3,9 +3,9 @@ import { ArgumentBuffer } from '../../abi/argument-buffer.js';
 import { fail } from '../../abi/errno.js';
 import { DirtyPagesFlag } from '../../abi/vfio.js';
 import { DirtyBitmap, DirtyBitmapGet } from '../../abi/vfio-structs.js';
+import { copyIn } from '../../file/argument.js';
+import type { Caller } from '../../file/file.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
-import { copyIn } from '../argument.js';
-import type { Caller } from '../file.js';
 import { ADDRESS_END } from './map-dma.js';
 import type { Type1 } from './type1.js';
 import { bitmapAddress, hasSmallestPages, writeUserBitmap } from './user-bitmap.js';
@@ -19,7 +19,10 @@ const {
 const buffer = new ArgumentBuffer(DirtyBitmap.size);
 const get = new ArgumentBuffer(DirtyBitmapGet.size);
 
-/** EACCES for a type1 of version 1; EFAULT; EINVAL: argsz, flags (one at a time), bitmap, range, or no log is kept. */
+/**
+ * EACCES for a type1 of version 1; EFAULT; EINVAL: argsz, flags (one at a time), bitmap, range, or
+ * no log is kept.
+ */
 export function dirtyPages(caller: Caller, argument: number, type1: Type1): void {
   if (type1.version === 1) fail('EACCES');
   copyIn(caller, argument, buffer, DirtyBitmap.size);

@@ -10,13 +10,13 @@ import {
   IovaRangeEntry,
   MigrationCap,
 } from '../../abi/vfio-structs.js';
+import { copyIn, copyOut } from '../../file/argument.js';
+import type { Caller } from '../../file/file.js';
+import type { Iopf } from '../../ioas/iopf/iopf.js';
+import type { IovaRange } from '../../ioas/iova-ranges.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
-import { copyIn, copyOut } from '../argument.js';
 import { infoBytes } from '../device-info.js';
-import type { Caller } from '../file.js';
 import { buildChain, copyChainOut } from '../info-chain.js';
-import type { Iopf } from '../iopf/iopf.js';
-import type { IovaRange } from './iova-ranges.js';
 import type { Type1 } from './type1.js';
 import { DIRTY_BITMAP_SIZE_MAX } from './user-bitmap.js';
 
@@ -33,11 +33,22 @@ export function getIommuInfo(caller: Caller, argument: number, type1: Type1): vo
   info.setU32(at.flags, IommuInfoFlag.VFIO_IOMMU_INFO_PGSIZES);
   info.setU64(at.iova_pgsizes, type1.pageSizes);
   const chain = infoChain(type1);
-  copyChainOut(caller, argument, info, at, chain, IommuType1Info.size, IommuInfoFlag.VFIO_IOMMU_INFO_CAPS);
+  copyChainOut(
+    caller,
+    argument,
+    info,
+    at,
+    chain,
+    IommuType1Info.size,
+    IommuInfoFlag.VFIO_IOMMU_INFO_CAPS,
+  );
   copyOut(caller, argument, info, bytes);
 }
 
-/** A chain that was built, and what it was built of. The ranges are others whenever a group comes or goes. */
+/**
+ * A chain that was built, and what it was built of. The ranges are others whenever a group comes or
+ * goes.
+ */
 interface BuiltChain {
   readonly ranges: readonly IovaRange[];
   readonly available: number;
@@ -47,12 +58,19 @@ interface BuiltChain {
 
 const built = new WeakMap<Type1, BuiltChain>();
 
-/** The chain; built again only where something in it has changed, as a program asks twice for the same. */
+/**
+ * The chain; built again only where something in it has changed, as a program asks twice for the
+ * same.
+ */
 function infoChain(type1: Type1): Uint8Array {
   const { ranges, mappingsAvailable: available, iopf } = type1;
   const iopfEnabled = iopf?.enabled ?? false;
   const known = built.get(type1);
-  if (known?.ranges === ranges && known.available === available && known.iopfEnabled === iopfEnabled)
+  if (
+    known?.ranges === ranges &&
+    known.available === available &&
+    known.iopfEnabled === iopfEnabled
+  )
     return known.chain;
   const { capabilityAlignment } = type1.machine.kernel;
   const chain = buildChain(capabilities(type1), IommuType1Info.size, capabilityAlignment);
@@ -93,7 +111,10 @@ function iovaRanges(type1: Type1): Uint8Array {
   ranges.forEach((range, i) => {
     const start = BigInt(range.first) * BigInt(PAGE_SIZE);
     const end = BigInt(range.end) * BigInt(PAGE_SIZE) - 1n;
-    capability.set(writeStruct(IovaRangeEntry, { start, end }), IovaRangeCap.size + i * IovaRangeEntry.size);
+    capability.set(
+      writeStruct(IovaRangeEntry, { start, end }),
+      IovaRangeCap.size + i * IovaRangeEntry.size,
+    );
   });
   return capability;
 }

@@ -3,11 +3,11 @@ import { ArgumentBuffer } from '../../abi/argument-buffer.js';
 import { fail } from '../../abi/errno.js';
 import { DmaMapFlag } from '../../abi/vfio.js';
 import { DmaMap } from '../../abi/vfio-structs.js';
+import { copyIn } from '../../file/argument.js';
+import type { Caller } from '../../file/file.js';
+import { rangesCover } from '../../ioas/iova-ranges.js';
+import { Mapping } from '../../ioas/mapping.js';
 import { READ, WRITE } from '../../mm/address-space.js';
-import { copyIn } from '../argument.js';
-import type { Caller } from '../file.js';
-import { rangesCover } from './iova-ranges.js';
-import { Mapping } from './mapping.js';
 import type { Type1 } from './type1.js';
 
 const {
@@ -22,8 +22,9 @@ export const ADDRESS_END = 2 ** 52;
 const buffer = new ArgumentBuffer(DmaMap.size);
 
 /**
- * Maps a range of IOVAs to the caller's memory. In this order: EFAULT, EINVAL (argsz, flags, alignment), EINVAL or EOVERFLOW
- * (wrap), EEXIST (overlap), ENOSPC (limit), EINVAL (IOVA range), EFAULT or ENOMEM (pinning). With VADDR: see `updateVaddr`.
+ * Maps a range of IOVAs to the caller's memory. In this order: EFAULT, EINVAL (argsz, flags,
+ * alignment), EINVAL or EOVERFLOW (wrap), EEXIST (overlap), ENOSPC (limit), EINVAL (IOVA range),
+ * EFAULT or ENOMEM (pinning). With VADDR: see `updateVaddr`.
  */
 export function mapDma(caller: Caller, argument: number, type1: Type1): void {
   copyIn(caller, argument, buffer, DmaMap.size);
@@ -31,13 +32,15 @@ export function mapDma(caller: Caller, argument: number, type1: Type1): void {
   const { machine } = type1;
   const known = FLAG_READ | FLAG_WRITE | FLAG_VADDR | (machine.iopf === 'off' ? 0 : FLAG_PINNED);
   if ((flags & ~known) !== 0) fail('EINVAL');
-  const permission = ((flags & FLAG_READ) !== 0 ? READ : 0) | ((flags & FLAG_WRITE) !== 0 ? WRITE : 0);
+  const permission =
+    ((flags & FLAG_READ) !== 0 ? READ : 0) | ((flags & FLAG_WRITE) !== 0 ? WRITE : 0);
   const update = (flags & FLAG_VADDR) !== 0;
   const pinned = (flags & FLAG_PINNED) !== 0;
   if ((permission !== 0) === update || (update && pinned)) fail('EINVAL');
 
   const { at } = DmaMap;
-  if ((buffer.inPage(at.iova) | buffer.inPage(at.vaddr) | buffer.inPage(at.size)) !== 0) fail('EINVAL');
+  if ((buffer.inPage(at.iova) | buffer.inPage(at.vaddr) | buffer.inPage(at.size)) !== 0)
+    fail('EINVAL');
   const iovaPage = buffer.pages(at.iova);
   const vaddrPage = buffer.pages(at.vaddr);
   const pages = buffer.pages(at.size);
@@ -57,13 +60,21 @@ export function mapDma(caller: Caller, argument: number, type1: Type1): void {
 }
 
 /**
- * VFIO_DMA_MAP_FLAG_VADDR: gives a mapping whose address was made invalid a new one, and the caller as its owner. ENOENT: no
- * mapping; EINVAL: another range, or a valid address; ENOMEM: the caller may not lock so much.
+ * VFIO_DMA_MAP_FLAG_VADDR: gives a mapping whose address was made invalid a new one, and the caller
+ * as its owner. ENOENT: no mapping; EINVAL: another range, or a valid address; ENOMEM: the caller
+ * may not lock so much.
  */
-function updateVaddr(caller: Caller, type1: Type1, iovaPage: number, vaddrPage: number, pages: number): void {
+function updateVaddr(
+  caller: Caller,
+  type1: Type1,
+  iovaPage: number,
+  vaddrPage: number,
+  pages: number,
+): void {
   const mapping = type1.mappings.firstFrom(iovaPage);
   if (!mapping || mapping.iovaPage >= iovaPage + pages) fail('ENOENT');
-  if (!mapping.vaddrInvalid || mapping.iovaPage !== iovaPage || mapping.pages !== pages) fail('EINVAL');
+  if (!mapping.vaddrInvalid || mapping.iovaPage !== iovaPage || mapping.pages !== pages)
+    fail('EINVAL');
   const { mm } = caller;
   if (mm !== mapping.mm) {
     const { lockedPages } = mapping;

@@ -1,36 +1,40 @@
 /**
- * The type1 IOMMU backend of a container: its domains, its mappings and what is pinned for them (kernel: vfio_iommu_type1.c).
+ * The type1 IOMMU backend of a container: its domains, its mappings and what is pinned for them
+ * (kernel: vfio_iommu_type1.c).
  *
- * Terms: groups whose IOMMUs are alike share a *domain*. A mapping is *pinned* (all of its pages pinned, accounted and present in
- * every domain) or, where IOPF is on, faulted in page by page. The *dirty log* reports what devices may have written.
+ * Terms: groups whose IOMMUs are alike share a *domain*. A mapping is *pinned* (all of its pages
+ * pinned, accounted and present in every domain) or, where IOPF is on, faulted in page by page. The
+ * *dirty log* reports what devices may have written.
  */
 import { fail } from '../../abi/errno.js';
 import { IopfIoctl, Type1Ioctl, VfioExtension } from '../../abi/vfio.js';
+import type { Caller } from '../../file/file.js';
 import { runDirect } from '../../flow/direct.js';
 import type { Flow } from '../../flow/flow.js';
+import { DriverPinning } from '../../ioas/driver-pins.js';
+import type { IopfBackend } from '../../ioas/iopf/backend.js';
+import { Iopf } from '../../ioas/iopf/iopf.js';
+import { commonRanges, type IovaRange, rangesCover } from '../../ioas/iova-ranges.js';
+import type { Mapping } from '../../ioas/mapping.js';
+import { MappingIndex } from '../../ioas/mapping-index.js';
+import { PageBitmap } from '../../ioas/page-bitmap.js';
+import { dropPins, pinWhole, replayPins, unpinWhole } from '../../ioas/pinning.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import { Domain } from '../../iommu/domain.js';
 import type { IommuGeometry } from '../../iommu/geometry.js';
 import type { Counters } from '../../iommu/observer.js';
 import type { AddressSpace } from '../../mm/address-space.js';
-import type { Caller } from '../file.js';
 import type { VfioGroup } from '../group.js';
-import type { IopfBackend } from '../iopf/backend.js';
-import { Iopf } from '../iopf/iopf.js';
 import type { MachineState } from '../machine-state.js';
 import { allocateStage1 } from '../stage1.js';
 import { dirtyPages } from './dirty-pages.js';
-import { DriverPinning } from './driver-pins.js';
 import { getIommuInfo } from './iommu-info.js';
-import { commonRanges, type IovaRange, rangesCover } from './iova-ranges.js';
 import { mapDma } from './map-dma.js';
-import type { Mapping } from './mapping.js';
-import { PageBitmap } from './mapping-bitmap.js';
-import { MappingIndex } from './mapping-index.js';
-import { dropPins, pinWhole, replayPins, unpinWhole } from './pinning.js';
 import { unmapDma } from './unmap-dma.js';
 
-/** The most pages of a mapping whose writes can be logged (kernel: DIRTY_BITMAP_PAGES_MAX, INT_MAX). */
+/**
+ * The most pages of a mapping whose writes can be logged (kernel: DIRTY_BITMAP_PAGES_MAX, INT_MAX).
+ */
 const DIRTY_BITMAP_PAGES_MAX = 2 ** 31 - 1;
 
 /** VFIO_CHECK_EXTENSION, before the IOMMU is chosen (type1 null) and after: 1 or 0. */
@@ -53,7 +57,9 @@ export function checkExtension(
       return type1?.domains.every((domain) => domain.geometry.snoopControl) ? 1 : 0;
     case VfioExtension.VFIO_IOPF: {
       if (machine.iopf === 'off') return 0;
-      return groups.every((group) => group.iommuGroup.devices.every((device) => device.canFault)) ? 1 : 0;
+      return groups.every((group) => group.iommuGroup.devices.every((device) => device.canFault))
+        ? 1
+        : 0;
     }
     default:
       return 0;
@@ -61,14 +67,15 @@ export function checkExtension(
 }
 
 /**
- * A backend for an extension that exists. EINVAL: no type of IOMMU; or nesting with IOPF off, where no IOMMU can do it, as on the
- * machines of the recordings.
+ * A backend for an extension that exists. EINVAL: no type of IOMMU; or nesting with IOPF off, where
+ * no IOMMU can do it, as on the machines of the recordings.
  */
 export function openType1(machine: MachineState, type: number): Type1 {
   if (type === VfioExtension.VFIO_TYPE1_IOMMU) return new Type1(machine, 1);
   if (type === VfioExtension.VFIO_TYPE1v2_IOMMU) return new Type1(machine, 2);
   const canNest = machine.iopf !== 'off' && machine.tables !== null;
-  if (type === VfioExtension.VFIO_TYPE1_NESTING_IOMMU && canNest) return new Type1(machine, 2, true);
+  if (type === VfioExtension.VFIO_TYPE1_NESTING_IOMMU && canNest)
+    return new Type1(machine, 2, true);
   return fail('EINVAL');
 }
 
@@ -147,7 +154,8 @@ export class Type1 implements IopfBackend {
   devices(): readonly IommuDevice[] {
     const devices: IommuDevice[] = [];
     for (const domain of this.domains) {
-      for (const [group, own] of this.domainOf) if (own === domain) devices.push(...group.iommuGroup.devices);
+      for (const [group, own] of this.domainOf)
+        if (own === domain) devices.push(...group.iommuGroup.devices);
     }
     return devices;
   }
@@ -164,9 +172,10 @@ export class Type1 implements IopfBackend {
   }
 
   /**
-   * Gives a group a domain: one that others have, or a new one into which all that is pinned is mapped. EBUSY: the address of a
-   * mapping is invalid at the moment; EINVAL: a mapping lies where its IOMMU cannot map; EPERM: no interrupt remapping; and what
-   * switching IOPF on answers (R5.5). Then nothing changed.
+   * Gives a group a domain: one that others have, or a new one into which all that is pinned is
+   * mapped. EBUSY: the address of a mapping is invalid at the moment; EINVAL: a mapping lies where
+   * its IOMMU cannot map; EPERM: no interrupt remapping; and what switching IOPF on answers (R5.5).
+   * Then nothing changed.
    */
   attach(group: VfioGroup): void {
     runDirect(this.attachFlow(group));
@@ -216,7 +225,8 @@ export class Type1 implements IopfBackend {
     if (this.iopf) yield* this.iopf.devicesDetaching(devices);
     for (const device of devices) device.detach();
     this.domainOf.delete(group);
-    if (domain.devices.length === 0 && ![...this.domainOf.values()].includes(domain)) this.dropDomain(domain);
+    if (domain.devices.length === 0 && ![...this.domainOf.values()].includes(domain))
+      this.dropDomain(domain);
     this.ranges = commonRanges(this.geometries());
   }
 
@@ -225,13 +235,19 @@ export class Type1 implements IopfBackend {
     if (this.iopf) runDirect(this.iopf.release());
   }
 
-  /** IOPF on at SET_IOMMU, where the machine says so; devices that cannot leave the container with static pins. */
+  /**
+   * IOPF on at SET_IOMMU, where the machine says so; devices that cannot leave the container with
+   * static pins.
+   */
   enableIopfByDefault(): void {
     if (this.machine.iopf !== 'auto' || !this.iopf?.everyDeviceCan) return;
     runDirect(this.iopf.enable());
   }
 
-  /** Makes a mapping that overlaps none: pinned, or left to faults. ENOMEM, EFAULT; EINVAL: too large for the dirty log. */
+  /**
+   * Makes a mapping that overlaps none: pinned, or left to faults. ENOMEM, EFAULT; EINVAL: too
+   * large for the dirty log.
+   */
   addMapping(mapping: Mapping): void {
     if (this.iopfEnabled && !mapping.pinnedByFlag) this.iopf!.mappingAdded(mapping);
     else this.pinMapping(mapping);
@@ -321,7 +337,10 @@ export class Type1 implements IopfBackend {
     this.pinning.markDirty(mapping);
   }
 
-  /** Some device may write pages that no driver has pinned: all of a mapping that is pinned may be dirty. */
+  /**
+   * Some device may write pages that no driver has pinned: all of a mapping that is pinned may be
+   * dirty.
+   */
   get writesAnywhere(): boolean {
     for (const group of this.domainOf.keys()) if (this.pinning.isUnscoped(group)) return true;
     return false;
@@ -331,7 +350,10 @@ export class Type1 implements IopfBackend {
     return [...this.domainOf.keys()].map((group) => group.geometry);
   }
 
-  /** A device that cannot fault joins a container which is on by default: it goes back to static pins. ENOMEM, EFAULT. */
+  /**
+   * A device that cannot fault joins a container which is on by default: it goes back to static
+   * pins. ENOMEM, EFAULT.
+   */
   private *makeRoomForDevices(devices: readonly IommuDevice[]): Flow<void> {
     if (this.machine.iopf !== 'auto' || !this.iopfEnabled) return;
     if (!devices.every((device) => device.canFault)) yield* this.iopf!.disable();
@@ -368,6 +390,8 @@ export class Type1 implements IopfBackend {
 /** Whether groups behind these IOMMUs can share a page table. */
 function alikeGeometry(a: IommuGeometry, b: IommuGeometry): boolean {
   return (
-    a.addressWidth === b.addressWidth && a.pageSizes === b.pageSizes && a.snoopControl === b.snoopControl
+    a.addressWidth === b.addressWidth &&
+    a.pageSizes === b.pageSizes &&
+    a.snoopControl === b.snoopControl
   );
 }

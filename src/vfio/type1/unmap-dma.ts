@@ -3,10 +3,10 @@ import { ArgumentBuffer } from '../../abi/argument-buffer.js';
 import { fail } from '../../abi/errno.js';
 import { DmaUnmapFlag } from '../../abi/vfio.js';
 import { DmaUnmap, VfioBitmap } from '../../abi/vfio-structs.js';
-import { copyIn, copyOut } from '../argument.js';
-import type { Caller } from '../file.js';
+import { copyIn, copyOut } from '../../file/argument.js';
+import type { Caller } from '../../file/file.js';
+import type { Mapping } from '../../ioas/mapping.js';
 import { ADDRESS_END } from './map-dma.js';
-import type { Mapping } from './mapping.js';
 import type { Type1 } from './type1.js';
 import { bitmapAddress, hasSmallestPages, writeUserBitmap } from './user-bitmap.js';
 
@@ -20,9 +20,10 @@ const buffer = new ArgumentBuffer(DmaUnmap.size);
 const bitmap = new ArgumentBuffer(VfioBitmap.size);
 
 /**
- * Unmaps, or with VADDR makes addresses invalid, and reports how many bytes it was for. EFAULT; EINVAL (argsz, flags, bitmap,
- * alignment, a mapping that the range would cut); EINVAL or EOVERFLOW (wrap). Nothing has changed then, but for an EFAULT in
- * the bitmap or in the report, which come after mappings went.
+ * Unmaps, or with VADDR makes addresses invalid, and reports how many bytes it was for. EFAULT;
+ * EINVAL (argsz, flags, bitmap, alignment, a mapping that the range would cut); EINVAL or EOVERFLOW
+ * (wrap). Nothing has changed then, but for an EFAULT in the bitmap or in the report, which come
+ * after mappings went.
  */
 export function unmapDma(caller: Caller, argument: number, type1: Type1): void {
   copyIn(caller, argument, buffer, DmaUnmap.size);
@@ -65,14 +66,24 @@ function readRange(flags: number, type1: Type1): { first: number; end: number } 
   if (pages === 0 || buffer.inPage(at.size) !== 0) fail('EINVAL');
   const end = first + pages;
   if (end > ADDRESS_END) fail(type1.machine.kernel.wrap);
-  if ((flags & FLAG_BITMAP) !== 0 && !(type1.dirtyTracking && hasSmallestPages(bitmap, 0))) fail('EINVAL');
+  if ((flags & FLAG_BITMAP) !== 0 && !(type1.dirtyTracking && hasSmallestPages(bitmap, 0)))
+    fail('EINVAL');
   if (type1.version === 2 && type1.cuts(first, end)) fail('EINVAL');
   range.end = end === ADDRESS_END && !type1.machine.kernel.rangeToTheEnd ? first : end;
   return range;
 }
 
-/** Removes the mappings that begin in the range, and for version 2 those are all that it touches. Returns their pages. */
-function unmapRange(caller: Caller, type1: Type1, first: number, end: number, dirtyAt: number): number {
+/**
+ * Removes the mappings that begin in the range, and for version 2 those are all that it touches.
+ * Returns their pages.
+ */
+function unmapRange(
+  caller: Caller,
+  type1: Type1,
+  first: number,
+  end: number,
+  dirtyAt: number,
+): number {
   let pages = 0;
   const writesAnywhere = dirtyAt >= 0 && type1.writesAnywhere;
   for (let mapping = type1.mappings.firstFrom(first); mapping; ) {
@@ -88,7 +99,10 @@ function unmapRange(caller: Caller, type1: Type1, first: number, end: number, di
   return pages;
 }
 
-/** VFIO_DMA_UNMAP_FLAG_VADDR. EBUSY where a driver has pinned pages, EINVAL where one is invalid already; then none is changed. */
+/**
+ * VFIO_DMA_UNMAP_FLAG_VADDR. EBUSY where a driver has pinned pages, EINVAL where one is invalid
+ * already; then none is changed.
+ */
 function invalidateVaddr(type1: Type1, first: number, end: number): number {
   const found: Mapping[] = [];
   let mapping = type1.mappings.firstFrom(first);

@@ -1,11 +1,14 @@
-/** Dirty bitmaps in the program's memory (kernel: verify_bitmap_size, update_user_bitmap). A bit is a page. */
+/**
+ * Dirty bitmaps in the program's memory (kernel: verify_bitmap_size, update_user_bitmap). A bit is
+ * a page.
+ */
 import type { ArgumentBuffer } from '../../abi/argument-buffer.js';
 import { fail } from '../../abi/errno.js';
 import { VfioBitmap } from '../../abi/vfio-structs.js';
+import type { Caller } from '../../file/file.js';
+import type { Mapping } from '../../ioas/mapping.js';
+import type { PageBitmap } from '../../ioas/page-bitmap.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
-import type { Caller } from '../file.js';
-import type { Mapping } from './mapping.js';
-import type { PageBitmap } from './mapping-bitmap.js';
 
 /** The most bytes that a bitmap may have (kernel: DIRTY_BITMAP_SIZE_MAX). */
 export const DIRTY_BITMAP_SIZE_MAX = 0x1000_0000;
@@ -17,15 +20,17 @@ const HALF_BYTES = 4;
 const USER_END = 2 ** 47 - PAGE_SIZE;
 
 /**
- * Checks the `vfio_bitmap` at `offset` of a call for a range of `bytes` bytes and returns where its data is. EINVAL: not user
- * memory, or a size that is 0, above the limit or too small for the range in pages of the size that the bitmap states.
+ * Checks the `vfio_bitmap` at `offset` of a call for a range of `bytes` bytes and returns where its
+ * data is. EINVAL: not user memory, or a size that is 0, above the limit or too small for the range
+ * in pages of the size that the bitmap states.
  */
 export function bitmapAddress(buffer: ArgumentBuffer, offset: number, bytes: number): number {
   const size = buffer.u64(offset + VfioBitmap.at.size);
   const data = buffer.u64(offset + VfioBitmap.at.data);
   if (data + size > USER_END) fail('EINVAL');
   const pages = Math.floor(bytes / lowestBit(buffer, offset + VfioBitmap.at.pgsize));
-  if (pages === 0 || size === 0 || size > DIRTY_BITMAP_SIZE_MAX || size < bitmapBytes(pages)) fail('EINVAL');
+  if (pages === 0 || size === 0 || size > DIRTY_BITMAP_SIZE_MAX || size < bitmapBytes(pages))
+    fail('EINVAL');
   return data;
 }
 
@@ -48,12 +53,14 @@ export function bitmapBytes(bits: number): number {
 }
 
 /**
- * Writes a mapping's dirty pages into the bitmap at `address` of a range that begins at page `base`. Only words that the
- * mapping touches are written; where it does not begin on a word of the range, its first word is OR-ed, else overwritten.
- * EFAULT where a byte cannot be read or written. `writesAnywhere`: pages of a pinned mapping are dirty, all of them.
+ * Writes a mapping's dirty pages into the bitmap at `address` of a range that begins at page
+ * `base`. Only words that the mapping touches are written; where it does not begin on a word of the
+ * range, its first word is OR-ed, else overwritten. EFAULT where a byte cannot be read or written.
+ * `writesAnywhere`: pages of a pinned mapping are dirty, all of them.
  *
- * The kernel shifts a mapping's log in place by its offset in the range's words and afterwards clears only the bits of its pages, so
- * that what was shifted beyond them shows up in later reports. Programs see it, and so it is done here: the *residue*.
+ * The kernel shifts a mapping's log in place by its offset in the range's words and afterwards
+ * clears only the bits of its pages, so that what was shifted beyond them shows up in later
+ * reports. Programs see it, and so it is done here: the *residue*.
  */
 export function writeUserBitmap(
   caller: Caller,
@@ -84,7 +91,8 @@ function logWords(mapping: Mapping, writesAnywhere: boolean): Uint32Array {
   const log = new Uint32Array((bitmapBytes(mapping.pages) + WORD_BYTES) / HALF_BYTES);
   const { pages, pinned, dirtyResidue } = mapping;
   if (dirtyResidue) log.set(dirtyResidue, log.length - dirtyResidue.length);
-  // A device may write any page of a pinned mapping at any time, but where drivers pin all that their devices write.
+  // A device may write any page of a pinned mapping at any time, but where drivers pin all that
+  // their devices write.
   if (pinned && writesAnywhere) setBits(log, 0, pages);
   else setWritten(log, mapping.dirty!, pages);
   return log;
@@ -118,7 +126,10 @@ function shiftUp(log: Uint32Array, shift: number, halves: number): void {
   }
 }
 
-/** Keeps what lies behind the last page's bit. A log of a mapping that faults has none: it tells what was written (R6.3). */
+/**
+ * Keeps what lies behind the last page's bit. A log of a mapping that faults has none: it tells
+ * what was written (R6.3).
+ */
 function keepResidue(mapping: Mapping, log: Uint32Array): void {
   if (!mapping.pinned) return;
   const first = Math.floor(mapping.pages / 32);

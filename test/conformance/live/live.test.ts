@@ -1,10 +1,10 @@
 /**
- * The recorded answers, asked for with real system calls under `iopf exec` (npm run conformance:live prints the details, and
- * takes another kernel).
+ * The recorded answers, asked for with real system calls under `iopf exec` (npm run
+ * conformance:live prints the details, and takes another kernel).
  */
 import { basename } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { DEFAULT_KERNEL } from '../../../src/vfio/kernel.js';
+import { DEFAULT_KERNEL } from '../../../src/abi/kernel.js';
 import { describe as describeCase, vectorFiles } from '../run.js';
 import { runLive } from './run.js';
 
@@ -13,7 +13,8 @@ const LEAST_SHARE = 0.95;
 const whole =
   /^(container|group|device|map-dma|unmap-dma|unmap-dma-v1|dirty-pages|vaddr|multi-group|memory-lifetime)\.json$/;
 const isRoot = process.getuid!() === 0;
-if (!isRoot) console.warn('SKIPPED: the vectors through real system calls: they were recorded as root');
+if (!isRoot)
+  console.warn('SKIPPED: the vectors through real system calls: they were recorded as root');
 
 describe.skipIf(!isRoot)(`Linux ${DEFAULT_KERNEL} answers through real system calls`, () => {
   let run = 0;
@@ -23,7 +24,9 @@ describe.skipIf(!isRoot)(`Linux ${DEFAULT_KERNEL} answers through real system ca
     'as recorded in %s',
     (name, path) => {
       const { results, skipped } = runLive(path, DEFAULT_KERNEL);
-      const wrong = results.filter(({ differences, error }) => differences.length > 0 || error !== null);
+      const wrong = results.filter(
+        ({ differences, error }) => differences.length > 0 || error !== null,
+      );
       const told = wrong.map(({ name: caseName, differences, error }) =>
         describeCase({
           file: path,
@@ -33,7 +36,8 @@ describe.skipIf(!isRoot)(`Linux ${DEFAULT_KERNEL} answers through real system ca
         }),
       );
       expect(told.join('\n')).toBe('');
-      for (const { name: caseName, why } of skipped) console.warn(`SKIPPED: ${name}: ${caseName}: ${why}`);
+      for (const { name: caseName, why } of skipped)
+        console.warn(`SKIPPED: ${name}: ${caseName}: ${why}`);
       if (!whole.test(name)) return;
       run += results.reduce((sum, { steps }) => sum + steps, 0);
       skippedSteps += skipped.reduce((sum, { steps }) => sum + steps, 0);

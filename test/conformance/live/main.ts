@@ -1,9 +1,10 @@
 /**
- * The replay program: runs the cases of a vector file against the /dev/vfio that it finds, ours or a kernel's.
+ * The replay program: runs the cases of a vector file against the /dev/vfio that it finds, ours or
+ * a kernel's.
  *
  * Usage: node main.js KERNEL FILE CASE…, as root. Prints one JSON line per case: a LiveResult.
  */
-import type { KernelVersion } from '../../../src/vfio/kernel.js';
+import type { KernelVersion } from '../../../src/abi/kernel.js';
 import {
   type Difference,
   differenceOf,

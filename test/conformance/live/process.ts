@@ -1,4 +1,7 @@
-/** Runs the steps of a recorded case with real system calls, memory at the recording's fixed addresses. */
+/**
+ * Runs the steps of a recorded case with real system calls, memory at the recording's fixed
+ * addresses.
+ */
 import { readdirSync, readFileSync } from 'node:fs';
 import { errnoName } from '../../../src/abi/errno.js';
 import { GroupIoctl } from '../../../src/abi/vfio.js';
@@ -133,7 +136,11 @@ export class LiveProcess {
       case 'poll':
         return this.poll(step);
       case 'readlinkProcFd': {
-        const bytes = libc.readlink(`/proc/self/fd/${this.fd(step)}`, scratch.address, scratch.bytes.length);
+        const bytes = libc.readlink(
+          `/proc/self/fd/${this.fd(step)}`,
+          scratch.address,
+          scratch.bytes.length,
+        );
         return { outText: Buffer.from(scratch.bytes.slice(0, check(bytes))).toString() };
       }
       case 'status':
@@ -141,7 +148,8 @@ export class LiveProcess {
       case 'ls':
         return { outText: readdirSync(step.path!).sort().join(',') };
       case 'mmap':
-        if (step.fd === undefined) this.place(address, size, step.prot!, step.kind!, libc.MAP_FIXED);
+        if (step.fd === undefined)
+          this.place(address, size, step.prot!, step.kind!, libc.MAP_FIXED);
         else this.mapFile(step, address, size);
         return {};
       case 'munmap':
@@ -192,7 +200,10 @@ export class LiveProcess {
     let argument = typeof arg === 'object' ? Number(arg.ptr ?? 0) : (arg ?? 0);
     let bytes: Uint8Array | null = null;
     if (typeof arg === 'object' && arg.ptr === undefined) {
-      bytes = arg.str === undefined ? hexBytes(arg.in!) : Buffer.from(`${this.fill(arg.str)}\0`, 'latin1');
+      bytes =
+        arg.str === undefined
+          ? hexBytes(arg.in!)
+          : Buffer.from(`${this.fill(arg.str)}\0`, 'latin1');
       for (const [offset, name] of arg.fdAt ?? [])
         new DataView(bytes.buffer, bytes.byteOffset).setInt32(offset, this.number(name), true);
       argument = this.argumentsEnd - bytes.length;
@@ -203,7 +214,10 @@ export class LiveProcess {
     if (bytes !== null && typeof arg === 'object' && arg.in !== undefined) {
       let out = bytesHex(libc.bytesAt(argument, bytes.length).slice());
       for (const [offset] of arg.fdAt ?? [])
-        out = out.slice(0, offset * 2) + DESCRIPTOR_BYTES + out.slice(offset * 2 + DESCRIPTOR_BYTES.length);
+        out =
+          out.slice(0, offset * 2) +
+          DESCRIPTOR_BYTES +
+          out.slice(offset * 2 + DESCRIPTOR_BYTES.length);
       this.output = out;
     }
     if (ret === -1) throw new CallFailed(error);
@@ -216,7 +230,9 @@ export class LiveProcess {
     const address = this.argumentsEnd - Math.max(size, 1);
     const fd = this.fd(step);
     const ret = check(
-      step.op === 'read' ? libc.read(fd, address, size) : libc.pread(fd, address, size, Number(step.offset)),
+      step.op === 'read'
+        ? libc.read(fd, address, size)
+        : libc.pread(fd, address, size, Number(step.offset)),
     );
     return { ret, out: ret === 0 ? '' : bytesHex(libc.bytesAt(address, ret).slice()) };
   }
@@ -245,13 +261,20 @@ export class LiveProcess {
 
   private mapFile(step: VectorStep, address: number, size: number): void {
     const flags = (step.kind === 'sharedFd' ? libc.MAP_SHARED : libc.MAP_PRIVATE) | libc.MAP_FIXED;
-    check(libc.mmap(address, size, protection(step.prot!), flags, this.fd(step), Number(step.offset)));
+    check(
+      libc.mmap(address, size, protection(step.prot!), flags, this.fd(step), Number(step.offset)),
+    );
     this.mapped.push({ address, size });
   }
 
   private setUp(memory: VectorMemory): void {
     const address = Number(memory.addr);
-    const fd = this.place(address, memory.size, memory.fill === undefined ? memory.prot : 'rw', memory.kind);
+    const fd = this.place(
+      address,
+      memory.size,
+      memory.fill === undefined ? memory.prot : 'rw',
+      memory.kind,
+    );
     if (fd >= 0) this.names.set(`_m${memory.name}`, fd);
     const touched = /^page (\d+) .*was written/.exec(memory.note ?? '')?.[1];
     if (touched !== undefined) libc.bytesAt(address + Number(touched) * 4096, 1)[0] = 1;
@@ -260,7 +283,10 @@ export class LiveProcess {
     check(libc.mprotect(address, memory.size, protection(memory.prot)));
   }
 
-  /** Maps memory of one of the recording's kinds; returns the descriptor of the file behind it, or -1. */
+  /**
+   * Maps memory of one of the recording's kinds; returns the descriptor of the file behind it, or
+   * -1.
+   */
   private place(
     address: number,
     size: number,
@@ -304,7 +330,8 @@ export class LiveProcess {
 
 function protection(prot: string): number {
   return (
-    (prot.includes('r') && prot !== 'none' ? libc.PROT_READ : 0) | (prot.includes('w') ? libc.PROT_WRITE : 0)
+    (prot.includes('r') && prot !== 'none' ? libc.PROT_READ : 0) |
+    (prot.includes('w') ? libc.PROT_WRITE : 0)
   );
 }
 

@@ -1,4 +1,7 @@
-/** `npm run conformance:live -- [DIR|FILE…] [--kernel K] [--case NAME]`: replays vectors with real system calls. */
+/**
+ * `npm run conformance:live -- [DIR|FILE…] [--kernel K] [--case NAME]`: replays vectors with real
+ * system calls.
+ */
 import { basename } from 'node:path';
 import { conformanceOptions } from '../options.js';
 import { describe } from '../run.js';
@@ -11,7 +14,9 @@ let stepsRun = 0;
 let stepsSkipped = 0;
 for (const path of files) {
   const { results, skipped } = runLive(path, kernel, only);
-  const wrong = results.filter(({ differences, error }) => differences.length > 0 || error !== null);
+  const wrong = results.filter(
+    ({ differences, error }) => differences.length > 0 || error !== null,
+  );
   const steps = results.reduce((sum, result) => sum + result.steps, 0);
   const left = skipped.reduce((sum, each) => sum + each.steps, 0);
   console.log(
@@ -19,7 +24,9 @@ for (const path of files) {
   );
   for (const { name, why } of skipped) console.log(`  skipped ${name}: ${why}`);
   for (const { name, differences, error } of wrong)
-    console.log(describe({ file: path, name, differences, error: error === null ? null : new Error(error) }));
+    console.log(
+      describe({ file: path, name, differences, error: error === null ? null : new Error(error) }),
+    );
   passed += results.length - wrong.length;
   failed += wrong.length;
   stepsRun += steps;

@@ -1,10 +1,13 @@
-/** Replays vector files with real system calls, each case under `iopf exec` on the machine that it was recorded on. */
+/**
+ * Replays vector files with real system calls, each case under `iopf exec` on the machine that it
+ * was recorded on.
+ */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import type { KernelVersion } from '../../../src/vfio/kernel.js';
+import type { KernelVersion } from '../../../src/abi/kernel.js';
 import { DEVICES } from '../fixtures.js';
 import { recordedGeometry } from '../geometry.js';
 import { recordedKernel } from '../run.js';
@@ -22,19 +25,26 @@ export interface LiveFileResult {
   readonly kernel: KernelVersion;
   readonly results: readonly LiveResult[];
   /** Cases that were not run, and why. */
-  readonly skipped: readonly { readonly name: string; readonly steps: number; readonly why: string }[];
+  readonly skipped: readonly {
+    readonly name: string;
+    readonly steps: number;
+    readonly why: string;
+  }[];
 }
 
 /** Why a case cannot be replayed from user space in a sandbox; null: it can. */
 function obstacle(vectorCase: VectorCase): string | null {
   const { steps, setup } = vectorCase;
   if (steps.some(({ op }) => op === 'fork')) return 'fork: Node cannot fork without exec';
-  if (steps.some(({ op }) => op === 'sysfsWrite' || op === 'sysfsRead')) return 'driver binding in sysfs';
+  if (steps.some(({ op }) => op === 'sysfsWrite' || op === 'sysfsRead'))
+    return 'driver binding in sysfs';
   if (setup.memory.some(({ kind }) => kind.startsWith('hugetlb'))) return 'huge pages';
-  if (setup.moduleParams?.['disable_hugepages'] !== undefined) return 'module parameter disable_hugepages';
+  if (setup.moduleParams?.['disable_hugepages'] !== undefined)
+    return 'module parameter disable_hugepages';
   if (
     steps.some(
-      (step, index) => step.op === 'deviceCopy' && steps.slice(0, index).some(({ op }) => op === 'munmap'),
+      (step, index) =>
+        step.op === 'deviceCopy' && steps.slice(0, index).some(({ op }) => op === 'munmap'),
     )
   )
     return 'a device that uses pinned memory after munmap (docs/limits.md)';
@@ -51,7 +61,10 @@ export function runLive(path: string, asked: KernelVersion, only?: string): Live
     const why = obstacle(each);
     return why === null ? [] : [{ name: each.name, steps: each.steps.length, why }];
   });
-  /** Cases by machine, privilege and limit (which cannot be raised again): each set is one run of the replay program. */
+  /**
+   * Cases by machine, privilege and limit (which cannot be raised again): each set is one run of
+   * the replay program.
+   */
   const runs = new Map<string, { machine: string; capIpcLock: boolean; names: string[] }>();
   for (const each of cases) {
     if (obstacle(each) !== null) continue;
@@ -75,8 +88,20 @@ function replay(
   try {
     const machine = join(folder, 'machine.yaml');
     writeFileSync(machine, run.machine);
-    const privilege = run.capIpcLock ? [] : ['setpriv', '--bounding-set=-ipc_lock', '--inh-caps=-ipc_lock'];
-    const options = ['exec', '--quiet', '--iopf', 'off', '--kernel', kernel, '--machine', machine, '--'];
+    const privilege = run.capIpcLock
+      ? []
+      : ['setpriv', '--bounding-set=-ipc_lock', '--inh-caps=-ipc_lock'];
+    const options = [
+      'exec',
+      '--quiet',
+      '--iopf',
+      'off',
+      '--kernel',
+      kernel,
+      '--machine',
+      machine,
+      '--',
+    ];
     const { stdout, stderr, status } = spawnSync(
       process.execPath,
       [iopf, ...options, ...privilege, process.execPath, replayer, kernel, path, ...run.names],
@@ -87,7 +112,9 @@ function replay(
       .filter((line) => line.startsWith('{'))
       .map((line) => JSON.parse(line) as LiveResult);
     if (status !== 0 || results.length !== run.names.length)
-      throw new Error(`the replay of ${path} ended with ${status} after ${results.length} cases: ${stderr}`);
+      throw new Error(
+        `the replay of ${path} ended with ${status} after ${results.length} cases: ${stderr}`,
+      );
     return results;
   } finally {
     rmSync(folder, { recursive: true, force: true });

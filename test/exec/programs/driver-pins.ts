@@ -1,6 +1,7 @@
 /**
- * Lets an edu device copy between a page that it can wait for and one that its driver must pin (`faultable=0x100000-0x101000`).
- * Prints JSON: what arrived, and the locked memory in KiB while the page is pinned and after it is unmapped.
+ * Lets an edu device copy between a page that it can wait for and one that its driver must pin
+ * (`faultable=0x100000-0x101000`). Prints JSON: what arrived, and the locked memory in KiB while
+ * the page is pinned and after it is unmapped.
  */
 import { readFileSync } from 'node:fs';
 import { EduDriver } from '../../../examples/dma-copy/edu.js';

@@ -1,11 +1,19 @@
 /**
- * Owns the first stage of an edu device and lets it fault there. Usage: guest-stage WHAT. Prints JSON.
+ * Owns the first stage of an edu device and lets it fault there. Usage: guest-stage WHAT. Prints
+ * JSON.
  */
 import { EduDriver } from '../../../examples/dma-copy/edu.js';
 import { VfioClient } from '../../../examples/dma-copy/vfio.js';
 import { GuestTable, type PageRequest } from '../../../examples/guest-paging/table.js';
 import { IopfIoctl, VfioExtension } from '../../../src/abi/vfio.js';
-import { allocateNative, errno, ioctl, read, syscall, write } from '../../../src/mm/process/libc.js';
+import {
+  allocateNative,
+  errno,
+  ioctl,
+  read,
+  syscall,
+  write,
+} from '../../../src/mm/process/libc.js';
 
 const PAGE = 4096;
 /** The container's addresses: the table, and two pages of data. */
@@ -36,7 +44,8 @@ const device = table.attach();
 function request(): PageRequest {
   if (!table.readable(SOON)) throw new Error('no page request');
   const [first, ...more] = table.read();
-  if (first === undefined || more.length > 0 || table.readable(0)) throw new Error('not one page request');
+  if (first === undefined || more.length > 0 || table.readable(0))
+    throw new Error('not one page request');
   return first;
 }
 
@@ -52,7 +61,10 @@ function held(): number {
 }
 
 const events: Record<string, () => object> = {
-  /** The page is brought: the read goes on, and so does a write that crosses into another page which is missing. */
+  /**
+   * The page is brought: the read goes on, and so does a write that crosses into another page which
+   * is missing.
+   */
   success() {
     edu.beginLoad(INPUT, PAGE);
     const first = request();
@@ -119,7 +131,10 @@ const events: Record<string, () => object> = {
     edu.load(INPUT, PAGE);
     return { held: held() };
   },
-  /** A number that does not reach us: its reads and writes go to what is behind the descriptor, and disturb nobody. */
+  /**
+   * A number that does not reach us: its reads and writes go to what is behind the descriptor, and
+   * disturb nobody.
+   */
   'low number'() {
     const low = syscall(DUP2, table.queue, 100, 0, 0, 0, 0);
     edu.beginLoad(INPUT, PAGE);
@@ -147,7 +162,10 @@ const events: Record<string, () => object> = {
     edu.store(DATA + PAGE, PAGE);
     return { late, held: data.bytes[PAGE], attachedAgain: table.attach() };
   },
-  /** Bus mastering is switched off while the device waits: its access ends with the answer, whatever that is. */
+  /**
+   * Bus mastering is switched off while the device waits: its access ends with the answer, whatever
+   * that is.
+   */
   'master off'() {
     edu.beginLoad(INPUT, PAGE);
     const { cookie } = request();
@@ -167,7 +185,10 @@ const events: Record<string, () => object> = {
     edu.load(INPUT + PAGE, PAGE);
     return { result, held: held(), more: table.readable(0) };
   },
-  /** Everything is closed by the end of the process, with a request that was read and one that was not. */
+  /**
+   * Everything is closed by the end of the process, with a request that was read and one that was
+   * not.
+   */
   exit() {
     edu.beginLoad(INPUT, PAGE);
     request();

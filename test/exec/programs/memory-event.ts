@@ -1,8 +1,8 @@
 /**
  * Takes memory away under a live DMA mapping and lets the device touch it again.
  *
- * Usage: memory-event EVENT. Prints JSON: what the device read afterwards (`read`), and the page's first byte after the device
- * wrote to it (`written`, null where the page cannot be read).
+ * Usage: memory-event EVENT. Prints JSON: what the device read afterwards (`read`), and the page's
+ * first byte after the device wrote to it (`written`, null where the page cannot be read).
  */
 import { spawnSync } from 'node:child_process';
 import { EduDriver } from '../../../examples/dma-copy/edu.js';
@@ -36,7 +36,10 @@ const WRITTEN = 0x33;
 const vfio = new VfioClient('0000:00:04.0');
 const edu = new EduDriver(vfio);
 /** Page 0 suffers; pages 1 to 4 carry bytes to and from the device. */
-const target = must('mmap', mmap(0, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+const target = must(
+  'mmap',
+  mmap(0, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+);
 const carrier = allocateNative(4 * PAGE);
 bytesAt(target, PAGE).fill(OLD);
 carrier.bytes.fill(PRIME, PAGE, 2 * PAGE);
@@ -53,7 +56,10 @@ function deviceRead(): number {
 }
 
 const fresh = (address: number, flags: number): number =>
-  must('mmap', mmap(address, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0));
+  must(
+    'mmap',
+    mmap(address, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0),
+  );
 
 /** Each takes page 0 away in its way and returns where it can be read afterwards, or 0. */
 const events: Record<string, () => number> = {

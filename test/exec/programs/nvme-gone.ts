@@ -1,9 +1,10 @@
 /**
- * Gives up memory that commands and queues of an NVMe controller lie in, and tells what becomes of them.
+ * Gives up memory that commands and queues of an NVMe controller lie in, and tells what becomes of
+ * them.
  *
- * Usage: nvme-gone BDF. Prints JSON: the statuses of four reads, of which the second and third reach into a page that is gone;
- * what a page holds that none of them names; and the statuses of reads after a submission and a completion queue were lost and
- * the controller was reset.
+ * Usage: nvme-gone BDF. Prints JSON: the statuses of four reads, of which the second and third
+ * reach into a page that is gone; what a page holds that none of them names; and the statuses of
+ * reads after a submission and a completion queue were lost and the controller was reset.
  */
 import { VfioClient } from '../../../examples/dma-copy/vfio.js';
 import { NvmePollDriver, type QueuePair } from '../../../examples/nvme-poll/driver.js';
@@ -47,7 +48,10 @@ queue.ring();
 const statuses = [0, 1, 2, 3].map(() => statusOf(queue));
 const beside = driver.bytes(buffers, 2 * PAGE)[PAGE];
 
-/** Loses a queue's memory with a read in the queue, sees the controller fail, and brings it up again. */
+/**
+ * Loses a queue's memory with a read in the queue, sees the controller fail, and brings it up
+ * again.
+ */
 function lose(what: number, working: QueuePair): string {
   read(working, 0, 1);
   giveUp(what);

@@ -1,9 +1,11 @@
 /**
- * Takes queues away from an NVMe controller that is working, and looks for what should not have happened.
+ * Takes queues away from an NVMe controller that is working, and looks for what should not have
+ * happened.
  *
- * Usage: nvme-life MODE BDF [BDF2]. `delete` deletes queues with commands in them; `controller` and `function` reset with all
- * queues working; `pair` keeps two controllers busy; `canary` is `controller` with a program that does to its own memory what
- * a device should not. Prints JSON: what was counted, and `wrong` and `late`, which must be 0.
+ * Usage: nvme-life MODE BDF [BDF2]. `delete` deletes queues with commands in them; `controller` and
+ * `function` reset with all queues working; `pair` keeps two controllers busy; `canary` is
+ * `controller` with a program that does to its own memory what a device should not. Prints JSON:
+ * what was counted, and `wrong` and `late`, which must be 0.
  */
 
 import { VfioClient } from '../../../examples/dma-copy/vfio.js';
@@ -54,7 +56,8 @@ class Line {
 
   /** Rings for as many commands as the queue holds: every third reads. */
   fill(): void {
-    for (let slot = 0; slot < DEPTH; slot++) if (this.busy[slot] === 0) this.submit(slot, slot % 3 === 0);
+    for (let slot = 0; slot < DEPTH; slot++)
+      if (this.busy[slot] === 0) this.submit(slot, slot % 3 === 0);
     this.queue.ring();
   }
 
@@ -64,7 +67,16 @@ class Line {
     this.busy[slot] = 1;
     this.buffer(slot).fill(read ? 0xff : this.value);
     const prp = this.driver.iova(this.buffers + slot * BLOCK);
-    this.queue.push(read ? IoOpcode.READ : IoOpcode.WRITE, slot, 1, prp, 0, this.id * DEPTH + slot, 0, 0);
+    this.queue.push(
+      read ? IoOpcode.READ : IoOpcode.WRITE,
+      slot,
+      1,
+      prp,
+      0,
+      this.id * DEPTH + slot,
+      0,
+      0,
+    );
   }
 
   take(): number {
@@ -111,7 +123,10 @@ class Line {
   }
 }
 
-/** Counts a byte that changes in memory which no queue has any more; `disturb` is done in the middle. */
+/**
+ * Counts a byte that changes in memory which no queue has any more; `disturb` is done in the
+ * middle.
+ */
 function watch(driver: NvmePollDriver, lines: Line[], disturb?: () => void): void {
   const parts = lines.flatMap(({ completion, buffers }) => [
     driver.bytes(completion, ENTRIES * 16),
@@ -120,7 +135,8 @@ function watch(driver: NvmePollDriver, lines: Line[], disturb?: () => void): voi
   const before = parts.map((part) => part.slice());
   for (const end = performance.now() + WATCH_MS; performance.now() < end; );
   disturb?.();
-  for (const [index, part] of parts.entries()) if (Buffer.compare(part, before[index]!) !== 0) counts.late++;
+  for (const [index, part] of parts.entries())
+    if (Buffer.compare(part, before[index]!) !== 0) counts.late++;
 }
 
 function start(address: string, queues: number): { driver: NvmePollDriver; lines: Line[] } {
@@ -147,7 +163,11 @@ function deleteUnderLoad(address: string): void {
   }
 }
 
-function resetUnderLoad(address: string, reset: (driver: NvmePollDriver) => void, canary: boolean): void {
+function resetUnderLoad(
+  address: string,
+  reset: (driver: NvmePollDriver) => void,
+  canary: boolean,
+): void {
   const { driver, lines } = start(address, QUEUES);
   for (let round = 0; round < ROUNDS; round++) {
     for (const line of lines) line.fill();

@@ -1,5 +1,6 @@
 /**
- * Sends packets to a virtio network card that loops them back, and gives all its buffers' memory back to the system between two bursts.
+ * Sends packets to a virtio network card that loops them back, and gives all its buffers' memory
+ * back to the system between two bursts.
  *
  * Usage: packet-pressure ROUNDS. Prints JSON: packets that came back right, and that did not.
  */

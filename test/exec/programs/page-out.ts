@@ -1,8 +1,10 @@
 /**
- * Takes a process's memory away from outside, as the host's reclaim does, again and again until it is gone or our stdin ends.
+ * Takes a process's memory away from outside, as the host's reclaim does, again and again until it
+ * is gone or our stdin ends.
  *
- * Usage: page-out PID START LENGTH. Prints the bytes of resident memory that went, at its end. process_madvise(2) is no system call
- * of the process, so nobody tells it, or us. Without CAP_SYS_NICE it is refused: exit code 1.
+ * Usage: page-out PID START LENGTH. Prints the bytes of resident memory that went, at its end.
+ * process_madvise(2) is no system call of the process, so nobody tells it, or us. Without
+ * CAP_SYS_NICE it is refused: exit code 1.
  */
 import { readFileSync } from 'node:fs';
 import { Errno } from '../../../src/abi/errno.js';

@@ -1,9 +1,10 @@
 /**
  * Has the device copy pages of a large area at random, while the host takes the area's pages away.
  *
- * Usage: reclaim-load KIND MEBIBYTES SECONDS FILE [ITSELF]; KIND is anon, memfd or file; or locked, and then it only waits. With ITSELF
- * the program pages its memory out itself, by a call that nobody traps. Prints JSON: the copies made, the pages that had wrong
- * bytes after one or at the end, and the memory that the program had (VmRSS, median over the second half).
+ * Usage: reclaim-load KIND MEBIBYTES SECONDS FILE [ITSELF]; KIND is anon, memfd or file; or locked,
+ * and then it only waits. With ITSELF the program pages its memory out itself, by a call that
+ * nobody traps. Prints JSON: the copies made, the pages that had wrong bytes after one or at the
+ * end, and the memory that the program had (VmRSS, median over the second half).
  */
 import { readFileSync } from 'node:fs';
 import { EduDriver } from '../../../examples/dma-copy/edu.js';
@@ -46,7 +47,8 @@ function memory(): number {
   const protection = PROT_READ | PROT_WRITE;
   if (kind === 'anon' || kind === 'locked')
     return mmap(0, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  const fd = kind === 'memfd' ? memfdCreate('load', 0) : must('open', open(path, O_RDWR | O_CREAT, 0o600));
+  const fd =
+    kind === 'memfd' ? memfdCreate('load', 0) : must('open', open(path, O_RDWR | O_CREAT, 0o600));
   must('ftruncate', ftruncate(fd, bytes));
   return mmap(0, bytes, protection, MAP_SHARED, fd, 0);
 }
@@ -56,7 +58,8 @@ const words = new Uint32Array(bytesAt(address, bytes).buffer, 0, bytes / 4);
 /** What each page holds: every word of it is this number, times its place. */
 const seeds = Uint32Array.from({ length: pages }, (_, page) => page + 1);
 const fill = (page: number): void => {
-  for (let word = 0; word < WORDS; word++) words[page * WORDS + word] = Math.imul(seeds[page]!, 2 * word + 1);
+  for (let word = 0; word < WORDS; word++)
+    words[page * WORDS + word] = Math.imul(seeds[page]!, 2 * word + 1);
 };
 const isRight = (page: number): boolean => {
   for (let word = 0; word < WORDS; word++)

@@ -1,6 +1,7 @@
 /**
- * Does what a live view can be asked about: maps two buffers, lets the device read page 1 of the first and write pages 0 and 3 of the
- * second, then waits for a line on stdin; `take` takes page 3 of the second away and waits for another. Exits with code 7.
+ * Does what a live view can be asked about: maps two buffers, lets the device read page 1 of the
+ * first and write pages 0 and 3 of the second, then waits for a line on stdin; `take` takes page 3
+ * of the second away and waits for another. Exits with code 7.
  *
  * Prints JSON: where the buffers are, and the descriptors that lead to sockets.
  */
@@ -33,7 +34,9 @@ vfio.map(second.address, SECOND, 4 * PAGE, READ_WRITE);
 edu.load(FIRST + PAGE, PAGE);
 edu.store(SECOND, PAGE);
 edu.store(SECOND + 3 * PAGE, 64);
-console.log(JSON.stringify({ pid: process.pid, first: first.address, second: second.address, sockets }));
+console.log(
+  JSON.stringify({ pid: process.pid, first: first.address, second: second.address, sockets }),
+);
 
 const line = Buffer.alloc(64);
 const wait = (): string => line.toString('latin1', 0, readSync(0, line)).trim();

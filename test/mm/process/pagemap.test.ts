@@ -17,19 +17,26 @@ function written(): { first: number; address: number; bytes: Uint8Array } {
 }
 
 /** All pages found, and how many searches that took. */
-function pagesOf(pagemap: Pagemap, presence: Presence, first: number, most?: number): [number[], number] {
+function pagesOf(
+  pagemap: Pagemap,
+  presence: Presence,
+  first: number,
+  most?: number,
+): [number[], number] {
   const pages: number[] = [];
   let searches = 0;
   for (let at = first; at < first + PAGES; at = pagemap.stopped) {
     pagemap.find(presence, at, first + PAGES, most);
     searches++;
     for (let region = 0; region < pagemap.count; region++)
-      for (let page = pagemap.first[region]!; page < pagemap.end[region]!; page++) pages.push(page - first);
+      for (let page = pagemap.first[region]!; page < pagemap.end[region]!; page++)
+        pages.push(page - first);
   }
   return [pages, searches];
 }
 
-const every = (isWanted: (page: number) => boolean): number[] => [...Array(PAGES).keys()].filter(isWanted);
+const every = (isWanted: (page: number) => boolean): number[] =>
+  [...Array(PAGES).keys()].filter(isWanted);
 
 test.each([true, false])(
   'tells written pages from those that never were, with PAGEMAP_SCAN: %s',
@@ -51,14 +58,17 @@ test.each([true, false])(
   },
 );
 
-test.each([true, false])('stops after so many pages, and goes on there, with PAGEMAP_SCAN: %s', (mayScan) => {
-  const pagemap = new Pagemap(process.pid, mayScan);
-  const { first } = written();
-  const [present, searches] = pagesOf(pagemap, Presence.PRESENT, first, 100);
-  expect(present).toEqual(every((page) => page % 3 === 0));
-  expect(searches).toBeGreaterThanOrEqual(PAGES / 3 / 100);
-  pagemap.close();
-});
+test.each([true, false])(
+  'stops after so many pages, and goes on there, with PAGEMAP_SCAN: %s',
+  (mayScan) => {
+    const pagemap = new Pagemap(process.pid, mayScan);
+    const { first } = written();
+    const [present, searches] = pagesOf(pagemap, Presence.PRESENT, first, 100);
+    expect(present).toEqual(every((page) => page % 3 === 0));
+    expect(searches).toBeGreaterThanOrEqual(PAGES / 3 / 100);
+    pagemap.close();
+  },
+);
 
 test('a process that is gone has no pages', () => {
   const pagemap = new Pagemap(2 ** 22 + 1);

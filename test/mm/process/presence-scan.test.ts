@@ -1,4 +1,7 @@
-/** A scan over notifiers and a pagemap that are made up, so that every combination of pages can be tried. */
+/**
+ * A scan over notifiers and a pagemap that are made up, so that every combination of pages can be
+ * tried.
+ */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { MappedWalk, MmuNotifier } from '../../../src/mm/address-space.js';
@@ -8,7 +11,10 @@ const PAGES = 4000;
 /** Regions that a search finds at most. */
 const REGIONS = 7;
 
-/** Has translations to some pages of the space, in the order of IOVAs that may be another than that of addresses. */
+/**
+ * Has translations to some pages of the space, in the order of IOVAs that may be another than that
+ * of addresses.
+ */
 class Notifier implements MmuNotifier {
   readonly gone: number[] = [];
 
@@ -19,14 +25,16 @@ class Notifier implements MmuNotifier {
 
   invalidate(first: number, count: number, reclaimed?: boolean): void {
     expect(reclaimed).toBe(true);
-    for (let page = first; page < first + count; page++) if (this.mapped.delete(page)) this.gone.push(page);
+    for (let page = first; page < first + count; page++)
+      if (this.mapped.delete(page)) this.gone.push(page);
   }
 
   release(): void {}
 
   nextMapped(walk: MappedWalk, most: number): boolean {
     walk.count = 0;
-    const pageAt = (position: number): number => (this.turned ? (position + PAGES / 2) % PAGES : position);
+    const pageAt = (position: number): number =>
+      this.turned ? (position + PAGES / 2) % PAGES : position;
     for (let at = walk.position; at < PAGES; at++) {
       const first = pageAt(at);
       if (!this.mapped.has(first)) continue;
@@ -46,7 +54,10 @@ class Notifier implements MmuNotifier {
   }
 }
 
-function spaceOf(notifiers: MmuNotifier[], absent: ReadonlySet<number>): ScannedSpace & { told: number } {
+function spaceOf(
+  notifiers: MmuNotifier[],
+  absent: ReadonlySet<number>,
+): ScannedSpace & { told: number } {
   const space = {
     told: 0,
     notifiers,
@@ -61,7 +72,8 @@ function spaceOf(notifiers: MmuNotifier[], absent: ReadonlySet<number>): Scanned
         this.stopped = end;
         for (let page = first; page < end; page++) {
           if (!absent.has(page)) continue;
-          if (this.count > 0 && this.end[this.count - 1] === page) this.end[this.count - 1] = page + 1;
+          if (this.count > 0 && this.end[this.count - 1] === page)
+            this.end[this.count - 1] = page + 1;
           else if (this.count === REGIONS) {
             this.stopped = page;
             return;
@@ -82,7 +94,9 @@ function spaceOf(notifiers: MmuNotifier[], absent: ReadonlySet<number>): Scanned
 
 const page = fc.integer({ min: 0, max: PAGES - 1 });
 const ranges = fc
-  .array(fc.tuple(page, fc.oneof(fc.constant(1), fc.integer({ min: 1, max: 600 }))), { maxLength: 40 })
+  .array(fc.tuple(page, fc.oneof(fc.constant(1), fc.integer({ min: 1, max: 600 }))), {
+    maxLength: 40,
+  })
   .map(
     (all) =>
       new Set(
@@ -112,7 +126,9 @@ test('a pass takes away exactly the mapped pages that have left memory, however 
           expect(notifier.gone.length).toBe(mapped.filter((at) => absent.has(at)).length);
         });
         // Nobody is told of what no notifier has.
-        expect(space.told).toBeLessThanOrEqual(notifiers.reduce((sum, { gone }) => sum + gone.length, 0));
+        expect(space.told).toBeLessThanOrEqual(
+          notifiers.reduce((sum, { gone }) => sum + gone.length, 0),
+        );
         // A second pass finds nothing more.
         const before = space.told;
         while (scan.step(space, slice));

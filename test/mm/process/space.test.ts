@@ -106,7 +106,11 @@ test('reclaim is shown what the program writes or shares, and no device’s regi
     isPrivate: true,
     filePage: -1,
   });
-  expect(areas.find(({ first }) => first === shared)).toMatchObject({ isPrivate: false, filePage: 2 });
+  expect(areas.find(({ first }) => first === shared)).toMatchObject({
+    isPrivate: false,
+    filePage: 2,
+  });
   // Program text is private, and not written.
-  for (const { isPrivate, permission } of areas) expect(!isPrivate || (permission & WRITE) !== 0).toBe(true);
+  for (const { isPrivate, permission } of areas)
+    expect(!isPrivate || (permission & WRITE) !== 0).toBe(true);
 });

@@ -1,11 +1,13 @@
 /** Runs programs on engine and model and finds where they differ. */
-import type { KernelVersion } from '../../../src/vfio/kernel.js';
+import type { KernelVersion } from '../../../src/abi/kernel.js';
 import { Engine } from './engine.js';
 import { MappingModel } from './mapping-model.js';
 import { type Call, PAGE, printProgram } from './program.js';
 
 /** Pages whose translation is looked at after each call. */
-const WATCHED = [...Array(64).keys()].map((i) => BigInt(i * 3)).concat([0xfedffn, 0xfef00n, 2n ** 36n - 1n]);
+const WATCHED = [...Array(64).keys()]
+  .map((i) => BigInt(i * 3))
+  .concat([0xfedffn, 0xfef00n, 2n ** 36n - 1n]);
 
 /** Runs a program on both; throws with the program, to be pasted, where they differ. */
 export function compare(kernel: KernelVersion, program: readonly Call[]): void {
@@ -58,7 +60,8 @@ function differentTranslation(engine: Engine, model: MappingModel): string | nul
     const frame = domain?.frameAt(Number(page)) ?? -1;
     // A new address of a mapping is for later pins; devices go on with the pages that are pinned.
     if ((wanted === null) !== frame < 0) return `page ${page} frame ${frame}`;
-    if (wanted && domain?.permissionAt(Number(page)) !== wanted.flags) return `page ${page} permission`;
+    if (wanted && domain?.permissionAt(Number(page)) !== wanted.flags)
+      return `page ${page} permission`;
   }
   return null;
 }

@@ -1,5 +1,6 @@
 /** Runs a program's calls on the engine, as a process would make them. */
 import { errnoName, VfioError } from '../../../src/abi/errno.js';
+import type { KernelVersion } from '../../../src/abi/kernel.js';
 import { readStruct, type StructLayout, writeStruct } from '../../../src/abi/layout.js';
 import { ContainerIoctl, GroupIoctl, Type1Ioctl } from '../../../src/abi/vfio.js';
 import {
@@ -11,17 +12,23 @@ import {
   IommuType1Info,
   VfioBitmap,
 } from '../../../src/abi/vfio-structs.js';
+import type { VfioFile } from '../../../src/file/file.js';
 import { IommuDevice } from '../../../src/iommu/device.js';
 import { Counters } from '../../../src/iommu/observer.js';
 import { PAGE_SIZE, READ, WRITE } from '../../../src/mm/address-space.js';
 import { SimulatedMemory } from '../../../src/mm/simulated-memory.js';
-import type { VfioFile } from '../../../src/vfio/file.js';
-import type { KernelVersion } from '../../../src/vfio/kernel.js';
 import { createMachine } from '../../../src/vfio/machine.js';
 import type { PciFunction } from '../../../src/vfio/pci-function.js';
 import { Process } from '../../conformance/process.js';
 import { ProcessMemory } from '../../conformance/process-memory.js';
-import { BITMAP, type Call, ENTRY_LIMIT, LOCK_LIMIT_PAGES, MEMORY, type Outcome } from './program.js';
+import {
+  BITMAP,
+  type Call,
+  ENTRY_LIMIT,
+  LOCK_LIMIT_PAGES,
+  MEMORY,
+  type Outcome,
+} from './program.js';
 
 const ARGUMENTS = 0x2000_0000;
 const GROUP = 1;
@@ -116,7 +123,9 @@ export class Engine {
       case 'unmapBitmap': {
         const { iova, size, bytes } = call;
         const argsz = DmaUnmap.size + VfioBitmap.size;
-        return this.unmap(join(writeStruct(DmaUnmap, { argsz, flags: 1, iova, size }), userBitmap(bytes)));
+        return this.unmap(
+          join(writeStruct(DmaUnmap, { argsz, flags: 1, iova, size }), userBitmap(bytes)),
+        );
       }
       case 'dirty':
         this.call(

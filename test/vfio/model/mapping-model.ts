@@ -1,6 +1,16 @@
-/** What a container does, said as plainly as possible: a list of mappings, BigInt, no cleverness. */
-import type { KernelVersion } from '../../../src/vfio/kernel.js';
-import { BITMAP, type Call, ENTRY_LIMIT, LOCK_LIMIT_PAGES, MEMORY, type Outcome, PAGE } from './program.js';
+/**
+ * What a container does, said as plainly as possible: a list of mappings, BigInt, no cleverness.
+ */
+import type { KernelVersion } from '../../../src/abi/kernel.js';
+import {
+  BITMAP,
+  type Call,
+  ENTRY_LIMIT,
+  LOCK_LIMIT_PAGES,
+  MEMORY,
+  type Outcome,
+  PAGE,
+} from './program.js';
 
 interface ModelMapping {
   readonly iova: bigint;
@@ -118,7 +128,9 @@ export class MappingModel {
     if ((flags & ~7) !== 0 || (access !== 0) === update) refuse('EINVAL');
     if (size === 0n || !aligned(iova, size, vaddr)) refuse('EINVAL');
     if (iova + size > END || vaddr + size > END) refuse(this.wrap);
-    const met = this.mappings.find((each) => each.iova < iova + size && iova < each.iova + each.size);
+    const met = this.mappings.find(
+      (each) => each.iova < iova + size && iova < each.iova + each.size,
+    );
     if (update) {
       if (!met) refuse('ENOENT');
       if (!met.invalid || met.iova !== iova || met.size !== size) refuse('EINVAL');
@@ -199,7 +211,10 @@ export class MappingModel {
     return 0n;
   }
 
-  /** All pages are dirty, as all are pinned. The log is shifted in place and only its pages are cleared afterwards. */
+  /**
+   * All pages are dirty, as all are pinned. The log is shifted in place and only its pages are
+   * cleared afterwards.
+   */
   private writeLog(mapping: ModelMapping, base: bigint): void {
     const bits = mapping.size / PAGE;
     const own = (1n << bits) - 1n;

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { kernelVersions } from '../../../src/vfio/kernel.js';
+import { kernelVersions } from '../../../src/abi/kernel.js';
 import { compare } from './compare.js';
 import { Engine } from './engine.js';
 import { MappingModel } from './mapping-model.js';
@@ -28,20 +28,25 @@ describe('random programs of VFIO calls', () => {
 
   it('a difference is found, shrunk and printed so that it can be pasted', () => {
     const wrong = fc.check(
-      fc.property(fc.array(calls, { minLength: 1, maxLength: CALLS_PER_PROGRAM, size: 'max' }), (program) => {
-        // 6.12 is asked, 7.2 expected: they differ where a range leaves 64 bits.
-        const engine = new Engine('6.12');
-        const model = new MappingModel('7.2');
-        for (const call of program) {
-          const wanted = model.run(call);
-          const came = engine.run(call);
-          if (wanted.errno !== came.errno) throw new Error(printProgram(program));
-        }
-      }),
+      fc.property(
+        fc.array(calls, { minLength: 1, maxLength: CALLS_PER_PROGRAM, size: 'max' }),
+        (program) => {
+          // 6.12 is asked, 7.2 expected: they differ where a range leaves 64 bits.
+          const engine = new Engine('6.12');
+          const model = new MappingModel('7.2');
+          for (const call of program) {
+            const wanted = model.run(call);
+            const came = engine.run(call);
+            if (wanted.errno !== came.errno) throw new Error(printProgram(program));
+          }
+        },
+      ),
       { seed: 1, numRuns: 500 },
     );
     expect(wrong.failed).toBe(true);
-    expect(wrong.counterexample?.[0]).toSatisfy((program: readonly unknown[]) => program.length <= 3);
+    expect(wrong.counterexample?.[0]).toSatisfy(
+      (program: readonly unknown[]) => program.length <= 3,
+    );
     expect(String(wrong.errorInstance)).toContain('{ op: ');
   });
 

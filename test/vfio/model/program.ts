@@ -1,4 +1,6 @@
-/** Programs of VFIO calls as data: what is generated, run on engine and model, shrunk and printed. */
+/**
+ * Programs of VFIO calls as data: what is generated, run on engine and model, shrunk and printed.
+ */
 import fc from 'fast-check';
 
 export const PAGE = 4096n;
@@ -13,9 +15,19 @@ export type Call =
       readonly flags: number;
     }
   | { readonly op: 'unmap'; readonly iova: bigint; readonly size: bigint; readonly flags: number }
-  | { readonly op: 'unmapBitmap'; readonly iova: bigint; readonly size: bigint; readonly bytes: bigint }
+  | {
+      readonly op: 'unmapBitmap';
+      readonly iova: bigint;
+      readonly size: bigint;
+      readonly bytes: bigint;
+    }
   | { readonly op: 'dirty'; readonly flags: number }
-  | { readonly op: 'getBitmap'; readonly iova: bigint; readonly size: bigint; readonly bytes: bigint }
+  | {
+      readonly op: 'getBitmap';
+      readonly iova: bigint;
+      readonly size: bigint;
+      readonly bytes: bigint;
+    }
   | { readonly op: 'fillBitmap'; readonly byte: number }
   | { readonly op: 'available' }
   | { readonly op: 'unsetContainer' }
@@ -51,7 +63,8 @@ const odd = fc.oneof(
   { weight: 24, arbitrary: fc.constant(0n) },
   { weight: 1, arbitrary: fc.constantFrom(1n, 0x800n, 4095n) },
 );
-const address = (page: fc.Arbitrary<bigint>) => fc.tuple(page, odd).map(([n, extra]) => n * PAGE + extra);
+const address = (page: fc.Arbitrary<bigint>) =>
+  fc.tuple(page, odd).map(([n, extra]) => n * PAGE + extra);
 const vaddr = fc
   .tuple(fc.bigInt({ min: 0n, max: BigInt(MEMORY.pages) + 1n }), odd)
   .map(([page, extra]) => MEMORY.base + page * PAGE + extra);
@@ -92,11 +105,19 @@ export const calls: fc.Arbitrary<Call> = fc.oneof(
   },
   {
     weight: 2,
-    arbitrary: fc.record({ op: fc.constant('unmapBitmap' as const), iova, size, bytes: bitmapBytes }),
+    arbitrary: fc.record({
+      op: fc.constant('unmapBitmap' as const),
+      iova,
+      size,
+      bytes: bitmapBytes,
+    }),
   },
   {
     weight: 2,
-    arbitrary: fc.record({ op: fc.constant('dirty' as const), flags: fc.constantFrom(1, 1, 1, 2, 0, 3, 8) }),
+    arbitrary: fc.record({
+      op: fc.constant('dirty' as const),
+      flags: fc.constantFrom(1, 1, 1, 2, 0, 3, 8),
+    }),
   },
   {
     weight: 4,
@@ -104,13 +125,19 @@ export const calls: fc.Arbitrary<Call> = fc.oneof(
   },
   {
     weight: 1,
-    arbitrary: fc.record({ op: fc.constant('fillBitmap' as const), byte: fc.constantFrom(0, 0, 0x55, 0xff) }),
+    arbitrary: fc.record({
+      op: fc.constant('fillBitmap' as const),
+      byte: fc.constantFrom(0, 0, 0x55, 0xff),
+    }),
   },
   { weight: 1, arbitrary: fc.constant<Call>({ op: 'available' }) },
   { weight: 1, arbitrary: fc.constantFrom<Call>({ op: 'unsetContainer' }, { op: 'setContainer' }) },
   {
     weight: 1,
-    arbitrary: fc.record({ op: fc.constant('setIommu' as const), type: fc.constantFrom(3, 3, 1, 6, 9) }),
+    arbitrary: fc.record({
+      op: fc.constant('setIommu' as const),
+      type: fc.constantFrom(3, 3, 1, 6, 9),
+    }),
   },
 );
 
@@ -124,5 +151,7 @@ export function printProgram(program: readonly Call[]): string {
 }
 
 function printValue(value: unknown): string {
-  return typeof value === 'bigint' ? `0x${value.toString(16)}n` : JSON.stringify(value).replaceAll('"', "'");
+  return typeof value === 'bigint'
+    ? `0x${value.toString(16)}n`
+    : JSON.stringify(value).replaceAll('"', "'");
 }

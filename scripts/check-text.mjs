@@ -1,0 +1,52 @@
+/**
+ * Lint for what Biome does not look at: lines of more than 100 columns (comments, code without a
+ * string, prose of Markdown), and texts that cite what a clone of this repository does not have.
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+
+const WIDTH = 100;
+const SHARED = ['..', 'shared'].join('/');
+const DESIGN = new RegExp(['\\bdesign', '[\\w-]+\\.md'].join('/'));
+
+/** Lines of a Markdown file that are prose: no table, no code, no heading, no line that is one link. */
+function* prose(lines) {
+  let code = false;
+  for (const [index, line] of lines.entries()) {
+    if (/^\s*(```|~~~)/.test(line)) code = !code;
+    else if (!code && !/^\s*(\||#|!?\[[^\]]*\]\([^)]*\)$)/.test(line)) yield [index, line];
+  }
+}
+
+/** Lines of a source file that can be wrapped: those with a string may not be. */
+function* wrappable(lines) {
+  for (const [index, line] of lines.entries())
+    if (/^\s*(\/\/|\/?\*)/.test(line) || !/['"`]/.test(line)) yield [index, line];
+}
+
+/** What is wrong with a file, a line each. */
+export function complaints(name, text) {
+  const lines = text.split('\n');
+  const found = [];
+  for (const [index, line] of name.endsWith('.md') ? prose(lines) : wrappable(lines))
+    if ([...line].length > WIDTH)
+      found.push(`${name}:${index + 1}: ${[...line].length} columns, at most ${WIDTH}`);
+  for (const [index, line] of lines.entries())
+    if (line.includes(SHARED) || DESIGN.test(line))
+      found.push(`${name}:${index + 1}: cites what a clone does not have`);
+  return found;
+}
+
+if (process.argv[1] === import.meta.filename) {
+  const names = execFileSync(
+    'git',
+    ['ls-files', '-co', '--exclude-standard', '*.ts', '*.mjs', '*.cjs', '*.c', '*.md', '.ci/run'],
+    { encoding: 'utf8' },
+  );
+  const found = names
+    .split('\n')
+    .filter((name) => name !== '' && !name.startsWith('test/vectors') && existsSync(name))
+    .flatMap((name) => complaints(name, readFileSync(name, 'utf8')));
+  for (const line of found) console.error(line);
+  process.exitCode = found.length === 0 ? 0 : 1;
+}

@@ -1,0 +1,68 @@
+/**
+ * Where Linux versions differ: one table that names each behaviour that changed and where each
+ * kernel stands.
+ *
+ * The code reads the row at the one point where the behaviour shows. The facts are those of the
+ * recorded vectors.
+ */
+
+export const kernelVersions = ['6.1', '6.12', '7.2'] as const;
+export type KernelVersion = (typeof kernelVersions)[number];
+
+/** What a program gets when it names none. */
+export const DEFAULT_KERNEL: KernelVersion = '6.12';
+
+type Behaviour<T> = Readonly<Record<KernelVersion, T>>;
+
+const row = <T>(from61: T, from612: T, from72: T): Behaviour<T> => ({
+  '6.1': from61,
+  '6.12': from612,
+  '7.2': from72,
+});
+
+export const kernelBehaviours = {
+  /** The answer of SET_CONTAINER with a descriptor that is no container. */
+  notAContainer: row<'EINVAL' | 'EBADFD'>('EINVAL', 'EBADFD', 'EBADFD'),
+  /** Each capability of an info chain begins at a multiple of this many bytes. */
+  capabilityAlignment: row(1, 8, 8),
+  /** The info structs are copied out with their padding, where argsz has room for it. */
+  infoPadding: row(false, true, true),
+  /**
+   * VFIO_TYPE1_NESTING_IOMMU is an extension; no IOMMU of the recordings can do it, and with IOPF
+   * off none here.
+   */
+  nestingType: row(true, true, false),
+  /** The answer where iova + size or vaddr + size leaves 64 bits. */
+  wrap: row<'EINVAL' | 'EOVERFLOW'>('EINVAL', 'EINVAL', 'EOVERFLOW'),
+  /** A range may end at 2^64: UNMAP_DMA then takes what lies in it, where others find nothing. */
+  rangeToTheEnd: row(false, false, true),
+  /**
+   * A page that was never written is pinned and accounted as a page of its own; before, the shared
+   * zero page was used.
+   */
+  zeroPageUnshared: row(false, true, true),
+  /** The widest access that a read or write of a BAR is cut into, in bytes. */
+  barAccess: row(4, 8, 8),
+  /** MSI-X vectors can be armed one by one after others are on. */
+  dynamicMsix: row(false, true, true),
+  /**
+   * PCI_HOT_RESET without group descriptors is refused before it is asked whether a reset is
+   * possible.
+   */
+  hotResetNeedsGroups: row(false, true, true),
+} as const;
+
+export type KernelProfile = {
+  readonly [K in keyof typeof kernelBehaviours]: (typeof kernelBehaviours)[K] extends Behaviour<
+    infer T
+  >
+    ? T
+    : never;
+};
+
+/** The column of the table for one kernel. */
+export function kernelProfile(version: KernelVersion): KernelProfile {
+  return Object.fromEntries(
+    Object.entries(kernelBehaviours).map(([name, behaviour]) => [name, behaviour[version]]),
+  ) as unknown as KernelProfile;
+}

@@ -1,0 +1,136 @@
+import { DeadWait, runDirect } from '../../flow/direct.js';
+import type { Flow, Wait } from '../../flow/flow.js';
+import { Invariant, Violation, violated } from '../verify/violation.js';
+import { isOperation, Side } from '../world/operation.js';
+import type { Parts } from '../world/parts.js';
+import type { Scenario } from '../world/scenario.js';
+import { World } from '../world/world.js';
+import type { State } from './state.js';
+
+/** One run of a scenario: its actors, each parked before its next step. */
+export class Execution {
+  readonly world: World;
+  readonly names: readonly string[];
+  /** What each actor waits for; null: it has ended. */
+  readonly waits: (Wait | null)[];
+  /** What each actor knows beyond the world, as a digest. */
+  readonly locals: number[];
+  /** What the steps of each actor's operation see of the world at least. */
+  readonly sides: number[];
+  /** What the last step saw of the world. */
+  saw = 0;
+  private readonly actors: ((world: World) => Flow<unknown>)[];
+  private readonly flows: Flow<unknown>[];
+  private readonly outcomes: number[];
+  private readonly operations: number[];
+  private readonly places: string[] = [];
+  private readonly toBeginning: () => void;
+
+  constructor(
+    readonly scenario: Scenario,
+    parts: Parts,
+  ) {
+    const world = new World(scenario.world ?? {}, parts);
+    this.world = world;
+    if (scenario.setup) runDirect(scenario.setup(world));
+    world.ledger.stepDone();
+    this.toBeginning = world.checkpoint();
+    this.names = Object.keys(scenario.actors);
+    this.actors = Object.values(scenario.actors);
+    const count = this.names.length;
+    this.waits = new Array(count).fill(null);
+    this.flows = new Array(count);
+    this.locals = new Array(count).fill(0);
+    this.sides = new Array(count).fill(Side.BOTH);
+    this.outcomes = new Array(count).fill(0);
+    this.operations = new Array(count).fill(0);
+  }
+
+  /** Back to the beginning. */
+  start(): void {
+    const { world, actors } = this;
+    this.toBeginning();
+    for (let i = 0; i < this.names.length; i++) {
+      const flow = actors[i]!(world);
+      this.flows[i] = flow;
+      this.outcomes[i] = 0;
+      this.operations[i] = 0;
+      this.locals[i] = 0;
+      this.sides[i] = Side.BOTH;
+      const first = flow.next();
+      this.setWait(i, first.done ? null : first.value);
+    }
+  }
+
+  isReady(actor: number): boolean {
+    const wait = this.waits[actor];
+    return wait?.ready() ?? false;
+  }
+
+  /** Runs an actor's next step. What the step throws comes out as a `Violation`. */
+  step(actor: number): void {
+    const { world } = this;
+    world.outcome = this.outcomes[actor]!;
+    world.seen = this.sides[actor]!;
+    let wait: Wait | null;
+    try {
+      const step = this.flows[actor]!.next();
+      wait = step.done ? null : step.value;
+    } catch (error) {
+      throw asViolation(error);
+    }
+    world.ledger.stepDone();
+    this.saw = world.seen;
+    this.outcomes[actor] = world.outcome;
+    if (isOperation(wait)) this.operations[actor]!++;
+    this.setWait(actor, wait);
+  }
+
+  /** `step`, after which `locals` says what the actor knows. */
+  stepNoting(actor: number, before: State): void {
+    this.step(actor);
+    const wait = this.waits[actor]!;
+    if (wait === null) this.locals[actor] = -1;
+    else if (isOperation(wait) || wait.holds) {
+      // Beyond what `holds` tells, the actor knows where it is and what its operations came to.
+      this.locals[actor] =
+        (this.operations[actor]! * 64 + this.placeOf(wait)) * 0x100000000 +
+        (this.outcomes[actor]! >>> 0);
+    } else this.locals[actor] = before.remembered(actor, this.saw);
+  }
+
+  private setWait(actor: number, wait: Wait | null): void {
+    this.waits[actor] = wait;
+    // A first stage is read from memory without asking anybody.
+    if (isOperation(wait))
+      this.sides[actor] = this.world.firstStages.length === 0 ? wait.sides : Side.BOTH;
+  }
+
+  /** A number for a place where paths wait; 0: between operations. */
+  private placeOf(wait: Wait): number {
+    if (isOperation(wait)) return 0;
+    let place = this.places.indexOf(wait.what);
+    if (place < 0) place = this.places.push(wait.what) - 1;
+    return place + 1;
+  }
+
+  /** Nobody can go on: everybody has ended, or they wait for ever. */
+  checkEnded(): void {
+    const waiting = this.waits.flatMap((wait, i) =>
+      wait === null ? [] : [`${this.names[i]} for ${wait.what}`],
+    );
+    if (waiting.length !== 0)
+      violated(Invariant.GOES_ON, null, `nobody can go on: ${waiting.join('; ')}`);
+    this.scenario.after?.(this.world);
+  }
+}
+
+/** Whatever a step throws breaks something: our own assertions, and crashes. */
+export function asViolation(error: unknown): Violation {
+  if (error instanceof Violation) return error;
+  if (error instanceof DeadWait)
+    return new Violation(Invariant.GOES_ON, null, `nothing can end the wait for ${error.what}`);
+  const { name, message } =
+    error instanceof Error ? error : { name: 'error', message: String(error) };
+  return new Violation(Invariant.ASSERTION, null, `${name}: ${message}`);
+}

@@ -1,0 +1,348 @@
+/**
+ * Runs every order of a scenario's steps.
+ *
+ * Paths cannot be copied in the middle, so an order is run from the beginning: depth first, each
+ * run goes on where the one before it left off. A *state* is the digest of the world with what
+ * every actor knows; what an actor knows in the middle of an operation is the digest of what its
+ * steps saw. Orders that meet in a state go on alike: their rest is run once and counted for all of
+ * them. A step whose outcome is known (`KnownStep`) is not run to see where it leads.
+ */
+
+import { checkEnd, checkStep } from '../verify/invariants.js';
+import { Unsound } from '../verify/unsound.js';
+import type { Violation } from '../verify/violation.js';
+import { type Parts, shippedParts } from '../world/parts.js';
+import type { Scenario } from '../world/scenario.js';
+import { asViolation, Execution } from './execution.js';
+import { KnownStep, KnownSteps } from './known-steps.js';
+import { checkRound, STEPS_MAX, turnOf } from './rounds.js';
+import { State, UNKNOWN } from './state.js';
+
+export interface Found {
+  readonly violation: Violation;
+  /** Actors by number, in the order of their steps. */
+  readonly order: readonly number[];
+}
+
+export interface Exploration {
+  /** Orders that were run or that meet one that was run, up to 2^53 exactly. */
+  readonly orders: number;
+  readonly states: number;
+  /** Runs from the beginning. */
+  readonly runs: number;
+  /** Steps that were not run because their outcome was known. */
+  readonly stepsKnown: number;
+  /**
+   * Times that steps led back to a state of the same order: without fairness such an order need not
+   * end, and is not counted.
+   */
+  readonly rounds: number;
+  /** Every order was covered. */
+  readonly exhaustive: boolean;
+  /** The longest order, in steps. */
+  readonly longest: number;
+  readonly found: Found | null;
+}
+
+export interface ExploreOptions {
+  /** Orders of more steps are not run (default `STEPS_MAX`). */
+  readonly stepsMax?: number;
+  /** States after which exploring ends without being exhaustive (default 2 million). */
+  readonly statesMax?: number;
+  /** False: every order is run by itself, states that were seen before included. */
+  readonly merge?: boolean;
+  /**
+   * False: a step is run also where what comes of it is known, and a `Bug` where another thing
+   * comes of it. With `merge` false that shows whether states tell all that decides.
+   */
+  readonly reduce?: boolean;
+  /** Asked now and then; true ends the exploration. */
+  readonly stop?: () => boolean;
+  /** Told now and then. */
+  readonly progress?: (states: number) => void;
+}
+
+const LOOK_EVERY = 4096;
+
+export function explore(
+  scenario: Scenario,
+  options: ExploreOptions & { readonly parts?: Parts } = {},
+): Exploration {
+  return new Explorer(scenario, options.parts).explore(options);
+}
+
+/** A state on the way to the one at hand. */
+class Frame {
+  readonly state: State;
+  key = 0;
+  /** Orders from here on that were counted so far. */
+  orders = 0;
+  /** The actor whose step is taken, and its place among those that take one from here. */
+  chosen = -1;
+  turn = -1;
+  /** The state that its step is known to lead to, or `UNKNOWN`. */
+  expected = UNKNOWN;
+
+  constructor(actors: number) {
+    this.state = new State(actors);
+  }
+
+  /** What came of its step is what was known to come of it. */
+  checkLedTo(state: number): void {
+    if (this.expected !== UNKNOWN && this.expected !== state)
+      throw new Unsound('another thing came of a step than was known');
+  }
+}
+
+/** Explores a scenario, as often as wanted: making a world costs as much as many orders. */
+export class Explorer {
+  private readonly execution: Execution;
+  private readonly actors: number;
+  private options: ExploreOptions = {};
+  private stepsMax = 0;
+  private statesMax = 0;
+  private merge = true;
+  private reduce = true;
+  /** Orders from a state to the end, or -1 - depth where it is on the way to the one at hand. */
+  private readonly seen = new Map<number, number>();
+  /** Where steps are limited: how far from the beginning a state was seen. */
+  private readonly depthOf = new Map<number, number>();
+  /** Actors in the order in which they take a step from a state. */
+  private readonly turns: readonly number[];
+  private readonly known: KnownSteps;
+  /** By depth. */
+  private readonly frames: Frame[] = [];
+  private depth = 0;
+  private runs = 0;
+  private states = 0;
+  private stepsKnown = 0;
+  private rounds = 0;
+  private longest = 0;
+  private cut = false;
+
+  constructor(scenario: Scenario, parts: Parts = shippedParts) {
+    this.execution = new Execution(scenario, parts);
+    this.actors = this.execution.names.length;
+    this.known = new KnownSteps(this.actors);
+    this.execution.start();
+    this.turns = turnsOf(this.execution);
+  }
+
+  explore(options: ExploreOptions = {}): Exploration {
+    this.options = options;
+    this.stepsMax = options.stepsMax ?? STEPS_MAX;
+    this.statesMax = options.statesMax ?? 2_000_000;
+    this.merge = options.merge ?? true;
+    this.reduce = options.reduce ?? true;
+    this.seen.clear();
+    this.known.clear();
+    this.depthOf.clear();
+    this.depth = 0;
+    this.runs = 0;
+    this.states = 0;
+    this.stepsKnown = 0;
+    this.rounds = 0;
+    this.longest = 0;
+    this.cut = false;
+    return this.run();
+  }
+
+  private run(): Exploration {
+    let total = 0;
+    let found: Found | null = null;
+    try {
+      total = this.runAll();
+    } catch (error) {
+      const order = this.frames.slice(0, this.depth).map(({ chosen }) => chosen);
+      if (error instanceof Unsound) throw this.asUnsound(error, order);
+      found = { violation: asViolation(error), order };
+    }
+    if (this.cut || found !== null)
+      total = this.frames.slice(0, this.depth).reduce((sum, { orders }) => sum + orders, total);
+    const { states, runs, stepsKnown, rounds, longest } = this;
+    return {
+      orders: total,
+      states,
+      runs,
+      stepsKnown,
+      rounds,
+      exhaustive: !this.cut && found === null,
+      longest,
+      found,
+    };
+  }
+
+  private asUnsound({ message }: Unsound, order: readonly number[]): Unsound {
+    const { names, scenario } = this.execution;
+    return new Unsound(
+      `scenario ${scenario.name}, after the steps ${order.join()}: ${message}, that of ${names[order.at(-1)!]}; ` +
+        'it looks at something, or keeps it, that no state tells (docs/check.md)',
+    );
+  }
+
+  /**
+   * Returns the number of orders; where exploring was cut short, of those that are not counted in a
+   * frame.
+   */
+  private runAll(): number {
+    const { execution } = this;
+    this.runs++;
+    execution.start();
+    let orders = this.arrive();
+    for (let steps = 1; ; ) {
+      /** Whether the execution is at the state of the top frame. */
+      const here = orders < 0;
+      if (!here) {
+        if (this.depth === 0) return orders;
+        this.frames[--this.depth]!.orders += orders;
+      }
+      const frame = this.frames[this.depth]!;
+      if (!this.findTurn(frame)) {
+        orders = frame.orders;
+        this.remember(frame.key, orders);
+        continue;
+      }
+      if (this.states >= this.statesMax || (++steps % LOOK_EVERY === 0 && this.look())) {
+        this.cut = true;
+        return frame.orders;
+      }
+      if (!here) this.runAgain();
+      this.depth++;
+      execution.stepNoting(frame.chosen, frame.state);
+      orders = this.arrive();
+    }
+  }
+
+  /**
+   * Goes on to an actor whose step must be run; the orders behind steps whose outcome is known are
+   * added up. False: there is none.
+   */
+  private findTurn(frame: Frame): boolean {
+    const { turns } = this;
+    const { state } = frame;
+    while (++frame.turn < turns.length) {
+      const actor = turns[frame.turn]!;
+      if ((state.ready & (1 << actor)) === 0) continue;
+      frame.chosen = actor;
+      const step = this.known.find(state, actor);
+      frame.expected = step === null ? UNKNOWN : state.keyAfter(step);
+      if (frame.expected === UNKNOWN || !this.reduce) return true;
+      const orders = this.ordersFrom(frame.expected, this.depth + 1);
+      if (orders < 0) return true;
+      this.stepsKnown++;
+      frame.orders += orders;
+    }
+    return false;
+  }
+
+  /** Runs the steps that lead to the top frame. */
+  private runAgain(): void {
+    const { execution, frames, depth } = this;
+    this.runs++;
+    execution.start();
+    execution.world.replays = true;
+    try {
+      for (let i = 0; i < depth; i++) execution.step(frames[i]!.chosen);
+    } finally {
+      execution.world.replays = false;
+    }
+    const { locals } = frames[depth]!.state;
+    for (let i = 0; i < locals.length; i++) execution.locals[i] = locals[i]!;
+  }
+
+  /**
+   * At a state: the orders from it on where they are known (1: an end), else -1, and the state is
+   * the top frame.
+   */
+  private arrive(): number {
+    const { execution, depth } = this;
+    if (depth === this.frames.length) this.frames.push(new Frame(this.actors));
+    const frame = this.frames[depth]!;
+    const { state } = frame;
+    frame.orders = 0;
+    frame.turn = -1;
+    if (depth === 0) state.take(execution);
+    else this.follow(this.frames[depth - 1]!, state);
+    frame.key = state.key;
+    if (depth > 0) this.frames[depth - 1]!.checkLedTo(frame.key);
+    if (this.merge) {
+      const orders = this.ordersFrom(frame.key, depth);
+      if (orders >= 0) return orders;
+      if (orders !== UNKNOWN) return this.goesRound(-1 - orders);
+    }
+    this.states++;
+    if (depth > this.longest) this.longest = depth;
+    checkStep(execution.world);
+    if (state.ready === 0) {
+      execution.checkEnded();
+      checkEnd(execution.world);
+      this.remember(frame.key, 1);
+      return 1;
+    }
+    if (depth < this.stepsMax) {
+      if (this.merge) this.seen.set(frame.key, -1 - depth);
+      return -1;
+    }
+    this.cut = true;
+    return 1;
+  }
+
+  /** A step led from one frame to the next: takes the state, and notes what came of the step. */
+  private follow(from: Frame, to: State): void {
+    const { execution } = this;
+    const { saw } = execution;
+    if (this.reduce) to.takeAfter(execution, from.chosen, saw, from.state);
+    else to.take(execution);
+    const step = new KnownStep(from.chosen, saw, from.state, to);
+    if (step.changes & ~saw) throw new Unsound('a step changed a side that it did not see');
+    this.known.add(step, from.state);
+  }
+
+  /**
+   * The state is the one at an earlier depth: a round, which is a livelock if it is fair. Returns
+   * the orders that end here: none.
+   */
+  private goesRound(before: number): number {
+    const round = this.frames.slice(before, this.depth);
+    checkRound(
+      round.map(({ chosen, state }) => turnOf(chosen, state)),
+      this.actors,
+    );
+    this.rounds++;
+    return 0;
+  }
+
+  /**
+   * Orders from a state on; -1 - depth where it is on the way to the one at hand; else `UNKNOWN`.
+   */
+  private ordersFrom(key: number, depth: number): number {
+    const orders = this.seen.get(key);
+    if (orders === undefined) return UNKNOWN;
+    return orders >= 0 && this.isLimited && this.depthOf.get(key)! > depth ? UNKNOWN : orders;
+  }
+
+  private remember(key: number, orders: number): void {
+    if (!this.merge) return;
+    this.seen.set(key, orders);
+    if (this.isLimited) this.depthOf.set(key, this.depth);
+  }
+
+  private get isLimited(): boolean {
+    return this.options.stepsMax !== undefined;
+  }
+
+  private look(): boolean {
+    this.options.progress?.(this.states);
+    return this.options.stop?.() ?? false;
+  }
+}
+
+/**
+ * Actors in the order in which they take a step from a state. A step of the first is known after a
+ * step of the second that changes nothing that the first sees; those of memory seldom change the
+ * container, and come last.
+ */
+function turnsOf(execution: Execution): number[] {
+  const actors = execution.names.map((_, actor) => actor);
+  return actors.sort((a, b) => execution.sides[a]! - execution.sides[b]!);
+}

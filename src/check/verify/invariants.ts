@@ -1,0 +1,293 @@
+/**
+ * What must be true whenever no path is inside one of its atomic steps, and what must be left when
+ * everything has ended.
+ *
+ * Each check throws a `Violation` that names the invariant and the row of docs/series.md it comes
+ * from.
+ */
+import { runDirect } from '../../flow/direct.js';
+import type { Mapping } from '../../ioas/mapping.js';
+import type { IommuDevice } from '../../iommu/device.js';
+import { READ, WRITE } from '../../mm/address-space.js';
+import { ZERO_FRAME } from '../../mm/simulated-memory.js';
+import { INPUT } from '../world/first-stage.js';
+import { foreignHandler } from '../world/foreign-handler.js';
+import { hex, IOVA } from '../world/operation.js';
+import type { ProgramSpace } from '../world/program-actor.js';
+import type { World } from '../world/world.js';
+import { Invariant, violated } from './violation.js';
+
+const { ACCOUNT, DIRTY, GONE, HANDLER, ONCE, PERMISSION, RELEASED, SAME, UNDONE } = Invariant;
+
+export function checkStep(world: World): void {
+  // The gravest first: a count that is wrong, too, says less than a translation that nobody has.
+  for (let i = 0; i < world.devices.length; i++) checkDevice(world, world.devices[i]!.iommu);
+  checkTables(world);
+  checkAccount(world);
+}
+
+/** Everybody has ended: what is still there is closed, and nothing may be left. */
+export function checkEnd(world: World): void {
+  if (world.ledger.requests.length !== 0)
+    violated(
+      ONCE,
+      'R1.4',
+      `${world.ledger.requests.length} page request groups never got an answer`,
+    );
+  if (!world.closed) runDirect(world.close());
+  checkStep(world);
+  const { counters, memory, type1 } = world;
+  nothingLeft(counters.pinnedPages, 'pinned pages');
+  nothingLeft(memory.pinned, 'pins on frames');
+  nothingLeft(counters.residentPages, 'resident pages');
+  nothingLeft(counters.mappedPages, 'mapped pages');
+  nothingLeft(type1.domains.length, 'domains');
+  nothingLeft(type1.iopf!.watchedSpaces, 'watched address spaces');
+  for (const { mm } of world.programs) {
+    nothingLeft(mm.notifierCount, 'notifiers', mm);
+    nothingLeft(mm.lockedPages, 'locked pages', mm);
+  }
+}
+
+function nothingLeft(count: number, what: string, mm: ProgramSpace | null = null): void {
+  if (count !== 0)
+    violated(
+      ACCOUNT,
+      'R5.11',
+      `${count} ${what}${mm === null ? '' : ` of process ${mm.id}`} are left`,
+    );
+}
+
+function checkAccount(world: World): void {
+  let pinned = 0;
+  let locked = 0;
+  let twice = 0;
+  let resident = 0;
+  for (let mapping = world.type1.mappings.firstFrom(0); mapping !== null; ) {
+    const driverPins = mapping.driverPins?.pages.count ?? 0;
+    pinned += mapping.pinned ? mapping.pages : driverPins;
+    if (mapping.pinned) twice += driverPins;
+    resident += mapping.pinned ? mapping.pages : mapping.mapped.count;
+    locked += mapping.lockedPages;
+    mapping = world.type1.mappings.after(mapping);
+  }
+  let account = 0;
+  for (let i = 0; i < world.programs.length; i++) account += world.programs[i]!.mm.lockedPages;
+  const { counters, memory } = world;
+  if (account !== pinned || locked !== pinned)
+    violated(
+      ACCOUNT,
+      'R5.8',
+      `${account} pages are in the account where ${pinned} are pinned mappings'`,
+    );
+  if (memory.pinned > pinned + twice || counters.pinnedPages !== pinned)
+    violated(
+      ACCOUNT,
+      'R5.8',
+      `${memory.pinned} frames are pinned where mappings pin ${pinned} pages`,
+    );
+  if (counters.residentPages !== resident)
+    violated(
+      ACCOUNT,
+      'R6.1',
+      `${counters.residentPages} pages are counted as resident, and ${resident} are`,
+    );
+}
+
+function checkDevice(world: World, device: IommuDevice): void {
+  const { handlers } = device;
+  const iopf = world.type1.iopf!;
+  const handler = device.nested ? handlers.stage2 : handlers.flat;
+  if (device.domain === null) {
+    if (device.handlersInside !== 0 || device.queue.pendingCount !== 0)
+      violated(
+        RELEASED,
+        'R5.6',
+        `${device.address} has left the container and a handler is at work for it`,
+      );
+    if (handlers.has(iopf.handler))
+      violated(RELEASED, 'R5.6', `${device.address} has left the container and has its handler`);
+    return;
+  }
+  if (device.iopfEnabled && handler === null)
+    violated(
+      HANDLER,
+      world.ledger.handled[world.numberOf(device)] ? 'R5.2 down' : 'R5.2 up',
+      `${device.address} reports page requests and nobody is there to handle them`,
+    );
+  if (handler === null && (device.handlersInside !== 0 || device.queue.pendingCount !== 0))
+    violated(
+      RELEASED,
+      'R5.6',
+      `the handler of ${device.address} is off while it handles a request`,
+    );
+  if (handler === foreignHandler && !device.iopfEnabled)
+    violated(UNDONE, 'R5.3', `${device.address} was switched on by somebody else and is off`);
+  if (iopf.changing || !world.inContainer.has(groupOf(world, device))) return;
+  const ours = handler === iopf.handler;
+  if (!iopf.enabled && ours && !world.changingGroups)
+    violated(UNDONE, 'R5.3', `IOPF is off and ${device.address} still has the container's handler`);
+  if (ours && !device.iopfEnabled && !world.changingGroups)
+    violated(
+      UNDONE,
+      'R5.3',
+      `${device.address} has the container's handler and page requests are off`,
+    );
+}
+
+function groupOf(world: World, device: IommuDevice) {
+  return world.group(device.group!.number);
+}
+
+function checkTables(world: World): void {
+  const { type1, pages } = world;
+  const { domains } = type1;
+  for (let page = 0; page < pages; page++) {
+    const iovaPage = IOVA + page;
+    const mapping = type1.mappings.covering(iovaPage);
+    let present = -1;
+    for (let i = 0; i < domains.length; i++) {
+      const domain = domains[i]!;
+      const frame = domain.frameAt(iovaPage);
+      if (frame < 0) {
+        if (mapping?.pinned)
+          violated(SAME, 'R7.2', `pinned page ${hex(iovaPage)} is not in a domain`);
+        continue;
+      }
+      present = frame;
+      if (mapping?.pinned || !mapping?.driverPins?.pages.test(iovaPage - mapping.iovaPage))
+        checkTranslation(world, mapping, iovaPage, frame, domain.permissionAt(iovaPage));
+    }
+    const isHeld = mapping?.driverPins?.pages.test(iovaPage - mapping.iovaPage) ?? false;
+    if (isHeld) checkHeld(world, mapping!, iovaPage);
+    if (mapping !== null && !mapping.pinned) {
+      const bit = mapping.mapped.test(iovaPage - mapping.iovaPage);
+      if (bit !== present >= 0) {
+        violated(
+          SAME,
+          'R3.2',
+          `the bit of ${hex(iovaPage)} is ${bit ? 'set' : 'clear'}, its page is ${bit ? 'not ' : ''}mapped`,
+        );
+      }
+      if (mapping.dirty !== null) checkDirty(world, mapping, page);
+    }
+  }
+  for (let i = 0; i < world.devices.length; i++) checkIotlb(world, world.devices[i]!.iommu);
+}
+
+/** A page that a driver has pinned is there for its device, which may not be able to wait. */
+function checkHeld(world: World, mapping: Mapping, iovaPage: number): void {
+  const { frame } = mapping.driverPins!.get(iovaPage - mapping.iovaPage)!;
+  if (frame !== ZERO_FRAME && !world.memory.isPinned(frame))
+    violated(GONE, 'R6.2', `a driver has pinned ${hex(iovaPage)} and its frame is not`);
+  if (mapping.dirty !== null && !mapping.dirty.test(iovaPage - mapping.iovaPage))
+    violated(DIRTY, 'R6.3', `a driver has pinned ${hex(iovaPage)} and its bit is clear`);
+  if (mapping.pinned) return;
+  for (const domain of world.type1.domains)
+    if (domain.translate(iovaPage, mapping.permission) !== frame)
+      violated(
+        SAME,
+        'R6.2',
+        `a driver has pinned ${hex(iovaPage)} and a domain does not lead to its frame`,
+      );
+}
+
+/** A translation that a device could use now. */
+function checkTranslation(
+  world: World,
+  mapping: Mapping | null,
+  iovaPage: number,
+  frame: number,
+  permission: number,
+): void {
+  if (mapping === null)
+    violated(GONE, 'R3.3', `${hex(iovaPage)} is translated and no mapping covers it`);
+  if ((permission & ~mapping.permission) !== 0)
+    violated(
+      PERMISSION,
+      'R2.1',
+      `${hex(iovaPage)} is mapped ${bits(permission)}, its mapping is ${bits(mapping.permission)}`,
+    );
+  if (mapping.pinned) {
+    if (frame !== ZERO_FRAME && !world.memory.isPinned(frame))
+      violated(GONE, 'R7.2', `pinned page ${hex(iovaPage)} leads to a frame that is not pinned`);
+    return;
+  }
+  const mm = mapping.mm as ProgramSpace;
+  const page = mapping.vaddrPage + iovaPage - mapping.iovaPage;
+  if (mm.frameAt(page) !== frame)
+    violated(
+      GONE,
+      'R3.3',
+      `${hex(iovaPage)} leads to frame ${frame}, the program has frame ${mm.frameAt(page)} there`,
+    );
+  if (mm.isInvalidating(page))
+    violated(
+      GONE,
+      'R3.3',
+      `${hex(iovaPage)} is translated while the host takes page ${hex(page)} away`,
+    );
+  if ((permission & ~mm.protectionAt(page)) !== 0)
+    violated(
+      PERMISSION,
+      'R2.1',
+      `${hex(iovaPage)} is mapped ${bits(permission)}, the program may only ${bits(mm.protectionAt(page))}`,
+    );
+}
+
+function checkIotlb(world: World, device: IommuDevice): void {
+  for (let iovaPage = IOVA; iovaPage < IOVA + world.pages; iovaPage++) {
+    for (let access = READ; access <= WRITE; access++) {
+      const cached = device.iotlb.lookup(iovaPage, access);
+      if (cached < 0) continue;
+      const walked = device.domain === null ? -1 : device.domain.translate(iovaPage, access);
+      if (cached !== walked)
+        violated(
+          SAME,
+          'R3.1',
+          `the IOTLB of ${device.address} holds ${hex(iovaPage)} to frame ${cached}, the page table ${walked}`,
+        );
+    }
+  }
+  if (device.stage1 !== null) checkBothStages(world, device);
+}
+
+/**
+ * What went through both stages is what the second has now; the first may have changed until it is
+ * invalidated.
+ */
+function checkBothStages(world: World, device: IommuDevice): void {
+  for (let page = IOVA; page < IOVA + world.pages; page++) {
+    for (let access = READ; access <= WRITE; access++) {
+      const cached = device.iotlb.lookup(INPUT + page, access);
+      if (cached >= 0 && cached !== device.domain!.translate(page, access))
+        violated(
+          SAME,
+          'R8.1',
+          `the IOTLB of ${device.address} holds ${hex(INPUT + page)} to a page that has changed`,
+        );
+    }
+  }
+}
+
+function checkDirty(world: World, mapping: Mapping, page: number): void {
+  const index = IOVA + page - mapping.iovaPage;
+  const dirty = mapping.dirty!.test(index);
+  if (world.ledger.written[page] !== 0 && !dirty)
+    violated(DIRTY, 'R6.3', `${hex(IOVA + page)} was written and its bit is clear`);
+  if (dirty && world.ledger.writeAsked[page] === 0 && !world.ledger.everPinned)
+    violated(DIRTY, 'R6.3', `the bit of ${hex(IOVA + page)} is set and nobody asked to write it`);
+  if (dirty) return;
+  for (const domain of world.type1.domains) {
+    if ((domain.permissionAt(IOVA + page) & WRITE) !== 0)
+      violated(
+        DIRTY,
+        'R6.3',
+        `${hex(IOVA + page)} can be written without a fault and is not dirty`,
+      );
+  }
+}
+
+function bits(permission: number): string {
+  return ['none', 'read', 'write', 'read/write'][permission & 3]!;
+}

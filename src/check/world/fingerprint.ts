@@ -1,0 +1,199 @@
+/** What a world holds, as numbers: one for each of its sides. */
+import type { IommuDevice } from '../../iommu/device.js';
+import type { FaultQueue } from '../../iommu/fault-queue.js';
+import type { DeviceFaultHandler, Fault, FaultLevel } from '../../iommu/page-request.js';
+import type { PageRequestQueue } from '../../iommu/page-request-queue.js';
+import { READ, WRITE } from '../../mm/address-space.js';
+import { Digest } from './digest.js';
+import { foreignHandler } from './foreign-handler.js';
+import { IOVA, NAMED_IDS, VADDR } from './operation.js';
+import type { World } from './world.js';
+
+const LEVELS: readonly FaultLevel[] = ['flat', 'stage1', 'stage2'];
+
+export class Fingerprint {
+  private readonly digest = new Digest();
+
+  constructor(private readonly world: World) {}
+
+  /**
+   * A digest of all that a path can see of the container's side; what paths hold in their locals is
+   * not in it.
+   */
+  ofContainerSide(): number {
+    const { digest, world } = this;
+    digest.begin();
+    this.addContainer();
+    this.addPageIns();
+    world.ledger.addTo(digest);
+    return digest.value;
+  }
+
+  /** A digest of all that a path can see of the memory's side. */
+  ofMemorySide(): number {
+    const { digest, world } = this;
+    const { programs, pages } = world;
+    digest.begin();
+    for (let i = 0; i < programs.length; i++) {
+      const { mm } = programs[i]!;
+      for (let page = 0; page < pages; page++) digest.add(mm.stateAt(VADDR + page));
+      digest.add(mm.reclaimsFrom);
+    }
+    world.memory.addTo(digest);
+    return digest.value;
+  }
+
+  /** A digest of what is the container's, its devices' and in the programs' accounts. */
+  ofContainer(): number {
+    this.digest.begin();
+    this.addContainer();
+    return this.digest.value;
+  }
+
+  /** How often what page-ins rely on has changed; only differences of it matter. */
+  get history(): number {
+    const { type1, programs } = this.world;
+    let history = type1.iopf!.handler.generation;
+    for (let i = 0; i < programs.length; i++)
+      history = history * 0x10000 + programs[i]!.mm.invalidations;
+    return history;
+  }
+
+  private addContainer(): void {
+    const { digest, world } = this;
+    const { type1, pages, devices, programs } = world;
+    const iopf = type1.iopf!;
+    digest.add(
+      (world.closed ? 1 : 0) |
+        (iopf.enabled ? 2 : 0) |
+        (iopf.changing ? 4 : 0) |
+        (type1.dirtyTracking ? 8 : 0),
+    );
+    digest.add(iopf.watchedSpaces);
+    // They are gone through in these orders.
+    for (const group of world.inContainer) digest.add(group.number);
+    for (let i = 0; i < iopf.devicesOn.length; i++) digest.add(world.numberOf(iopf.devicesOn[i]!));
+    for (let i = 0; i < world.groups.length; i++)
+      digest.add(type1.pinning.isUnscoped(world.groups[i]!) ? 1 : 0);
+    digest.add(iopf.handler.pageIns.length);
+    for (let i = 0; i < type1.domains.length; i++) {
+      const domain = type1.domains[i]!;
+      digest.add(domain.geometry.addressWidth);
+      for (let page = IOVA; page < IOVA + pages; page++) {
+        digest.add(domain.frameAt(page) * 4 + domain.permissionAt(page));
+      }
+    }
+    const { drivers, firstStages } = world;
+    for (let i = 0; i < drivers.length; i++) drivers[i]!.addTo(digest);
+    for (let i = 0; i < firstStages.length; i++) firstStages[i]?.addTo(digest);
+    for (let i = 0; i < devices.length; i++) {
+      const { iommu } = devices[i]!;
+      this.addDevice(iommu, i);
+      // ENABLE goes through a group in the order of the bus.
+      digest.add(iommu.group!.devices.indexOf(iommu));
+    }
+    this.addMappings();
+    for (let i = 0; i < programs.length; i++) {
+      const { mm } = programs[i]!;
+      digest.add(mm.notifierCount);
+      digest.add(mm.lockedPages);
+    }
+    digest.add(world.memory.pinned);
+  }
+
+  /**
+   * Page-ins under way: who comes to the same page waits for one of a mapping that is still there.
+   */
+  private addPageIns(): void {
+    const { digest } = this;
+    const { handler } = this.world.type1.iopf!;
+    for (let i = 0; i < handler.pageIns.length; i++) {
+      const { mapping, index, window, stale } = handler.pageIns[i]!;
+      const isThere = handler.covering(mapping.iovaPage + index) === mapping;
+      digest.add(mapping.iovaPage + index);
+      digest.add(mapping.vaddrPage * 8 + mapping.mm.id);
+      digest.add(window * 4 + (stale ? 2 : 0) + (isThere ? 1 : 0));
+    }
+  }
+
+  /** A device's own ids only tell its requests apart. */
+  private addQueue(queue: PageRequestQueue): void {
+    const { digest } = this;
+    const { nextGroup, pendingGroups, partialRequests } = queue;
+    if (nextGroup >= NAMED_IDS) digest.add(nextGroup);
+    for (let i = 0; i < pendingGroups.length; i++) {
+      const { requests } = pendingGroups[i]!;
+      for (let j = 0; j < requests.length; j++) this.addRequest(requests[j]!, nextGroup);
+    }
+    for (let i = 0; i < partialRequests.length; i++)
+      this.addRequest(partialRequests[i]!, nextGroup);
+  }
+
+  private addRequest(
+    { iovaPage, access, pasid, group, level, last }: Fault,
+    nextGroup: number,
+  ): void {
+    const { digest } = this;
+    digest.add(iovaPage * 16 + access);
+    digest.add((pasid * 4 + LEVELS.indexOf(level)) * 2 + (last ? 1 : 0));
+    digest.add(group < NAMED_IDS && nextGroup < NAMED_IDS ? 0 : group);
+  }
+
+  private addMappings(): void {
+    const { digest } = this;
+    const { mappings } = this.world.type1;
+    for (let mapping = mappings.firstFrom(0); mapping !== null; mapping = mappings.after(mapping)) {
+      digest.add(mapping.iovaPage * 8 + mapping.permission);
+      digest.add(mapping.vaddrPage * 8 + mapping.mm.id);
+      digest.add(
+        mapping.pages * 16 +
+          (mapping.pinned ? 1 : 0) +
+          (mapping.pinnedByFlag ? 2 : 0) +
+          (mapping.dirty === null ? 4 : 0) +
+          (mapping.vaddrInvalid ? 8 : 0),
+      );
+      digest.add(mapping.lockedPages);
+      const { mapped, dirty, driverPins } = mapping;
+      if (driverPins !== null)
+        for (const [index, { frame, references }] of driverPins)
+          digest.add((frame * 16 + index) * 16 + references);
+      for (let i = 0; i < mapping.pages; i++) {
+        digest.add((mapped.test(i) ? 1 : 0) | (dirty?.test(i) ? 2 : 0));
+      }
+    }
+  }
+
+  private addDevice(device: IommuDevice, index: number): void {
+    const { digest, world } = this;
+    const { handlers, queue } = device;
+    digest.add(
+      (device.iopfEnabled ? 1 : 0) |
+        (device.domain === null ? 2 : 0) |
+        (this.handlerKind(handlers.flat) << 2) |
+        (this.handlerKind(handlers.stage1) << 4) |
+        (this.handlerKind(handlers.stage2) << 6),
+    );
+    digest.add(device.handlersInside * 4096 + queue.pendingCount * 64 + queue.partialCount);
+    this.addQueue(queue);
+    const faults = world.devices[index]!.faultQueue;
+    if (faults !== null) addFaultQueue(digest, faults);
+    const { iotlb } = device;
+    for (let page = IOVA; page < IOVA + world.pages; page++) {
+      digest.add(iotlb.lookup(page, READ) * 4096 + iotlb.lookup(page, WRITE));
+    }
+  }
+
+  private handlerKind(handler: DeviceFaultHandler | null): number {
+    if (handler === null) return 0;
+    return handler === this.world.type1.iopf!.handler ? 1 : handler === foreignHandler ? 2 : 3;
+  }
+}
+
+/** Adds what decides the next answers of a fault queue. */
+export function addFaultQueue(
+  digest: Digest,
+  { unread, unanswered, cookie, isClosed }: FaultQueue,
+): void {
+  digest.add((unread * 64 + unanswered) * 2 + (isClosed ? 1 : 0));
+  digest.add(cookie);
+}

@@ -1,0 +1,216 @@
+/**
+ * What the programs of a scenario can do, on the paths that ship.
+ *
+ * An operation begins with a point where others may come in, and ends with what it came to: an
+ * errno name or `ok` for calls.
+ */
+import { ArgumentBuffer } from '../../abi/argument-buffer.js';
+import { Errno, VfioError } from '../../abi/errno.js';
+import { DirtyPagesFlag, DmaMapFlag, Type1Ioctl } from '../../abi/vfio.js';
+import { DirtyBitmap, DirtyBitmapGet, DmaMap, DmaUnmap } from '../../abi/vfio-structs.js';
+import type { Caller } from '../../file/file.js';
+import type { Flow } from '../../flow/flow.js';
+import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
+import { SimulatedSpace, type SimulatedSpaceOptions } from '../../mm/simulated.js';
+import { IOVA, onContainer, onMemory, Side, VADDR } from './operation.js';
+import type { World } from './world.js';
+
+/**
+ * Where a program's call arguments lie: beside its memory, so that making a call touches no page.
+ */
+const ARGUMENT = 2 ** 46;
+const BITMAP_AT = 128;
+const BITMAP_BYTES = 128;
+
+const DirtyFlag = {
+  START: DirtyPagesFlag.VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
+  STOP: DirtyPagesFlag.VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,
+  GET_BITMAP: DirtyPagesFlag.VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP,
+} as const;
+
+/**
+ * Memory of a program, with a place for call arguments that is no page. It notes where the sides of
+ * the world see each other.
+ */
+export class ProgramSpace extends SimulatedSpace {
+  readonly argument = new ArgumentBuffer(BITMAP_AT + BITMAP_BYTES);
+
+  constructor(
+    private readonly world: World,
+    options: SimulatedSpaceOptions,
+  ) {
+    super(world.memory, options);
+  }
+
+  override isInvalidating(page: number): boolean {
+    this.world.seen |= Side.MEMORY;
+    return super.isInvalidating(page);
+  }
+
+  override unpin(frames: Float64Array, count: number): void {
+    this.world.seen |= Side.MEMORY;
+    super.unpin(frames, count);
+  }
+
+  protected override bringIn(
+    first: number,
+    count: number,
+    access: number,
+    frames: Float64Array,
+    mayWait: boolean,
+    keepsOut?: boolean,
+  ): number {
+    this.world.seen |= Side.MEMORY;
+    return super.bringIn(first, count, access, frames, mayWait, keepsOut);
+  }
+
+  protected override notify(first: number, count: number): void {
+    this.world.seen |= Side.CONTAINER;
+    super.notify(first, count);
+  }
+
+  override exit(): void {
+    this.world.seen |= Side.CONTAINER;
+    super.exit();
+  }
+
+  override copyFrom(address: number, into: Uint8Array): boolean {
+    if (address < ARGUMENT) {
+      this.world.seen |= Side.MEMORY;
+      return super.copyFrom(address, into);
+    }
+    const from = this.argument.bytes;
+    for (let i = 0; i < into.length; i++) into[i] = from[address - ARGUMENT + i]!;
+    return true;
+  }
+
+  override copyTo(address: number, from: Uint8Array): boolean {
+    if (address < ARGUMENT) {
+      this.world.seen |= Side.MEMORY;
+      return super.copyTo(address, from);
+    }
+    this.argument.bytes.set(from, address - ARGUMENT);
+    return true;
+  }
+}
+
+export interface MapOptions {
+  /** Page of the program's memory, from `VADDR` on; default: as the IOVA. */
+  readonly to?: number;
+  readonly permission?: number;
+  readonly pinned?: boolean;
+}
+
+/** A process with the container open. */
+export class Program implements Caller {
+  constructor(
+    private readonly world: World,
+    readonly mm: ProgramSpace,
+  ) {}
+
+  file(): null {
+    return null;
+  }
+
+  install(): number {
+    throw new VfioError(Errno.EMFILE);
+  }
+
+  /** VFIO_IOMMU_MAP_DMA of `count` pages from `page` on (0: the first of the scenario). */
+  *map(page: number, count: number, options: MapOptions = {}): Flow<string> {
+    yield onContainer('MAP_DMA', IOVA + page, count, options.pinned ? ' PINNED' : '');
+    const { argument } = this.mm;
+    argument.setU32(DmaMap.at.argsz, DmaMap.size);
+    const flags =
+      (options.permission ?? READ | WRITE) |
+      (options.pinned ? DmaMapFlag.VFIO_DMA_MAP_FLAG_PINNED : 0);
+    argument.setU32(DmaMap.at.flags, flags);
+    argument.setPages(DmaMap.at.vaddr, VADDR + (options.to ?? page));
+    argument.setPages(DmaMap.at.iova, IOVA + page);
+    argument.setPages(DmaMap.at.size, count);
+    return this.call(Type1Ioctl.VFIO_IOMMU_MAP_DMA);
+  }
+
+  /** VFIO_IOMMU_UNMAP_DMA. */
+  *unmap(page: number, count: number): Flow<string> {
+    yield onContainer('UNMAP_DMA', IOVA + page, count);
+    const { argument } = this.mm;
+    argument.setU32(DmaUnmap.at.argsz, DmaUnmap.size);
+    argument.setU32(DmaUnmap.at.flags, 0);
+    argument.setPages(DmaUnmap.at.iova, IOVA + page);
+    argument.setPages(DmaUnmap.at.size, count);
+    return this.call(Type1Ioctl.VFIO_IOMMU_UNMAP_DMA);
+  }
+
+  /** VFIO_IOMMU_ENABLE_IOPF. */
+  *enable(): Flow<string> {
+    yield onContainer('ENABLE_IOPF');
+    return yield* this.world.result(this.world.type1.iopf!.enable());
+  }
+
+  /** VFIO_IOMMU_DISABLE_IOPF. */
+  *disable(): Flow<string> {
+    yield onContainer('DISABLE_IOPF');
+    return yield* this.world.result(this.world.type1.iopf!.disable());
+  }
+
+  /** VFIO_GROUP_SET_CONTAINER. */
+  *attach(group: number): Flow<string> {
+    yield onContainer(`SET_CONTAINER group ${group}`);
+    return yield* this.world.result(this.world.attach(this.world.group(group)));
+  }
+
+  /** VFIO_GROUP_UNSET_CONTAINER. */
+  *detach(group: number): Flow<string> {
+    yield onContainer(`UNSET_CONTAINER group ${group}`);
+    return yield* this.world.result(this.world.detach(this.world.group(group)));
+  }
+
+  /** Starts the dirty log, or stops it. */
+  *logDirty(on: boolean): Flow<string> {
+    yield onContainer(`DIRTY_PAGES ${on ? 'START' : 'STOP'}`);
+    const { START, STOP } = DirtyFlag;
+    return this.dirtyPages(on ? START : STOP);
+  }
+
+  /** Reports the dirty pages, which are clean from then on. */
+  *reportDirty(): Flow<string> {
+    yield onContainer('DIRTY_PAGES GET_BITMAP');
+    const { argument } = this.mm;
+    const get = DirtyBitmap.size;
+    argument.setPages(get + DirtyBitmapGet.at.iova, IOVA);
+    argument.setPages(get + DirtyBitmapGet.at.size, this.world.pages);
+    argument.setU64(get + DirtyBitmapGet.at['bitmap.pgsize'], PAGE_SIZE);
+    argument.setU64(get + DirtyBitmapGet.at['bitmap.size'], BITMAP_BYTES);
+    argument.setU64(get + DirtyBitmapGet.at['bitmap.data'], ARGUMENT + BITMAP_AT);
+    argument.bytes.fill(0, BITMAP_AT);
+    const result = this.dirtyPages(DirtyFlag.GET_BITMAP);
+    if (result === 'ok') this.world.ledger.dirtyReported(argument.bytes.subarray(BITMAP_AT));
+    return result;
+  }
+
+  /** The container's descriptor is closed: every group leaves, and everything goes. */
+  *close(): Flow<string> {
+    yield onContainer('close container');
+    return yield* this.world.result(this.world.close());
+  }
+
+  /** The program writes pages of its own memory. */
+  *touch(page: number, count = 1): Flow<string> {
+    yield onMemory('touches', VADDR + page, count);
+    return this.mm.fillPages(VADDR + page, count, 1)
+      ? this.world.note('ok', 0)
+      : this.world.note('SIGSEGV', 11);
+  }
+
+  private dirtyPages(flags: number): string {
+    const { argument } = this.mm;
+    argument.setU32(DirtyBitmap.at.argsz, DirtyBitmap.size + DirtyBitmapGet.size);
+    argument.setU32(DirtyBitmap.at.flags, flags);
+    return this.call(Type1Ioctl.VFIO_IOMMU_DIRTY_PAGES);
+  }
+
+  private call(request: number): string {
+    return this.world.call(() => this.world.type1.ioctl(this, request, ARGUMENT));
+  }
+}

@@ -1,0 +1,294 @@
+/**
+ * What a run is about: a container with its devices, its programs and their memory, made of shipped
+ * parts.
+ */
+import { errnoName, VfioError } from '../../abi/errno.js';
+import { DEFAULT_KERNEL, kernelProfile } from '../../abi/kernel.js';
+import { runDirect } from '../../flow/direct.js';
+import type { Flow } from '../../flow/flow.js';
+import type { IommuDevice } from '../../iommu/device.js';
+import { defaultGeometry, type IommuGeometry } from '../../iommu/geometry.js';
+import { IommuGroup } from '../../iommu/group.js';
+import { Counters } from '../../iommu/observer.js';
+import { FaultReport } from '../../iommu/page-request.js';
+import { READ, WRITE } from '../../mm/address-space.js';
+import { SimulatedMemory } from '../../mm/simulated-memory.js';
+import { VfioGroup } from '../../vfio/group.js';
+import type { PciBus } from '../../vfio/hot-reset.js';
+import { Ledger } from '../verify/ledger.js';
+import { Invariant, violated } from '../verify/violation.js';
+import { Checkpoint } from './checkpoint.js';
+import { Device, Guest } from './device-actor.js';
+import { DomainPool } from './domain-pool.js';
+import { Driver } from './driver-actor.js';
+import { Fingerprint } from './fingerprint.js';
+import { FirstStage } from './first-stage.js';
+import { foreignHandler } from './foreign-handler.js';
+import { Host } from './host-actor.js';
+import { VADDR } from './operation.js';
+import type { CheckMachine, CheckType1, Parts } from './parts.js';
+import { Program, ProgramSpace } from './program-actor.js';
+import type { DeviceSpec, WorldOptions } from './scenario.js';
+
+const IOTLB_ENTRIES = 8;
+const NO_BUS: PciBus = { neighbours: () => [] };
+const RW = READ | WRITE;
+
+export class World {
+  readonly memory = new SimulatedMemory();
+  readonly counters = new Counters();
+  readonly programs: Program[] = [];
+  readonly devices: Device[] = [];
+  readonly groups: VfioGroup[] = [];
+  readonly type1: CheckType1;
+  readonly host: Host;
+  readonly pages: number;
+  readonly specs: readonly DeviceSpec[];
+  readonly ledger: Ledger;
+  readonly fingerprint: Fingerprint;
+  /** Groups that are in the container, or on their way in or out. */
+  readonly inContainer = new Set<VfioGroup>();
+  /** Groups on their way in or out of the container: their devices are half on. */
+  changingGroups = 0;
+  closed = false;
+  /** A digest of what the operations of the actor that runs have come to. */
+  outcome = 0;
+  /** The step at hand has been taken before, and nothing was violated. */
+  replays = false;
+  /** The sides that the step at hand saw. */
+  seen = 0;
+
+  readonly drivers: Driver[] = [];
+  readonly firstStages: FirstStage[] = [];
+  private readonly machine: CheckMachine;
+  private readonly geometries: readonly IommuGeometry[];
+  private readonly domains: DomainPool;
+
+  /** Memory is mapped and written, devices are attached, IOPF is on where asked. */
+  constructor(
+    private readonly options: WorldOptions,
+    private readonly parts: Parts,
+  ) {
+    this.pages = options.pages ?? 4;
+    this.specs = options.devices ?? [{}];
+    this.host = new Host(this);
+    this.fingerprint = new Fingerprint(this);
+    this.memory.limitFrames = options.frames ?? Number.POSITIVE_INFINITY;
+    this.makePrograms();
+    this.domains = new DomainPool(parts.Domain, this.pages);
+    this.geometries = this.makeGeometries();
+    this.machine = {
+      geometry: defaultGeometry,
+      kernel: kernelProfile(DEFAULT_KERNEL),
+      iopf: 'ask',
+      premapPages: options.premapPages ?? 1,
+      dmaEntryLimit: 16,
+      allowUnsafeInterrupts: false,
+      type1Module: true,
+      tables: null,
+      counters: this.counters,
+      observer: null,
+      premap: null,
+      takeDomain: (geometry) => this.domains.take(geometry),
+    };
+    this.ledger = new Ledger(this);
+    this.type1 = new parts.Type1(this.machine, 2);
+    this.makeDevices();
+    for (const group of this.groups)
+      if (this.isAttachedAtFirst(group)) runDirect(this.attach(group));
+    if (options.enabled ?? true) runDirect(this.type1.iopf!.enable());
+  }
+
+  /** The driver of a group's devices, there from its first use on. */
+  driver(group: number): Driver {
+    const known = this.drivers.find((each) => each.drives(group));
+    if (known !== undefined) return known;
+    const driver = new Driver(this, group);
+    this.drivers.push(driver);
+    return driver;
+  }
+
+  /** The first stage before a device, there from its first use on. */
+  firstStage(device: number): FirstStage {
+    this.firstStages[device] ??= new FirstStage(this, this.devices[device]!);
+    return this.firstStages[device];
+  }
+
+  /** Remembers how everything is now; what is returned puts it back. */
+  checkpoint(): () => void {
+    const { machine, options, parts, fingerprint, domains } = this;
+    domains.keep();
+    const { faultLatency } = this.counters;
+    const constants: object[] = [
+      machine,
+      options,
+      parts,
+      fingerprint,
+      domains,
+      faultLatency,
+      ...this.geometries,
+    ];
+    // Written before each call that reads it.
+    for (const { mm } of this.programs) constants.push(mm.argument);
+    const checkpoint = new Checkpoint(this, constants);
+    return () => {
+      domains.rewind();
+      checkpoint.restore();
+    };
+  }
+
+  /** The guest above a device. */
+  guest(device: number): Guest {
+    return new Guest(this, this.devices[device]!);
+  }
+
+  /** The place of a device among those of the scenario. */
+  numberOf(device: IommuDevice): number {
+    const { devices } = this;
+    let number = 0;
+    while (devices[number]!.iommu !== device) number++;
+    return number;
+  }
+
+  group(number: number): VfioGroup {
+    return this.groups.find((group) => group.number === number)!;
+  }
+
+  *attach(group: VfioGroup): Flow<void> {
+    this.inContainer.add(group);
+    this.changingGroups++;
+    try {
+      yield* this.type1.attachFlow(group);
+    } catch (error) {
+      this.inContainer.delete(group);
+      throw error;
+    } finally {
+      this.changingGroups--;
+    }
+  }
+
+  *detach(group: VfioGroup): Flow<void> {
+    this.changingGroups++;
+    try {
+      // Devices are closed before their group can leave.
+      for (const driver of this.drivers) if (driver.drives(group.number)) driver.close();
+      yield* this.type1.detachFlow(group);
+      this.inContainer.delete(group);
+    } finally {
+      this.changingGroups--;
+    }
+  }
+
+  /** The container goes with all that is in it. */
+  *close(): Flow<void> {
+    for (const group of this.inContainer) yield* this.detach(group);
+    yield* this.type1.iopf!.release();
+    this.closed = true;
+  }
+
+  /** What a control path came to: `ok` or the errno's name. */
+  *result(flow: Flow<void>): Flow<string> {
+    try {
+      yield* flow;
+      return this.note('ok', 0);
+    } catch (error) {
+      return this.noteError(error);
+    }
+  }
+
+  /** What a call came to: `ok` or the errno's name. One that failed left everything as it was. */
+  call(run: () => void): string {
+    const before = this.replays ? 0 : this.fingerprint.ofContainer();
+    try {
+      run();
+      return this.note('ok', 0);
+    } catch (error) {
+      const name = this.noteError(error);
+      if (!this.replays && this.fingerprint.ofContainer() !== before)
+        violated(Invariant.UNDONE, 'R5.3', `${name}, and the state is another`);
+      return name;
+    }
+  }
+
+  /** `note` of an errno; what is none is thrown on. */
+  noteError(error: unknown): string {
+    if (!(error instanceof VfioError)) throw error;
+    return this.note(errnoName(error.errno), error.errno);
+  }
+
+  /** Ends an operation with what it came to, which its actor knows from now on. */
+  note<T>(result: T, code: number): T {
+    const mixed = Math.imul(this.outcome + code + 1, 0x9e3779b1);
+    this.outcome = mixed ^ (mixed >>> 15);
+    return result;
+  }
+
+  /** Somebody else has a device's page requests. */
+  takeElsewhere(device: Device): void {
+    const wants = device.iommu.nested ? FaultReport.NESTED_L2 : FaultReport.FLAT;
+    device.iommu.handlers.register(foreignHandler, wants);
+    device.iommu.enableIopf();
+  }
+
+  private makePrograms(): void {
+    const { options, pages } = this;
+    for (let id = 0; id < (options.processes ?? 1); id++) {
+      const mm = new ProgramSpace(this, {
+        id,
+        swapInWaits: options.swapInWaits ?? false,
+        ipcLock: options.lockLimitPages === undefined,
+        lockLimitPages: options.lockLimitPages ?? Number.POSITIVE_INFINITY,
+      });
+      mm.mmap(VADDR, pages, { kind: options.hugePages ? 'hugetlb' : 'anon', protection: RW });
+      mm.fillPages(VADDR, pages, 1);
+      this.programs.push(new Program(this, mm));
+    }
+  }
+
+  private makeGeometries(): IommuGeometry[] {
+    const plain: IommuGeometry = { ...defaultGeometry, reserved: [] };
+    return this.specs.map((spec, i) => {
+      const own = spec.ownDomain || spec.nested || spec.merges;
+      const geometry = own ? { ...plain, addressWidth: 47 - i } : plain;
+      this.domains.add(geometry, {
+        geometry,
+        nested: spec.nested ?? false,
+        merges: spec.merges ?? false,
+      });
+      return geometry;
+    });
+  }
+
+  private makeDevices(): void {
+    this.specs.forEach((spec, i) => {
+      const iommu = new this.parts.IommuDevice({
+        address: `0000:00:0${i + 1}.0`,
+        canFault: spec.canFault ?? true,
+        counters: this.counters,
+        observer: this.ledger,
+        iotlbEntries: IOTLB_ENTRIES,
+        limits: { pendingGroups: spec.pendingGroups ?? 8, partialRequests: 8 },
+      });
+      this.devices.push(new Device(this, iommu));
+      const number = spec.group ?? i + 1;
+      let group = this.groups.find((at) => at.number === number);
+      if (group === undefined) {
+        group = new VfioGroup(
+          new IommuGroup(number),
+          this.geometries[i]!,
+          this.machine,
+          NO_BUS,
+          [],
+        );
+        this.groups.push(group);
+      }
+      group.iommuGroup.add(iommu);
+    });
+  }
+
+  private isAttachedAtFirst(group: VfioGroup): boolean {
+    return this.specs.every(
+      (spec, i) => (spec.group ?? i + 1) !== group.number || (spec.attached ?? true),
+    );
+  }
+}

@@ -1,0 +1,114 @@
+import { fstatSync } from 'node:fs';
+import { Errno, errnoName } from '../../abi/errno.js';
+import { type BlockFileOptions, type BlockStore, CHUNK_BYTES } from '../../device/index.js';
+import { UserError } from '../../input/user-error.js';
+import type { DmaBuffer } from '../../mm/frame-memory.js';
+import {
+  allocateNative,
+  close,
+  errno,
+  fallocate,
+  fdatasync,
+  flock,
+  ftruncate,
+  mapShared,
+  O_CLOEXEC,
+  O_CREAT,
+  O_RDONLY,
+  O_RDWR,
+  open,
+  PROT_READ,
+  PROT_WRITE,
+  pread,
+  pwrite,
+} from '../../mm/process/libc.js';
+
+const SECTOR = 512;
+const LOCK_SHARED = 1;
+const LOCK_EXCLUSIVE = 2;
+const LOCK_NONBLOCK = 4;
+const FALLOC_KEEP_SIZE = 1;
+const FALLOC_PUNCH_HOLE = 2;
+const ZEROS_BYTES = 2 ** 20;
+
+/**
+ * A file as a disk: mapped, so that DMA goes straight into and out of the page cache. Where it is
+ * not DMA but we who touch the bytes, we read and write the file: its end may have been cut off,
+ * and then the mapping would kill us.
+ */
+export function openBlockFile(path: string, { bytes, readOnly }: BlockFileOptions): BlockStore {
+  const { fd, size } = openDisk(path, bytes, readOnly);
+  const chunks: DmaBuffer[] = [];
+  const protection = readOnly ? PROT_READ : PROT_READ | PROT_WRITE;
+  for (let offset = 0; offset < size; offset += CHUNK_BYTES)
+    chunks.push(mapShared(fd, offset, Math.min(CHUNK_BYTES, size - offset), protection));
+  let zeros: DmaBuffer | null = null;
+  return {
+    bytes: size,
+    readOnly,
+    chunk: (index) => chunks[index]!,
+    read: (offset, length, into) =>
+      whole(length, (done) => pread(fd, into.address + done, length - done, offset + done)),
+    zero(offset, length) {
+      if (fallocate(fd, FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE, offset, length) === 0) return true;
+      zeros ??= allocateNative(ZEROS_BYTES);
+      const { address } = zeros;
+      return whole(length, (done) =>
+        pwrite(fd, address, Math.min(ZEROS_BYTES, length - done), offset + done),
+      );
+    },
+    flush: () => fdatasync(fd) === 0,
+  };
+}
+
+/** Repeats a transfer until `length` bytes are through; false: it stopped short. */
+function whole(length: number, transfer: (done: number) => number): boolean {
+  for (let done = 0; done < length; ) {
+    const got = transfer(done);
+    if (got < 0 && errno() === Errno.EINTR) continue;
+    if (got <= 0) return false;
+    done += got;
+  }
+  return true;
+}
+
+/** Opens, locks and grows the file. Throws UserError. */
+function openDisk(
+  path: string,
+  bytes: number | null,
+  readOnly: boolean,
+): { fd: number; size: number } {
+  const create = bytes === null || readOnly ? 0 : O_CREAT;
+  const fd = open(path, (readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC | create, 0o644);
+  if (fd < 0) {
+    const code = errno();
+    let hint = '';
+    if (code === Errno.ENOENT && create === 0 && !readOnly) hint = '; size=… would make it';
+    if ((code === Errno.EACCES || code === Errno.EROFS) && !readOnly)
+      hint = '; readonly=on needs only to read it';
+    throw new UserError(`cannot open ${path} as a disk: ${errnoName(code)}${hint}`);
+  }
+  try {
+    if (flock(fd, (readOnly ? LOCK_SHARED : LOCK_EXCLUSIVE) | LOCK_NONBLOCK) < 0)
+      throw new UserError(`${path} is the disk of another run`);
+    const stat = fstatSync(fd);
+    if (!stat.isFile()) throw new UserError(`${path} is no regular file and cannot be a disk`);
+    const size = Math.max(stat.size, bytes ?? 0);
+    if (size > stat.size) {
+      if (readOnly)
+        throw new UserError(
+          `${path} has ${stat.size} bytes, and readonly=on cannot grow it to ${size}`,
+        );
+      if (ftruncate(fd, size) < 0)
+        throw new UserError(`cannot grow ${path} to ${size} bytes: ${errnoName(errno())}`);
+    }
+    if (size === 0 || size % SECTOR !== 0)
+      throw new UserError(
+        `${path} has ${size} bytes; a disk needs a multiple of ${SECTOR}, or give size=… to make one`,
+      );
+    return { fd, size };
+  } catch (error) {
+    close(fd);
+    throw error;
+  }
+}

@@ -1,0 +1,121 @@
+/**
+ * Builds the machine of a run: devices over real memory, their groups, and the shadow by which
+ * programs find them.
+ */
+
+import type { KernelVersion } from '../../abi/kernel.js';
+import { deviceKinds, OptionError, type RecordedModel } from '../../device/index.js';
+import { UserError } from '../../input/user-error.js';
+import { IommuDevice } from '../../iommu/device.js';
+import type { Counters, Observer } from '../../iommu/observer.js';
+import { TableMemory } from '../../iommu/stage1.js';
+import { allocateNative, mapShared } from '../../mm/process/libc.js';
+import { ProcessMemory } from '../../mm/process/memory.js';
+import { createMachine, type Machine } from '../../vfio/machine.js';
+import type { IopfMode } from '../../vfio/machine-state.js';
+import type { PciFunction } from '../../vfio/pci-function.js';
+import { type Backing, makeBacking } from '../process/open-files.js';
+import { openBlockFile } from './file-store.js';
+import type { DeviceSpec, MachineSpec } from './machine-spec.js';
+import type { ShadowTree } from './shadow.js';
+import { buildShadow, firstFreeGroup } from './sysfs.js';
+import { openTap } from './tap.js';
+
+/** vfio-pci's file offsets: region index << 40, nine regions. */
+const REGION_STRIDE = 2 ** 40;
+const REGIONS = 9;
+
+export interface HardwareOptions {
+  readonly spec: MachineSpec;
+  readonly kernel: KernelVersion;
+  readonly iopf: IopfMode;
+  readonly premapPages: number;
+  readonly counters: Counters;
+  /** Reads recorded devices, where there are any. */
+  readonly openModel?: (path: string) => RecordedModel;
+  readonly observer: Observer | null;
+}
+
+export interface Hardware {
+  readonly machine: Machine;
+  readonly memory: ProcessMemory;
+  readonly shadow: ShadowTree;
+  /** The files behind devices, by `fileKey`. */
+  readonly deviceFiles: ReadonlySet<string>;
+  /** The memory behind descriptors of a function: its regions. */
+  backing(pciFunction: PciFunction): Backing;
+}
+
+export function buildHardware(options: HardwareOptions): Hardware {
+  const memory = new ProcessMemory();
+  const backings = new Map<PciFunction, Backing>();
+  let nextGroup = firstFreeGroup();
+  const taken = new Set(options.spec.groups.map((group) => group.number));
+  const addresses = new Set<string>();
+  const groups = options.spec.groups.map((group) => {
+    while (taken.has(nextGroup)) nextGroup++;
+    const number = group.number ?? nextGroup++;
+    const functions = group.devices.map((device) => {
+      if (addresses.has(device.address))
+        throw new UserError(`${device.where}: there is a device at ${device.address} already`);
+      addresses.add(device.address);
+      const { pciFunction, backing } = makeFunction(device, memory, options);
+      backings.set(pciFunction, backing);
+      return pciFunction;
+    });
+    return { number, viable: group.viable, functions };
+  });
+  const machine = createMachine({
+    groups,
+    geometry: options.spec.geometry,
+    ...options.spec.vfio,
+    kernel: options.kernel,
+    iopf: options.iopf,
+    premapPages: options.premapPages,
+    tables: new TableMemory(memory, allocateNative),
+    counters: options.counters,
+    observer: options.observer,
+  });
+  return {
+    machine,
+    memory,
+    shadow: buildShadow(groups, options.spec.geometry),
+    deviceFiles: new Set([...backings.values()].map(({ key }) => key)),
+    backing: (pciFunction) => backings.get(pciFunction)!,
+  };
+}
+
+function makeFunction(
+  device: DeviceSpec,
+  memory: ProcessMemory,
+  options: HardwareOptions,
+): { pciFunction: PciFunction; backing: Backing } {
+  const kind = deviceKinds.get(device.kind);
+  if (kind === undefined)
+    throw new UserError(
+      `${device.where}: unknown device kind "${device.kind}"; kinds: ${[...deviceKinds.keys()].join(', ')}`,
+    );
+  const backing = makeBacking('vfio-device', REGIONS * REGION_STRIDE);
+  const iommu = new IommuDevice({
+    address: device.address,
+    canFault: device.canFault,
+    counters: options.counters,
+    observer: options.observer,
+  });
+  const host = {
+    frames: memory,
+    allocate: allocateNative,
+    regionMemory: (index: number, bytes: number) =>
+      mapShared(backing.fd, index * REGION_STRIDE, bytes),
+    openBlockFile,
+    openTap,
+    ...(options.openModel === undefined ? {} : { openModel: options.openModel }),
+  };
+  try {
+    const pciFunction = kind.create(device.options, { address: device.address, iommu, host });
+    return { pciFunction, backing };
+  } catch (error) {
+    if (error instanceof OptionError) throw new UserError(`${device.where}: ${error.message}`);
+    throw error;
+  }
+}

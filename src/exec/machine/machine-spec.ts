@@ -1,0 +1,103 @@
+/** The machine of a run as `--device` options describe it: devices by kind and address. */
+
+import { UserError } from '../../input/user-error.js';
+import { defaultGeometry, type IommuGeometry } from '../../iommu/geometry.js';
+
+/** A device as the user asked for it. */
+export interface DeviceSpec {
+  readonly kind: string;
+  /** `0000:02:00.0` */
+  readonly address: string;
+  readonly options: Readonly<Record<string, string>>;
+  /** Whether it can take I/O page faults. */
+  readonly canFault: boolean;
+  /** Where the user asked for it, as errors name it. */
+  readonly where: string;
+}
+
+export interface GroupSpec {
+  /** False: a host driver has something in the group, which therefore cannot be used. */
+  readonly viable: boolean;
+  /** The group's number, or null for the next one that is free. */
+  readonly number: number | null;
+  readonly devices: readonly DeviceSpec[];
+}
+
+/** How the modules of VFIO are loaded. */
+export interface VfioSpec {
+  /** Mappings that a container may hold (vfio_iommu_type1.dma_entry_limit). */
+  readonly dmaEntryLimit: number;
+  /** vfio_iommu_type1.allow_unsafe_interrupts. */
+  readonly allowUnsafeInterrupts: boolean;
+  /** Whether vfio_iommu_type1 is there. */
+  readonly type1Module: boolean;
+}
+
+export const defaultVfio: VfioSpec = {
+  dmaEntryLimit: 65535,
+  allowUnsafeInterrupts: false,
+  type1Module: true,
+};
+
+export interface MachineSpec {
+  readonly geometry: IommuGeometry;
+  readonly vfio: VfioSpec;
+  readonly groups: readonly GroupSpec[];
+}
+
+const ADDRESS = /^([0-9a-f]{4}):([0-9a-f]{2}):([01][0-9a-f])\.([0-7])$/;
+
+/**
+ * The machine of a run without a machine file: VT-d's geometry, and each device in a group of its
+ * own.
+ */
+export function machineOfDevices(devices: readonly DeviceSpec[]): MachineSpec {
+  return {
+    geometry: defaultGeometry,
+    vfio: defaultVfio,
+    groups: devices.map((device) => ({ number: null, viable: true, devices: [device] })),
+  };
+}
+
+/** Parses `KIND@BDF[,key=value…]`. Throws UserError. */
+export function parseDevice(text: string): DeviceSpec {
+  const [head = '', ...pairs] = text.split(',');
+  const at = head.indexOf('@');
+  const example = 'for example nvme@0000:02:00.0,size=64M';
+  if (at <= 0) throw new UserError(`--device ${text}: expected KIND@BDF[,key=value…], ${example}`);
+  const options: Record<string, string> = {};
+  for (const pair of pairs) {
+    const equals = pair.indexOf('=');
+    if (equals <= 0) throw new UserError(`--device ${text}: "${pair}" is no key=value, ${example}`);
+    const key = pair.slice(0, equals);
+    if (key in options) throw new UserError(`--device ${text}: "${key}" is given twice`);
+    options[key] = pair.slice(equals + 1);
+  }
+  const address = fullAddress(head.slice(at + 1));
+  if (address === null)
+    throw new UserError(`--device ${text}: ${notAnAddress(head.slice(at + 1))}`);
+  const canFault = options['fault'] ?? 'on';
+  if (canFault !== 'on' && canFault !== 'off')
+    throw new UserError(`--device ${text}: fault=${canFault} must be on or off`);
+  delete options['fault'];
+  return {
+    kind: head.slice(0, at),
+    address,
+    options,
+    canFault: canFault === 'on',
+    where: `--device ${text}`,
+  };
+}
+
+/** A PCI address in full (`02:00.0` is in domain 0000), or null where it is none. */
+export function fullAddress(text: string): string | null {
+  const full = (/^[0-9a-fA-F]{2}:/.test(text) ? `0000:${text}` : text).toLowerCase();
+  return ADDRESS.test(full) ? full : null;
+}
+
+export function notAnAddress(text: string): string {
+  return (
+    `"${text}" is no PCI address; expected DDDD:BB:DD.F in hexadecimal (device up to 1f, function up to 7), ` +
+    'for example 0000:02:00.0'
+  );
+}

@@ -1,0 +1,97 @@
+/** Recorded devices (`--device recorded@BDF,file=…`) from YAML files. */
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
+import { PciInterruptIndex, PciRegionIndex } from '../../abi/pci.js';
+import type { RecordedModel } from '../../device/index.js';
+import { parseSize, size } from '../../input/size.js';
+import { UserError } from '../../input/user-error.js';
+import { parseUserFile } from '../../input/user-file.js';
+import type { PciRegion } from '../../vfio/pci-function.js';
+
+const hex = z.string().regex(/^([0-9a-fA-F]{2})*$/, 'must be bytes in hexadecimal');
+const region = z.strictObject({
+  size,
+  writable: z.boolean().default(true),
+  mappable: z.boolean().default(false),
+  msixMappable: z.boolean().default(false),
+});
+const count = z.number().int().min(0).max(2048).default(0);
+
+const modelSchema = z.strictObject({
+  // Bytes of config space by the offset at which they begin; the rest is zero.
+  config: z.record(z.string().regex(/^\d+$/, 'must be an offset'), hex),
+  configBytes: z.union([z.literal(256), z.literal(4096)]).default(256),
+  bars: z.record(z.string().regex(/^[0-5]$/, 'must be a BAR, 0 to 5'), region).default({}),
+  rom: size.default(0),
+  // What the ROM begins with.
+  romBytes: hex.default(''),
+  interrupts: z
+    .strictObject({ intx: count, msi: count, msix: count, err: count, req: count })
+    .prefault({}),
+  // 32-bit registers of BAR 0 by offset.
+  registers: z.record(z.string(), z.number().int()).default({}),
+  // What a read of 1 or 2 bytes in the middle of a register finds: those bytes, or the register's
+  // lowest.
+  narrowReads: z.enum(['bytes', 'low']).default('bytes'),
+  resettable: z.boolean().default(false),
+});
+
+const NONE: PciRegion = { size: 0, readable: false, writable: false, mappable: false };
+
+/** Reads a recorded device. Throws UserError. */
+export function openModel(path: string): RecordedModel {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new UserError(
+      `cannot read the recorded device ${path}: ${(error as NodeJS.ErrnoException).code}`,
+    );
+  }
+  const { data, error } = parseUserFile(text, path, modelSchema);
+  const config = new Uint8Array(data.configBytes);
+  for (const [offset, bytes] of Object.entries(data.config)) {
+    if (Number(offset) + bytes.length / 2 > config.length)
+      throw error(['config', offset], 'ends beyond configBytes');
+    config.set(Buffer.from(bytes, 'hex'), Number(offset));
+  }
+  const regions: PciRegion[] = new Array(PciRegionIndex.COUNT).fill(NONE);
+  for (const [index, bar] of Object.entries(data.bars)) {
+    const { writable, mappable, msixMappable } = bar;
+    regions[Number(index)] = {
+      size: parseSize(bar.size),
+      readable: true,
+      writable,
+      mappable,
+      msixMappable,
+    };
+  }
+  const romSize = parseSize(data.rom);
+  if (romSize > 0)
+    regions[PciRegionIndex.ROM] = {
+      size: romSize,
+      readable: true,
+      writable: false,
+      mappable: false,
+    };
+  const rom = Uint8Array.from(Buffer.from(data.romBytes, 'hex'));
+  if (rom.length > romSize) throw error(['romBytes'], 'is more than rom has room for');
+  regions[PciRegionIndex.CONFIG] = {
+    size: config.length,
+    readable: true,
+    writable: true,
+    mappable: false,
+  };
+  const { interrupts } = data;
+  const counts: number[] = [];
+  counts[PciInterruptIndex.INTX] = interrupts.intx;
+  counts[PciInterruptIndex.MSI] = interrupts.msi;
+  counts[PciInterruptIndex.MSIX] = interrupts.msix;
+  counts[PciInterruptIndex.ERR] = interrupts.err;
+  counts[PciInterruptIndex.REQ] = interrupts.req;
+  const registers = new Map(
+    Object.entries(data.registers).map(([offset, value]) => [Number(offset), value]),
+  );
+  const { narrowReads, resettable } = data;
+  return { config, regions, interrupts: counts, registers, rom, narrowReads, resettable };
+}

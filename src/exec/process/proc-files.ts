@@ -1,0 +1,54 @@
+/** What /proc shows of a process that uses VFIO, where the host's answer would give us away. */
+import { readFileSync } from 'node:fs';
+import { PAGE_SIZE } from '../../mm/address-space.js';
+import type { OpenFile, OpenFiles } from './open-files.js';
+import type { Process, ProcessTable } from './process.js';
+
+const PATH = /^\/proc\/(self|thread-self|\d+)\/(status|fd\/(\d+))$/;
+const VM_LCK = /^VmLck:\s+(\d+) kB$/m;
+/** Width of the numbers in `status`. */
+const DIGITS = 8;
+
+export class ProcFiles {
+  constructor(
+    private readonly processes: ProcessTable,
+    private readonly files: OpenFiles,
+    private readonly lookUp: (process: Process, fd: number) => OpenFile | 'other' | null,
+  ) {}
+
+  /**
+   * The text of a `status` file to which we add the locked-memory account (VmLck); null: the host's
+   * is right.
+   */
+  status(path: string, tid: number): string | null {
+    const match = PATH.exec(path);
+    if (match === null || match[2] !== 'status') return null;
+    const process = this.process(match[1]!, tid);
+    if (process === null) return null;
+    this.files.reap(); // what was closed is accounted no more
+    if (process.space.accountedPages === 0) return null;
+    const kilobytes = process.space.accountedPages * (PAGE_SIZE / 1024);
+    try {
+      return readFileSync(`/proc/${process.pid}/status`, 'latin1').replace(
+        VM_LCK,
+        (_, host: string) => `VmLck:\t${`${Number(host) + kilobytes}`.padStart(DIGITS)} kB`,
+      );
+    } catch {
+      return null; // It has exited; the kernel says so.
+    }
+  }
+
+  /** Where a link below `fd` leads if it is a VFIO file of ours; null: the host's is right. */
+  link(path: string, tid: number): string | null {
+    const match = PATH.exec(path);
+    if (match?.[3] === undefined) return null;
+    const process = this.process(match[1]!, tid);
+    if (process === null) return null;
+    const opened = this.lookUp(process, Number(match[3]));
+    return opened === null || opened === 'other' ? null : opened.file.name;
+  }
+
+  private process(name: string, tid: number): Process | null {
+    return /\d/.test(name) ? this.processes.withPid(Number(name)) : this.processes.known(tid);
+  }
+}

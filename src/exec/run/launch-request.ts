@@ -1,0 +1,25 @@
+import type { KernelVersion } from '../../abi/kernel.js';
+import type { IopfMode } from '../../vfio/machine-state.js';
+import type { MachineSpec } from '../machine/machine-spec.js';
+
+/** What a run is asked to do. Plain data: it crosses threads. */
+export interface ExecOrder {
+  readonly program: string;
+  readonly arguments: readonly string[];
+  readonly machine: MachineSpec;
+  /** Whose answers the program gets. */
+  readonly kernel: KernelVersion;
+  readonly iopf: IopfMode;
+  /** Pages brought in per fault, 1 to 512 (R4.1). */
+  readonly premapPages: number;
+  /** Bytes at which the host is asked to keep the program's memory; null: it is left alone. */
+  readonly reclaimBytes: number | null;
+  /** Milliseconds between two looks at which pages have left memory; null: nobody looks. */
+  readonly reclaimScanMs: number | null;
+  /** Trace file; its ending chooses the form: `.json` Chrome/Perfetto, else the kernel's text. */
+  readonly trace: string | null;
+  /** Recording: docs/recording.md. */
+  readonly record: string | null;
+  /** Also watches what a report draws. */
+  readonly picture: boolean;
+}

@@ -1,0 +1,141 @@
+/**
+ * The process that becomes the traced program: it takes off what Node put on, installs the filter
+ * and execs.
+ *
+ * Why a process of its own: the filter binds the thread that installs it, and a filtered thread of
+ * the engine's own process could wait for the engine in the middle of malloc. Run as `node
+ * launcher.js JSON ARGV…`, with argv[0] as the user typed it. It reports on `reportFd`: a line
+ * `listener PID N` once the filter is on, or `error TEXT`; and `failed ERRNO` where the exec fails.
+ * After the filter nothing here may wait for anyone but the supervisor.
+ */
+import { writeSync } from 'node:fs';
+import { Errno, errnoName } from '../../abi/errno.js';
+import {
+  allocateNative,
+  errno,
+  execvp,
+  exitNow,
+  fcntl,
+  prctl,
+  setrlimit,
+  signal,
+  syscall,
+  write,
+} from '../../mm/process/libc.js';
+
+/** What the launcher is told, as JSON in its first argument. */
+export interface LaunchOrder {
+  /** Path of the program, found. */
+  readonly file: string;
+  /** The filter, base64 of struct sock_filter[]. */
+  readonly filter: string;
+  readonly seccompNumber: number;
+  readonly reportFd: number;
+  /** Descriptors that the program inherits. */
+  readonly inherit: readonly number[];
+  /** File status flags of descriptors 0 to 2 as our caller made them, -1 where one is closed. */
+  readonly statusFlags: readonly number[];
+  /** RLIMIT_NOFILE to restore, soft and hard, or null. */
+  readonly descriptorLimit: readonly [number, number] | null;
+}
+
+const F_SETFD = 2;
+const F_SETFL = 4;
+const SIGPIPE = 13;
+const SIGXFSZ = 25;
+const SIG_DFL = 0;
+const RLIMIT_NOFILE = 7;
+const PR_SET_PDEATHSIG = 1;
+const PR_SET_NO_NEW_PRIVS = 38;
+const SIGKILL = 9;
+const SECCOMP_SET_MODE_FILTER = 1;
+const FLAG_NEW_LISTENER = 8;
+const FLAG_WAIT_KILLABLE_RECV = 32;
+
+const order = JSON.parse(process.argv[2]!) as LaunchOrder;
+const argv = process.argv.slice(3);
+
+function giveUp(text: string): never {
+  writeSync(order.reportFd, `error ${text}\n`);
+  return exitNow(127);
+}
+
+/** Installs the filter and returns its listener, or minus the errno. */
+function installFilter(): number {
+  const code = Buffer.from(order.filter, 'base64');
+  const memory = allocateNative(16 + code.length);
+  memory.bytes.set(code, 16);
+  const words = new Uint32Array(memory.bytes.buffer, 0, 4);
+  words[0] = code.length / 8;
+  words[2] = memory.address + 16;
+  words[3] = (memory.address + 16) / 2 ** 32;
+  const install = (flags: number): number => {
+    const listener = syscall(
+      order.seccompNumber,
+      SECCOMP_SET_MODE_FILTER,
+      flags,
+      memory.address,
+      0,
+      0,
+      0,
+    );
+    return listener < 0 ? -errno() : listener;
+  };
+  let flags = FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV;
+  let listener = install(flags);
+  if (listener === -Errno.EINVAL) {
+    // Before Linux 5.19.
+    flags = FLAG_NEW_LISTENER;
+    listener = install(flags);
+  }
+  if (listener === -Errno.EACCES) {
+    // Without CAP_SYS_ADMIN a filter is allowed only to a process that can gain no privilege.
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    listener = install(flags);
+  }
+  return listener;
+}
+
+prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+signal(SIGPIPE, SIG_DFL);
+signal(SIGXFSZ, SIG_DFL);
+for (const fd of order.inherit) fcntl(fd, F_SETFD, 0);
+order.statusFlags.forEach((flags, fd) => {
+  if (flags >= 0) fcntl(fd, F_SETFL, flags);
+});
+fcntl(order.reportFd, F_SETFD, 1);
+if (order.descriptorLimit !== null) {
+  const limit = allocateNative(16);
+  const words = new Float64Array(order.descriptorLimit);
+  const halves = new Uint32Array(limit.bytes.buffer, 0, 4);
+  for (let index = 0; index < 2; index++) {
+    halves[2 * index] = words[index]!;
+    halves[2 * index + 1] = words[index]! / 2 ** 32;
+  }
+  setrlimit(RLIMIT_NOFILE, limit.address);
+}
+
+const report = allocateNative(4096);
+const say = (text: string): void => {
+  const bytes = Buffer.from(text);
+  report.bytes.set(bytes.subarray(0, 4096));
+  write(order.reportFd, report.address, Math.min(bytes.length, 4096));
+};
+// Bind and warm everything before the filter: a lazy load afterwards would trap with nobody
+// listening yet.
+say('');
+
+const listener = installFilter();
+if (listener < 0) giveUp(refusal(-listener));
+say(`listener ${process.pid} ${listener}\n`);
+execvp(order.file, [...argv, null]);
+say(`failed ${errnoName(errno())}\n`);
+exitNow(127);
+
+function refusal(error: number): string {
+  if (error === Errno.EBUSY)
+    return 'this process already runs under a seccomp filter with a listener (iopf inside iopf, or a sandbox); run iopf outside of it';
+  if (error === Errno.EINVAL || error === Errno.ENOSYS)
+    return `the kernel offers no seccomp user notification (${errnoName(error)}); Linux 5.14 or later with CONFIG_SECCOMP_FILTER is needed`;
+  return `seccomp refuses a filter (${errnoName(error)}); a sandbox or container may forbid it: allow seccomp(2) there`;
+}

@@ -1,0 +1,206 @@
+/**
+ * The seccomp filter that a traced program runs under: which system calls come to us, as classic
+ * BPF.
+ *
+ * Terms: the *window* is the range of descriptor numbers in which we hand descriptors out; a test
+ * of a number against it is all that a filter can know about a descriptor.
+ */
+import { Bug } from '../../abi/bug.js';
+import { Errno } from '../../abi/errno.js';
+import { MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE } from '../../mm/process/libc.js';
+import type { Architecture, SystemCall } from '../arch/arch.js';
+
+/** Descriptor numbers [first, end) that we hand out. */
+export interface DescriptorWindow {
+  readonly first: number;
+  readonly end: number;
+}
+
+const RETURN_ALLOW = 0x7fff0000;
+const RETURN_NOTIFY = 0x7fc00000;
+const RETURN_ERRNO = 0x00050000;
+
+const LOAD = 0x20; // BPF_LD | BPF_W | BPF_ABS
+const AND = 0x54; // BPF_ALU | BPF_AND | BPF_K
+const EQUAL = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+const AT_LEAST = 0x35; // BPF_JMP | BPF_JGE | BPF_K
+const RETURN = 0x06; // BPF_RET | BPF_K
+
+const CLONE_VM = 0x100;
+const F_DUPFD = 0;
+export const F_DUPFD_CLOEXEC = 1030;
+const VFIO_TYPE_BYTE = 0x3b00; // ';' in an ioctl number's second byte
+
+const NR = 0;
+const ARCH = 4;
+/** Offset of the low half of argument n in struct seccomp_data. */
+const argument = (n: number): number => 16 + 8 * n;
+
+/** One instruction; jumps name labels and are resolved at the end. */
+interface Instruction {
+  code: number;
+  k: number;
+  yes?: string;
+  no?: string;
+}
+
+/** Calls that are always ours: they name paths, take memory away, or end or split a process. */
+const always: readonly SystemCall[] = [
+  'openat',
+  'newfstatat',
+  'statx',
+  'munmap',
+  'mprotect',
+  'madvise',
+  'open',
+  'stat',
+  'lstat',
+  'access',
+  'readlink',
+  'readlinkat',
+  'faccessat',
+  'faccessat2',
+  'openat2',
+  'getxattr',
+  'lgetxattr',
+  'listxattr',
+  'llistxattr',
+  'brk',
+  'mremap',
+  'pkey_mprotect',
+  'shmdt',
+  'remap_file_pages',
+  'fork',
+  'clone3',
+  'mlock',
+  'mkdir',
+  'rmdir',
+  'unlink',
+  'chmod',
+  'mkdirat',
+  'unlinkat',
+  'fchmodat',
+  'mlock2',
+  'execve',
+  'execveat',
+  'exit',
+  'exit_group',
+];
+
+/** Calls that are ours where their first argument is in the window. */
+const onDescriptor: readonly SystemCall[] = [
+  'read',
+  'write',
+  'close',
+  'pread64',
+  'pwrite64',
+  'lseek',
+  'dup',
+  'readv',
+  'writev',
+  'preadv',
+  'pwritev',
+  'preadv2',
+  'pwritev2',
+];
+
+/** Builds the filter: the bytes of `struct sock_filter[]`. */
+export function buildFilter(architecture: Architecture, window: DescriptorWindow): Uint8Array {
+  const program: (Instruction | string)[] = [];
+  const { nr } = architecture;
+  const load = (offset: number): void => void program.push({ code: LOAD, k: offset });
+  const jump = (code: number, k: number, yes?: string, no?: string): void =>
+    void program.push({
+      code,
+      k: k >>> 0,
+      ...(yes === undefined ? {} : { yes }),
+      ...(no === undefined ? {} : { no }),
+    });
+  const inWindow = (n: number, otherwise: string): void => {
+    load(argument(n));
+    jump(AT_LEAST, window.first, undefined, otherwise);
+    jump(AT_LEAST, window.end, otherwise, 'notify');
+  };
+
+  load(ARCH);
+  jump(EQUAL, architecture.audit, undefined, 'refuse');
+  load(NR);
+  if (architecture.foreignFrom > 0) jump(AT_LEAST, architecture.foreignFrom, 'refuse');
+  jump(EQUAL, nr.ioctl, 'ioctl');
+  for (const call of onDescriptor) jump(EQUAL, nr[call], 'descriptor');
+  jump(EQUAL, nr.mmap, 'mmap');
+  for (const call of always) jump(EQUAL, nr[call], 'notify');
+  jump(EQUAL, nr.fcntl, 'fcntl');
+  jump(EQUAL, nr.dup2, 'dup2');
+  jump(EQUAL, nr.dup3, 'dup2');
+  jump(EQUAL, nr.close_range, 'close_range');
+  jump(EQUAL, nr.clone, 'clone');
+  // io_uring would do all of this without system calls.
+  jump(EQUAL, nr.io_uring_setup, 'refuse', 'allow');
+
+  program.push('ioctl');
+  load(argument(1));
+  program.push({ code: AND, k: 0xff00 });
+  jump(EQUAL, VFIO_TYPE_BYTE, 'notify');
+  inWindow(0, 'allow');
+
+  program.push('fcntl');
+  load(argument(1));
+  jump(EQUAL, F_DUPFD, 'descriptor');
+  jump(EQUAL, F_DUPFD_CLOEXEC, 'descriptor', 'allow');
+
+  program.push('descriptor');
+  inWindow(0, 'allow');
+
+  program.push('mmap');
+  load(argument(3));
+  program.push({ code: AND, k: MAP_FIXED | MAP_FIXED_NOREPLACE });
+  jump(EQUAL, MAP_FIXED, 'notify');
+  load(argument(3));
+  program.push({ code: AND, k: MAP_ANONYMOUS });
+  jump(EQUAL, 0, undefined, 'allow');
+  inWindow(4, 'allow');
+
+  program.push('dup2');
+  inWindow(0, 'dup2 target');
+  program.push('dup2 target');
+  inWindow(1, 'allow');
+
+  program.push('close_range');
+  load(argument(1));
+  jump(AT_LEAST, window.first, 'notify', 'allow');
+
+  program.push('clone');
+  load(argument(0));
+  program.push({ code: AND, k: CLONE_VM });
+  jump(EQUAL, 0, 'notify', 'allow');
+
+  program.push('allow', { code: RETURN, k: RETURN_ALLOW });
+  program.push('notify', { code: RETURN, k: RETURN_NOTIFY });
+  program.push('refuse', { code: RETURN, k: RETURN_ERRNO | Errno.ENOSYS });
+  return assemble(program);
+}
+
+function assemble(program: readonly (Instruction | string)[]): Uint8Array {
+  const labels = new Map<string, number>();
+  const instructions: Instruction[] = [];
+  for (const item of program) {
+    if (typeof item === 'string') labels.set(item, instructions.length);
+    else instructions.push(item);
+  }
+  const out = new DataView(new ArrayBuffer(instructions.length * 8));
+  const distance = (from: number, label: string | undefined): number => {
+    if (label === undefined) return 0;
+    const to = labels.get(label);
+    if (to === undefined || to <= from || to - from - 1 > 255)
+      throw new Bug('filter jump', { from, label });
+    return to - from - 1;
+  };
+  instructions.forEach((instruction, index) => {
+    out.setUint16(index * 8, instruction.code, true);
+    out.setUint8(index * 8 + 2, distance(index, instruction.yes));
+    out.setUint8(index * 8 + 3, distance(index, instruction.no));
+    out.setUint32(index * 8 + 4, instruction.k, true);
+  });
+  return new Uint8Array(out.buffer);
+}

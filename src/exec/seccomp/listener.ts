@@ -1,0 +1,153 @@
+/**
+ * The supervisor's end of seccomp user notification (seccomp_unotify(2)): receives trapped system
+ * calls and answers them.
+ *
+ * One notification is current at a time; its fields are read in place, and answering it is one
+ * ioctl.
+ */
+import { Errno } from '../../abi/errno.js';
+import { allocateNative, errno, ioctl, O_CLOEXEC, SystemError } from '../../mm/process/libc.js';
+
+const NOTIF_RECV = 0xc0502100;
+const NOTIF_SEND = 0xc0182101;
+const NOTIF_ADDFD = 0x40182103;
+const NOTIF_SET_FLAGS = 0x40082104;
+const FLAG_SYNC_WAKE_UP = 1;
+const RESPONSE_CONTINUE = 1;
+const ADDFD_SETFD = 1;
+const ADDFD_SEND = 2;
+
+// Word offsets in struct seccomp_notif, seccomp_notif_resp and seccomp_notif_addfd, which share one
+// block.
+const NOTIF_WORDS = 20;
+const PID = 2;
+const NR = 4;
+const ARGS = 8;
+const RESPONSE = 32;
+const ADDFD = 48;
+const HIGH = 2 ** 32;
+
+export class Listener {
+  private readonly address: number;
+  private readonly words: Uint32Array;
+  private readonly signedWords: Int32Array;
+  private answered = true;
+  /**
+   * What the last call was answered: its result, minus its errno, or NaN where the kernel carries
+   * it out.
+   */
+  outcome = 0;
+
+  constructor(readonly fd: number) {
+    const memory = allocateNative(4096);
+    this.address = memory.address;
+    this.words = new Uint32Array(memory.bytes.buffer, 0, 64);
+    this.signedWords = new Int32Array(memory.bytes.buffer, 0, 64);
+    // Wakes the program on our processor, where its data is; kernels before 6.6 lack it, and are
+    // only slower.
+    ioctl(fd, NOTIF_SET_FLAGS, FLAG_SYNC_WAKE_UP);
+  }
+
+  /**
+   * Receives the next notification; false where there is none any more (its caller was interrupted
+   * or is gone).
+   */
+  receive(): boolean {
+    this.words.fill(0, 0, NOTIF_WORDS);
+    if (ioctl(this.fd, NOTIF_RECV, this.address) === 0) {
+      this.answered = false;
+      return true;
+    }
+    const error = errno();
+    if (error === Errno.ENOENT || error === Errno.EINTR || error === Errno.EAGAIN) return false;
+    throw new SystemError('SECCOMP_IOCTL_NOTIF_RECV', error);
+  }
+
+  /** Thread that made the call. */
+  get tid(): number {
+    return this.words[PID]!;
+  }
+
+  get nr(): number {
+    return this.signedWords[NR]!;
+  }
+
+  /** Argument n (0 to 5) as an unsigned 64-bit number, rounded above 2^53. */
+  argument(n: number): number {
+    return this.words[ARGS + 2 * n + 1]! * HIGH + this.words[ARGS + 2 * n]!;
+  }
+
+  /** Argument n as a C int. */
+  int(n: number): number {
+    return this.signedWords[ARGS + 2 * n]!;
+  }
+
+  /** Argument n as a C unsigned int. */
+  uint(n: number): number {
+    return this.words[ARGS + 2 * n]!;
+  }
+
+  /** Argument n as a signed 64-bit offset, rounded beyond 2^53. */
+  offset(n: number): number {
+    return this.signedWords[ARGS + 2 * n + 1]! * HIGH + this.words[ARGS + 2 * n]!;
+  }
+
+  /** The call returns `value` (0 or more). */
+  respond(value: number): void {
+    this.outcome = value;
+    this.send(value, 0, 0);
+  }
+
+  /** The call fails with this errno. */
+  refuse(error: number): void {
+    this.outcome = -error;
+    this.send(0, -error, 0);
+  }
+
+  /** The kernel carries the call out. */
+  proceed(): void {
+    this.outcome = Number.NaN;
+    this.send(0, 0, RESPONSE_CONTINUE);
+  }
+
+  /** Whether the current call still waits for its answer. */
+  get pending(): boolean {
+    return !this.answered;
+  }
+
+  /**
+   * Makes a descriptor for our `source` in the caller and answers its call with the number. `at`:
+   * the number it gets, or -1 for the lowest free one. Returns the number, or minus the errno, and
+   * then the call still waits.
+   */
+  answerWithFile(source: number, at: number, closeOnExec: boolean): number {
+    const { words } = this;
+    this.copyId(ADDFD);
+    words[ADDFD + 2] = ADDFD_SEND | (at >= 0 ? ADDFD_SETFD : 0);
+    words[ADDFD + 3] = source;
+    words[ADDFD + 4] = Math.max(at, 0);
+    words[ADDFD + 5] = closeOnExec ? O_CLOEXEC : 0;
+    const made = ioctl(this.fd, NOTIF_ADDFD, this.address + ADDFD * 4);
+    if (made < 0) return -errno();
+    this.answered = true;
+    this.outcome = made;
+    return made;
+  }
+
+  private send(value: number, error: number, flags: number): void {
+    const { words, signedWords } = this;
+    this.copyId(RESPONSE);
+    words[RESPONSE + 2] = value;
+    words[RESPONSE + 3] = Math.floor(value / HIGH);
+    signedWords[RESPONSE + 4] = error;
+    words[RESPONSE + 5] = flags;
+    this.answered = true;
+    // ENOENT: the caller was killed meanwhile. Nobody waits.
+    ioctl(this.fd, NOTIF_SEND, this.address + RESPONSE * 4);
+  }
+
+  private copyId(to: number): void {
+    this.words[to] = this.words[0]!;
+    this.words[to + 1] = this.words[1]!;
+  }
+}

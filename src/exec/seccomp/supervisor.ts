@@ -1,0 +1,165 @@
+/**
+ * The loop of a run: answers trapped calls, lets devices look at their mapped registers, notices
+ * who is gone.
+ *
+ * It spins while a device is at work and sleeps when none is; a trapped call wakes it at once. It
+ * runs in a thread of its own, because it blocks.
+ */
+import { VfioError } from '../../abi/errno.js';
+import { allocateNative, poll, ppoll } from '../../mm/process/libc.js';
+import type { CallLog } from '../live/call-log.js';
+import type { OpenFiles } from '../process/open-files.js';
+import type { ProcessTable } from '../process/process.js';
+import type { Background } from '../run/background.js';
+import type { EventSet } from './event-set.js';
+import type { Listener } from './listener.js';
+
+const POLLIN = 1;
+const POLLHUP = 0x10;
+/** struct pollfd: int fd, short events, short revents; ours are the listener and the event set. */
+const POLLED = 2;
+const LISTENER_REVENTS = 3;
+const EVENTS_REVENTS = 7;
+
+/** Milliseconds without work after which the loop stops spinning and sleeps between looks. */
+const SPIN_MS = 0.3;
+/** Looks at devices between two looks at the clock and the listener. */
+const LOOKS_PER_ROUND = 16;
+/** Sleeps between looks at devices grow from the first to the last of these. */
+const SLEEP_LEAST_MS = 0.05;
+const SLEEP_MOST_MS = 0.25;
+const SLEEP_GROWTH = 1.2;
+/** How long files may take to be closed after the last task has left, and how often we look. */
+const LAST_CLOSES_MS = 5000;
+const LAST_CLOSES_LOOK_MS = 1;
+
+export class Supervisor {
+  /** Trapped calls answered. */
+  interceptedCalls = 0;
+  private readonly timeout = allocateNative(16);
+  private readonly timeoutWords = new Uint32Array(this.timeout.bytes.buffer, 0, 4);
+  private readonly polls = allocateNative(POLLED * 8);
+  private readonly revents = new Int16Array(this.polls.bytes.buffer, 0, POLLED * 4);
+  private lastWork = 0;
+  private sleepMs = SLEEP_LEAST_MS;
+
+  constructor(
+    private readonly listener: Listener,
+    /**
+     * Readable when a process has exited, when it is time to keep house, and when the run must end.
+     */
+    private readonly events: EventSet,
+    private readonly handlers: readonly (() => void)[],
+    private readonly processes: ProcessTable,
+    private readonly files: OpenFiles,
+    /** The clock in milliseconds. */
+    private readonly now: () => number,
+    /** Called every 50 ms or so. */
+    private readonly housekeeping: () => void,
+    private readonly background: Background,
+    private readonly log: CallLog | null = null,
+  ) {
+    const fds = new Int32Array(this.polls.bytes.buffer, 0, POLLED * 2);
+    [fds[0], fds[2]] = [listener.fd, events.fd];
+    this.revents[2] = this.revents[6] = POLLIN;
+  }
+
+  /** Serves until every process under the filter is gone, or until told to stop. */
+  run(): 'gone' | 'stopped' {
+    this.lastWork = this.now();
+    for (;;) {
+      const ready =
+        this.files.openFunctions.length > 0
+          ? this.lookAndWait()
+          : poll(this.polls.address, POLLED, -1);
+      if (ready <= 0) continue;
+      const asked = this.revents[LISTENER_REVENTS]!;
+      if ((asked & POLLIN) !== 0) {
+        if (this.listener.receive()) this.dispatch();
+      } else if ((asked & POLLHUP) !== 0) {
+        this.end();
+        return 'gone';
+      }
+      if (this.revents[EVENTS_REVENTS] !== 0 && this.handleEvents()) return 'stopped';
+    }
+  }
+
+  /**
+   * Nobody is under the filter any more. A task leaves its filter before it closes its files, so
+   * those may take a moment; a file that somebody else holds is not waited for.
+   */
+  private end(): void {
+    this.files.reap();
+    for (const began = this.now(); this.files.count > 0 && this.now() - began < LAST_CLOSES_MS; ) {
+      this.timeoutWords[2] = LAST_CLOSES_LOOK_MS * 1e6;
+      ppoll(0, 0, this.timeout.address, 0);
+      this.files.reap();
+    }
+    for (const process of [...this.processes.all]) this.processes.exited(process);
+  }
+
+  /** Lets devices work, and waits as long as fits what they had to do. Returns what poll(2) did. */
+  private lookAndWait(): number {
+    let found = false;
+    for (let look = 0; look < LOOKS_PER_ROUND && !found; look++) found = this.lookAtDevices();
+    const time = this.now();
+    if (found) {
+      this.lastWork = time;
+      this.sleepMs = SLEEP_LEAST_MS;
+    }
+    this.background.run(time);
+    if (time - this.lastWork < SPIN_MS) return poll(this.polls.address, POLLED, 0);
+    this.timeoutWords[2] = this.sleepMs * 1e6;
+    this.sleepMs = Math.min(this.sleepMs * SLEEP_GROWTH, SLEEP_MOST_MS);
+    return ppoll(this.polls.address, POLLED, this.timeout.address, 0);
+  }
+
+  private lookAtDevices(): boolean {
+    let found = false;
+    const { openFunctions } = this.files;
+    for (let index = 0; index < openFunctions.length; index++)
+      if (openFunctions[index]!.poll()) found = true;
+    return found;
+  }
+
+  private dispatch(): void {
+    this.interceptedCalls++;
+    const handler = this.handlers[this.listener.nr];
+    if (handler === undefined) return this.listener.proceed();
+    if (this.log !== null) this.log.begin();
+    try {
+      handler();
+    } catch (error) {
+      if (!(error instanceof VfioError) || !this.listener.pending) throw error;
+      this.listener.refuse(error.errno);
+    }
+    if (this.log !== null) this.log.end();
+  }
+
+  /** Exits, housekeeping and the order to stop; true: stop. */
+  private handleEvents(): boolean {
+    let stop = false;
+    this.events.take((event) => {
+      if (event === 'stop') stop = true;
+      else if (event === 'tick') this.keepHouse();
+      else {
+        this.processes.exitedPid(event);
+        this.files.suspect = true;
+      }
+    });
+    return stop;
+  }
+
+  /** What happens without notice: closed duplicates, execs, numbers used again. */
+  private keepHouse(): void {
+    this.housekeeping();
+    this.background.run(this.now());
+    if (this.files.count > 0) this.files.reap();
+    else this.processes.recycleSpaces();
+    this.processes.forgetStrangers();
+    this.processes.reapOrphans();
+    this.processes.tellOfChildren();
+    for (const process of this.processes.all)
+      if (process.leaving !== 0) this.processes.settle(process, 0);
+  }
+}

@@ -1,0 +1,73 @@
+import type { AddressSpace } from '../mm/address-space.js';
+import type { PciFunction } from '../vfio/pci-function.js';
+
+/** An event counter that the program waits on (eventfd(2)); signalled by interrupts. */
+export interface EventCounter {
+  /** Adds to the counter; never waits. */
+  signal(): void;
+  /**
+   * Calls back each time somebody adds to the counter, and takes what was added, until the returned
+   * function is called (kernel: vfio_virqfd). Absent where a run cannot watch.
+   */
+  watch?(signalled: () => void): () => void;
+  /** Drops our reference. */
+  close(): void;
+}
+
+/** What a descriptor number of the calling program means to VFIO. */
+export type CallerFile =
+  | { readonly kind: 'vfio'; readonly file: VfioFile }
+  | { readonly kind: 'eventfd'; take(): EventCounter }
+  | { readonly kind: 'other' };
+
+/** The process that makes a call: `current` and its files. */
+export interface Caller {
+  readonly mm: AddressSpace;
+  /** fget: what the descriptor is, or null where the number is not open (EBADF). */
+  file(fd: number): CallerFile | null;
+  /**
+   * fd_install: makes a descriptor for the file and returns its number. Throws VfioError (EMFILE),
+   * then the file is not open.
+   */
+  install(file: VfioFile): number;
+}
+
+/**
+ * A request to map a file (mmap(2)); offset and length in bytes, protection and flags as in the
+ * call.
+ */
+export interface MmapRequest {
+  readonly length: number;
+  readonly protection: number;
+  readonly flags: number;
+  readonly offset: number;
+}
+
+/**
+ * An open file of VFIO: container, group or device. Calls return what the system call returns or
+ * throw VfioError with its errno. Numbers above 2^53 arrive rounded, which no valid argument is.
+ */
+export interface VfioFile {
+  readonly kind: 'container' | 'group' | 'device' | 'fault-queue';
+  /** The function behind a device file. */
+  readonly pciFunction?: PciFunction;
+  /**
+   * What readlink of /proc/self/fd/N shows, as in the kernel: `/dev/vfio/9`,
+   * `anon_inode:[vfio-device]`.
+   */
+  readonly name: string;
+  ioctl(caller: Caller, request: number, argument: number): number;
+  /** pread(2) at `offset` into the program's memory at `address`. */
+  read(caller: Caller, address: number, count: number, offset: number): number;
+  /** pwrite(2). */
+  write(caller: Caller, address: number, count: number, offset: number): number;
+  /**
+   * A stream: it has no position, and poll(2) says whether a read would find something: `tell` is
+   * told now and whenever that changes. Absent: it is as a regular file to both.
+   */
+  watchReadable?(tell: (readable: boolean) => void): void;
+  /** Checks an mmap(2) of this file; returns when the mapping may be made, else throws. */
+  mmap(caller: Caller, request: MmapRequest): void;
+  /** The last reference (descriptor or mapping) is gone. */
+  release(): void;
+}

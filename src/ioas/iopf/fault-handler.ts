@@ -1,0 +1,353 @@
+/**
+ * The device fault handler of a container: a page request becomes a page of a mapping, present in
+ * every domain (R2.1).
+ *
+ * Terms: the *window* is the page that faulted and those that are brought in beside it (R4.1). A
+ * *page-in* runs from asking the address space for frames to mapping them; an invalidation in
+ * between makes it start again (R3.3).
+ */
+import { type Flow, freshStep, step, type Wait } from '../../flow/flow.js';
+import { removeAt } from '../../flow/list.js';
+import type { IommuDevice } from '../../iommu/device.js';
+import type { Observer } from '../../iommu/observer.js';
+import {
+  type DeviceFaultHandler,
+  type Fault,
+  type PageRequestGroup,
+  PageResponse,
+  type PageResponseCode,
+  PRIVILEGED,
+  WAITS,
+} from '../../iommu/page-request.js';
+import { type AddressSpace, READ, WRITE } from '../../mm/address-space.js';
+import type { Mapping } from '../mapping.js';
+import type { IopfBackend } from './backend.js';
+import type { PremapPolicy } from './premap.js';
+import type { ResidentPages } from './resident.js';
+
+const REPORTED = freshStep('page request reported');
+const REPORTED_OF_GROUP = step('page request of a group reported');
+const AT_HAND = step('frames are at hand');
+
+/**
+ * A page-in that waits; others that want the same page wait for it, as a `Wait` (R2.3). What it
+ * relies on is written down when it begins.
+ */
+export class PageIn implements Wait {
+  done = false;
+  /** Pages of its window were invalidated since it began. */
+  stale = false;
+  /** Pages that it brings in. */
+  window = 1;
+  /** Frames that it has got, from its page on. */
+  frames: Float64Array | null = null;
+  got = 0;
+  granted = 0;
+  private readonly mm: AddressSpace;
+  private readonly vaddrPage: number;
+  private readonly generation: number;
+
+  constructor(
+    private readonly handler: FaultHandler,
+    readonly mapping: Mapping,
+    readonly index: number,
+    private readonly access: number,
+  ) {
+    this.mm = mapping.mm;
+    this.vaddrPage = mapping.vaddrPage;
+    this.generation = handler.generation;
+  }
+
+  get what(): string {
+    return `page-in of IOVA page ${this.mapping.iovaPage + this.index}`;
+  }
+
+  ready(): boolean {
+    return this.done;
+  }
+
+  /**
+   * Nothing that the page-in relies on has changed since it began (mmu_interval_read_retry, R3.3).
+   */
+  get isValid(): boolean {
+    const { mapping, mm } = this;
+    return (
+      !this.isLost &&
+      mapping.mm === mm &&
+      mapping.vaddrPage === this.vaddrPage &&
+      this.handler.mappingFor(mapping.iovaPage + this.index, this.access) === mapping
+    );
+  }
+
+  /** Pages [first, first + count) of an address space are about to go. */
+  invalidate(mm: AddressSpace, first: number, count: number): void {
+    const page = this.vaddrPage + this.index;
+    if (mm === this.mm && first < page + this.window && page < first + count) this.stale = true;
+  }
+
+  /**
+   * What it relied on has changed and does not come back, as a page does that its driver unpins.
+   */
+  private get isLost(): boolean {
+    const { mapping, index, handler } = this;
+    return (
+      this.stale ||
+      handler.generation !== this.generation ||
+      handler.covering(mapping.iovaPage + index) !== mapping
+    );
+  }
+
+  /**
+   * A digest of what it has got, and of what it may lose it by; 0 once all of it must be had again.
+   */
+  digest(): number {
+    if (this.isLost) return 0;
+    let high = ((this.window * 1024 + this.got) * 4 + this.granted) * 2 + (this.isValid ? 1 : 0);
+    let low = 1;
+    for (let i = 0; i < this.got; i++) {
+      const frame = this.frames![i]!;
+      high = Math.imul(high ^ frame, 0x9e3779b1);
+      low = Math.imul(low + frame, 0x85ebca6b) ^ (high >>> 15);
+    }
+    return (high >>> 11) * 0x100000000 + (low >>> 0) + 1;
+  }
+}
+
+/** A page-in has its frames: where it may turn out that what it relied on has changed. */
+class FramesAtHand implements Wait {
+  readonly what = AT_HAND.what;
+  readonly always = true;
+
+  constructor(private readonly pageIn: PageIn) {}
+
+  ready(): boolean {
+    return true;
+  }
+
+  holds(): number {
+    return this.pageIn.digest();
+  }
+}
+
+export class FaultHandler implements DeviceFaultHandler {
+  /** Only what faulted is granted, and a write marks its page dirty (R6.3). */
+  dirtyTracking = false;
+  /** Moves whenever what a page-in may grant changes: one that spans a move starts again. */
+  generation = 0;
+  private readonly frames: Float64Array;
+  /** Page-ins under way. */
+  readonly pageIns: PageIn[] = [];
+
+  constructor(
+    protected readonly backend: IopfBackend,
+    protected readonly resident: ResidentPages,
+    private readonly premap: PremapPolicy,
+    private readonly observer: Observer | null,
+  ) {
+    this.frames = new Float64Array(premap.most);
+  }
+
+  /** The most pages of a window. */
+  get premapPages(): number {
+    return this.premap.most;
+  }
+
+  answer(device: IommuDevice, iovaPage: number, access: number): PageResponseCode | typeof WAITS {
+    if (device.domain!.translate(iovaPage, access) >= 0) return PageResponse.SUCCESS;
+    const mapping = this.mappingFor(iovaPage, access);
+    if (mapping === null || !mayFault(device, iovaPage)) return PageResponse.INVALID;
+    const index = iovaPage - mapping.iovaPage;
+    if (this.pageIns.length !== 0 && this.pageInOf(mapping, index) !== null) return WAITS;
+
+    const mm = mapping.mm;
+    const page = mapping.vaddrPage + index;
+    let window = this.window(mapping, index, access);
+    for (;;) {
+      const seen = mm.invalidations;
+      let granted = this.grant(mapping, access);
+      let got = mm.pageIn(page, window, granted, this.frames);
+      if (got === 0 && granted !== access) {
+        // The mapping allows more than the memory does: what was asked may still be there.
+        granted = access;
+        got = mm.pageIn(page, 1, access, this.frames);
+      }
+      if (got < 0) return WAITS;
+      if (got === 0) return PageResponse.INVALID;
+      if (mm.invalidations === seen) {
+        this.map(mapping, index, this.frames, got, granted, access);
+        return PageResponse.SUCCESS;
+      }
+      // Bringing the window in took pages away, maybe its own. A single page settles.
+      this.backend.counters.pageInsRetried++;
+      window = 1;
+    }
+  }
+
+  handle({ device, requests }: PageRequestGroup): Flow<PageResponseCode> {
+    if (requests.length !== 1) return this.handleAll(device, requests);
+    return this.handleRequest(device, requests[0]!, REPORTED);
+  }
+
+  pageLost(device: IommuDevice, iovaPage: number): void {
+    const counters = this.backend.counters;
+    this.observer?.pageLost?.(device, iovaPage);
+    const mapping = this.covering(iovaPage);
+    if (mapping !== null && !mapping.pinned) {
+      const removed = this.resident.drop(mapping, iovaPage - mapping.iovaPage, 1);
+      counters.pagesInvalidated += removed;
+      if (removed !== 0) counters.invalidations++;
+    }
+    device.iotlb.flush(iovaPage, 1);
+  }
+
+  /**
+   * Page-ins that bring these pages in start again, and no others (as mmu_interval_read_retry,
+   * R3.3).
+   */
+  invalidate(mm: AddressSpace, first: number, count: number): void {
+    for (let i = 0; i < this.pageIns.length; i++) this.pageIns[i]!.invalidate(mm, first, count);
+  }
+
+  private *handleAll(device: IommuDevice, requests: readonly Fault[]): Flow<PageResponseCode> {
+    let code: PageResponseCode = PageResponse.SUCCESS;
+    for (const request of requests) {
+      const answer = yield* this.handleRequest(device, request, REPORTED_OF_GROUP);
+      if (code === PageResponse.SUCCESS) code = answer;
+    }
+    return code;
+  }
+
+  /** One request of a group, with a place for other paths between any two of its steps. */
+  protected *handleRequest(
+    device: IommuDevice,
+    request: Fault,
+    reported: Wait,
+  ): Flow<PageResponseCode> {
+    const { iovaPage } = request;
+    // PRIVILEGED says who asks: a DMA mapping allows it what it allows anybody.
+    const access = request.access & ~PRIVILEGED;
+    for (;;) {
+      yield reported;
+      if (device.domain!.translate(iovaPage, access) >= 0) return PageResponse.SUCCESS;
+      const mapping = this.mappingFor(iovaPage, access);
+      if (mapping === null || !mayFault(device, iovaPage)) return PageResponse.INVALID;
+      const index = iovaPage - mapping.iovaPage;
+      const other = this.pageInOf(mapping, index);
+      if (other !== null) {
+        yield other;
+        continue;
+      }
+      const code = yield* this.pageIn(mapping, index, access, reported === REPORTED);
+      if (code !== null) return code;
+      this.backend.counters.pageInsRetried++;
+    }
+  }
+
+  /**
+   * Brings a window in; null: what it relied on changed meanwhile. `alone`: its request is the only
+   * one of its group.
+   */
+  protected *pageIn(
+    mapping: Mapping,
+    index: number,
+    access: number,
+    alone: boolean,
+  ): Flow<PageResponseCode | null> {
+    const pageIn = new PageIn(this, mapping, index, access);
+    this.pageIns.push(pageIn);
+    try {
+      const window = this.window(mapping, index, access);
+      pageIn.window = window;
+      const frames = new Float64Array(window);
+      let granted = this.grant(mapping, access);
+      const page = mapping.vaddrPage + index;
+      let got = mapping.mm.pageIn(page, window, granted, frames);
+      if (got < 0) got = yield* mapping.mm.pageInFlow!(page, window, granted, frames);
+      if (got === 0 && granted !== access) {
+        granted = access;
+        got = mapping.mm.pageIn(page, 1, access, frames);
+        if (got < 0) got = yield* mapping.mm.pageInFlow!(page, 1, access, frames);
+      }
+      pageIn.frames = frames;
+      pageIn.got = got;
+      pageIn.granted = granted;
+      yield alone ? new FramesAtHand(pageIn) : AT_HAND;
+      if (!this.mayMap(pageIn)) return null;
+      if (got === 0) return PageResponse.INVALID;
+      this.map(mapping, index, frames, this.untilMapped(mapping, index, got), granted, access);
+      return PageResponse.SUCCESS;
+    } finally {
+      pageIn.done = true;
+      removeAt(this.pageIns, this.pageIns.indexOf(pageIn));
+    }
+  }
+
+  /** Whether what a page-in got is still what the process has. */
+  protected mayMap(pageIn: PageIn): boolean {
+    return pageIn.isValid;
+  }
+
+  /** The mapping that may bring a page in for an access, or null. */
+  mappingFor(iovaPage: number, access: number): Mapping | null {
+    const mapping = this.covering(iovaPage);
+    if (mapping === null || (mapping.permission & access) !== access) return null;
+    // Pinned pages are present or not there at all (R7.2); an address that is not valid leads
+    // nowhere.
+    if (mapping.pinned || mapping.vaddrInvalid) return null;
+    return mapping.driverPins?.pages.test(iovaPage - mapping.iovaPage) ? null : mapping;
+  }
+
+  /** The mapping that an IOVA page lies in, or null. */
+  covering(iovaPage: number): Mapping | null {
+    return this.backend.mappings.covering(iovaPage);
+  }
+
+  /**
+   * What a page-in grants: all that the mapping allows, so that one fault per page is enough, or
+   * only what faulted (R6.3).
+   */
+  protected grant(mapping: Mapping, access: number): number {
+    if (!this.dirtyTracking) return mapping.permission;
+    return (access & WRITE) === 0 ? access : access | (mapping.permission & READ);
+  }
+
+  /** Pages of the window: up to the first that is present and the mapping's end (R4.1). */
+  protected window(mapping: Mapping, index: number, access: number): number {
+    // A page beside one that is written would be granted a write that nobody made.
+    if (this.premap.most === 1 || (this.dirtyTracking && (access & WRITE) !== 0)) return 1;
+    const wanted = this.premap.pagesAt(mapping.iovaPage + index);
+    return this.untilMapped(mapping, index, Math.min(wanted, mapping.pages - index));
+  }
+
+  protected untilMapped(mapping: Mapping, index: number, count: number): number {
+    return count <= 1 ? count : mapping.mapped.nextSet(index + 1, index + count) - index;
+  }
+
+  protected map(
+    mapping: Mapping,
+    index: number,
+    frames: Float64Array,
+    count: number,
+    granted: number,
+    access: number,
+  ): void {
+    this.resident.add(mapping, index, frames, count, granted);
+    if (this.dirtyTracking && (access & WRITE) !== 0 && mapping.dirty !== null)
+      mapping.dirty.set(index, 1);
+    const counters = this.backend.counters;
+    counters.pagesFaultedIn++;
+    counters.pagesPremapped += count - 1;
+  }
+
+  protected pageInOf(mapping: Mapping, index: number): PageIn | null {
+    for (const pageIn of this.pageIns) {
+      if (pageIn.mapping === mapping && pageIn.index === index) return pageIn;
+    }
+    return null;
+  }
+}
+
+/** R7.1: a device that can wait only on part of its accesses is refused elsewhere. */
+function mayFault(device: IommuDevice, iovaPage: number): boolean {
+  return device.group === null || device.group.mayFault(iovaPage);
+}

@@ -1,0 +1,359 @@
+/**
+ * The IOPF side of a container: switching it on and off, and what mappings, devices and the dirty
+ * log mean to it.
+ *
+ * Order, everywhere (R5.2): up, handler then feature; down, feature off, drain, handler off.
+ * Control paths are flows that keep one another out; page requests go on beside them (R2.3).
+ */
+import { Bug } from '../../abi/bug.js';
+import { type Flow, FlowLock, step } from '../../flow/flow.js';
+import type { IommuDevice } from '../../iommu/device.js';
+import type { Observer } from '../../iommu/observer.js';
+import { FaultReport } from '../../iommu/page-request.js';
+import type { AddressSpace } from '../../mm/address-space.js';
+import type { Mapping } from '../mapping.js';
+import type { IopfBackend } from './backend.js';
+import { FaultHandler } from './fault-handler.js';
+import { FixedPremap, type PremapPolicy } from './premap.js';
+import { ResidentPages } from './resident.js';
+import { WatchedSpace } from './watched-space.js';
+
+const HANDLER_ON = step('handler registered');
+const FEATURE_ON = step('page requests on');
+const FEATURE_OFF = step('page requests off');
+const HANDLER_OFF = step('handler off');
+
+/** Pages that are compared at a time when pinned mappings become evictable. */
+const ADOPT_PAGES = 512;
+
+export interface IopfOptions {
+  /** Pages that a fault brings in, its own included (R4.1); 1: no pre-mapping. At most 65,536. */
+  readonly premapPages?: number;
+  /** Decides how many, instead. */
+  readonly premap?: PremapPolicy | null;
+  readonly observer?: Observer | null;
+}
+
+export class Iopf {
+  /** MAP_DMA pins and maps nothing from now on (R6.1). */
+  enabled = false;
+  readonly handler: FaultHandler;
+  protected readonly resident: ResidentPages;
+  protected readonly spaces = new Map<AddressSpace, WatchedSpace>();
+  /** The devices that this container switched on, and no others (R5.3). */
+  readonly devicesOn: IommuDevice[] = [];
+  protected readonly lock = new FlowLock('container');
+  protected readonly observer: Observer | null;
+
+  constructor(
+    protected readonly backend: IopfBackend,
+    options: IopfOptions = {},
+  ) {
+    this.resident = this.createResident(backend);
+    this.observer = options.observer ?? null;
+    this.handler = this.createHandler(
+      backend,
+      options.premap ?? new FixedPremap(options.premapPages ?? 512),
+    );
+  }
+
+  protected createResident(backend: IopfBackend): ResidentPages {
+    return new ResidentPages(backend);
+  }
+
+  protected createHandler(backend: IopfBackend, premap: PremapPolicy): FaultHandler {
+    return new FaultHandler(backend, this.resident, premap, this.observer);
+  }
+
+  /** A control path is between two of its steps. */
+  get changing(): boolean {
+    return this.lock.isHeld;
+  }
+
+  get premapPages(): number {
+    return this.handler.premapPages;
+  }
+
+  /** Address spaces that this container has a notifier on. */
+  get watchedSpaces(): number {
+    return this.spaces.size;
+  }
+
+  /** Whether every attached device can do page requests (VFIO_IOPF, R5.9). */
+  get everyDeviceCan(): boolean {
+    return this.backend.devices().every((device) => device.canFault);
+  }
+
+  /**
+   * Switches IOPF on. Fails with the first device's errno (ENODEV, EBUSY), and then everything is
+   * as before. What is pinned stays mapped and becomes evictable (R5.8). On already: nothing
+   * happens.
+   */
+  *enable(): Flow<void> {
+    yield* this.lock.acquire();
+    try {
+      if (this.enabled) return;
+      yield* this.switchOnAll(this.backend.devices());
+      // In one step, so that no mapping is made in between that nobody adopts.
+      this.enabled = true;
+      for (const mapping of this.backend.mappings)
+        if (mapping.pinned && !mapping.pinnedByFlag) this.adopt(mapping);
+    } finally {
+      this.lock.release();
+    }
+  }
+
+  /**
+   * Switches IOPF off: pins and maps everything, drains, takes the handlers off (R5.10). Throws
+   * VfioError (ENOMEM, EFAULT) where that cannot be pinned or accounted, and then IOPF is on as
+   * before. Off already: nothing happens.
+   */
+  *disable(): Flow<void> {
+    yield* this.lock.acquire();
+    try {
+      if (!this.enabled) return;
+      // Pages are pinned while faults are still answered, so that no access of a device is lost on
+      // the way.
+      this.pinAll();
+      this.enabled = false;
+      yield* this.switchOffAll(this.devicesOn.slice());
+    } finally {
+      this.lock.release();
+    }
+  }
+
+  /**
+   * Devices of a new group have got their domain: switches them on where IOPF is on (R5.5). Throws
+   * VfioError where one cannot, and then none of them is on.
+   */
+  *devicesAttached(devices: readonly IommuDevice[]): Flow<void> {
+    yield* this.lock.acquire();
+    try {
+      // An ENABLE that came in between has switched them on already.
+      if (this.enabled)
+        yield* this.switchOnAll(devices.filter((device) => !this.devicesOn.includes(device)));
+    } finally {
+      this.lock.release();
+    }
+  }
+
+  /**
+   * Devices are about to leave their domain: no page request of theirs is left, and no handler is
+   * inside (R5.6).
+   */
+  *devicesDetaching(devices: readonly IommuDevice[]): Flow<void> {
+    yield* this.lock.acquire();
+    try {
+      yield* this.switchOffAll(devices.filter((device) => this.devicesOn.includes(device)));
+    } finally {
+      this.lock.release();
+    }
+  }
+
+  /** A domain has left the container with all that was mapped in it. */
+  domainRemoved(): void {
+    for (const mapping of this.backend.mappings) this.resident.forgetAbsent(mapping);
+  }
+
+  /** Before a mapping that is not pinned gets into the container's index: its memory is watched. */
+  mappingAdded(mapping: Mapping): void {
+    if (!mapping.pinned) this.watch(mapping);
+  }
+
+  /**
+   * A mapping has left the container's index, or its address is about to change: nothing of it
+   * stays mapped.
+   */
+  mappingRemoved(mapping: Mapping): void {
+    if (mapping.pinned) return;
+    this.resident.dropAll(mapping);
+    this.unwatch(mapping);
+  }
+
+  /**
+   * The dirty log starts: every page is dropped, so that the first write to each is seen (R6.3).
+   * The mappings have their dirty bitmaps.
+   */
+  dirtyStarted(): void {
+    this.handler.dirtyTracking = true;
+    this.handler.generation++;
+    for (const mapping of this.backend.mappings)
+      if (!mapping.pinned) this.resident.dropAll(mapping);
+  }
+
+  /**
+   * Dirty pages in [index, index + count) of a mapping were reported: they are clean, and their
+   * next write is seen again.
+   */
+  dirtyReported(mapping: Mapping, index: number, count: number): void {
+    const dirty = mapping.dirty;
+    if (dirty === null) return;
+    const end = index + count;
+    for (let at = dirty.nextSet(index, end); at < end; ) {
+      const stop = dirty.nextClear(at, end);
+      if (!mapping.pinned) this.resident.drop(mapping, at, stop - at);
+      dirty.clear(at, stop - at);
+      at = dirty.nextSet(stop, end);
+    }
+    // A page-in that is under way may map a page as written that has just been reported clean.
+    this.handler.generation++;
+  }
+
+  /** A page that no driver holds any more is as any other, and not present. */
+  pageUnpinned(mapping: Mapping, index: number): void {
+    this.resident.drop(mapping, index, 1);
+  }
+
+  dirtyStopped(): void {
+    this.handler.dirtyTracking = false;
+    this.handler.generation++;
+  }
+
+  /**
+   * The container ends: its devices are quiet and its mappings are gone; nothing of ours is left
+   * (R5.11).
+   */
+  *release(): Flow<void> {
+    yield* this.lock.acquire();
+    try {
+      yield* this.switchOffAll(this.devicesOn.slice());
+      this.enabled = false;
+      if (this.spaces.size !== 0)
+        throw new Bug('notifiers are left at release', { spaces: this.spaces.size });
+    } finally {
+      this.lock.release();
+    }
+  }
+
+  /**
+   * Switches devices on one after another; where one fails, exactly those that this call switched
+   * on go off (R5.3).
+   */
+  protected *switchOnAll(devices: readonly IommuDevice[]): Flow<void> {
+    const switchedOn: IommuDevice[] = [];
+    try {
+      for (const device of devices) {
+        yield* this.switchOn(device);
+        switchedOn.push(device);
+      }
+    } catch (error) {
+      yield* this.switchOffAll(switchedOn);
+      throw error;
+    }
+  }
+
+  protected *switchOn(device: IommuDevice): Flow<void> {
+    const handlers = device.handlers;
+    handlers.register(this.handler, device.nested ? FaultReport.NESTED_L2 : FaultReport.FLAT);
+    try {
+      yield HANDLER_ON;
+      device.enableIopf();
+    } catch (error) {
+      handlers.unregister(this.handler);
+      throw error;
+    }
+    this.devicesOn.push(device);
+    yield FEATURE_ON;
+  }
+
+  protected *switchOffAll(devices: readonly IommuDevice[]): Flow<void> {
+    for (let i = devices.length - 1; i >= 0; i--) {
+      const device = devices[i]!;
+      device.disableIopf();
+      yield FEATURE_OFF;
+      yield* device.drain();
+      device.handlers.unregister(this.handler);
+      this.devicesOn.splice(this.devicesOn.indexOf(device), 1);
+      yield HANDLER_OFF;
+    }
+  }
+
+  /**
+   * Pins every mapping; where one cannot be, those before it become evictable again and the error
+   * goes on.
+   */
+  protected pinAll(): void {
+    const pinned: Mapping[] = [];
+    try {
+      for (const mapping of this.backend.mappings) {
+        if (mapping.pinned) continue;
+        this.resident.dropAll(mapping);
+        this.backend.pinMapping(mapping);
+        pinned.push(mapping);
+      }
+    } catch (error) {
+      for (const mapping of pinned) this.evictable(mapping);
+      throw error;
+    }
+    // From now on nobody tells a page-in that is under way what goes.
+    this.handler.generation++;
+    for (const mapping of pinned) this.unwatch(mapping);
+  }
+
+  /** R5.8: a pinned mapping loses its pins and stays mapped, notifier first. */
+  protected adopt(mapping: Mapping): void {
+    this.watch(mapping);
+    this.evictable(mapping);
+  }
+
+  protected evictable(mapping: Mapping): void {
+    mapping.mapped.set(0, mapping.pages);
+    this.backend.unpinMapping(mapping);
+    if (this.handler.dirtyTracking) {
+      // Until now nobody watched writes: any page may have been written.
+      mapping.dirty?.set(0, mapping.pages);
+      this.resident.dropAll(mapping);
+    } else if (mapping.vaddrInvalid) this.resident.dropAll(mapping);
+    else this.dropReplaced(mapping);
+  }
+
+  /**
+   * A pin may have kept a frame that its process has replaced since; a translation to such a frame
+   * goes.
+   */
+  protected dropReplaced(mapping: Mapping): void {
+    const domain = this.backend.domains[0];
+    const frames = new Float64Array(ADOPT_PAGES);
+    for (let index = 0; index < mapping.pages; ) {
+      const count = Math.min(ADOPT_PAGES, mapping.pages - index);
+      const got = Math.max(
+        0,
+        mapping.mm.pageIn(mapping.vaddrPage + index, count, mapping.permission, frames),
+      );
+      for (let i = 0; i < got; i++) {
+        if (domain === undefined || domain.frameAt(mapping.iovaPage + index + i) !== frames[i]) {
+          this.resident.drop(mapping, index + i, 1);
+        }
+      }
+      index += got;
+      if (got === count) continue;
+      this.resident.drop(mapping, index, 1);
+      index++;
+    }
+  }
+
+  protected watch(mapping: Mapping): void {
+    let space = this.spaces.get(mapping.mm);
+    if (space === undefined) {
+      space = new WatchedSpace(
+        mapping.mm,
+        this.resident,
+        this.handler,
+        this.backend.counters,
+        this.observer,
+      );
+      this.spaces.set(mapping.mm, space);
+    }
+    space.add(mapping);
+  }
+
+  protected unwatch(mapping: Mapping): void {
+    const space = this.spaces.get(mapping.mm);
+    if (space === undefined)
+      throw new Bug('mapping is not watched', { iovaPage: mapping.iovaPage });
+    space.remove(mapping);
+    if (!space.unused) return;
+    space.close();
+    this.spaces.delete(mapping.mm);
+  }
+}

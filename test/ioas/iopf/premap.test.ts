@@ -1,0 +1,42 @@
+import { describe, expect, it } from 'vitest';
+import { AdaptivePremap } from '../../../src/ioas/iopf/premap.js';
+
+/** Windows of faults that each follow the window before. */
+function sequential(premap: AdaptivePremap, from: number, faults: number): number[] {
+  const windows: number[] = [];
+  let page = from;
+  for (let fault = 0; fault < faults; fault++) {
+    const pages = premap.pagesAt(page);
+    windows.push(pages);
+    page += pages;
+  }
+  return windows;
+}
+
+describe('the adaptive window', () => {
+  it('doubles on a sequential run up to the most', () => {
+    expect(sequential(new AdaptivePremap(64), 1000, 7)).toEqual([4, 8, 16, 32, 64, 64, 64]);
+  });
+
+  it('follows several streams at once', () => {
+    const premap = new AdaptivePremap(64);
+    let left = 0;
+    let right = 100_000;
+    for (let i = 0; i < 5; i++) {
+      left += premap.pagesAt(left);
+      right += premap.pagesAt(right);
+    }
+    expect(premap.pagesAt(left)).toBe(64);
+    expect(premap.pagesAt(right)).toBe(64);
+  });
+
+  it('shrinks to the page that faulted where windows are not used, and grows again where they are', () => {
+    const premap = new AdaptivePremap(64);
+    let last = 0;
+    for (let i = 0; i < 100; i++) last = premap.pagesAt(1_000_000 + i * 10_000);
+    expect(last).toBe(1);
+    expect(sequential(premap, 5, 4)).toEqual([1, 2, 4, 8]);
+    for (let i = 1; i < 40; i++) sequential(premap, i * 1_000_000_000, 3);
+    expect(premap.pagesAt(77_000_000_000)).toBe(32);
+  });
+});

@@ -1,0 +1,110 @@
+/**
+ * What a container does when somebody finds that pages have left memory without a call of the
+ * program.
+ */
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { runDirect } from '../../../src/flow/direct.js';
+import { type MappedWalk, type MmuNotifier, READ } from '../../../src/mm/address-space.js';
+import { RW, TestContainer } from './container.js';
+
+const V = 0x10000;
+const AREA = 3000;
+
+/** A container with one device, and the notifier that it has on its program's memory. */
+function watched() {
+  const container = new TestContainer();
+  const notifiers: MmuNotifier[] = [];
+  const { mm } = container;
+  const subscribe = mm.subscribe.bind(mm);
+  mm.subscribe = (notifier) => {
+    notifiers.push(notifier);
+    return subscribe(notifier);
+  };
+  mm.mmap(V, AREA, { kind: 'anon', protection: RW });
+  const device = container.attach();
+  runDirect(container.iopf.enable());
+  return { container, device, notifiers };
+}
+
+/** All pages that a walk finds, by runs of at most `most`. */
+function walkOver(notifier: MmuNotifier, most: number): number[] {
+  const pages: number[] = [];
+  const walk: MappedWalk = { position: 0, first: 0, count: 0 };
+  while (notifier.nextMapped!(walk, most)) {
+    expect(walk.count).toBeLessThanOrEqual(most);
+    for (let page = walk.first; page < walk.first + walk.count; page++) pages.push(page);
+  }
+  expect(walk.position).toBe(0);
+  return pages;
+}
+
+test('a walk finds each page that is in I/O page tables, mapping by mapping, and no other', () => {
+  const pages = fc.array(fc.integer({ min: 0, max: 999 }), { maxLength: 60 });
+  fc.assert(
+    fc.property(pages, pages, fc.integer({ min: 1, max: 40 }), (low, high, most) => {
+      const { container, device, notifiers } = watched();
+      // Many small mappings with nothing in them lie between; the second large one shows the same
+      // memory.
+      container.map(0, 1000, V);
+      for (let at = 0; at < 600; at++) container.map(2000 + 2 * at, 1, V + 1000 + at);
+      container.map(10_000, 1000, V);
+      container.map(20_000, 100, V + 2000, READ, { pinned: true });
+      for (const page of low) device.fault(page, READ);
+      for (const page of high) device.fault(10_000 + page, READ);
+      const sorted = (all: number[]): number[] =>
+        [...new Set(all)].sort((a, b) => a - b).map((page) => V + page);
+      expect(notifiers).toHaveLength(1);
+      expect(walkOver(notifiers[0]!, most)).toEqual([...sorted(low), ...sorted(high)]);
+    }),
+    { numRuns: 40 },
+  );
+});
+
+test('pages that the host took leave every translation, and are counted apart', () => {
+  const { container, device, notifiers } = watched();
+  container.map(0, 8, V);
+  container.map(100, 8, V);
+  const { counters } = container;
+  for (const page of [0, 1, 2, 101]) device.fault(page, READ);
+  expect(device.translate(1, READ)).toBeGreaterThanOrEqual(0);
+  notifiers[0]!.invalidate(V + 1, 1, true);
+  expect([0, 1, 2, 101].map((page) => container.domains[0]!.frameAt(page) >= 0)).toEqual([
+    true,
+    false,
+    true,
+    false,
+  ]);
+  expect(device.iotlb.lookup(1, READ)).toBe(-1);
+  expect(counters).toMatchObject({
+    invalidations: 1,
+    pagesInvalidated: 2,
+    pagesReclaimed: 2,
+    residentPages: 2,
+  });
+  // Nothing is there any more: no event.
+  notifiers[0]!.invalidate(V + 1, 1, true);
+  expect(counters).toMatchObject({ invalidations: 1, pagesReclaimed: 2 });
+  // What the program does itself is no reclaim.
+  notifiers[0]!.invalidate(V, 1);
+  expect(counters).toMatchObject({ invalidations: 2, pagesInvalidated: 3, pagesReclaimed: 2 });
+  // The next access faults it in again.
+  const { faults } = counters;
+  expect(device.fault(1, READ)).toBe(true);
+  expect(counters.faults).toBe(faults + 1);
+  expect(walkOver(notifiers[0]!, 100)).toEqual([V + 1, V + 2]);
+});
+
+test('a walk goes on behind a mapping that went on the way', () => {
+  const { container, device, notifiers } = watched();
+  const first = container.map(0, 16, V);
+  container.map(100, 16, V + 100);
+  for (const page of [0, 5, 10, 103]) device.fault(page, READ);
+  const walk: MappedWalk = { position: 0, first: 0, count: 0 };
+  expect(notifiers[0]!.nextMapped!(walk, 4)).toBe(true);
+  expect(walk).toMatchObject({ first: V, count: 1 });
+  container.unmap(first);
+  expect(notifiers[0]!.nextMapped!(walk, 4)).toBe(true);
+  expect(walk).toMatchObject({ first: V + 103, count: 1 });
+  expect(notifiers[0]!.nextMapped!(walk, 4)).toBe(false);
+});
