@@ -1,6 +1,6 @@
 /**
- * The page requests of a guest's own first stage: user space reads them and answers them (R8.1), as
- * with an iommufd fault queue.
+ * Page requests that user space reads and answers (R8.1), as with an iommufd fault queue: those of
+ * a guest's own first stage, or of any other page table.
  *
  * Terms: a *cookie* names a page request group from when it was read to when it is answered.
  */
@@ -8,10 +8,10 @@ import { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
 import { HwptPageResponse, HwptPgfault, HwptPgfaultFlag } from '../abi/iommufd.js';
 import type { Flow } from '../flow/flow.js';
-import type { IommuDevice } from './device.js';
 import {
   type DeviceFaultHandler,
   type Fault,
+  type FaultingDevice,
   NO_PASID,
   type PageRequestGroup,
   PageResponse,
@@ -44,7 +44,7 @@ export class FaultQueue implements DeviceFaultHandler {
    * @param readable told when there is something to read, and when there is nothing any more
    */
   constructor(
-    private readonly idOf: (device: IommuDevice) => number,
+    private readonly idOf: (device: FaultingDevice) => number,
     private readonly readable: (is: boolean) => void = () => {},
   ) {}
 
@@ -87,7 +87,7 @@ export class FaultQueue implements DeviceFaultHandler {
     return entry.code;
   }
 
-  pageLost(device: IommuDevice, iovaPage: number): void {
+  pageLost(device: FaultingDevice, iovaPage: number): void {
     device.iotlb.flush(iovaPage, 1);
   }
 
@@ -95,7 +95,7 @@ export class FaultQueue implements DeviceFaultHandler {
    * A device asks no more: what user space has not answered is INVALID, and an answer that comes
    * later finds nothing.
    */
-  abandoned(device: IommuDevice): void {
+  abandoned(device: FaultingDevice): void {
     for (const entry of [...this.entries])
       if (entry.group.device === device) this.finish(entry, PageResponse.INVALID);
   }

@@ -24,7 +24,7 @@ export class Device {
 
   openQueue(): void {
     this.faultQueue = new FaultQueue(() => 1);
-    this.iommu.handlers.register(this.faultQueue, FaultReport.NESTED_L1);
+    this.iommu.handlers.register(this.faultQueue, FaultReport.STAGE1);
   }
 
   /** Function-level reset: it waits for no answer any more. */

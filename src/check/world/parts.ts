@@ -2,6 +2,8 @@
 import { IommuDevice } from '../../iommu/device.js';
 import { Domain } from '../../iommu/domain.js';
 import type { IommuGeometry } from '../../iommu/geometry.js';
+import { type PageRequestLimits, PageRequestQueue } from '../../iommu/page-request-queue.js';
+import { PageRequests, type ReportingDevice } from '../../iommu/page-requests.js';
 import type { MachineState } from '../../vfio/machine-state.js';
 import { Type1 } from '../../vfio/type1/type1.js';
 
@@ -21,9 +23,15 @@ export interface Parts {
   readonly Type1: typeof CheckType1;
   readonly IommuDevice: typeof IommuDevice;
   readonly Domain: typeof Domain;
+  readonly requests: (device: ReportingDevice, limits: PageRequestLimits) => PageRequests;
 }
 
-export const shippedParts: Parts = { Type1: CheckType1, IommuDevice, Domain };
+export const shippedParts: Parts = {
+  Type1: CheckType1,
+  IommuDevice,
+  Domain,
+  requests: (device, limits) => new PageRequests(device, new PageRequestQueue(limits)),
+};
 
 /** A design that is not the shipped one: some parts of it replaced. */
 export interface Variant {

@@ -225,7 +225,7 @@ export class World {
 
   /** Somebody else has a device's page requests. */
   takeElsewhere(device: Device): void {
-    const wants = device.iommu.nested ? FaultReport.NESTED_L2 : FaultReport.FLAT;
+    const wants = device.iommu.nested ? FaultReport.STAGE2 : FaultReport.FLAT;
     device.iommu.handlers.register(foreignHandler, wants);
     device.iommu.enableIopf();
   }
@@ -261,13 +261,15 @@ export class World {
 
   private makeDevices(): void {
     this.specs.forEach((spec, i) => {
+      const limits = { pendingGroups: spec.pendingGroups ?? 8, partialRequests: 8 };
       const iommu = new this.parts.IommuDevice({
         address: `0000:00:0${i + 1}.0`,
         canFault: spec.canFault ?? true,
         counters: this.counters,
         observer: this.ledger,
+        stalls: true,
         iotlbEntries: IOTLB_ENTRIES,
-        limits: { pendingGroups: spec.pendingGroups ?? 8, partialRequests: 8 },
+        requests: (device) => this.parts.requests(device, limits),
       });
       this.devices.push(new Device(this, iommu));
       const number = spec.group ?? i + 1;

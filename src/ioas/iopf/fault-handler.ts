@@ -8,11 +8,11 @@
  */
 import { type Flow, freshStep, step, type Wait } from '../../flow/flow.js';
 import { removeAt } from '../../flow/list.js';
-import type { IommuDevice } from '../../iommu/device.js';
 import type { Observer } from '../../iommu/observer.js';
 import {
   type DeviceFaultHandler,
   type Fault,
+  type FaultingDevice,
   type PageRequestGroup,
   PageResponse,
   type PageResponseCode,
@@ -152,7 +152,11 @@ export class FaultHandler implements DeviceFaultHandler {
     return this.premap.most;
   }
 
-  answer(device: IommuDevice, iovaPage: number, access: number): PageResponseCode | typeof WAITS {
+  answer(
+    device: FaultingDevice,
+    iovaPage: number,
+    access: number,
+  ): PageResponseCode | typeof WAITS {
     if (device.domain!.translate(iovaPage, access) >= 0) return PageResponse.SUCCESS;
     const mapping = this.mappingFor(iovaPage, access);
     if (mapping === null || !mayFault(device, iovaPage)) return PageResponse.INVALID;
@@ -188,7 +192,7 @@ export class FaultHandler implements DeviceFaultHandler {
     return this.handleRequest(device, requests[0]!, REPORTED);
   }
 
-  pageLost(device: IommuDevice, iovaPage: number): void {
+  pageLost(device: FaultingDevice, iovaPage: number): void {
     const counters = this.backend.counters;
     this.observer?.pageLost?.(device, iovaPage);
     const mapping = this.covering(iovaPage);
@@ -208,7 +212,7 @@ export class FaultHandler implements DeviceFaultHandler {
     for (let i = 0; i < this.pageIns.length; i++) this.pageIns[i]!.invalidate(mm, first, count);
   }
 
-  private *handleAll(device: IommuDevice, requests: readonly Fault[]): Flow<PageResponseCode> {
+  private *handleAll(device: FaultingDevice, requests: readonly Fault[]): Flow<PageResponseCode> {
     let code: PageResponseCode = PageResponse.SUCCESS;
     for (const request of requests) {
       const answer = yield* this.handleRequest(device, request, REPORTED_OF_GROUP);
@@ -219,7 +223,7 @@ export class FaultHandler implements DeviceFaultHandler {
 
   /** One request of a group, with a place for other paths between any two of its steps. */
   protected *handleRequest(
-    device: IommuDevice,
+    device: FaultingDevice,
     request: Fault,
     reported: Wait,
   ): Flow<PageResponseCode> {
@@ -348,6 +352,6 @@ export class FaultHandler implements DeviceFaultHandler {
 }
 
 /** R7.1: a device that can wait only on part of its accesses is refused elsewhere. */
-function mayFault(device: IommuDevice, iovaPage: number): boolean {
+function mayFault(device: FaultingDevice, iovaPage: number): boolean {
   return device.group === null || device.group.mayFault(iovaPage);
 }
