@@ -20,11 +20,12 @@ import {
 } from './page-request.js';
 
 /** A page request group and, once it is there, its answer. */
-interface Entry {
-  readonly group: PageRequestGroup;
+export class QueuedGroup {
   /** 0: not read yet. */
-  cookie: number;
-  code: PageResponseCode | null;
+  cookie = 0;
+  code: PageResponseCode | null = null;
+
+  constructor(readonly group: PageRequestGroup) {}
 }
 
 const COOKIE_LAST = 2 ** 32 - 1;
@@ -32,7 +33,7 @@ const { IOMMU_PGFAULT_FLAGS_PASID_VALID: PASID_VALID, IOMMU_PGFAULT_FLAGS_LAST_P
   HwptPgfaultFlag;
 
 export class FaultQueue implements DeviceFaultHandler {
-  private readonly entries: Entry[] = [];
+  private readonly entries: QueuedGroup[] = [];
   private nextCookie = 1;
   private closed = false;
   private unreadCount = 0;
@@ -75,13 +76,13 @@ export class FaultQueue implements DeviceFaultHandler {
 
   *handle(group: PageRequestGroup): Flow<PageResponseCode> {
     if (this.closed) return PageResponse.INVALID;
-    const entry: Entry = { group, cookie: 0, code: null };
+    const entry = new QueuedGroup(group);
     this.entries.push(entry);
     if (++this.unreadCount === 1) this.readable(true);
     const wait = {
       what: `the guest's answer for ${group.device.address}`,
       ready: () => entry.code !== null,
-      holds: () => entry.cookie * 32 + (entry.code === null ? 0 : entry.code + 1),
+      reliesOn: entry,
     };
     while (entry.code === null) yield wait;
     return entry.code;
@@ -155,7 +156,7 @@ export class FaultQueue implements DeviceFaultHandler {
     return done;
   }
 
-  private finish(entry: Entry, code: PageResponseCode): void {
+  private finish(entry: QueuedGroup, code: PageResponseCode): void {
     this.entries.splice(this.entries.indexOf(entry), 1);
     if (entry.cookie === 0) this.wereRead(1);
     entry.code = code;
@@ -180,7 +181,7 @@ export class FaultQueue implements DeviceFaultHandler {
     this.nextCookie = this.nextCookie === COOKIE_LAST ? 1 : this.nextCookie + 1;
   }
 
-  private fill({ cookie, group }: Entry, { pasid, access, last, iovaPage }: Fault): void {
+  private fill({ cookie, group }: QueuedGroup, { pasid, access, last, iovaPage }: Fault): void {
     const { at } = HwptPgfault;
     const { record } = this;
     record.setU32(at.flags, (pasid === NO_PASID ? 0 : PASID_VALID) | (last ? LAST_PAGE : 0));

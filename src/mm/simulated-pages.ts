@@ -217,13 +217,8 @@ export class SimulatedPages {
     else if (swapped) into.fill(swapped.byte);
   }
 
-  /** Frame, bits and whether the page is in swap, as one number. */
-  stateAt(page: number): number {
-    const frame = this.table.lookup(page, 0) + 1;
-    return (
-      (frame * 4 + this.table.bits(page)) * 2 +
-      (this.swap.size !== 0 && this.swap.has(page) ? 1 : 0)
-    );
+  isSwapped(page: number): boolean {
+    return this.swap.size !== 0 && this.swap.has(page);
   }
 
   /** Empties the page table and swap of a range, and lets the frames go. */

@@ -99,13 +99,17 @@ export class SimulatedSpace implements AddressSpace {
     return this.pages.table.lookup(page, 0);
   }
 
-  /**
-   * What decides how a page is brought in, as one number: frame, bits, protection, swap,
-   * invalidations that are open.
-   */
-  stateAt(page: number): number {
-    const protection = this.areas.find(page)?.protection ?? 4;
-    return (this.pages.stateAt(page) * 8 + protection) * 16 + this.invalidationsOf(page);
+  /** READ: present, WRITE: may be written where it is; whatever its area allows. */
+  bitsAt(page: number): number {
+    return this.pages.table.bits(page);
+  }
+
+  isSwapped(page: number): boolean {
+    return this.pages.isSwapped(page);
+  }
+
+  isMapped(page: number): boolean {
+    return this.areas.find(page) !== null;
   }
 
   /** The page at which reclaim goes on. */
@@ -185,7 +189,8 @@ export class SimulatedSpace implements AddressSpace {
     return this.invalidationsOf(page) !== 0;
   }
 
-  private invalidationsOf(page: number): number {
+  /** Invalidations of a page that have begun and are not over. */
+  invalidationsOf(page: number): number {
     let count = 0;
     for (const { first, end } of this.open) if (page >= first && page < end) count++;
     return count;

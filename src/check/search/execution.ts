@@ -91,8 +91,8 @@ export class Execution {
     this.step(actor);
     const wait = this.waits[actor]!;
     if (wait === null) this.locals[actor] = -1;
-    else if (isOperation(wait) || wait.holds) {
-      // Beyond what `holds` tells, the actor knows where it is and what its operations came to.
+    else if (isOperation(wait) || wait.reliesOn !== undefined) {
+      // Beyond what `reliesOn` tells, the actor knows where it is and what its operations came to.
       this.locals[actor] =
         (this.operations[actor]! * 64 + this.placeOf(wait)) * 0x100000000 +
         (this.outcomes[actor]! >>> 0);

@@ -22,112 +22,12 @@ import {
 import { type AddressSpace, READ, WRITE } from '../../mm/address-space.js';
 import type { Mapping } from '../mapping.js';
 import type { IopfBackend } from './backend.js';
+import { AT_HAND, FramesAtHand, PageIn } from './page-in.js';
 import type { PremapPolicy } from './premap.js';
 import type { ResidentPages } from './resident.js';
 
 const REPORTED = freshStep('page request reported');
 const REPORTED_OF_GROUP = step('page request of a group reported');
-const AT_HAND = step('frames are at hand');
-
-/**
- * A page-in that waits; others that want the same page wait for it, as a `Wait` (R2.3). What it
- * relies on is written down when it begins.
- */
-export class PageIn implements Wait {
-  done = false;
-  /** Pages of its window were invalidated since it began. */
-  stale = false;
-  /** Pages that it brings in. */
-  window = 1;
-  /** Frames that it has got, from its page on. */
-  frames: Float64Array | null = null;
-  got = 0;
-  granted = 0;
-  private readonly mm: AddressSpace;
-  private readonly vaddrPage: number;
-  private readonly generation: number;
-
-  constructor(
-    private readonly handler: FaultHandler,
-    readonly mapping: Mapping,
-    readonly index: number,
-    private readonly access: number,
-  ) {
-    this.mm = mapping.mm;
-    this.vaddrPage = mapping.vaddrPage;
-    this.generation = handler.generation;
-  }
-
-  get what(): string {
-    return `page-in of IOVA page ${this.mapping.iovaPage + this.index}`;
-  }
-
-  ready(): boolean {
-    return this.done;
-  }
-
-  /**
-   * Nothing that the page-in relies on has changed since it began (mmu_interval_read_retry, R3.3).
-   */
-  get isValid(): boolean {
-    const { mapping, mm } = this;
-    return (
-      !this.isLost &&
-      mapping.mm === mm &&
-      mapping.vaddrPage === this.vaddrPage &&
-      this.handler.mappingFor(mapping.iovaPage + this.index, this.access) === mapping
-    );
-  }
-
-  /** Pages [first, first + count) of an address space are about to go. */
-  invalidate(mm: AddressSpace, first: number, count: number): void {
-    const page = this.vaddrPage + this.index;
-    if (mm === this.mm && first < page + this.window && page < first + count) this.stale = true;
-  }
-
-  /**
-   * What it relied on has changed and does not come back, as a page does that its driver unpins.
-   */
-  private get isLost(): boolean {
-    const { mapping, index, handler } = this;
-    return (
-      this.stale ||
-      handler.generation !== this.generation ||
-      handler.covering(mapping.iovaPage + index) !== mapping
-    );
-  }
-
-  /**
-   * A digest of what it has got, and of what it may lose it by; 0 once all of it must be had again.
-   */
-  digest(): number {
-    if (this.isLost) return 0;
-    let high = ((this.window * 1024 + this.got) * 4 + this.granted) * 2 + (this.isValid ? 1 : 0);
-    let low = 1;
-    for (let i = 0; i < this.got; i++) {
-      const frame = this.frames![i]!;
-      high = Math.imul(high ^ frame, 0x9e3779b1);
-      low = Math.imul(low + frame, 0x85ebca6b) ^ (high >>> 15);
-    }
-    return (high >>> 11) * 0x100000000 + (low >>> 0) + 1;
-  }
-}
-
-/** A page-in has its frames: where it may turn out that what it relied on has changed. */
-class FramesAtHand implements Wait {
-  readonly what = AT_HAND.what;
-  readonly always = true;
-
-  constructor(private readonly pageIn: PageIn) {}
-
-  ready(): boolean {
-    return true;
-  }
-
-  holds(): number {
-    return this.pageIn.digest();
-  }
-}
 
 export class FaultHandler implements DeviceFaultHandler {
   /** Only what faulted is granted, and a write marks its page dirty (R6.3). */
