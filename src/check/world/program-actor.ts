@@ -10,7 +10,7 @@ import { DirtyPagesFlag, DmaMapFlag, Type1Ioctl } from '../../abi/vfio.js';
 import { DirtyBitmap, DirtyBitmapGet, DmaMap, DmaUnmap } from '../../abi/vfio-structs.js';
 import type { Caller } from '../../file/file.js';
 import type { Flow } from '../../flow/flow.js';
-import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
+import { type MmuNotifier, PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
 import { SimulatedSpace, type SimulatedSpaceOptions } from '../../mm/simulated.js';
 import { IOVA, onContainer, onMemory, Side, VADDR } from './operation.js';
 import type { World } from './world.js';
@@ -32,7 +32,8 @@ const DirtyFlag = {
  * Memory of a program, with a place for call arguments that is no page. It notes where the sides of
  * the world see each other.
  */
-export class ProgramSpace extends SimulatedSpace {
+export class ProgramSpace extends SimulatedSpace implements MmuNotifier {
+  private ended = false;
   readonly argument = new ArgumentBuffer(BITMAP_AT + BITMAP_BYTES);
 
   constructor(
@@ -40,6 +41,21 @@ export class ProgramSpace extends SimulatedSpace {
     options: SimulatedSpaceOptions,
   ) {
     super(world.memory, options);
+    this.subscribe(this);
+  }
+
+  /** Notifiers beside its own. */
+  override get notifierCount(): number {
+    return super.notifierCount - (this.ended ? 0 : 1);
+  }
+
+  invalidate(): void {
+    this.world.seen |= Side.CONTAINER;
+  }
+
+  release(): void {
+    this.world.seen |= Side.CONTAINER;
+    this.ended = true;
   }
 
   override isInvalidating(page: number): boolean {
@@ -52,26 +68,29 @@ export class ProgramSpace extends SimulatedSpace {
     super.unpin(frames, count);
   }
 
-  protected override bringIn(
+  override pageIn(first: number, count: number, access: number, frames: Float64Array): number {
+    this.world.seen |= Side.MEMORY;
+    return super.pageIn(first, count, access, frames);
+  }
+
+  override *pageInFlow(
     first: number,
     count: number,
     access: number,
     frames: Float64Array,
-    mayWait: boolean,
-    keepsOut?: boolean,
-  ): number {
+  ): Flow<number> {
+    const flow = super.pageInFlow(first, count, access, frames);
+    for (;;) {
+      this.world.seen |= Side.MEMORY;
+      const step = flow.next();
+      if (step.done) return step.value;
+      yield step.value;
+    }
+  }
+
+  override pin(first: number, count: number, access: number, frames: Float64Array): number {
     this.world.seen |= Side.MEMORY;
-    return super.bringIn(first, count, access, frames, mayWait, keepsOut);
-  }
-
-  protected override notify(first: number, count: number): void {
-    this.world.seen |= Side.CONTAINER;
-    super.notify(first, count);
-  }
-
-  override exit(): void {
-    this.world.seen |= Side.CONTAINER;
-    super.exit();
+    return super.pin(first, count, access, frames);
   }
 
   override copyFrom(address: number, into: Uint8Array): boolean {
