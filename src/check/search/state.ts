@@ -54,7 +54,7 @@ export class State {
     for (let actor = 0; actor < this.actors; actor++) this.takeActor(execution, actor);
   }
 
-  /** `take` after a step of an actor, which saw `sides` of the world as it was `before`. */
+  /** `take` after a step of an actor, which accessed `sides` of the world as it was `before`. */
   takeAfter(execution: Execution, actor: number, sides: number, before: State): void {
     const { fingerprint } = execution.world;
     this.container = sides & Side.CONTAINER ? fingerprint.ofContainerSide() : before.container;
@@ -83,7 +83,7 @@ export class State {
    */
   keyAfter({
     actor,
-    sees,
+    accessed,
     changes,
     moved,
     container,
@@ -102,12 +102,12 @@ export class State {
       ready ? this.ready | bit : this.ready & ~bit,
       this.history + moved,
       actor,
-      kind === HISTORY ? this.digestOf(actor, kind, this.remembered(actor, sees), 0) : knows,
+      kind === HISTORY ? this.digestOf(actor, kind, this.remembered(actor, accessed), 0) : knows,
       kind,
     );
   }
 
-  /** All that decides what an actor's next step does, if it sees these sides, as a number. */
+  /** All that decides what an actor's next step does, if it accesses these sides, as a number. */
   nameOfStep(actor: number, sides: number): number {
     const { digest } = this;
     digest.begin();
@@ -121,7 +121,7 @@ export class State {
 
   /**
    * What an actor that goes on from here knows, as a digest, where it must be told by all that it
-   * saw.
+   * accessed.
    */
   remembered(actor: number, sides: number): number {
     const { digest } = this;
@@ -140,14 +140,14 @@ export class State {
     const kind = kindOf(wait);
     const always = kind === ENDED || wait!.always === true;
     const reliedOn = kind === RELIES ? wait!.reliesOn! : null;
-    world.seen = execution.sides[actor]!;
+    world.notes.accessed = execution.sides[actor]!;
     const ready = kind !== ENDED && (always || wait!.ready());
     const relies = digestOfReliedOn(reliedOn);
     this.ready = ready ? this.ready | (1 << actor) : this.ready & ~(1 << actor);
     this.locals[actor] = local;
     this.kinds[actor] = kind;
     this.knows[actor] = this.digestOf(actor, kind, local, relies);
-    this.waitsOn[actor] = always && reliedOn === null ? 0 : world.seen;
+    this.waitsOn[actor] = always && reliedOn === null ? 0 : world.notes.accessed;
   }
 
   private digestOf(actor: number, kind: number, local: number, relies: number): number {

@@ -6,17 +6,41 @@ import type { PageRequestQueue } from '../../iommu/page-request-queue.js';
 import { READ, WRITE } from '../../mm/address-space.js';
 import type { SimulatedSpace } from '../../mm/simulated.js';
 import type { SimulatedMemory } from '../../mm/simulated-memory.js';
+import type { VfioGroup } from '../../vfio/group.js';
 import { Digest } from './digest.js';
 import { foreignHandler } from './foreign-handler.js';
 import { IOVA, NAMED_IDS, VADDR } from './operation.js';
-import type { World } from './world.js';
+import type { CheckType1 } from './parts.js';
 
 const LEVELS: readonly FaultLevel[] = ['flat', 'stage1', 'stage2'];
+
+interface AddsItself {
+  addTo(digest: Digest): void;
+}
+
+/** What a fingerprint is taken of: `World`. */
+interface Fingerprinted {
+  readonly type1: CheckType1;
+  readonly memory: SimulatedMemory;
+  readonly programs: readonly { readonly mm: SimulatedSpace }[];
+  readonly devices: readonly {
+    readonly iommu: IommuDevice;
+    readonly faultQueue: FaultQueue | null;
+  }[];
+  readonly groups: readonly VfioGroup[];
+  readonly inContainer: ReadonlySet<VfioGroup>;
+  readonly drivers: readonly AddsItself[];
+  readonly firstStages: readonly (AddsItself | undefined)[];
+  readonly ledger: AddsItself;
+  readonly pages: number;
+  readonly closed: boolean;
+  numberOf(device: IommuDevice): number;
+}
 
 export class Fingerprint {
   private readonly digest = new Digest();
 
-  constructor(private readonly world: World) {}
+  constructor(private readonly world: Fingerprinted) {}
 
   /**
    * A digest of all that a path can see of the container's side; what paths hold in their locals is

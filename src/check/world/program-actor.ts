@@ -12,8 +12,11 @@ import type { Caller } from '../../file/file.js';
 import type { Flow } from '../../flow/flow.js';
 import { type MmuNotifier, PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
 import { SimulatedSpace, type SimulatedSpaceOptions } from '../../mm/simulated.js';
+import type { SimulatedMemory } from '../../mm/simulated-memory.js';
+import type { VfioGroup } from '../../vfio/group.js';
 import { IOVA, onContainer, onMemory, Side, VADDR } from './operation.js';
-import type { World } from './world.js';
+import type { CheckType1 } from './parts.js';
+import type { StepNotes } from './step-notes.js';
 
 /**
  * Where a program's call arguments lie: beside its memory, so that making a call touches no page.
@@ -37,10 +40,11 @@ export class ProgramSpace extends SimulatedSpace implements MmuNotifier {
   readonly argument = new ArgumentBuffer(BITMAP_AT + BITMAP_BYTES);
 
   constructor(
-    private readonly world: World,
+    private readonly notes: StepNotes,
+    memory: SimulatedMemory,
     options: SimulatedSpaceOptions,
   ) {
-    super(world.memory, options);
+    super(memory, options);
     this.subscribe(this);
   }
 
@@ -50,26 +54,26 @@ export class ProgramSpace extends SimulatedSpace implements MmuNotifier {
   }
 
   invalidate(): void {
-    this.world.seen |= Side.CONTAINER;
+    this.notes.accessed |= Side.CONTAINER;
   }
 
   release(): void {
-    this.world.seen |= Side.CONTAINER;
+    this.notes.accessed |= Side.CONTAINER;
     this.ended = true;
   }
 
   override isInvalidating(page: number): boolean {
-    this.world.seen |= Side.MEMORY;
+    this.notes.accessed |= Side.MEMORY;
     return super.isInvalidating(page);
   }
 
   override unpin(frames: Float64Array, count: number): void {
-    this.world.seen |= Side.MEMORY;
+    this.notes.accessed |= Side.MEMORY;
     super.unpin(frames, count);
   }
 
   override pageIn(first: number, count: number, access: number, frames: Float64Array): number {
-    this.world.seen |= Side.MEMORY;
+    this.notes.accessed |= Side.MEMORY;
     return super.pageIn(first, count, access, frames);
   }
 
@@ -81,7 +85,7 @@ export class ProgramSpace extends SimulatedSpace implements MmuNotifier {
   ): Flow<number> {
     const flow = super.pageInFlow(first, count, access, frames);
     for (;;) {
-      this.world.seen |= Side.MEMORY;
+      this.notes.accessed |= Side.MEMORY;
       const step = flow.next();
       if (step.done) return step.value;
       yield step.value;
@@ -89,13 +93,13 @@ export class ProgramSpace extends SimulatedSpace implements MmuNotifier {
   }
 
   override pin(first: number, count: number, access: number, frames: Float64Array): number {
-    this.world.seen |= Side.MEMORY;
+    this.notes.accessed |= Side.MEMORY;
     return super.pin(first, count, access, frames);
   }
 
   override copyFrom(address: number, into: Uint8Array): boolean {
     if (address < ARGUMENT) {
-      this.world.seen |= Side.MEMORY;
+      this.notes.accessed |= Side.MEMORY;
       return super.copyFrom(address, into);
     }
     const from = this.argument.bytes;
@@ -105,7 +109,7 @@ export class ProgramSpace extends SimulatedSpace implements MmuNotifier {
 
   override copyTo(address: number, from: Uint8Array): boolean {
     if (address < ARGUMENT) {
-      this.world.seen |= Side.MEMORY;
+      this.notes.accessed |= Side.MEMORY;
       return super.copyTo(address, from);
     }
     this.argument.bytes.set(from, address - ARGUMENT);
@@ -120,10 +124,22 @@ export interface MapOptions {
   readonly pinned?: boolean;
 }
 
+/** What programs do something to: `World`. */
+interface Machine {
+  readonly notes: StepNotes;
+  readonly type1: CheckType1;
+  readonly ledger: { dirtyReported(bitmap: Uint8Array): void };
+  readonly pages: number;
+  group(number: number): VfioGroup;
+  attach(group: VfioGroup): Flow<void>;
+  detach(group: VfioGroup): Flow<void>;
+  close(): Flow<void>;
+}
+
 /** A process with the container open. */
 export class Program implements Caller {
   constructor(
-    private readonly world: World,
+    private readonly world: Machine,
     readonly mm: ProgramSpace,
   ) {}
 
@@ -164,25 +180,25 @@ export class Program implements Caller {
   /** VFIO_IOMMU_ENABLE_IOPF. */
   *enable(): Flow<string> {
     yield onContainer('ENABLE_IOPF');
-    return yield* this.world.result(this.world.type1.iopf!.enable());
+    return yield* this.world.notes.result(this.world.type1.iopf!.enable());
   }
 
   /** VFIO_IOMMU_DISABLE_IOPF. */
   *disable(): Flow<string> {
     yield onContainer('DISABLE_IOPF');
-    return yield* this.world.result(this.world.type1.iopf!.disable());
+    return yield* this.world.notes.result(this.world.type1.iopf!.disable());
   }
 
   /** VFIO_GROUP_SET_CONTAINER. */
   *attach(group: number): Flow<string> {
     yield onContainer(`SET_CONTAINER group ${group}`);
-    return yield* this.world.result(this.world.attach(this.world.group(group)));
+    return yield* this.world.notes.result(this.world.attach(this.world.group(group)));
   }
 
   /** VFIO_GROUP_UNSET_CONTAINER. */
   *detach(group: number): Flow<string> {
     yield onContainer(`UNSET_CONTAINER group ${group}`);
-    return yield* this.world.result(this.world.detach(this.world.group(group)));
+    return yield* this.world.notes.result(this.world.detach(this.world.group(group)));
   }
 
   /** Starts the dirty log, or stops it. */
@@ -211,15 +227,15 @@ export class Program implements Caller {
   /** The container's descriptor is closed: every group leaves, and everything goes. */
   *close(): Flow<string> {
     yield onContainer('close container');
-    return yield* this.world.result(this.world.close());
+    return yield* this.world.notes.result(this.world.close());
   }
 
   /** The program writes pages of its own memory. */
   *touch(page: number, count = 1): Flow<string> {
     yield onMemory('touches', VADDR + page, count);
     return this.mm.fillPages(VADDR + page, count, 1)
-      ? this.world.note('ok', 0)
-      : this.world.note('SIGSEGV', 11);
+      ? this.world.notes.note('ok', 0)
+      : this.world.notes.note('SIGSEGV', 11);
   }
 
   private dirtyPages(flags: number): string {
@@ -230,6 +246,6 @@ export class Program implements Caller {
   }
 
   private call(request: number): string {
-    return this.world.call(() => this.world.type1.ioctl(this, request, ARGUMENT));
+    return this.world.notes.call(() => this.world.type1.ioctl(this, request, ARGUMENT));
   }
 }

@@ -2,21 +2,18 @@
  * What a run is about: a container with its devices, its programs and their memory, made of shipped
  * parts.
  */
-import { errnoName, VfioError } from '../../abi/errno.js';
 import { DEFAULT_KERNEL, kernelProfile } from '../../abi/kernel.js';
 import { runDirect } from '../../flow/direct.js';
 import type { Flow } from '../../flow/flow.js';
-import type { IommuDevice } from '../../iommu/device.js';
 import { defaultGeometry, type IommuGeometry } from '../../iommu/geometry.js';
 import { IommuGroup } from '../../iommu/group.js';
-import { Counters } from '../../iommu/observer.js';
+import { Counters, type ObservedDevice } from '../../iommu/observer.js';
 import { FaultReport } from '../../iommu/page-request.js';
 import { READ, WRITE } from '../../mm/address-space.js';
 import { SimulatedMemory } from '../../mm/simulated-memory.js';
 import { VfioGroup } from '../../vfio/group.js';
 import type { PciBus } from '../../vfio/hot-reset.js';
 import { Ledger } from '../verify/ledger.js';
-import { Invariant, violated } from '../verify/violation.js';
 import { Checkpoint } from './checkpoint.js';
 import { Device, Guest } from './device-actor.js';
 import { DomainPool } from './domain-pool.js';
@@ -28,7 +25,8 @@ import { Host } from './host-actor.js';
 import { VADDR } from './operation.js';
 import type { CheckMachine, CheckType1, Parts } from './parts.js';
 import { Program, ProgramSpace } from './program-actor.js';
-import type { DeviceSpec, WorldOptions } from './scenario.js';
+import { StepNotes } from './step-notes.js';
+import type { DeviceSpec, WorldOptions } from './world-options.js';
 
 const IOTLB_ENTRIES = 8;
 const NO_BUS: PciBus = { neighbours: () => [] };
@@ -46,18 +44,12 @@ export class World {
   readonly specs: readonly DeviceSpec[];
   readonly ledger: Ledger;
   readonly fingerprint: Fingerprint;
+  readonly notes: StepNotes;
   /** Groups that are in the container, or on their way in or out. */
   readonly inContainer = new Set<VfioGroup>();
   /** Groups on their way in or out of the container: their devices are half on. */
   changingGroups = 0;
   closed = false;
-  /** A digest of what the operations of the actor that runs have come to. */
-  outcome = 0;
-  /** The step at hand has been taken before, and nothing was violated. */
-  replays = false;
-  /** The sides that the step at hand saw. */
-  seen = 0;
-
   readonly drivers: Driver[] = [];
   readonly firstStages: FirstStage[] = [];
   private readonly machine: CheckMachine;
@@ -71,8 +63,10 @@ export class World {
   ) {
     this.pages = options.pages ?? 4;
     this.specs = options.devices ?? [{}];
-    this.host = new Host(this);
-    this.fingerprint = new Fingerprint(this);
+    const fingerprint = new Fingerprint(this);
+    this.fingerprint = fingerprint;
+    this.notes = new StepNotes(() => fingerprint.ofContainer());
+    this.host = new Host(this.programs, this.groups);
     this.memory.limitFrames = options.frames ?? Number.POSITIVE_INFINITY;
     this.makePrograms();
     this.domains = new DomainPool(parts.Domain, this.pages);
@@ -103,7 +97,7 @@ export class World {
   driver(group: number): Driver {
     const known = this.drivers.find((each) => each.drives(group));
     if (known !== undefined) return known;
-    const driver = new Driver(this, group);
+    const driver = new Driver(this.notes, this.type1.pinning, this.group(group), this.pages);
     this.drivers.push(driver);
     return driver;
   }
@@ -139,11 +133,11 @@ export class World {
 
   /** The guest above a device. */
   guest(device: number): Guest {
-    return new Guest(this, this.devices[device]!);
+    return new Guest(this.notes, this.devices[device]!);
   }
 
   /** The place of a device among those of the scenario. */
-  numberOf(device: IommuDevice): number {
+  numberOf(device: ObservedDevice): number {
     const { devices } = this;
     let number = 0;
     while (devices[number]!.iommu !== device) number++;
@@ -186,43 +180,6 @@ export class World {
     this.closed = true;
   }
 
-  /** What a control path came to: `ok` or the errno's name. */
-  *result(flow: Flow<void>): Flow<string> {
-    try {
-      yield* flow;
-      return this.note('ok', 0);
-    } catch (error) {
-      return this.noteError(error);
-    }
-  }
-
-  /** What a call came to: `ok` or the errno's name. One that failed left everything as it was. */
-  call(run: () => void): string {
-    const before = this.replays ? 0 : this.fingerprint.ofContainer();
-    try {
-      run();
-      return this.note('ok', 0);
-    } catch (error) {
-      const name = this.noteError(error);
-      if (!this.replays && this.fingerprint.ofContainer() !== before)
-        violated(Invariant.UNDONE, 'R5.3', `${name}, and the state is another`);
-      return name;
-    }
-  }
-
-  /** `note` of an errno; what is none is thrown on. */
-  noteError(error: unknown): string {
-    if (!(error instanceof VfioError)) throw error;
-    return this.note(errnoName(error.errno), error.errno);
-  }
-
-  /** Ends an operation with what it came to, which its actor knows from now on. */
-  note<T>(result: T, code: number): T {
-    const mixed = Math.imul(this.outcome + code + 1, 0x9e3779b1);
-    this.outcome = mixed ^ (mixed >>> 15);
-    return result;
-  }
-
   /** Somebody else has a device's page requests. */
   takeElsewhere(device: Device): void {
     const wants = device.iommu.nested ? FaultReport.STAGE2 : FaultReport.FLAT;
@@ -233,7 +190,7 @@ export class World {
   private makePrograms(): void {
     const { options, pages } = this;
     for (let id = 0; id < (options.processes ?? 1); id++) {
-      const mm = new ProgramSpace(this, {
+      const mm = new ProgramSpace(this.notes, this.memory, {
         id,
         swapInWaits: options.swapInWaits ?? false,
         ipcLock: options.lockLimitPages === undefined,
@@ -271,7 +228,7 @@ export class World {
         iotlbEntries: IOTLB_ENTRIES,
         requests: (device) => this.parts.requests(device, limits),
       });
-      this.devices.push(new Device(this, iommu));
+      this.devices.push(new Device(this.notes, this.ledger, iommu));
       const number = spec.group ?? i + 1;
       let group = this.groups.find((at) => at.number === number);
       if (group === undefined) {
