@@ -43,9 +43,9 @@ export class Ledger implements Observer {
 
   /** A device's access got through to a frame: the frame must be what the program has there now. */
   reached(device: IommuDevice, iovaPage: number, access: number, frame: number): void {
-    const { type1, memory } = this.world;
+    const { type1, space, memory } = this.world;
     this.world.seen |= Side.MEMORY;
-    const mapping = type1.mappings.covering(iovaPage);
+    const mapping = space.mappings.covering(iovaPage);
     if (mapping === null) gone(device, iovaPage, access, 'went through where nothing is mapped');
     if (frame !== ZERO_FRAME && !memory.isOwned(frame))
       gone(device, iovaPage, access, 'reached a frame that was freed');
@@ -53,7 +53,7 @@ export class Ledger implements Observer {
     const isHeld = mapping.pinned || mapping.driverPins?.pages.test(iovaPage - mapping.iovaPage);
     if (!isHeld && (mapping.mm as ProgramSpace).frameAt(page) !== frame)
       gone(device, iovaPage, access, 'reached a frame that the program has no more');
-    if ((access & WRITE) !== 0 && type1.dirtyTracking) this.written[iovaPage - IOVA] = 1;
+    if ((access & WRITE) !== 0 && type1.log !== null) this.written[iovaPage - IOVA] = 1;
   }
 
   asked(iovaPage: number, access: number): void {
@@ -68,9 +68,9 @@ export class Ledger implements Observer {
 
   /** The bitmap that a program got says what was written since the last one. */
   dirtyReported(bitmap: Uint8Array): void {
-    const { pages, type1 } = this.world;
+    const { pages, space } = this.world;
     for (let page = 0; page < pages; page++) {
-      const mapping = type1.mappings.covering(IOVA + page);
+      const mapping = space.mappings.covering(IOVA + page);
       if (mapping === null || mapping.pinned) continue;
       const reported = (bitmap[page >>> 3]! & (1 << (page & 7))) !== 0;
       if (this.written[page] !== 0 && !reported)

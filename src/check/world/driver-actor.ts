@@ -19,7 +19,7 @@ export class Driver implements PinUser {
     private readonly group: number,
   ) {
     this.held = new Int32Array(world.pages);
-    this.pinning = world.type1.pinning;
+    this.pinning = world.space.pins;
     this.pinning.register(this);
   }
 

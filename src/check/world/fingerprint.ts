@@ -52,8 +52,8 @@ export class Fingerprint {
 
   /** How often what page-ins rely on has changed; only differences of it matter. */
   get history(): number {
-    const { type1, programs } = this.world;
-    let history = type1.iopf!.handler.generation;
+    const { space, programs } = this.world;
+    let history = space.iopf.handler.generation;
     for (let i = 0; i < programs.length; i++)
       history = history * 0x10000 + programs[i]!.mm.invalidations;
     return history;
@@ -61,23 +61,23 @@ export class Fingerprint {
 
   private addContainer(): void {
     const { digest, world } = this;
-    const { type1, pages, devices, programs } = world;
-    const iopf = type1.iopf!;
+    const { type1, space, pages, devices, programs } = world;
+    const iopf = space.iopf;
     digest.add(
       (world.closed ? 1 : 0) |
         (iopf.enabled ? 2 : 0) |
         (iopf.changing ? 4 : 0) |
-        (type1.dirtyTracking ? 8 : 0),
+        (type1.log !== null ? 8 : 0),
     );
     digest.add(iopf.watchedSpaces);
     // They are gone through in these orders.
     for (const group of world.inContainer) digest.add(group.number);
     for (let i = 0; i < iopf.devicesOn.length; i++) digest.add(world.numberOf(iopf.devicesOn[i]!));
     for (let i = 0; i < world.groups.length; i++)
-      digest.add(type1.pinning.isUnscoped(world.groups[i]!) ? 1 : 0);
+      digest.add(space.pins.isUnscoped(world.groups[i]!) ? 1 : 0);
     digest.add(iopf.handler.pageIns.length);
-    for (let i = 0; i < type1.domains.length; i++) {
-      const domain = type1.domains[i]!;
+    for (let i = 0; i < space.domains.length; i++) {
+      const domain = space.domains[i]!;
       digest.add(domain.geometry.addressWidth);
       for (let page = IOVA; page < IOVA + pages; page++) {
         digest.add(domain.frameAt(page) * 4 + domain.permissionAt(page));
@@ -106,7 +106,7 @@ export class Fingerprint {
    */
   private addPageIns(): void {
     const { digest } = this;
-    const { handler } = this.world.type1.iopf!;
+    const { handler } = this.world.space.iopf;
     for (let i = 0; i < handler.pageIns.length; i++) {
       const { mapping, index, window, stale } = handler.pageIns[i]!;
       const isThere = handler.covering(mapping.iovaPage + index) === mapping;
@@ -141,7 +141,8 @@ export class Fingerprint {
 
   private addMappings(): void {
     const { digest } = this;
-    const { mappings } = this.world.type1;
+    const { type1, space } = this.world;
+    const { mappings } = space;
     for (let mapping = mappings.firstFrom(0); mapping !== null; mapping = mappings.after(mapping)) {
       digest.add(mapping.iovaPage * 8 + mapping.permission);
       digest.add(mapping.vaddrPage * 8 + mapping.mm.id);
@@ -149,11 +150,12 @@ export class Fingerprint {
         mapping.pages * 16 +
           (mapping.pinned ? 1 : 0) +
           (mapping.pinnedByFlag ? 2 : 0) +
-          (mapping.dirty === null ? 4 : 0) +
-          (mapping.vaddrInvalid ? 8 : 0),
+          (type1.log === null ? 4 : 0) +
+          (mapping.source.vaddrInvalid ? 8 : 0),
       );
-      digest.add(mapping.lockedPages);
-      const { mapped, dirty, driverPins } = mapping;
+      digest.add(mapping.source.lockedPages);
+      const { mapped, driverPins } = mapping;
+      const dirty = type1.log === null ? null : type1.log.of(mapping);
       if (driverPins !== null)
         for (const [index, { frame, references }] of driverPins)
           digest.add((frame * 16 + index) * 16 + references);
@@ -185,7 +187,7 @@ export class Fingerprint {
 
   private handlerKind(handler: DeviceFaultHandler | null): number {
     if (handler === null) return 0;
-    return handler === this.world.type1.iopf!.handler ? 1 : handler === foreignHandler ? 2 : 3;
+    return handler === this.world.space.iopf.handler ? 1 : handler === foreignHandler ? 2 : 3;
   }
 }
 

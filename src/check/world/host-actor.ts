@@ -51,7 +51,7 @@ export class Host {
   /** Devices of a group come in another order from now on, as after a rescan of the bus. */
   *rescan(group: number): Flow<void> {
     yield onContainer(`rescans group ${group}`);
-    this.world.group(group).iommuGroup.devices.reverse();
+    this.world.group(group).devices.reverse();
   }
 
   private get mm(): ProgramSpace {

@@ -8,10 +8,11 @@ import { ArgumentBuffer } from '../../abi/argument-buffer.js';
 import { Errno, VfioError } from '../../abi/errno.js';
 import { DirtyPagesFlag, DmaMapFlag, Type1Ioctl } from '../../abi/vfio.js';
 import { DirtyBitmap, DirtyBitmapGet, DmaMap, DmaUnmap } from '../../abi/vfio-structs.js';
-import type { Caller } from '../../file/file.js';
+import type { Caller } from '../../file/caller.js';
 import type { Flow } from '../../flow/flow.js';
 import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
 import { SimulatedSpace, type SimulatedSpaceOptions } from '../../mm/simulated.js';
+import { type1Ioctl } from '../../vfio/type1/ioctl.js';
 import { IOVA, onContainer, onMemory, Side, VADDR } from './operation.js';
 import type { World } from './world.js';
 
@@ -145,13 +146,13 @@ export class Program implements Caller {
   /** VFIO_IOMMU_ENABLE_IOPF. */
   *enable(): Flow<string> {
     yield onContainer('ENABLE_IOPF');
-    return yield* this.world.result(this.world.type1.iopf!.enable());
+    return yield* this.world.result(this.world.space.iopf.enable());
   }
 
   /** VFIO_IOMMU_DISABLE_IOPF. */
   *disable(): Flow<string> {
     yield onContainer('DISABLE_IOPF');
-    return yield* this.world.result(this.world.type1.iopf!.disable());
+    return yield* this.world.result(this.world.space.iopf.disable());
   }
 
   /** VFIO_GROUP_SET_CONTAINER. */
@@ -211,6 +212,6 @@ export class Program implements Caller {
   }
 
   private call(request: number): string {
-    return this.world.call(() => this.world.type1.ioctl(this, request, ARGUMENT));
+    return this.world.call(() => type1Ioctl(this, request, ARGUMENT, this.world.type1));
   }
 }

@@ -6,6 +6,7 @@ import { errnoName, VfioError } from '../../abi/errno.js';
 import { DEFAULT_KERNEL, kernelProfile } from '../../abi/kernel.js';
 import { runDirect } from '../../flow/direct.js';
 import type { Flow } from '../../flow/flow.js';
+import type { IoSpace } from '../../ioas/io-space.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import { defaultGeometry, type IommuGeometry } from '../../iommu/geometry.js';
 import { IommuGroup } from '../../iommu/group.js';
@@ -13,8 +14,8 @@ import { Counters } from '../../iommu/observer.js';
 import { FaultReport } from '../../iommu/page-request.js';
 import { READ, WRITE } from '../../mm/address-space.js';
 import { SimulatedMemory } from '../../mm/simulated-memory.js';
-import { VfioGroup } from '../../vfio/group.js';
-import type { PciBus } from '../../vfio/hot-reset.js';
+import type { MachineState } from '../../vfio/machine-state.js';
+import { Type1 } from '../../vfio/type1/type1.js';
 import { Ledger } from '../verify/ledger.js';
 import { Invariant, violated } from '../verify/violation.js';
 import { Checkpoint } from './checkpoint.js';
@@ -26,12 +27,11 @@ import { FirstStage } from './first-stage.js';
 import { foreignHandler } from './foreign-handler.js';
 import { Host } from './host-actor.js';
 import { VADDR } from './operation.js';
-import type { CheckMachine, CheckType1, Parts } from './parts.js';
+import type { Parts } from './parts.js';
 import { Program, ProgramSpace } from './program-actor.js';
 import type { DeviceSpec, WorldOptions } from './scenario.js';
 
 const IOTLB_ENTRIES = 8;
-const NO_BUS: PciBus = { neighbours: () => [] };
 const RW = READ | WRITE;
 
 export class World {
@@ -39,15 +39,16 @@ export class World {
   readonly counters = new Counters();
   readonly programs: Program[] = [];
   readonly devices: Device[] = [];
-  readonly groups: VfioGroup[] = [];
-  readonly type1: CheckType1;
+  readonly groups: IommuGroup[] = [];
+  readonly type1: Type1;
+  readonly space: IoSpace;
   readonly host: Host;
   readonly pages: number;
   readonly specs: readonly DeviceSpec[];
   readonly ledger: Ledger;
   readonly fingerprint: Fingerprint;
   /** Groups that are in the container, or on their way in or out. */
-  readonly inContainer = new Set<VfioGroup>();
+  readonly inContainer = new Set<IommuGroup>();
   /** Groups on their way in or out of the container: their devices are half on. */
   changingGroups = 0;
   closed = false;
@@ -60,7 +61,7 @@ export class World {
 
   readonly drivers: Driver[] = [];
   readonly firstStages: FirstStage[] = [];
-  private readonly machine: CheckMachine;
+  private readonly machine: MachineState;
   private readonly geometries: readonly IommuGeometry[];
   private readonly domains: DomainPool;
 
@@ -89,14 +90,17 @@ export class World {
       counters: this.counters,
       observer: null,
       premap: null,
-      takeDomain: (geometry) => this.domains.take(geometry),
     };
     this.ledger = new Ledger(this);
-    this.type1 = new parts.Type1(this.machine, 2);
+    this.type1 = new Type1(this.machine, 2, false, {
+      space: (made) => new parts.IoSpace(made, parts),
+      domain: ({ geometry }) => this.domains.take(geometry),
+    });
+    this.space = this.type1.space;
     this.makeDevices();
     for (const group of this.groups)
       if (this.isAttachedAtFirst(group)) runDirect(this.attach(group));
-    if (options.enabled ?? true) runDirect(this.type1.iopf!.enable());
+    if (options.enabled ?? true) runDirect(this.space.iopf.enable());
   }
 
   /** The driver of a group's devices, there from its first use on. */
@@ -150,11 +154,11 @@ export class World {
     return number;
   }
 
-  group(number: number): VfioGroup {
+  group(number: number): IommuGroup {
     return this.groups.find((group) => group.number === number)!;
   }
 
-  *attach(group: VfioGroup): Flow<void> {
+  *attach(group: IommuGroup): Flow<void> {
     this.inContainer.add(group);
     this.changingGroups++;
     try {
@@ -167,7 +171,7 @@ export class World {
     }
   }
 
-  *detach(group: VfioGroup): Flow<void> {
+  *detach(group: IommuGroup): Flow<void> {
     this.changingGroups++;
     try {
       // Devices are closed before their group can leave.
@@ -182,7 +186,7 @@ export class World {
   /** The container goes with all that is in it. */
   *close(): Flow<void> {
     for (const group of this.inContainer) yield* this.detach(group);
-    yield* this.type1.iopf!.release();
+    yield* this.space.iopf.release();
     this.closed = true;
   }
 
@@ -273,20 +277,14 @@ export class World {
       const number = spec.group ?? i + 1;
       let group = this.groups.find((at) => at.number === number);
       if (group === undefined) {
-        group = new VfioGroup(
-          new IommuGroup(number),
-          this.geometries[i]!,
-          this.machine,
-          NO_BUS,
-          [],
-        );
+        group = new IommuGroup(number, this.geometries[i]!);
         this.groups.push(group);
       }
-      group.iommuGroup.add(iommu);
+      group.add(iommu);
     });
   }
 
-  private isAttachedAtFirst(group: VfioGroup): boolean {
+  private isAttachedAtFirst(group: IommuGroup): boolean {
     return this.specs.every(
       (spec, i) => (spec.group ?? i + 1) !== group.number || (spec.attached ?? true),
     );

@@ -9,6 +9,7 @@
 import { type Flow, freshStep, step, type Wait } from '../../flow/flow.js';
 import { removeAt } from '../../flow/list.js';
 import type { IommuDevice } from '../../iommu/device.js';
+import type { Domain } from '../../iommu/domain.js';
 import type { Observer } from '../../iommu/observer.js';
 import {
   type DeviceFaultHandler,
@@ -20,6 +21,7 @@ import {
   WAITS,
 } from '../../iommu/page-request.js';
 import { type AddressSpace, READ, WRITE } from '../../mm/address-space.js';
+import { noteWritten } from '../dirty-log.js';
 import type { Mapping } from '../mapping.js';
 import type { IopfBackend } from './backend.js';
 import type { PremapPolicy } from './premap.js';
@@ -130,8 +132,6 @@ class FramesAtHand implements Wait {
 }
 
 export class FaultHandler implements DeviceFaultHandler {
-  /** Only what faulted is granted, and a write marks its page dirty (R6.3). */
-  dirtyTracking = false;
   /** Moves whenever what a page-in may grant changes: one that spans a move starts again. */
   generation = 0;
   private readonly frames: Float64Array;
@@ -145,6 +145,11 @@ export class FaultHandler implements DeviceFaultHandler {
     private readonly observer: Observer | null,
   ) {
     this.frames = new Float64Array(premap.most);
+  }
+
+  /** Only what faulted is granted, and a write marks its page dirty (R6.3). */
+  get dirtyTracking(): boolean {
+    return this.backend.logs.length !== 0;
   }
 
   /** The most pages of a window. */
@@ -174,7 +179,7 @@ export class FaultHandler implements DeviceFaultHandler {
       if (got < 0) return WAITS;
       if (got === 0) return PageResponse.INVALID;
       if (mm.invalidations === seen) {
-        this.map(mapping, index, this.frames, got, granted, access);
+        this.map(mapping, index, this.frames, got, granted, access, device.domain!);
         return PageResponse.SUCCESS;
       }
       // Bringing the window in took pages away, maybe its own. A single page settles.
@@ -237,7 +242,9 @@ export class FaultHandler implements DeviceFaultHandler {
         yield other;
         continue;
       }
-      const code = yield* this.pageIn(mapping, index, access, reported === REPORTED);
+      const { domain } = device;
+      const alone = reported === REPORTED;
+      const code = yield* this.pageIn(mapping, index, access, domain!, alone);
       if (code !== null) return code;
       this.backend.counters.pageInsRetried++;
     }
@@ -251,6 +258,7 @@ export class FaultHandler implements DeviceFaultHandler {
     mapping: Mapping,
     index: number,
     access: number,
+    domain: Domain,
     alone: boolean,
   ): Flow<PageResponseCode | null> {
     const pageIn = new PageIn(this, mapping, index, access);
@@ -274,7 +282,8 @@ export class FaultHandler implements DeviceFaultHandler {
       yield alone ? new FramesAtHand(pageIn) : AT_HAND;
       if (!this.mayMap(pageIn)) return null;
       if (got === 0) return PageResponse.INVALID;
-      this.map(mapping, index, frames, this.untilMapped(mapping, index, got), granted, access);
+      const count = this.untilMapped(mapping, index, got);
+      this.map(mapping, index, frames, count, granted, access, domain);
       return PageResponse.SUCCESS;
     } finally {
       pageIn.done = true;
@@ -293,7 +302,7 @@ export class FaultHandler implements DeviceFaultHandler {
     if (mapping === null || (mapping.permission & access) !== access) return null;
     // Pinned pages are present or not there at all (R7.2); an address that is not valid leads
     // nowhere.
-    if (mapping.pinned || mapping.vaddrInvalid) return null;
+    if (mapping.pinned || mapping.source.vaddrInvalid) return null;
     return mapping.driverPins?.pages.test(iovaPage - mapping.iovaPage) ? null : mapping;
   }
 
@@ -330,10 +339,11 @@ export class FaultHandler implements DeviceFaultHandler {
     count: number,
     granted: number,
     access: number,
+    domain: Domain,
   ): void {
-    this.resident.add(mapping, index, frames, count, granted);
-    if (this.dirtyTracking && (access & WRITE) !== 0 && mapping.dirty !== null)
-      mapping.dirty.set(index, 1);
+    const { logs } = this.backend;
+    this.resident.add(mapping, index, frames, count, granted, domain);
+    if (logs.length !== 0 && (access & WRITE) !== 0) noteWritten(logs, mapping, index, 1, domain);
     const counters = this.backend.counters;
     counters.pagesFaultedIn++;
     counters.pagesPremapped += count - 1;
