@@ -67,8 +67,13 @@ export class IoSpace implements IopfBackend, PinnableSpace {
     this.iopf = new parts.Iopf(this, { premapPages, premap, observer });
   }
 
+  /** Those of a group in the order that it has them in now. */
   devices(): readonly IommuDevice[] {
-    return this.domains.flatMap((domain) => domain.devices);
+    return this.domains.flatMap(({ devices }) => {
+      const groups = new Set(devices.map((device) => device.group));
+      const grouped = [...groups].flatMap((group) => group?.devices ?? []);
+      return [...devices.filter((device) => device.group === null), ...grouped];
+    });
   }
 
   /** Page sizes that all domains have, bit n for 2^n bytes. */
