@@ -8,6 +8,7 @@
  * guest's) and `stage2` (the container's).
  */
 import type { Flow } from '../flow/flow.js';
+import type { Domain } from './domain.js';
 import type { Iotlb } from './iotlb.js';
 
 /** Access bits of a request beyond READ (1) and WRITE (2) of mm/address-space. */
@@ -54,7 +55,7 @@ export interface FaultingDevice {
   /** `0000:02:00.0` */
   readonly address: string;
   /** The page table that its page requests are about. */
-  readonly domain: { translate(iovaPage: number, access: number): number } | null;
+  readonly domain: Domain | null;
   readonly group: { mayFault(iovaPage: number): boolean } | null;
   readonly iotlb: Iotlb;
   /** Lets page requests go on that nobody runs, as far as they can. */

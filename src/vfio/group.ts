@@ -10,12 +10,14 @@ import { fail } from '../abi/errno.js';
 import { GroupFlag, GroupIoctl } from '../abi/vfio.js';
 import { GroupStatus } from '../abi/vfio-structs.js';
 import { copyIn, copyOut } from '../file/argument.js';
-import type { Caller, VfioFile } from '../file/file.js';
-import type { IommuGeometry } from '../iommu/geometry.js';
+import type { Caller } from '../file/caller.js';
+import type { VfioFile } from '../file/file.js';
+import type { IoSpace } from '../ioas/io-space.js';
 import type { IommuGroup } from '../iommu/group.js';
 import { type Container, ContainerFile } from './container.js';
 import { VfioDevice } from './device.js';
 import { findDevice } from './device-name.js';
+import { GroupBinding } from './group-binding.js';
 import type { PciBus } from './hot-reset.js';
 import type { MachineState } from './machine-state.js';
 import type { PciFunction } from './pci-function.js';
@@ -27,11 +29,10 @@ const status = new ArgumentBuffer(GroupStatus.size);
 const descriptor = new ArgumentBuffer(4);
 
 export class VfioGroup {
-  container: Container | null = null;
+  private container: Container | null = null;
   private readonly drivers = new Map<VfioDevice, Driver>();
   /** Functions that VFIO can not drive, by address: they only take part in viability. */
   private readonly hostFunctions = new Set<string>();
-  private file: GroupFile | null = null;
   /** The group's descriptor and its open devices, each of which keeps the file. */
   private fileUsers = 0;
   /** Devices that the host has taken from VFIO and that are still open. */
@@ -40,18 +41,25 @@ export class VfioGroup {
 
   constructor(
     readonly iommuGroup: IommuGroup,
-    /** Of the IOMMU in front of the group. */
-    readonly geometry: IommuGeometry,
     readonly machine: MachineState,
-    readonly bus: PciBus,
+    bus: PciBus,
     functions: readonly PciFunction[],
   ) {
     for (const pciFunction of functions)
-      this.drivers.set(new VfioDevice(this, pciFunction, machine), 'vfio-pci');
+      this.drivers.set(new VfioDevice(pciFunction, machine, bus), 'vfio-pci');
   }
 
   get number(): number {
     return this.iommuGroup.number;
+  }
+
+  /** Where the DMA of its devices goes; null: it is in no container that has an IOMMU. */
+  get space(): IoSpace | null {
+    return this.container?.space ?? null;
+  }
+
+  get inContainer(): boolean {
+    return this.container !== null;
   }
 
   get viable(): boolean {
@@ -106,40 +114,54 @@ export class VfioGroup {
     return true;
   }
 
-  /** open(2) of /dev/vfio/N. ENOENT; EBUSY: it is open. */
+  /** open(2) of /dev/vfio/N. ENOENT; EBUSY: it is open, or somebody else has its DMA. */
   open(): VfioFile {
     if (!this.exists) fail('ENOENT');
-    if (this.file) fail('EBUSY');
-    this.file = new GroupFile(this);
+    const file = new GroupFile(this);
+    this.iommuGroup.claim(file);
     this.fileUsers = 1;
-    return this.file;
+    return file;
   }
 
   /** A descriptor or a device is gone; with the last of them the group leaves its container. */
   dropFile(): void {
     if (--this.fileUsers > 0) return;
-    this.container?.removeGroup(this);
-    this.file = null;
+    this.leaveContainer();
+    this.iommuGroup.unclaim();
   }
 
-  /** A device is opened. EINVAL without a container that has an IOMMU. */
-  useByDevice(): void {
-    if (!this.container?.hasIommu) fail('EINVAL');
+  /** A file of a device, which holds the group's. EINVAL without a container that has an IOMMU. */
+  openDevice(device: VfioDevice): VfioFile {
+    const { container } = this;
+    if (!container?.space) fail('EINVAL');
     this.fileUsers++;
     this.openDevices++;
+    return device.open(new GroupBinding(container, () => this.deviceClosed(device)));
   }
 
-  releaseByDevice(device: VfioDevice): void {
-    if (!device.isOpen && this.leaving.delete(device)) this.drivers.set(device, null);
-    this.openDevices--;
-    this.dropFile();
+  /** EPERM: not viable; and what attaching answers. */
+  setContainer(container: Container): void {
+    if (!this.viable) fail('EPERM');
+    container.addGroup(this.iommuGroup);
+    this.container = container;
   }
 
   /** EINVAL: it has none; EBUSY: a device is open. */
   unsetContainer(): void {
     if (!this.container) fail('EINVAL');
     if (this.openDevices > 0) fail('EBUSY');
-    this.container.removeGroup(this);
+    this.leaveContainer();
+  }
+
+  private leaveContainer(): void {
+    this.container?.removeGroup(this.iommuGroup);
+    this.container = null;
+  }
+
+  private deviceClosed(device: VfioDevice): void {
+    if (!device.isOpen && this.leaving.delete(device)) this.drivers.set(device, null);
+    this.openDevices--;
+    this.dropFile();
   }
 }
 
@@ -188,7 +210,7 @@ export class GroupFile implements VfioFile {
     copyIn(caller, argument, status, GroupStatus.size);
     const { VFIO_GROUP_FLAGS_VIABLE, VFIO_GROUP_FLAGS_CONTAINER_SET } = GroupFlag;
     let flags = this.group.viable ? VFIO_GROUP_FLAGS_VIABLE : 0;
-    if (this.group.container) flags = VFIO_GROUP_FLAGS_VIABLE | VFIO_GROUP_FLAGS_CONTAINER_SET;
+    if (this.group.inContainer) flags = VFIO_GROUP_FLAGS_VIABLE | VFIO_GROUP_FLAGS_CONTAINER_SET;
     status.setU32(GroupStatus.at.flags, flags);
     copyOut(caller, argument, status, GroupStatus.size);
     return 0;
@@ -202,11 +224,11 @@ export class GroupFile implements VfioFile {
     if (!caller.mm.copyFrom(argument, descriptor.bytes)) fail('EFAULT');
     const file = caller.file(descriptor.s32(0));
     if (!file) fail('EBADF');
-    if (this.group.container) fail('EINVAL');
+    if (this.group.inContainer) fail('EINVAL');
     if (file.kind !== 'vfio' || !(file.file instanceof ContainerFile)) {
       return fail(this.group.machine.kernel.notAContainer);
     }
-    file.file.container.addGroup(this.group);
+    this.group.setContainer(file.file.container);
     return 0;
   }
 
@@ -215,7 +237,7 @@ export class GroupFile implements VfioFile {
    */
   private getDevice(caller: Caller, argument: number): number {
     const device = findDevice(caller, argument, this.group.boundDevices);
-    const file = device.open();
+    const file = this.group.openDevice(device);
     try {
       return caller.install(file);
     } catch (error) {

@@ -16,14 +16,15 @@ import {
 import { Stage1Ioctl } from '../abi/vfio.js';
 import { Stage1Alloc, Stage1Attach, Stage1Detach, Stage1Invalidate } from '../abi/vfio-structs.js';
 import { copyIn, copyOut } from '../file/argument.js';
-import type { Caller, VfioFile } from '../file/file.js';
+import type { Caller } from '../file/caller.js';
+import type { VfioFile } from '../file/file.js';
 import { runDirect } from '../flow/direct.js';
+import type { IoSpace } from '../ioas/io-space.js';
 import type { IommuDevice } from '../iommu/device.js';
 import { FaultQueue } from '../iommu/fault-queue.js';
 import type { FaultingDevice } from '../iommu/page-request.js';
 import { Stage1, type TableMemory } from '../iommu/stage1.js';
 import type { PciFunction } from './pci-function.js';
-import type { Type1 } from './type1/type1.js';
 
 /** The only width: four levels. */
 const ADDRESS_WIDTH = 48;
@@ -50,7 +51,7 @@ class Stage1File implements VfioFile {
   #nextId = 1;
 
   constructor(
-    readonly type1: Type1,
+    readonly space: IoSpace,
     root: number,
     memory: TableMemory,
   ) {
@@ -150,7 +151,12 @@ class Stage1File implements VfioFile {
  * flags, data_len, width, alignment; EOPNOTSUPP: another kind of table, or flags of it. Returns its
  * file, which is not open yet.
  */
-export function allocateStage1(caller: Caller, argument: number, type1: Type1): Stage1File {
+export function allocateStage1(
+  caller: Caller,
+  argument: number,
+  space: IoSpace,
+  tables: TableMemory,
+): Stage1File {
   copyIn(caller, argument, alloc, Stage1Alloc.size);
   if (alloc.u32(Stage1Alloc.at.flags) !== 0) fail('EINVAL');
   if (alloc.u32(Stage1Alloc.at.data_type) !== HWPT_DATA_VTD_S1) fail('EOPNOTSUPP');
@@ -161,7 +167,7 @@ export function allocateStage1(caller: Caller, argument: number, type1: Type1): 
   if (table.u32(at.flags) !== 0 || table.u32(at.flags + 4) !== 0) fail('EOPNOTSUPP');
   if (table.u32(at.addr_width) !== ADDRESS_WIDTH || table.u32(at.reserved) !== 0) fail('EINVAL');
   if (table.inPage(at.pgtbl_addr) !== 0) fail('EINVAL');
-  return new Stage1File(type1, table.pages(at.pgtbl_addr), type1.machine.tables!);
+  return new Stage1File(space, table.pages(at.pgtbl_addr), tables);
 }
 
 /** A device's way through a first stage, for as long as its files are open. */
@@ -175,13 +181,13 @@ export class Stage1Attachment {
    * the device's container; EBADF; ENODEV: the device cannot wait for a guest; EBUSY: it has a
    * first stage.
    */
-  attach(caller: Caller, argument: number, type1: Type1): void {
+  attach(caller: Caller, argument: number, space: IoSpace): void {
     copyIn(caller, argument, attachment, Stage1Attach.size);
     const { at } = Stage1Attach;
     if (attachment.u32(at.flags) !== 0) fail('EINVAL');
     const found = caller.file(attachment.s32(at.queue_fd));
     if (found === null) fail('EBADF');
-    if (found.kind !== 'vfio' || !(found.file instanceof Stage1File) || found.file.type1 !== type1)
+    if (found.kind !== 'vfio' || !(found.file instanceof Stage1File) || found.file.space !== space)
       fail('EINVAL');
     const id = found.file.attach(this.pciFunction.iommu);
     this.#file = found.file;

@@ -3,10 +3,11 @@
  * or it sees nothing.
  */
 
-import { type1With } from '../../src/check/variants/rfc-v3.js';
-import { CheckType1, type Parts } from '../../src/check/world/parts.js';
+import type { Parts } from '../../src/check/world/parts.js';
 import { type Flow, step } from '../../src/flow/flow.js';
+import { noteWritten } from '../../src/ioas/dirty-log.js';
 import { DriverPinning } from '../../src/ioas/driver-pins.js';
+import { IoSpace } from '../../src/ioas/io-space.js';
 import type { IopfBackend } from '../../src/ioas/iopf/backend.js';
 import { FaultHandler } from '../../src/ioas/iopf/fault-handler.js';
 import { Iopf } from '../../src/ioas/iopf/iopf.js';
@@ -29,7 +30,7 @@ export interface Canary {
 }
 
 function withIopf(IopfClass: typeof Iopf): Partial<Parts> {
-  return { Type1: type1With(IopfClass) };
+  return { Iopf: IopfClass };
 }
 
 function withHandler(Handler: typeof FaultHandler): Partial<Parts> {
@@ -57,11 +58,7 @@ function withRequests(Queue: typeof PageRequestQueue, Requests = PageRequests): 
 }
 
 function withPinning(Pinning: typeof DriverPinning): Partial<Parts> {
-  return {
-    Type1: class extends CheckType1 {
-      override readonly pinning: DriverPinning = new Pinning(this);
-    },
-  };
+  return { DriverPinning: Pinning };
 }
 
 const BETWEEN = step('between');
@@ -153,9 +150,10 @@ export const canaries: readonly Canary[] = [
     about: 'unmapping a pinned mapping forgets its account',
     invariant: 'the account is what is pinned',
     parts: {
-      Type1: class extends CheckType1 {
+      IoSpace: class extends IoSpace {
         override unpinMapping(mapping: Mapping): void {
-          const { lockedPages, mm } = mapping;
+          const { mm } = mapping;
+          const { lockedPages } = mapping.source;
           super.unpinMapping(mapping);
           mm.accountLocked(lockedPages);
         }
@@ -207,10 +205,10 @@ export const canaries: readonly Canary[] = [
     about: 'MAP_DMA that fails leaves a notifier behind',
     invariant: 'a call that fails changes nothing',
     parts: {
-      Type1: class extends CheckType1 {
-        override addMapping(mapping: Mapping): void {
+      IoSpace: class extends IoSpace {
+        override map(mapping: Mapping): void {
           mapping.mm.subscribe({ invalidate: () => {}, release: () => {} });
-          super.addMapping(mapping);
+          super.map(mapping);
         }
       },
     },
@@ -244,8 +242,9 @@ export const canaries: readonly Canary[] = [
           count: number,
           granted: number,
           access: number,
+          domain: Domain,
         ): void {
-          super.map(mapping, index, frames, count, granted | WRITE, access);
+          super.map(mapping, index, frames, count, granted | WRITE, access, domain);
         }
       },
     ),
@@ -273,9 +272,10 @@ export const canaries: readonly Canary[] = [
           count: number,
           granted: number,
           access: number,
+          domain: Domain,
         ): void {
-          super.map(mapping, index, frames, count, granted, access);
-          mapping.dirty?.set(index, count);
+          super.map(mapping, index, frames, count, granted, access, domain);
+          noteWritten(this.backend.logs, mapping, index, count);
         }
       },
     ),
@@ -343,7 +343,7 @@ export const canaries: readonly Canary[] = [
     invariant: 'say the same',
     parts: withPinning(
       class extends DriverPinning {
-        override standBack(): void {}
+        override wholePinFailed(): void {}
       },
     ),
   },

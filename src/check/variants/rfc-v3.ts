@@ -15,7 +15,7 @@ import type { Fault, ReportResult } from '../../iommu/page-request.js';
 import { FaultReport } from '../../iommu/page-request.js';
 import { PageRequestQueue } from '../../iommu/page-request-queue.js';
 import { PageRequests } from '../../iommu/page-requests.js';
-import { CheckType1, type Variant } from '../world/parts.js';
+import type { Variant } from '../world/parts.js';
 
 const FEATURE_ON = step('page requests on');
 const HANDLER_OFF = step('handler off');
@@ -141,21 +141,12 @@ class HandlerIopf extends Iopf {
   }
 }
 
-/** The shipped backend with another IOPF side. */
-export function type1With(IopfClass: typeof Iopf): typeof CheckType1 {
-  return class extends CheckType1 {
-    protected override createIopf(): Iopf {
-      return new IopfClass(this, { premapPages: this.machine.premapPages });
-    }
-  };
-}
-
 function iopf(row: string, about: string, IopfClass: typeof Iopf): Variant {
   return {
     name: `rfc-v3/${row.replace(' ', '-')}`,
     row,
     about,
-    parts: { Type1: type1With(IopfClass) },
+    parts: { Iopf: IopfClass },
   };
 }
 

@@ -2,14 +2,16 @@
  * What devices asked for, were answered and wrote, noted beside the container to be held against
  * what it says.
  */
+
+import type { IoSpace } from '../../ioas/io-space.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import type { Counters, ObservedDevice, Observer } from '../../iommu/observer.js';
 import { PageResponse } from '../../iommu/page-request.js';
 import { WRITE } from '../../mm/address-space.js';
 import { type SimulatedMemory, ZERO_FRAME } from '../../mm/simulated-memory.js';
+import type { Type1 } from '../../vfio/type1/type1.js';
 import type { Digest } from '../world/digest.js';
 import { accessName, hex, IOVA, Side } from '../world/operation.js';
-import type { CheckType1 } from '../world/parts.js';
 import type { ProgramSpace } from '../world/program-actor.js';
 import type { StepNotes } from '../world/step-notes.js';
 import type { DeviceSpec } from '../world/world-options.js';
@@ -17,7 +19,8 @@ import { Invariant, violated } from './violation.js';
 
 /** What a ledger is held against: `World`. */
 interface Audited {
-  readonly type1: CheckType1;
+  readonly type1: Type1;
+  readonly space: IoSpace;
   readonly memory: SimulatedMemory;
   readonly counters: Counters;
   readonly notes: StepNotes;
@@ -57,9 +60,9 @@ export class Ledger implements Observer {
 
   /** A device's access got through to a frame: the frame must be what the program has there now. */
   reached(device: IommuDevice, iovaPage: number, access: number, frame: number): void {
-    const { type1, memory } = this.world;
+    const { type1, space, memory } = this.world;
     this.world.notes.accessed |= Side.MEMORY;
-    const mapping = type1.mappings.covering(iovaPage);
+    const mapping = space.mappings.covering(iovaPage);
     if (mapping === null) gone(device, iovaPage, access, 'went through where nothing is mapped');
     if (frame !== ZERO_FRAME && !memory.isOwned(frame))
       gone(device, iovaPage, access, 'reached a frame that was freed');
@@ -67,7 +70,7 @@ export class Ledger implements Observer {
     const isHeld = mapping.pinned || mapping.driverPins?.pages.test(iovaPage - mapping.iovaPage);
     if (!isHeld && (mapping.mm as ProgramSpace).frameAt(page) !== frame)
       gone(device, iovaPage, access, 'reached a frame that the program has no more');
-    if ((access & WRITE) !== 0 && type1.dirtyTracking) this.written[iovaPage - IOVA] = 1;
+    if ((access & WRITE) !== 0 && type1.log !== null) this.written[iovaPage - IOVA] = 1;
   }
 
   asked(iovaPage: number, access: number): void {
@@ -82,9 +85,9 @@ export class Ledger implements Observer {
 
   /** The bitmap that a program got says what was written since the last one. */
   dirtyReported(bitmap: Uint8Array): void {
-    const { pages, type1 } = this.world;
+    const { pages, space } = this.world;
     for (let page = 0; page < pages; page++) {
-      const mapping = type1.mappings.covering(IOVA + page);
+      const mapping = space.mappings.covering(IOVA + page);
       if (mapping === null || mapping.pinned) continue;
       const reported = (bitmap[page >>> 3]! & (1 << (page & 7))) !== 0;
       if (this.written[page] !== 0 && !reported)

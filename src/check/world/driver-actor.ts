@@ -1,8 +1,8 @@
 /** The driver of a device, which pins pages of the container itself. */
 import type { Flow } from '../../flow/flow.js';
 import type { DriverPinning, PinUser } from '../../ioas/driver-pins.js';
+import type { IommuGroup } from '../../iommu/group.js';
 import { READ, WRITE } from '../../mm/address-space.js';
-import type { VfioGroup } from '../../vfio/group.js';
 import type { Digest } from './digest.js';
 import { accessName, IOVA, onContainer } from './operation.js';
 import type { StepNotes } from './step-notes.js';
@@ -17,7 +17,7 @@ export class Driver implements PinUser {
   constructor(
     private readonly notes: StepNotes,
     private readonly pinning: DriverPinning,
-    private readonly group: VfioGroup,
+    private readonly group: IommuGroup,
     private readonly pages: number,
   ) {
     this.held = new Int32Array(pages);

@@ -1,5 +1,5 @@
 import type { Flow } from '../../flow/flow.js';
-import type { VfioGroup } from '../../vfio/group.js';
+import type { IommuGroup } from '../../iommu/group.js';
 import { accessName, onContainer, onMemory, VADDR } from './operation.js';
 import type { ProgramSpace } from './program-actor.js';
 
@@ -7,7 +7,7 @@ import type { ProgramSpace } from './program-actor.js';
 export class Host {
   constructor(
     private readonly programs: readonly { readonly mm: ProgramSpace }[],
-    private readonly groups: readonly VfioGroup[],
+    private readonly groups: readonly IommuGroup[],
   ) {}
 
   /** Another frame behind a page, as migration and compaction do. */
@@ -54,7 +54,7 @@ export class Host {
   /** Devices of a group come in another order from now on, as after a rescan of the bus. */
   *rescan(group: number): Flow<void> {
     yield onContainer(`rescans group ${group}`);
-    this.groups.find(({ number }) => number === group)!.iommuGroup.devices.reverse();
+    this.groups.find(({ number }) => number === group)!.devices.reverse();
   }
 
   private get mm(): ProgramSpace {

@@ -8,14 +8,16 @@ import { ArgumentBuffer } from '../../abi/argument-buffer.js';
 import { Errno, VfioError } from '../../abi/errno.js';
 import { DirtyPagesFlag, DmaMapFlag, Type1Ioctl } from '../../abi/vfio.js';
 import { DirtyBitmap, DirtyBitmapGet, DmaMap, DmaUnmap } from '../../abi/vfio-structs.js';
-import type { Caller } from '../../file/file.js';
+import type { Caller } from '../../file/caller.js';
 import type { Flow } from '../../flow/flow.js';
+import type { IoSpace } from '../../ioas/io-space.js';
+import type { IommuGroup } from '../../iommu/group.js';
 import { type MmuNotifier, PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
 import { SimulatedSpace, type SimulatedSpaceOptions } from '../../mm/simulated.js';
 import type { SimulatedMemory } from '../../mm/simulated-memory.js';
-import type { VfioGroup } from '../../vfio/group.js';
+import { type1Ioctl } from '../../vfio/type1/ioctl.js';
+import type { Type1 } from '../../vfio/type1/type1.js';
 import { IOVA, onContainer, onMemory, Side, VADDR } from './operation.js';
-import type { CheckType1 } from './parts.js';
 import type { StepNotes } from './step-notes.js';
 
 /**
@@ -127,12 +129,13 @@ export interface MapOptions {
 /** What programs do something to: `World`. */
 interface Machine {
   readonly notes: StepNotes;
-  readonly type1: CheckType1;
+  readonly type1: Type1;
+  readonly space: IoSpace;
   readonly ledger: { dirtyReported(bitmap: Uint8Array): void };
   readonly pages: number;
-  group(number: number): VfioGroup;
-  attach(group: VfioGroup): Flow<void>;
-  detach(group: VfioGroup): Flow<void>;
+  group(number: number): IommuGroup;
+  attach(group: IommuGroup): Flow<void>;
+  detach(group: IommuGroup): Flow<void>;
   close(): Flow<void>;
 }
 
@@ -180,13 +183,13 @@ export class Program implements Caller {
   /** VFIO_IOMMU_ENABLE_IOPF. */
   *enable(): Flow<string> {
     yield onContainer('ENABLE_IOPF');
-    return yield* this.world.notes.result(this.world.type1.iopf!.enable());
+    return yield* this.world.notes.result(this.world.space.iopf.enable());
   }
 
   /** VFIO_IOMMU_DISABLE_IOPF. */
   *disable(): Flow<string> {
     yield onContainer('DISABLE_IOPF');
-    return yield* this.world.notes.result(this.world.type1.iopf!.disable());
+    return yield* this.world.notes.result(this.world.space.iopf.disable());
   }
 
   /** VFIO_GROUP_SET_CONTAINER. */
@@ -246,6 +249,6 @@ export class Program implements Caller {
   }
 
   private call(request: number): string {
-    return this.world.notes.call(() => this.world.type1.ioctl(this, request, ARGUMENT));
+    return this.world.notes.call(() => type1Ioctl(this, request, ARGUMENT, this.world.type1));
   }
 }

@@ -5,14 +5,15 @@
 import { DEFAULT_KERNEL, kernelProfile } from '../../abi/kernel.js';
 import { runDirect } from '../../flow/direct.js';
 import type { Flow } from '../../flow/flow.js';
+import type { IoSpace } from '../../ioas/io-space.js';
 import { defaultGeometry, type IommuGeometry } from '../../iommu/geometry.js';
 import { IommuGroup } from '../../iommu/group.js';
 import { Counters, type ObservedDevice } from '../../iommu/observer.js';
 import { FaultReport } from '../../iommu/page-request.js';
 import { READ, WRITE } from '../../mm/address-space.js';
 import { SimulatedMemory } from '../../mm/simulated-memory.js';
-import { VfioGroup } from '../../vfio/group.js';
-import type { PciBus } from '../../vfio/hot-reset.js';
+import type { MachineState } from '../../vfio/machine-state.js';
+import { Type1 } from '../../vfio/type1/type1.js';
 import { Ledger } from '../verify/ledger.js';
 import { Checkpoint } from './checkpoint.js';
 import { Device, Guest } from './device-actor.js';
@@ -23,13 +24,12 @@ import { FirstStage } from './first-stage.js';
 import { foreignHandler } from './foreign-handler.js';
 import { Host } from './host-actor.js';
 import { VADDR } from './operation.js';
-import type { CheckMachine, CheckType1, Parts } from './parts.js';
+import type { Parts } from './parts.js';
 import { Program, ProgramSpace } from './program-actor.js';
 import { StepNotes } from './step-notes.js';
 import type { DeviceSpec, WorldOptions } from './world-options.js';
 
 const IOTLB_ENTRIES = 8;
-const NO_BUS: PciBus = { neighbours: () => [] };
 const RW = READ | WRITE;
 
 export class World {
@@ -37,8 +37,9 @@ export class World {
   readonly counters = new Counters();
   readonly programs: Program[] = [];
   readonly devices: Device[] = [];
-  readonly groups: VfioGroup[] = [];
-  readonly type1: CheckType1;
+  readonly groups: IommuGroup[] = [];
+  readonly type1: Type1;
+  readonly space: IoSpace;
   readonly host: Host;
   readonly pages: number;
   readonly specs: readonly DeviceSpec[];
@@ -46,13 +47,13 @@ export class World {
   readonly fingerprint: Fingerprint;
   readonly notes: StepNotes;
   /** Groups that are in the container, or on their way in or out. */
-  readonly inContainer = new Set<VfioGroup>();
+  readonly inContainer = new Set<IommuGroup>();
   /** Groups on their way in or out of the container: their devices are half on. */
   changingGroups = 0;
   closed = false;
   readonly drivers: Driver[] = [];
   readonly firstStages: FirstStage[] = [];
-  private readonly machine: CheckMachine;
+  private readonly machine: MachineState;
   private readonly geometries: readonly IommuGeometry[];
   private readonly domains: DomainPool;
 
@@ -83,21 +84,24 @@ export class World {
       counters: this.counters,
       observer: null,
       premap: null,
-      takeDomain: (geometry) => this.domains.take(geometry),
     };
     this.ledger = new Ledger(this);
-    this.type1 = new parts.Type1(this.machine, 2);
+    this.type1 = new Type1(this.machine, 2, false, {
+      space: (made) => new parts.IoSpace(made, parts),
+      domain: ({ geometry }) => this.domains.take(geometry),
+    });
+    this.space = this.type1.space;
     this.makeDevices();
     for (const group of this.groups)
       if (this.isAttachedAtFirst(group)) runDirect(this.attach(group));
-    if (options.enabled ?? true) runDirect(this.type1.iopf!.enable());
+    if (options.enabled ?? true) runDirect(this.space.iopf.enable());
   }
 
   /** The driver of a group's devices, there from its first use on. */
   driver(group: number): Driver {
     const known = this.drivers.find((each) => each.drives(group));
     if (known !== undefined) return known;
-    const driver = new Driver(this.notes, this.type1.pinning, this.group(group), this.pages);
+    const driver = new Driver(this.notes, this.space.pins, this.group(group), this.pages);
     this.drivers.push(driver);
     return driver;
   }
@@ -144,11 +148,11 @@ export class World {
     return number;
   }
 
-  group(number: number): VfioGroup {
+  group(number: number): IommuGroup {
     return this.groups.find((group) => group.number === number)!;
   }
 
-  *attach(group: VfioGroup): Flow<void> {
+  *attach(group: IommuGroup): Flow<void> {
     this.inContainer.add(group);
     this.changingGroups++;
     try {
@@ -161,7 +165,7 @@ export class World {
     }
   }
 
-  *detach(group: VfioGroup): Flow<void> {
+  *detach(group: IommuGroup): Flow<void> {
     this.changingGroups++;
     try {
       // Devices are closed before their group can leave.
@@ -176,7 +180,7 @@ export class World {
   /** The container goes with all that is in it. */
   *close(): Flow<void> {
     for (const group of this.inContainer) yield* this.detach(group);
-    yield* this.type1.iopf!.release();
+    yield* this.space.iopf.release();
     this.closed = true;
   }
 
@@ -232,20 +236,14 @@ export class World {
       const number = spec.group ?? i + 1;
       let group = this.groups.find((at) => at.number === number);
       if (group === undefined) {
-        group = new VfioGroup(
-          new IommuGroup(number),
-          this.geometries[i]!,
-          this.machine,
-          NO_BUS,
-          [],
-        );
+        group = new IommuGroup(number, this.geometries[i]!);
         this.groups.push(group);
       }
-      group.iommuGroup.add(iommu);
+      group.add(iommu);
     });
   }
 
-  private isAttachedAtFirst(group: VfioGroup): boolean {
+  private isAttachedAtFirst(group: IommuGroup): boolean {
     return this.specs.every(
       (spec, i) => (spec.group ?? i + 1) !== group.number || (spec.attached ?? true),
     );

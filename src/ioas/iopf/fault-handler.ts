@@ -8,6 +8,7 @@
  */
 import { type Flow, freshStep, step, type Wait } from '../../flow/flow.js';
 import { removeAt } from '../../flow/list.js';
+import type { Domain } from '../../iommu/domain.js';
 import type { Observer } from '../../iommu/observer.js';
 import {
   type DeviceFaultHandler,
@@ -20,6 +21,7 @@ import {
   WAITS,
 } from '../../iommu/page-request.js';
 import { type AddressSpace, READ, WRITE } from '../../mm/address-space.js';
+import { noteWritten } from '../dirty-log.js';
 import type { Mapping } from '../mapping.js';
 import type { IopfBackend } from './backend.js';
 import { AT_HAND, FramesAtHand, PageIn } from './page-in.js';
@@ -30,8 +32,6 @@ const REPORTED = freshStep('page request reported');
 const REPORTED_OF_GROUP = step('page request of a group reported');
 
 export class FaultHandler implements DeviceFaultHandler {
-  /** Only what faulted is granted, and a write marks its page dirty (R6.3). */
-  dirtyTracking = false;
   /** Moves whenever what a page-in may grant changes: one that spans a move starts again. */
   generation = 0;
   private readonly frames: Float64Array;
@@ -45,6 +45,11 @@ export class FaultHandler implements DeviceFaultHandler {
     private readonly observer: Observer | null,
   ) {
     this.frames = new Float64Array(premap.most);
+  }
+
+  /** Only what faulted is granted, and a write marks its page dirty (R6.3). */
+  get dirtyTracking(): boolean {
+    return this.backend.logs.length !== 0;
   }
 
   /** The most pages of a window. */
@@ -78,7 +83,7 @@ export class FaultHandler implements DeviceFaultHandler {
       if (got < 0) return WAITS;
       if (got === 0) return PageResponse.INVALID;
       if (mm.invalidations === seen) {
-        this.map(mapping, index, this.frames, got, granted, access);
+        this.map(mapping, index, this.frames, got, granted, access, device.domain!);
         return PageResponse.SUCCESS;
       }
       // Bringing the window in took pages away, maybe its own. A single page settles.
@@ -141,7 +146,9 @@ export class FaultHandler implements DeviceFaultHandler {
         yield other;
         continue;
       }
-      const code = yield* this.pageIn(mapping, index, access, reported === REPORTED);
+      const { domain } = device;
+      const alone = reported === REPORTED;
+      const code = yield* this.pageIn(mapping, index, access, domain!, alone);
       if (code !== null) return code;
       this.backend.counters.pageInsRetried++;
     }
@@ -155,6 +162,7 @@ export class FaultHandler implements DeviceFaultHandler {
     mapping: Mapping,
     index: number,
     access: number,
+    domain: Domain,
     alone: boolean,
   ): Flow<PageResponseCode | null> {
     const pageIn = new PageIn(this, mapping, index, access);
@@ -178,7 +186,8 @@ export class FaultHandler implements DeviceFaultHandler {
       yield alone ? new FramesAtHand(pageIn) : AT_HAND;
       if (!this.mayMap(pageIn)) return null;
       if (got === 0) return PageResponse.INVALID;
-      this.map(mapping, index, frames, this.untilMapped(mapping, index, got), granted, access);
+      const count = this.untilMapped(mapping, index, got);
+      this.map(mapping, index, frames, count, granted, access, domain);
       return PageResponse.SUCCESS;
     } finally {
       pageIn.done = true;
@@ -197,7 +206,7 @@ export class FaultHandler implements DeviceFaultHandler {
     if (mapping === null || (mapping.permission & access) !== access) return null;
     // Pinned pages are present or not there at all (R7.2); an address that is not valid leads
     // nowhere.
-    if (mapping.pinned || mapping.vaddrInvalid) return null;
+    if (mapping.pinned || mapping.source.vaddrInvalid) return null;
     return mapping.driverPins?.pages.test(iovaPage - mapping.iovaPage) ? null : mapping;
   }
 
@@ -234,10 +243,11 @@ export class FaultHandler implements DeviceFaultHandler {
     count: number,
     granted: number,
     access: number,
+    domain: Domain,
   ): void {
-    this.resident.add(mapping, index, frames, count, granted);
-    if (this.dirtyTracking && (access & WRITE) !== 0 && mapping.dirty !== null)
-      mapping.dirty.set(index, 1);
+    const { logs } = this.backend;
+    this.resident.add(mapping, index, frames, count, granted, domain);
+    if (logs.length !== 0 && (access & WRITE) !== 0) noteWritten(logs, mapping, index, 1, domain);
     const counters = this.backend.counters;
     counters.pagesFaultedIn++;
     counters.pagesPremapped += count - 1;
