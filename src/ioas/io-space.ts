@@ -55,6 +55,8 @@ export class IoSpace implements IopfBackend, PinnableSpace {
   ranges: readonly IovaRange[] = [];
   /** Mappings whose address is invalid at the moment (kernel: vaddr_invalid_count). */
   invalidVaddrs = 0;
+  /** In the order in which they came. */
+  private readonly attached: IommuDevice[] = [];
   private readonly observer: Observer | null;
   private readonly constraints = new Map<object, IommuGeometry>();
 
@@ -69,7 +71,8 @@ export class IoSpace implements IopfBackend, PinnableSpace {
 
   /** Those of a group in the order that it has them in now. */
   devices(): readonly IommuDevice[] {
-    return this.domains.flatMap(({ devices }) => {
+    return this.domains.flatMap((domain) => {
+      const devices = this.attached.filter((device) => device.domain === domain);
       const groups = new Set(devices.map((device) => device.group));
       const grouped = [...groups].flatMap((group) => group?.devices ?? []);
       return [...devices.filter((device) => device.group === null), ...grouped];
@@ -133,7 +136,10 @@ export class IoSpace implements IopfBackend, PinnableSpace {
    * switching page requests on answers (R5.5); then they are in the domain, and off.
    */
   *attachDevices(devices: readonly IommuDevice[], domain: Domain): Flow<void> {
-    for (const device of devices) device.attach(domain);
+    for (const device of devices) {
+      device.attach(domain);
+      this.attached.push(device);
+    }
     yield* this.iopf.devicesAttached(devices);
   }
 
@@ -141,7 +147,10 @@ export class IoSpace implements IopfBackend, PinnableSpace {
   *detachDevices(devices: readonly IommuDevice[]): Flow<void> {
     for (const device of devices) yield* device.detachStage1();
     yield* this.iopf.devicesDetaching(devices);
-    for (const device of devices) device.detach();
+    for (const device of devices) {
+      device.detach();
+      this.attached.splice(this.attached.indexOf(device), 1);
+    }
   }
 
   /** Adds a mapping that overlaps none: pinned, or left to faults. ENOMEM, EFAULT. */

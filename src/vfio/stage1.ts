@@ -22,6 +22,7 @@ import { runDirect } from '../flow/direct.js';
 import type { IoSpace } from '../ioas/io-space.js';
 import type { IommuDevice } from '../iommu/device.js';
 import { FaultQueue } from '../iommu/fault-queue.js';
+import type { FaultingDevice } from '../iommu/page-request.js';
 import { Stage1, type TableMemory } from '../iommu/stage1.js';
 import type { PciFunction } from './pci-function.js';
 
@@ -43,7 +44,8 @@ class Stage1File implements VfioFile {
   readonly kind = 'fault-queue';
   readonly name = 'anon_inode:[iommufd-pgfault]';
   readonly stage1: Stage1;
-  readonly #devices = new Map<IommuDevice, number>();
+  readonly #queue: FaultQueue;
+  readonly #devices = new Map<FaultingDevice, number>();
   #tell: (readable: boolean) => void = () => {};
   #readable = false;
   #nextId = 1;
@@ -53,14 +55,14 @@ class Stage1File implements VfioFile {
     root: number,
     memory: TableMemory,
   ) {
-    const queue = new FaultQueue(
+    this.#queue = new FaultQueue(
       (device) => this.#devices.get(device)!,
       (is) => {
         this.#readable = is;
         this.#tell(is);
       },
     );
-    this.stage1 = new Stage1(root, queue, memory);
+    this.stage1 = new Stage1(root, this.#queue, memory);
   }
 
   /** VFIO_STAGE1_INVALIDATE. ENOTTY for all else. */
@@ -77,7 +79,7 @@ class Stage1File implements VfioFile {
   read(caller: Caller, address: number, count: number, offset: number): number {
     if (offset !== 0 || count % HwptPgfault.size !== 0) fail('ESPIPE');
     const bytes = new Uint8Array(Math.min(count, RECORDS_MAX));
-    const done = this.stage1.queue.read(bytes, (records) => caller.mm.copyTo(address, records));
+    const done = this.#queue.read(bytes, (records) => caller.mm.copyTo(address, records));
     return done < 0 ? fail('EFAULT') : done;
   }
 
@@ -86,7 +88,7 @@ class Stage1File implements VfioFile {
     if (offset !== 0 || count % HwptPageResponse.size !== 0) fail('ESPIPE');
     const bytes = new Uint8Array(Math.min(count, ANSWERS_MAX));
     if (!caller.mm.copyFrom(address, bytes)) fail('EFAULT');
-    return this.stage1.queue.write(bytes);
+    return this.#queue.write(bytes);
   }
 
   mmap(): void {
@@ -105,7 +107,7 @@ class Stage1File implements VfioFile {
    */
   release(): void {
     this.#tell = () => {};
-    this.stage1.queue.close();
+    this.#queue.close();
   }
 
   /**
@@ -187,7 +189,6 @@ export class Stage1Attachment {
     if (found === null) fail('EBADF');
     if (found.kind !== 'vfio' || !(found.file instanceof Stage1File) || found.file.space !== space)
       fail('EINVAL');
-    if (!this.pciFunction.stalls) fail('ENODEV');
     const id = found.file.attach(this.pciFunction.iommu);
     this.#file = found.file;
     attachment.setU32(at.out_dev_id, id);

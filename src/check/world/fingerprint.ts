@@ -1,20 +1,49 @@
 /** What a world holds, as numbers: one for each of its sides. */
+
+import type { IoSpace } from '../../ioas/io-space.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import type { FaultQueue } from '../../iommu/fault-queue.js';
+import type { IommuGroup } from '../../iommu/group.js';
 import type { DeviceFaultHandler, Fault, FaultLevel } from '../../iommu/page-request.js';
 import type { PageRequestQueue } from '../../iommu/page-request-queue.js';
 import { READ, WRITE } from '../../mm/address-space.js';
+import type { SimulatedSpace } from '../../mm/simulated.js';
+import type { SimulatedMemory } from '../../mm/simulated-memory.js';
+import type { Type1 } from '../../vfio/type1/type1.js';
 import { Digest } from './digest.js';
 import { foreignHandler } from './foreign-handler.js';
 import { IOVA, NAMED_IDS, VADDR } from './operation.js';
-import type { World } from './world.js';
 
 const LEVELS: readonly FaultLevel[] = ['flat', 'stage1', 'stage2'];
+
+interface AddsItself {
+  addTo(digest: Digest): void;
+}
+
+/** What a fingerprint is taken of: `World`. */
+interface Fingerprinted {
+  readonly type1: Type1;
+  readonly space: IoSpace;
+  readonly memory: SimulatedMemory;
+  readonly programs: readonly { readonly mm: SimulatedSpace }[];
+  readonly devices: readonly {
+    readonly iommu: IommuDevice;
+    readonly faultQueue: FaultQueue | null;
+  }[];
+  readonly groups: readonly IommuGroup[];
+  readonly inContainer: ReadonlySet<IommuGroup>;
+  readonly drivers: readonly AddsItself[];
+  readonly firstStages: readonly (AddsItself | undefined)[];
+  readonly ledger: AddsItself;
+  readonly pages: number;
+  readonly closed: boolean;
+  numberOf(device: IommuDevice): number;
+}
 
 export class Fingerprint {
   private readonly digest = new Digest();
 
-  constructor(private readonly world: World) {}
+  constructor(private readonly world: Fingerprinted) {}
 
   /**
    * A digest of all that a path can see of the container's side; what paths hold in their locals is
@@ -36,10 +65,10 @@ export class Fingerprint {
     digest.begin();
     for (let i = 0; i < programs.length; i++) {
       const { mm } = programs[i]!;
-      for (let page = 0; page < pages; page++) digest.add(mm.stateAt(VADDR + page));
+      for (let page = 0; page < pages; page++) this.addPage(mm, VADDR + page);
       digest.add(mm.reclaimsFrom);
     }
-    world.memory.addTo(digest);
+    this.addFrames(world.memory);
     return digest.value;
   }
 
@@ -99,6 +128,27 @@ export class Fingerprint {
       digest.add(mm.lockedPages);
     }
     digest.add(world.memory.pinned);
+  }
+
+  /** What decides how a page is brought in. */
+  private addPage(mm: SimulatedSpace, page: number): void {
+    const entry = (mm.frameAt(page) + 1) * 4 + mm.bitsAt(page);
+    const protection = mm.isMapped(page) ? mm.protectionAt(page) : 4;
+    const state = (entry * 2 + (mm.isSwapped(page) ? 1 : 0)) * 8 + protection;
+    this.digest.add(state * 16 + mm.invalidationsOf(page));
+  }
+
+  /** What decides which frames come next, and who has them. */
+  private addFrames(memory: SimulatedMemory): void {
+    const { digest } = this;
+    const { freeFrames, framesEnd } = memory;
+    digest.add(memory.used);
+    digest.add(memory.nextSource);
+    for (let i = 0; i < freeFrames.length; i++) digest.add(freeFrames[i]!);
+    for (let frame = 1; frame < framesEnd; frame++) {
+      const ofFile = memory.isOfFile(frame) ? 1 : 0;
+      digest.add(memory.ownersOf(frame) * 256 + memory.pinsOf(frame) * 2 + ofFile);
+    }
   }
 
   /**

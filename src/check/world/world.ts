@@ -2,22 +2,19 @@
  * What a run is about: a container with its devices, its programs and their memory, made of shipped
  * parts.
  */
-import { errnoName, VfioError } from '../../abi/errno.js';
 import { DEFAULT_KERNEL, kernelProfile } from '../../abi/kernel.js';
 import { runDirect } from '../../flow/direct.js';
 import type { Flow } from '../../flow/flow.js';
 import type { IoSpace } from '../../ioas/io-space.js';
-import type { IommuDevice } from '../../iommu/device.js';
 import { defaultGeometry, type IommuGeometry } from '../../iommu/geometry.js';
 import { IommuGroup } from '../../iommu/group.js';
-import { Counters } from '../../iommu/observer.js';
+import { Counters, type ObservedDevice } from '../../iommu/observer.js';
 import { FaultReport } from '../../iommu/page-request.js';
 import { READ, WRITE } from '../../mm/address-space.js';
 import { SimulatedMemory } from '../../mm/simulated-memory.js';
 import type { MachineState } from '../../vfio/machine-state.js';
 import { Type1 } from '../../vfio/type1/type1.js';
 import { Ledger } from '../verify/ledger.js';
-import { Invariant, violated } from '../verify/violation.js';
 import { Checkpoint } from './checkpoint.js';
 import { Device, Guest } from './device-actor.js';
 import { DomainPool } from './domain-pool.js';
@@ -29,7 +26,8 @@ import { Host } from './host-actor.js';
 import { VADDR } from './operation.js';
 import type { Parts } from './parts.js';
 import { Program, ProgramSpace } from './program-actor.js';
-import type { DeviceSpec, WorldOptions } from './scenario.js';
+import { StepNotes } from './step-notes.js';
+import type { DeviceSpec, WorldOptions } from './world-options.js';
 
 const IOTLB_ENTRIES = 8;
 const RW = READ | WRITE;
@@ -47,18 +45,12 @@ export class World {
   readonly specs: readonly DeviceSpec[];
   readonly ledger: Ledger;
   readonly fingerprint: Fingerprint;
+  readonly notes: StepNotes;
   /** Groups that are in the container, or on their way in or out. */
   readonly inContainer = new Set<IommuGroup>();
   /** Groups on their way in or out of the container: their devices are half on. */
   changingGroups = 0;
   closed = false;
-  /** A digest of what the operations of the actor that runs have come to. */
-  outcome = 0;
-  /** The step at hand has been taken before, and nothing was violated. */
-  replays = false;
-  /** The sides that the step at hand saw. */
-  seen = 0;
-
   readonly drivers: Driver[] = [];
   readonly firstStages: FirstStage[] = [];
   private readonly machine: MachineState;
@@ -72,8 +64,10 @@ export class World {
   ) {
     this.pages = options.pages ?? 4;
     this.specs = options.devices ?? [{}];
-    this.host = new Host(this);
-    this.fingerprint = new Fingerprint(this);
+    const fingerprint = new Fingerprint(this);
+    this.fingerprint = fingerprint;
+    this.notes = new StepNotes(() => fingerprint.ofContainer());
+    this.host = new Host(this.programs, this.groups);
     this.memory.limitFrames = options.frames ?? Number.POSITIVE_INFINITY;
     this.makePrograms();
     this.domains = new DomainPool(parts.Domain, this.pages);
@@ -107,7 +101,7 @@ export class World {
   driver(group: number): Driver {
     const known = this.drivers.find((each) => each.drives(group));
     if (known !== undefined) return known;
-    const driver = new Driver(this, group);
+    const driver = new Driver(this.notes, this.space.pins, this.group(group), this.pages);
     this.drivers.push(driver);
     return driver;
   }
@@ -143,11 +137,11 @@ export class World {
 
   /** The guest above a device. */
   guest(device: number): Guest {
-    return new Guest(this, this.devices[device]!);
+    return new Guest(this.notes, this.devices[device]!);
   }
 
   /** The place of a device among those of the scenario. */
-  numberOf(device: IommuDevice): number {
+  numberOf(device: ObservedDevice): number {
     const { devices } = this;
     let number = 0;
     while (devices[number]!.iommu !== device) number++;
@@ -190,46 +184,9 @@ export class World {
     this.closed = true;
   }
 
-  /** What a control path came to: `ok` or the errno's name. */
-  *result(flow: Flow<void>): Flow<string> {
-    try {
-      yield* flow;
-      return this.note('ok', 0);
-    } catch (error) {
-      return this.noteError(error);
-    }
-  }
-
-  /** What a call came to: `ok` or the errno's name. One that failed left everything as it was. */
-  call(run: () => void): string {
-    const before = this.replays ? 0 : this.fingerprint.ofContainer();
-    try {
-      run();
-      return this.note('ok', 0);
-    } catch (error) {
-      const name = this.noteError(error);
-      if (!this.replays && this.fingerprint.ofContainer() !== before)
-        violated(Invariant.UNDONE, 'R5.3', `${name}, and the state is another`);
-      return name;
-    }
-  }
-
-  /** `note` of an errno; what is none is thrown on. */
-  noteError(error: unknown): string {
-    if (!(error instanceof VfioError)) throw error;
-    return this.note(errnoName(error.errno), error.errno);
-  }
-
-  /** Ends an operation with what it came to, which its actor knows from now on. */
-  note<T>(result: T, code: number): T {
-    const mixed = Math.imul(this.outcome + code + 1, 0x9e3779b1);
-    this.outcome = mixed ^ (mixed >>> 15);
-    return result;
-  }
-
   /** Somebody else has a device's page requests. */
   takeElsewhere(device: Device): void {
-    const wants = device.iommu.nested ? FaultReport.NESTED_L2 : FaultReport.FLAT;
+    const wants = device.iommu.nested ? FaultReport.STAGE2 : FaultReport.FLAT;
     device.iommu.handlers.register(foreignHandler, wants);
     device.iommu.enableIopf();
   }
@@ -237,7 +194,7 @@ export class World {
   private makePrograms(): void {
     const { options, pages } = this;
     for (let id = 0; id < (options.processes ?? 1); id++) {
-      const mm = new ProgramSpace(this, {
+      const mm = new ProgramSpace(this.notes, this.memory, {
         id,
         swapInWaits: options.swapInWaits ?? false,
         ipcLock: options.lockLimitPages === undefined,
@@ -265,15 +222,17 @@ export class World {
 
   private makeDevices(): void {
     this.specs.forEach((spec, i) => {
+      const limits = { pendingGroups: spec.pendingGroups ?? 8, partialRequests: 8 };
       const iommu = new this.parts.IommuDevice({
         address: `0000:00:0${i + 1}.0`,
         canFault: spec.canFault ?? true,
         counters: this.counters,
         observer: this.ledger,
+        stalls: true,
         iotlbEntries: IOTLB_ENTRIES,
-        limits: { pendingGroups: spec.pendingGroups ?? 8, partialRequests: 8 },
+        requests: (device) => this.parts.requests(device, limits),
       });
-      this.devices.push(new Device(this, iommu));
+      this.devices.push(new Device(this.notes, this.ledger, iommu));
       const number = spec.group ?? i + 1;
       let group = this.groups.find((at) => at.number === number);
       if (group === undefined) {

@@ -246,7 +246,7 @@ export class Iopf {
 
   protected *switchOn(device: IommuDevice): Flow<void> {
     const handlers = device.handlers;
-    handlers.register(this.handler, device.nested ? FaultReport.NESTED_L2 : FaultReport.FLAT);
+    handlers.register(this.handler, device.nested ? FaultReport.STAGE2 : FaultReport.FLAT);
     try {
       yield HANDLER_ON;
       device.enableIopf();

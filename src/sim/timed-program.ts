@@ -40,7 +40,7 @@ const RW = READ | WRITE;
 /** A run that would take too much of this machine. */
 export class TooLarge extends Error {}
 
-export class Guest implements Observer, PageOwner {
+export class TimedProgram implements Observer, PageOwner {
   now = 0;
   workUs = 0;
   stallUs = 0;
