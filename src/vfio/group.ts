@@ -1,22 +1,17 @@
 /**
- * VFIO groups and their files (kernel: vfio/group.c).
+ * VFIO groups (kernel: vfio/group.c).
  *
  * Terms: a group is *viable* while no function of it has a host driver. *Claimed*: its DMA belongs
- * to VFIO, which a container does when it takes the group. A device file holds the group's file
- * open, so that a closed group is only gone with its last device.
+ * to whoever opened it. A device file holds the group's file open, so that a closed group is only
+ * gone with its last device.
  */
-import { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
-import { GroupFlag, GroupIoctl } from '../abi/vfio.js';
-import { GroupStatus } from '../abi/vfio-structs.js';
-import { copyIn, copyOut } from '../file/argument.js';
-import type { Caller } from '../file/caller.js';
 import type { VfioFile } from '../file/file.js';
 import type { IoSpace } from '../ioas/io-space.js';
 import type { IommuGroup } from '../iommu/group.js';
-import { type Container, ContainerFile } from './container.js';
+import type { Container } from './container.js';
 import { VfioDevice } from './device.js';
-import { findDevice } from './device-name.js';
+import { openDevice } from './device-file.js';
 import { GroupBinding } from './group-binding.js';
 import type { PciBus } from './hot-reset.js';
 import type { MachineState } from './machine-state.js';
@@ -24,9 +19,6 @@ import type { PciFunction } from './pci-function.js';
 
 /** What drives a function: VFIO, the host, or nothing. */
 export type Driver = 'vfio-pci' | 'host' | null;
-
-const status = new ArgumentBuffer(GroupStatus.size);
-const descriptor = new ArgumentBuffer(4);
 
 export class VfioGroup {
   private container: Container | null = null;
@@ -114,13 +106,11 @@ export class VfioGroup {
     return true;
   }
 
-  /** open(2) of /dev/vfio/N. ENOENT; EBUSY: it is open, or somebody else has its DMA. */
-  open(): VfioFile {
+  /** A file of it is opened. ENOENT; EBUSY: there is one, or somebody else has its DMA. */
+  open(file: VfioFile): void {
     if (!this.exists) fail('ENOENT');
-    const file = new GroupFile(this);
     this.iommuGroup.claim(file);
     this.fileUsers = 1;
-    return file;
   }
 
   /** A descriptor or a device is gone; with the last of them the group leaves its container. */
@@ -136,7 +126,7 @@ export class VfioGroup {
     if (!container?.space) fail('EINVAL');
     this.fileUsers++;
     this.openDevices++;
-    return device.open(new GroupBinding(container, () => this.deviceClosed(device)));
+    return openDevice(device, new GroupBinding(container, () => this.deviceClosed(device)));
   }
 
   /** EPERM: not viable; and what attaching answers. */
@@ -162,87 +152,5 @@ export class VfioGroup {
     if (!device.isOpen && this.leaving.delete(device)) this.drivers.set(device, null);
     this.openDevices--;
     this.dropFile();
-  }
-}
-
-/** An open /dev/vfio/N. */
-export class GroupFile implements VfioFile {
-  readonly kind = 'group';
-  readonly name: string;
-
-  constructor(readonly group: VfioGroup) {
-    this.name = `/dev/vfio/${group.number}`;
-  }
-
-  ioctl(caller: Caller, request: number, argument: number): number {
-    switch (request) {
-      case GroupIoctl.VFIO_GROUP_GET_STATUS:
-        return this.getStatus(caller, argument);
-      case GroupIoctl.VFIO_GROUP_SET_CONTAINER:
-        return this.setContainer(caller, argument);
-      case GroupIoctl.VFIO_GROUP_UNSET_CONTAINER:
-        this.group.unsetContainer();
-        return 0;
-      case GroupIoctl.VFIO_GROUP_GET_DEVICE_FD:
-        return this.getDevice(caller, argument);
-      default:
-        return fail('ENOTTY');
-    }
-  }
-
-  read(): number {
-    return fail('EINVAL');
-  }
-
-  write(): number {
-    return fail('EINVAL');
-  }
-
-  mmap(): void {
-    fail('ENODEV');
-  }
-
-  release(): void {
-    this.group.dropFile();
-  }
-
-  private getStatus(caller: Caller, argument: number): number {
-    copyIn(caller, argument, status, GroupStatus.size);
-    const { VFIO_GROUP_FLAGS_VIABLE, VFIO_GROUP_FLAGS_CONTAINER_SET } = GroupFlag;
-    let flags = this.group.viable ? VFIO_GROUP_FLAGS_VIABLE : 0;
-    if (this.group.inContainer) flags = VFIO_GROUP_FLAGS_VIABLE | VFIO_GROUP_FLAGS_CONTAINER_SET;
-    status.setU32(GroupStatus.at.flags, flags);
-    copyOut(caller, argument, status, GroupStatus.size);
-    return 0;
-  }
-
-  /**
-   * EFAULT, EBADF; EINVAL: it has one; EINVAL or EBADFD: no container; EPERM: not viable; and what
-   * attaching answers.
-   */
-  private setContainer(caller: Caller, argument: number): number {
-    if (!caller.mm.copyFrom(argument, descriptor.bytes)) fail('EFAULT');
-    const file = caller.file(descriptor.s32(0));
-    if (!file) fail('EBADF');
-    if (this.group.inContainer) fail('EINVAL');
-    if (file.kind !== 'vfio' || !(file.file instanceof ContainerFile)) {
-      return fail(this.group.machine.kernel.notAContainer);
-    }
-    this.group.setContainer(file.file.container);
-    return 0;
-  }
-
-  /**
-   * EFAULT; EINVAL: a name of more than a page; ENODEV: no such device; EINVAL: no IOMMU; EMFILE.
-   */
-  private getDevice(caller: Caller, argument: number): number {
-    const device = findDevice(caller, argument, this.group.boundDevices);
-    const file = this.group.openDevice(device);
-    try {
-      return caller.install(file);
-    } catch (error) {
-      file.release();
-      throw error;
-    }
   }
 }

@@ -12,7 +12,8 @@ import { IommuGroup } from '../iommu/group.js';
 import { Counters, type Observer } from '../iommu/observer.js';
 import type { TableMemory } from '../iommu/stage1.js';
 import { Container, ContainerFile } from './container.js';
-import { type Driver, GroupFile, VfioGroup } from './group.js';
+import { type Driver, VfioGroup } from './group.js';
+import { GroupFile, openGroup } from './group-file.js';
 import { type PciBus, parsePciAddress } from './hot-reset.js';
 import type { IopfMode, MachineState } from './machine-state.js';
 import type { PciFunction } from './pci-function.js';
@@ -112,7 +113,7 @@ export function createMachine(options: MachineOptions): Machine {
     groups: [...groups.values()],
     ioSpaces: () => spacesOf(groups.values()),
     openContainer: () => new ContainerFile(new Container(state)),
-    openGroup: (number) => find(number).open(),
+    openGroup: (number) => openGroup(find(number)),
     bind: (number, address, driver) => find(number).bind(address, driver),
     unbind: (address) => {
       if (![...groups.values()].some((group) => group.unbind(address))) fail('ENODEV');

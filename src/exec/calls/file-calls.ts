@@ -16,7 +16,7 @@ import {
   syscall,
 } from '../../mm/process/libc.js';
 import type { ProcessSpace } from '../../mm/process/space.js';
-import { functionOf } from '../../vfio/device.js';
+import { functionOf } from '../../vfio/device-file.js';
 import type { PciFunction } from '../../vfio/pci-function.js';
 import type { Architecture } from '../arch/arch.js';
 import type { CallLog } from '../live/call-log.js';

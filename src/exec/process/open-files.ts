@@ -25,7 +25,7 @@ import {
   write,
 } from '../../mm/process/libc.js';
 import { fileKey } from '../../mm/process/vmas.js';
-import { functionOf } from '../../vfio/device.js';
+import { functionOf } from '../../vfio/device-file.js';
 import type { PciFunction } from '../../vfio/pci-function.js';
 
 const MFD_CLOEXEC = 1;
