@@ -6,7 +6,14 @@
 import { Errno } from '../abi/errno.js';
 import { type Flow, freshStep, type Wait } from '../flow/flow.js';
 import { removeAt } from '../flow/list.js';
-import { type AddressSpace, type MmuNotifier, PAGE_SIZE, READ, WRITE } from './address-space.js';
+import {
+  type AddressSpace,
+  type MmuNotifier,
+  PAGE_SIZE,
+  READ,
+  WRITE,
+  X86_64_TASK_SIZE,
+} from './address-space.js';
 import { Areas } from './areas.js';
 import { SimulatedFile } from './simulated-file.js';
 import type { SimulatedMemory } from './simulated-memory.js';
@@ -82,6 +89,10 @@ export class SimulatedSpace implements AddressSpace {
     this.swapInWaits = options.swapInWaits ?? false;
     this.pages = new SimulatedPages(memory, (first, count) => this.notify(first, count));
     this.removeReclaim = memory.addReclaim(() => this.reclaim(1) === 1);
+  }
+
+  get taskSize(): number {
+    return X86_64_TASK_SIZE;
   }
 
   /** Pages present in the page table. */
