@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { fail } from '../../src/abi/errno.js';
 import { writeStruct } from '../../src/abi/layout.js';
 import { IopfIoctl, Type1Ioctl, VfioExtension } from '../../src/abi/vfio.js';
 import { DirtyBitmap, DmaMap } from '../../src/abi/vfio-structs.js';
+import type { Caller } from '../../src/file/caller.js';
 import { commonRanges } from '../../src/ioas/iova-ranges.js';
 import { defaultGeometry, type IommuGeometry } from '../../src/iommu/geometry.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
@@ -153,7 +155,12 @@ describe('an address space without reserved frames', () => {
   it('has every pinned page in its account', () => {
     const kit = new Kit({ iopf: 'off' }).ready();
     const { space } = kit.mm;
-    const caller = { mm: space, file: () => null, install: () => 0 };
+    const caller: Caller = {
+      mm: space,
+      file: () => null,
+      install: () => fail('EMFILE'),
+      reserve: () => fail('EMFILE'),
+    };
     space.copyTo(
       BUFFER,
       writeStruct(DmaMap, {
