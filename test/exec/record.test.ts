@@ -60,6 +60,21 @@ test.each([
   },
 );
 
+/**
+ * The shell lives on, so that the run does: the process's end is handled before its files' (R5.11).
+ */
+test('a recording of a process that ends before the run does replays to the same invalidations: its end is none', async () => {
+  const live = await runIopf(
+    ['--device', `edu@${edu}`, '--record', file],
+    ['sh', '-c', `node ${program('memory-event')} 'mprotect none'; true`],
+  );
+  expect(live.code, live.stderr).toBe(0);
+  const { faults, invalidations } = live.summary!;
+  expect(invalidations).toBe(1);
+  const order = { inputs: [file], policies: ['iopf'], model: null, seed: 1, jobs: 1 };
+  expect((await compare(order)).comparison.runs[0]).toMatchObject({ faults, invalidations });
+});
+
 test('iopf exec --html writes the numbers of its summary, and what the run looked like', async () => {
   const html = join(folder, 'run.html');
   const live = await runIopf(
