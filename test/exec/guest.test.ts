@@ -8,8 +8,9 @@ import { closeSync, mkdtempSync, openSync, readFileSync, readSync, rmSync } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
+import { available, hasSwap, have } from '../skip.js';
 import { Guest, type GuestOptions, guestKernel, isAlive, memoryOnFile } from './guest.js';
-import { have, nvme, program } from './run-iopf.js';
+import { nvme, program } from './run-iopf.js';
 
 const MIB = 2 ** 20;
 const GUEST_MIB = 256;
@@ -85,9 +86,7 @@ function dataOnDisk(disk: string): string {
 function mayTakeMemory(): boolean {
   const words = [program('page-out'), `${process.pid}`, '0', '0'];
   const may = spawnSync(process.execPath, words, { stdio: 'ignore', timeout: 20_000 }).status === 0;
-  if (!may)
-    console.warn('SKIPPED: a guest whose memory is taken away: process_madvise needs CAP_SYS_NICE');
-  return may;
+  return available(may, 'a guest whose memory is taken away', 'process_madvise needs CAP_SYS_NICE');
 }
 
 /**
@@ -95,10 +94,7 @@ function mayTakeMemory(): boolean {
  * and stay where nobody does that.
  */
 function haveSwap(): boolean {
-  const have = readFileSync('/proc/swaps', 'utf8').trim().split('\n').length > 1;
-  if (!have)
-    console.warn('SKIPPED: a guest whose memory is taken away from outside: no swap is on');
-  return have;
+  return available(hasSwap(), 'a guest whose memory is taken away from outside', 'no swap is on');
 }
 
 /**

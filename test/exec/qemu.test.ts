@@ -4,7 +4,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { have, nvme, qemuBench, runIopf } from './run-iopf.js';
+import { have } from '../skip.js';
+import { nvme, qemuBench, runIopf } from './run-iopf.js';
 
 const IMAGE_BYTES = 32 * 2 ** 20;
 const folder = mkdtempSync(join(tmpdir(), 'test-qemu-'));

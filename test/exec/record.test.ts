@@ -10,7 +10,8 @@ import type { Report } from '../../src/report/html.js';
 import { compare } from '../../src/sim/compare.js';
 import { exportRecording } from '../../src/sim/export.js';
 import { eventsOf, parseRecording, type Recording } from '../../src/trace/recording.js';
-import { edu, have, iopf, nvme, program, qemuBench, runIopf } from './run-iopf.js';
+import { have } from '../skip.js';
+import { edu, iopf, nvme, program, qemuBench, runIopf } from './run-iopf.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'test-record-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
