@@ -4,13 +4,13 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { Report } from '../../src/report/html.js';
 import { compare } from '../../src/sim/compare.js';
 import { exportRecording } from '../../src/sim/export.js';
 import { eventsOf, parseRecording, type Recording } from '../../src/trace/recording.js';
 import { have } from '../skip.js';
+import { until } from '../until.js';
 import { edu, iopf, nvme, program, qemuBench, runIopf } from './run-iopf.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'test-record-'));
@@ -168,7 +168,7 @@ describe.skipIf(!have('qemu-img', 'recordings of qemu-img'))('a recording of qem
       stdio: 'ignore',
     });
     const ended = new Promise((done) => child.on('close', done));
-    while (!existsSync(file) || statSync(file).size < 10_000) await sleep(50);
+    await until(() => existsSync(file) && statSync(file).size > 10_000, 'the device works');
     child.kill('SIGKILL');
     await ended;
     const { end, header } = recording();
