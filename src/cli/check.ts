@@ -1,5 +1,5 @@
 /** `iopf check [options] [SCENARIO…]` */
-import { statSync, writeFileSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -18,9 +18,11 @@ import {
 import { type PoolEvents, runJobs } from '../check/search/pool.js';
 import { variants, variantsNamed } from '../check/variants/index.js';
 import { Unsound } from '../check/verify/unsound.js';
+import { writeUserFile } from '../input/files.js';
 import { UserError } from '../input/user-error.js';
 import { checkReport } from '../report/check-report.js';
 import { type CommandView, endOf, occasionally, openView, uiOption } from './ui.js';
+import { wholeNumber } from './whole-number.js';
 
 interface Options {
   readonly variant?: string;
@@ -53,17 +55,17 @@ export function checkCommand(): Command {
     .option(
       '--states <n>',
       'states per scenario before every order is given up for random ones',
-      parseCount,
+      wholeNumber(0),
       STATES_MAX,
     )
     .option(
       '--random <seconds>',
       'time for random orders beyond that bound',
-      parseCount,
+      wholeNumber(0),
       RANDOM_SECONDS,
     )
-    .option('--seed <n>', 'seed of the random orders', parseCount, 1)
-    .option('--threads <n>', 'threads to run on', parseCount, availableParallelism())
+    .option('--seed <n>', 'seed of the random orders', wholeNumber(0), 1)
+    .option('--threads <n>', 'threads to run on', wholeNumber(0), availableParallelism())
     .option('--json <file>', 'write the results as JSON')
     .option('--html <file>', 'write the results as a page')
     .addOption(uiOption())
@@ -172,10 +174,10 @@ async function check(
       : [],
   );
   if (missed.length !== 0) process.stdout.write(`not found out: ${missed.join(', ')}\n`);
-  if (options.json !== undefined) write(options.json, toJson(reports, seconds));
+  if (options.json !== undefined) writeUserFile(options.json, toJson(reports, seconds));
   if (options.html !== undefined) {
     const { formatReport } = await import('../report/html.js');
-    write(options.html, formatReport(checkReport(reports)));
+    writeUserFile(options.html, formatReport(checkReport(reports)));
   }
   if (reports.some((report) => report.violations.length !== 0)) process.exitCode = 1;
 }
@@ -248,21 +250,6 @@ function list(): void {
   process.stdout.write('\n');
   for (const { name, about } of variants)
     process.stdout.write(`--variant ${name.padEnd(18)} ${about}\n`);
-}
-
-function write(path: string, text: string): void {
-  try {
-    writeFileSync(path, text);
-  } catch (error) {
-    throw new UserError(`cannot write ${path}: ${(error as NodeJS.ErrnoException).code}`);
-  }
-}
-
-function parseCount(text: string): number {
-  const count = Number(text);
-  if (!Number.isInteger(count) || count < 0)
-    throw new InvalidArgumentError('a whole number is needed.');
-  return count;
 }
 
 function parseOrder(text: string): number[] {

@@ -1,8 +1,7 @@
 /** `iopf exec [options] -- PROGRAM [ARGS…]` */
-import { readFileSync, writeFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { DEFAULT_KERNEL, type KernelVersion, kernelVersions } from '../abi/kernel.js';
-import { bytesOf, deviceKinds } from '../device/index.js';
+import { deviceKinds } from '../device/index.js';
 import {
   type DeviceSpec,
   type MachineSpec,
@@ -13,13 +12,16 @@ import type { ExecOrder } from '../exec/run/launch-request.js';
 import { exitCodeOf, type RunWatcher, runProgram } from '../exec/run/run.js';
 import { formatSummary, howItEnded, type RunSummary } from '../exec/run/summary.js';
 import { say, tell } from '../exec/run/tell.js';
+import { readUserFile, writeUserFile } from '../input/files.js';
+import { parseSize, SIZE_EXPECTED } from '../input/size.js';
 import { UserError } from '../input/user-error.js';
+import { PREMAP_DEFAULT, PREMAP_MOST } from '../ioas/iopf/premap.js';
 import type { LiveStart } from '../live/live.js';
 import type { Picture } from '../trace/live-picture.js';
 import type { IopfMode } from '../vfio/machine-state.js';
 import { type CommandView, openView, uiOption } from './ui.js';
+import { wholeNumber } from './whole-number.js';
 
-const PREMAP_MOST = 512;
 const RECLAIM_SCAN_MOST_MS = 3_600_000;
 
 interface Options {
@@ -65,7 +67,12 @@ export function execCommand(): Command {
         .choices(kernelVersions)
         .default(DEFAULT_KERNEL),
     )
-    .option('--premap <pages>', 'pages brought in per fault, 1 to 512', parsePremap, 1)
+    .option(
+      '--premap <pages>',
+      `pages brought in per fault, 1 to ${PREMAP_MOST}`,
+      wholeNumber(1, PREMAP_MOST, 'pages'),
+      PREMAP_DEFAULT,
+    )
     .option(
       '--reclaim <size>',
       "ask the host to keep the program's memory at this size, like 300M (needs CAP_SYS_NICE)",
@@ -74,7 +81,7 @@ export function execCommand(): Command {
     .option(
       '--reclaim-scan <ms>',
       'look every so many milliseconds which pages have left memory',
-      parseReclaimScan,
+      wholeNumber(1, RECLAIM_SCAN_MOST_MS, 'milliseconds'),
     )
     .option('--json <file>', 'write the summary as JSON')
     .option('--trace <file>', 'write a trace: kernel text, or Chrome/Perfetto JSON for *.json')
@@ -90,7 +97,7 @@ export function execCommand(): Command {
 async function run(program: string, args: string[], options: Options): Promise<void> {
   refuseReclaimOfPinned(options);
   // Tried before the run, which may be long.
-  for (const path of [options.json, options.html]) if (path !== undefined) write(path, '');
+  for (const path of [options.json, options.html]) if (path !== undefined) writeUserFile(path, '');
   const order: ExecOrder = {
     program,
     arguments: args,
@@ -132,12 +139,13 @@ async function report(
   view: CommandView | null,
 ): Promise<void> {
   try {
-    if (options.json !== undefined) write(options.json, `${JSON.stringify(summary, null, 2)}\n`);
+    if (options.json !== undefined)
+      writeUserFile(options.json, `${JSON.stringify(summary, null, 2)}\n`);
     if (picture === null) return;
     const { formatReport } = await import('../report/html.js');
     const { runReport } = await import('../report/run-report.js');
     const drawn = runReport(summary, picture);
-    if (options.html !== undefined) write(options.html, formatReport(drawn));
+    if (options.html !== undefined) writeUserFile(options.html, formatReport(drawn));
     view?.tell({ kind: 'report', report: drawn });
   } catch (error) {
     tell((error as Error).message); // The program's exit code stands.
@@ -173,51 +181,17 @@ async function machineOf(options: Options): Promise<MachineSpec> {
   if (options.machine === undefined) return machineOfDevices(devices);
   // Loaded only when asked for: the parsers cost a fifth of the start-up.
   const { parseMachine } = await import('../exec/machine/machine-file.js');
-  const fromFile = parseMachine(readText(options.machine), options.machine);
+  const fromFile = parseMachine(
+    readUserFile(options.machine, 'the machine file').toString('utf8'),
+    options.machine,
+  );
   return { ...fromFile, groups: [...fromFile.groups, ...machineOfDevices(devices).groups] };
 }
 
-function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new UserError(
-      `cannot read the machine file ${path}: ${(error as NodeJS.ErrnoException).code}`,
-    );
-  }
-}
-
-function write(path: string, text: string): void {
-  try {
-    writeFileSync(path, text);
-  } catch (error) {
-    throw new UserError(`cannot write ${path}: ${(error as NodeJS.ErrnoException).code}`);
-  }
-}
-
-function parsePremap(text: string): number {
-  const pages = Number(text);
-  if (!/^\d+$/.test(text) || pages < 1 || pages > PREMAP_MOST)
-    throw new InvalidArgumentError(`a number of pages from 1 to ${PREMAP_MOST} is needed.`);
-  return pages;
-}
-
 function parseReclaim(text: string): number {
-  const size = bytesOf(text);
-  if (!(size > 0))
-    throw new InvalidArgumentError(
-      'a size above 0 in bytes, or with K, M, G or T, is needed: 300M.',
-    );
+  const size = parseSize(text);
+  if (!(size > 0)) throw new InvalidArgumentError(`${SIZE_EXPECTED}, above 0, is needed.`);
   return size;
-}
-
-function parseReclaimScan(text: string): number {
-  const period = Number(text);
-  if (!/^\d+$/.test(text) || period < 1 || period > RECLAIM_SCAN_MOST_MS)
-    throw new InvalidArgumentError(
-      `a number of milliseconds from 1 to ${RECLAIM_SCAN_MOST_MS} is needed.`,
-    );
-  return period;
 }
 
 /** Throws UserError where memory would be taken away that is pinned. */

@@ -1,7 +1,8 @@
 /** `iopf trace [options] FILE` */
-import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, openSync, writeSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { tell } from '../exec/run/tell.js';
+import { readUserFile } from '../input/files.js';
 import { UserError } from '../input/user-error.js';
 
 interface Options {
@@ -30,7 +31,7 @@ export function traceCommand(): Command {
 async function run(path: string, options: Options): Promise<void> {
   const { damageOf, eventsOf, parseRecording } = await import('../trace/recording.js');
   const { formatEvent, formatHeader } = await import('../trace/recording-text.js');
-  const recording = parseRecording(read(path), path);
+  const recording = parseRecording(readUserFile(path, 'the recording'), path);
   const damage = damageOf(path, recording);
   if (damage !== null) {
     tell(damage);
@@ -94,14 +95,4 @@ function openOutput(path: string | undefined): Output {
       if (fd !== 1) closeSync(fd);
     },
   };
-}
-
-function read(path: string): Uint8Array {
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    throw new UserError(
-      `cannot read the recording ${path}: ${(error as NodeJS.ErrnoException).code}`,
-    );
-  }
 }

@@ -10,7 +10,7 @@ export { type BlockStore, CHUNK_BYTES, memoryStore } from './block-store.js';
 export { DmaPort } from './dma-port.js';
 export type { BlockFileOptions, DeviceHost, NetworkPort } from './host.js';
 export type { DeviceKind } from './kind.js';
-export { bytesOf, DeviceOptions, OptionError, type OptionTable } from './options.js';
+export { DeviceOptions, OptionError, type OptionTable } from './options.js';
 export type { BarDescription, CapabilityDescription, PciDescription } from './pci/description.js';
 export type { PciDevice } from './pci/device.js';
 export { PciEndpoint, type Surroundings } from './pci/endpoint.js';

@@ -1,5 +1,6 @@
 /** One run, while it goes or as it was saved. */
 
+import { formatSize } from '../input/size.js';
 import type {
   LiveCalls,
   LiveEnd,
@@ -14,7 +15,7 @@ import { CallLog } from './call-log.js';
 import { askTable } from './connection.js';
 import { DeviceTable } from './device-table.js';
 import { make, section, setText } from './dom.js';
-import { bytes, count, rate } from './format.js';
+import { count, rate } from './format.js';
 import { MapHistory } from './map-history.js';
 import { flat, NumberList } from './numbers.js';
 import { drawn } from './painter.js';
@@ -169,18 +170,18 @@ export class RunView {
       setText(this.tiles[name].value, value);
       setText(this.tiles[name].about, about);
     };
-    const peak = (name: string): string => `peak ${bytes(of(name))}`;
+    const peak = (name: string): string => `peak ${formatSize(of(name))}`;
     put(
       'mapped',
-      bytes(sample.mappedBytes),
+      formatSize(sample.mappedBytes),
       `static pinning would pin it; ${peak('mappedBytesPeak')}`,
     );
     put(
       'resident',
-      bytes(sample.residentBytes),
+      formatSize(sample.residentBytes),
       `${share.toFixed(share < 10 ? 1 : 0)} % of what is mapped; ${peak('residentBytesPeak')}`,
     );
-    put('pinned', bytes(sample.pinnedBytes), peak('pinnedBytesPeak'));
+    put('pinned', formatSize(sample.pinnedBytes), peak('pinnedBytesPeak'));
     const faultsNow = this.ended ? '' : `; ${rate(time.faults.at(-1) ?? 0)} now`;
     put(
       'faults',
@@ -195,8 +196,8 @@ export class RunView {
     );
     put(
       'dma',
-      bytes(of('dmaBytesRead') + of('dmaBytesWritten')),
-      `${bytes(of('dmaBytesRead'))} read, ${bytes(of('dmaBytesWritten'))} written`,
+      formatSize(of('dmaBytesRead') + of('dmaBytesWritten')),
+      `${formatSize(of('dmaBytesRead'))} read, ${formatSize(of('dmaBytesWritten'))} written`,
     );
   }
 }

@@ -1,7 +1,9 @@
 /** The IOMMU's tables of a few pages, as they were when they were asked for. */
+
+import { formatSize } from '../input/size.js';
 import type { LiveTable, LiveTableEntry } from '../live/live.js';
 import { button, make } from './dom.js';
-import { bytes, count, hex, range } from './format.js';
+import { count, hex, range } from './format.js';
 
 const PAGE_BYTES = 4096;
 
@@ -55,7 +57,7 @@ function content({ mapping, entries, absent }: LiveTable): HTMLElement[] {
   const mapped =
     mapping === null
       ? 'Not mapped for DMA.'
-      : `Mapping ${range(mapping.iova, mapping.bytes)}, ${bytes(mapping.bytes)}, ${mapping.permission}, from virtual address ${hex(mapping.vaddr)}, ${mapping.pinned ? 'pinned' : 'not pinned'}.`;
+      : `Mapping ${range(mapping.iova, mapping.bytes)}, ${formatSize(mapping.bytes)}, ${mapping.permission}, from virtual address ${hex(mapping.vaddr)}, ${mapping.pinned ? 'pinned' : 'not pinned'}.`;
   const present = `${count(entries.length)} ${entries.length === 1 ? 'entry' : 'entries'}, ${count(absent)} ${absent === 1 ? 'page' : 'pages'} without one.`;
   const about = make('p', {}, `${mapped} ${present}`);
   if (entries.length === 0) return [about];

@@ -7,6 +7,7 @@
  * wanting anything. Times are microseconds, addresses page numbers.
  */
 
+import { PREMAP_MOST } from '../ioas/iopf/premap.js';
 import { Mapping } from '../ioas/mapping.js';
 import { MappingIndex } from '../ioas/mapping-index.js';
 import type { IommuDevice } from '../iommu/device.js';
@@ -85,7 +86,7 @@ export class Guest implements Observer, PageOwner {
     this.container = new SimulatedContainer(host.memory, policy, this.counters, this, id);
     this.device = this.container.device;
     this.bringsUnused = policy.premap !== 1 || policy.prefetch;
-    this.headroom = host.headroom(policy.premap === 'adaptive' ? 512 : policy.premap);
+    this.headroom = host.headroom(policy.premap === 'adaptive' ? PREMAP_MOST : policy.premap);
   }
 
   /**

@@ -8,6 +8,7 @@ import { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
 import type { KernelProfile } from '../abi/kernel.js';
 import { writeStruct } from '../abi/layout.js';
+import { type PciAddress, parsePciAddress } from '../abi/pci-address.js';
 import {
   IrqSetDescriptor,
   PciDependentDevice,
@@ -21,27 +22,18 @@ import type { PciFunction } from './pci-function.js';
 
 /** Every function of the machine, by the bus that it is on. */
 export interface PciBus {
-  /** Functions on the same segment and bus as this address, with their groups. */
+  /** Functions on the same segment and bus as this one, itself included, with their groups. */
   neighbours(
-    address: string,
+    pciFunction: PciFunction,
   ): readonly { readonly group: number; readonly pciFunction: PciFunction }[];
 }
 
 const info = new ArgumentBuffer(PciHotResetInfo.size);
 const request = new ArgumentBuffer(PciHotReset.size);
 
-interface PciAddress {
-  readonly segment: number;
-  readonly bus: number;
-  readonly devfn: number;
-}
-
-/** Takes `0000:02:00.0` apart. */
-export function parsePciAddress(address: string): PciAddress {
-  const [segment = '', bus = '', rest = ''] = address.split(':');
-  const [slot = '', number = ''] = rest.split('.');
-  const devfn = Number.parseInt(slot, 16) * 8 + Number.parseInt(number, 16);
-  return { segment: Number.parseInt(segment, 16), bus: Number.parseInt(bus, 16), devfn };
+/** The address of a function of a machine, which has checked that it is one. */
+export function addressOf(pciFunction: PciFunction): PciAddress {
+  return parsePciAddress(pciFunction.address)!;
 }
 
 /**
@@ -55,8 +47,8 @@ export function getHotResetInfo(
   bus: PciBus,
 ): void {
   copyIn(caller, argument, info, PciHotResetInfo.size);
-  if (parsePciAddress(pciFunction.address).bus === 0) fail('ENODEV');
-  const devices = bus.neighbours(pciFunction.address);
+  if (addressOf(pciFunction).bus === 0) fail('ENODEV');
+  const devices = bus.neighbours(pciFunction);
   const room = Math.floor(
     (info.u32(PciHotResetInfo.at.argsz) - PciHotResetInfo.size) / PciDependentDevice.size,
   );
@@ -65,7 +57,7 @@ export function getHotResetInfo(
   copyOut(caller, argument, info, PciHotResetInfo.size);
   if (room < devices.length) fail('ENOSPC');
   devices.forEach((device, i) => {
-    const { segment, bus: number, devfn } = parsePciAddress(device.pciFunction.address);
+    const { segment, bus: number, devfn } = addressOf(device.pciFunction);
     const entry = writeStruct(PciDependentDevice, {
       group_id: device.group,
       segment,
@@ -93,8 +85,8 @@ export function hotReset(
   const count = request.u32(PciHotReset.at.count);
   if (request.u32(PciHotReset.at.flags) !== 0) fail('EINVAL');
   if (kernel.hotResetNeedsGroups && count === 0) fail('EINVAL');
-  if (parsePciAddress(pciFunction.address).bus === 0) fail('ENODEV');
-  const devices = bus.neighbours(pciFunction.address);
+  if (addressOf(pciFunction).bus === 0) fail('ENODEV');
+  const devices = bus.neighbours(pciFunction);
   if (count === 0 || count > devices.length) fail('EINVAL');
   const owned = readGroups(caller, argument + PciHotReset.size, count);
   if (!devices.every((device) => owned.some((group) => group.number === device.group)))

@@ -4,15 +4,16 @@
  */
 import { fail } from '../abi/errno.js';
 import { DEFAULT_KERNEL, type KernelVersion, kernelProfile } from '../abi/kernel.js';
+import { formatPciAddress, notPciAddress, parsePciAddress } from '../abi/pci-address.js';
 import type { VfioFile } from '../file/file.js';
-import type { PremapPolicy } from '../ioas/iopf/premap.js';
+import { PREMAP_DEFAULT, type PremapPolicy } from '../ioas/iopf/premap.js';
 import { defaultGeometry, type IommuGeometry } from '../iommu/geometry.js';
 import { IommuGroup } from '../iommu/group.js';
 import { Counters, type Observer } from '../iommu/observer.js';
 import type { TableMemory } from '../iommu/stage1.js';
 import { Container, ContainerFile } from './container.js';
 import { type Driver, VfioGroup } from './group.js';
-import { type PciBus, parsePciAddress } from './hot-reset.js';
+import { addressOf, type PciBus } from './hot-reset.js';
 import type { IopfMode, MachineState } from './machine-state.js';
 import type { PciFunction } from './pci-function.js';
 
@@ -33,7 +34,7 @@ export interface MachineOptions {
   readonly kernel?: KernelVersion;
   /** Default `auto`. */
   readonly iopf?: IopfMode;
-  /** Pages brought in per fault, 1 to 512; 1 switches pre-mapping off (default). */
+  /** Pages brought in per fault, 1 to PREMAP_MOST; 1 (default) switches pre-mapping off. */
   readonly premapPages?: number;
   /** Decides how many instead, one for each container. */
   readonly premap?: () => PremapPolicy;
@@ -79,12 +80,13 @@ export interface Machine {
 
 const HOST_FUNCTION = 'a function of the host';
 
+/** Throws RangeError: an address that is none, or not spelt as Linux does. */
 export function createMachine(options: MachineOptions): Machine {
   const state: MachineState = {
     geometry: options.geometry ?? defaultGeometry,
     kernel: kernelProfile(options.kernel ?? DEFAULT_KERNEL),
     iopf: options.iopf ?? 'auto',
-    premapPages: options.premapPages ?? 1,
+    premapPages: options.premapPages ?? PREMAP_DEFAULT,
     premap: options.premap ?? null,
     dmaEntryLimit: options.dmaEntryLimit ?? 65535,
     allowUnsafeInterrupts: options.allowUnsafeInterrupts ?? false,
@@ -94,7 +96,7 @@ export function createMachine(options: MachineOptions): Machine {
     observer: options.observer ?? null,
   };
   const groups = new Map<number, VfioGroup>();
-  const bus: PciBus = { neighbours: (address) => neighbours(groups.values(), address) };
+  const bus: PciBus = { neighbours: (pciFunction) => neighbours(groups.values(), pciFunction) };
   for (const group of options.groups) groups.set(group.number, createGroup(group, state, bus));
 
   const find = (number: number): VfioGroup => groups.get(number) ?? fail('ENOENT');
@@ -121,7 +123,10 @@ export function createMachine(options: MachineOptions): Machine {
 
 function createGroup(options: GroupOptions, state: MachineState, bus: PciBus): VfioGroup {
   const iommuGroup = new IommuGroup(options.number);
-  for (const pciFunction of options.functions) iommuGroup.add(pciFunction.iommu);
+  for (const pciFunction of options.functions) {
+    checkAddress(pciFunction.address);
+    iommuGroup.add(pciFunction.iommu);
+  }
   const group = new VfioGroup(
     iommuGroup,
     options.geometry ?? state.geometry,
@@ -133,15 +138,22 @@ function createGroup(options: GroupOptions, state: MachineState, bus: PciBus): V
   return group;
 }
 
+/** Programs and sysfs know one spelling only. */
+function checkAddress(text: string): void {
+  const address = parsePciAddress(text);
+  if (address === null || formatPciAddress(address) !== text)
+    throw new RangeError(notPciAddress(text));
+}
+
 function neighbours(
   groups: Iterable<VfioGroup>,
-  address: string,
+  neighbour: PciFunction,
 ): ReturnType<PciBus['neighbours']> {
-  const own = parsePciAddress(address);
+  const own = addressOf(neighbour);
   const found: { group: number; pciFunction: PciFunction }[] = [];
   for (const group of groups) {
     for (const pciFunction of group.functions) {
-      const other = parsePciAddress(pciFunction.address);
+      const other = addressOf(pciFunction);
       if (other.segment === own.segment && other.bus === own.bus)
         found.push({ group: group.number, pciFunction });
     }

@@ -44,7 +44,7 @@ describe('a command line that cannot be used is one message and exit code 2:', (
       'a bad PCI address',
       ['--device', 'nvme@0000:02:0.0'],
       'true',
-      /"0000:02:0\.0" is no PCI address/,
+      /"0000:02:0\.0" is not a PCI address/,
     ],
     ['an unknown device option', ['--device', `nvme@${nvme},sise=64M`], 'true', /sise.*size/],
     ['a bad device option', ['--device', `nvme@${nvme},size=64Q`], 'true', /size.*64Q|64Q/],

@@ -74,7 +74,7 @@ describe('a machine file', () => {
     [
       'a bad address',
       groups.replace('02:00.0', '02:00.9'),
-      'm:4: groups.0.devices.0.address: "0000:02:00.9" is no PCI address',
+      'm:4: groups.0.devices.0.address: "0000:02:00.9" is not a PCI address',
     ],
     [
       'a range that is not of whole pages',

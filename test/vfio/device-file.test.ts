@@ -73,6 +73,16 @@ function openNvme(
 }
 
 describe('GET_DEVICE_FD', () => {
+  it.each(['host', '02:00.0', '0000:AB:00.0'])(
+    'finds a device by the address that Linux spells: no machine has one at %s',
+    (address) => {
+      const functions = [{ address } as PciFunction];
+      expect(() => createMachine({ groups: [{ number: 1, functions }] })).toThrow(
+        `"${address}" is not a PCI address`,
+      );
+    },
+  );
+
   it('takes spaces behind the address, and refuses options that belong to virtual functions', () => {
     const { open } = openNvme();
     const uuid = '00112233-4455-6677-8899-aabbccddeeff';

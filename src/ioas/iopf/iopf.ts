@@ -14,7 +14,7 @@ import type { AddressSpace } from '../../mm/address-space.js';
 import type { Mapping } from '../mapping.js';
 import type { IopfBackend } from './backend.js';
 import { FaultHandler } from './fault-handler.js';
-import { FixedPremap, type PremapPolicy } from './premap.js';
+import { FixedPremap, PREMAP_DEFAULT, type PremapPolicy } from './premap.js';
 import { ResidentPages } from './resident.js';
 import { WatchedSpace } from './watched-space.js';
 
@@ -27,7 +27,7 @@ const HANDLER_OFF = step('handler off');
 const ADOPT_PAGES = 512;
 
 export interface IopfOptions {
-  /** Pages that a fault brings in, its own included (R4.1); 1: no pre-mapping. At most 65,536. */
+  /** Pages that a fault brings in, its own included (R4.1); 1 (default): no pre-mapping. At most PREMAP_MOST. */
   readonly premapPages?: number;
   /** Decides how many, instead. */
   readonly premap?: PremapPolicy | null;
@@ -53,7 +53,7 @@ export class Iopf {
     this.observer = options.observer ?? null;
     this.handler = this.createHandler(
       backend,
-      options.premap ?? new FixedPremap(options.premapPages ?? 512),
+      options.premap ?? new FixedPremap(options.premapPages ?? PREMAP_DEFAULT),
     );
   }
 
