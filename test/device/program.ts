@@ -164,7 +164,7 @@ export class Program {
         if (this.domain.frameAt(iovaPage) < 0) this.domain.map(iovaPage, frame, 1, READ | WRITE);
         return PageResponse.SUCCESS;
       },
-      // biome-ignore lint/correctness/useYield: the interface is a flow; this handler answers at once
+      // biome-ignore lint/correctness/useYield: a flow by its interface; answers at once
       *handle() {
         return PageResponse.FAILURE;
       },

@@ -30,7 +30,8 @@ import type { PciFunction } from '../../vfio/pci-function.js';
 const MFD_CLOEXEC = 1;
 const MFD_ALLOW_SEALING = 2;
 const F_ADD_SEALS = 1033;
-const SEALS = 1 | 2 | 4; // SEAL, SHRINK, GROW: the program could otherwise take memory from under our mapping
+// SEAL, SHRINK, GROW: the program could otherwise take memory from under the engine's mapping.
+const SEALS = 1 | 2 | 4;
 const F_OFD_GETLK = 36;
 const F_OFD_SETLK = 37;
 const F_WRLCK = 1;

@@ -27,7 +27,7 @@ const HANDLER_OFF = step('handler off');
 const ADOPT_PAGES = 512;
 
 export interface IopfOptions {
-  /** Pages that a fault brings in, its own included (R4.1); 1 (default): no pre-mapping. At most PREMAP_MOST. */
+  /** Pages that a fault brings in, its own included (R4.1), 1 (default) to PREMAP_MOST. */
   readonly premapPages?: number;
   /** Decides how many, instead. */
   readonly premap?: PremapPolicy | null;
