@@ -21,7 +21,7 @@ interface Options {
 export function compareCommand(): Command {
   return new Command('compare')
     .description(
-      'replay scenarios or recordings in virtual time, once per policy, and compare what it costs and saves',
+      'replay scenarios or recordings in virtual time, once per policy, and compare costs and savings',
     )
     .argument('<input...>', 'scenario files (YAML) or recordings (iopf exec --record)')
     .option(
@@ -30,13 +30,13 @@ export function compareCommand(): Command {
     )
     .option(
       '--model <name|file>',
-      'what things cost: kunpeng920-stall, odp, fast, measured, or a YAML file',
+      'cost model: kunpeng920-stall, odp, fast, measured, or a YAML file',
     )
     .option('--json <file>', 'write the result as JSON')
-    .option('--html <file>', 'write a report: one page that needs no network')
+    .option('--html <file>', 'write a self-contained HTML report')
     .addOption(uiOption())
-    .option('--seed <number>', 'for what workloads draw at random', wholeNumber(0, 2 ** 32 - 1), 1)
-    .option('--jobs <number>', 'threads', wholeNumber(1, 256), availableParallelism())
+    .option('--seed <number>', 'seed of random workloads', wholeNumber(0, 2 ** 32 - 1), 1)
+    .option('--jobs <number>', 'worker threads', wholeNumber(1, 256), availableParallelism())
     .action(run);
 }
 

@@ -43,7 +43,7 @@ interface Options {
 export function execCommand(): Command {
   return new Command('exec')
     .description(
-      'run a program on our VFIO: its devices are emulated, its memory is faulted in, nothing is pinned',
+      'run a program with an emulated VFIO and emulated devices: DMA memory is faulted in, not pinned',
     )
     .argument('<program>', 'program to run')
     .argument('[args...]', 'its arguments')
@@ -57,13 +57,13 @@ export function execCommand(): Command {
     .addOption(
       new Option(
         '--iopf <mode>',
-        'I/O page faults: auto (on at VFIO_SET_IOMMU), ask (on VFIO_IOMMU_ENABLE_IOPF), off (as the kernel)',
+        'I/O page faults: auto (on from VFIO_SET_IOMMU), ask (on from VFIO_IOMMU_ENABLE_IOPF), off (pin, as the kernel does)',
       )
         .choices(['auto', 'ask', 'off'])
         .default('auto'),
     )
     .addOption(
-      new Option('--kernel <version>', 'the Linux version whose answers the program gets')
+      new Option('--kernel <version>', 'the Linux version whose VFIO ABI the program sees')
         .choices(kernelVersions)
         .default(DEFAULT_KERNEL),
     )
@@ -75,20 +75,20 @@ export function execCommand(): Command {
     )
     .option(
       '--reclaim <size>',
-      "ask the host to keep the program's memory at this size, like 300M (needs CAP_SYS_NICE)",
+      "reclaim the program's resident memory down to this size, like 300M (needs CAP_SYS_NICE)",
       parseReclaim,
     )
     .option(
       '--reclaim-scan <ms>',
-      'look every so many milliseconds which pages have left memory',
+      'every so many milliseconds, look for pages that have left memory',
       wholeNumber(1, RECLAIM_SCAN_MOST_MS, 'milliseconds'),
     )
     .option('--json <file>', 'write the summary as JSON')
     .option('--trace <file>', 'write a trace: kernel text, or Chrome/Perfetto JSON for *.json')
     .option('--record <file>', 'write a recording, for iopf compare and iopf trace')
-    .option('--html <file>', 'write a report: one page that needs no network')
+    .option('--html <file>', 'write a self-contained HTML report')
     .addOption(uiOption())
-    .option('--quiet', 'no summary on stderr')
+    .option('--quiet', 'print no summary on stderr')
     .addHelpText('after', kindsHelp)
     .passThroughOptions()
     .action(run);
@@ -201,8 +201,8 @@ function refuseReclaimOfPinned({ iopf, reclaim, reclaimScan }: Options): void {
     reclaim !== undefined ? '--reclaim' : reclaimScan !== undefined ? '--reclaim-scan' : null;
   if (option !== null)
     throw new UserError(
-      `${option} with --iopf off: all memory that is mapped for DMA is pinned then, and no host takes pinned pages away; ` +
-        'leave --iopf off out, or use --iopf ask',
+      `${option} with --iopf off: memory that is mapped for DMA is then pinned, and cannot be ` +
+        'reclaimed; drop --iopf off, or use --iopf ask',
     );
 }
 
@@ -213,5 +213,5 @@ function kindsHelp(): string {
     );
     return [`  ${kind.name}  ${kind.summary}`, ...keys].join('\n');
   });
-  return `\nDevices (each also takes fault=on|off: whether it can wait for a page):\n${lines.join('\n')}\n`;
+  return `\nDevices (each also takes fault=on|off: whether it can take I/O page faults):\n${lines.join('\n')}\n`;
 }

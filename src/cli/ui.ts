@@ -21,7 +21,7 @@ export interface CommandView {
 export function uiOption(): Option {
   return new Option(
     '--ui [port]',
-    'serve a live view on this port of 127.0.0.1 (default: any that is free)',
+    'serve a live view on this port of 127.0.0.1 (default: any free one)',
   ).argParser(parsePort);
 }
 
@@ -55,7 +55,7 @@ export async function openView(
       });
       for (const signal of endingSignals) process.on(signal, stop);
       const note = setTimeout(
-        () => tell('over; the live view stays until its page is closed, or Ctrl-C'),
+        () => tell('over; the live view stays until its page is closed, or until Ctrl-C'),
         1000,
       );
       await Promise.race([gone, stopped]);
@@ -91,7 +91,7 @@ function parsePort(text: string): number {
   const port = Number(text);
   if (!/^\d+$/.test(text) || port > 65_535)
     throw new InvalidArgumentError(
-      `"${text}" is no port (0 to 65535); to leave it out, put --ui before another option or before --.`,
+      `"${text}" is not a port (0 to 65535); to leave the port out, put --ui before another option or before --.`,
     );
   return port;
 }

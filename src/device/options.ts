@@ -87,7 +87,7 @@ export class DeviceOptions {
 
   refuse(key: string, wanted: string): never {
     throw new OptionError(
-      `device ${this.kind}: ${key}=${this.#given[key] ?? ''} cannot be; ${key} takes ${wanted}`,
+      `device ${this.kind}: ${key}=${this.#given[key] ?? ''} is not valid; ${key} takes ${wanted}`,
     );
   }
 }

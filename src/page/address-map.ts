@@ -26,7 +26,7 @@ const FIRST_STEP_SECONDS = 0.5;
 
 const legend: readonly (readonly [string, (palette: Palette) => string, string])[] = [
   ['touched by the device', (p) => p.touched, ''],
-  ['taken away', (p) => p.taken, 'right half of a step'],
+  ['invalidated', (p) => p.taken, 'right half of a step'],
   ['in I/O page tables', (p) => p.resident, ''],
   ['mapped', (p) => p.mapped, ''],
 ];
@@ -363,7 +363,7 @@ export class AddressMapView {
 function describe(cell: Cell, at: string): string[] {
   const { broughtIn, mapped, resident } = cell;
   const touched = Math.round(cell.touched);
-  const happened = `faulted ${Math.round(cell.faulted)}, taken away ${Math.round(cell.taken)} pages`;
+  const happened = `faulted ${Math.round(cell.faulted)}, invalidated ${Math.round(cell.taken)} pages`;
   const rows = range(cell.first * PAGE_BYTES, cell.pages * PAGE_BYTES);
   if (broughtIn !== null)
     return [`${rows} ${at}`, `touched ${touched}, mapped ${Math.round(broughtIn)}, ${happened}`];

@@ -30,7 +30,7 @@ const titles: Readonly<Record<Tile, string>> = {
   resident: 'in I/O page tables',
   pinned: 'pinned',
   faults: 'page requests',
-  taken: 'taken away',
+  taken: 'invalidated',
   dma: 'device DMA',
 };
 
@@ -192,7 +192,7 @@ export class RunView {
     put(
       'taken',
       `${count(of('pagesInvalidated'))} pages`,
-      `by ${count(of('invalidations'))} invalidations${reclaimed === 0 ? '' : `; ${count(reclaimed)} reclaimed`}`,
+      `in ${count(of('invalidations'))} events${reclaimed === 0 ? '' : `; ${count(reclaimed)} reclaimed`}`,
     );
     put(
       'dma',

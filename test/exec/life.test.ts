@@ -52,7 +52,7 @@ describe('a command line that cannot be used is one message and exit code 2:', (
       'two devices at one address',
       ['--device', `edu@${edu}`, '--device', `nvme@${edu}`],
       'true',
-      /there is a device at 0000:00:04\.0 already/,
+      /there is already a device at 0000:00:04\.0/,
     ],
     ['a missing program', [], 'no-such-program', /program not found: no-such-program/],
     ['a program that is no program', [], '/etc/passwd', /\/etc\/passwd is not executable/],
@@ -71,10 +71,10 @@ describe('a command line that cannot be used is one message and exit code 2:', (
     ['a machine file that is no YAML', ['--machine', bad], 'true', /bad\.yaml:\d+: /],
     ['a wrong mode', ['--iopf', 'maybe'], 'true', /Allowed choices are auto, ask, off/],
     [
-      'memory taken away that is pinned',
+      'reclaim of pinned memory',
       ['--iopf', 'off', '--reclaim', '300M'],
       'true',
-      /--reclaim with --iopf off: all memory that is mapped for DMA is pinned then/,
+      /--reclaim with --iopf off: memory that is mapped for DMA is then pinned/,
     ],
     [
       'a look at memory that cannot leave',

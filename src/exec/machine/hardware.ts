@@ -55,7 +55,7 @@ export function buildHardware(options: HardwareOptions): Hardware {
     const number = group.number ?? nextGroup++;
     const functions = group.devices.map((device) => {
       if (addresses.has(device.address))
-        throw new UserError(`${device.where}: there is a device at ${device.address} already`);
+        throw new UserError(`${device.where}: there is already a device at ${device.address}`);
       addresses.add(device.address);
       const { pciFunction, backing } = makeFunction(device, memory, options);
       backings.set(pciFunction, backing);

@@ -65,7 +65,7 @@ export function parseMachine(text: string, name: string): MachineSpec {
   const numbers = data.groups.map(({ number }) => number);
   numbers.forEach((number, index) => {
     if (number !== undefined && numbers.indexOf(number) !== index)
-      throw error(['groups', index, 'number'], `group ${number} is there already`);
+      throw error(['groups', index, 'number'], `there is already a group ${number}`);
   });
   const iommu = data.iommu ?? iommuSchema.parse({});
   const reserved = iommu.reserved?.map((range, index) => {

@@ -66,7 +66,8 @@ export function parseDevice(text: string): DeviceSpec {
   const options: Record<string, string> = {};
   for (const pair of pairs) {
     const equals = pair.indexOf('=');
-    if (equals <= 0) throw new UserError(`--device ${text}: "${pair}" is no key=value, ${example}`);
+    if (equals <= 0)
+      throw new UserError(`--device ${text}: "${pair}" is not key=value, ${example}`);
     const key = pair.slice(0, equals);
     if (key in options) throw new UserError(`--device ${text}: "${key}" is given twice`);
     options[key] = pair.slice(equals + 1);

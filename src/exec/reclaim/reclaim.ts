@@ -230,7 +230,7 @@ export function checkMayReclaim(arch: Architecture, pid: number): void {
   const why =
     error === Errno.EPERM ? 'it needs CAP_SYS_NICE: run iopf as root' : 'a sandbox may forbid it';
   throw new UserError(
-    `--reclaim cannot page memory out (process_madvise: ${errnoName(error)}): ${why}; or have the kernel do it, ` +
-      'say in a cgroup (systemd-run --user -p MemoryHigh=300M iopf exec …), and give --reclaim-scan, which needs no privilege',
+    `--reclaim cannot page memory out (process_madvise: ${errnoName(error)}): ${why}; or let the kernel reclaim, ` +
+      'for example in a cgroup (systemd-run --user -p MemoryHigh=300M iopf exec …), and give --reclaim-scan, which needs no privilege',
   );
 }

@@ -28,7 +28,7 @@ export function checkHost(): void {
   if (process.platform !== 'linux')
     throw new UserError(`iopf exec needs Linux, not ${process.platform}`);
   if (architecture(process.arch) === null)
-    throw new UserError(`iopf exec knows the system calls of x86-64 only, not of ${process.arch}`);
+    throw new UserError(`iopf exec runs on x86-64 only, not on ${process.arch}`);
   const [major = 0, minor = 0] = release().split('.').map(Number);
   if (major < 5 || (major === 5 && minor < 14))
     throw new UserError(`iopf exec needs Linux 5.14 or later, not ${release()}`);

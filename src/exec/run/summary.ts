@@ -51,7 +51,7 @@ export interface RunSummary extends EngineSummary {
   readonly signal: string | null;
   readonly iopf: IopfMode;
   readonly premap: number;
-  /** The Linux version whose answers the program got. */
+  /** The Linux version whose VFIO ABI the program saw. */
   readonly kernel: KernelVersion;
   readonly wallSeconds: number;
 }
@@ -121,7 +121,7 @@ export function formatSummary(run: RunSummary): string {
         ? 'no faults'
         : `min ${latency.min}, median ${latency.p50}, p99 ${latency.p99}, max ${latency.max} µs`,
     ],
-    ['taken away', `${run.pagesInvalidated} pages by ${run.invalidations} invalidations`],
+    ['invalidated', `${run.pagesInvalidated} pages in ${run.invalidations} events`],
     ...reclaimLines(run),
     [
       'device DMA',
@@ -129,7 +129,7 @@ export function formatSummary(run: RunSummary): string {
     ],
     ['intercepted calls', `${run.interceptedCalls} in ${run.wallSeconds.toFixed(2)} s`],
   ];
-  const head = `iopf: ${run.program}: ${howItEnded(run)}; IOPF ${run.iopf}, pre-map ${run.premap}, answers of Linux ${run.kernel}`;
+  const head = `iopf: ${run.program}: ${howItEnded(run)}; IOPF ${run.iopf}, pre-map ${run.premap}, Linux ${run.kernel} ABI`;
   return [head, ...lines.map(([name, value]) => `  ${name.padEnd(19)}${value}`)].join('\n');
 }
 
