@@ -35,10 +35,10 @@ export function formatComparison(comparison: Comparison): string {
   for (const { input, policy, why } of comparison.impossible ?? [])
     parts.push(`${input}, ${policy}: ${why}\n`);
   if (comparison.published)
-    parts.push('Published, and ours: VFIO with IOPF', publishedTable(comparison.published));
+    parts.push('Published, and by this model: VFIO with IOPF', publishedTable(comparison.published));
   if (comparison.publishedHostSva)
     parts.push(
-      'Published, and ours: host SVA (the model prices VFIO, not SVA)',
+      'Published, and by this model: host SVA (the model is of VFIO, not of SVA)',
       publishedTable(comparison.publishedHostSva),
     );
   if (comparison.overcommit)
@@ -61,7 +61,7 @@ export function formatComparison(comparison: Comparison): string {
 
 function publishedTable(rows: readonly PublishedComparison[]): string {
   return table(
-    ['message', 'premap', 'sends', 'faults published', 'ours', 'slowdown published', 'ours'],
+    ['message', 'premap', 'sends', 'faults published', 'model', 'slowdown published', 'model'],
     rows.map((row) => [
       formatSize(row.messageBytes),
       String(row.premapPages),
