@@ -3,12 +3,11 @@ import type { PageRange } from '../iommu/group.js';
 import { PAGE_SIZE } from '../mm/address-space.js';
 
 /**
- * An option that the user gave and that cannot be: the message says what is wrong and what is
- * allowed.
+ * An option of the user's that is not valid: the message says what is wrong and what is allowed.
  */
 export class OptionError extends Error {}
 
-/** Option keys of a device kind, each with what it means, for the help text and for errors. */
+/** Option keys of a device kind, each with its description in the help text. */
 export type OptionTable = Readonly<Record<string, string>>;
 
 /** The `key=value` options of one device, checked against what its kind takes. */

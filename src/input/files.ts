@@ -1,4 +1,4 @@
-/** Files that the user names: what cannot be read or written ends in one message. */
+/** Files that the user names; an error is one message for the user. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { UserError } from './user-error.js';
 

@@ -49,7 +49,7 @@ export class AddressMapView {
   private keyAt = { step: 0, y: 0 };
   private dragFrom: { y: number; pan: boolean } | null = null;
 
-  /** @param press told the range of pages that was clicked; null: nobody can be asked about them */
+  /** @param press called with the range of pages that was clicked; null: a report, no queries */
   constructor(private readonly press: ((first: number, pages: number) => void) | null) {
     this.stage = make('div', {
       class: 'map',

@@ -13,7 +13,7 @@ export interface Plot {
 
 const PAGE_BYTES = 4096;
 const LABEL_EVERY = 26;
-/** Pixels of a page from which on pages are told apart. */
+/** Pixels per page from which on pages are drawn singly. */
 const PAGE_LEAST = 12;
 
 export function drawAddresses(

@@ -30,7 +30,7 @@ const reclaimed: Line = {
 };
 
 /**
- * Runs of one name: what each is is told by the kind of line. Of several: by colour, and the
+ * Runs of one name: what each is is shown by the kind of line. Of several: by colour, and the
  * legend.
  */
 export class RunCharts {

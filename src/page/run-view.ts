@@ -47,7 +47,7 @@ export class RunView {
   private end: LiveEnd | null = null;
   private readonly changed: () => void;
 
-  /** @param live whether somebody can be asked about it */
+  /** @param live whether the engine can be queried */
   constructor(
     private readonly start: LiveStart,
     live: boolean,
@@ -146,7 +146,7 @@ export class RunView {
     const { last } = this.samples;
     const run = this.report?.groups[0]?.runs[0];
     const timeline = run?.timeline ?? [];
-    // A run of less than a few samples is told by its report's timeline.
+    // A run of fewer than a few samples is drawn from its report's timeline.
     const time: TimeData =
       this.samples.samples.length < timeline.length && this.ended
         ? ofTimeline(timeline)

@@ -17,7 +17,7 @@ export class TablePanel {
 
   /**
    * @param ask answers for [first page, pages]
-   * @param closed told when it goes, so that the focus can go back
+   * @param closed called when it closes, so that the focus can return
    */
   constructor(
     private readonly ask: (first: number, pages: number) => Promise<LiveTable>,

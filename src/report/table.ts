@@ -35,7 +35,10 @@ export function formatComparison(comparison: Comparison): string {
   for (const { input, policy, why } of comparison.impossible ?? [])
     parts.push(`${input}, ${policy}: ${why}\n`);
   if (comparison.published)
-    parts.push('Published, and by this model: VFIO with IOPF', publishedTable(comparison.published));
+    parts.push(
+      'Published, and by this model: VFIO with IOPF',
+      publishedTable(comparison.published),
+    );
   if (comparison.publishedHostSva)
     parts.push(
       'Published, and by this model: host SVA (the model is of VFIO, not of SVA)',

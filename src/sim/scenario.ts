@@ -25,7 +25,7 @@ const scenarioSchema = z.strictObject({
   model: z.string().default('odp'),
   policies: z.array(z.string()).min(1).optional(),
   workload,
-  /** Figures that somebody published, to stand beside ours. */
+  /** Published figures, shown beside the model's. */
   published: z
     .strictObject({
       source: z.string(),

@@ -3,7 +3,7 @@
  * calls.
  */
 import { PciConfig, PciRegionIndex } from '../../src/abi/pci.js';
-import type { DeviceHost } from '../../src/device/host.js';
+import type { DeviceHost } from '../../src/device/device-host.js';
 import { IommuDevice } from '../../src/iommu/device.js';
 import { Domain } from '../../src/iommu/domain.js';
 import type { DeviceFaultHandler } from '../../src/iommu/page-request.js';

@@ -82,7 +82,12 @@ describe('a command line that cannot be used is one message and exit code 2:', (
       'true',
       /--reclaim-scan with --iopf off/,
     ],
-    ['a size that is none', ['--reclaim', '300Q'], 'true', /--reclaim.*'300Q'.*a size above 0/],
+    [
+      'a wrong size',
+      ['--reclaim', '300Q'],
+      'true',
+      /--reclaim.*'300Q'.*a number of bytes, .* above 0/,
+    ],
     [
       'no time between two looks',
       ['--reclaim-scan', '0'],

@@ -18,15 +18,15 @@ import type {
   PciFunction,
   PciRegion,
 } from '../../vfio/pci-function.js';
+import type { DeviceHost } from '../device-host.js';
 import { DmaPort } from '../dma-port.js';
-import type { DeviceHost } from '../host.js';
 import { ConfigSpace } from './config-space.js';
 import type { CapabilityDescription, PciDescription } from './description.js';
-import type { PciDevice } from './device.js';
 import { Interrupts } from './interrupts.js';
+import type { PciDevice } from './pci-device.js';
 
 /** Where a function lives. */
-export interface Surroundings {
+export interface EndpointContext {
   /** `0000:02:00.0` */
   readonly address: string;
   readonly iommu: IommuDevice;
@@ -69,12 +69,12 @@ export class PciEndpoint implements PciFunction {
   constructor(
     readonly kind: string,
     description: PciDescription,
-    surroundings: Surroundings,
+    context: EndpointContext,
     createDevice: (endpoint: PciEndpoint) => PciDevice,
   ) {
-    this.address = surroundings.address;
-    this.iommu = surroundings.iommu;
-    this.dma = new DmaPort(surroundings.iommu, surroundings.host.frames);
+    this.address = context.address;
+    this.iommu = context.iommu;
+    this.dma = new DmaPort(context.iommu, context.host.frames);
     this.config = new ConfigSpace(description);
     const { capabilities } = description;
     this.#msi = capabilities.find((capability) => capability.kind === 'msi');
@@ -100,9 +100,7 @@ export class PciEndpoint implements PciFunction {
         ...(sparse ? { sparse } : {}),
         ...(mappable && this.#msix?.bar === index ? { msixMappable: true } : {}),
       };
-      this.#memory[index] = mappable
-        ? surroundings.host.regionMemory(index, size)
-        : allocatePlain(size);
+      this.#memory[index] = mappable ? context.host.regionMemory(index, size) : allocatePlain(size);
     }
     regions[PciRegionIndex.CONFIG] = {
       size: this.config.size,
@@ -132,7 +130,7 @@ export class PciEndpoint implements PciFunction {
     return this.#device.stalls ?? false;
   }
 
-  /** The container's memory while a program has the device open, for what cannot wait (R7.1). */
+  /** The container's memory while the device is open: what cannot fault is pinned (R7.1). */
   get memory(): DriverMemory | null {
     return this.#driverMemory;
   }

@@ -1,4 +1,4 @@
-/** A virtual machine that boots from its passed-through disk, gives memory back, and then idles. */
+/** A virtual machine that boots from its passed-through disk, gives memory back, and idles. */
 import { z } from 'zod';
 import { bytes, duration, someBytes } from '../../input/schemas.js';
 import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
