@@ -93,6 +93,7 @@ export const PciPm = {
   CTRL: 4,
   SIZE: 8,
   STATE_MASK: 0x0003,
+  D3_HOT: 3,
   NO_SOFT_RESET: 0x0008,
 } as const;
 

@@ -4,7 +4,7 @@
  */
 import { AddressAxis } from './address-axis.js';
 import { button, make, setText } from './dom.js';
-import { count, hex, range, seconds } from './format.js';
+import { count, hex, PAGE_BYTES, range, seconds } from './format.js';
 import { type Cell, MapHistory } from './map-history.js';
 import { COLUMNS_PER_STEP, MapImage } from './map-image.js';
 import { drawAddresses, drawTimes, type Plot } from './map-scales.js';
@@ -12,7 +12,6 @@ import { drawn, forget, paintNow } from './painter.js';
 import { onThemeChange, type Palette, palette } from './theme.js';
 import { quiet, tell } from './tip.js';
 
-const PAGE_BYTES = 4096;
 const HEIGHT = 340;
 const TOP = 8;
 const BOTTOM = 26;

@@ -1,6 +1,9 @@
 /** Numbers as people read them. */
 import { formatSize } from '../input/size.js';
 
+/** Bytes of a page: tables, maps and samples count pages. */
+export const PAGE_BYTES = 4096;
+
 export function seconds(value: number): string {
   if (value === 0) return '0';
   if (value < 1e-3) return `${(value * 1e6).toFixed(1)} µs`;

@@ -3,9 +3,7 @@
 import { formatSize } from '../input/size.js';
 import type { LiveTable, LiveTableEntry } from '../live/live.js';
 import { button, make } from './dom.js';
-import { count, hex, range } from './format.js';
-
-const PAGE_BYTES = 4096;
+import { count, hex, PAGE_BYTES, range } from './format.js';
 
 export class TablePanel {
   readonly root = make('section', {

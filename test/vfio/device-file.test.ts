@@ -29,7 +29,6 @@ const PROBE = 0x40000;
 const ENTRY = 3;
 /** nvme's power management control register. */
 const POWER_CONTROL = 0x60 + PciPm.CTRL;
-const D3_HOT = 3;
 const WITH_WAKEUP = 4;
 const EXIT = 5;
 
@@ -119,10 +118,10 @@ describe('memory decoding', () => {
     const { nvme, open, read, write } = openNvme();
     const device = open(nvme.address);
     const power = (state: number) => write(device, CONFIG + POWER_CONTROL, state);
-    power(D3_HOT);
+    power(PciPm.D3_HOT);
     expect(errnoOf(() => read(device, 0, 4))).toBe('EIO');
     expect(errnoOf(() => write(device, 0x14, 0, 0, 0, 0))).toBe('EIO');
-    expect(read(device, CONFIG + POWER_CONTROL, 1)).toEqual([PciPm.NO_SOFT_RESET | D3_HOT]);
+    expect(read(device, CONFIG + POWER_CONTROL, 1)).toEqual([PciPm.NO_SOFT_RESET | PciPm.D3_HOT]);
     power(0);
     expect(errnoOf(() => read(device, 0, 4))).toBeNull();
   });

@@ -39,7 +39,6 @@ export interface EndpointContext {
  */
 const COMMAND_AT_OPEN = PciCommand.IO | PciCommand.MEMORY | PciCommand.SERR;
 const NO_REGION: PciRegion = { size: 0, readable: false, writable: false, mappable: false };
-const D3_HOT = 3;
 /** Bytes of the widest access. */
 const WIDE = 8;
 type Capability<Kind extends string> = CapabilityDescription & { readonly kind: Kind };
@@ -239,7 +238,7 @@ export class PciEndpoint implements PciFunction {
   /** Only D0 and D3hot exist; a write of another state is ignored. */
   #powerWritten(power: Capability<'power'>, before: number): void {
     const state = this.config.word(power.offset + PciPm.CTRL) & PciPm.STATE_MASK;
-    if (state !== 0 && state !== D3_HOT) this.#setPowerState(power, before);
+    if (state !== 0 && state !== PciPm.D3_HOT) this.#setPowerState(power, before);
   }
 
   #setPowerState(power: Capability<'power'>, state: number): void {
