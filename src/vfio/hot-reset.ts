@@ -8,7 +8,12 @@ import { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
 import type { KernelProfile } from '../abi/kernel.js';
 import { writeStruct } from '../abi/layout.js';
-import { type PciAddress, parsePciAddress } from '../abi/pci-address.js';
+import {
+  formatPciAddress,
+  notPciAddress,
+  type PciAddress,
+  parsePciAddress,
+} from '../abi/pci-address.js';
 import {
   IrqSetDescriptor,
   PciDependentDevice,
@@ -16,8 +21,9 @@ import {
   PciHotResetInfo,
 } from '../abi/vfio-structs.js';
 import { copyIn, copyOut } from '../file/argument.js';
-import type { Caller } from '../file/file.js';
-import type { GroupFile, VfioGroup } from './group.js';
+import type { Caller } from '../file/caller.js';
+import type { VfioFile } from '../file/file.js';
+import type { DeviceBinding } from './binding.js';
 import type { PciFunction } from './pci-function.js';
 
 /** Every function of the machine, by the bus that it is on. */
@@ -26,12 +32,21 @@ export interface PciBus {
   neighbours(
     pciFunction: PciFunction,
   ): readonly { readonly group: number; readonly pciFunction: PciFunction }[];
+  /** The number of the group that a file is of; null: it is no group's. */
+  groupOf(file: VfioFile): number | null;
 }
 
 const info = new ArgumentBuffer(PciHotResetInfo.size);
 const request = new ArgumentBuffer(PciHotReset.size);
 
-/** The address of a function of a machine, which has checked that it is one. */
+/** Throws RangeError where an address is none, or not spelt as programs and sysfs know it. */
+export function checkAddress({ address }: PciFunction): void {
+  const parsed = parsePciAddress(address);
+  if (parsed === null || formatPciAddress(parsed) !== address)
+    throw new RangeError(notPciAddress(address));
+}
+
+/** The address of a function that `checkAddress` has seen. */
 export function addressOf(pciFunction: PciFunction): PciAddress {
   return parsePciAddress(pciFunction.address)!;
 }
@@ -80,6 +95,7 @@ export function hotReset(
   pciFunction: PciFunction,
   bus: PciBus,
   kernel: KernelProfile,
+  binding: DeviceBinding,
 ): void {
   copyIn(caller, argument, request, PciHotReset.size);
   const count = request.u32(PciHotReset.at.count);
@@ -87,10 +103,13 @@ export function hotReset(
   if (kernel.hotResetNeedsGroups && count === 0) fail('EINVAL');
   if (addressOf(pciFunction).bus === 0) fail('ENODEV');
   const devices = bus.neighbours(pciFunction);
-  if (count === 0 || count > devices.length) fail('EINVAL');
-  const owned = readGroups(caller, argument + PciHotReset.size, count);
-  if (!devices.every((device) => owned.some((group) => group.number === device.group)))
-    fail('EINVAL');
+  if (count > devices.length) fail('EINVAL');
+  const owned = readGroups(caller, argument + PciHotReset.size, count, bus);
+  const ownsAll =
+    count === 0
+      ? binding.ownsAll(devices.map((device) => device.pciFunction))
+      : devices.every((device) => owned.includes(device.group));
+  if (!ownsAll) fail('EINVAL');
   if (!devices.every((device) => device.pciFunction.busReset)) fail('ENOTTY');
   for (const { pciFunction } of devices) {
     pciFunction.reset();
@@ -98,14 +117,14 @@ export function hotReset(
   }
 }
 
-function readGroups(caller: Caller, address: number, count: number): VfioGroup[] {
+function readGroups(caller: Caller, address: number, count: number, bus: PciBus): number[] {
   const bytes = new Uint8Array(count * IrqSetDescriptor.size);
   if (!caller.mm.copyFrom(address, bytes)) fail('EFAULT');
   const view = new DataView(bytes.buffer);
   return Array.from({ length: count }, (_, i) => {
     const file = caller.file(view.getInt32(i * IrqSetDescriptor.size, true));
     if (!file) fail('EBADF');
-    if (file.kind !== 'vfio' || file.file.kind !== 'group') fail('EINVAL');
-    return (file.file as GroupFile).group;
+    const group = file.kind === 'vfio' ? bus.groupOf(file.file) : null;
+    return group ?? fail('EINVAL');
   });
 }

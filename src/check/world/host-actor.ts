@@ -1,11 +1,14 @@
 import type { Flow } from '../../flow/flow.js';
+import type { IommuGroup } from '../../iommu/group.js';
 import { accessName, onContainer, onMemory, VADDR } from './operation.js';
 import type { ProgramSpace } from './program-actor.js';
-import type { World } from './world.js';
 
 /** The host's memory management, which takes pages away with a window between telling and doing. */
 export class Host {
-  constructor(private readonly world: World) {}
+  constructor(
+    private readonly programs: readonly { readonly mm: ProgramSpace }[],
+    private readonly groups: readonly IommuGroup[],
+  ) {}
 
   /** Another frame behind a page, as migration and compaction do. */
   *migrate(page: number, count = 1): Flow<void> {
@@ -51,10 +54,10 @@ export class Host {
   /** Devices of a group come in another order from now on, as after a rescan of the bus. */
   *rescan(group: number): Flow<void> {
     yield onContainer(`rescans group ${group}`);
-    this.world.group(group).iommuGroup.devices.reverse();
+    this.groups.find(({ number }) => number === group)!.devices.reverse();
   }
 
   private get mm(): ProgramSpace {
-    return this.world.programs[0]!.mm;
+    return this.programs[0]!.mm;
   }
 }

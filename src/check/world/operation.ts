@@ -8,8 +8,8 @@ export const VADDR = 0x10200;
 
 /**
  * The two sides of a world. The container with its devices and drivers sees memory only through
- * `AddressSpace`, and memory sees it only through `MmuNotifier`: there it is noted that a step saw
- * the other side, too.
+ * `AddressSpace`, and memory sees it only through `MmuNotifier`: there it is noted that a step
+ * accessed the other side, too.
  */
 export const Side = { CONTAINER: 1, MEMORY: 2, BOTH: 3 } as const;
 
@@ -27,7 +27,7 @@ export const NAMED_IDS = 256;
 
 /** An actor is between two operations: all it knows is what they returned. */
 export class Operation implements Wait {
-  /** @param sides what its steps see of the world at least */
+  /** @param sides the sides of the world that its steps access at least */
   constructor(
     private readonly verb: string,
     private readonly first = -1,

@@ -10,6 +10,7 @@
 import { PREMAP_MOST } from '../ioas/iopf/premap.js';
 import { Mapping } from '../ioas/mapping.js';
 import { MappingIndex } from '../ioas/mapping-index.js';
+import { UserPages } from '../ioas/user-pages.js';
 import type { IommuDevice } from '../iommu/device.js';
 import { Counters, type Observer } from '../iommu/observer.js';
 import { READ, WRITE } from '../mm/address-space.js';
@@ -40,7 +41,7 @@ const RW = READ | WRITE;
 /** A run that would take too much of this machine. */
 export class TooLarge extends Error {}
 
-export class Guest implements Observer, PageOwner {
+export class TimedProgram implements Observer, PageOwner {
   now = 0;
   workUs = 0;
   stallUs = 0;
@@ -134,7 +135,8 @@ export class Guest implements Observer, PageOwner {
     } finally {
       this.pinning = false;
     }
-    this.mappings.insert(new Mapping(iovaPage, pages, vaddrPage, permission, this.container.mm));
+    const source = new UserPages(this.container.mm, vaddrPage, pages, permission, null);
+    this.mappings.insert(new Mapping(iovaPage, pages, permission, source));
     if (this.begunAt < 0) return;
     const us = pages * this.costs.pinPage;
     this.pinningUs += us;
