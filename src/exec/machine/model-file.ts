@@ -1,7 +1,7 @@
 /** Recorded devices (`--device recorded@BDF,file=…`) from YAML files. */
 import { z } from 'zod';
 import { PciInterruptIndex, PciRegionIndex } from '../../abi/pci.js';
-import type { RecordedModel } from '../../device/index.js';
+import type { RecordedModel } from '../../device/kinds.js';
 import { readUserFile } from '../../input/files.js';
 import { bytes as sizeInBytes } from '../../input/schemas.js';
 import { parseUserFile } from '../../input/user-file.js';
