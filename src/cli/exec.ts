@@ -2,14 +2,15 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { DEFAULT_KERNEL, type KernelVersion, kernelVersions } from '../abi/kernel.js';
-import { bytesOf, deviceKinds } from '../device/index.js';
+import { bytesOf } from '../device/index.js';
+import { deviceKinds } from '../device/kinds.js';
 import {
   type DeviceSpec,
   type MachineSpec,
   machineOfDevices,
   parseDevice,
 } from '../exec/machine/machine-spec.js';
-import type { ExecOrder } from '../exec/run/launch-request.js';
+import type { ExecOptions } from '../exec/run/exec-options.js';
 import { exitCodeOf, type RunWatcher, runProgram } from '../exec/run/run.js';
 import { formatSummary, howItEnded, type RunSummary } from '../exec/run/summary.js';
 import { say, tell } from '../exec/run/tell.js';
@@ -91,7 +92,7 @@ async function run(program: string, args: string[], options: Options): Promise<v
   refuseReclaimOfPinned(options);
   // Tried before the run, which may be long.
   for (const path of [options.json, options.html]) if (path !== undefined) write(path, '');
-  const order: ExecOrder = {
+  const order: ExecOptions = {
     program,
     arguments: args,
     machine: await machineOf(options),
@@ -152,7 +153,7 @@ async function report(
   await view.finish();
 }
 
-function startOf(order: ExecOrder): Omit<LiveStart, 'kind'> {
+function startOf(order: ExecOptions): Omit<LiveStart, 'kind'> {
   const devices = order.machine.groups.flatMap((group) => group.devices);
   return {
     command: 'exec',

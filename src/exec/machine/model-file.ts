@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { PciInterruptIndex, PciRegionIndex } from '../../abi/pci.js';
-import type { RecordedModel } from '../../device/index.js';
+import type { RecordedModel } from '../../device/kinds.js';
 import { parseSize, size } from '../../input/size.js';
 import { UserError } from '../../input/user-error.js';
 import { parseUserFile } from '../../input/user-file.js';
