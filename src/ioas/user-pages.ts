@@ -85,7 +85,7 @@ export class UserPages {
     return errno;
   }
 
-  /** `charge` of what was charged a moment ago, even if the limit has come down meanwhile. */
+  /** `charge` of what was charged a moment ago: the limit is not asked again. */
   chargeAnyway(pages: number): void {
     this.account?.charge(pages, true);
     this.lockedPages += pages;

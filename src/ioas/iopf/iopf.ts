@@ -15,7 +15,7 @@ import { type DirtyLog, noteWritten } from '../dirty-log.js';
 import type { Mapping } from '../mapping.js';
 import type { IopfBackend } from './backend.js';
 import { FaultHandler } from './fault-handler.js';
-import { FixedPremap, PREMAP_DEFAULT, type PremapPolicy } from './premap.js';
+import { FixedPremap, type PremapPolicy } from './premap.js';
 import { ResidentPages } from './resident.js';
 import { WatchedSpace } from './watched-space.js';
 
@@ -28,8 +28,8 @@ const HANDLER_OFF = step('handler off');
 const ADOPT_PAGES = 512;
 
 export interface IopfOptions {
-  /** Pages that a fault brings in, its own included (R4.1), 1 (default) to PREMAP_MOST. */
-  readonly premapPages?: number;
+  /** Pages that a fault brings in, its own included (R4.1): 1 to PREMAP_MOST. */
+  readonly premapPages: number;
   /** Decides how many, instead. */
   readonly premap?: PremapPolicy | null;
   readonly observer?: Observer | null;
@@ -48,13 +48,13 @@ export class Iopf {
 
   constructor(
     protected readonly backend: IopfBackend,
-    options: IopfOptions = {},
+    options: IopfOptions,
   ) {
     this.resident = this.createResident(backend);
     this.observer = options.observer ?? null;
     this.handler = this.createHandler(
       backend,
-      options.premap ?? new FixedPremap(options.premapPages ?? PREMAP_DEFAULT),
+      options.premap ?? new FixedPremap(options.premapPages),
     );
   }
 
@@ -162,15 +162,14 @@ export class Iopf {
 
   /** Before a mapping that is not pinned gets into the container's index: its memory is watched. */
   mappingAdded(mapping: Mapping): void {
-    if (!mapping.pinned) this.watch(mapping);
+    this.watch(mapping);
   }
 
   /**
-   * A mapping has left the container's index, or its address is about to change: nothing of it
-   * stays mapped.
+   * A mapping that is not pinned has left the container's index, or its address is about to change:
+   * nothing of it stays mapped.
    */
   mappingRemoved(mapping: Mapping): void {
-    if (mapping.pinned) return;
     this.resident.dropAll(mapping);
     this.unwatch(mapping);
   }
@@ -275,6 +274,8 @@ export class Iopf {
    * goes on.
    */
   protected pinAll(): void {
+    // Without a domain the first one pins all.
+    if (this.backend.domains.length === 0) return;
     const pinned: Mapping[] = [];
     try {
       for (const mapping of this.backend.mappings) {
