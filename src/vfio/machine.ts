@@ -7,7 +7,7 @@ import { DEFAULT_KERNEL, type KernelVersion, kernelProfile } from '../abi/kernel
 import type { VfioFile } from '../file/file.js';
 import type { IoSpace } from '../ioas/io-space.js';
 import { PREMAP_DEFAULT, type PremapPolicy } from '../ioas/iopf/premap.js';
-import { defaultGeometry, type IommuGeometry } from '../iommu/geometry.js';
+import { defaultGeometry, type IommuProperties } from '../iommu/geometry.js';
 import { IommuGroup } from '../iommu/group.js';
 import { Counters, type Observer } from '../iommu/observer.js';
 import type { TableMemory } from '../iommu/stage1.js';
@@ -25,12 +25,12 @@ export interface GroupOptions {
   /** False: a host driver has something in the group. */
   readonly viable?: boolean;
   /** The IOMMU of this group, where it is not the machine's. */
-  readonly geometry?: IommuGeometry;
+  readonly geometry?: IommuProperties;
 }
 
 export interface MachineOptions {
   readonly groups: readonly GroupOptions[];
-  readonly geometry?: IommuGeometry;
+  readonly geometry?: IommuProperties;
   /** Whose answers (default 6.12). */
   readonly kernel?: KernelVersion;
   /** Default `auto`. */

@@ -1,7 +1,7 @@
 /** The machine of a run as `--device` options describe it: devices by kind and address. */
 import { formatPciAddress, notPciAddress, parsePciAddress } from '../../abi/pci-address.js';
 import { UserError } from '../../input/user-error.js';
-import { defaultGeometry, type IommuGeometry } from '../../iommu/geometry.js';
+import { defaultGeometry, type IommuProperties } from '../../iommu/geometry.js';
 
 /** A device as the user asked for it. */
 export interface DeviceSpec {
@@ -40,7 +40,7 @@ export const defaultVfio: VfioSpec = {
 };
 
 export interface MachineSpec {
-  readonly geometry: IommuGeometry;
+  readonly geometry: IommuProperties;
   readonly vfio: VfioSpec;
   readonly groups: readonly GroupSpec[];
 }

@@ -3,7 +3,7 @@
  * vfio-pci.
  */
 import { existsSync, readdirSync } from 'node:fs';
-import type { IommuGeometry } from '../../iommu/geometry.js';
+import type { IommuProperties } from '../../iommu/geometry.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
 import type { PciFunction } from '../../vfio/pci-function.js';
 import { containerNode, groupNode } from './device-node.js';
@@ -36,7 +36,7 @@ export function firstFreeGroup(): number {
   return Math.max(0, ...used) + 1;
 }
 
-export function buildShadow(groups: readonly ShadowGroup[], geometry: IommuGeometry): ShadowTree {
+export function buildShadow(groups: readonly ShadowGroup[], geometry: IommuProperties): ShadowTree {
   const reserved = geometry.reserved
     .map(({ firstPage, pages, kind }) => {
       const start = firstPage * PAGE_SIZE;
