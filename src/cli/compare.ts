@@ -1,12 +1,12 @@
 /** `iopf compare [options] INPUT…` */
-import { writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import { tell } from '../exec/run/tell.js';
-import { UserError } from '../input/user-error.js';
+import { writeUserFile } from '../input/files.js';
 import type { LiveStart } from '../live/live.js';
 import type { CompareOrder, CompareResult } from '../sim/compare.js';
 import { endOf, occasionally, openView, uiOption } from './ui.js';
+import { wholeNumber } from './whole-number.js';
 
 interface Options {
   readonly policy?: string;
@@ -21,7 +21,7 @@ interface Options {
 export function compareCommand(): Command {
   return new Command('compare')
     .description(
-      'replay scenarios or recordings in virtual time, once per policy, and compare what it costs and saves',
+      'replay scenarios or recordings in virtual time, once per policy, and compare costs and savings',
     )
     .argument('<input...>', 'scenario files (YAML) or recordings (iopf exec --record)')
     .option(
@@ -30,13 +30,13 @@ export function compareCommand(): Command {
     )
     .option(
       '--model <name|file>',
-      'what things cost: kunpeng920-stall, odp, fast, measured, or a YAML file',
+      'cost model: kunpeng920-stall, odp, fast, measured, or a YAML file',
     )
     .option('--json <file>', 'write the result as JSON')
-    .option('--html <file>', 'write a report: one page that needs no network')
+    .option('--html <file>', 'write a self-contained HTML report')
     .addOption(uiOption())
-    .option('--seed <number>', 'for what workloads draw at random', wholeNumber(0, 2 ** 32 - 1), 1)
-    .option('--jobs <number>', 'threads', wholeNumber(1, 256), availableParallelism())
+    .option('--seed <number>', 'seed of random workloads', wholeNumber(0, 2 ** 32 - 1), 1)
+    .option('--jobs <number>', 'worker threads', wholeNumber(1, 256), availableParallelism())
     .action(run);
 }
 
@@ -97,28 +97,12 @@ async function conclude(result: CompareResult, options: Options): Promise<void> 
   const { formatComparison } = await import('../report/table.js');
   const { comparison, warnings } = result;
   for (const warning of warnings) tell(warning);
-  if (options.json !== undefined) write(options.json, `${JSON.stringify(comparison, null, 2)}\n`);
+  if (options.json !== undefined)
+    writeUserFile(options.json, `${JSON.stringify(comparison, null, 2)}\n`);
   if (options.html !== undefined) {
     const { formatReport } = await import('../report/html.js');
     const { comparisonReport } = await import('../report/comparison-report.js');
-    write(options.html, formatReport(comparisonReport(result)));
+    writeUserFile(options.html, formatReport(comparisonReport(result)));
   }
   process.stdout.write(`${formatComparison(comparison)}`);
-}
-
-function write(path: string, text: string): void {
-  try {
-    writeFileSync(path, text);
-  } catch (error) {
-    throw new UserError(`cannot write ${path}: ${(error as NodeJS.ErrnoException).code}`);
-  }
-}
-
-function wholeNumber(least: number, most: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < least || value > most)
-      throw new InvalidArgumentError(`a whole number from ${least} to ${most} is needed.`);
-    return value;
-  };
 }

@@ -1,7 +1,8 @@
 /** `iopf trace [options] FILE` */
-import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, openSync, writeSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { tell } from '../exec/run/tell.js';
+import { readUserFile } from '../input/files.js';
 import { UserError } from '../input/user-error.js';
 
 interface Options {
@@ -16,21 +17,21 @@ export function traceCommand(): Command {
   return new Command('trace')
     .description('print, check or export a recording (iopf exec --record)')
     .argument('<file>', 'the recording')
-    .option('--check', 'print nothing but what is wrong; exit code 1 where something is')
+    .option('--check', 'check the file for damage: exit code 1 and its offset if there is any')
     .addOption(
       new Option(
         '--export <form>',
-        'what the engine does when it is replayed under its own policy',
+        'replay the recording under its own policy, and print what the engine does',
       ).choices(['kernel', 'chrome']),
     )
-    .option('--output <file>', 'write there instead of standard output')
+    .option('--output <file>', 'write to this file instead of standard output')
     .action(run);
 }
 
 async function run(path: string, options: Options): Promise<void> {
   const { damageOf, eventsOf, parseRecording } = await import('../trace/recording.js');
   const { formatEvent, formatHeader } = await import('../trace/recording-text.js');
-  const recording = parseRecording(read(path), path);
+  const recording = parseRecording(readUserFile(path, 'the recording'), path);
   const damage = damageOf(path, recording);
   if (damage !== null) {
     tell(damage);
@@ -94,14 +95,4 @@ function openOutput(path: string | undefined): Output {
       if (fd !== 1) closeSync(fd);
     },
   };
-}
-
-function read(path: string): Uint8Array {
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    throw new UserError(
-      `cannot read the recording ${path}: ${(error as NodeJS.ErrnoException).code}`,
-    );
-  }
 }

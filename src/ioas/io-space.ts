@@ -183,8 +183,8 @@ export class IoSpace implements IopfBackend, PinnableSpace {
   }
 
   /**
-   * The memory of a mapping, which shares it with no other, is found elsewhere from now on, and its
-   * address is valid.
+   * The memory of a mapping whose address is invalid, and which shares it with no other, is found
+   * here from now on.
    */
   move(mapping: Mapping, mm: AddressSpace, vaddrPage: number): void {
     const { source } = mapping;
@@ -195,7 +195,6 @@ export class IoSpace implements IopfBackend, PinnableSpace {
     source.vaddrPage = vaddrPage;
     if (watched) this.iopf.mappingAdded(mapping);
     this.observer?.mappingAdded?.(mapping);
-    if (!source.vaddrInvalid) return;
     source.vaddrInvalid = false;
     this.invalidVaddrs--;
   }

@@ -33,11 +33,11 @@ export interface CompareProgress {
   readonly total: number;
   /** What was done last: its input and policy. */
   readonly what: string;
-  /** The comparison as far as it has come; null where that cannot be said. */
+  /** The comparison so far; null while it is not known. */
   soFar(): CompareResult | null;
 }
 
-/** A figure that somebody published beside ours. */
+/** A published figure beside the model's. */
 export interface PublishedComparison {
   readonly messageBytes: number;
   readonly premapPages: number;
@@ -187,7 +187,7 @@ function beside(row: PublishedRow, outcome: RunOutcome): PublishedComparison {
   };
 }
 
-/** `finished` is told the index of each task that is done, and all results so far. */
+/** `finished` is called with the index of each task that is done, and with all results so far. */
 async function runAll(
   tasks: readonly Task[],
   jobs: number,

@@ -1,5 +1,6 @@
 /** What is compared: a scenario or a recording, from a file. */
 import { readFileSync } from 'node:fs';
+import { readUserFile } from '../input/files.js';
 import { UserError } from '../input/user-error.js';
 import { isRecording, parseRecording, type Recording } from '../trace/recording.js';
 import { type CostModel, parseCostModel } from './cost-model.js';
@@ -29,7 +30,7 @@ const RECORDING_MODEL = 'measured';
 
 /** Throws UserError. */
 export function readInput(path: string): Input {
-  const bytes = read(path, 'the input');
+  const bytes = readUserFile(path, 'the input');
   if (isRecording(bytes))
     return { kind: 'recording', path, recording: parseRecording(bytes, path) };
   return { kind: 'scenario', path, scenario: parseScenario(bytes.toString('utf8'), path) };
@@ -67,13 +68,5 @@ export function readModel(name: string): CostModel {
     }
     throw new UserError(`the model ${name} is missing from this installation`);
   }
-  return parseCostModel(read(name, 'the model').toString('utf8'), name);
-}
-
-function read(path: string, what: string): Buffer {
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    throw new UserError(`cannot read ${what} ${path}: ${(error as NodeJS.ErrnoException).code}`);
-  }
+  return parseCostModel(readUserFile(name, 'the model').toString('utf8'), name);
 }

@@ -24,7 +24,7 @@ export interface Trace {
   close(): string | null;
 }
 
-/** Opens a trace; `now` is the clock in microseconds. Throws where the file cannot be made. */
+/** Opens a trace; `now` is the clock in microseconds. Throws where the file cannot be created. */
 export function openTrace(path: string, now: () => number): Trace {
   const format = path.endsWith('.json') ? chromeTrace(now) : kernelTrace();
   const fd = openSync(path, 'w');
@@ -32,7 +32,7 @@ export function openTrace(path: string, now: () => number): Trace {
   let failure: string | null = null;
   const flush = (): void => {
     try {
-      // A file that cannot be written must not stop the run that it is of.
+      // A trace that cannot be written must not stop the run.
       if (failure === null) writeSync(fd, pending);
     } catch (error) {
       failure = (error as NodeJS.ErrnoException).code ?? String(error);

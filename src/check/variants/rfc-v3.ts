@@ -141,7 +141,7 @@ function leaking(backend: IopfBackend): IopfBackend {
 }
 
 class LeakingIopf extends Iopf {
-  constructor(backend: IopfBackend, options?: IopfOptions) {
+  constructor(backend: IopfBackend, options: IopfOptions) {
     super(leaking(backend), options);
   }
 }
@@ -149,7 +149,7 @@ class LeakingIopf extends Iopf {
 /** The shipped IOPF side with other parts. */
 export function iopfWith(parts: Partial<IopfParts>): typeof Iopf {
   return class extends Iopf {
-    constructor(backend: IopfBackend, options?: IopfOptions) {
+    constructor(backend: IopfBackend, options: IopfOptions) {
       super(backend, { ...options, parts });
     }
   };

@@ -175,7 +175,7 @@ function temporaryFolder(): string {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     throw new UserError(
-      `cannot make a folder in ${tmpdir()}: ${code}; TMPDIR may name another place`,
+      `cannot make a directory in ${tmpdir()}: ${code}; set TMPDIR to another one`,
     );
   }
 }

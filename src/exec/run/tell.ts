@@ -1,8 +1,8 @@
 import { writeSync } from 'node:fs';
 
 /**
- * Says something to the user on stderr. Not through Node's stream, which would make a pipe that the
- * program shares non-blocking; and a stderr that takes nothing changes nothing else.
+ * Prints a message on stderr. Not through Node's stream, which would make a pipe that the program
+ * shares non-blocking. A stderr that cannot be written to is ignored.
  */
 export function tell(text: string): void {
   say(`iopf: ${text}\n`);
@@ -13,6 +13,6 @@ export function say(text: string): void {
   try {
     writeSync(2, text);
   } catch {
-    // Nobody can be told.
+    // There is nowhere else to report it.
   }
 }

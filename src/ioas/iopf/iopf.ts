@@ -24,8 +24,8 @@ import { WatchedSpace } from './watched-space.js';
 const ADOPT_PAGES = 512;
 
 export interface IopfOptions {
-  /** Pages that a fault brings in, its own included (R4.1); 1: no pre-mapping. At most 65,536. */
-  readonly premapPages?: number;
+  /** Pages that a fault brings in, its own included (R4.1): 1 to PREMAP_MOST. */
+  readonly premapPages: number;
   /** Decides how many, instead. */
   readonly premap?: PremapPolicy | null;
   readonly observer?: Observer | null;
@@ -51,15 +51,15 @@ export class Iopf {
 
   constructor(
     private readonly backend: IopfBackend,
-    options: IopfOptions = {},
+    options: IopfOptions,
   ) {
-    const { parts = {}, premapPages = 512 } = options;
+    const { parts = {} } = options;
     this.observer = options.observer ?? null;
     this.resident = new (parts.ResidentPages ?? ResidentPages)(backend);
     this.handler = new FaultHandler(
       backend,
       this.resident,
-      options.premap ?? new FixedPremap(premapPages),
+      options.premap ?? new FixedPremap(options.premapPages),
       this.observer,
       parts.PageIn,
     );
@@ -171,15 +171,14 @@ export class Iopf {
 
   /** Before a mapping that is not pinned gets into the container's index: its memory is watched. */
   mappingAdded(mapping: Mapping): void {
-    if (!mapping.pinned) this.watch(mapping);
+    this.watch(mapping);
   }
 
   /**
-   * A mapping has left the container's index, or its address is about to change: nothing of it
-   * stays mapped.
+   * A mapping that is not pinned has left the container's index, or its address is about to change:
+   * nothing of it stays mapped.
    */
   mappingRemoved(mapping: Mapping): void {
-    if (mapping.pinned) return;
     this.resident.dropAll(mapping);
     this.unwatch(mapping);
   }
@@ -241,6 +240,8 @@ export class Iopf {
    * goes on.
    */
   private pinAll(): void {
+    // Without a domain the first one pins all.
+    if (this.backend.domains.length === 0) return;
     const pinned: Mapping[] = [];
     try {
       for (const mapping of this.backend.mappings) {
