@@ -53,7 +53,6 @@ export class NvmeController implements PciDevice {
   }
 
   read(_bar: number, offset: number, size: number): number {
-    this.poll();
     const aligned = offset & ~3;
     if (aligned >= Register.END && aligned < Register.DOORBELLS) return 0;
     if (aligned >= Register.MSIX_TABLE) return 0;
@@ -75,10 +74,12 @@ export class NvmeController implements PciDevice {
       this.#configure();
       found = true;
     }
-    if (!this.#ready || !this.#endpoint.dma.enabled) return found;
+    if (!this.#ready) return found;
     const arbiter = this.#arbiter;
-    if (arbiter.run()) found = true;
-    if (arbiter.broken) this.#die();
+    if (this.#endpoint.dma.enabled) {
+      if (arbiter.run()) found = true;
+      if (arbiter.broken) this.#die();
+    }
     if (arbiter.pinDue || this.#endpoint.interrupts.pinAsserted) this.#updatePin();
     return found;
   }

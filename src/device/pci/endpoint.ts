@@ -163,6 +163,7 @@ export class PciEndpoint implements PciFunction {
   }
 
   readRegion(index: number, offset: number, into: Uint8Array): void {
+    this.poll();
     if (index === PciRegionIndex.CONFIG) {
       this.#showPin();
       this.#device.configRead?.(offset, into.length);
@@ -183,6 +184,7 @@ export class PciEndpoint implements PciFunction {
   }
 
   writeRegion(index: number, offset: number, from: Uint8Array): void {
+    this.poll();
     if (index === PciRegionIndex.CONFIG) {
       this.#writeConfig(offset, from);
       return;
