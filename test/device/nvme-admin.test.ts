@@ -295,7 +295,13 @@ describe('log pages', () => {
     expect(admin.run({ opcode: 2, prp1, dw10: 0x70 }).status).toBe(0x109);
     expect(admin.run({ opcode: 2, prp1, dw10: 2, dw12: 516 }).status).toBe(2);
     expect(admin.run({ opcode: 2, prp1, dw10: 2, dw12: 2 }).status).toBe(2);
-    expect(admin.run({ opcode: 2, prp1, dw10: 2, namespace: 1 }).status).toBe(2);
+    expect(admin.run({ opcode: 2, prp1, dw10: 2, namespace: 1 }).status).toBe(0);
+    expect(admin.run({ opcode: 2, prp1, dw10: 2, namespace: 2 }).status).toBe(0x0b);
+    const list = driver.prp(driver.pages(128), 512 * 1024);
+    const most = { opcode: 2, ...list, dw10: 2 | (0xffff << 16), dw11: 1 };
+    expect(admin.run(most).status).toBe(0);
+    expect(admin.run({ ...most, dw10: 2, dw11: 2 }).status).toBe(2);
+    expect(admin.run({ ...most, dw11: 0xffff }).status).toBe(2);
   });
 });
 
@@ -329,6 +335,47 @@ describe('asynchronous events and abort', () => {
     expect(driver.device.poll()).toBe(true);
     expect(admin.take()).toMatchObject({ identifier: 7, result: 0x00010100 });
     expect(doorbells[0]).toBe(admin.tail);
+  });
+
+  it('a doorbell of no queue in the mapped BAR is an event too, wherever in the page it is', () => {
+    const { driver, admin } = enabled();
+    driver.createQueue(1, 8);
+    const doorbells = new Int32Array(
+      driver.program.regions.get(0)!.bytes.buffer,
+      Register.DOORBELLS,
+      1024,
+    );
+    for (const index of [4, 5, 130, 131, 1023]) {
+      admin.push({ opcode: 0x0c, identifier: 7 });
+      admin.ring();
+      doorbells[index] = 0;
+      for (let look = 0; look < 20; look++) driver.device.poll();
+      expect(admin.take()).toMatchObject({ identifier: 7, result: 0x00010000 });
+      expect(driver.device.poll()).toBe(false);
+      admin.run({ opcode: 2, prp1: driver.iova(driver.pages(1)), dw10: 1 });
+    }
+    const elsewhere = [...doorbells.keys()].filter((index) => index > 3);
+    expect(elsewhere.every((index) => doorbells[index] === -1)).toBe(true);
+  });
+
+  it('the doorbells of queues that are deleted are of no queue any more', () => {
+    const { driver, admin } = enabled();
+    driver.createQueue(1, 8);
+    admin.run({ opcode: 0, dw10: 1 });
+    admin.run({ opcode: 4, dw10: 1 });
+    for (let look = 0; look < 20; look++) expect(driver.device.poll()).toBe(false);
+    const doorbells = new Int32Array(
+      driver.program.regions.get(0)!.bytes.buffer,
+      Register.DOORBELLS,
+    );
+    admin.push({ opcode: 0x0c, identifier: 7 });
+    admin.ring();
+    for (const index of [2, 3]) {
+      doorbells[index] = 1;
+      for (let look = 0; look < 20; look++) driver.device.poll();
+      expect(doorbells[index]).toBe(-1);
+    }
+    expect(admin.take()).toMatchObject({ identifier: 7, result: 0x00010000 });
   });
 
   it('a completion queue head with no valid value in the mapped BAR is an event when its queue is used', () => {
@@ -621,6 +668,25 @@ describe('the interrupt pin', () => {
     expect(sink.take()).toEqual(['intx 1']);
     admin.take();
     expect(sink.take()).toEqual(['intx 0']);
+  });
+
+  it('goes down before a call reads its state, once the mapped head doorbell says so', () => {
+    const { driver, admin } = enabled();
+    const registers = new Uint32Array(driver.program.regions.get(0)!.bytes.buffer);
+    const status = () => {
+      const bytes = new Uint8Array(2);
+      driver.device.readRegion(7, 6, bytes);
+      return bytes[0]! & 8;
+    };
+    for (const commandRegister of [6, 2]) {
+      admin.push({ opcode: 0x0a, dw10: 7 });
+      admin.ring();
+      expect(status()).toBe(8);
+      command(driver.device, commandRegister);
+      admin.take(false);
+      registers[Register.DOORBELLS / 4 + 1] = admin.head;
+      expect(status()).toBe(0);
+    }
   });
 
   it('through the mapped BAR as well', () => {

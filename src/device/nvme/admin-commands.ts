@@ -12,6 +12,7 @@ import {
   identifyNamespace,
   namespaceDescriptors,
 } from './identify.js';
+import { TRANSFER_BYTES } from './limits.js';
 import { LogPage, LogPages, Statistics, WARNING_TEMPERATURE } from './log-pages.js';
 import { FORMATS, type Namespace } from './namespace.js';
 import { completionRoom } from './queue.js';
@@ -152,11 +153,12 @@ export class AdminCommands {
     const length = ((dw11 & 0xffff) * 2 ** 16 + (dw10 >>> 16) + 1) * 4;
     const offset = commands[at + Sqe.DW13]! * 2 ** 32 + commands[at + Sqe.DW12]!;
     const namespace = commands[at + Sqe.NAMESPACE]!;
-    // Health is told of the whole controller only.
-    if (id === LogPage.HEALTH && namespace !== 0 && namespace !== ALL_NAMESPACES)
-      return Status.INVALID_FIELD;
     const page = this.logs.page(id);
     if (page === null) return Status.INVALID_LOG_PAGE;
+    // Of the one namespace, health says what it says of the controller.
+    if (id === LogPage.HEALTH && namespace > 1 && namespace !== ALL_NAMESPACES)
+      return Status.INVALID_NAMESPACE;
+    if (length > TRANSFER_BYTES) return Status.INVALID_FIELD;
     if (offset % 4 !== 0 || offset > page.length) return Status.INVALID_FIELD;
     if ((dw10 & RETAIN_EVENT) === 0) {
       if (id === LogPage.ERROR) this.events.unmask(EventType.ERROR);

@@ -157,6 +157,7 @@ export class Arbiter {
   #abortWaiting(queue: SubmissionQueue): void {
     const batch = this.#batch;
     this.#takeTail(queue);
+    this.#registers.clearDoorbell(2 * queue.id);
     while (!this.broken) {
       this.#takeHead(queue);
       const count = Math.min(

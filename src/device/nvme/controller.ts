@@ -78,6 +78,10 @@ export class NvmeController implements PciDevice {
     const arbiter = this.#arbiter;
     if (this.#endpoint.dma.enabled) {
       if (arbiter.run()) found = true;
+      else if (this.#queues.takeStray()) {
+        arbiter.reportError(EventInformation.INVALID_DOORBELL_REGISTER);
+        found = true;
+      }
       if (arbiter.broken) this.#die();
     }
     if (arbiter.pinDue || this.#endpoint.interrupts.pinAsserted) this.#updatePin();
@@ -87,10 +91,10 @@ export class NvmeController implements PciDevice {
   /** A doorbell written by a call, where its register can be checked. */
   #doorbell(index: number, value: number): void {
     const id = index >> 1;
-    const exists = (index & 1) === 0 ? this.#queues.submission(id) : this.#queues.completion(id);
-    if (!exists) {
+    const queue = this.#queues.ofDoorbell(index);
+    if (!queue) {
       this.#arbiter.reportError(EventInformation.INVALID_DOORBELL_REGISTER);
-    } else if (value >= exists.entries) {
+    } else if (value >= queue.entries) {
       this.#arbiter.reportError(EventInformation.INVALID_DOORBELL_VALUE);
     } else if ((index & 1) === 0) {
       this.#registers.setSubmissionTail(id, value);

@@ -37,8 +37,10 @@ const OPTIONAL_ADMIN_COMMANDS = 0x2;
 const OPTIONAL_COMMANDS = 0x1 | 0x4 | 0x8 | 0x10;
 /** A write cache that may lose data, and Flush for all namespaces at once. */
 const VOLATILE_WRITE_CACHE = 0x7;
-/** Log pages: commands effects, and offsets and long lengths in Get Log Page. */
-const LOG_ATTRIBUTES = 0x2 | 0x4;
+/**
+ * Log pages: health of a namespace, commands effects, and offsets and long lengths in Get Log Page.
+ */
+const LOG_ATTRIBUTES = 0x1 | 0x2 | 0x4;
 /** Firmware: one slot, read-only. */
 const FIRMWARE_SLOTS = 0x3;
 /** Namespace attributes. */

@@ -5,7 +5,7 @@ import {
   createSubmissionQueue,
   type SubmissionQueue,
 } from './queue.js';
-import { ControllerConfiguration, type Registers } from './registers.js';
+import { ControllerConfiguration, DOORBELL_COUNT, type Registers } from './registers.js';
 import { Status } from './status.js';
 
 /** Bits of a create command's DW11. */
@@ -14,6 +14,8 @@ const INTERRUPTS = 0x2;
 /** log2 of the bytes of an entry, as CC must say before I/O queues are made. */
 const SQ_ENTRY_SIZE = 6;
 const CQ_ENTRY_SIZE = 4;
+/** Doorbells of no queue that one look takes in: a few dozen nanoseconds. */
+const STRAYS_PER_LOOK = 64;
 
 /** The queues that exist, by identifier; 0 is the admin queue. */
 export class QueueTable {
@@ -24,6 +26,7 @@ export class QueueTable {
   readonly #submissions: (SubmissionQueue | null)[] = new Array(IO_QUEUES + 1).fill(null);
   readonly #completions: (CompletionQueue | null)[] = new Array(IO_QUEUES + 1).fill(null);
   readonly #registers: Registers;
+  #nextStray = 0;
 
   constructor(registers: Registers) {
     this.#registers = registers;
@@ -35,6 +38,27 @@ export class QueueTable {
 
   completion(id: number): CompletionQueue | null {
     return this.#completions[id] ?? null;
+  }
+
+  /** The queue of the doorbell with this index: tails of submission, heads of completion queues. */
+  ofDoorbell(index: number): SubmissionQueue | CompletionQueue | null {
+    return (index & 1) === 0 ? this.submission(index >> 1) : this.completion(index >> 1);
+  }
+
+  /**
+   * Whether the host rang for a queue that does not exist, in the mapped BAR; each call looks at
+   * some of those doorbells. Hot.
+   */
+  takeStray(): boolean {
+    const registers = this.#registers;
+    for (let looked = 0; looked < STRAYS_PER_LOOK; looked++) {
+      const index = this.#nextStray;
+      this.#nextStray = index + 1 === DOORBELL_COUNT ? 0 : index + 1;
+      if (!registers.rung(index) || this.ofDoorbell(index) !== null) continue;
+      registers.clearDoorbell(index);
+      return true;
+    }
+    return false;
   }
 
   get ioQueuesExist(): boolean {
@@ -62,6 +86,8 @@ export class QueueTable {
     const completions = createCompletionQueue(0, completionPage, completionEntries, true, 0);
     this.#completions[0] = completions;
     this.#submissions[0] = createSubmissionQueue(0, submissionPage, submissionEntries, completions);
+    this.#registers.setSubmissionTail(0, 0);
+    this.#registers.setCompletionHead(0, 0);
   }
 
   /**
@@ -121,6 +147,7 @@ export class QueueTable {
     if (!queue) return Status.INVALID_QUEUE_IDENTIFIER;
     if (queue.users > 0) return Status.INVALID_QUEUE_DELETION;
     this.#completions[id] = null;
+    this.#registers.clearDoorbell(2 * id + 1);
     return Status.SUCCESS;
   }
 

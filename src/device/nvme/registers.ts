@@ -1,5 +1,5 @@
 import type { DmaBuffer } from '../../mm/frame-memory.js';
-import { IO_QUEUES, QUEUE_ENTRIES } from './limits.js';
+import { QUEUE_ENTRIES } from './limits.js';
 
 /** Controller registers, bytes of BAR 0 (NVM Express 1.4, 3.1). */
 export const Register = {
@@ -49,6 +49,10 @@ const CSTS = word(Register.CSTS);
 const INTMS = word(Register.INTMS);
 const INTMC = word(Register.INTMC);
 const DOORBELLS = word(Register.DOORBELLS);
+/** Doorbell registers that the page has: tail and head in turns, most of no queue. */
+export const DOORBELL_COUNT = word(Register.MSIX_TABLE) - DOORBELLS;
+/** What the doorbell of a queue that does not exist holds until the host writes to it. */
+const NO_QUEUE = -1;
 
 /**
  * The registers in the BAR's memory, which a program may have mapped: CC, the admin queue's
@@ -75,6 +79,7 @@ export class Registers {
     this.#words.fill(0);
     this.configuration = 0;
     this.interruptMask = 0;
+    this.clearDoorbells();
     this.showConstants();
   }
 
@@ -172,7 +177,16 @@ export class Registers {
     this.#words[DOORBELLS + 2 * queue + 1] = value;
   }
 
+  /** Whether the host has written to the doorbell `index`, of a queue that does not exist. */
+  rung(index: number): boolean {
+    return this.#words[DOORBELLS + index] !== NO_QUEUE;
+  }
+
+  clearDoorbell(index: number): void {
+    this.#words[DOORBELLS + index] = NO_QUEUE;
+  }
+
   clearDoorbells(): void {
-    this.#words.fill(0, DOORBELLS, DOORBELLS + 2 * (IO_QUEUES + 1));
+    this.#words.fill(NO_QUEUE, DOORBELLS, DOORBELLS + DOORBELL_COUNT);
   }
 }
