@@ -145,17 +145,19 @@ describe('identify', () => {
     expect(driver.bytes(page + 4100, 16).some((byte) => byte !== 0)).toBe(true);
   });
 
-  it('the NVM command set adds no limits of its own, and there is no other command set', () => {
+  it('the NVM command set adds one limit, of Verify, and there is no other command set', () => {
     const { driver, admin } = enabled();
     const page = driver.pages(1);
-    for (const [dw10, namespace] of [
-      [5, 1],
-      [6, 0],
+    for (const [dw10, namespace, limit] of [
+      [5, 1, 0],
+      [6, 0, 7],
     ] as const) {
       driver.bytes(page, 4096).fill(0xee);
       const identify = { opcode: 6, namespace, prp1: driver.iova(page), dw10 };
       expect(admin.run(identify).status).toBe(0);
-      expect(driver.bytes(page, 4096).every((byte) => byte === 0)).toBe(true);
+      const [first, ...rest] = driver.bytes(page, 4096);
+      expect(first).toBe(limit);
+      expect(rest.every((byte) => byte === 0)).toBe(true);
       expect(admin.run({ ...identify, dw11: 2 << 24 }).status).toBe(0x02);
     }
     expect(admin.run({ opcode: 6, namespace: 2, prp1: driver.iova(page), dw10: 5 }).status).toBe(
@@ -736,7 +738,7 @@ describe('options', () => {
   it('wrong ones are told with what is allowed', () => {
     expect(make({ sise: '64M' })).toThrow(
       new OptionError(
-        "device nvme has no option 'sise'; it takes size, file, block, readonly, serial",
+        "device nvme has no option 'sise'; it takes size, file, block, readonly, cmb, serial",
       ),
     );
     for (const size of ['', '0', '64X', '-1', '1.5M', '1000', '17T', 'x']) {
@@ -747,6 +749,8 @@ describe('options', () => {
     );
     expect(make({ readonly: '1' })).toThrow('readonly takes one of on, off');
     expect(make({ serial: '' })).toThrow('serial takes 1 to 20');
+    for (const cmb of ['0', '2K', '3M', '2G'])
+      expect(make({ cmb })).toThrow('cmb takes a power of two from 4K to 1G');
     expect(make({ file: '/x' })).toThrow('this run has no files');
   });
 

@@ -1,6 +1,6 @@
 import type { AllocateDma, DmaBuffer } from '../../mm/frame-memory.js';
 import type { Batch } from './batch.js';
-import { AdminOpcode, ALL_NAMESPACES, SQE_UNSUPPORTED, Sqe } from './command.js';
+import { AdminOpcode, ALL_NAMESPACES, SQE_FUSED, SQE_SGL, Sqe } from './command.js';
 import { EventInformation, Events, EventType } from './events.js';
 import { FeatureId, Features } from './features.js';
 import {
@@ -76,7 +76,7 @@ export class AdminCommands {
     const dw10 = commands[at + Sqe.DW10]!;
     const dw11 = commands[at + Sqe.DW11]!;
     this.result = 0;
-    if ((head & SQE_UNSUPPORTED) !== 0) return Status.INVALID_FIELD;
+    if ((head & (SQE_FUSED | SQE_SGL)) !== 0) return Status.INVALID_FIELD;
     switch (head & 0xff) {
       case AdminOpcode.IDENTIFY:
         return this.#identify(at, dw10 & 0xff, dw11 >>> 24);
@@ -141,7 +141,12 @@ export class AdminCommands {
         if (commandSet !== NVM_COMMAND_SET) return Status.INVALID_FIELD;
         if (kind === IdentifyKind.COMMAND_SET_NAMESPACE && namespace !== 1)
           return Status.INVALID_NAMESPACE;
-        return this.#send(at, commandSetSpecific(), 0, PAGE_BYTES);
+        return this.#send(
+          at,
+          commandSetSpecific(kind === IdentifyKind.COMMAND_SET_CONTROLLER),
+          0,
+          PAGE_BYTES,
+        );
       default:
         return Status.INVALID_FIELD;
     }
@@ -221,11 +226,11 @@ export class AdminCommands {
   /** Answers with [offset, offset + length) of a structure, at most a page of it. */
   #send(at: number, data: Uint8Array, offset: number, length: number): number {
     if (length === 0) return Status.SUCCESS;
-    const { commands, prp, outgoing, tag } = this.#batch;
-    const status = prp.resolve(commands, at, length, 0);
+    const { commands, data: pointer, outgoing, tag } = this.#batch;
+    const status = pointer.resolve(commands, at, length, 0, false);
     if (status !== Status.SUCCESS) return status;
     this.#answer.bytes.set(data.subarray(offset, offset + length));
-    prp.append(outgoing, 0, length, this.#answer, 0, tag);
+    pointer.append(outgoing, 0, length, this.#answer, 0, tag);
     return Status.SUCCESS;
   }
 }

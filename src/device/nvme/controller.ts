@@ -4,6 +4,7 @@ import type { PciDevice } from '../pci/pci-device.js';
 import { AdminCommands } from './admin-commands.js';
 import { Arbiter } from './arbiter.js';
 import { Batch } from './batch.js';
+import type { ControllerMemory } from './controller-memory.js';
 import { EventInformation } from './events.js';
 import type { ControllerIdentity } from './identify.js';
 import { IoCommands } from './io-commands.js';
@@ -31,12 +32,13 @@ export class NvmeController implements PciDevice {
     endpoint: PciEndpoint,
     identity: ControllerIdentity,
     namespace: Namespace,
+    buffer: ControllerMemory,
     allocate: AllocateDma,
   ) {
     this.#endpoint = endpoint;
     this.#namespace = namespace;
-    const registers = new Registers(endpoint.barMemory(0));
-    const queues = new QueueTable(registers);
+    const registers = new Registers(endpoint.barMemory(0), buffer);
+    const queues = new QueueTable(registers, endpoint.dma);
     const batch = new Batch(endpoint.dma, allocate);
     const admin = new AdminCommands(identity, namespace, queues, batch, allocate);
     const { features, statistics } = admin;
@@ -103,9 +105,10 @@ export class NvmeController implements PciDevice {
     }
   }
 
-  /** CC, INTMS or INTMC was written. */
+  /** CC, INTMS, INTMC or CMBMSC was written. */
   #configure(): void {
     const registers = this.#registers;
+    registers.takeBufferControl();
     registers.takeInterruptMask();
     const before = registers.takeConfiguration();
     const { configuration } = registers;

@@ -1,3 +1,6 @@
+import { PAGE_SIZE } from '../../mm/address-space.js';
+import { type DmaPort, Side } from '../dma-port.js';
+import { CQE_BYTES, SQE_BYTES } from './command.js';
 import { IO_QUEUES, MSIX_VECTORS, QUEUE_ENTRIES } from './limits.js';
 import {
   type CompletionQueue,
@@ -28,7 +31,10 @@ export class QueueTable {
   readonly #registers: Registers;
   #nextStray = 0;
 
-  constructor(registers: Registers) {
+  constructor(
+    registers: Registers,
+    private readonly port: DmaPort,
+  ) {
     this.#registers = registers;
   }
 
@@ -108,6 +114,7 @@ export class QueueTable {
     if ((dw11 & CONTIGUOUS) === 0) return Status.INVALID_FIELD;
     if (page < 0) return Status.PRP_OFFSET_INVALID;
     if (vector >= MSIX_VECTORS) return Status.INVALID_INTERRUPT_VECTOR;
+    if (this.#straddles(page, entries * CQE_BYTES)) return Status.INVALID_USE_OF_CMB;
     this.#registers.setCompletionHead(id, 0);
     this.#completions[id] = createCompletionQueue(
       id,
@@ -135,6 +142,7 @@ export class QueueTable {
     }
     if ((dw11 & CONTIGUOUS) === 0) return Status.INVALID_FIELD;
     if (page < 0) return Status.PRP_OFFSET_INVALID;
+    if (this.#straddles(page, entries * SQE_BYTES)) return Status.INVALID_USE_OF_CMB;
     this.#registers.setSubmissionTail(id, 0);
     this.#submissions[id] = createSubmissionQueue(id, page, entries, completions);
     this.#listIo();
@@ -187,6 +195,11 @@ export class QueueTable {
     }
     this.#registers.setCompletionHead(queue.id, queue.head);
     return false;
+  }
+
+  /** A queue lies in the controller memory buffer or outside (CMBLOC.CQMMS is 0). */
+  #straddles(page: number, bytes: number): boolean {
+    return this.port.sides(page, Math.ceil(bytes / PAGE_SIZE)) === Side.BOTH;
   }
 
   #listIo(): void {
