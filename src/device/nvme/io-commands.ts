@@ -1,3 +1,4 @@
+import { PAGE_SIZE } from '../../mm/address-space.js';
 import type { AllocateDma, DmaBuffer } from '../../mm/frame-memory.js';
 import { DmaList } from '../dma-list.js';
 import type { DmaPort } from '../dma-port.js';
@@ -239,6 +240,7 @@ export class IoCommands {
     if (count * blockBytes > TRANSFER_BYTES) return Status.INVALID_FIELD;
     if (!this.#namespace.holds(first, count)) return Status.LBA_OUT_OF_RANGE;
     if (uncorrectable.touches(first, count)) return Status.READ_ERROR;
+    this.#batch.moved += Math.ceil((count * blockBytes) / PAGE_SIZE);
     const isRead = store.read(first * blockBytes, count * blockBytes, this.#storedMemory());
     return isRead ? Status.SUCCESS : Status.READ_ERROR;
   }
@@ -279,6 +281,7 @@ export class IoCommands {
       done += blocks;
     }
     this.result = 0;
+    batch.moved += Math.ceil((2 * total * blockBytes) / PAGE_SIZE);
     if (!this.#namespace.holds(target, total)) return Status.LBA_OUT_OF_RANGE;
     if (store.readOnly) return Status.WRITE_PROTECTED;
     if (!store.write(target * blockBytes, total * blockBytes, stored)) return Status.WRITE_FAULT;
