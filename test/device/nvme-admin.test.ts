@@ -108,7 +108,13 @@ describe('identify', () => {
     const bytes = driver.bytes(page, 4096);
     expect(text(bytes, 4, 20)).toBe('S-42'.padEnd(20));
     expect(text(bytes, 24, 40)).toBe('iopf NVMe controller'.padEnd(40));
+    expect([...bytes.subarray(0, 4)]).toEqual([0x36, 0x1b, 0xf4, 0x1a]);
     expect(bytes[77]).toBe(7);
+    expect(bytes[111]).toBe(1);
+    expect([...bytes.subarray(258, 263)]).toEqual([3, 3, 3, 7, 63]);
+    expect(driver.view.getUint32(page + 266, true)).toBe(343 | (373 << 16));
+    expect(bytes[525]).toBe(7);
+    expect(driver.view.getUint16(page + 2048, true)).toBe(2500);
     expect(driver.view.getUint16(page + 256, true)).toBe(2);
     expect(driver.view.getUint32(page + 80, true)).toBe(0x10400);
     expect([bytes[512], bytes[513]]).toEqual([0x66, 0x44]);
@@ -304,6 +310,21 @@ describe('log pages', () => {
     expect(admin.run(most).status).toBe(0);
     expect(admin.run({ ...most, dw10: 2, dw11: 2 }).status).toBe(2);
     expect(admin.run({ ...most, dw11: 0xffff }).status).toBe(2);
+  });
+});
+
+describe('the error information log', () => {
+  it('keeps the newest 64 entries and counts all', () => {
+    const { driver, admin } = enabled();
+    for (let one = 0; one < 66; one++) admin.run({ opcode: 0x7f, identifier: 100 + one });
+    const log = driver.pages(1);
+    admin.run({ opcode: 2, prp1: driver.iova(log), dw10: 1 | (0x3ff << 16) });
+    const entry = (index: number) => [
+      driver.view.getUint32(log + 64 * index, true),
+      driver.view.getUint16(log + 64 * index + 10, true),
+    ];
+    expect(entry(0)).toEqual([66, 165]);
+    expect(entry(63)).toEqual([3, 102]);
   });
 });
 

@@ -31,8 +31,8 @@ export class DataPointer {
   }
 
   /**
-   * Finds the places of `length` bytes (1 to TRANSFER_BYTES) that the command reads from the host or
-   * writes there. Returns a status.
+   * Finds the places of `length` bytes (1 to TRANSFER_BYTES) that the command reads from the host
+   * or writes there. Returns a status.
    */
   resolve(
     command: Uint32Array,

@@ -68,8 +68,8 @@ const NO_QUEUE = -1;
  * The registers in the BAR's memory, which a program may have mapped: CC, the admin queue's
  * registers and the doorbells are simply read there. In a plain page INTMS shows the mask and INTMC
  * shows 0, so that every write to INTMC is noticed; CMBLOC and CMBSZ always show what they say once
- * CMBMSC.CRE is set, as a program may look right behind its store. Reads need no barrier: on x86-64 a program's
- * stores appear in its order, and what follows a doorbell is read by a system call.
+ * CMBMSC.CRE is set, as a program may look right behind its store. Reads need no barrier: on x86-64
+ * a program's stores appear in its order, and what follows a doorbell is read by a system call.
  */
 export class Registers {
   readonly #words: Int32Array;

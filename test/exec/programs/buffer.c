@@ -1,7 +1,7 @@
 /*
- * A controller memory buffer under a program: `buffer ADDRESS PEER`. PEER has one (cmb=). The peer's
- * queues and data lie in it, then the first controller's Identify goes into it through the IOMMU:
- * the program maps the BAR for DMA. Prints a word for each step that went well.
+ * A controller memory buffer under a program: `buffer ADDRESS PEER`. PEER has one (cmb=). The
+ * peer's queues and data lie in it, then the first controller's Identify goes into it through the
+ * IOMMU: the program maps the BAR for DMA. Prints a word for each step that went well.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #define REGION(index) ((off_t)(index) << 40)
@@ -21,7 +20,17 @@
 #define BUS 0x20000000UL
 #define BASE (1UL << 48)
 
-enum { CMBLOC = 0x38, CMBSZ = 0x3c, CMBMSC = 0x50, AQA = 0x24, ASQ = 0x28, ACQ = 0x30, CC = 0x14, CSTS = 0x1c, DOORBELL = 0x1000 };
+enum {
+  CC = 0x14,
+  CSTS = 0x1c,
+  AQA = 0x24,
+  ASQ = 0x28,
+  ACQ = 0x30,
+  CMBLOC = 0x38,
+  CMBSZ = 0x3c,
+  CMBMSC = 0x50,
+  DOORBELL = 0x1000
+};
 
 static int container;
 
@@ -56,11 +65,19 @@ static void *map_region(int device, int index, size_t bytes) {
 }
 
 static int map_dma(void *at, uint64_t iova, size_t bytes) {
-  struct vfio_iommu_type1_dma_map map = { .argsz = sizeof map, .flags = 3, .vaddr = (uintptr_t)at, .iova = iova, .size = bytes };
+  struct vfio_iommu_type1_dma_map map = {
+    .argsz = sizeof map,
+    .flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+    .vaddr = (uintptr_t)at,
+    .iova = iova,
+    .size = bytes,
+  };
   return ioctl(container, VFIO_IOMMU_MAP_DMA, &map);
 }
 
-static volatile uint32_t *word(volatile uint8_t *bar, int offset) { return (volatile uint32_t *)(bar + offset); }
+static volatile uint32_t *word(volatile uint8_t *bar, int offset) {
+  return (volatile uint32_t *)(bar + offset);
+}
 
 /* High word first: the low one makes the address count. */
 static void set64(volatile uint8_t *bar, int offset, uint64_t value) {
