@@ -372,7 +372,7 @@ describe('asynchronous events and abort', () => {
       admin.push({ opcode: 0x0c, identifier: 7 });
       admin.ring();
       doorbells[index] = 0;
-      for (let look = 0; look < 20; look++) driver.device.poll();
+      for (let look = 0; look < 130; look++) driver.device.poll();
       expect(admin.take()).toMatchObject({ identifier: 7, result: 0x00010000 });
       expect(driver.device.poll()).toBe(false);
       admin.run({ opcode: 2, prp1: driver.iova(driver.pages(1)), dw10: 1 });
@@ -386,7 +386,7 @@ describe('asynchronous events and abort', () => {
     driver.createQueue(1, 8);
     admin.run({ opcode: 0, dw10: 1 });
     admin.run({ opcode: 4, dw10: 1 });
-    for (let look = 0; look < 20; look++) expect(driver.device.poll()).toBe(false);
+    for (let look = 0; look < 130; look++) expect(driver.device.poll()).toBe(false);
     const doorbells = new Int32Array(
       driver.program.regions.get(0)!.bytes.buffer,
       Register.DOORBELLS,
@@ -395,7 +395,7 @@ describe('asynchronous events and abort', () => {
     admin.ring();
     for (const index of [2, 3]) {
       doorbells[index] = 1;
-      for (let look = 0; look < 20; look++) driver.device.poll();
+      for (let look = 0; look < 130; look++) driver.device.poll();
       expect(doorbells[index]).toBe(-1);
     }
     expect(admin.take()).toMatchObject({ identifier: 7, result: 0x00010000 });

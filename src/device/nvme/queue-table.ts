@@ -17,8 +17,8 @@ const INTERRUPTS = 0x2;
 /** log2 of the bytes of an entry, as CC must say before I/O queues are made. */
 const SQ_ENTRY_SIZE = 6;
 const CQ_ENTRY_SIZE = 4;
-/** Doorbells of no queue that one look takes in: a few dozen nanoseconds. */
-const STRAYS_PER_LOOK = 64;
+/** Doorbells of no queue that one look takes in: a few nanoseconds. */
+const STRAYS_PER_LOOK = 8;
 
 /** The queues that exist, by identifier; 0 is the admin queue. */
 export class QueueTable {
