@@ -45,6 +45,14 @@ describe('errors of the driver and of memory', () => {
     ['data beyond all addresses', ({ tx }) => tx.add([{ iova: 2n ** 64n - 50n, length: 99 }])],
     ['a receive buffer to read', (driver) => sendTo(driver, { offset: 0, length: 2048 })],
     [
+      'a receive buffer with a part to read before the one to write',
+      (driver) => {
+        const parts = [{ offset: 0, length: 9 }, driver.frame(new Uint8Array(2048))];
+        driver.rx.add([parts[0]!, { ...parts[1]!, write: true }]);
+        sendOne(driver);
+      },
+    ],
+    [
       'a receive buffer shorter than a header',
       (driver) => sendTo(driver, { offset: 0, length: 11, write: true }),
     ],

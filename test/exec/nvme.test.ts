@@ -6,7 +6,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { have, nvme, program, type RunResult, repository, runIopf } from './run-iopf.js';
+import { have } from '../skip.js';
+import { nvme, program, type RunResult, repository, runIopf } from './run-iopf.js';
 
 const other = '0000:03:00.0';
 
