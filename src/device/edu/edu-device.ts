@@ -87,7 +87,6 @@ export class EduDevice implements PciDevice {
 
   read(_bar: number, offset: number, size: number): number {
     if (size !== 4) return 0;
-    this.poll();
     switch (offset) {
       case EduRegister.IDENTIFICATION:
         return EDU_IDENTIFICATION;
@@ -106,7 +105,6 @@ export class EduDevice implements PciDevice {
 
   write(_bar: number, offset: number, size: number, value: number): void {
     if (size !== 4) return;
-    this.poll();
     switch (offset) {
       case EduRegister.LIVENESS:
         this.#answerLiveness(value);

@@ -39,6 +39,8 @@ export interface EndpointContext {
  */
 const COMMAND_AT_OPEN = PciCommand.IO | PciCommand.MEMORY | PciCommand.SERR;
 const NO_REGION: PciRegion = { size: 0, readable: false, writable: false, mappable: false };
+/** Bytes of a BAR's memory from which on it is not zeroed byte by byte. */
+const LARGE = 2 ** 18;
 /** Bytes of the widest access. */
 const WIDE = 8;
 type Capability<Kind extends string> = CapabilityDescription & { readonly kind: Kind };
@@ -154,7 +156,7 @@ export class PciEndpoint implements PciFunction {
    */
   reset(): void {
     if (this.#power) this.#setPowerState(this.#power, 0);
-    for (const memory of this.#memory) memory?.bytes.fill(0);
+    for (const memory of this.#memory) if (memory) clear(memory);
     this.dma.forgetStall();
     this.interrupts.pin(false);
     this.#showTable(this.interrupts.armed(PciInterruptIndex.MSIX));
@@ -163,6 +165,7 @@ export class PciEndpoint implements PciFunction {
   }
 
   readRegion(index: number, offset: number, into: Uint8Array): void {
+    this.poll();
     if (index === PciRegionIndex.CONFIG) {
       this.#showPin();
       this.#device.configRead?.(offset, into.length);
@@ -183,6 +186,7 @@ export class PciEndpoint implements PciFunction {
   }
 
   writeRegion(index: number, offset: number, from: Uint8Array): void {
+    this.poll();
     if (index === PciRegionIndex.CONFIG) {
       this.#writeConfig(offset, from);
       return;
@@ -293,6 +297,13 @@ export class PciEndpoint implements PciFunction {
     }
   }
 }
+/** Zeroes all of a BAR's memory; what is large goes back to the host. */
+function clear(memory: DmaBuffer): void {
+  const { length } = memory.bytes;
+  if (memory.discard && length > LARGE) memory.discard(0, length);
+  else memory.bytes.fill(0);
+}
+
 /** How vfio-pci cuts an access to a BAR: naturally aligned, at most 4 bytes (vfio_pci_rdwr.c). */
 function accessSize(offset: number, left: number): number {
   if (left >= 4 && offset % 4 === 0) return 4;

@@ -137,7 +137,6 @@ export class VirtioTransport implements PciDevice {
 
   read(bar: number, offset: number, size: number): number {
     if (bar !== VIRTIO_BAR) return 0;
-    this.poll();
     if (offset < VirtioBar.ISR) return this.#common.read(offset, size);
     if (offset === VirtioBar.ISR) return this.#takeIsr();
     if (offset >= VirtioBar.DEVICE && offset < VirtioBar.NOTIFY) {

@@ -47,8 +47,12 @@ export function openBlockFile(path: string, { bytes, readOnly }: BlockFileOption
     bytes: size,
     readOnly,
     chunk: (index) => chunks[index]!,
-    read: (offset, length, into) =>
-      whole(length, (done) => pread(fd, into.address + done, length - done, offset + done)),
+    read: (offset, length, into, intoOffset = 0) =>
+      whole(length, (done) =>
+        pread(fd, into.address + intoOffset + done, length - done, offset + done),
+      ),
+    write: (offset, length, from) =>
+      whole(length, (done) => pwrite(fd, from.address + done, length - done, offset + done)),
     zero(offset, length) {
       if (fallocate(fd, FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE, offset, length) === 0) return true;
       zeros ??= allocateNative(ZEROS_BYTES);

@@ -12,6 +12,7 @@ import { UserError } from '../../input/user-error.js';
 import { IommuDevice } from '../../iommu/device.js';
 import type { Counters, Observer } from '../../iommu/observer.js';
 import { TableMemory } from '../../iommu/stage1.js';
+import type { DmaBuffer } from '../../mm/frame-memory.js';
 import { allocateNative, mapShared } from '../../mm/process/libc.js';
 import { ProcessMemory } from '../../mm/process/memory.js';
 import { functionOf } from '../../vfio/device-file.js';
@@ -112,6 +113,7 @@ function makeFunction(
     allocate: allocateNative,
     regionMemory: (index: number, bytes: number) =>
       mapShared(backing.fd, index * REGION_OFFSET, bytes),
+    frameOf: (buffer: DmaBuffer) => memory.frameOf(buffer),
     openBlockFile,
     openTap,
     ...(options.openModel === undefined ? {} : { openModel: options.openModel }),
