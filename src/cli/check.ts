@@ -1,5 +1,5 @@
 /** `iopf check [options] [SCENARIO…]` */
-import { statSync, writeFileSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -18,6 +18,8 @@ import {
 import { type PoolEvents, runJobs } from '../check/search/pool.js';
 import { variants, variantsNamed } from '../check/variants/index.js';
 import { Unsound } from '../check/verify/unsound.js';
+import { checkDistinct, type NamedFile } from '../input/named-file.js';
+import { checkOutput, writeOutput } from '../input/output-file.js';
 import { UserError } from '../input/user-error.js';
 import { checkReport } from '../report/check-report.js';
 import { type CommandView, endOf, occasionally, openView, uiOption } from './ui.js';
@@ -172,10 +174,10 @@ async function check(
       : [],
   );
   if (missed.length !== 0) process.stdout.write(`not found out: ${missed.join(', ')}\n`);
-  if (options.json !== undefined) write(options.json, toJson(reports, seconds));
+  if (options.json !== undefined) writeOutput(options.json, toJson(reports, seconds));
   if (options.html !== undefined) {
     const { formatReport } = await import('../report/html.js');
-    write(options.html, formatReport(checkReport(reports)));
+    writeOutput(options.html, formatReport(checkReport(reports)));
   }
   if (reports.some((report) => report.violations.length !== 0)) process.exitCode = 1;
 }
@@ -248,14 +250,6 @@ function list(): void {
   process.stdout.write('\n');
   for (const { name, about } of variants)
     process.stdout.write(`--variant ${name.padEnd(18)} ${about}\n`);
-}
-
-function write(path: string, text: string): void {
-  try {
-    writeFileSync(path, text);
-  } catch (error) {
-    throw new UserError(`cannot write ${path}: ${(error as NodeJS.ErrnoException).code}`);
-  }
 }
 
 function parseCount(text: string): number {

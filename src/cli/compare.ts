@@ -1,9 +1,9 @@
 /** `iopf compare [options] INPUT…` */
-import { writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { Command, InvalidArgumentError } from 'commander';
 import { tell } from '../exec/run/tell.js';
-import { UserError } from '../input/user-error.js';
+import { checkDistinct, type NamedFile } from '../input/named-file.js';
+import { checkOutput, writeOutput } from '../input/output-file.js';
 import type { LiveStart } from '../live/live.js';
 import type { CompareOrder, CompareResult } from '../sim/compare.js';
 import { endOf, occasionally, openView, uiOption } from './ui.js';
@@ -41,6 +41,7 @@ export function compareCommand(): Command {
 }
 
 async function run(inputs: string[], options: Options): Promise<void> {
+  checkFiles(inputs, options);
   // Loaded only when asked for, as exec's parsers are.
   const { compare } = await import('../sim/compare.js');
   const order: CompareOrder = {
@@ -97,21 +98,26 @@ async function conclude(result: CompareResult, options: Options): Promise<void> 
   const { formatComparison } = await import('../report/table.js');
   const { comparison, warnings } = result;
   for (const warning of warnings) tell(warning);
-  if (options.json !== undefined) write(options.json, `${JSON.stringify(comparison, null, 2)}\n`);
+  if (options.json !== undefined) writeOutput(options.json, `${JSON.stringify(comparison, null, 2)}\n`);
   if (options.html !== undefined) {
     const { formatReport } = await import('../report/html.js');
     const { comparisonReport } = await import('../report/comparison-report.js');
-    write(options.html, formatReport(comparisonReport(result)));
+    writeOutput(options.html, formatReport(comparisonReport(result)));
   }
   process.stdout.write(`${formatComparison(comparison)}`);
 }
 
-function write(path: string, text: string): void {
-  try {
-    writeFileSync(path, text);
-  } catch (error) {
-    throw new UserError(`cannot write ${path}: ${(error as NodeJS.ErrnoException).code}`);
+/** Before the comparison, which may be long. Throws UserError. */
+function checkFiles(inputs: readonly string[], options: Options): void {
+  const outputs: NamedFile[] = [];
+  for (const key of ['json', 'html'] as const) {
+    const path = options[key];
+    if (path !== undefined) outputs.push({ what: `--${key}`, path });
   }
+  const read = inputs.map((path): NamedFile => ({ what: 'an input', path }));
+  if (options.model !== undefined) read.push({ what: '--model', path: options.model });
+  checkDistinct(outputs, read);
+  for (const { path } of outputs) checkOutput(path);
 }
 
 function wholeNumber(least: number, most: number): (text: string) => number {

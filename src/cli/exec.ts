@@ -1,5 +1,4 @@
 /** `iopf exec [options] -- PROGRAM [ARGS…]` */
-import { readFileSync, writeFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { DEFAULT_KERNEL, type KernelVersion, kernelVersions } from '../abi/kernel.js';
 import { bytesOf, deviceKinds } from '../device/index.js';
@@ -13,7 +12,10 @@ import type { ExecOrder } from '../exec/run/launch-request.js';
 import { exitCodeOf, type RunWatcher, runProgram } from '../exec/run/run.js';
 import { formatSummary, howItEnded, type RunSummary } from '../exec/run/summary.js';
 import { say, tell } from '../exec/run/tell.js';
+import { checkDistinct, type NamedFile, readNamed } from '../input/named-file.js';
+import { checkOutput, writeOutput } from '../input/output-file.js';
 import { UserError } from '../input/user-error.js';
+import { TEXT_MOST_BYTES } from '../input/user-file.js';
 import type { LiveStart } from '../live/live.js';
 import type { Picture } from '../trace/live-picture.js';
 import type { IopfMode } from '../vfio/machine-state.js';
@@ -89,12 +91,12 @@ export function execCommand(): Command {
 
 async function run(program: string, args: string[], options: Options): Promise<void> {
   refuseReclaimOfPinned(options);
-  // Tried before the run, which may be long.
-  for (const path of [options.json, options.html]) if (path !== undefined) write(path, '');
+  const machine = await machineOf(options);
+  checkFiles(options, machine);
   const order: ExecOrder = {
     program,
     arguments: args,
-    machine: await machineOf(options),
+    machine,
     kernel: options.kernel,
     iopf: options.iopf,
     premapPages: options.premap,
@@ -132,12 +134,12 @@ async function report(
   view: CommandView | null,
 ): Promise<void> {
   try {
-    if (options.json !== undefined) write(options.json, `${JSON.stringify(summary, null, 2)}\n`);
+    if (options.json !== undefined) writeOutput(options.json, `${JSON.stringify(summary, null, 2)}\n`);
     if (picture === null) return;
     const { formatReport } = await import('../report/html.js');
     const { runReport } = await import('../report/run-report.js');
     const drawn = runReport(summary, picture);
-    if (options.html !== undefined) write(options.html, formatReport(drawn));
+    if (options.html !== undefined) writeOutput(options.html, formatReport(drawn));
     view?.tell({ kind: 'report', report: drawn });
   } catch (error) {
     tell((error as Error).message); // The program's exit code stands.
@@ -173,26 +175,25 @@ async function machineOf(options: Options): Promise<MachineSpec> {
   if (options.machine === undefined) return machineOfDevices(devices);
   // Loaded only when asked for: the parsers cost a fifth of the start-up.
   const { parseMachine } = await import('../exec/machine/machine-file.js');
-  const fromFile = parseMachine(readText(options.machine), options.machine);
+  const text = readNamed({ what: 'the machine file', path: options.machine }, TEXT_MOST_BYTES);
+  const fromFile = parseMachine(text.toString(), options.machine);
   return { ...fromFile, groups: [...fromFile.groups, ...machineOfDevices(devices).groups] };
 }
 
-function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new UserError(
-      `cannot read the machine file ${path}: ${(error as NodeJS.ErrnoException).code}`,
-    );
+/** Before the run, which may be long. Throws UserError. */
+function checkFiles(options: Options, machine: MachineSpec): void {
+  const outputs: NamedFile[] = [];
+  for (const key of ['json', 'html', 'record', 'trace'] as const) {
+    const path = options[key];
+    if (path !== undefined) outputs.push({ what: `--${key}`, path });
   }
-}
-
-function write(path: string, text: string): void {
-  try {
-    writeFileSync(path, text);
-  } catch (error) {
-    throw new UserError(`cannot write ${path}: ${(error as NodeJS.ErrnoException).code}`);
-  }
+  const inputs: NamedFile[] = [];
+  if (options.machine !== undefined) inputs.push({ what: '--machine', path: options.machine });
+  for (const { address, options: given } of machine.groups.flatMap(({ devices }) => devices))
+    if (given['file'] !== undefined)
+      inputs.push({ what: `file= of ${address}`, path: given['file'] });
+  checkDistinct(outputs, inputs);
+  for (const path of [options.json, options.html]) if (path !== undefined) checkOutput(path);
 }
 
 function parsePremap(text: string): number {

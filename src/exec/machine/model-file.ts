@@ -1,11 +1,10 @@
 /** Recorded devices (`--device recorded@BDF,file=…`) from YAML files. */
-import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { PciInterruptIndex, PciRegionIndex } from '../../abi/pci.js';
 import type { RecordedModel } from '../../device/index.js';
+import { readNamed } from '../../input/named-file.js';
 import { parseSize, size } from '../../input/size.js';
-import { UserError } from '../../input/user-error.js';
-import { parseUserFile } from '../../input/user-file.js';
+import { parseUserFile, TEXT_MOST_BYTES } from '../../input/user-file.js';
 import type { PciRegion } from '../../vfio/pci-function.js';
 
 const hex = z.string().regex(/^([0-9a-fA-F]{2})*$/, 'must be bytes in hexadecimal');
@@ -40,14 +39,8 @@ const NONE: PciRegion = { size: 0, readable: false, writable: false, mappable: f
 
 /** Reads a recorded device. Throws UserError. */
 export function openModel(path: string): RecordedModel {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new UserError(
-      `cannot read the recorded device ${path}: ${(error as NodeJS.ErrnoException).code}`,
-    );
-  }
+  const bytes = readNamed({ what: 'the recorded device', path }, TEXT_MOST_BYTES);
+  const text = bytes.toString();
   const { data, error } = parseUserFile(text, path, modelSchema);
   const config = new Uint8Array(data.configBytes);
   for (const [offset, bytes] of Object.entries(data.config)) {

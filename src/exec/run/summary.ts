@@ -1,6 +1,7 @@
 /** What a run was, in numbers; `--json` writes it as it is. Bytes count 4 KiB pages. */
 
 import type { KernelVersion } from '../../abi/kernel.js';
+import { printable } from '../../input/printable.js';
 import { LATENCY_BUCKET_NAMES } from '../../iommu/latency.js';
 import type { Counters } from '../../iommu/observer.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
@@ -125,7 +126,7 @@ export function formatSummary(run: RunSummary): string {
     ['device DMA', `${bytes(run.dmaBytesRead)} read, ${bytes(run.dmaBytesWritten)} written`],
     ['intercepted calls', `${run.interceptedCalls} in ${run.wallSeconds.toFixed(2)} s`],
   ];
-  const head = `iopf: ${run.program}: ${howItEnded(run)}; IOPF ${run.iopf}, pre-map ${run.premap}, answers of Linux ${run.kernel}`;
+  const head = `iopf: ${printable(run.program)}: ${howItEnded(run)}; IOPF ${run.iopf}, pre-map ${run.premap}, answers of Linux ${run.kernel}`;
   return [head, ...lines.map(([name, value]) => `  ${name.padEnd(19)}${value}`)].join('\n');
 }
 
