@@ -4,8 +4,10 @@ import { Command, InvalidArgumentError } from 'commander';
 import { tell } from '../exec/run/tell.js';
 import { checkDistinct, type NamedFile } from '../input/named-file.js';
 import { checkOutput, writeOutput } from '../input/output-file.js';
+import { printableLines } from '../input/printable.js';
 import type { LiveStart } from '../live/live.js';
 import type { CompareOrder, CompareResult } from '../sim/compare.js';
+import { progressLine } from './progress.js';
 import { endOf, occasionally, openView, uiOption } from './ui.js';
 
 interface Options {
@@ -52,8 +54,13 @@ async function run(inputs: string[], options: Options): Promise<void> {
     jobs: options.jobs,
     withMaps: options.html !== undefined || options.ui !== undefined,
   };
+  const line = progressLine();
   if (options.ui === undefined) {
-    await conclude(await compare(order), options);
+    const result = await compare({
+      ...order,
+      progress: ({ what, share }) => line.show(what, share),
+    }).finally(() => line.clear());
+    await conclude(result, options);
     return;
   }
   const { comparisonReport } = await import('../report/comparison-report.js');
@@ -65,12 +72,13 @@ async function run(inputs: string[], options: Options): Promise<void> {
     const started = performance.now();
     const result = await compare({
       ...order,
-      progress: ({ done, total, what, soFar }) => {
+      progress: ({ done, total, what, share, soFar }) => {
+        line.show(what, share);
         view.tell({ kind: 'progress', done, total, what });
         const result = soFar();
         if (result !== null) report(result);
       },
-    });
+    }).finally(() => line.clear());
     view.tell({ kind: 'report', report: comparisonReport(result) });
     await conclude(result, options);
     view.tell(endOf(started));
@@ -98,13 +106,14 @@ async function conclude(result: CompareResult, options: Options): Promise<void> 
   const { formatComparison } = await import('../report/table.js');
   const { comparison, warnings } = result;
   for (const warning of warnings) tell(warning);
-  if (options.json !== undefined) writeOutput(options.json, `${JSON.stringify(comparison, null, 2)}\n`);
+  if (options.json !== undefined)
+    writeOutput(options.json, `${JSON.stringify(comparison, null, 2)}\n`);
   if (options.html !== undefined) {
     const { formatReport } = await import('../report/html.js');
     const { comparisonReport } = await import('../report/comparison-report.js');
     writeOutput(options.html, formatReport(comparisonReport(result)));
   }
-  process.stdout.write(`${formatComparison(comparison)}`);
+  process.stdout.write(printableLines(formatComparison(comparison)));
 }
 
 /** Before the comparison, which may be long. Throws UserError. */

@@ -134,7 +134,8 @@ async function report(
   view: CommandView | null,
 ): Promise<void> {
   try {
-    if (options.json !== undefined) writeOutput(options.json, `${JSON.stringify(summary, null, 2)}\n`);
+    if (options.json !== undefined)
+      writeOutput(options.json, `${JSON.stringify(summary, null, 2)}\n`);
     if (picture === null) return;
     const { formatReport } = await import('../report/html.js');
     const { runReport } = await import('../report/run-report.js');

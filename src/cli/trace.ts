@@ -48,7 +48,9 @@ async function run(path: string, options: Options): Promise<void> {
     if (damage === null) process.stdout.write(`${printable(path)}: whole, ${events} events\n`);
     return;
   }
-  const out = gathered(options.output === undefined ? standardOutput() : openOutput(options.output));
+  const out = gathered(
+    options.output === undefined ? standardOutput() : openOutput(options.output),
+  );
   try {
     if (options.export === undefined) {
       out.put(`${formatHeader(recording)}\n`);

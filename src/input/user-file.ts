@@ -60,7 +60,7 @@ export function parseUserFile<S extends z.ZodType>(
 function parsed(text: string, name: string, lines: LineCounter): Document {
   let document: Document;
   try {
-    document = parseDocument(text, { lineCounter: lines });
+    document = parseDocument(text, { lineCounter: lines, logLevel: 'error' });
   } catch (error) {
     throw tooDeep(error, name);
   }
