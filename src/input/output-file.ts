@@ -17,10 +17,9 @@ import {
   writeSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { codeOf, statNamed } from './named-file.js';
+import { codeOf, notAFile, statNamed } from './named-file.js';
 import { UserError } from './user-error.js';
 
-/** Descriptors to which a name may lead: `--json /dev/stdout`. */
 const STANDARD_OUTPUTS = [1, 2];
 
 /** Looks whether a file can be written, and leaves it alone. Throws UserError. */
@@ -97,11 +96,13 @@ interface Plan {
 
 function planOf(path: string): Plan {
   const stat = statNamed(path);
-  const fd = stat === null ? null : standardOutput(stat);
+  const fd = stat === null ? null : descriptorOf(path, stat);
   const plan = { fd, target: path, beside: null, mode: null };
   if (fd !== null) return plan;
   if (stat !== null) {
-    if (stat.isDirectory()) throw Object.assign(new Error(), { code: 'EISDIR' });
+    // It would wait for a reader.
+    if (stat.isDirectory() || stat.isFIFO() || stat.isSocket())
+      throw new UserError(`cannot write ${path}: it is ${notAFile(stat)}; a file is needed`);
     accessSync(path, constants.W_OK);
     if (!stat.isFile()) return plan;
   }
@@ -121,7 +122,10 @@ function planOf(path: string): Plan {
   };
 }
 
-function standardOutput({ dev, ino }: Stats): number | null {
+/** A descriptor of this process that a name leads to: `/dev/stdout`, a shell's `>(…)`; or null. */
+function descriptorOf(path: string, { dev, ino }: Stats): number | null {
+  const number = /^\/(?:dev|proc\/self)\/fd\/(\d+)$/.exec(path)?.[1];
+  if (number !== undefined) return Number(number);
   for (const fd of STANDARD_OUTPUTS) {
     try {
       const stat = fstatSync(fd);
@@ -179,5 +183,6 @@ function forUser(path: string, run: () => void): void {
 }
 
 function cannotWrite(path: string, error: unknown): UserError {
+  if (error instanceof UserError) return error;
   return new UserError(`cannot write ${path}: ${codeOf(error)}`);
 }

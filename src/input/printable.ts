@@ -9,7 +9,7 @@ const unprintable = /[\0-\x08\n-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u20
 
 /** A text on one line, with such characters as `\x1b` or `\u202e`. */
 export function printable(text: string): string {
-  return text.replace(unprintable, escape);
+  return text.replace(unprintable, escaped);
 }
 
 /** The same of each line of a text. */
@@ -17,7 +17,7 @@ export function printableLines(text: string): string {
   return text.split('\n').map(printable).join('\n');
 }
 
-function escape(character: string): string {
+function escaped(character: string): string {
   const code = character.charCodeAt(0);
   return code < 0x100
     ? `\\x${code.toString(16).padStart(2, '0')}`

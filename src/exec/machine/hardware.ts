@@ -34,6 +34,8 @@ export interface HardwareOptions {
   /** Reads recorded devices, where there are any. */
   readonly openModel?: (path: string) => RecordedModel;
   readonly observer: Observer | null;
+  /** Told of the shadow's folder before it is made. */
+  readonly announceFolder: (path: string) => void;
 }
 
 export interface Hardware {
@@ -79,7 +81,7 @@ export function buildHardware(options: HardwareOptions): Hardware {
   return {
     machine,
     memory,
-    shadow: buildShadow(groups, options.spec.geometry),
+    shadow: buildShadow(groups, options.spec.geometry, options.announceFolder),
     deviceFiles: new Set([...backings.values()].map(({ key }) => key)),
     backing: (pciFunction) => backings.get(pciFunction)!,
   };

@@ -6,7 +6,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import type { IommuGeometry } from '../../iommu/geometry.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
 import type { PciFunction } from '../../vfio/pci-function.js';
-import { ShadowTree } from './shadow.js';
+import { cannotFill, ShadowTree } from './shadow.js';
 
 const CONFIG_REGION = 7;
 const CONFIG_BYTES = 256;
@@ -35,14 +35,29 @@ export function firstFreeGroup(): number {
   return Math.max(0, ...used) + 1;
 }
 
-export function buildShadow(groups: readonly ShadowGroup[], geometry: IommuGeometry): ShadowTree {
+/** `announce` is told the tree's folder before it is made. Throws UserError. */
+export function buildShadow(
+  groups: readonly ShadowGroup[],
+  geometry: IommuGeometry,
+  announce: (folder: string) => void,
+): ShadowTree {
+  const tree = new ShadowTree(announce);
+  try {
+    fill(tree, groups, geometry);
+    return tree;
+  } catch (error) {
+    tree.remove();
+    throw cannotFill(error);
+  }
+}
+
+function fill(tree: ShadowTree, groups: readonly ShadowGroup[], geometry: IommuGeometry): void {
   const reserved = geometry.reserved
     .map(({ firstPage, pages, kind }) => {
       const start = firstPage * PAGE_SIZE;
       return `${hex(start, 16)} ${hex(start + pages * PAGE_SIZE - 1, 16)} ${kind}\n`;
     })
     .join('');
-  const tree = new ShadowTree();
   tree.vfio('/dev/vfio/vfio', null);
   tree.unbind('/sys/bus/pci/drivers/vfio-pci/unbind');
   tree.file('/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts', 'N\n');
@@ -54,7 +69,6 @@ export function buildShadow(groups: readonly ShadowGroup[], geometry: IommuGeome
     for (const pci of group.functions) addFunction(tree, pci, groupPath);
   }
   tree.mergeHost(listed);
-  return tree;
 }
 
 const hex = (value: number, digits: number): string =>

@@ -36,6 +36,7 @@ import { Supervisor } from '../seccomp/supervisor.js';
 import { Background } from './background.js';
 import { cannotRun } from './host-machine.js';
 import type { ExecOrder } from './launch-request.js';
+import { RunOutputs } from './run-outputs.js';
 import { type EngineSummary, summarize } from './summary.js';
 import { tell } from './tell.js';
 
@@ -50,6 +51,8 @@ export interface EngineOrder {
   readonly guardFd: number;
   /** The guard, which the main thread reaps; 0 where there is none. */
   readonly guardPid: number;
+  /** Counts up while the engine does its rounds. */
+  readonly pulse: Int32Array;
   /** Where a live view listens and asks. */
   readonly live: MessagePort | null;
 }
@@ -62,8 +65,8 @@ export type EngineMessage =
       readonly picture: Picture | null;
       /** Told to stop while processes were still served. */
       readonly stopped: boolean;
-      /** Why the trace is incomplete, or null. */
-      readonly traceError: string | null;
+      /** What is missing of the files that the run wrote, a sentence each. */
+      readonly missing: readonly string[];
     }
   /** Nothing ran: the user must change something. */
   | { readonly kind: 'refused'; readonly message: string; readonly exitCode: number }
@@ -80,7 +83,8 @@ const HOUSEKEEPING_MS = 50;
  */
 const SAMPLE_TICKS = 5;
 const POLLIN = 1;
-const buffer = allocateNative(4096);
+/** Room for the longest path. */
+const buffer = allocateNative(8192);
 const pollWords = new Int32Array(buffer.bytes.buffer, 0, 2);
 const pollShorts = new Int16Array(buffer.bytes.buffer, 0, 4);
 
@@ -142,28 +146,35 @@ function checkNothingLeft({ mappedPages, pinnedPages, residentPages }: Counters)
 }
 
 /** What a run came to. */
-type Served = Omit<Extract<EngineMessage, { kind: 'done' }>, 'kind'>;
+type Served = Omit<Extract<EngineMessage, { kind: 'done' }>, 'kind' | 'missing'>;
 
-async function serve(engineOrder: EngineOrder): Promise<Served> {
+async function serve(engineOrder: EngineOrder, outputs: RunOutputs): Promise<Served> {
   const { order, window, reportFd, stopFd, guardFd, guardPid } = engineOrder;
   const arch = architecture(process.arch)!;
   const now = (): number => performance.now() * 1000;
   const counters = new Counters(now);
   const { trace: tracePath, record: recordPath } = order;
+  let programPid = 0;
   const trace =
-    tracePath === null ? null : forUser('trace', tracePath, () => openTrace(tracePath, now));
+    tracePath === null
+      ? null
+      : outputs.add(openTrace(tracePath, now, () => ({ name: order.program, pid: programPid })));
   const { program, arguments: words, kernel, iopf, premapPages } = order;
   const header = { program, arguments: words, kernel, iopf, premap: premapPages };
   const recorder =
-    recordPath === null
-      ? null
-      : forUser('recording', recordPath, () => new Recorder(recordPath, header, counters, now));
+    recordPath === null ? null : outputs.add(new Recorder(recordPath, header, counters, now));
   const picture = order.picture ? new LivePicture(counters, now) : null;
   const watch = engineOrder.live === null ? null : new LiveWatch(counters, now);
   const hasRecorded = order.machine.groups.some(({ devices }) =>
     devices.some(({ kind }) => kind === 'recorded'),
   );
+  const tellGuard = (line: string): void => {
+    const bytes = Buffer.from(`${line}\n`);
+    buffer.bytes.set(bytes, 16);
+    write(guardFd, buffer.address + 16, bytes.length);
+  };
   const hardware = buildHardware({
+    announceFolder: (path) => tellGuard(`directory ${path}`),
     ...(hasRecorded ? await import('../machine/model-file.js') : {}),
     spec: order.machine,
     kernel,
@@ -172,14 +183,9 @@ async function serve(engineOrder: EngineOrder): Promise<Served> {
     counters,
     observer: tee([trace?.observer ?? null, recorder, picture, watch]),
   });
-  const tellGuard = (line: string): void => {
-    const bytes = Buffer.from(`${line}\n`);
-    buffer.bytes.set(bytes, 16);
-    write(guardFd, buffer.address + 16, bytes.length);
-  };
-  tellGuard(`directory ${hardware.shadow.root}`);
   try {
     const { fd, pid } = takeListener(arch, reportFd);
+    programPid = pid;
     const listener = new Listener(fd);
     const files = new OpenFiles();
     const events = new EventSet(stopFd, HOUSEKEEPING_MS);
@@ -262,7 +268,8 @@ async function serve(engineOrder: EngineOrder): Promise<Served> {
       files,
       clock,
       () => {
-        recorder?.tick();
+        Atomics.add(engineOrder.pulse, 0, 1);
+        outputs.tick();
         picture?.tick();
         if (++ticks % Math.max(SAMPLE_TICKS, processes.count) === 0)
           residentMemory.sample(processes.all);
@@ -280,37 +287,23 @@ async function serve(engineOrder: EngineOrder): Promise<Served> {
       summary: summary(),
       stopped,
       picture: (picture ?? watch)?.picture ?? null,
-      traceError: trace?.close() ?? null,
     };
-  } catch (error) {
-    trace?.close(); // What it has so far is worth most now.
-    throw error;
   } finally {
     hardware.shadow.remove();
-    recorder?.close();
-  }
-}
-
-/**
- * Opens a file that the run writes; what the system says against it is for the user. Throws
- * UserError.
- */
-function forUser<File>(what: string, path: string, open: () => File): File {
-  try {
-    return open();
-  } catch (error) {
-    throw new UserError(
-      `cannot write the ${what} ${path}: ${(error as NodeJS.ErrnoException).code}`,
-    );
   }
 }
 
 async function run(): Promise<EngineMessage> {
+  const outputs = new RunOutputs();
   try {
-    return { kind: 'done', ...(await serve(workerData as EngineOrder)) };
+    const served = await serve(workerData as EngineOrder, outputs);
+    return { kind: 'done', ...served, missing: outputs.close() };
   } catch (error) {
-    if (error instanceof UserError)
+    if (error instanceof UserError) {
+      outputs.discard();
       return { kind: 'refused', message: error.message, exitCode: error.exitCode };
+    }
+    outputs.close(); // What they have so far is worth most now.
     return {
       kind: 'bug',
       message: error instanceof Error ? (error.stack ?? error.message) : String(error),
