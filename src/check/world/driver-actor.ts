@@ -3,7 +3,7 @@ import type { Flow } from '../../flow/flow.js';
 import type { DriverPinning, PinUser } from '../../ioas/driver-pins.js';
 import { READ, WRITE } from '../../mm/address-space.js';
 import type { Digest } from './digest.js';
-import { accessName, IOVA, onContainer } from './operation.js';
+import { accessName, checkAccess, IOVA, onContainer } from './operation.js';
 import type { World } from './world.js';
 
 const frames = new Float64Array(16);
@@ -30,6 +30,7 @@ export class Driver implements PinUser {
 
   /** vfio_pin_pages. */
   *pin(page: number, count: number, access: number = READ | WRITE): Flow<string> {
+    checkAccess('pin', access);
     yield onContainer(`its driver pins ${accessName(access)}`, IOVA + page, count);
     const { world } = this;
     if (!this.open) return world.note('closed', 1);

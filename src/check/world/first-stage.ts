@@ -12,7 +12,16 @@ import { violated } from '../verify/violation.js';
 import type { Device } from './device-actor.js';
 import type { Digest } from './digest.js';
 import { addFaultQueue } from './fingerprint.js';
-import { accessName, hex, IOVA, Operation, TRIED, VADDR } from './operation.js';
+import {
+  accessName,
+  checkAccess,
+  checkPages,
+  hex,
+  IOVA,
+  Operation,
+  TRIED,
+  VADDR,
+} from './operation.js';
 import type { World } from './world.js';
 
 const REVOKED = 'what a guest has invalidated is not reached';
@@ -94,6 +103,8 @@ export class FirstStage {
    * memory.
    */
   *access(page: number, access: number): Flow<boolean> {
+    checkAccess('access', access);
+    checkPages('access', page, 1);
     const input = INPUT + IOVA + page;
     yield new Operation(accessName(access), input, 1);
     const { world, device, stage1 } = this;

@@ -1,5 +1,5 @@
 import type { Flow } from '../../flow/flow.js';
-import { accessName, onContainer, onMemory, VADDR } from './operation.js';
+import { accessName, checkAccess, onContainer, onMemory, VADDR } from './operation.js';
 import type { ProgramSpace } from './program-actor.js';
 import type { World } from './world.js';
 
@@ -27,6 +27,7 @@ export class Host {
 
   /** mprotect(2) by another thread of the program. */
   *protect(page: number, count: number, protection: number): Flow<void> {
+    checkAccess('protect', protection);
     yield onMemory(
       'mprotect',
       VADDR + page,
@@ -50,8 +51,9 @@ export class Host {
 
   /** Devices of a group come in another order from now on, as after a rescan of the bus. */
   *rescan(group: number): Flow<void> {
+    const found = this.world.group(group);
     yield onContainer(`rescans group ${group}`);
-    this.world.group(group).iommuGroup.devices.reverse();
+    found.iommuGroup.devices.reverse();
   }
 
   private get mm(): ProgramSpace {

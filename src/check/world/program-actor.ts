@@ -12,7 +12,7 @@ import type { Caller } from '../../file/file.js';
 import type { Flow } from '../../flow/flow.js';
 import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
 import { SimulatedSpace, type SimulatedSpaceOptions } from '../../mm/simulated.js';
-import { IOVA, onContainer, onMemory, Side, VADDR } from './operation.js';
+import { checkPages, checkWhole, IOVA, onContainer, onMemory, Side, VADDR } from './operation.js';
 import type { World } from './world.js';
 
 /**
@@ -118,6 +118,8 @@ export class Program implements Caller {
 
   /** VFIO_IOMMU_MAP_DMA of `count` pages from `page` on (0: the first of the scenario). */
   *map(page: number, count: number, options: MapOptions = {}): Flow<string> {
+    checkWhole('map: permission', options.permission ?? 0, 0, 0xffff);
+    checkPages('map: to', options.to ?? page, count);
     yield onContainer('MAP_DMA', IOVA + page, count, options.pinned ? ' PINNED' : '');
     const { argument } = this.mm;
     argument.setU32(DmaMap.at.argsz, DmaMap.size);
@@ -156,14 +158,16 @@ export class Program implements Caller {
 
   /** VFIO_GROUP_SET_CONTAINER. */
   *attach(group: number): Flow<string> {
+    const found = this.world.group(group);
     yield onContainer(`SET_CONTAINER group ${group}`);
-    return yield* this.world.result(this.world.attach(this.world.group(group)));
+    return yield* this.world.result(this.world.attach(found));
   }
 
   /** VFIO_GROUP_UNSET_CONTAINER. */
   *detach(group: number): Flow<string> {
+    const found = this.world.group(group);
     yield onContainer(`UNSET_CONTAINER group ${group}`);
-    return yield* this.world.result(this.world.detach(this.world.group(group)));
+    return yield* this.world.result(this.world.detach(found));
   }
 
   /** Starts the dirty log, or stops it. */

@@ -16,6 +16,7 @@ import { SimulatedMemory } from '../../mm/simulated-memory.js';
 import { VfioGroup } from '../../vfio/group.js';
 import type { PciBus } from '../../vfio/hot-reset.js';
 import { Ledger } from '../verify/ledger.js';
+import { described, ScenarioMistake } from '../verify/scenario-mistake.js';
 import { Invariant, violated } from '../verify/violation.js';
 import { Checkpoint } from './checkpoint.js';
 import { Device, Guest } from './device-actor.js';
@@ -25,7 +26,7 @@ import { Fingerprint } from './fingerprint.js';
 import { FirstStage } from './first-stage.js';
 import { foreignHandler } from './foreign-handler.js';
 import { Host } from './host-actor.js';
-import { VADDR } from './operation.js';
+import { checkWhole, VADDR } from './operation.js';
 import type { CheckMachine, CheckType1, Parts } from './parts.js';
 import { Program, ProgramSpace } from './program-actor.js';
 import type { DeviceSpec, WorldOptions } from './scenario.js';
@@ -101,6 +102,7 @@ export class World {
 
   /** The driver of a group's devices, there from its first use on. */
   driver(group: number): Driver {
+    this.group(group);
     const known = this.drivers.find((each) => each.drives(group));
     if (known !== undefined) return known;
     const driver = new Driver(this, group);
@@ -110,6 +112,7 @@ export class World {
 
   /** The first stage before a device, there from its first use on. */
   firstStage(device: number): FirstStage {
+    this.checkDevice(device);
     this.firstStages[device] ??= new FirstStage(this, this.devices[device]!);
     return this.firstStages[device];
   }
@@ -139,6 +142,7 @@ export class World {
 
   /** The guest above a device. */
   guest(device: number): Guest {
+    this.checkDevice(device);
     return new Guest(this, this.devices[device]!);
   }
 
@@ -150,8 +154,12 @@ export class World {
     return number;
   }
 
+  /** Throws `ScenarioMistake` where there is none. */
   group(number: number): VfioGroup {
-    return this.groups.find((group) => group.number === number)!;
+    const found = this.groups.find((group) => group.number === number);
+    if (found !== undefined) return found;
+    const there = this.groups.map((group) => group.number).join(', ');
+    throw new ScenarioMistake(`there is no group ${described(number)}, but ${there}`);
   }
 
   *attach(group: VfioGroup): Flow<void> {
@@ -228,6 +236,10 @@ export class World {
     const wants = device.iommu.nested ? FaultReport.NESTED_L2 : FaultReport.FLAT;
     device.iommu.handlers.register(foreignHandler, wants);
     device.iommu.enableIopf();
+  }
+
+  private checkDevice(number: number): void {
+    checkWhole('number of a device', number, 0, this.devices.length - 1);
   }
 
   private makePrograms(): void {
