@@ -8,6 +8,7 @@ import type { IopfBackend } from '../src/ioas/iopf/backend.js';
 import { Iopf } from '../src/ioas/iopf/iopf.js';
 import { Mapping } from '../src/ioas/mapping.js';
 import { MappingIndex } from '../src/ioas/mapping-index.js';
+import { UserPages } from '../src/ioas/user-pages.js';
 import { IommuDevice } from '../src/iommu/device.js';
 import { Domain } from '../src/iommu/domain.js';
 import { Counters } from '../src/iommu/observer.js';
@@ -56,6 +57,7 @@ class BenchContainer implements IopfBackend {
   readonly mm = new SimulatedSpace(this.memory);
   readonly domains = [new Domain()];
   readonly mappings = new MappingIndex();
+  readonly logs = [];
   readonly device = new IommuDevice({ address: '0000:00:01.0', counters: this.counters });
   readonly iopf: Iopf;
 
@@ -86,7 +88,12 @@ class BenchContainer implements IopfBackend {
   }
 
   map(iovaPage: number, pages: number, vaddrPage: number): Mapping {
-    const mapping = new Mapping(iovaPage, pages, vaddrPage, RW, this.mm);
+    const mapping = new Mapping(
+      iovaPage,
+      pages,
+      RW,
+      new UserPages(this.mm, vaddrPage, pages, RW, null),
+    );
     this.iopf.mappingAdded(mapping);
     this.mappings.insert(mapping);
     return mapping;

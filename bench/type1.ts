@@ -5,7 +5,8 @@
 import { ContainerIoctl, GroupIoctl, Type1Ioctl, VfioExtension } from '../src/abi/vfio.js';
 import { DmaMap, DmaUnmap } from '../src/abi/vfio-structs.js';
 import { deviceKinds } from '../src/device/index.js';
-import type { Caller, VfioFile } from '../src/file/file.js';
+import type { Caller } from '../src/file/caller.js';
+import type { VfioFile } from '../src/file/file.js';
 import { IommuDevice } from '../src/iommu/device.js';
 import type { AddressSpace } from '../src/mm/address-space.js';
 import { allocatePlain } from '../src/mm/frame-memory.js';

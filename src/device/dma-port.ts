@@ -16,10 +16,10 @@ export interface Translator {
    */
   fault(iovaPage: number, access: number): boolean;
   /**
-   * The page request that an access must wait for because a guest answers it; null where it need
+   * The page request that an access must wait for because a program answers it; null where it need
    * not, and `fault` is for it (R8.1). Absent: there are no such.
    */
-  requestStage1?(iovaPage: number, access: number): StalledRequest | null;
+  request?(iovaPage: number, access: number): StalledRequest | null;
   /** The page of the container that an access goes to, where a guest's table lies before it. */
   stage2Page?(iovaPage: number, access: number): number;
   /** The page behind a translation is gone without notice: the IOMMU forgets the translation. */
@@ -30,7 +30,7 @@ export interface Translator {
   } | null;
 }
 
-/** A page request that waits for a guest: `result` null, and then whether to try again. */
+/** A page request that waits for a program: `result` null, and then whether to try again. */
 export interface StalledRequest {
   readonly result: boolean | null;
 }
@@ -76,7 +76,7 @@ export class DmaPort {
   }
 
   /**
-   * The last transfer of a range stopped at a page that only a guest can bring: `stalledAt` bytes
+   * The last transfer of a range stopped at a page that only a program can bring: `stalledAt` bytes
    * of it are done, and the device does the rest when `ready`, from there on. Only devices that are
    * made for it get to see it (PciDevice.stalls).
    */
@@ -257,17 +257,17 @@ export class DmaPort {
     if (containerPage >= 0) iommu.observer.accessed(containerPage, access, refused);
   }
 
-  /** Whether an access waits for a guest's answer. */
+  /** Whether an access waits for a program's answer. */
   #waits(page: number, access: number): boolean {
     if (this.#request === null || this.#requestPage !== page || this.#requestAccess !== access) {
-      this.#request = this.#iommu.requestStage1?.(page, access) ?? null;
+      this.#request = this.#iommu.request?.(page, access) ?? null;
       this.#requestPage = page;
       this.#requestAccess = access;
     }
     return this.#request !== null && this.#request.result === null;
   }
 
-  /** The guest's answer, or else the container's: true: try again. */
+  /** The program's answer, or else the container's: true: try again. */
   #answer(page: number, access: number): boolean {
     const request = this.#request;
     if (request === null) return this.#iommu.fault(page, access);
@@ -275,7 +275,7 @@ export class DmaPort {
     return request.result!;
   }
 
-  /** Whether the guest has said that an access must be given up, whatever its table says by now. */
+  /** Whether the program has said that an access must be given up, whatever is mapped by now. */
   #givenUp(page: number, access: number): boolean {
     return (
       this.#requestPage === page &&

@@ -1,6 +1,7 @@
 import type { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
-import type { Caller, EventCounter } from './file.js';
+import type { Caller } from './caller.js';
+import type { EventCounter } from './file.js';
 
 /**
  * Copies the first `bytes` of an ioctl's struct in and checks its argsz, which every such struct

@@ -1,5 +1,4 @@
-import type { AddressSpace } from '../mm/address-space.js';
-import type { PciFunction } from '../vfio/pci-function.js';
+import type { Caller } from './caller.js';
 
 /** An event counter that the program waits on (eventfd(2)); signalled by interrupts. */
 export interface EventCounter {
@@ -12,24 +11,6 @@ export interface EventCounter {
   watch?(signalled: () => void): () => void;
   /** Drops our reference. */
   close(): void;
-}
-
-/** What a descriptor number of the calling program means to VFIO. */
-export type CallerFile =
-  | { readonly kind: 'vfio'; readonly file: VfioFile }
-  | { readonly kind: 'eventfd'; take(): EventCounter }
-  | { readonly kind: 'other' };
-
-/** The process that makes a call: `current` and its files. */
-export interface Caller {
-  readonly mm: AddressSpace;
-  /** fget: what the descriptor is, or null where the number is not open (EBADF). */
-  file(fd: number): CallerFile | null;
-  /**
-   * fd_install: makes a descriptor for the file and returns its number. Throws VfioError (EMFILE),
-   * then the file is not open.
-   */
-  install(file: VfioFile): number;
 }
 
 /**
@@ -49,8 +30,6 @@ export interface MmapRequest {
  */
 export interface VfioFile {
   readonly kind: 'container' | 'group' | 'device' | 'fault-queue';
-  /** The function behind a device file. */
-  readonly pciFunction?: PciFunction;
   /**
    * What readlink of /proc/self/fd/N shows, as in the kernel: `/dev/vfio/9`,
    * `anon_inode:[vfio-device]`.

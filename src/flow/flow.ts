@@ -17,10 +17,10 @@ export interface Wait {
   /** Ready at any time: a point where another path may come in between. */
   readonly always?: true;
   /**
-   * A digest of what the path has read before and still relies on, as it stands now; 0: nothing.
-   * Absent where that is not known. For runners that compare states.
+   * What the path has read before and still relies on; null: nothing. Absent where that is not
+   * known. For runners that compare states.
    */
-  holds?(): number;
+  readonly reliesOn?: object | null;
 }
 
 /** A path that can wait and ends in a `T`. */
@@ -29,17 +29,14 @@ export type Flow<T> = Generator<Wait, T, void>;
 /** A point where another path may come in between: nothing is waited for. */
 export const STEP: Wait = { what: 'step', always: true, ready: () => true };
 
-/** The `holds` of a path that relies on nothing it has read. */
-export const NOTHING = (): number => 0;
-
 /** `STEP`, named by what the path has reached. */
 export function step(reached: string): Wait {
   return { what: `step: ${reached}`, always: true, ready: () => true };
 }
 
-/** `step` at which the path holds nothing that it has read. */
+/** `step` at which the path relies on nothing that it has read. */
 export function freshStep(reached: string): Wait {
-  return { what: `step: ${reached}`, always: true, ready: () => true, holds: NOTHING };
+  return { what: `step: ${reached}`, always: true, ready: () => true, reliesOn: null };
 }
 
 /**

@@ -9,12 +9,14 @@
 import { Bug } from '../abi/bug.js';
 import { Errno, fail, VfioError } from '../abi/errno.js';
 import type { Domain } from '../iommu/domain.js';
+import type { IommuGroup } from '../iommu/group.js';
+import type { Counters } from '../iommu/observer.js';
 import { PAGE_SIZE, READ, WRITE } from '../mm/address-space.js';
-import type { VfioGroup } from '../vfio/group.js';
-import type { Type1 } from '../vfio/type1/type1.js';
+import { type DirtyLog, noteWritten } from './dirty-log.js';
 import type { Mapping } from './mapping.js';
+import type { MappingIndex } from './mapping-index.js';
 import { PageBitmap } from './page-bitmap.js';
-import { accountable } from './pinning.js';
+import { isCharged } from './user-pages.js';
 
 /** Pages of one call at most (kernel: VFIO_PIN_PAGES_MAX_ENTRIES). */
 const PIN_PAGES_MAX = 512;
@@ -69,18 +71,31 @@ export interface PinUser {
   dmaUnmap(iovaPage: number, pages: number): void;
 }
 
+/** What device drivers need of the space whose pages they pin. */
+export interface PinnableSpace {
+  readonly counters: Counters;
+  readonly domains: readonly Domain[];
+  readonly mappings: MappingIndex;
+  readonly logs: readonly DirtyLog[];
+  /** Mappings whose address is invalid at the moment. */
+  readonly invalidVaddrs: number;
+  readonly driversMayPin: boolean;
+  /** No driver holds a page any more: nothing of it stays present. */
+  pageUnpinned(mapping: Mapping, index: number): void;
+}
+
 const one = new Float64Array(1);
 
-/** The pins of a container. */
+/** The pins of an I/O address space. */
 export class DriverPinning {
   private readonly users: PinUser[] = [];
   /**
    * Groups whose drivers pin all that they write: only that can be dirty (kernel:
    * pinned_page_dirty_scope).
    */
-  private readonly scoped = new Set<VfioGroup>();
+  private readonly scoped = new Set<IommuGroup>();
 
-  constructor(private readonly type1: Type1) {}
+  constructor(private readonly space: PinnableSpace) {}
 
   register(user: PinUser): void {
     this.users.push(user);
@@ -91,22 +106,22 @@ export class DriverPinning {
   }
 
   /** A group may write pages that no driver of its has pinned. */
-  isUnscoped(group: VfioGroup): boolean {
+  isUnscoped(group: IommuGroup): boolean {
     return !this.scoped.has(group);
   }
 
-  forgetGroup(group: VfioGroup): void {
+  forgetGroup(group: IommuGroup): void {
     this.scoped.delete(group);
   }
 
   /**
    * Pins pages [first, first + count) of the container for READ or WRITE and stores their frames.
-   * In this order: EINVAL (no page), E2BIG, EACCES for a type1 of version 1, EBUSY while an address
-   * is invalid, EINVAL where no driver wants to hear of unmaps; then by page: EINVAL (no mapping),
+   * In this order: EINVAL (no page), E2BIG, EACCES where drivers may not, EBUSY while an address is
+   * invalid, EINVAL where no driver wants to hear of unmaps; then by page: EINVAL (no mapping),
    * EPERM, EFAULT, ENOMEM. Then none of them is pinned by this call.
    */
   pin(
-    group: VfioGroup,
+    group: IommuGroup,
     first: number,
     count: number,
     permission: number,
@@ -114,7 +129,7 @@ export class DriverPinning {
   ): void {
     if (count <= 0) fail('EINVAL');
     if (count > PIN_PAGES_MAX) fail('E2BIG');
-    if (this.type1.version === 1) fail('EACCES');
+    if (!this.space.driversMayPin) fail('EACCES');
     this.checkAddresses();
     if (this.users.length === 0) fail('EINVAL');
     for (let done = 0; done < count; done++) {
@@ -126,13 +141,13 @@ export class DriverPinning {
       }
     }
     // A device that faults on a part of its accesses writes pages that its driver does not pin.
-    if ((group.iommuGroup.faultable?.length ?? 0) === 0) this.scoped.add(group);
+    if ((group.faultable?.length ?? 0) === 0) this.scoped.add(group);
   }
 
   /** Undoes `pin` of as many pages; one that is not pinned is passed over, as in the kernel. */
   unpin(first: number, count: number): void {
     for (let page = first; page < first + count; page++) {
-      const mapping = this.type1.mappings.covering(page);
+      const mapping = this.space.mappings.covering(page);
       if (mapping === null) return;
       this.unpinPage(mapping, page - mapping.iovaPage);
     }
@@ -149,7 +164,7 @@ export class DriverPinning {
     for (let done = 0; done < bytes.length; ) {
       const at = address + done;
       const page = Math.floor(at / PAGE_SIZE);
-      const mapping = this.type1.mappings.covering(page);
+      const mapping = this.space.mappings.covering(page);
       if (mapping === null) fail('EINVAL');
       // The kernel asks for READ in both directions.
       const needed = write ? READ | WRITE : READ;
@@ -160,8 +175,8 @@ export class DriverPinning {
       if (!(write ? mapping.mm.copyTo(vaddr, part) : mapping.mm.copyFrom(vaddr, part)))
         fail('EFAULT');
       if (write) {
-        const index = page - mapping.iovaPage;
-        mapping.dirty?.set(index, Math.floor((at + count - 1) / PAGE_SIZE) - page + 1);
+        const pages = Math.floor((at + count - 1) / PAGE_SIZE) - page + 1;
+        noteWritten(this.space.logs, mapping, page - mapping.iovaPage, pages);
       }
       done += count;
     }
@@ -178,9 +193,9 @@ export class DriverPinning {
   }
 
   /** Pages that are pinned may be written at any time. */
-  markDirty(mapping: Mapping): void {
+  markDirty(mapping: Mapping, logs: readonly DirtyLog[]): void {
     if (mapping.driverPins === null) return;
-    for (const [index] of mapping.driverPins) mapping.dirty!.set(index, 1);
+    for (const [index] of mapping.driverPins) noteWritten(logs, mapping, index, 1);
   }
 
   /** Maps the pins of a mapping that is not static in a domain, over what is there. */
@@ -190,49 +205,46 @@ export class DriverPinning {
   }
 
   /** A mapping is static no longer: its pins count by themselves. All of its pages are present. */
-  standAlone(mapping: Mapping): void {
+  afterWholeUnpin(mapping: Mapping): void {
     if (mapping.driverPins === null) return;
     this.count(mapping, mapping.driverPins, 1);
-    this.mapInto(mapping, this.type1.domains);
+    this.mapInto(mapping, this.space.domains);
   }
 
   /**
    * A mapping is about to become static, by which its pins are counted; nothing of it is present on
    * return.
    */
-  standAside(mapping: Mapping): void {
+  beforeWholePin(mapping: Mapping): void {
     if (mapping.driverPins === null) return;
     this.count(mapping, mapping.driverPins, -1);
     for (const [index] of mapping.driverPins) {
-      for (const domain of this.type1.domains) domain.unmap(mapping.iovaPage + index, 1);
-      this.type1.counters.addResident(-mapping.mapped.clear(index, 1));
+      for (const domain of this.space.domains) domain.unmap(mapping.iovaPage + index, 1);
+      this.space.counters.addResident(-mapping.mapped.clear(index, 1));
     }
   }
 
   /** It has not become static. */
-  standBack(mapping: Mapping): void {
+  wholePinFailed(mapping: Mapping): void {
     if (mapping.driverPins === null) return;
     for (const [index] of mapping.driverPins)
-      this.type1.counters.addResident(mapping.mapped.set(index, 1));
-    this.standAlone(mapping);
+      this.space.counters.addResident(mapping.mapped.set(index, 1));
+    this.afterWholeUnpin(mapping);
   }
 
   private count(mapping: Mapping, pins: DriverPins, sign: 1 | -1): void {
-    this.account(mapping, sign * pins.accounted);
-    this.type1.counters.addPinned(sign * pins.pages.count);
-  }
-
-  private account(mapping: Mapping, pages: number): void {
-    mapping.mm.accountLocked(pages);
-    mapping.lockedPages += pages;
+    // Charged before or afterwards by their mapping: the limit is not asked about.
+    if (sign > 0) mapping.source.chargeAnyway(pins.accounted);
+    else mapping.source.uncharge(pins.accounted);
+    this.space.counters.addPinned(sign * pins.pages.count);
   }
 
   private checkAddresses(): void {
-    if (this.type1.invalidVaddrs > 0) fail('EBUSY');
+    if (this.space.invalidVaddrs > 0) fail('EBUSY');
   }
 
   private pinPage(page: number, permission: number): number {
-    const mapping = this.type1.mappings.covering(page);
+    const mapping = this.space.mappings.covering(page);
     if (mapping === null) fail('EINVAL');
     if ((mapping.permission & permission) !== permission) fail('EPERM');
     const index = page - mapping.iovaPage;
@@ -242,23 +254,21 @@ export class DriverPinning {
       return known.frame;
     }
     const pin = pinFrame(mapping, index);
-    const { mm } = mapping;
     if (!mapping.pinned) {
-      if (pin.accounted && !mapping.lockCapability && mm.lockedPages >= mm.lockLimitPages) {
+      if (pin.accounted && mapping.source.charge(1) !== 0) {
         one[0] = pin.frame;
-        mm.unpin(one, 1);
+        mapping.mm.unpin(one, 1);
         throw new VfioError(Errno.ENOMEM);
       }
-      this.account(mapping, pin.accounted ? 1 : 0);
-      this.type1.counters.addPinned(1);
+      this.space.counters.addPinned(1);
     }
     mapping.driverPins ??= new DriverPins(mapping.pages);
     mapping.driverPins.add(index, pin);
     if (!mapping.pinned) {
-      mapPin(mapping, index, pin, this.type1.domains);
-      this.type1.counters.addResident(mapping.mapped.set(index, 1));
+      mapPin(mapping, index, pin, this.space.domains);
+      this.space.counters.addResident(mapping.mapped.set(index, 1));
     }
-    mapping.dirty?.set(index, 1);
+    noteWritten(this.space.logs, mapping, index, 1);
     return pin.frame;
   }
 
@@ -271,9 +281,9 @@ export class DriverPinning {
     if (!mapping.pinned) {
       // No translation may lead to a frame that is not held: devices fault the page in again, or
       // are refused.
-      this.type1.iopf!.pageUnpinned(mapping, index);
-      this.account(mapping, pin.accounted ? -1 : 0);
-      this.type1.counters.addPinned(-1);
+      this.space.pageUnpinned(mapping, index);
+      if (pin.accounted) mapping.source.uncharge(1);
+      this.space.counters.addPinned(-1);
     }
     one[0] = pin.frame;
     mapping.mm.unpin(one, 1);
@@ -295,5 +305,5 @@ function mapPin(mapping: Mapping, index: number, { frame }: Pin, domains: readon
 function pinFrame({ mm, vaddrPage, permission }: Mapping, index: number): Pin {
   const got = mm.pin(vaddrPage + index, 1, permission, one);
   if (got < 0) throw new VfioError(-got);
-  return { frame: one[0]!, accounted: accountable(mm, one, 1) === 1, references: 1 };
+  return { frame: one[0]!, accounted: isCharged(mm, one[0]!), references: 1 };
 }

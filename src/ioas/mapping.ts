@@ -1,30 +1,20 @@
 import type { AddressSpace } from '../mm/address-space.js';
 import type { DriverPins } from './driver-pins.js';
 import { PageBitmap } from './page-bitmap.js';
+import type { UserPages } from './user-pages.js';
 
 /**
- * A DMA mapping: IOVAs that reach a process's memory (kernel: vfio_dma). Pages are 4 KiB; addresses
- * are page numbers.
+ * A DMA mapping: IOVAs that reach a process's memory (kernel: vfio_dma, struct iopt_area). Pages
+ * are 4 KiB; addresses are page numbers.
  */
 export class Mapping {
   /**
-   * Which pages are present in some domain of the container because a device asked (R2.1). Empty
-   * while pinned.
+   * Which pages are present in some domain of the space because a device asked (R2.1). Empty while
+   * pinned.
    */
   readonly mapped: PageBitmap;
-  /**
-   * Which pages a device may have written since the last report; null while the dirty log is off.
-   */
-  dirty: PageBitmap | null = null;
-  /** What the kernel's log leaves behind the last page's bit (user-bitmap.ts); null: nothing. */
-  dirtyResidue: Uint32Array | null = null;
-  /** The virtual address is not valid at the moment (VFIO_DMA_UNMAP_FLAG_VADDR). */
-  vaddrInvalid = false;
-  /** Whether the process that made it had CAP_IPC_LOCK then. */
-  lockCapability = false;
-  /** Pages in its process's locked-memory account. */
-  lockedPages = 0;
-
+  /** All of its pages are pinned and mapped; it never faults. */
+  pinned = false;
   /** Pages that device drivers have pinned (R6.2); null: none. */
   driverPins: DriverPins | null = null;
 
@@ -35,22 +25,29 @@ export class Mapping {
   constructor(
     readonly iovaPage: number,
     readonly pages: number,
-    public vaddrPage: number,
     /** READ and WRITE. */
     readonly permission: number,
-    /** Whose memory it is. */
-    public mm: AddressSpace,
+    readonly source: UserPages,
+    /** Its first page's place in the source. */
+    readonly sourcePage = 0,
     /** Made with VFIO_DMA_MAP_FLAG_PINNED: pinned whether IOPF is on or off (R7.2). */
     readonly pinnedByFlag = false,
   ) {
     this.mapped = new PageBitmap(pages);
   }
 
-  /** All of its pages are pinned and mapped; it never faults. */
-  pinned = false;
-
   /** One more than the last IOVA page. */
   get iovaEnd(): number {
     return this.iovaPage + this.pages;
+  }
+
+  /** Whose memory it is. */
+  get mm(): AddressSpace {
+    return this.source.mm;
+  }
+
+  /** Where its first page is in the process. */
+  get vaddrPage(): number {
+    return this.source.vaddrPage + this.sourcePage;
   }
 }

@@ -1,11 +1,10 @@
 import { Bug } from '../abi/bug.js';
-import { Errno, fail } from '../abi/errno.js';
-import { runDirect } from '../flow/direct.js';
+import { fail } from '../abi/errno.js';
 import type { Flow } from '../flow/flow.js';
-import { Parked } from '../flow/parked.js';
+import type { Parked } from '../flow/parked.js';
 import { READ } from '../mm/address-space.js';
 import type { Domain } from './domain.js';
-import { FaultHandlers } from './fault-handlers.js';
+import type { FaultHandlers } from './fault-handlers.js';
 import type { IommuGroup, PageRange } from './group.js';
 import { Iotlb } from './iotlb.js';
 import { Counters, type Observer } from './observer.js';
@@ -14,33 +13,49 @@ import {
   type Fault,
   type FaultLevel,
   FaultReport,
-  NO_PASID,
-  type PageRequestGroup,
-  PageResponse,
   type PageResponseCode,
   type ReportResult,
-  WAITS,
 } from './page-request.js';
-import { faultErrno, type PageRequestLimits, PageRequestQueue } from './page-request-queue.js';
+import { type PageRequestLimits, PageRequestQueue } from './page-request-queue.js';
+import { PageRequests, type ReportingDevice } from './page-requests.js';
 import type { Stage1 } from './stage1.js';
 
 export interface IommuDeviceOptions {
   /** `0000:02:00.0` */
   readonly address: string;
-  /** The device can wait for a page (PCIe PRI, SMMU stall). */
+  /** The device can wait for a page (PCIe PRI, SMMU stall); default true. */
   readonly canFault?: boolean;
+  /** It can put an access off until a program has answered (default false). */
+  readonly stalls?: boolean;
   readonly counters?: Counters;
   readonly observer?: Observer | null;
   readonly iotlbEntries?: number;
   readonly limits?: PageRequestLimits;
+  /** Makes what carries its page requests to their answers. */
+  readonly requests?: (device: ReportingDevice) => PageRequests;
+}
+
+/** Where a device's accesses go. */
+export interface Attachment {
+  readonly domain: Domain;
+  /** Who brings the pages that the domain lacks; null: nobody. */
+  readonly handler: DeviceFaultHandler | null;
+  /** A guest's own table before it, of a nested domain; null: none. */
+  readonly stage1: Stage1 | null;
 }
 
 /** A device as its IOMMU sees it: where its accesses are translated, and how it asks for pages. */
-export class IommuDevice {
+export class IommuDevice implements ReportingDevice {
   readonly address: string;
   readonly canFault: boolean;
+  /**
+   * It can put an access off until a program has answered: set by its function before it gets a
+   * group.
+   */
+  stalls: boolean;
   readonly iotlb: Iotlb;
-  readonly handlers = new FaultHandlers();
+  readonly requests: PageRequests;
+  readonly handlers: FaultHandlers;
   readonly queue: PageRequestQueue;
   /**
    * Where it can wait for a page, if not everywhere; its group goes by it (R7.1). Set before it
@@ -51,16 +66,10 @@ export class IommuDevice {
   domain: Domain | null = null;
   counters: Counters;
   observer: Observer | null;
-  /** The IOPF feature (IOMMU_DEV_FEAT_IOPF): page requests are reported. */
-  iopfEnabled = false;
-  /** Flows of page requests that have begun and are not over (R5.6). */
-  handlersInside = 0;
   /**
    * The guest's own table that accesses go through first, of a device with a nested domain (R8.1).
    */
   stage1: Stage1 | null = null;
-  /** Page requests that wait for a guest and that nobody runs. */
-  private readonly parked: Parked<boolean>[] = [];
   /** What the device has moved, of what `counters` has of all. */
   dmaBytesRead = 0;
   dmaBytesWritten = 0;
@@ -68,10 +77,14 @@ export class IommuDevice {
   constructor(options: IommuDeviceOptions) {
     this.address = options.address;
     this.canFault = options.canFault ?? true;
+    this.stalls = options.stalls ?? false;
     this.counters = options.counters ?? new Counters();
     this.observer = options.observer ?? null;
     this.iotlb = new Iotlb(options.iotlbEntries);
-    this.queue = new PageRequestQueue(options.limits);
+    this.requests =
+      options.requests?.(this) ?? new PageRequests(this, new PageRequestQueue(options.limits));
+    this.queue = this.requests.queue;
+    this.handlers = this.requests.handlers;
   }
 
   /** Lets accesses go through a domain. */
@@ -101,6 +114,34 @@ export class IommuDevice {
     domain.devices.splice(domain.devices.indexOf(this), 1);
     this.domain = null;
     this.iotlb.flushAll();
+  }
+
+  /**
+   * Accesses go elsewhere from the next one on (kernel: iommu_replace_group_handle): in one step
+   * domain, first stage and handlers change, what is outstanding is answered INVALID, and nothing
+   * stays in the IOTLB. Ends when no handler of before is at work for the device: then the old
+   * domain may go. Whether page requests are reported is left as it is: who has them switches them
+   * on before, or off after. EINVAL: a first stage before a domain that is not nested; ENODEV: a
+   * program would answer, and the device cannot wait; then nothing has changed.
+   */
+  *replace({ domain, handler, stage1 }: Attachment): Flow<void> {
+    const { handlers, requests } = this;
+    const old = this.domain;
+    if (old === null) throw new Bug('no domain to be replaced', { device: this.address });
+    if (stage1 !== null && !domain.nested) fail('EINVAL');
+    for (const each of [handler, stage1?.queue ?? null])
+      if (each !== null && !(this.canFault && handlers.accepts(each))) fail('ENODEV');
+    const left = requests.departure();
+    requests.refuseAll();
+    old.devices.splice(old.devices.indexOf(this), 1);
+    domain.devices.push(this);
+    this.domain = domain;
+    this.stage1 = stage1;
+    handlers.flat = domain.nested ? null : handler;
+    handlers.stage2 = domain.nested ? handler : null;
+    handlers.stage1 = stage1?.queue ?? null;
+    this.iotlb.flushAll();
+    while (!left.ready()) yield left;
   }
 
   get nested(): boolean {
@@ -139,7 +180,7 @@ export class IommuDevice {
     if (!this.nested) fail('EINVAL');
     if (!this.canFault) fail('ENODEV');
     if (this.stage1 !== null) fail('EBUSY');
-    this.handlers.register(stage1.queue, FaultReport.NESTED_L1);
+    this.handlers.register(stage1.queue, FaultReport.STAGE1);
     this.stage1 = stage1;
     this.iotlb.flushAll();
   }
@@ -159,94 +200,53 @@ export class IommuDevice {
       ready: () => !this.queue.hasPending('stage1'),
     };
     for (;;) {
-      queue.abandoned(this);
+      queue.abandoned?.(this);
       if (wait.ready()) break;
       yield wait;
     }
     this.handlers.unregister(queue);
   }
 
+  get iopfEnabled(): boolean {
+    return this.requests.enabled;
+  }
+
   /** Switches page requests on. ENODEV: the device cannot; EBUSY: they are on. */
   enableIopf(): void {
     if (!this.canFault) fail('ENODEV');
-    if (this.iopfEnabled) fail('EBUSY');
-    this.iopfEnabled = true;
+    if (this.requests.enabled) fail('EBUSY');
+    this.requests.enabled = true;
   }
 
-  /**
-   * No page request is reported from now on. What is pending goes on to its answer: see `drain`;
-   * what a guest has not answered is INVALID, for nobody can wait for a guest. Idempotent.
-   */
+  /** See `PageRequests.disable`. */
   disableIopf(): void {
-    this.iopfEnabled = false;
-    this.counters.partialsDiscarded += this.queue.discardPartials();
-    this.handlers.stage1?.abandoned?.(this);
+    this.requests.disable();
   }
 
-  /**
-   * The device was reset or is gone: it waits for no answer any more. Each pending page request
-   * group is answered INVALID now, and what its handler comes to later goes nowhere, also where the
-   * device has used the group's id again.
-   */
+  /** The device was reset or is gone: it waits for no answer any more. */
   reset(): void {
-    this.counters.partialsDiscarded += this.queue.discardPartials();
-    for (const { pasid, group } of this.queue.takeAllPending())
-      this.answered(pasid, group, PageResponse.INVALID);
-    this.handlers.stage1?.abandoned?.(this);
+    this.requests.refuseAll();
   }
 
-  /** Whether page requests wait for their answer, or handlers are inside. */
   get busy(): boolean {
-    return this.queue.pendingCount !== 0 || this.handlersInside !== 0;
+    return this.requests.busy;
   }
 
-  /**
-   * Waits until every page request is answered and every handler has left. The feature is off
-   * (R5.2).
-   */
-  *drain(): Flow<void> {
-    if (this.iopfEnabled) throw new Bug('drain with page requests on', { device: this.address });
-    const wait = { what: `drain of ${this.address}`, ready: () => !this.busy };
-    while (this.busy) yield wait;
+  get handlersInside(): number {
+    return this.requests.handlersInside;
+  }
+
+  drain(): Flow<void> {
+    return this.requests.drain();
   }
 
   /**
    * Reports a page request for one page and runs it to its answer: true: try again; false: refused.
-   * Hot, allocates nothing where the page is at hand. `stage1` null: the page is the domain's.
+   * Hot, allocates nothing where the page is at hand.
    */
-  fault(iovaPage: number, access: number, stage1: Stage1 | null = this.stage1): boolean {
-    if (stage1 !== null) return this.faultNested(stage1, iovaPage, access);
-    const nested = this.domain?.nested ?? false;
-    const handler = nested ? this.handlers.stage2 : this.handlers.flat;
-    if (handler === null || !this.iopfEnabled) {
-      this.counters.faultsRefused++;
-      return false;
-    }
-    if (this.queue.full) return this.overflow();
-    const counters = this.counters;
-    const started = counters.now();
-    counters.faults++;
-    const id = this.queue.takeId();
-    if (this.observer !== null)
-      this.observer.pageRequest(this, iovaPage, access, NO_PASID, id, true);
-    let code: number = handler.answer(this, iovaPage, access);
-    if (code === WAITS) {
-      const level = nested ? 'stage2' : 'flat';
-      const fault: Fault = {
-        kind: 'page-request',
-        iovaPage,
-        access,
-        pasid: NO_PASID,
-        group: id,
-        last: true,
-        level,
-      };
-      code = runDirect(this.handleGroup(handler, [fault]));
-    } else {
-      this.answered(NO_PASID, id, code as PageResponseCode);
-    }
-    counters.faultLatency.record(counters.now() - started);
-    return code === PageResponse.SUCCESS;
+  fault(iovaPage: number, access: number): boolean {
+    if (this.stage1 !== null) return this.faultNested(this.stage1, iovaPage, access);
+    return this.requests.fault(this.level, iovaPage, access);
   }
 
   /**
@@ -259,7 +259,7 @@ export class IommuDevice {
     if (stage1.end === 'stage2') {
       const { iovaPage } = stage1;
       if (stage1.tableLost) this.handlers.stage2?.pageLost(this, iovaPage);
-      return this.fault(iovaPage, stage1.access, null);
+      return this.requests.fault('stage2', iovaPage, stage1.access);
     }
     // An entry that makes no sense, or one that is missing for a device which cannot wait for the
     // guest.
@@ -268,25 +268,24 @@ export class IommuDevice {
   }
 
   /**
-   * A page request for what only the guest can bring: the request, for as long as it waits, and
-   * then whether to try again. Null where the guest's table is not what is missing: `fault` is for
-   * that.
+   * A page request for what a program must bring, at whatever level: the request, for as long as it
+   * waits, and then whether to try again. Null where no program answers for what is missing, or
+   * nothing is: `fault` is for that.
    */
-  requestStage1(iovaPage: number, access: number): Parked<boolean> | null {
-    const { domain, stage1 } = this;
-    if (domain === null || stage1 === null) return null;
-    if (stage1.walk(domain, iovaPage, access) >= 0 || stage1.end !== 'stage1') return null;
-    const request = new Parked(this.faultFlow(iovaPage, access, 'stage1'));
-    if (!request.done) this.parked.push(request);
-    return request;
+  request(iovaPage: number, access: number): Parked<boolean> | null {
+    const { domain, stage1, requests } = this;
+    if (domain === null) return null;
+    if (stage1 !== null && stage1.walk(domain, iovaPage, access) >= 0) return null;
+    const end = stage1 === null ? this.level : stage1.end;
+    if (end === 'frame' || end === 'malformed' || !requests.handlers.isProgram(end)) return null;
+    if (stage1 !== null && end === 'stage2')
+      return requests.park(requests.faultFlow(end, stage1.iovaPage, stage1.access));
+    if (stage1 === null && domain.translate(iovaPage, access) >= 0) return null;
+    return requests.park(requests.faultFlow(end, iovaPage, access));
   }
 
-  /** Lets page requests go on that nobody runs, as far as they can. */
   resumeParked(): void {
-    for (let i = this.parked.length - 1; i >= 0; i--) {
-      this.parked[i]!.resume();
-      if (this.parked[i]!.done) this.parked.splice(i, 1);
-    }
+    this.requests.resumeParked();
   }
 
   /**
@@ -301,77 +300,18 @@ export class IommuDevice {
   }
 
   /** `fault` as a path that may wait, for runs that put other paths in between. */
-  *faultFlow(
-    iovaPage: number,
-    access: number,
-    level: FaultLevel = this.nested ? 'stage2' : 'flat',
-  ): Flow<boolean> {
-    if (this.handlers.at(level) === null || !this.iopfEnabled) {
-      this.counters.faultsRefused++;
-      return false;
-    }
-    if (this.queue.full) return this.overflow();
-    const group = this.queue.takeId();
-    const fault: Fault = {
-      kind: 'page-request',
-      iovaPage,
-      access,
-      pasid: NO_PASID,
-      group,
-      last: true,
-      level,
-    };
-    const result = yield* this.report(fault);
-    return result.code === PageResponse.SUCCESS;
+  faultFlow(iovaPage: number, access: number, level: FaultLevel = this.level): Flow<boolean> {
+    return this.requests.faultFlow(level, iovaPage, access);
   }
 
-  /**
-   * Reports any fault (kernel: iommu_report_device_fault): see `ReportResult` for what comes of it.
-   */
-  *report(fault: Fault): Flow<ReportResult> {
-    if (fault.kind === 'unrecoverable') {
-      // Nobody handles this kind, and an access that has failed already is not answered.
-      this.counters.faultsRefused++;
-      return { errno: Errno.EOPNOTSUPP, code: null };
-    }
-    const handler = this.handlers.at(fault.level);
-    const errno = faultErrno(fault, this.nested);
-    if (errno !== 0 || handler === null || !this.iopfEnabled) return this.refuse(fault, errno);
-    this.counters.faults++;
-    this.observer?.pageRequest(
-      this,
-      fault.iovaPage,
-      fault.access,
-      fault.pasid,
-      fault.group,
-      fault.last,
-    );
-    if (!fault.last) {
-      if (this.queue.addPartial(fault)) return { errno: 0, code: null };
-      this.counters.partialsDiscarded++;
-      return { errno: Errno.ENOSPC, code: null };
-    }
-    const requests = this.queue.takeGroup(fault);
-    if (this.queue.isPending(fault.pasid, fault.group)) return this.refuse(fault, Errno.EINVAL);
-    if (this.queue.full) {
-      this.overflow();
-      this.answered(fault.pasid, fault.group, PageResponse.SUCCESS);
-      return { errno: 0, code: PageResponse.SUCCESS };
-    }
-    return { errno: 0, code: yield* this.handleGroup(handler, requests) };
+  /** See `PageRequests.report`. */
+  report(fault: Fault): Flow<ReportResult> {
+    return this.requests.report(fault);
   }
 
-  /**
-   * Answers a pending page request group; EINVAL where device, PASID and group id match none
-   * (R1.4).
-   */
+  /** See `PageRequests.respond`. */
   respond(pasid: number, group: number, code: PageResponseCode): void {
-    if (!this.queue.isPending(pasid, group)) {
-      this.counters.responsesUnmatched++;
-      fail('EINVAL');
-    }
-    this.queue.takePending(pasid, group);
-    this.answered(pasid, group, code);
+    this.requests.respond(pasid, group, code);
   }
 
   /**
@@ -379,60 +319,13 @@ export class IommuDevice {
    * access asks again.
    */
   pageLost(iovaPage: number): void {
-    const handler = this.nested ? this.handlers.stage2 : this.handlers.flat;
     const page = this.stage2Page(iovaPage, READ);
-    if (handler !== null && page >= 0) handler.pageLost(this, page);
+    if (page >= 0) this.handlers.at(this.level)?.pageLost(this, page);
     this.flush(iovaPage, 1);
   }
 
-  protected *handleGroup(
-    handler: DeviceFaultHandler,
-    requests: readonly Fault[],
-  ): Flow<PageResponseCode> {
-    const last = requests[requests.length - 1]!;
-    const group: PageRequestGroup = {
-      device: this,
-      pasid: last.pasid,
-      group: last.group,
-      level: last.level,
-      requests,
-    };
-    this.queue.addPending(group);
-    this.handlersInside++;
-    try {
-      const code = yield* handler.handle(group);
-      if (!this.queue.holds(group)) return PageResponse.INVALID;
-      this.respond(group.pasid, group.group, code);
-      return code;
-    } finally {
-      this.handlersInside--;
-    }
-  }
-
-  /**
-   * R1.3: nobody asked for this level: the reporter gets an errno, and the device an answer where
-   * its group ends.
-   */
-  protected refuse(fault: Fault, errno: number): ReportResult {
-    this.counters.faultsRefused++;
-    if (fault.last) this.answered(fault.pasid, fault.group, PageResponse.INVALID);
-    return {
-      errno: errno === 0 ? Errno.EOPNOTSUPP : errno,
-      code: fault.last ? PageResponse.INVALID : null,
-    };
-  }
-
-  /** As VT-d does with a full queue: SUCCESS by itself, so that the device asks again. */
-  protected overflow(): true {
-    this.counters.requestsOverflowed++;
-    return true;
-  }
-
-  protected answered(pasid: number, group: number, code: PageResponseCode): void {
-    const counters = this.counters;
-    if (code === PageResponse.SUCCESS) counters.responsesSuccess++;
-    else if (code === PageResponse.INVALID) counters.responsesInvalid++;
-    else counters.responsesFailure++;
-    if (this.observer !== null) this.observer.pageResponse(this, pasid, group, code);
+  /** The level of the domain's own page table. */
+  private get level(): FaultLevel {
+    return this.domain?.nested ? 'stage2' : 'flat';
   }
 }

@@ -1,6 +1,5 @@
 import { Bug } from '../abi/bug.js';
 import { PageTable } from '../mm/page-table.js';
-import type { IommuDevice } from './device.js';
 import { apertureEnd, defaultGeometry, type IommuGeometry, PAGE_1G, PAGE_2M } from './geometry.js';
 import type { Observer } from './observer.js';
 
@@ -29,7 +28,7 @@ const PAGES_1G = 512 * 512;
 export class Domain {
   readonly geometry: IommuGeometry;
   readonly nested: boolean;
-  readonly devices: IommuDevice[] = [];
+  readonly devices: { flush(iovaPage: number, count: number): void }[] = [];
   observer: Observer | null;
   /**
    * What the last `unmap` went over, all of the superpages that it hit included: [removedFirst,

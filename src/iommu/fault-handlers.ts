@@ -1,8 +1,8 @@
 import { fail } from '../abi/errno.js';
-import type { DeviceFaultHandler, FaultLevel } from './page-request.js';
+import type { DeviceFaultHandler, FaultingDevice, FaultLevel } from './page-request.js';
 import { FaultReport } from './page-request.js';
 
-const ALL = FaultReport.FLAT | FaultReport.NESTED_L1 | FaultReport.NESTED_L2;
+const ALL = FaultReport.FLAT | FaultReport.STAGE1 | FaultReport.STAGE2;
 
 /** The handlers of a device's page tables: one for the only table, or one per stage (R1.2). */
 export class FaultHandlers {
@@ -10,19 +10,23 @@ export class FaultHandlers {
   stage1: DeviceFaultHandler | null = null;
   stage2: DeviceFaultHandler | null = null;
 
+  /** @param device whose page requests they answer */
+  constructor(private readonly device: { readonly stalls: boolean }) {}
+
   /**
    * Registers a handler for what `wants` says (bits of FaultReport). EINVAL: nothing or FLAT
-   * together with NESTED is wanted, also where the two come from different handlers; EBUSY: another
-   * handler has one of these page tables.
+   * together with stages is wanted, also where the two come from different handlers; EBUSY: another
+   * handler has one of these page tables; ENODEV: a program answers, and the device cannot stall.
    */
   register(handler: DeviceFaultHandler, wants: number): void {
     const flat = (wants & FaultReport.FLAT) !== 0;
     const nested = (wants & ~FaultReport.FLAT) !== 0;
     if (wants === 0 || (wants & ~ALL) !== 0 || (flat && nested)) fail('EINVAL');
-    const stage1 = (wants & FaultReport.NESTED_L1) !== 0;
-    const stage2 = (wants & FaultReport.NESTED_L2) !== 0;
+    const stage1 = (wants & FaultReport.STAGE1) !== 0;
+    const stage2 = (wants & FaultReport.STAGE2) !== 0;
     if ((flat && this.flat) || (stage1 && this.stage1) || (stage2 && this.stage2)) fail('EBUSY');
     if ((flat && (this.stage1 || this.stage2)) || (nested && this.flat)) fail('EINVAL');
+    if (!this.accepts(handler)) fail('ENODEV');
     if (flat) this.flat = handler;
     if (stage1) this.stage1 = handler;
     if (stage2) this.stage2 = handler;
@@ -34,6 +38,23 @@ export class FaultHandlers {
     if (this.flat === handler) this.flat = null;
     if (this.stage1 === handler) this.stage1 = null;
     if (this.stage2 === handler) this.stage2 = null;
+  }
+
+  /** Whether the device can wait for a handler's answers. */
+  accepts(handler: DeviceFaultHandler): boolean {
+    return handler.abandoned === undefined || this.device.stalls;
+  }
+
+  /** Whether a program answers page requests at a level. */
+  isProgram(level: FaultLevel): boolean {
+    return this.at(level)?.abandoned !== undefined;
+  }
+
+  /** The device asks no more: nobody waits for a program any longer. */
+  abandon(device: FaultingDevice): void {
+    this.flat?.abandoned?.(device);
+    this.stage1?.abandoned?.(device);
+    this.stage2?.abandoned?.(device);
   }
 
   has(handler: DeviceFaultHandler): boolean {

@@ -1,6 +1,6 @@
 /**
- * The page requests of a guest's own first stage: user space reads them and answers them (R8.1), as
- * with an iommufd fault queue.
+ * Page requests that user space reads and answers (R8.1), as with an iommufd fault queue: those of
+ * a guest's own first stage, or of any other page table.
  *
  * Terms: a *cookie* names a page request group from when it was read to when it is answered.
  */
@@ -8,10 +8,10 @@ import { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
 import { HwptPageResponse, HwptPgfault, HwptPgfaultFlag } from '../abi/iommufd.js';
 import type { Flow } from '../flow/flow.js';
-import type { IommuDevice } from './device.js';
 import {
   type DeviceFaultHandler,
   type Fault,
+  type FaultingDevice,
   NO_PASID,
   type PageRequestGroup,
   PageResponse,
@@ -20,11 +20,12 @@ import {
 } from './page-request.js';
 
 /** A page request group and, once it is there, its answer. */
-interface Entry {
-  readonly group: PageRequestGroup;
+export class QueuedGroup {
   /** 0: not read yet. */
-  cookie: number;
-  code: PageResponseCode | null;
+  cookie = 0;
+  code: PageResponseCode | null = null;
+
+  constructor(readonly group: PageRequestGroup) {}
 }
 
 const COOKIE_LAST = 2 ** 32 - 1;
@@ -32,7 +33,7 @@ const { IOMMU_PGFAULT_FLAGS_PASID_VALID: PASID_VALID, IOMMU_PGFAULT_FLAGS_LAST_P
   HwptPgfaultFlag;
 
 export class FaultQueue implements DeviceFaultHandler {
-  private readonly entries: Entry[] = [];
+  private readonly entries: QueuedGroup[] = [];
   private nextCookie = 1;
   private closed = false;
   private unreadCount = 0;
@@ -44,7 +45,7 @@ export class FaultQueue implements DeviceFaultHandler {
    * @param readable told when there is something to read, and when there is nothing any more
    */
   constructor(
-    private readonly idOf: (device: IommuDevice) => number,
+    private readonly idOf: (device: FaultingDevice) => number,
     private readonly readable: (is: boolean) => void = () => {},
   ) {}
 
@@ -75,19 +76,19 @@ export class FaultQueue implements DeviceFaultHandler {
 
   *handle(group: PageRequestGroup): Flow<PageResponseCode> {
     if (this.closed) return PageResponse.INVALID;
-    const entry: Entry = { group, cookie: 0, code: null };
+    const entry = new QueuedGroup(group);
     this.entries.push(entry);
     if (++this.unreadCount === 1) this.readable(true);
     const wait = {
       what: `the guest's answer for ${group.device.address}`,
       ready: () => entry.code !== null,
-      holds: () => entry.cookie * 32 + (entry.code === null ? 0 : entry.code + 1),
+      reliesOn: entry,
     };
     while (entry.code === null) yield wait;
     return entry.code;
   }
 
-  pageLost(device: IommuDevice, iovaPage: number): void {
+  pageLost(device: FaultingDevice, iovaPage: number): void {
     device.iotlb.flush(iovaPage, 1);
   }
 
@@ -95,7 +96,7 @@ export class FaultQueue implements DeviceFaultHandler {
    * A device asks no more: what user space has not answered is INVALID, and an answer that comes
    * later finds nothing.
    */
-  abandoned(device: IommuDevice): void {
+  abandoned(device: FaultingDevice): void {
     for (const entry of [...this.entries])
       if (entry.group.device === device) this.finish(entry, PageResponse.INVALID);
   }
@@ -155,7 +156,7 @@ export class FaultQueue implements DeviceFaultHandler {
     return done;
   }
 
-  private finish(entry: Entry, code: PageResponseCode): void {
+  private finish(entry: QueuedGroup, code: PageResponseCode): void {
     this.entries.splice(this.entries.indexOf(entry), 1);
     if (entry.cookie === 0) this.wereRead(1);
     entry.code = code;
@@ -180,7 +181,7 @@ export class FaultQueue implements DeviceFaultHandler {
     this.nextCookie = this.nextCookie === COOKIE_LAST ? 1 : this.nextCookie + 1;
   }
 
-  private fill({ cookie, group }: Entry, { pasid, access, last, iovaPage }: Fault): void {
+  private fill({ cookie, group }: QueuedGroup, { pasid, access, last, iovaPage }: Fault): void {
     const { at } = HwptPgfault;
     const { record } = this;
     record.setU32(at.flags, (pasid === NO_PASID ? 0 : PASID_VALID) | (last ? LAST_PAGE : 0));

@@ -1,5 +1,7 @@
 import { Bug } from '../abi/bug.js';
+import { fail } from '../abi/errno.js';
 import type { IommuDevice } from './device.js';
+import { defaultGeometry, type IommuGeometry } from './geometry.js';
 
 /** Pages [first, end). */
 export interface PageRange {
@@ -18,7 +20,28 @@ export class IommuGroup {
    */
   faultable: readonly PageRange[] | null = null;
 
-  constructor(readonly number: number) {}
+  /** Who has its DMA (kernel: iommu_group.owner), and how often it was taken. */
+  private owner: object | null = null;
+  private claims = 0;
+
+  constructor(
+    readonly number: number,
+    /** Of the IOMMU in front of it. */
+    readonly geometry: IommuGeometry = defaultGeometry,
+  ) {}
+
+  /** Takes the group's DMA for an owner, or takes it once more. EBUSY: somebody else has it. */
+  claim(owner: object): void {
+    if (this.owner !== null && this.owner !== owner) fail('EBUSY');
+    this.owner = owner;
+    this.claims++;
+  }
+
+  /** Undoes one `claim`. */
+  unclaim(): void {
+    if (this.claims === 0) throw new Bug('group is not claimed', { group: this.number });
+    if (--this.claims === 0) this.owner = null;
+  }
 
   /** Whether a fault of its devices at a page can be waited for. */
   mayFault(page: number): boolean {

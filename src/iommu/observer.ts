@@ -1,4 +1,3 @@
-import type { IommuDevice } from './device.js';
 import { LatencyHistogram } from './latency.js';
 
 /**
@@ -15,7 +14,7 @@ export interface Observer {
    * group.
    */
   pageRequest(
-    device: IommuDevice,
+    device: ObservedDevice,
     iovaPage: number,
     access: number,
     pasid: number,
@@ -23,7 +22,7 @@ export interface Observer {
     last: boolean,
   ): void;
   /** A page request group was answered with a `PageResponseCode`. */
-  pageResponse(device: IommuDevice, pasid: number, group: number, code: number): void;
+  pageResponse(device: ObservedDevice, pasid: number, group: number, code: number): void;
 
   // What a recording needs beyond these.
   /**
@@ -43,9 +42,15 @@ export interface Observer {
     reclaimed: boolean,
   ): void;
   /** A device found a page gone without notice, and its translation goes. */
-  pageLost?(device: IommuDevice, iovaPage: number): void;
+  pageLost?(device: ObservedDevice, iovaPage: number): void;
   /** A device reached a page, or was refused it. */
   accessed?(iovaPage: number, access: number, refused: boolean): void;
+}
+
+/** A device as observers know it. */
+export interface ObservedDevice {
+  /** `0000:02:00.0` */
+  readonly address: string;
 }
 
 export interface ObservedMapping {

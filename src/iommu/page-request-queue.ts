@@ -105,7 +105,7 @@ export class PageRequestQueue {
   }
 
   /** Whether this very group waits, and not another with its name. */
-  holds(group: PageRequestGroup): boolean {
+  isStillPending(group: PageRequestGroup): boolean {
     return this.pending.includes(group);
   }
 

@@ -8,7 +8,8 @@
  * guest's) and `stage2` (the container's).
  */
 import type { Flow } from '../flow/flow.js';
-import type { IommuDevice } from './device.js';
+import type { Domain } from './domain.js';
+import type { Iotlb } from './iotlb.js';
 
 /** Access bits of a request beyond READ (1) and WRITE (2) of mm/address-space. */
 export const EXEC = 4;
@@ -49,9 +50,21 @@ export type PageResponseCode = (typeof PageResponse)[keyof typeof PageResponse];
 /** What `DeviceFaultHandler.answer` returns where the page cannot be had without waiting. */
 export const WAITS = -1;
 
+/** A device that asks for pages, as those know it who answer. */
+export interface FaultingDevice {
+  /** `0000:02:00.0` */
+  readonly address: string;
+  /** The page table that its page requests are about. */
+  readonly domain: Domain | null;
+  readonly group: { mayFault(iovaPage: number): boolean } | null;
+  readonly iotlb: Iotlb;
+  /** Lets page requests go on that nobody runs, as far as they can. */
+  resumeParked(): void;
+}
+
 /** Requests that are answered together. */
 export interface PageRequestGroup {
-  readonly device: IommuDevice;
+  readonly device: FaultingDevice;
   readonly pasid: number;
   readonly group: number;
   readonly level: FaultLevel;
@@ -60,7 +73,7 @@ export interface PageRequestGroup {
 }
 
 /** Which faults a handler wants: FLAT alone, or stages of a nested device (R1.2). */
-export const FaultReport = { FLAT: 1, NESTED_L1: 2, NESTED_L2: 4 } as const;
+export const FaultReport = { FLAT: 1, STAGE1: 2, STAGE2: 4 } as const;
 
 /**
  * Handles the page requests of one page table. The answer it gives is passed on exactly once; until
@@ -71,19 +84,20 @@ export interface DeviceFaultHandler {
    * Hot: answers a single request without PASID where nothing has to be waited for, else returns
    * WAITS and has changed nothing. Allocates nothing.
    */
-  answer(device: IommuDevice, iovaPage: number, access: number): PageResponseCode | typeof WAITS;
+  answer(device: FaultingDevice, iovaPage: number, access: number): PageResponseCode | typeof WAITS;
   /** Answers a group, waiting where it must. */
   handle(group: PageRequestGroup): Flow<PageResponseCode>;
   /**
    * The page that an IOVA translates to is gone without a notification: no translation to it is
    * left on return.
    */
-  pageLost(device: IommuDevice, iovaPage: number): void;
+  pageLost(device: FaultingDevice, iovaPage: number): void;
   /**
-   * The device asks no more: what only somebody outside could answer is answered INVALID now, so
-   * that a drain ends.
+   * The device asks no more: all that is unanswered is INVALID now, so that a drain ends. Present
+   * where a program answers, and only there: such a page request can wait for ever, so the device
+   * must be one that stalls.
    */
-  abandoned?(device: IommuDevice): void;
+  abandoned?(device: FaultingDevice): void;
 }
 
 /** What reporting a fault came to. */

@@ -15,7 +15,7 @@ import {
   SegmentList,
 } from '../mm/frame-memory.js';
 import type { Domain } from './domain.js';
-import type { FaultQueue } from './fault-queue.js';
+import type { DeviceFaultHandler } from './page-request.js';
 
 /**
  * What a walk ended at: a frame, a missing or too weak entry of the guest's, a page that the domain
@@ -85,7 +85,7 @@ export class Stage1 {
   /** @param root IOVA page of the table of the highest level */
   constructor(
     readonly root: number,
-    readonly queue: FaultQueue,
+    readonly queue: DeviceFaultHandler,
     private readonly memory: TableMemory,
   ) {}
 

@@ -79,6 +79,26 @@ export class Areas {
     return true;
   }
 
+  /** Pages of [first, end) that are locked. */
+  lockedIn(first: number, end: number): number {
+    let pages = 0;
+    for (let index = this.indexFrom(first); index < this.list.length; index++) {
+      const area = this.list[index]!;
+      if (area.first >= end) break;
+      if (area.locked) pages += Math.min(end, area.end) - Math.max(first, area.first);
+    }
+    return pages;
+  }
+
+  /** Moves what is in [first, first + count), and nothing may be at its new place. */
+  move(first: number, count: number, to: number): void {
+    for (const area of this.remove(first, first + count)) {
+      area.end = area.end - first + to;
+      area.first = area.first - first + to;
+      this.insert(area);
+    }
+  }
+
   private splitAt(page: number): void {
     const index = this.indexFrom(page);
     const area = this.list[index];

@@ -1,12 +1,17 @@
 import { READ } from './address-space.js';
 import { PageTable } from './page-table.js';
-import type { SimulatedSpace } from './simulated.js';
 import type { SimulatedMemory } from './simulated-memory.js';
+
+/** A space that maps files. */
+export interface FileMapper {
+  /** A file gets shorter: its pages behind the new end go, private copies of them too. */
+  fileTruncated(file: SimulatedFile, size: number): void;
+}
 
 /** A file whose pages live in memory: memfd, tmpfs, and what is behind shared anonymous memory. */
 export class SimulatedFile {
   /** Spaces that map it. */
-  readonly spaces = new Set<SimulatedSpace>();
+  readonly spaces = new Set<FileMapper>();
   private readonly pages = new PageTable();
 
   constructor(
@@ -18,7 +23,7 @@ export class SimulatedFile {
   ) {}
 
   /** A space has no mapping of it any more. */
-  unmapped(space: SimulatedSpace): void {
+  unmapped(space: FileMapper): void {
     this.spaces.delete(space);
     if (this.anonymous && this.spaces.size === 0) this.close();
   }

@@ -77,13 +77,28 @@ export class SimulatedMemory implements FrameMemory {
     return first;
   }
 
-  /** Adds what decides which frames come next, and who has them, to a digest. */
-  addTo(digest: { add(value: number): void }): void {
-    digest.add(this.used);
-    digest.add(this.nextReclaim);
-    for (let i = 0; i < this.free.length; i++) digest.add(this.free[i]!);
-    for (let frame = 1; frame < this.next; frame++)
-      digest.add(this.owners[frame]! * 256 + this.pins[frame]! * 2 + this.ofFile[frame]!);
+  /** Frames that were given back, in the order in which they were: the last one comes next. */
+  get freeFrames(): readonly number[] {
+    return this.free;
+  }
+
+  /** One more than the highest frame that was ever used. */
+  get framesEnd(): number {
+    return this.next;
+  }
+
+  /** The source of frames that is asked next. */
+  get nextSource(): number {
+    return this.nextReclaim;
+  }
+
+  /** Page tables, files and pins that have a frame. */
+  ownersOf(frame: number): number {
+    return this.owners[frame]!;
+  }
+
+  pinsOf(frame: number): number {
+    return this.pins[frame]!;
   }
 
   /** Whether somebody owns a frame. */

@@ -1,7 +1,7 @@
 import { Bug } from '../abi/bug.js';
 import { READ, WRITE } from './address-space.js';
-import type { Area } from './areas.js';
-import { PageTable } from './page-table.js';
+import type { Area, Areas } from './areas.js';
+import { PAGE_NUMBER_LIMIT, PageTable } from './page-table.js';
 import type { SimulatedFile } from './simulated-file.js';
 import { type PageContent, type SimulatedMemory, ZERO_FRAME } from './simulated-memory.js';
 
@@ -20,6 +20,8 @@ const HUGE_PAGES = 512;
  */
 export class SimulatedPages {
   readonly table = new PageTable();
+  /** Where reclaim goes on. */
+  hand = 0;
   private readonly swap = new Map<number, PageContent>();
 
   /** @param notify tells the notifiers that pages are about to go */
@@ -217,13 +219,32 @@ export class SimulatedPages {
     else if (swapped) into.fill(swapped.byte);
   }
 
-  /** Frame, bits and whether the page is in swap, as one number. */
-  stateAt(page: number): number {
-    const frame = this.table.lookup(page, 0) + 1;
-    return (
-      (frame * 4 + this.table.bits(page)) * 2 +
-      (this.swap.size !== 0 && this.swap.has(page) ? 1 : 0)
-    );
+  isSwapped(page: number): boolean {
+    return this.swap.size !== 0 && this.swap.has(page);
+  }
+
+  /** Takes those of [first, end) to swap that can go there. */
+  pageOut(areas: Areas, first: number, end: number): void {
+    const { table } = this;
+    for (let at = table.nextPresent(first, end); at < end; at = table.nextPresent(at + 1, end))
+      this.swapOut(areas.find(at)!, at);
+  }
+
+  /**
+   * Takes up to `count` pages away and keeps their bytes in swap. Returns how many went; pinned,
+   * locked and shared ones stay.
+   */
+  reclaim(areas: Areas, count: number): number {
+    const { table } = this;
+    let reclaimed = 0;
+    for (let seen = table.present; seen > 0 && reclaimed < count; seen--) {
+      let page = table.nextPresent(this.hand, PAGE_NUMBER_LIMIT);
+      if (page === PAGE_NUMBER_LIMIT) page = table.nextPresent(0, PAGE_NUMBER_LIMIT);
+      if (page === PAGE_NUMBER_LIMIT) break;
+      this.hand = page + 1;
+      if (this.swapOut(areas.find(page)!, page)) reclaimed++;
+    }
+    return reclaimed;
   }
 
   /** Empties the page table and swap of a range, and lets the frames go. */

@@ -4,13 +4,14 @@
  * and does what it announced before anyone else can act.
  */
 import { Errno } from '../abi/errno.js';
-import { type Flow, freshStep, type Wait } from '../flow/flow.js';
-import { removeAt } from '../flow/list.js';
-import { type AddressSpace, type MmuNotifier, PAGE_SIZE, READ, WRITE } from './address-space.js';
+import type { Flow, Wait } from '../flow/flow.js';
+import { type AddressSpace, type MmuNotifier, READ, WRITE } from './address-space.js';
 import { Areas } from './areas.js';
-import { SimulatedFile } from './simulated-file.js';
+import { SimulatedAccess } from './simulated-access.js';
+import { type FileMapper, SimulatedFile } from './simulated-file.js';
 import type { SimulatedMemory } from './simulated-memory.js';
-import { FORBIDDEN, NO_MEMORY, SimulatedPages, WAITS } from './simulated-pages.js';
+import { SimulatedNotifiers } from './simulated-notifiers.js';
+import { SimulatedPages, WAITS } from './simulated-pages.js';
 
 /** Kinds of memory, as the vectors name them. */
 export type MemoryKind =
@@ -45,32 +46,19 @@ export interface SimulatedSpaceOptions {
 }
 
 const SWAP_IN: Wait = { what: 'swap-in', always: true, ready: () => true };
-const WINDOW = freshStep('invalidation begun, pages still there');
 
-/**
- * Pages whose invalidation has begun and is not over (kernel: between invalidate_range_start and
- * _end).
- */
-interface OpenInvalidation {
-  readonly first: number;
-  readonly end: number;
-}
-
-export class SimulatedSpace implements AddressSpace {
+export class SimulatedSpace implements AddressSpace, FileMapper {
   readonly id: number;
   lockedPages = 0;
   lockLimitPages: number;
   ipcLock: boolean;
-  invalidations = 0;
 
   private readonly areas = new Areas();
+  private readonly notifiers = new SimulatedNotifiers();
   private readonly pages: SimulatedPages;
-  private readonly notifiers: MmuNotifier[] = [];
-  private readonly open: OpenInvalidation[] = [];
+  private readonly access: SimulatedAccess;
   private readonly swapInWaits: boolean;
   private readonly removeReclaim: () => void;
-  /** Where reclaim goes on. */
-  private hand = 0;
 
   constructor(
     readonly memory: SimulatedMemory,
@@ -80,7 +68,9 @@ export class SimulatedSpace implements AddressSpace {
     this.lockLimitPages = options.lockLimitPages ?? Number.POSITIVE_INFINITY;
     this.ipcLock = options.ipcLock ?? true;
     this.swapInWaits = options.swapInWaits ?? false;
-    this.pages = new SimulatedPages(memory, (first, count) => this.notify(first, count));
+    const { areas, notifiers } = this;
+    this.pages = new SimulatedPages(memory, (first, count) => notifiers.tell(first, count));
+    this.access = new SimulatedAccess(memory, areas, this.pages, notifiers);
     this.removeReclaim = memory.addReclaim(() => this.reclaim(1) === 1);
   }
 
@@ -91,7 +81,11 @@ export class SimulatedSpace implements AddressSpace {
 
   /** Notifiers subscribed. */
   get notifierCount(): number {
-    return this.notifiers.length;
+    return this.notifiers.size;
+  }
+
+  get invalidations(): number {
+    return this.notifiers.count;
   }
 
   /** The frame that a page has now, without bringing it in; -1 where it is not present. */
@@ -99,18 +93,22 @@ export class SimulatedSpace implements AddressSpace {
     return this.pages.table.lookup(page, 0);
   }
 
-  /**
-   * What decides how a page is brought in, as one number: frame, bits, protection, swap,
-   * invalidations that are open.
-   */
-  stateAt(page: number): number {
-    const protection = this.areas.find(page)?.protection ?? 4;
-    return (this.pages.stateAt(page) * 8 + protection) * 16 + this.invalidationsOf(page);
+  /** READ: present, WRITE: may be written where it is; whatever its area allows. */
+  bitsAt(page: number): number {
+    return this.pages.table.bits(page);
+  }
+
+  isSwapped(page: number): boolean {
+    return this.pages.isSwapped(page);
+  }
+
+  isMapped(page: number): boolean {
+    return this.areas.find(page) !== null;
   }
 
   /** The page at which reclaim goes on. */
   get reclaimsFrom(): number {
-    return this.hand;
+    return this.pages.hand;
   }
 
   /** What the process may do with a page: READ and WRITE; 0 also where nothing is mapped. */
@@ -148,7 +146,7 @@ export class SimulatedSpace implements AddressSpace {
 
   /** munmap(2). */
   munmap(first: number, count: number): void {
-    this.notify(first, count);
+    this.notifiers.tell(first, count);
     this.unmapAnnounced(first, count);
   }
 
@@ -157,22 +155,22 @@ export class SimulatedSpace implements AddressSpace {
    * may run.
    */
   munmapFlow(first: number, count: number): Flow<void> {
-    return this.announce(first, count, () => this.unmapAnnounced(first, count));
+    return this.notifiers.announce(first, count, () => this.unmapAnnounced(first, count));
   }
 
   /** `dontNeed` of mapped, unlocked pages with its window. */
   dontNeedFlow(first: number, count: number): Flow<void> {
-    return this.announce(first, count, () => this.pages.drop(first, count));
+    return this.notifiers.announce(first, count, () => this.pages.drop(first, count));
   }
 
   /** `migrate` with its window. */
   migrateFlow(first: number, count: number): Flow<void> {
-    return this.announce(first, count, () => this.pages.migrate(first, count));
+    return this.notifiers.announce(first, count, () => this.pages.migrate(first, count));
   }
 
   /** `mprotect` of mapped pages with its window. */
   mprotectFlow(first: number, count: number, protection: number): Flow<void> {
-    return this.announce(first, count, () => {
+    return this.notifiers.announce(first, count, () => {
       for (const area of this.areas.within(first, first + count)) area.protection = protection;
     });
   }
@@ -185,22 +183,9 @@ export class SimulatedSpace implements AddressSpace {
     return this.invalidationsOf(page) !== 0;
   }
 
-  private invalidationsOf(page: number): number {
-    let count = 0;
-    for (const { first, end } of this.open) if (page >= first && page < end) count++;
-    return count;
-  }
-
-  private *announce(first: number, count: number, change: () => void): Flow<void> {
-    this.notify(first, count);
-    const window = { first, end: first + count };
-    this.open.push(window);
-    try {
-      yield WINDOW;
-      change();
-    } finally {
-      removeAt(this.open, this.open.indexOf(window));
-    }
+  /** Invalidations of a page that have begun and are not over. */
+  invalidationsOf(page: number): number {
+    return this.notifiers.openAt(page);
   }
 
   private unmapAnnounced(first: number, count: number): void {
@@ -215,7 +200,7 @@ export class SimulatedSpace implements AddressSpace {
   /** mprotect(2): ENOMEM where a page is not mapped, else 0. */
   mprotect(first: number, count: number, protection: number): number {
     if (!this.areas.covers(first, first + count)) return Errno.ENOMEM;
-    this.notify(first, count);
+    this.notifiers.tell(first, count);
     for (const area of this.areas.within(first, first + count)) area.protection = protection;
     return 0;
   }
@@ -227,19 +212,15 @@ export class SimulatedSpace implements AddressSpace {
   dontNeed(first: number, count: number): number {
     const end = first + count;
     if (!this.areas.covers(first, end)) return Errno.ENOMEM;
-    if (this.lockedIn(first, end) !== 0) return Errno.EINVAL;
-    this.notify(first, count);
+    if (this.areas.lockedIn(first, end) !== 0) return Errno.EINVAL;
+    this.notifiers.tell(first, count);
     this.pages.drop(first, count);
     return 0;
   }
 
   /** madvise(MADV_PAGEOUT): pages that can go to swap go there. */
   pageOut(first: number, count: number): void {
-    const end = first + count;
-    const table = this.pages.table;
-    for (let at = table.nextPresent(first, end); at < end; at = table.nextPresent(at + 1, end)) {
-      this.pages.swapOut(this.areas.find(at)!, at);
-    }
+    this.pages.pageOut(this.areas, first, first + count);
   }
 
   /**
@@ -267,7 +248,7 @@ export class SimulatedSpace implements AddressSpace {
   mlock(first: number, count: number): number {
     const end = first + count;
     if (!this.ipcLock && this.lockLimitPages === 0) return Errno.EPERM;
-    const locked = this.lockedIn(first, end);
+    const locked = this.areas.lockedIn(first, end);
     if (!this.ipcLock && this.lockedPages + count - locked > this.lockLimitPages)
       return Errno.ENOMEM;
     const covered = this.areas.covers(first, end);
@@ -303,7 +284,7 @@ export class SimulatedSpace implements AddressSpace {
       swapInWaits: this.swapInWaits,
     });
     for (const area of this.areas.list) {
-      if (!area.shared) this.notify(area.first, area.end - area.first);
+      if (!area.shared) this.notifiers.tell(area.first, area.end - area.first);
       child.areas.insert({ ...area, locked: false });
       area.file?.spaces.add(child);
       this.pages.shareWith(child.pages, area);
@@ -313,27 +294,14 @@ export class SimulatedSpace implements AddressSpace {
 
   /** The process ends: notifiers are told and gone, and all memory is given back. */
   exit(): void {
-    this.invalidations++;
-    for (const notifier of this.notifiers.splice(0)) notifier.release();
+    this.notifiers.release();
     this.munmap(0, 2 ** 36);
     this.removeReclaim();
   }
 
-  /**
-   * Takes up to `count` pages away and keeps their bytes in swap. Returns how many went; pinned,
-   * locked and shared ones stay.
-   */
+  /** See `SimulatedPages.reclaim`. */
   reclaim(count: number): number {
-    let reclaimed = 0;
-    const end = 2 ** 36;
-    for (let seen = this.pages.table.present; seen > 0 && reclaimed < count; seen--) {
-      let page = this.pages.table.nextPresent(this.hand, end);
-      if (page === end) page = this.pages.table.nextPresent(0, end);
-      if (page === end) break;
-      this.hand = page + 1;
-      if (this.pages.swapOut(this.areas.find(page)!, page)) reclaimed++;
-    }
-    return reclaimed;
+    return this.pages.reclaim(this.areas, count);
   }
 
   /**
@@ -341,34 +309,16 @@ export class SimulatedSpace implements AddressSpace {
    * another frame.
    */
   migrate(first: number, count: number): void {
-    this.notify(first, count);
+    this.notifiers.tell(first, count);
     this.pages.migrate(first, count);
   }
 
   copyFrom(address: number, into: Uint8Array): boolean {
-    for (let done = 0; done < into.length; ) {
-      const at = address + done;
-      const offset = at % PAGE_SIZE;
-      const length = Math.min(PAGE_SIZE - offset, into.length - done);
-      const frame = this.reach(Math.floor(at / PAGE_SIZE), READ);
-      if (frame < 0) return false;
-      this.memory.readPage(frame, offset, into.subarray(done, done + length));
-      done += length;
-    }
-    return true;
+    return this.access.copyFrom(address, into);
   }
 
   copyTo(address: number, from: Uint8Array): boolean {
-    for (let done = 0; done < from.length; ) {
-      const at = address + done;
-      const offset = at % PAGE_SIZE;
-      const length = Math.min(PAGE_SIZE - offset, from.length - done);
-      const frame = this.reach(Math.floor(at / PAGE_SIZE), WRITE);
-      if (frame < 0) return false;
-      this.memory.writePage(frame, offset, from.subarray(done, done + length));
-      done += length;
-    }
-    return true;
+    return this.access.copyTo(address, from);
   }
 
   /**
@@ -381,16 +331,11 @@ export class SimulatedSpace implements AddressSpace {
 
   /** The program sets every byte of whole pages; false where one cannot be written. */
   fillPages(first: number, count: number, byte: number): boolean {
-    for (let page = first; page < first + count; page++) {
-      const frame = this.reach(page, WRITE);
-      if (frame < 0) return false;
-      this.memory.setAll(frame, byte);
-    }
-    return true;
+    return this.access.fill(first, count, byte);
   }
 
   pageIn(first: number, count: number, access: number, frames: Float64Array): number {
-    const got = this.bringIn(first, count, access, frames, !this.swapInWaits);
+    const got = this.access.bringIn(first, count, access, frames, !this.swapInWaits, true);
     if (got >= 0) return got;
     return got === WAITS ? -1 : 0;
   }
@@ -398,7 +343,7 @@ export class SimulatedSpace implements AddressSpace {
   *pageInFlow(first: number, count: number, access: number, frames: Float64Array): Flow<number> {
     yield this.isInvalidating(first) ? this.endOf(first) : SWAP_IN;
     for (;;) {
-      const got = this.bringIn(first, count, access, frames, true);
+      const got = this.access.bringIn(first, count, access, frames, true, true);
       if (got !== WAITS) return Math.max(0, got);
       yield this.endOf(first);
     }
@@ -412,19 +357,7 @@ export class SimulatedSpace implements AddressSpace {
   }
 
   pin(first: number, count: number, access: number, frames: Float64Array): number {
-    const got = this.bringIn(first, count, access, frames, true, false);
-    if (got < 0) return got === NO_MEMORY ? -Errno.ENOMEM : -Errno.EFAULT;
-    for (let i = 0; i < got; i++) {
-      const area = this.areas.find(first + i)!;
-      // Bringing a later page in may have reclaimed an earlier one; pinned as we go, it stays.
-      let frame = this.pages.frameFor(area, first + i, access, true);
-      if (frame >= 0 && !area.shared && this.pages.sharesAnonymous(frame))
-        frame = this.pages.breakSharing(first + i, frame);
-      if (frame < 0) return i === 0 ? -Errno.ENOMEM : i;
-      this.memory.pin(frame);
-      frames[i] = frame;
-    }
-    return got;
+    return this.access.pin(first, count, access, frames);
   }
 
   unpin(frames: Float64Array, count: number): void {
@@ -436,88 +369,24 @@ export class SimulatedSpace implements AddressSpace {
   }
 
   subscribe(notifier: MmuNotifier): () => void {
-    this.notifiers.push(notifier);
-    return () => {
-      const index = this.notifiers.indexOf(notifier);
-      if (index >= 0) removeAt(this.notifiers, index);
-    };
+    return this.notifiers.subscribe(notifier);
   }
 
-  /** A file gets shorter: its pages behind the new end go, private copies of them too. */
   fileTruncated(file: SimulatedFile, size: number): void {
     for (const area of this.areas.list) {
       if (area.file !== file) continue;
       const first = Math.max(area.first, area.first + size - area.offset);
       if (first >= area.end) continue;
-      this.notify(first, area.end - first);
+      this.notifiers.tell(first, area.end - first);
       this.pages.drop(first, area.end - first);
     }
-  }
-
-  protected notify(first: number, count: number): void {
-    this.invalidations++;
-    for (let i = 0; i < this.notifiers.length; i++) this.notifiers[i]!.invalidate(first, count);
-  }
-
-  /** The frame that the program itself reaches, brought in. */
-  private reach(page: number, access: number): number {
-    const area = this.areas.find(page);
-    return area === null ? FORBIDDEN : this.pages.frameFor(area, page, access, true);
-  }
-
-  protected bringIn(
-    first: number,
-    count: number,
-    access: number,
-    frames: Float64Array,
-    mayWait: boolean,
-    /** A pin is a reference to what is there; only translations keep out of an invalidation. */
-    keepsOut = true,
-  ): number {
-    const end = first + count;
-    const mayHold = keepsOut && this.open.length !== 0;
-    let at = count > 1 && !mayHold ? first + this.atHand(first, count, access, frames) : first;
-    while (at < end) {
-      const area = this.areas.find(at);
-      const stop = area === null ? at : Math.min(end, area.end);
-      let frame = FORBIDDEN;
-      for (; at < stop; at++) {
-        const held = mayHold && this.isInvalidating(at);
-        frame = held ? WAITS : this.pages.frameFor(area!, at, access, mayWait);
-        if (frame < 0) break;
-        frames[at - first] = frame;
-      }
-      if (frame < 0) return at === first ? frame : at - first;
-    }
-    return count;
-  }
-
-  /** Pages from the first on, of its area, that need not be brought in. */
-  private atHand(first: number, count: number, access: number, frames: Float64Array): number {
-    const area = this.areas.find(first);
-    if (area === null) return 0;
-    return this.pages.framesAtHand(area, first, Math.min(count, area.end - first), access, frames);
   }
 
   /** Moves pages with their areas; what was at the target goes. */
   private move(first: number, count: number, to: number): void {
     this.munmap(to, count);
-    this.notify(first, count);
-    for (const area of this.areas.remove(first, first + count)) {
-      area.end = area.end - first + to;
-      area.first = area.first - first + to;
-      this.areas.insert(area);
-    }
+    this.notifiers.tell(first, count);
+    this.areas.move(first, count, to);
     this.pages.move(first, count, to);
-  }
-
-  private lockedIn(first: number, end: number): number {
-    let pages = 0;
-    for (let index = this.areas.indexFrom(first); index < this.areas.list.length; index++) {
-      const area = this.areas.list[index]!;
-      if (area.first >= end) break;
-      if (area.locked) pages += Math.min(end, area.end) - Math.max(first, area.first);
-    }
-    return pages;
   }
 }

@@ -2,7 +2,8 @@
 import { writeStruct } from '../abi/layout.js';
 import { ContainerIoctl, DmaMapFlag, GroupIoctl, Type1Ioctl, VfioExtension } from '../abi/vfio.js';
 import { DmaMap, DmaUnmap } from '../abi/vfio-structs.js';
-import type { Caller, CallerFile, VfioFile } from '../file/file.js';
+import type { Caller, CallerFile } from '../file/caller.js';
+import type { VfioFile } from '../file/file.js';
 import { AdaptivePremap } from '../ioas/iopf/premap.js';
 import { IommuDevice } from '../iommu/device.js';
 import type { Counters, Observer } from '../iommu/observer.js';

@@ -1,8 +1,8 @@
 /** A recording as a workload. */
 import { UserError } from '../input/user-error.js';
 import { eventsOf, type RecordedEvent, type Recording } from '../trace/recording.js';
-import { ADDRESS_SPACE_FIRST, ADDRESS_SPACE_PAGES, type Guest } from './guest.js';
 import { type Policy, parsePolicy } from './policy.js';
+import { ADDRESS_SPACE_FIRST, ADDRESS_SPACE_PAGES, type TimedProgram } from './timed-program.js';
 import type { Workload } from './workload.js';
 
 /** Address spaces of a second process lie this far up. */
@@ -38,7 +38,7 @@ export function replay(recording: Recording): Workload {
   };
 }
 
-function play(guest: Guest, event: RecordedEvent, spaces: number[]): void {
+function play(guest: TimedProgram, event: RecordedEvent, spaces: number[]): void {
   switch (event.kind) {
     case 'access':
       if (!guest.isMapped(event.iovaPage, event.count))

@@ -6,10 +6,10 @@ import { PAGE_SIZE } from '../mm/address-space.js';
 import { AddressMap, type AddressMapData } from '../trace/address-map.js';
 import type { TimelineStep } from '../trace/timeline.js';
 import type { CostModel } from './cost-model.js';
-import { Guest } from './guest.js';
 import { HostMemory, TooLarge } from './host-memory.js';
 import type { Policy } from './policy.js';
 import { Random } from './random.js';
+import { TimedProgram } from './timed-program.js';
 import type { Workload } from './workload.js';
 
 /** What `--json` has of a run; what each is: docs/compare.md. */
@@ -74,10 +74,10 @@ const SEED_STEP = 0x9e3779b1;
 export function runOnce(order: RunOrder): RunOutcome {
   const { policy, model, seed } = order;
   const host = new HostMemory(policy.memoryBytes);
-  const guests = order.workloads.map((_, index): Guest => {
+  const guests = order.workloads.map((_, index): TimedProgram => {
     const observer = order.observe?.(() => guests[index]!.now) ?? null;
     const addresses = order.withMap === true && index === 0 ? new AddressMap() : null;
-    return new Guest(host, policy, model.costs, index + 1, observer, addresses);
+    return new TimedProgram(host, policy, model.costs, index + 1, observer, addresses);
   });
   const flows = order.workloads.map((workload, index) =>
     workload(guests[index]!, new Random(seed + Math.imul(index, SEED_STEP))),
@@ -119,13 +119,13 @@ export function runOnce(order: RunOrder): RunOutcome {
 
 function rowOf(
   { input, policy, model, seed }: RunOrder,
-  guests: readonly Guest[],
+  guests: readonly TimedProgram[],
   residentPeak: number,
 ): RunRow {
   const elapsed = Math.max(...guests.map((guest) => guest.elapsedUs));
   const busy = total(guests, (guest) => guest.elapsedUs - guest.idleUs);
   const pinned = total(guests, (guest) => guest.pinnedRunUs);
-  const sum = (of: (guest: Guest) => number): number => total(guests, of);
+  const sum = (of: (guest: TimedProgram) => number): number => total(guests, of);
   return {
     input,
     policy: policy.name,
@@ -146,7 +146,7 @@ function rowOf(
   };
 }
 
-function detailOf(guests: readonly Guest[]): RunDetail {
+function detailOf(guests: readonly TimedProgram[]): RunDetail {
   const buckets = LATENCY_BUCKET_NAMES.map((name, index) => [
     name,
     total(guests, ({ counters }) => counters.faultLatency.buckets[index]!),
@@ -161,7 +161,7 @@ function detailOf(guests: readonly Guest[]): RunDetail {
   };
 }
 
-function total(guests: readonly Guest[], of: (guest: Guest) => number): number {
+function total(guests: readonly TimedProgram[], of: (guest: TimedProgram) => number): number {
   let sum = 0;
   for (const guest of guests) sum += of(guest);
   return sum;

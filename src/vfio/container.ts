@@ -6,25 +6,29 @@
  */
 import { fail } from '../abi/errno.js';
 import { ContainerIoctl, VFIO_API_VERSION, VfioExtension } from '../abi/vfio.js';
-import type { Caller, VfioFile } from '../file/file.js';
-import type { VfioGroup } from './group.js';
+import type { Caller } from '../file/caller.js';
+import type { VfioFile } from '../file/file.js';
+import type { IoSpace } from '../ioas/io-space.js';
+import type { IommuGroup } from '../iommu/group.js';
 import type { MachineState } from './machine-state.js';
+import { type1Ioctl } from './type1/ioctl.js';
 import { checkExtension, openType1, type Type1 } from './type1/type1.js';
 
 export class Container {
-  readonly groups: VfioGroup[] = [];
+  private readonly groups: IommuGroup[] = [];
   /** Its IOMMU, once chosen. */
   private type1: Type1 | null = null;
 
   constructor(private readonly machine: MachineState) {}
 
-  /** The container's backend, once it has an IOMMU. */
-  get backend(): Type1 | null {
-    return this.type1;
+  /** Where the DMA of its groups goes, once it has an IOMMU. */
+  get space(): IoSpace | null {
+    return this.type1?.space ?? null;
   }
 
-  get hasIommu(): boolean {
-    return this.type1 !== null;
+  /** Its IOMMU has second stages, above which programs may put their own (R8.1). */
+  get nesting(): boolean {
+    return this.type1?.nesting ?? false;
   }
 
   ioctl(caller: Caller, request: number, argument: number): number {
@@ -39,26 +43,23 @@ export class Container {
         this.setIommu(argument);
         return 0;
       default:
-        return this.type1 ? this.type1.ioctl(caller, request, argument) : fail('EINVAL');
+        return this.type1 ? type1Ioctl(caller, request, argument, this.type1) : fail('EINVAL');
     }
   }
 
   /**
-   * Takes a group in and gives it the container's IOMMU. EPERM: not viable; else what attaching
-   * answers; then nothing changed.
+   * Takes a group in and gives it the container's IOMMU. What attaching answers; then nothing
+   * changed.
    */
-  addGroup(group: VfioGroup): void {
-    if (!group.viable) fail('EPERM');
+  addGroup(group: IommuGroup): void {
     this.type1?.attach(group);
     this.groups.push(group);
-    group.container = this;
   }
 
   /** A group leaves, with its IOMMU; the last one takes the mappings along. */
-  removeGroup(group: VfioGroup): void {
+  removeGroup(group: IommuGroup): void {
     this.type1?.detach(group);
     this.groups.splice(this.groups.indexOf(group), 1);
-    group.container = null;
     if (this.groups.length > 0) return;
     this.type1?.release();
     this.type1 = null;
@@ -74,7 +75,7 @@ export class Container {
     if (type === VfioExtension.VFIO_IOPF || checkExtension(this.machine, null, [], type) === 0)
       fail('ENODEV');
     const type1 = openType1(this.machine, type);
-    const attached: VfioGroup[] = [];
+    const attached: IommuGroup[] = [];
     try {
       for (const group of this.groups) {
         type1.attach(group);

@@ -8,7 +8,8 @@ import { fail } from '../abi/errno.js';
 import { DeviceFeatureFlag, VFIO_DEVICE_FEATURE_MASK } from '../abi/vfio.js';
 import { DeviceFeature, LowPowerWakeup } from '../abi/vfio-structs.js';
 import { copyIn, takeEventfd } from '../file/argument.js';
-import type { Caller, EventCounter } from '../file/file.js';
+import type { Caller } from '../file/caller.js';
+import type { EventCounter } from '../file/file.js';
 
 const {
   VFIO_DEVICE_FEATURE_GET: GET,

@@ -6,7 +6,7 @@ import { PciInterruptIndex, PciRegionIndex } from '../abi/pci.js';
 import { DeviceFlag, IrqInfoFlag } from '../abi/vfio.js';
 import { DeviceInfo, IrqInfo } from '../abi/vfio-structs.js';
 import { copyIn, copyOut } from '../file/argument.js';
-import type { Caller } from '../file/file.js';
+import type { Caller } from '../file/caller.js';
 import type { PciFunction } from './pci-function.js';
 
 const info = new ArgumentBuffer(DeviceInfo.size);

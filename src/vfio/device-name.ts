@@ -3,7 +3,7 @@
  * vfio_pci_core_match).
  */
 import { fail } from '../abi/errno.js';
-import type { Caller } from '../file/file.js';
+import type { Caller } from '../file/caller.js';
 import { PAGE_SIZE } from '../mm/address-space.js';
 import type { VfioDevice } from './device.js';
 

@@ -2,25 +2,18 @@
  * A device and the files that programs have of it (kernel: vfio_device, vfio_main.c).
  */
 import { Bug } from '../abi/bug.js';
-import { fail } from '../abi/errno.js';
 import { PciInterruptIndex } from '../abi/pci.js';
-import { DeviceIoctl, Stage1DeviceIoctl } from '../abi/vfio.js';
-import type { Caller, MmapRequest, VfioFile } from '../file/file.js';
-import type { PinUser } from '../ioas/driver-pins.js';
-import { deviceFeature, LowPower } from './device-feature.js';
-import { getDeviceInfo, getIrqInfo } from './device-info.js';
+import type { DriverPinning, PinUser } from '../ioas/driver-pins.js';
+import type { DeviceBinding } from './binding.js';
+import { LowPower } from './device-feature.js';
 import { ContainerMemory } from './driver-memory.js';
-import type { VfioGroup } from './group.js';
-import { getHotResetInfo, hotReset } from './hot-reset.js';
+import type { PciBus } from './hot-reset.js';
 import { Interrupts } from './interrupts.js';
 import { IoEventfds } from './ioeventfd.js';
 import type { MachineState } from './machine-state.js';
 import type { PciFunction } from './pci-function.js';
 import { RegionAccess } from './region-access.js';
-import { getRegionInfo } from './region-info.js';
-import { setIrqs } from './set-irqs.js';
 import { Stage1Attachment } from './stage1.js';
-import type { Type1 } from './type1/type1.js';
 
 /** A PCI function bound to vfio-pci. All its files share one interrupt state. */
 export class VfioDevice implements PinUser {
@@ -29,30 +22,32 @@ export class VfioDevice implements PinUser {
   readonly ioEventfds: IoEventfds;
   readonly stage1: Stage1Attachment;
   private opened = 0;
+  /** Where its driver pins, while it is open and can. */
+  private pins: DriverPinning | null = null;
   private access: RegionAccess | null = null;
 
   constructor(
-    readonly group: VfioGroup,
     readonly pciFunction: PciFunction,
     readonly machine: MachineState,
+    readonly bus: PciBus,
   ) {
     this.interrupts = new Interrupts(pciFunction, machine.kernel);
     this.ioEventfds = new IoEventfds(pciFunction);
     this.stage1 = new Stage1Attachment(pciFunction);
   }
 
-  /**
-   * A file of the device, which holds its group open. EINVAL where the group has no container with
-   * an IOMMU.
-   */
-  open(): VfioFile {
-    this.group.useByDevice();
+  /** A file of the device is opened, which holds it by `binding`. */
+  open(binding: DeviceBinding): void {
     if (this.opened++ === 0) {
-      const { pinning } = this.group.container!.backend!;
-      if (this.canPin) pinning.register(this);
-      this.pciFunction.open(this.interrupts, new ContainerMemory(this.group, pinning, this.canPin));
+      const { pciFunction, canPin } = this;
+      const { pins } = binding.space!;
+      if (canPin) {
+        this.pins = pins;
+        pins.register(this);
+      }
+      const memory = new ContainerMemory(pciFunction.iommu.group!, pins, canPin);
+      pciFunction.open(this.interrupts, memory);
     }
-    return new DeviceFile(this);
   }
 
   /** A file is gone; with the last one the function becomes quiet. */
@@ -66,11 +61,11 @@ export class VfioDevice implements PinUser {
       this.ioEventfds.release();
       this.interrupts.release();
       this.pciFunction.release();
-      if (this.canPin) this.group.container!.backend!.pinning.unregister(this);
+      this.pins?.unregister(this);
+      this.pins = null;
       this.stage1.release();
       this.access = null;
     }
-    this.group.releaseByDevice(this);
   }
 
   /**
@@ -98,81 +93,4 @@ export class VfioDevice implements PinUser {
     this.access ??= new RegionAccess(this.pciFunction, this.machine.kernel);
     return this.access;
   }
-}
-
-class DeviceFile implements VfioFile {
-  readonly kind = 'device';
-  readonly name = 'anon_inode:[vfio-device]';
-
-  constructor(private readonly device: VfioDevice) {}
-
-  get pciFunction(): PciFunction {
-    return this.device.pciFunction;
-  }
-
-  ioctl(caller: Caller, request: number, argument: number): number {
-    const { pciFunction, interrupts, lowPower, ioEventfds, machine, group } = this.device;
-    switch (request) {
-      case DeviceIoctl.VFIO_DEVICE_GET_INFO:
-        getDeviceInfo(caller, argument, pciFunction, machine.kernel);
-        return 0;
-      case DeviceIoctl.VFIO_DEVICE_GET_REGION_INFO:
-        getRegionInfo(caller, argument, pciFunction, machine.kernel);
-        return 0;
-      case DeviceIoctl.VFIO_DEVICE_GET_IRQ_INFO:
-        getIrqInfo(caller, argument, pciFunction, machine.kernel);
-        return 0;
-      case DeviceIoctl.VFIO_DEVICE_SET_IRQS:
-        setIrqs(caller, argument, pciFunction, interrupts);
-        return 0;
-      case DeviceIoctl.VFIO_DEVICE_RESET:
-        if (!pciFunction.resettable) fail('EINVAL');
-        pciFunction.reset();
-        pciFunction.iommu.reset();
-        return 0;
-      case DeviceIoctl.VFIO_DEVICE_GET_PCI_HOT_RESET_INFO:
-        getHotResetInfo(caller, argument, pciFunction, group.bus);
-        return 0;
-      case DeviceIoctl.VFIO_DEVICE_PCI_HOT_RESET:
-        hotReset(caller, argument, pciFunction, group.bus, machine.kernel);
-        return 0;
-      case DeviceIoctl.VFIO_DEVICE_IOEVENTFD:
-        ioEventfds.set(caller, argument, this.device.regions);
-        return 0;
-      case Stage1DeviceIoctl.VFIO_DEVICE_ATTACH_STAGE1:
-        this.device.stage1.attach(caller, argument, nestingBackend(group));
-        return 0;
-      case Stage1DeviceIoctl.VFIO_DEVICE_DETACH_STAGE1:
-        nestingBackend(group);
-        this.device.stage1.detach(caller, argument);
-        return 0;
-      case DeviceIoctl.VFIO_DEVICE_FEATURE:
-        deviceFeature(caller, argument, lowPower);
-        return 0;
-      default:
-        return fail('ENOTTY');
-    }
-  }
-
-  read(caller: Caller, address: number, count: number, offset: number): number {
-    return this.device.regions.read(caller, address, count, offset);
-  }
-
-  write(caller: Caller, address: number, count: number, offset: number): number {
-    return this.device.regions.write(caller, address, count, offset);
-  }
-
-  mmap(_caller: Caller, request: MmapRequest): void {
-    this.device.regions.mmap(request);
-  }
-
-  release(): void {
-    this.device.close();
-  }
-}
-
-/** The backend of an open device's container; ENOTTY where it has no stages. */
-function nestingBackend(group: VfioGroup): Type1 {
-  const backend = group.container!.backend!;
-  return backend.nesting ? backend : fail('ENOTTY');
 }

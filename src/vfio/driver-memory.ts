@@ -1,6 +1,6 @@
 import { Errno, VfioError } from '../abi/errno.js';
 import type { DriverPinning } from '../ioas/driver-pins.js';
-import type { VfioGroup } from './group.js';
+import type { IommuGroup } from '../iommu/group.js';
 import type { DriverMemory } from './pci-function.js';
 
 /**
@@ -9,7 +9,7 @@ import type { DriverMemory } from './pci-function.js';
  */
 export class ContainerMemory implements DriverMemory {
   constructor(
-    private readonly group: VfioGroup,
+    private readonly group: IommuGroup,
     private readonly pinning: DriverPinning,
     private readonly canPin: boolean,
   ) {}

@@ -1,21 +1,18 @@
 /**
- * VFIO groups and their files (kernel: vfio/group.c).
+ * VFIO groups (kernel: vfio/group.c).
  *
  * Terms: a group is *viable* while no function of it has a host driver. *Claimed*: its DMA belongs
- * to VFIO, which a container does when it takes the group. A device file holds the group's file
- * open, so that a closed group is only gone with its last device.
+ * to whoever opened it. A device file holds the group's file open, so that a closed group is only
+ * gone with its last device.
  */
-import { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
-import { GroupFlag, GroupIoctl } from '../abi/vfio.js';
-import { GroupStatus } from '../abi/vfio-structs.js';
-import { copyIn, copyOut } from '../file/argument.js';
-import type { Caller, VfioFile } from '../file/file.js';
-import type { IommuGeometry } from '../iommu/geometry.js';
+import type { VfioFile } from '../file/file.js';
+import type { IoSpace } from '../ioas/io-space.js';
 import type { IommuGroup } from '../iommu/group.js';
-import { type Container, ContainerFile } from './container.js';
+import type { Container } from './container.js';
 import { VfioDevice } from './device.js';
-import { findDevice } from './device-name.js';
+import { openDevice } from './device-file.js';
+import { GroupBinding } from './group-binding.js';
 import type { PciBus } from './hot-reset.js';
 import type { MachineState } from './machine-state.js';
 import type { PciFunction } from './pci-function.js';
@@ -23,15 +20,11 @@ import type { PciFunction } from './pci-function.js';
 /** What drives a function: VFIO, the host, or nothing. */
 export type Driver = 'vfio-pci' | 'host' | null;
 
-const status = new ArgumentBuffer(GroupStatus.size);
-const descriptor = new ArgumentBuffer(4);
-
 export class VfioGroup {
-  container: Container | null = null;
+  private container: Container | null = null;
   private readonly drivers = new Map<VfioDevice, Driver>();
   /** Functions that VFIO can not drive, by address: they only take part in viability. */
   private readonly hostFunctions = new Set<string>();
-  private file: GroupFile | null = null;
   /** The group's descriptor and its open devices, each of which keeps the file. */
   private fileUsers = 0;
   /** Devices that the host has taken from VFIO and that are still open. */
@@ -40,18 +33,25 @@ export class VfioGroup {
 
   constructor(
     readonly iommuGroup: IommuGroup,
-    /** Of the IOMMU in front of the group. */
-    readonly geometry: IommuGeometry,
     readonly machine: MachineState,
-    readonly bus: PciBus,
+    bus: PciBus,
     functions: readonly PciFunction[],
   ) {
     for (const pciFunction of functions)
-      this.drivers.set(new VfioDevice(this, pciFunction, machine), 'vfio-pci');
+      this.drivers.set(new VfioDevice(pciFunction, machine, bus), 'vfio-pci');
   }
 
   get number(): number {
     return this.iommuGroup.number;
+  }
+
+  /** Where the DMA of its devices goes; null: it is in no container that has an IOMMU. */
+  get space(): IoSpace | null {
+    return this.container?.space ?? null;
+  }
+
+  get inContainer(): boolean {
+    return this.container !== null;
   }
 
   get viable(): boolean {
@@ -106,121 +106,51 @@ export class VfioGroup {
     return true;
   }
 
-  /** open(2) of /dev/vfio/N. ENOENT; EBUSY: it is open. */
-  open(): VfioFile {
+  /** A file of it is opened. ENOENT; EBUSY: there is one, or somebody else has its DMA. */
+  open(file: VfioFile): void {
     if (!this.exists) fail('ENOENT');
-    if (this.file) fail('EBUSY');
-    this.file = new GroupFile(this);
+    this.iommuGroup.claim(file);
     this.fileUsers = 1;
-    return this.file;
   }
 
   /** A descriptor or a device is gone; with the last of them the group leaves its container. */
   dropFile(): void {
     if (--this.fileUsers > 0) return;
-    this.container?.removeGroup(this);
-    this.file = null;
+    this.leaveContainer();
+    this.iommuGroup.unclaim();
   }
 
-  /** A device is opened. EINVAL without a container that has an IOMMU. */
-  useByDevice(): void {
-    if (!this.container?.hasIommu) fail('EINVAL');
+  /** A file of a device, which holds the group's. EINVAL without a container that has an IOMMU. */
+  openDevice(device: VfioDevice): VfioFile {
+    const { container } = this;
+    if (!container?.space) fail('EINVAL');
     this.fileUsers++;
     this.openDevices++;
+    return openDevice(device, new GroupBinding(container, () => this.deviceClosed(device)));
   }
 
-  releaseByDevice(device: VfioDevice): void {
-    if (!device.isOpen && this.leaving.delete(device)) this.drivers.set(device, null);
-    this.openDevices--;
-    this.dropFile();
+  /** EPERM: not viable; and what attaching answers. */
+  setContainer(container: Container): void {
+    if (!this.viable) fail('EPERM');
+    container.addGroup(this.iommuGroup);
+    this.container = container;
   }
 
   /** EINVAL: it has none; EBUSY: a device is open. */
   unsetContainer(): void {
     if (!this.container) fail('EINVAL');
     if (this.openDevices > 0) fail('EBUSY');
-    this.container.removeGroup(this);
-  }
-}
-
-/** An open /dev/vfio/N. */
-export class GroupFile implements VfioFile {
-  readonly kind = 'group';
-  readonly name: string;
-
-  constructor(readonly group: VfioGroup) {
-    this.name = `/dev/vfio/${group.number}`;
+    this.leaveContainer();
   }
 
-  ioctl(caller: Caller, request: number, argument: number): number {
-    switch (request) {
-      case GroupIoctl.VFIO_GROUP_GET_STATUS:
-        return this.getStatus(caller, argument);
-      case GroupIoctl.VFIO_GROUP_SET_CONTAINER:
-        return this.setContainer(caller, argument);
-      case GroupIoctl.VFIO_GROUP_UNSET_CONTAINER:
-        this.group.unsetContainer();
-        return 0;
-      case GroupIoctl.VFIO_GROUP_GET_DEVICE_FD:
-        return this.getDevice(caller, argument);
-      default:
-        return fail('ENOTTY');
-    }
+  private leaveContainer(): void {
+    this.container?.removeGroup(this.iommuGroup);
+    this.container = null;
   }
 
-  read(): number {
-    return fail('EINVAL');
-  }
-
-  write(): number {
-    return fail('EINVAL');
-  }
-
-  mmap(): void {
-    fail('ENODEV');
-  }
-
-  release(): void {
-    this.group.dropFile();
-  }
-
-  private getStatus(caller: Caller, argument: number): number {
-    copyIn(caller, argument, status, GroupStatus.size);
-    const { VFIO_GROUP_FLAGS_VIABLE, VFIO_GROUP_FLAGS_CONTAINER_SET } = GroupFlag;
-    let flags = this.group.viable ? VFIO_GROUP_FLAGS_VIABLE : 0;
-    if (this.group.container) flags = VFIO_GROUP_FLAGS_VIABLE | VFIO_GROUP_FLAGS_CONTAINER_SET;
-    status.setU32(GroupStatus.at.flags, flags);
-    copyOut(caller, argument, status, GroupStatus.size);
-    return 0;
-  }
-
-  /**
-   * EFAULT, EBADF; EINVAL: it has one; EINVAL or EBADFD: no container; EPERM: not viable; and what
-   * attaching answers.
-   */
-  private setContainer(caller: Caller, argument: number): number {
-    if (!caller.mm.copyFrom(argument, descriptor.bytes)) fail('EFAULT');
-    const file = caller.file(descriptor.s32(0));
-    if (!file) fail('EBADF');
-    if (this.group.container) fail('EINVAL');
-    if (file.kind !== 'vfio' || !(file.file instanceof ContainerFile)) {
-      return fail(this.group.machine.kernel.notAContainer);
-    }
-    file.file.container.addGroup(this.group);
-    return 0;
-  }
-
-  /**
-   * EFAULT; EINVAL: a name of more than a page; ENODEV: no such device; EINVAL: no IOMMU; EMFILE.
-   */
-  private getDevice(caller: Caller, argument: number): number {
-    const device = findDevice(caller, argument, this.group.boundDevices);
-    const file = device.open();
-    try {
-      return caller.install(file);
-    } catch (error) {
-      file.release();
-      throw error;
-    }
+  private deviceClosed(device: VfioDevice): void {
+    if (!device.isOpen && this.leaving.delete(device)) this.drivers.set(device, null);
+    this.openDevices--;
+    this.dropFile();
   }
 }

@@ -15,8 +15,9 @@ import {
   PciHotResetInfo,
 } from '../abi/vfio-structs.js';
 import { copyIn, copyOut } from '../file/argument.js';
-import type { Caller } from '../file/file.js';
-import type { GroupFile, VfioGroup } from './group.js';
+import type { Caller } from '../file/caller.js';
+import type { VfioFile } from '../file/file.js';
+import type { DeviceBinding } from './binding.js';
 import type { PciFunction } from './pci-function.js';
 
 /** Every function of the machine, by the bus that it is on. */
@@ -25,6 +26,8 @@ export interface PciBus {
   neighbours(
     address: string,
   ): readonly { readonly group: number; readonly pciFunction: PciFunction }[];
+  /** The number of the group that a file is of; null: it is no group's. */
+  groupOf(file: VfioFile): number | null;
 }
 
 const info = new ArgumentBuffer(PciHotResetInfo.size);
@@ -88,6 +91,7 @@ export function hotReset(
   pciFunction: PciFunction,
   bus: PciBus,
   kernel: KernelProfile,
+  binding: DeviceBinding,
 ): void {
   copyIn(caller, argument, request, PciHotReset.size);
   const count = request.u32(PciHotReset.at.count);
@@ -95,10 +99,13 @@ export function hotReset(
   if (kernel.hotResetNeedsGroups && count === 0) fail('EINVAL');
   if (parsePciAddress(pciFunction.address).bus === 0) fail('ENODEV');
   const devices = bus.neighbours(pciFunction.address);
-  if (count === 0 || count > devices.length) fail('EINVAL');
-  const owned = readGroups(caller, argument + PciHotReset.size, count);
-  if (!devices.every((device) => owned.some((group) => group.number === device.group)))
-    fail('EINVAL');
+  if (count > devices.length) fail('EINVAL');
+  const owned = readGroups(caller, argument + PciHotReset.size, count, bus);
+  const ownsAll =
+    count === 0
+      ? binding.ownsAll(devices.map((device) => device.pciFunction))
+      : devices.every((device) => owned.includes(device.group));
+  if (!ownsAll) fail('EINVAL');
   if (!devices.every((device) => device.pciFunction.busReset)) fail('ENOTTY');
   for (const { pciFunction } of devices) {
     pciFunction.reset();
@@ -106,14 +113,14 @@ export function hotReset(
   }
 }
 
-function readGroups(caller: Caller, address: number, count: number): VfioGroup[] {
+function readGroups(caller: Caller, address: number, count: number, bus: PciBus): number[] {
   const bytes = new Uint8Array(count * IrqSetDescriptor.size);
   if (!caller.mm.copyFrom(address, bytes)) fail('EFAULT');
   const view = new DataView(bytes.buffer);
   return Array.from({ length: count }, (_, i) => {
     const file = caller.file(view.getInt32(i * IrqSetDescriptor.size, true));
     if (!file) fail('EBADF');
-    if (file.kind !== 'vfio' || file.file.kind !== 'group') fail('EINVAL');
-    return (file.file as GroupFile).group;
+    const group = file.kind === 'vfio' ? bus.groupOf(file.file) : null;
+    return group ?? fail('EINVAL');
   });
 }

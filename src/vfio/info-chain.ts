@@ -4,7 +4,7 @@
 import type { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
 import { InfoCapHeader } from '../abi/vfio-structs.js';
-import type { Caller } from '../file/file.js';
+import type { Caller } from '../file/caller.js';
 
 /**
  * Joins capabilities into a chain whose first begins `base` bytes into the struct; each at a

@@ -8,7 +8,8 @@ import { PciRegionIndex } from '../abi/pci.js';
 import { REGION_OFFSET } from '../abi/vfio.js';
 import { DeviceIoeventfd } from '../abi/vfio-structs.js';
 import { copyIn, takeEventfd } from '../file/argument.js';
-import type { Caller, EventCounter } from '../file/file.js';
+import type { Caller } from '../file/caller.js';
+import type { EventCounter } from '../file/file.js';
 import type { PciFunction } from './pci-function.js';
 import type { RegionAccess } from './region-access.js';
 

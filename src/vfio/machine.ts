@@ -5,6 +5,7 @@
 import { fail } from '../abi/errno.js';
 import { DEFAULT_KERNEL, type KernelVersion, kernelProfile } from '../abi/kernel.js';
 import type { VfioFile } from '../file/file.js';
+import type { IoSpace } from '../ioas/io-space.js';
 import type { PremapPolicy } from '../ioas/iopf/premap.js';
 import { defaultGeometry, type IommuGeometry } from '../iommu/geometry.js';
 import { IommuGroup } from '../iommu/group.js';
@@ -12,6 +13,7 @@ import { Counters, type Observer } from '../iommu/observer.js';
 import type { TableMemory } from '../iommu/stage1.js';
 import { Container, ContainerFile } from './container.js';
 import { type Driver, VfioGroup } from './group.js';
+import { GroupFile, openGroup } from './group-file.js';
 import { type PciBus, parsePciAddress } from './hot-reset.js';
 import type { IopfMode, MachineState } from './machine-state.js';
 import type { PciFunction } from './pci-function.js';
@@ -54,6 +56,8 @@ export interface Machine {
   readonly groupNumbers: readonly number[];
   /** All groups, for those who look on. */
   readonly groups: readonly VfioGroup[];
+  /** The I/O address spaces in which devices are, each once, in the order of their groups. */
+  ioSpaces(): readonly IoSpace[];
   /** open(2) of /dev/vfio/vfio. */
   openContainer(): VfioFile;
   /** open(2) of /dev/vfio/N: ENOENT, EBUSY. */
@@ -94,7 +98,10 @@ export function createMachine(options: MachineOptions): Machine {
     observer: options.observer ?? null,
   };
   const groups = new Map<number, VfioGroup>();
-  const bus: PciBus = { neighbours: (address) => neighbours(groups.values(), address) };
+  const bus: PciBus = {
+    neighbours: (address) => neighbours(groups.values(), address),
+    groupOf: (file) => (file instanceof GroupFile ? file.group.number : null),
+  };
   for (const group of options.groups) groups.set(group.number, createGroup(group, state, bus));
 
   const find = (number: number): VfioGroup => groups.get(number) ?? fail('ENOENT');
@@ -104,8 +111,9 @@ export function createMachine(options: MachineOptions): Machine {
       return [...groups.values()].filter((group) => group.exists).map((group) => group.number);
     },
     groups: [...groups.values()],
+    ioSpaces: () => spacesOf(groups.values()),
     openContainer: () => new ContainerFile(new Container(state)),
-    openGroup: (number) => find(number).open(),
+    openGroup: (number) => openGroup(find(number)),
     bind: (number, address, driver) => find(number).bind(address, driver),
     unbind: (address) => {
       if (![...groups.values()].some((group) => group.unbind(address))) fail('ENODEV');
@@ -120,17 +128,17 @@ export function createMachine(options: MachineOptions): Machine {
 }
 
 function createGroup(options: GroupOptions, state: MachineState, bus: PciBus): VfioGroup {
-  const iommuGroup = new IommuGroup(options.number);
+  const iommuGroup = new IommuGroup(options.number, options.geometry ?? state.geometry);
   for (const pciFunction of options.functions) iommuGroup.add(pciFunction.iommu);
-  const group = new VfioGroup(
-    iommuGroup,
-    options.geometry ?? state.geometry,
-    state,
-    bus,
-    options.functions,
-  );
+  const group = new VfioGroup(iommuGroup, state, bus, options.functions);
   if (options.viable === false) group.bind(HOST_FUNCTION, 'host');
   return group;
+}
+
+function spacesOf(groups: Iterable<VfioGroup>): IoSpace[] {
+  const found = new Set<IoSpace>();
+  for (const { space } of groups) if (space !== null) found.add(space);
+  return [...found];
 }
 
 function neighbours(

@@ -75,8 +75,6 @@ export interface PciFunction {
   readonly interruptCounts: readonly number[];
   /** VFIO_DEVICE_FLAGS_RESET: the function can be reset by itself. */
   readonly resettable: boolean;
-  /** It can wait for pages that a guest brings when it likes (R8.1); absent: it cannot. */
-  readonly stalls?: boolean;
   /**
    * The function survives a reset of the bus that it is on (VFIO_DEVICE_PCI_HOT_RESET); absent: it
    * does not (ENOTTY).

@@ -15,7 +15,8 @@ import {
   PciRegionIndex,
 } from '../abi/pci.js';
 import { REGION_OFFSET } from '../abi/vfio.js';
-import type { Caller, MmapRequest } from '../file/file.js';
+import type { Caller } from '../file/caller.js';
+import type { MmapRequest } from '../file/file.js';
 import { PAGE_SIZE } from '../mm/address-space.js';
 import { findCapability, readConfig16, readConfig32 } from './config-access.js';
 import type { PciFunction } from './pci-function.js';

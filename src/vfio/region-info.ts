@@ -9,7 +9,7 @@ import { PciRegionIndex } from '../abi/pci.js';
 import { REGION_OFFSET, RegionCapability, RegionFlag } from '../abi/vfio.js';
 import { InfoCapHeader, RegionInfo, SparseMmapArea, SparseMmapCap } from '../abi/vfio-structs.js';
 import { copyIn, copyOut } from '../file/argument.js';
-import type { Caller } from '../file/file.js';
+import type { Caller } from '../file/caller.js';
 import { buildChain, copyChainOut } from './info-chain.js';
 import type { PciFunction, PciRegion } from './pci-function.js';
 

@@ -9,7 +9,8 @@ import {
 } from '../abi/vfio.js';
 import { IrqSet, IrqSetDescriptor } from '../abi/vfio-structs.js';
 import { copyIn, takeEventfd } from '../file/argument.js';
-import type { Caller, EventCounter } from '../file/file.js';
+import type { Caller } from '../file/caller.js';
+import type { EventCounter } from '../file/file.js';
 import type { Interrupts } from './interrupts.js';
 import type { PciFunction } from './pci-function.js';
 

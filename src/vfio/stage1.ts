@@ -16,13 +16,15 @@ import {
 import { Stage1Ioctl } from '../abi/vfio.js';
 import { Stage1Alloc, Stage1Attach, Stage1Detach, Stage1Invalidate } from '../abi/vfio-structs.js';
 import { copyIn, copyOut } from '../file/argument.js';
-import type { Caller, VfioFile } from '../file/file.js';
+import type { Caller } from '../file/caller.js';
+import type { VfioFile } from '../file/file.js';
 import { runDirect } from '../flow/direct.js';
+import type { IoSpace } from '../ioas/io-space.js';
 import type { IommuDevice } from '../iommu/device.js';
 import { FaultQueue } from '../iommu/fault-queue.js';
+import type { FaultingDevice } from '../iommu/page-request.js';
 import { Stage1, type TableMemory } from '../iommu/stage1.js';
 import type { PciFunction } from './pci-function.js';
-import type { Type1 } from './type1/type1.js';
 
 /** The only width: four levels. */
 const ADDRESS_WIDTH = 48;
@@ -42,24 +44,25 @@ class Stage1File implements VfioFile {
   readonly kind = 'fault-queue';
   readonly name = 'anon_inode:[iommufd-pgfault]';
   readonly stage1: Stage1;
-  readonly #devices = new Map<IommuDevice, number>();
+  readonly #queue: FaultQueue;
+  readonly #devices = new Map<FaultingDevice, number>();
   #tell: (readable: boolean) => void = () => {};
   #readable = false;
   #nextId = 1;
 
   constructor(
-    readonly type1: Type1,
+    readonly space: IoSpace,
     root: number,
     memory: TableMemory,
   ) {
-    const queue = new FaultQueue(
+    this.#queue = new FaultQueue(
       (device) => this.#devices.get(device)!,
       (is) => {
         this.#readable = is;
         this.#tell(is);
       },
     );
-    this.stage1 = new Stage1(root, queue, memory);
+    this.stage1 = new Stage1(root, this.#queue, memory);
   }
 
   /** VFIO_STAGE1_INVALIDATE. ENOTTY for all else. */
@@ -76,7 +79,7 @@ class Stage1File implements VfioFile {
   read(caller: Caller, address: number, count: number, offset: number): number {
     if (offset !== 0 || count % HwptPgfault.size !== 0) fail('ESPIPE');
     const bytes = new Uint8Array(Math.min(count, RECORDS_MAX));
-    const done = this.stage1.queue.read(bytes, (records) => caller.mm.copyTo(address, records));
+    const done = this.#queue.read(bytes, (records) => caller.mm.copyTo(address, records));
     return done < 0 ? fail('EFAULT') : done;
   }
 
@@ -85,7 +88,7 @@ class Stage1File implements VfioFile {
     if (offset !== 0 || count % HwptPageResponse.size !== 0) fail('ESPIPE');
     const bytes = new Uint8Array(Math.min(count, ANSWERS_MAX));
     if (!caller.mm.copyFrom(address, bytes)) fail('EFAULT');
-    return this.stage1.queue.write(bytes);
+    return this.#queue.write(bytes);
   }
 
   mmap(): void {
@@ -104,7 +107,7 @@ class Stage1File implements VfioFile {
    */
   release(): void {
     this.#tell = () => {};
-    this.stage1.queue.close();
+    this.#queue.close();
   }
 
   /**
@@ -148,7 +151,12 @@ class Stage1File implements VfioFile {
  * flags, data_len, width, alignment; EOPNOTSUPP: another kind of table, or flags of it. Returns its
  * file, which is not open yet.
  */
-export function allocateStage1(caller: Caller, argument: number, type1: Type1): Stage1File {
+export function allocateStage1(
+  caller: Caller,
+  argument: number,
+  space: IoSpace,
+  tables: TableMemory,
+): Stage1File {
   copyIn(caller, argument, alloc, Stage1Alloc.size);
   if (alloc.u32(Stage1Alloc.at.flags) !== 0) fail('EINVAL');
   if (alloc.u32(Stage1Alloc.at.data_type) !== HWPT_DATA_VTD_S1) fail('EOPNOTSUPP');
@@ -159,7 +167,7 @@ export function allocateStage1(caller: Caller, argument: number, type1: Type1): 
   if (table.u32(at.flags) !== 0 || table.u32(at.flags + 4) !== 0) fail('EOPNOTSUPP');
   if (table.u32(at.addr_width) !== ADDRESS_WIDTH || table.u32(at.reserved) !== 0) fail('EINVAL');
   if (table.inPage(at.pgtbl_addr) !== 0) fail('EINVAL');
-  return new Stage1File(type1, table.pages(at.pgtbl_addr), type1.machine.tables!);
+  return new Stage1File(space, table.pages(at.pgtbl_addr), tables);
 }
 
 /** A device's way through a first stage, for as long as its files are open. */
@@ -173,15 +181,14 @@ export class Stage1Attachment {
    * the device's container; EBADF; ENODEV: the device cannot wait for a guest; EBUSY: it has a
    * first stage.
    */
-  attach(caller: Caller, argument: number, type1: Type1): void {
+  attach(caller: Caller, argument: number, space: IoSpace): void {
     copyIn(caller, argument, attachment, Stage1Attach.size);
     const { at } = Stage1Attach;
     if (attachment.u32(at.flags) !== 0) fail('EINVAL');
     const found = caller.file(attachment.s32(at.queue_fd));
     if (found === null) fail('EBADF');
-    if (found.kind !== 'vfio' || !(found.file instanceof Stage1File) || found.file.type1 !== type1)
+    if (found.kind !== 'vfio' || !(found.file instanceof Stage1File) || found.file.space !== space)
       fail('EINVAL');
-    if (!this.pciFunction.stalls) fail('ENODEV');
     const id = found.file.attach(this.pciFunction.iommu);
     this.#file = found.file;
     attachment.setU32(at.out_dev_id, id);

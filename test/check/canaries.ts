@@ -3,25 +3,23 @@
  * or it sees nothing.
  */
 
-import { type1With } from '../../src/check/variants/rfc-v3.js';
-import { CheckType1, type Parts } from '../../src/check/world/parts.js';
+import type { Parts } from '../../src/check/world/parts.js';
 import { type Flow, step } from '../../src/flow/flow.js';
+import { noteWritten } from '../../src/ioas/dirty-log.js';
 import { DriverPinning } from '../../src/ioas/driver-pins.js';
+import { IoSpace } from '../../src/ioas/io-space.js';
 import type { IopfBackend } from '../../src/ioas/iopf/backend.js';
-import { FaultHandler, type PageIn } from '../../src/ioas/iopf/fault-handler.js';
+import { FaultHandler } from '../../src/ioas/iopf/fault-handler.js';
 import { Iopf } from '../../src/ioas/iopf/iopf.js';
+import type { PageIn } from '../../src/ioas/iopf/page-in.js';
 import type { PremapPolicy } from '../../src/ioas/iopf/premap.js';
 import { ResidentPages } from '../../src/ioas/iopf/resident.js';
 import type { Mapping } from '../../src/ioas/mapping.js';
 import { IommuDevice } from '../../src/iommu/device.js';
 import { Domain } from '../../src/iommu/domain.js';
-import {
-  type DeviceFaultHandler,
-  type Fault,
-  type PageRequestGroup,
-  PageResponse,
-  type PageResponseCode,
-} from '../../src/iommu/page-request.js';
+import { PageResponse, type PageResponseCode } from '../../src/iommu/page-request.js';
+import { PageRequestQueue } from '../../src/iommu/page-request-queue.js';
+import { PageRequests } from '../../src/iommu/page-requests.js';
 import { READ, WRITE } from '../../src/mm/address-space.js';
 
 export interface Canary {
@@ -32,7 +30,7 @@ export interface Canary {
 }
 
 function withIopf(IopfClass: typeof Iopf): Partial<Parts> {
-  return { Type1: type1With(IopfClass) };
+  return { Iopf: IopfClass };
 }
 
 function withHandler(Handler: typeof FaultHandler): Partial<Parts> {
@@ -55,12 +53,12 @@ function withResident(Resident: typeof ResidentPages): Partial<Parts> {
   );
 }
 
+function withRequests(Queue: typeof PageRequestQueue, Requests = PageRequests): Partial<Parts> {
+  return { requests: (device, limits) => new Requests(device, new Queue(limits)) };
+}
+
 function withPinning(Pinning: typeof DriverPinning): Partial<Parts> {
-  return {
-    Type1: class extends CheckType1 {
-      override readonly pinning: DriverPinning = new Pinning(this);
-    },
-  };
+  return { DriverPinning: Pinning };
 }
 
 const BETWEEN = step('between');
@@ -115,59 +113,47 @@ export const canaries: readonly Canary[] = [
   {
     about: 'a request that waited for another page-in gets no answer',
     invariant: 'answered exactly once',
-    parts: {
-      IommuDevice: class extends IommuDevice {
-        protected override *handleGroup(
-          handler: DeviceFaultHandler,
-          requests: readonly Fault[],
-        ): Flow<PageResponseCode> {
-          const last = requests[requests.length - 1]!;
-          const group: PageRequestGroup = { ...last, device: this, requests };
-          return yield* handler.handle(group);
-        }
+    parts: withRequests(
+      class extends PageRequestQueue {
+        override addPending(): void {}
       },
-    },
+    ),
   },
   {
     about: 'a request is answered twice',
     invariant: 'answered exactly once',
-    parts: {
-      IommuDevice: class extends IommuDevice {
+    parts: withRequests(
+      PageRequestQueue,
+      class extends PageRequests {
         override respond(pasid: number, group: number, code: PageResponseCode): void {
+          const pending = this.queue.pendingGroups.find((each) => each.group === group)!;
           super.respond(pasid, group, code);
-          if (code === PageResponse.SUCCESS) this.answered(pasid, group, code);
+          if (code !== PageResponse.SUCCESS) return;
+          this.queue.addPending(pending);
+          super.respond(pasid, group, code);
         }
       },
-    },
+    ),
   },
   {
     about: 'a handler answers whoever has its group id now, after a reset',
     invariant: 'no assertion',
-    parts: {
-      IommuDevice: class extends IommuDevice {
-        protected override *handleGroup(
-          handler: DeviceFaultHandler,
-          requests: readonly Fault[],
-        ): Flow<PageResponseCode> {
-          const last = requests[requests.length - 1]!;
-          const group: PageRequestGroup = { ...last, device: this, requests };
-          this.queue.addPending(group);
-          this.handlersInside++;
-          const code = yield* handler.handle(group);
-          this.respond(group.pasid, group.group, code);
-          this.handlersInside--;
-          return code;
+    parts: withRequests(
+      class extends PageRequestQueue {
+        override isStillPending(): boolean {
+          return true;
         }
       },
-    },
+    ),
   },
   {
     about: 'unmapping a pinned mapping forgets its account',
     invariant: 'the account is what is pinned',
     parts: {
-      Type1: class extends CheckType1 {
+      IoSpace: class extends IoSpace {
         override unpinMapping(mapping: Mapping): void {
-          const { lockedPages, mm } = mapping;
+          const { mm } = mapping;
+          const { lockedPages } = mapping.source;
           super.unpinMapping(mapping);
           mm.accountLocked(lockedPages);
         }
@@ -219,10 +205,10 @@ export const canaries: readonly Canary[] = [
     about: 'MAP_DMA that fails leaves a notifier behind',
     invariant: 'a call that fails changes nothing',
     parts: {
-      Type1: class extends CheckType1 {
-        override addMapping(mapping: Mapping): void {
+      IoSpace: class extends IoSpace {
+        override map(mapping: Mapping): void {
           mapping.mm.subscribe({ invalidate: () => {}, release: () => {} });
-          super.addMapping(mapping);
+          super.map(mapping);
         }
       },
     },
@@ -256,8 +242,9 @@ export const canaries: readonly Canary[] = [
           count: number,
           granted: number,
           access: number,
+          domain: Domain,
         ): void {
-          super.map(mapping, index, frames, count, granted | WRITE, access);
+          super.map(mapping, index, frames, count, granted | WRITE, access, domain);
         }
       },
     ),
@@ -285,9 +272,10 @@ export const canaries: readonly Canary[] = [
           count: number,
           granted: number,
           access: number,
+          domain: Domain,
         ): void {
-          super.map(mapping, index, frames, count, granted, access);
-          mapping.dirty?.set(index, count);
+          super.map(mapping, index, frames, count, granted, access, domain);
+          noteWritten(this.backend.logs, mapping, index, count);
         }
       },
     ),
@@ -355,7 +343,7 @@ export const canaries: readonly Canary[] = [
     invariant: 'say the same',
     parts: withPinning(
       class extends DriverPinning {
-        override standBack(): void {}
+        override wholePinFailed(): void {}
       },
     ),
   },

@@ -62,7 +62,7 @@ describe('iopf check', () => {
          actors: {
            *a(world) {
              yield onContainer('looks');
-             world.note(null, world.programs[0].mm.frameAt(VADDR));
+             world.notes.note(null, world.programs[0].mm.frameAt(VADDR));
              yield onContainer('remembers');
            },
            host: (world) => world.host.migrate(0),

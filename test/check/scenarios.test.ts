@@ -95,20 +95,20 @@ describe('steps whose outcome is known', () => {
     expect(reduced.runs).toBeLessThanOrEqual(all.runs);
   });
 
-  test('a step that changes what it did not see is found', () => {
+  test('a step that changes a side that it did not access is found', () => {
     const scenario = careless(function* (world) {
       yield onMemory('is about memory, it says');
       world.ledger.everPinned = true;
     });
     expect(() => explore(scenario, { reduce: false })).toThrow(
-      'changed a side that it did not see',
+      'changed a side that it did not access',
     );
   });
 
-  test('a step that reads what it did not see is found', () => {
+  test('a step that reads a side that it did not access is found', () => {
     const scenario = careless(function* (world) {
       yield onContainer('is about the container, it says');
-      world.note(null, world.programs[0]!.mm.frameAt(VADDR));
+      world.notes.note(null, world.programs[0]!.mm.frameAt(VADDR));
       yield onContainer('remembers it');
     });
     expect(() => explore(scenario, { reduce: false })).toThrow(

@@ -1,6 +1,7 @@
 /** A process of a replay: descriptors and memory, as the kernel's task has them. */
 import { fail } from '../../src/abi/errno.js';
-import type { Caller, CallerFile, EventCounter, VfioFile } from '../../src/file/file.js';
+import type { Caller, CallerFile } from '../../src/file/caller.js';
+import type { EventCounter, VfioFile } from '../../src/file/file.js';
 import type { SimulatedFile } from '../../src/mm/simulated-file.js';
 import type { ProcessMemory } from './process-memory.js';
 

@@ -201,7 +201,7 @@ describe('R8.1: behind a first stage', () => {
       translate: (page: number) => (there.has(page) ? page - 7 : -1),
       fault: () => false,
       pageLost: () => {},
-      requestStage1: (page: number) => {
+      request: (page: number) => {
         const request = { page, result: null };
         requests.push(request);
         return request;

@@ -224,8 +224,8 @@ describe('edu life', () => {
   it('R7.1: faultable= says where it can wait, for its group too, and then it takes no first stage', () => {
     const make = (faultable: string) => {
       const { surroundings } = new Program();
-      const { stalls, dmaUnmap } = edu.create({ faultable }, surroundings);
-      return [surroundings.iommu.faultable, stalls, dmaUnmap !== undefined];
+      const { dmaUnmap } = edu.create({ faultable }, surroundings);
+      return [surroundings.iommu.faultable, surroundings.iommu.stalls, dmaUnmap !== undefined];
     };
     expect(make('none')).toEqual([[], false, true]);
     expect(make('0x1000-0x3000+65536-0x20000')).toEqual([
@@ -237,7 +237,7 @@ describe('edu life', () => {
       true,
     ]);
     const plain = edu.create({}, new Program().surroundings);
-    expect([plain.stalls, plain.dmaUnmap]).toEqual([true, undefined]);
+    expect([plain.iommu.stalls, plain.dmaUnmap]).toEqual([true, undefined]);
   });
 
   it('a wrong option is told with what is allowed', () => {

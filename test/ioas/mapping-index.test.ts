@@ -4,10 +4,15 @@ import { Mapping } from '../../src/ioas/mapping.js';
 import { MappingAddressIndex } from '../../src/ioas/mapping-address-index.js';
 import { MappingIndex } from '../../src/ioas/mapping-index.js';
 import { RangeTrie } from '../../src/ioas/range-trie.js';
+import { UserPages } from '../../src/ioas/user-pages.js';
 import { SimulatedSpace } from '../../src/mm/simulated.js';
 import { SimulatedMemory } from '../../src/mm/simulated-memory.js';
 
 const mm = new SimulatedSpace(new SimulatedMemory());
+
+function mappingOf(iovaPage: number, pages: number, vaddrPage = 0): Mapping {
+  return new Mapping(iovaPage, pages, 3, new UserPages(mm, vaddrPage, pages, 3, null));
+}
 
 /**
  * Many more inserts than removals, so that blocks split, and then a phase that takes most of it
@@ -44,7 +49,7 @@ test('the index by IOVA does what a plain list does', () => {
         model.find((at) => page >= at.iovaPage && page < at.iovaEnd) ?? null;
       for (let i = 0; i < inserts; i++) {
         const first = ascending ? i * 3000 : next(span);
-        const mapping = new Mapping(first, 1 + next(longest), 0, 3, mm);
+        const mapping = mappingOf(first, 1 + next(longest), 0);
         const overlaps = model.some((at) => first < at.iovaEnd && at.iovaPage < mapping.iovaEnd);
         expect(index.overlaps(first, mapping.pages)).toBe(overlaps);
         if (overlaps) continue;
@@ -82,9 +87,9 @@ test('the index by IOVA does what a plain list does', () => {
 
 test('overlapping mappings, and taking out what is not in, are bugs of the caller', () => {
   const index = new MappingIndex();
-  const mapping = new Mapping(10, 5, 0, 3, mm);
+  const mapping = mappingOf(10, 5, 0);
   index.insert(mapping);
-  expect(() => index.remove(new Mapping(10, 5, 0, 3, mm))).toThrow('not in the index');
+  expect(() => index.remove(mappingOf(10, 5, 0))).toThrow('not in the index');
   index.remove(mapping);
   expect(index.size).toBe(0);
   expect(index.firstFrom(0)).toBeNull();
@@ -95,7 +100,7 @@ test('overlapping mappings, and taking out what is not in, are bugs of the calle
   ] as const) {
     const other = new MappingIndex();
     other.insert(mapping);
-    expect(() => other.insert(new Mapping(first, pages, 0, 3, mm))).toThrow('overlap');
+    expect(() => other.insert(mappingOf(first, pages, 0))).toThrow('overlap');
   }
 });
 
@@ -107,7 +112,7 @@ test('R3.5: the index by address finds exactly what overlaps, each once, the sam
       let model: Mapping[] = [];
       for (let i = 0; i < inserts; i++) {
         const vaddr = next(4) === 0 ? 77 : next(span);
-        const mapping = new Mapping(i * 10_000, 1 + next(longest), vaddr, 3, mm);
+        const mapping = mappingOf(i * 10_000, 1 + next(longest), vaddr);
         index.insert(mapping);
         model.push(mapping);
         if (next(5) === 0) index.remove(model.splice(next(model.length), 1)[0]!);
@@ -141,7 +146,7 @@ test('R3.5: the index by address finds exactly what overlaps, each once, the sam
 
 test('a virtual address that no process can have overlaps nothing, and is taken out again without harm', () => {
   const index = new MappingAddressIndex();
-  const beyond = new Mapping(10, 5, 2 ** 40, 3, mm);
+  const beyond = mappingOf(10, 5, 2 ** 40);
   index.insert(beyond);
   expect(index.size).toBe(1);
   expect(index.firstOverlap(2 ** 40, 5)).toBeNull();
@@ -151,9 +156,9 @@ test('a virtual address that no process can have overlaps nothing, and is taken 
 
 test('taking out what is not there is our own bug, in either index', () => {
   const index = new MappingAddressIndex();
-  expect(() => index.remove(new Mapping(10, 5, 7, 3, mm))).toThrow('not in the index');
-  index.insert(new Mapping(10, 5, 7, 3, mm));
-  expect(() => index.remove(new Mapping(10, 5, 7, 3, mm))).toThrow('not in the index');
+  expect(() => index.remove(mappingOf(10, 5, 7))).toThrow('not in the index');
+  index.insert(mappingOf(10, 5, 7));
+  expect(() => index.remove(mappingOf(10, 5, 7))).toThrow('not in the index');
 });
 
 test('a range that ends beyond the last page, or is empty, is our own bug', () => {

@@ -22,10 +22,10 @@ let device: IommuDevice;
 let queue: FaultQueue;
 
 beforeEach(() => {
-  device = new IommuDevice({ address: '0000:00:01.0' });
+  device = new IommuDevice({ address: '0000:00:01.0', stalls: true });
   device.attach(new Domain({ nested: true }));
   queue = new FaultQueue(() => 42);
-  device.handlers.register(queue, FaultReport.NESTED_L1);
+  device.handlers.register(queue, FaultReport.STAGE1);
   device.enableIopf();
 });
 

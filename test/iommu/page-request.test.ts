@@ -77,24 +77,22 @@ function ready(wants: number = FaultReport.FLAT): void {
 }
 
 describe('handlers', () => {
-  const { FLAT, NESTED_L1, NESTED_L2 } = FaultReport;
+  const { FLAT, STAGE1, STAGE2 } = FaultReport;
 
   test('R1.2: FLAT together with NESTED is EINVAL, in one call or in two', () => {
-    expect(errnoOf(() => device.handlers.register(handler, FLAT | NESTED_L1))).toBe(Errno.EINVAL);
-    expect(errnoOf(() => device.handlers.register(handler, FLAT | NESTED_L2))).toBe(Errno.EINVAL);
+    expect(errnoOf(() => device.handlers.register(handler, FLAT | STAGE1))).toBe(Errno.EINVAL);
+    expect(errnoOf(() => device.handlers.register(handler, FLAT | STAGE2))).toBe(Errno.EINVAL);
     expect(errnoOf(() => device.handlers.register(handler, 0))).toBe(Errno.EINVAL);
     expect(device.handlers.has(handler)).toBe(false);
     device.handlers.register(handler, FLAT);
-    expect(errnoOf(() => device.handlers.register(new TestHandler(), NESTED_L2))).toBe(
-      Errno.EINVAL,
-    );
+    expect(errnoOf(() => device.handlers.register(new TestHandler(), STAGE2))).toBe(Errno.EINVAL);
   });
 
   test('R1.2: a second handler for a page table is EBUSY, one for the other stage is welcome', () => {
-    device.handlers.register(handler, NESTED_L2);
-    expect(errnoOf(() => device.handlers.register(new TestHandler(), NESTED_L2))).toBe(Errno.EBUSY);
+    device.handlers.register(handler, STAGE2);
+    expect(errnoOf(() => device.handlers.register(new TestHandler(), STAGE2))).toBe(Errno.EBUSY);
     const guest = new TestHandler();
-    device.handlers.register(guest, NESTED_L1);
+    device.handlers.register(guest, STAGE1);
     expect(device.handlers.at('stage1')).toBe(guest);
     expect(device.handlers.at('stage2')).toBe(handler);
     device.handlers.unregister(guest);
@@ -202,9 +200,9 @@ describe('reporting', () => {
   test('R1.2: on a nested device each stage goes to its own handler', () => {
     device.detach();
     device.attach(new Domain({ nested: true }));
-    ready(FaultReport.NESTED_L2);
+    ready(FaultReport.STAGE2);
     const guest = new TestHandler();
-    device.handlers.register(guest, FaultReport.NESTED_L1);
+    device.handlers.register(guest, FaultReport.STAGE1);
     runDirect(device.report(request({ level: 'stage1', pasid: 3 })));
     runDirect(device.report(request({ level: 'stage2' })));
     expect(guest.groups.map((group) => group.level)).toEqual(['stage1']);

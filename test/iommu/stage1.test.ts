@@ -30,7 +30,7 @@ beforeEach(() => {
   memory = new FlatMemory(16);
   domain = new Domain({ nested: true });
   domain.map(BASE, 0, 16, READ | WRITE);
-  device = new IommuDevice({ address: '0000:00:01.0' });
+  device = new IommuDevice({ address: '0000:00:01.0', stalls: true });
   device.attach(domain);
   queue = new FaultQueue(() => 1);
   stage1 = new Stage1(BASE, queue, new TableMemory(memory, allocatePlain));
@@ -81,7 +81,7 @@ describe('R8.1: a walk of both stages', () => {
     set();
     expect(device.translate(5, READ)).toBe(-1);
     expect(stage1.end).toBe('malformed');
-    expect(device.requestStage1(5, READ)).toBeNull();
+    expect(device.request(5, READ)).toBeNull();
     expect(device.fault(5, READ)).toBe(false);
     expect(device.counters.faultsRefused).toBe(1);
   });
@@ -110,11 +110,11 @@ describe('R8.1: a walk of both stages', () => {
         domain.unmap(page, 1);
       },
     };
-    device.handlers.register(handler, FaultReport.NESTED_L2);
+    device.handlers.register(handler, FaultReport.STAGE2);
     device.enableIopf();
     entry(3, 5, BASE + 9, ALL);
     expect(device.translate(5, WRITE)).toBe(-1);
-    expect(device.requestStage1(5, WRITE)).toBeNull();
+    expect(device.request(5, WRITE)).toBeNull();
     expect(device.fault(5, WRITE)).toBe(true);
     expect(device.translate(5, WRITE)).toBe(9);
     expect(device.fault(5, WRITE)).toBe(true);
@@ -167,7 +167,7 @@ describe('R8.1: attaching', () => {
 
   test('a request that waits is answered INVALID by detaching, and the device reaches the domain directly', () => {
     device.enableIopf();
-    const request = device.requestStage1(7, READ)!;
+    const request = device.request(7, READ)!;
     expect([request.done, queue.unread, device.busy]).toEqual([false, 1, true]);
     runDirect(device.detachStage1());
     expect([request.result, queue.unread, device.busy]).toEqual([false, 0, false]);
@@ -175,11 +175,11 @@ describe('R8.1: attaching', () => {
     expect(device.handlers.stage1).toBeNull();
     expect(device.translate(BASE + 7, READ)).toBe(7);
     runDirect(device.detachStage1());
-    expect(device.requestStage1(7, READ)).toBeNull();
+    expect(device.request(7, READ)).toBeNull();
   });
 
   test('with page requests off a missing entry is refused', () => {
-    const request = device.requestStage1(7, READ)!;
+    const request = device.request(7, READ)!;
     expect(request.result).toBe(false);
     expect(queue.unread).toBe(0);
   });

@@ -1,18 +1,18 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { READ, WRITE } from '../../src/mm/address-space.js';
-import { Guest, RAM_ADDRESS, RAM_IOVA } from '../../src/sim/guest.js';
 import { HostMemory } from '../../src/sim/host-memory.js';
 import { readModel } from '../../src/sim/input.js';
 import { PageSet } from '../../src/sim/page-set.js';
 import { parsePolicy } from '../../src/sim/policy.js';
+import { RAM_ADDRESS, RAM_IOVA, TimedProgram } from '../../src/sim/timed-program.js';
 
 const { costs } = readModel('odp');
 const minor = costs.request + costs.handle + costs.pageIn + costs.map + costs.respond;
 
-function guest(policy: string, pages: number): Guest {
+function guest(policy: string, pages: number): TimedProgram {
   const parsed = parsePolicy(policy);
-  const made = new Guest(new HostMemory(parsed.memoryBytes), parsed, costs);
+  const made = new TimedProgram(new HostMemory(parsed.memoryBytes), parsed, costs);
   made.addMemory(pages);
   made.begin();
   return made;

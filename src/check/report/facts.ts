@@ -16,22 +16,22 @@ const ACCESS = ['none', 'read', 'write', 'read/write'] as const;
 
 export function factsOf(world: World): Facts {
   const facts = new Map<string, string>();
-  const iopf = world.type1.iopf!;
+  const iopf = world.space.iopf;
   facts.set('IOPF', iopf.enabled ? 'on' : 'off');
-  facts.set('dirty log', world.type1.dirtyTracking ? 'on' : 'off');
+  facts.set('dirty log', world.type1.log !== null ? 'on' : 'off');
   for (const { iommu } of world.devices) addDevice(world, facts, iommu);
-  for (let mapping = world.type1.mappings.firstFrom(0); mapping !== null; ) {
-    const { lockedPages } = mapping;
+  for (let mapping = world.space.mappings.firstFrom(0); mapping !== null; ) {
+    const { lockedPages } = mapping.source;
     const account = `pinned, ${lockedPages} ${lockedPages === 1 ? 'page' : 'pages'} in the account`;
     const kind = mapping.pinned ? account : 'faulted in';
     facts.set(`mapping ${hex(mapping.iovaPage)}+${mapping.pages}`, kind);
-    mapping = world.type1.mappings.after(mapping);
+    mapping = world.space.mappings.after(mapping);
   }
   const pages = Math.min(world.pages, PAGES_TOLD);
   for (let page = 0; page < pages; page++) {
-    world.type1.domains.forEach((domain, i) => {
+    world.space.domains.forEach((domain, i) => {
       const frame = domain.frameAt(IOVA + page);
-      const name = `${hex(IOVA + page)} in ${world.type1.domains.length > 1 ? `domain ${i + 1}` : 'the domain'}`;
+      const name = `${hex(IOVA + page)} in ${world.space.domains.length > 1 ? `domain ${i + 1}` : 'the domain'}`;
       if (frame >= 0)
         facts.set(name, `frame ${frame}, ${ACCESS[domain.permissionAt(IOVA + page)]}`);
     });

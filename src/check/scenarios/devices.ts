@@ -40,7 +40,7 @@ export const selective: Scenario = {
   world: { devices: [{}, {}], pages: 2 },
   *setup(world) {
     yield* world.programs[0]!.map(0, 2);
-    world.group(1).iommuGroup.faultable = [{ first: IOVA, end: IOVA + 1 }];
+    world.group(1).faultable = [{ first: IOVA, end: IOVA + 1 }];
   },
   actors: {
     *'device 1'(world) {

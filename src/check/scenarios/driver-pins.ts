@@ -13,7 +13,7 @@ export const pinUnmap: Scenario = {
   world: { pages: 2 },
   *setup(world) {
     yield* world.programs[0]!.map(0, 2);
-    world.group(1).iommuGroup.faultable = [{ first: IOVA + 1, end: IOVA + 2 }];
+    world.group(1).faultable = [{ first: IOVA + 1, end: IOVA + 2 }];
     world.driver(1);
   },
   actors: {

@@ -17,10 +17,10 @@ export class Execution {
   readonly waits: (Wait | null)[];
   /** What each actor knows beyond the world, as a digest. */
   readonly locals: number[];
-  /** What the steps of each actor's operation see of the world at least. */
+  /** The sides that the steps of each actor's operation access at least. */
   readonly sides: number[];
-  /** What the last step saw of the world. */
-  saw = 0;
+  /** The sides of the world that the last step accessed. */
+  accessed = 0;
   private readonly actors: ((world: World) => Flow<unknown>)[];
   private readonly flows: Flow<unknown>[];
   private readonly outcomes: number[];
@@ -75,8 +75,8 @@ export class Execution {
   /** Runs an actor's next step. What the step throws comes out as a `Violation`. */
   step(actor: number): void {
     const { world } = this;
-    world.outcome = this.outcomes[actor]!;
-    world.seen = this.sides[actor]!;
+    world.notes.outcome = this.outcomes[actor]!;
+    world.notes.accessed = this.sides[actor]!;
     beat(actor);
     let wait: Wait | null;
     try {
@@ -85,8 +85,8 @@ export class Execution {
       throw mistakeIn(this.place(`actor ${this.names[actor]}`), error) ?? asViolation(error);
     }
     world.ledger.stepDone();
-    this.saw = world.seen;
-    this.outcomes[actor] = world.outcome;
+    this.accessed = world.notes.accessed;
+    this.outcomes[actor] = world.notes.outcome;
     if (isOperation(wait)) this.operations[actor]!++;
     this.setWait(actor, wait);
   }
@@ -96,12 +96,12 @@ export class Execution {
     this.step(actor);
     const wait = this.waits[actor]!;
     if (wait === null) this.locals[actor] = -1;
-    else if (isOperation(wait) || wait.holds) {
-      // Beyond what `holds` tells, the actor knows where it is and what its operations came to.
+    else if (isOperation(wait) || wait.reliesOn !== undefined) {
+      // Beyond what `reliesOn` tells, the actor knows where it is and what its operations came to.
       this.locals[actor] =
         (this.operations[actor]! * 64 + this.placeOf(wait)) * 0x100000000 +
         (this.outcomes[actor]! >>> 0);
-    } else this.locals[actor] = before.remembered(actor, this.saw);
+    } else this.locals[actor] = before.remembered(actor, this.accessed);
   }
 
   /** Where the actor waits next, or null: it has ended. Throws `ScenarioMistake`. */

@@ -4,8 +4,8 @@
  * Paths cannot be copied in the middle, so an order is run from the beginning: depth first, each
  * run goes on where the one before it left off. A *state* is the digest of the world with what
  * every actor knows; what an actor knows in the middle of an operation is the digest of what its
- * steps saw. Orders that meet in a state go on alike: their rest is run once and counted for all of
- * them. A step whose outcome is known (`KnownStep`) is not run to see where it leads.
+ * steps accessed. Orders that meet in a state go on alike: their rest is run once and counted for
+ * all of them. A step whose outcome is known (`KnownStep`) is not run to see where it leads.
  */
 
 import { checkEnd, checkStep } from '../verify/invariants.js';
@@ -72,7 +72,7 @@ export function explore(
 }
 
 /** A state on the way to the one at hand. */
-class Frame {
+class PathNode {
   readonly state: State;
   key = 0;
   /** Orders from here on that were counted so far. */
@@ -111,7 +111,7 @@ export class Explorer {
   private readonly turns: readonly number[];
   private readonly known: KnownSteps;
   /** By depth. */
-  private readonly frames: Frame[] = [];
+  private readonly path: PathNode[] = [];
   private depth = 0;
   private runs = 0;
   private states = 0;
@@ -153,12 +153,12 @@ export class Explorer {
     try {
       total = this.runAll();
     } catch (error) {
-      const order = this.frames.slice(0, this.depth).map(({ chosen }) => chosen);
+      const order = this.path.slice(0, this.depth).map(({ chosen }) => chosen);
       if (error instanceof Unsound) throw this.asUnsound(error, order);
       found = { violation: asViolation(error), order };
     }
     if (this.cut || found !== null)
-      total = this.frames.slice(0, this.depth).reduce((sum, { orders }) => sum + orders, total);
+      total = this.path.slice(0, this.depth).reduce((sum, { orders }) => sum + orders, total);
     const { states, runs, stepsKnown, rounds, longest } = this;
     return {
       orders: total,
@@ -182,7 +182,7 @@ export class Explorer {
 
   /**
    * Returns the number of orders; where exploring was cut short, of those that are not counted in a
-   * frame.
+   * node.
    */
   private runAll(): number {
     const { execution } = this;
@@ -190,25 +190,25 @@ export class Explorer {
     execution.start();
     let orders = this.arrive();
     for (let steps = 1; ; ) {
-      /** Whether the execution is at the state of the top frame. */
+      /** Whether the execution is at the state of the top node. */
       const here = orders < 0;
       if (!here) {
         if (this.depth === 0) return orders;
-        this.frames[--this.depth]!.orders += orders;
+        this.path[--this.depth]!.orders += orders;
       }
-      const frame = this.frames[this.depth]!;
-      if (!this.findTurn(frame)) {
-        orders = frame.orders;
-        this.remember(frame.key, orders);
+      const node = this.path[this.depth]!;
+      if (!this.findTurn(node)) {
+        orders = node.orders;
+        this.remember(node.key, orders);
         continue;
       }
       if (this.states >= this.statesMax || (++steps % LOOK_EVERY === 0 && this.look())) {
         this.cut = true;
-        return frame.orders;
+        return node.orders;
       }
       if (!here) this.runAgain();
       this.depth++;
-      execution.stepNoting(frame.chosen, frame.state);
+      execution.stepNoting(node.chosen, node.state);
       orders = this.arrive();
     }
   }
@@ -217,56 +217,56 @@ export class Explorer {
    * Goes on to an actor whose step must be run; the orders behind steps whose outcome is known are
    * added up. False: there is none.
    */
-  private findTurn(frame: Frame): boolean {
+  private findTurn(node: PathNode): boolean {
     const { turns } = this;
-    const { state } = frame;
-    while (++frame.turn < turns.length) {
-      const actor = turns[frame.turn]!;
+    const { state } = node;
+    while (++node.turn < turns.length) {
+      const actor = turns[node.turn]!;
       if ((state.ready & (1 << actor)) === 0) continue;
-      frame.chosen = actor;
+      node.chosen = actor;
       const step = this.known.find(state, actor);
-      frame.expected = step === null ? UNKNOWN : state.keyAfter(step);
-      if (frame.expected === UNKNOWN || !this.reduce) return true;
-      const orders = this.ordersFrom(frame.expected, this.depth + 1);
+      node.expected = step === null ? UNKNOWN : state.keyAfter(step);
+      if (node.expected === UNKNOWN || !this.reduce) return true;
+      const orders = this.ordersFrom(node.expected, this.depth + 1);
       if (orders < 0) return true;
       this.stepsKnown++;
-      frame.orders += orders;
+      node.orders += orders;
     }
     return false;
   }
 
-  /** Runs the steps that lead to the top frame. */
+  /** Runs the steps that lead to the top node. */
   private runAgain(): void {
-    const { execution, frames, depth } = this;
+    const { execution, path, depth } = this;
     this.runs++;
     execution.start();
-    execution.world.replays = true;
+    execution.world.notes.replays = true;
     try {
-      for (let i = 0; i < depth; i++) execution.step(frames[i]!.chosen);
+      for (let i = 0; i < depth; i++) execution.step(path[i]!.chosen);
     } finally {
-      execution.world.replays = false;
+      execution.world.notes.replays = false;
     }
-    const { locals } = frames[depth]!.state;
+    const { locals } = path[depth]!.state;
     for (let i = 0; i < locals.length; i++) execution.locals[i] = locals[i]!;
   }
 
   /**
    * At a state: the orders from it on where they are known (1: an end), else -1, and the state is
-   * the top frame.
+   * the top node.
    */
   private arrive(): number {
     const { execution, depth } = this;
-    if (depth === this.frames.length) this.frames.push(new Frame(this.actors));
-    const frame = this.frames[depth]!;
-    const { state } = frame;
-    frame.orders = 0;
-    frame.turn = -1;
+    if (depth === this.path.length) this.path.push(new PathNode(this.actors));
+    const node = this.path[depth]!;
+    const { state } = node;
+    node.orders = 0;
+    node.turn = -1;
     if (depth === 0) state.take(execution);
-    else this.follow(this.frames[depth - 1]!, state);
-    frame.key = state.key;
-    if (depth > 0) this.frames[depth - 1]!.checkLedTo(frame.key);
+    else this.follow(this.path[depth - 1]!, state);
+    node.key = state.key;
+    if (depth > 0) this.path[depth - 1]!.checkLedTo(node.key);
     if (this.merge) {
-      const orders = this.ordersFrom(frame.key, depth);
+      const orders = this.ordersFrom(node.key, depth);
       if (orders >= 0) return orders;
       if (orders !== UNKNOWN) return this.goesRound(-1 - orders);
     }
@@ -276,25 +276,25 @@ export class Explorer {
     if (state.ready === 0) {
       execution.checkEnded();
       checkEnd(execution.world);
-      this.remember(frame.key, 1);
+      this.remember(node.key, 1);
       return 1;
     }
     if (depth < this.stepsMax) {
-      if (this.merge) this.seen.set(frame.key, -1 - depth);
+      if (this.merge) this.seen.set(node.key, -1 - depth);
       return -1;
     }
     this.cut = true;
     return 1;
   }
 
-  /** A step led from one frame to the next: takes the state, and notes what came of the step. */
-  private follow(from: Frame, to: State): void {
+  /** A step led from one node to the next: takes the state, and notes what came of the step. */
+  private follow(from: PathNode, to: State): void {
     const { execution } = this;
-    const { saw } = execution;
-    if (this.reduce) to.takeAfter(execution, from.chosen, saw, from.state);
+    const { accessed } = execution;
+    if (this.reduce) to.takeAfter(execution, from.chosen, accessed, from.state);
     else to.take(execution);
-    const step = new KnownStep(from.chosen, saw, from.state, to);
-    if (step.changes & ~saw) throw new Unsound('a step changed a side that it did not see');
+    const step = new KnownStep(from.chosen, accessed, from.state, to);
+    if (step.changes & ~accessed) throw new Unsound('a step changed a side that it did not access');
     this.known.add(step, from.state);
   }
 
@@ -303,7 +303,7 @@ export class Explorer {
    * the orders that end here: none.
    */
   private goesRound(before: number): number {
-    const round = this.frames.slice(before, this.depth);
+    const round = this.path.slice(before, this.depth);
     checkRound(
       round.map(({ chosen, state }) => turnOf(chosen, state)),
       this.actors,
@@ -339,8 +339,8 @@ export class Explorer {
 
 /**
  * Actors in the order in which they take a step from a state. A step of the first is known after a
- * step of the second that changes nothing that the first sees; those of memory seldom change the
- * container, and come last.
+ * step of the second that changes nothing that the first accesses; those of memory seldom change
+ * the container, and come last.
  */
 function turnsOf(execution: Execution): number[] {
   const actors = execution.names.map((_, actor) => actor);

@@ -1,10 +1,10 @@
 /**
  * Steps that were run. What a step does is decided by what its actor knows and by the sides of the
- * world that it sees: where both are as they were, whatever the others have done in between, the
- * same comes of it, and it is not run again. This is the partial-order reduction of `iopf check`:
- * two steps that do not see each other lead to one state in either order, and the second order is
- * not run to find that out. Every state is still visited, because the invariants are checked in
- * each.
+ * world that it accesses: where both are as they were, whatever the others have done in between,
+ * the same comes of it, and it is not run again. This is the partial-order reduction of `iopf
+ * check`: two steps that access no side in common lead to one state in either order, and the second
+ * order is not run to find that out. Every state is still visited, because the invariants are
+ * checked in each.
  */
 import { Side } from '../world/operation.js';
 import type { State } from './state.js';
@@ -25,8 +25,8 @@ export class KnownStep {
 
   constructor(
     readonly actor: number,
-    /** Sides that it saw. */
-    readonly sees: number,
+    /** Sides that it accessed. */
+    readonly accessed: number,
     before: State,
     after: State,
   ) {
@@ -44,7 +44,7 @@ export class KnownStep {
 
 export class KnownSteps {
   private readonly steps = new Map<number, KnownStep>();
-  /** By actor, bit by sides: there was a step of it that saw just these. */
+  /** By actor, bit by sides: there was a step of it that accessed just these. */
   private readonly seen: number[];
 
   constructor(actors: number) {
@@ -56,8 +56,8 @@ export class KnownSteps {
   }
 
   add(step: KnownStep, before: State): void {
-    this.seen[step.actor]! |= 1 << step.sees;
-    this.steps.set(before.nameOfStep(step.actor, step.sees), step);
+    this.seen[step.actor]! |= 1 << step.accessed;
+    this.steps.set(before.nameOfStep(step.actor, step.accessed), step);
   }
 
   /** What comes of an actor's step, or null where that is not known. */

@@ -1,17 +1,18 @@
 /** A state of an exploration: what decides how everything goes on from there. */
-import { NOTHING } from '../../flow/flow.js';
+import type { Wait } from '../../flow/flow.js';
 import { Digest } from '../world/digest.js';
 import { isOperation, Side } from '../world/operation.js';
+import { digestOfReliedOn } from '../world/relied-on.js';
 import type { Execution } from './execution.js';
 import type { KnownStep } from './known-steps.js';
 
 /**
  * How an actor's memory is told: it has ended; by what its operations came to; with what its wait
- * holds; by all that it saw.
+ * relies on; by all that it accessed.
  */
 const ENDED = 0;
 const OPERATIONS = 1;
-const HOLDS = 2;
+const RELIES = 2;
 const HISTORY = 3;
 
 /** Instead of the number of a state, or of orders: not known. */
@@ -27,12 +28,12 @@ export class State {
   ready = 0;
   /**
    * By actor: what it knows beyond the world, as a digest; how that is told; and that with what its
-   * wait holds, as a digest.
+   * wait relies on, as a digest.
    */
   readonly locals: number[];
   readonly kinds: number[];
   readonly knows: number[];
-  /** By actor: the sides that its readiness and what it holds depend on. */
+  /** By actor: the sides that its readiness and what it relies on depend on. */
   private readonly waitsOn: number[];
   private readonly digest = new Digest();
 
@@ -53,7 +54,7 @@ export class State {
     for (let actor = 0; actor < this.actors; actor++) this.takeActor(execution, actor);
   }
 
-  /** `take` after a step of an actor, which saw `sides` of the world as it was `before`. */
+  /** `take` after a step of an actor, which accessed `sides` of the world as it was `before`. */
   takeAfter(execution: Execution, actor: number, sides: number, before: State): void {
     const { fingerprint } = execution.world;
     this.container = sides & Side.CONTAINER ? fingerprint.ofContainerSide() : before.container;
@@ -82,7 +83,7 @@ export class State {
    */
   keyAfter({
     actor,
-    sees,
+    accessed,
     changes,
     moved,
     container,
@@ -101,12 +102,12 @@ export class State {
       ready ? this.ready | bit : this.ready & ~bit,
       this.history + moved,
       actor,
-      kind === HISTORY ? this.digestOf(actor, kind, this.remembered(actor, sees), 0) : knows,
+      kind === HISTORY ? this.digestOf(actor, kind, this.remembered(actor, accessed), 0) : knows,
       kind,
     );
   }
 
-  /** All that decides what an actor's next step does, if it sees these sides, as a number. */
+  /** All that decides what an actor's next step does, if it accesses these sides, as a number. */
   nameOfStep(actor: number, sides: number): number {
     const { digest } = this;
     digest.begin();
@@ -120,7 +121,7 @@ export class State {
 
   /**
    * What an actor that goes on from here knows, as a digest, where it must be told by all that it
-   * saw.
+   * accessed.
    */
   remembered(actor: number, sides: number): number {
     const { digest } = this;
@@ -136,26 +137,25 @@ export class State {
     const { world } = execution;
     const wait = execution.waits[actor]!;
     const local = execution.locals[actor]!;
-    const kind =
-      wait === null ? ENDED : isOperation(wait) ? OPERATIONS : wait.holds ? HOLDS : HISTORY;
+    const kind = kindOf(wait);
     const always = kind === ENDED || wait!.always === true;
-    const hasHolds = kind === HOLDS && wait!.holds !== NOTHING;
-    world.seen = execution.sides[actor]!;
+    const reliedOn = kind === RELIES ? wait!.reliesOn! : null;
+    world.notes.accessed = execution.sides[actor]!;
     const ready = kind !== ENDED && (always || wait!.ready());
-    const holds = hasHolds ? wait!.holds!() : 0;
+    const relies = digestOfReliedOn(reliedOn);
     this.ready = ready ? this.ready | (1 << actor) : this.ready & ~(1 << actor);
     this.locals[actor] = local;
     this.kinds[actor] = kind;
-    this.knows[actor] = this.digestOf(actor, kind, local, holds);
-    this.waitsOn[actor] = always && !hasHolds ? 0 : world.seen;
+    this.knows[actor] = this.digestOf(actor, kind, local, relies);
+    this.waitsOn[actor] = always && reliedOn === null ? 0 : world.notes.accessed;
   }
 
-  private digestOf(actor: number, kind: number, local: number, holds: number): number {
+  private digestOf(actor: number, kind: number, local: number, relies: number): number {
     const { digest } = this;
     digest.begin();
     digest.add(actor * 4 + kind);
     digest.add(local);
-    digest.add(holds);
+    digest.add(relies);
     return digest.value;
   }
 
@@ -185,4 +185,10 @@ export class State {
     if (tellsHistory) digest.add(history);
     return digest.value;
   }
+}
+
+function kindOf(wait: Wait | null): number {
+  if (wait === null) return ENDED;
+  if (isOperation(wait)) return OPERATIONS;
+  return wait.reliesOn === undefined ? HISTORY : RELIES;
 }

@@ -10,23 +10,23 @@ import { Iopf } from '../../ioas/iopf/iopf.js';
 import type { PremapPolicy } from '../../ioas/iopf/premap.js';
 import { ResidentPages } from '../../ioas/iopf/resident.js';
 import type { Mapping } from '../../ioas/mapping.js';
-import { IommuDevice } from '../../iommu/device.js';
+import type { IommuDevice } from '../../iommu/device.js';
 import type { Fault, ReportResult } from '../../iommu/page-request.js';
 import { FaultReport } from '../../iommu/page-request.js';
-import { CheckType1, type Variant } from '../world/parts.js';
+import { PageRequestQueue } from '../../iommu/page-request-queue.js';
+import { PageRequests } from '../../iommu/page-requests.js';
+import type { Variant } from '../world/parts.js';
 
 const FEATURE_ON = step('page requests on');
 const HANDLER_OFF = step('handler off');
 
 /** R1.3: the path that refuses a fault returns with the reporting lock held. */
-class LostLockDevice extends IommuDevice {
+class LostLockRequests extends PageRequests {
   private readonly reporting = new FlowLock('the fault reporting lock');
 
   override *report(fault: Fault): Flow<ReportResult> {
     yield* this.reporting.acquire();
-    const refused =
-      this.handlers.at(fault.level) === null || (fault.level === 'flat') === this.nested;
-    if (!refused) this.reporting.release();
+    if (this.handlers.at(fault.level) !== null) this.reporting.release();
     return yield* super.report(fault);
   }
 }
@@ -58,10 +58,7 @@ class FeatureFirstIopf extends Iopf {
     device.enableIopf();
     yield FEATURE_ON;
     try {
-      device.handlers.register(
-        this.handler,
-        device.nested ? FaultReport.NESTED_L2 : FaultReport.FLAT,
-      );
+      device.handlers.register(this.handler, device.nested ? FaultReport.STAGE2 : FaultReport.FLAT);
     } catch (error) {
       device.disableIopf();
       throw error;
@@ -144,21 +141,12 @@ class HandlerIopf extends Iopf {
   }
 }
 
-/** The shipped backend with another IOPF side. */
-export function type1With(IopfClass: typeof Iopf): typeof CheckType1 {
-  return class extends CheckType1 {
-    protected override createIopf(): Iopf {
-      return new IopfClass(this, { premapPages: this.machine.premapPages });
-    }
-  };
-}
-
 function iopf(row: string, about: string, IopfClass: typeof Iopf): Variant {
   return {
     name: `rfc-v3/${row.replace(' ', '-')}`,
     row,
     about,
-    parts: { Type1: type1With(IopfClass) },
+    parts: { Iopf: IopfClass },
   };
 }
 
@@ -168,7 +156,9 @@ export const rfcV3: readonly Variant[] = [
     name: 'rfc-v3/R1.3',
     row: 'R1.3',
     about: 'a fault that is refused leaves the reporting lock held',
-    parts: { IommuDevice: LostLockDevice },
+    parts: {
+      requests: (device, limits) => new LostLockRequests(device, new PageRequestQueue(limits)),
+    },
   },
   iopf('R3.2', 'an invalidation that meets a superpage stops half-way', ResidentIopf),
   iopf('R3.3', 'a page-in does not look whether its page was invalidated meanwhile', HandlerIopf),

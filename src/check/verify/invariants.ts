@@ -36,13 +36,13 @@ export function checkEnd(world: World): void {
     );
   if (!world.closed) runDirect(world.close());
   checkStep(world);
-  const { counters, memory, type1 } = world;
+  const { counters, memory, space } = world;
   nothingLeft(counters.pinnedPages, 'pinned pages');
   nothingLeft(memory.pinned, 'pins on frames');
   nothingLeft(counters.residentPages, 'resident pages');
   nothingLeft(counters.mappedPages, 'mapped pages');
-  nothingLeft(type1.domains.length, 'domains');
-  nothingLeft(type1.iopf!.watchedSpaces, 'watched address spaces');
+  nothingLeft(space.domains.length, 'domains');
+  nothingLeft(space.iopf.watchedSpaces, 'watched address spaces');
   for (const { mm } of world.programs) {
     nothingLeft(mm.notifierCount, 'notifiers', mm);
     nothingLeft(mm.lockedPages, 'locked pages', mm);
@@ -63,13 +63,13 @@ function checkAccount(world: World): void {
   let locked = 0;
   let twice = 0;
   let resident = 0;
-  for (let mapping = world.type1.mappings.firstFrom(0); mapping !== null; ) {
+  for (let mapping = world.space.mappings.firstFrom(0); mapping !== null; ) {
     const driverPins = mapping.driverPins?.pages.count ?? 0;
     pinned += mapping.pinned ? mapping.pages : driverPins;
     if (mapping.pinned) twice += driverPins;
     resident += mapping.pinned ? mapping.pages : mapping.mapped.count;
-    locked += mapping.lockedPages;
-    mapping = world.type1.mappings.after(mapping);
+    locked += mapping.source.lockedPages;
+    mapping = world.space.mappings.after(mapping);
   }
   let account = 0;
   for (let i = 0; i < world.programs.length; i++) account += world.programs[i]!.mm.lockedPages;
@@ -96,7 +96,7 @@ function checkAccount(world: World): void {
 
 function checkDevice(world: World, device: IommuDevice): void {
   const { handlers } = device;
-  const iopf = world.type1.iopf!;
+  const iopf = world.space.iopf;
   const handler = device.nested ? handlers.stage2 : handlers.flat;
   if (device.domain === null) {
     if (device.handlersInside !== 0 || device.queue.pendingCount !== 0)
@@ -140,11 +140,11 @@ function groupOf(world: World, device: IommuDevice) {
 }
 
 function checkTables(world: World): void {
-  const { type1, pages } = world;
-  const { domains } = type1;
+  const { space, pages } = world;
+  const { domains } = space;
   for (let page = 0; page < pages; page++) {
     const iovaPage = IOVA + page;
-    const mapping = type1.mappings.covering(iovaPage);
+    const mapping = space.mappings.covering(iovaPage);
     let present = -1;
     for (let i = 0; i < domains.length; i++) {
       const domain = domains[i]!;
@@ -169,7 +169,7 @@ function checkTables(world: World): void {
           `the bit of ${hex(iovaPage)} is ${bit ? 'set' : 'clear'}, its page is ${bit ? 'not ' : ''}mapped`,
         );
       }
-      if (mapping.dirty !== null) checkDirty(world, mapping, page);
+      if (world.type1.log !== null) checkDirty(world, mapping, page);
     }
   }
   for (let i = 0; i < world.devices.length; i++) checkIotlb(world, world.devices[i]!.iommu);
@@ -180,10 +180,11 @@ function checkHeld(world: World, mapping: Mapping, iovaPage: number): void {
   const { frame } = mapping.driverPins!.get(iovaPage - mapping.iovaPage)!;
   if (frame !== ZERO_FRAME && !world.memory.isPinned(frame))
     violated(GONE, 'R6.2', `a driver has pinned ${hex(iovaPage)} and its frame is not`);
-  if (mapping.dirty !== null && !mapping.dirty.test(iovaPage - mapping.iovaPage))
+  const { log } = world.type1;
+  if (log !== null && !log.of(mapping).test(iovaPage - mapping.iovaPage))
     violated(DIRTY, 'R6.3', `a driver has pinned ${hex(iovaPage)} and its bit is clear`);
   if (mapping.pinned) return;
-  for (const domain of world.type1.domains)
+  for (const domain of world.space.domains)
     if (domain.translate(iovaPage, mapping.permission) !== frame)
       violated(
         SAME,
@@ -272,13 +273,13 @@ function checkBothStages(world: World, device: IommuDevice): void {
 
 function checkDirty(world: World, mapping: Mapping, page: number): void {
   const index = IOVA + page - mapping.iovaPage;
-  const dirty = mapping.dirty!.test(index);
+  const dirty = world.type1.log!.of(mapping).test(index);
   if (world.ledger.written[page] !== 0 && !dirty)
     violated(DIRTY, 'R6.3', `${hex(IOVA + page)} was written and its bit is clear`);
   if (dirty && world.ledger.writeAsked[page] === 0 && !world.ledger.everPinned)
     violated(DIRTY, 'R6.3', `the bit of ${hex(IOVA + page)} is set and nobody asked to write it`);
   if (dirty) return;
-  for (const domain of world.type1.domains) {
+  for (const domain of world.space.domains) {
     if ((domain.permissionAt(IOVA + page) & WRITE) !== 0)
       violated(
         DIRTY,

@@ -2,16 +2,33 @@
  * What devices asked for, were answered and wrote, noted beside the container to be held against
  * what it says.
  */
+
+import type { IoSpace } from '../../ioas/io-space.js';
 import type { IommuDevice } from '../../iommu/device.js';
-import type { Observer } from '../../iommu/observer.js';
+import type { Counters, ObservedDevice, Observer } from '../../iommu/observer.js';
 import { PageResponse } from '../../iommu/page-request.js';
 import { WRITE } from '../../mm/address-space.js';
-import { ZERO_FRAME } from '../../mm/simulated-memory.js';
+import { type SimulatedMemory, ZERO_FRAME } from '../../mm/simulated-memory.js';
+import type { Type1 } from '../../vfio/type1/type1.js';
 import type { Digest } from '../world/digest.js';
 import { accessName, hex, IOVA, Side } from '../world/operation.js';
 import type { ProgramSpace } from '../world/program-actor.js';
-import type { World } from '../world/world.js';
+import type { StepNotes } from '../world/step-notes.js';
+import type { DeviceSpec } from '../world/world-options.js';
 import { Invariant, violated } from './violation.js';
+
+/** What a ledger is held against: `World`. */
+interface Audited {
+  readonly type1: Type1;
+  readonly space: IoSpace;
+  readonly memory: SimulatedMemory;
+  readonly counters: Counters;
+  readonly notes: StepNotes;
+  readonly devices: readonly { readonly iommu: IommuDevice }[];
+  readonly specs: readonly DeviceSpec[];
+  readonly pages: number;
+  numberOf(device: ObservedDevice): number;
+}
 
 export class Ledger implements Observer {
   /** Static pins were there: their pages count as written where the dirty log meets them. */
@@ -33,7 +50,7 @@ export class Ledger implements Observer {
   /** Refusals that the last step may answer without a pending request. */
   private refusedSeen = 0;
 
-  constructor(private readonly world: World) {
+  constructor(private readonly world: Audited) {
     const { pages, specs } = world;
     this.handled = specs.map(() => false);
     this.written = new Uint8Array(pages);
@@ -43,9 +60,9 @@ export class Ledger implements Observer {
 
   /** A device's access got through to a frame: the frame must be what the program has there now. */
   reached(device: IommuDevice, iovaPage: number, access: number, frame: number): void {
-    const { type1, memory } = this.world;
-    this.world.seen |= Side.MEMORY;
-    const mapping = type1.mappings.covering(iovaPage);
+    const { type1, space, memory } = this.world;
+    this.world.notes.accessed |= Side.MEMORY;
+    const mapping = space.mappings.covering(iovaPage);
     if (mapping === null) gone(device, iovaPage, access, 'went through where nothing is mapped');
     if (frame !== ZERO_FRAME && !memory.isOwned(frame))
       gone(device, iovaPage, access, 'reached a frame that was freed');
@@ -53,7 +70,7 @@ export class Ledger implements Observer {
     const isHeld = mapping.pinned || mapping.driverPins?.pages.test(iovaPage - mapping.iovaPage);
     if (!isHeld && (mapping.mm as ProgramSpace).frameAt(page) !== frame)
       gone(device, iovaPage, access, 'reached a frame that the program has no more');
-    if ((access & WRITE) !== 0 && type1.dirtyTracking) this.written[iovaPage - IOVA] = 1;
+    if ((access & WRITE) !== 0 && type1.log !== null) this.written[iovaPage - IOVA] = 1;
   }
 
   asked(iovaPage: number, access: number): void {
@@ -68,9 +85,9 @@ export class Ledger implements Observer {
 
   /** The bitmap that a program got says what was written since the last one. */
   dirtyReported(bitmap: Uint8Array): void {
-    const { pages, type1 } = this.world;
+    const { pages, space } = this.world;
     for (let page = 0; page < pages; page++) {
-      const mapping = type1.mappings.covering(IOVA + page);
+      const mapping = space.mappings.covering(IOVA + page);
       if (mapping === null || mapping.pinned) continue;
       const reported = (bitmap[page >>> 3]! & (1 << (page & 7))) !== 0;
       if (this.written[page] !== 0 && !reported)
@@ -85,7 +102,7 @@ export class Ledger implements Observer {
   unmap(): void {}
 
   pageRequest(
-    device: IommuDevice,
+    device: ObservedDevice,
     _page: number,
     _access: number,
     pasid: number,
@@ -99,7 +116,7 @@ export class Ledger implements Observer {
     this.askedNow = name;
   }
 
-  pageResponse(device: IommuDevice, pasid: number, group: number, code: number): void {
+  pageResponse(device: ObservedDevice, pasid: number, group: number, code: number): void {
     const name = this.requestName(device, pasid, group);
     if (code === PageResponse.INVALID && this.world.counters.faultsRefused > this.refusedSeen) {
       this.refusedSeen++;
@@ -141,7 +158,7 @@ export class Ledger implements Observer {
   }
 
   /** Device, PASID and group id as one number. */
-  private requestName(device: IommuDevice, pasid: number, group: number): number {
+  private requestName(device: ObservedDevice, pasid: number, group: number): number {
     return (this.world.numberOf(device) * 0x100000 + pasid + 1) * 512 + group;
   }
 }

@@ -6,6 +6,7 @@ import type { IommuDevice } from '../../iommu/device.js';
 import { FaultQueue } from '../../iommu/fault-queue.js';
 import { FaultReport } from '../../iommu/page-request.js';
 import { READ, WRITE } from '../../mm/address-space.js';
+import type { Ledger } from '../verify/ledger.js';
 import {
   accessName,
   checkAccess,
@@ -16,7 +17,7 @@ import {
   onContainer,
   TRIED,
 } from './operation.js';
-import type { World } from './world.js';
+import type { StepNotes } from './step-notes.js';
 
 const RETRY = freshStep('answered SUCCESS, tries the access again');
 const PARTIAL = step('partial request reported');
@@ -24,7 +25,8 @@ const PARTIAL = step('partial request reported');
 /** A device that does DMA. */
 export class Device {
   constructor(
-    private readonly world: World,
+    private readonly notes: StepNotes,
+    private readonly ledger: Ledger,
     readonly iommu: IommuDevice,
   ) {}
 
@@ -33,7 +35,7 @@ export class Device {
 
   openQueue(): void {
     this.faultQueue = new FaultQueue(() => 1);
-    this.iommu.handlers.register(this.faultQueue, FaultReport.NESTED_L1);
+    this.iommu.handlers.register(this.faultQueue, FaultReport.STAGE1);
   }
 
   /** Function-level reset: it waits for no answer any more. */
@@ -58,31 +60,31 @@ export class Device {
     checkAccess('access', access);
     const iovaPage = IOVA + page;
     yield onContainer(accessName(access), iovaPage, 1);
-    const { world, iommu } = this;
+    const { notes, ledger, iommu } = this;
     for (let tries = 0; tries < 3; tries++) {
       const frame = iommu.translate(iovaPage, access);
       if (frame >= 0) {
-        world.ledger.reached(iommu, iovaPage, access, frame);
-        return world.note(true, 1);
+        ledger.reached(iommu, iovaPage, access, frame);
+        return notes.note(true, 1);
       }
-      world.ledger.asked(iovaPage, access);
+      ledger.asked(iovaPage, access);
       const answered = yield* iommu.faultFlow(iovaPage, access);
-      world.ledger.answered(iovaPage, access);
-      if (!answered) return world.note(false, 0);
-      world.note(null, TRIED + tries);
+      ledger.answered(iovaPage, access);
+      if (!answered) return notes.note(false, 0);
+      notes.note(null, TRIED + tries);
       yield RETRY;
     }
-    return world.note(false, 0);
+    return notes.note(false, 0);
   }
 
   /** Reports a page request and does nothing with its answer. */
   *fault(page: number, access: number): Flow<boolean> {
     checkAccess('fault', access);
     yield onContainer(`page request ${accessName(access)}`, IOVA + page, 1);
-    this.world.ledger.asked(IOVA + page, access);
+    this.ledger.asked(IOVA + page, access);
     const answer = yield* this.iommu.faultFlow(IOVA + page, access);
-    this.world.ledger.answered(IOVA + page, access);
-    return this.world.note(answer, answer ? 1 : 0);
+    this.ledger.answered(IOVA + page, access);
+    return this.notes.note(answer, answer ? 1 : 0);
   }
 
   /** A group of page requests for several pages, answered once. `group`: 256 to 511. */
@@ -100,7 +102,7 @@ export class Device {
       const iovaPage = IOVA + pages[i]!;
       const last = i === pages.length - 1;
       const level = this.iommu.nested ? 'stage2' : 'flat';
-      this.world.ledger.asked(iovaPage, access);
+      this.ledger.asked(iovaPage, access);
       code = (yield* this.iommu.report({
         kind: 'page-request',
         iovaPage,
@@ -112,8 +114,8 @@ export class Device {
       })).code;
       if (!last) yield PARTIAL;
     }
-    for (const page of pages) this.world.ledger.answered(IOVA + page, access);
-    return this.world.note(code, code ?? 9);
+    for (const page of pages) this.ledger.answered(IOVA + page, access);
+    return this.notes.note(code, code ?? 9);
   }
 
   /** A page request at a level, as it is reported; returns the errno. `group`: 256 to 511. */
@@ -127,7 +129,7 @@ export class Device {
     checkAccess('report', access);
     yield onContainer(`page request ${level} ${accessName(access)}`, IOVA + page, 1);
     const iovaPage = IOVA + page;
-    this.world.ledger.asked(iovaPage, access);
+    this.ledger.asked(iovaPage, access);
     const fault = {
       kind: 'page-request',
       iovaPage,
@@ -138,8 +140,8 @@ export class Device {
       level,
     } as const;
     const { errno } = yield* this.iommu.report(fault);
-    this.world.ledger.answered(iovaPage, access);
-    return this.world.note(errno, errno);
+    this.ledger.answered(iovaPage, access);
+    return this.notes.note(errno, errno);
   }
 }
 
@@ -149,7 +151,7 @@ export class Guest {
   private readonly response = new ArgumentBuffer(HwptPageResponse.size);
 
   constructor(
-    private readonly world: World,
+    private readonly notes: StepNotes,
     private readonly device: Device,
   ) {}
 
@@ -165,7 +167,7 @@ export class Guest {
     const bytes = this.device.faultQueue!.read(this.records);
     const view = new DataView(this.records.buffer);
     const cookie = bytes === 0 ? 0 : view.getUint32(HwptPgfault.at.cookie, true);
-    return this.world.note(cookie, cookie);
+    return this.notes.note(cookie, cookie);
   }
 
   /** write(2) of an answer. */
@@ -177,9 +179,9 @@ export class Guest {
     this.response.setU32(HwptPageResponse.at.code, code);
     try {
       this.device.faultQueue!.write(this.response.bytes);
-      return this.world.note('ok', 0);
+      return this.notes.note('ok', 0);
     } catch (error) {
-      return this.world.noteError(error);
+      return this.notes.noteError(error);
     }
   }
 

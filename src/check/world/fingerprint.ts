@@ -1,20 +1,49 @@
 /** What a world holds, as numbers: one for each of its sides. */
+
+import type { IoSpace } from '../../ioas/io-space.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import type { FaultQueue } from '../../iommu/fault-queue.js';
+import type { IommuGroup } from '../../iommu/group.js';
 import type { DeviceFaultHandler, Fault, FaultLevel } from '../../iommu/page-request.js';
 import type { PageRequestQueue } from '../../iommu/page-request-queue.js';
 import { READ, WRITE } from '../../mm/address-space.js';
+import type { SimulatedSpace } from '../../mm/simulated.js';
+import type { SimulatedMemory } from '../../mm/simulated-memory.js';
+import type { Type1 } from '../../vfio/type1/type1.js';
 import { Digest } from './digest.js';
 import { foreignHandler } from './foreign-handler.js';
 import { IOVA, NAMED_IDS, VADDR } from './operation.js';
-import type { World } from './world.js';
 
 const LEVELS: readonly FaultLevel[] = ['flat', 'stage1', 'stage2'];
+
+interface AddsItself {
+  addTo(digest: Digest): void;
+}
+
+/** What a fingerprint is taken of: `World`. */
+interface Fingerprinted {
+  readonly type1: Type1;
+  readonly space: IoSpace;
+  readonly memory: SimulatedMemory;
+  readonly programs: readonly { readonly mm: SimulatedSpace }[];
+  readonly devices: readonly {
+    readonly iommu: IommuDevice;
+    readonly faultQueue: FaultQueue | null;
+  }[];
+  readonly groups: readonly IommuGroup[];
+  readonly inContainer: ReadonlySet<IommuGroup>;
+  readonly drivers: readonly AddsItself[];
+  readonly firstStages: readonly (AddsItself | undefined)[];
+  readonly ledger: AddsItself;
+  readonly pages: number;
+  readonly closed: boolean;
+  numberOf(device: IommuDevice): number;
+}
 
 export class Fingerprint {
   private readonly digest = new Digest();
 
-  constructor(private readonly world: World) {}
+  constructor(private readonly world: Fingerprinted) {}
 
   /**
    * A digest of all that a path can see of the container's side; what paths hold in their locals is
@@ -36,10 +65,10 @@ export class Fingerprint {
     digest.begin();
     for (let i = 0; i < programs.length; i++) {
       const { mm } = programs[i]!;
-      for (let page = 0; page < pages; page++) digest.add(mm.stateAt(VADDR + page));
+      for (let page = 0; page < pages; page++) this.addPage(mm, VADDR + page);
       digest.add(mm.reclaimsFrom);
     }
-    world.memory.addTo(digest);
+    this.addFrames(world.memory);
     return digest.value;
   }
 
@@ -52,8 +81,8 @@ export class Fingerprint {
 
   /** How often what page-ins rely on has changed; only differences of it matter. */
   get history(): number {
-    const { type1, programs } = this.world;
-    let history = type1.iopf!.handler.generation;
+    const { space, programs } = this.world;
+    let history = space.iopf.handler.generation;
     for (let i = 0; i < programs.length; i++)
       history = history * 0x10000 + programs[i]!.mm.invalidations;
     return history;
@@ -61,23 +90,23 @@ export class Fingerprint {
 
   private addContainer(): void {
     const { digest, world } = this;
-    const { type1, pages, devices, programs } = world;
-    const iopf = type1.iopf!;
+    const { type1, space, pages, devices, programs } = world;
+    const iopf = space.iopf;
     digest.add(
       (world.closed ? 1 : 0) |
         (iopf.enabled ? 2 : 0) |
         (iopf.changing ? 4 : 0) |
-        (type1.dirtyTracking ? 8 : 0),
+        (type1.log !== null ? 8 : 0),
     );
     digest.add(iopf.watchedSpaces);
     // They are gone through in these orders.
     for (const group of world.inContainer) digest.add(group.number);
     for (let i = 0; i < iopf.devicesOn.length; i++) digest.add(world.numberOf(iopf.devicesOn[i]!));
     for (let i = 0; i < world.groups.length; i++)
-      digest.add(type1.pinning.isUnscoped(world.groups[i]!) ? 1 : 0);
+      digest.add(space.pins.isUnscoped(world.groups[i]!) ? 1 : 0);
     digest.add(iopf.handler.pageIns.length);
-    for (let i = 0; i < type1.domains.length; i++) {
-      const domain = type1.domains[i]!;
+    for (let i = 0; i < space.domains.length; i++) {
+      const domain = space.domains[i]!;
       digest.add(domain.geometry.addressWidth);
       for (let page = IOVA; page < IOVA + pages; page++) {
         digest.add(domain.frameAt(page) * 4 + domain.permissionAt(page));
@@ -101,12 +130,33 @@ export class Fingerprint {
     digest.add(world.memory.pinned);
   }
 
+  /** What decides how a page is brought in. */
+  private addPage(mm: SimulatedSpace, page: number): void {
+    const entry = (mm.frameAt(page) + 1) * 4 + mm.bitsAt(page);
+    const protection = mm.isMapped(page) ? mm.protectionAt(page) : 4;
+    const state = (entry * 2 + (mm.isSwapped(page) ? 1 : 0)) * 8 + protection;
+    this.digest.add(state * 16 + mm.invalidationsOf(page));
+  }
+
+  /** What decides which frames come next, and who has them. */
+  private addFrames(memory: SimulatedMemory): void {
+    const { digest } = this;
+    const { freeFrames, framesEnd } = memory;
+    digest.add(memory.used);
+    digest.add(memory.nextSource);
+    for (let i = 0; i < freeFrames.length; i++) digest.add(freeFrames[i]!);
+    for (let frame = 1; frame < framesEnd; frame++) {
+      const ofFile = memory.isOfFile(frame) ? 1 : 0;
+      digest.add(memory.ownersOf(frame) * 256 + memory.pinsOf(frame) * 2 + ofFile);
+    }
+  }
+
   /**
    * Page-ins under way: who comes to the same page waits for one of a mapping that is still there.
    */
   private addPageIns(): void {
     const { digest } = this;
-    const { handler } = this.world.type1.iopf!;
+    const { handler } = this.world.space.iopf;
     for (let i = 0; i < handler.pageIns.length; i++) {
       const { mapping, index, window, stale } = handler.pageIns[i]!;
       const isThere = handler.covering(mapping.iovaPage + index) === mapping;
@@ -141,7 +191,8 @@ export class Fingerprint {
 
   private addMappings(): void {
     const { digest } = this;
-    const { mappings } = this.world.type1;
+    const { type1, space } = this.world;
+    const { mappings } = space;
     for (let mapping = mappings.firstFrom(0); mapping !== null; mapping = mappings.after(mapping)) {
       digest.add(mapping.iovaPage * 8 + mapping.permission);
       digest.add(mapping.vaddrPage * 8 + mapping.mm.id);
@@ -149,11 +200,12 @@ export class Fingerprint {
         mapping.pages * 16 +
           (mapping.pinned ? 1 : 0) +
           (mapping.pinnedByFlag ? 2 : 0) +
-          (mapping.dirty === null ? 4 : 0) +
-          (mapping.vaddrInvalid ? 8 : 0),
+          (type1.log === null ? 4 : 0) +
+          (mapping.source.vaddrInvalid ? 8 : 0),
       );
-      digest.add(mapping.lockedPages);
-      const { mapped, dirty, driverPins } = mapping;
+      digest.add(mapping.source.lockedPages);
+      const { mapped, driverPins } = mapping;
+      const dirty = type1.log === null ? null : type1.log.of(mapping);
       if (driverPins !== null)
         for (const [index, { frame, references }] of driverPins)
           digest.add((frame * 16 + index) * 16 + references);
@@ -185,7 +237,7 @@ export class Fingerprint {
 
   private handlerKind(handler: DeviceFaultHandler | null): number {
     if (handler === null) return 0;
-    return handler === this.world.type1.iopf!.handler ? 1 : handler === foreignHandler ? 2 : 3;
+    return handler === this.world.space.iopf.handler ? 1 : handler === foreignHandler ? 2 : 3;
   }
 }
 

@@ -8,6 +8,8 @@ import { FaultQueue } from '../../iommu/fault-queue.js';
 import { Stage1, TableMemory } from '../../iommu/stage1.js';
 import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
 import { allocatePlain } from '../../mm/frame-memory.js';
+import type { SimulatedMemory } from '../../mm/simulated-memory.js';
+import type { Ledger } from '../verify/ledger.js';
 import { violated } from '../verify/violation.js';
 import type { Device } from './device-actor.js';
 import type { Digest } from './digest.js';
@@ -22,7 +24,17 @@ import {
   TRIED,
   VADDR,
 } from './operation.js';
-import type { World } from './world.js';
+import type { ProgramSpace } from './program-actor.js';
+import type { StepNotes } from './step-notes.js';
+
+/** What a first stage needs of the world. */
+interface Surroundings {
+  readonly notes: StepNotes;
+  readonly ledger: Ledger;
+  readonly memory: SimulatedMemory;
+  readonly programs: readonly { readonly mm: ProgramSpace }[];
+  readonly pages: number;
+}
 
 const REVOKED = 'what a guest has invalidated is not reached';
 const RETRY = freshStep('answered SUCCESS, tries the access again');
@@ -44,7 +56,7 @@ export class FirstStage {
   private readonly entry = new Uint8Array(8);
 
   constructor(
-    private readonly world: World,
+    private readonly world: Surroundings,
     private readonly device: Device,
   ) {
     this.queue = new FaultQueue(() => 1);
@@ -59,20 +71,20 @@ export class FirstStage {
   *attach(): Flow<string> {
     yield new Operation('ATTACH_STAGE1');
     const { world, device } = this;
-    return yield* world.result(this.attaches(device));
+    return yield* world.notes.result(this.attaches(device));
   }
 
   /** VFIO_DEVICE_DETACH_STAGE1. */
   *detach(): Flow<string> {
     yield new Operation('DETACH_STAGE1');
-    return yield* this.world.result(this.device.iommu.detachStage1());
+    return yield* this.world.notes.result(this.device.iommu.detachStage1());
   }
 
   /** The table's entry leads to the container's pages; nothing has to be invalidated for that. */
   *mend(): Flow<void> {
     yield new Operation('enters 1 GiB into its table');
     this.write(1, ENTRY, PRESENT + LEAF);
-    this.world.note(null, 0);
+    this.world.notes.note(null, 0);
   }
 
   /** The entry goes, and its translations with it. */
@@ -80,7 +92,7 @@ export class FirstStage {
     yield new Operation('takes the entry away and invalidates');
     this.write(1, ENTRY, 0);
     this.device.iommu.iotlb.flush(INPUT, 512 * 512);
-    this.world.note(null, 0);
+    this.world.notes.note(null, 0);
     for (let page = 0; page < this.world.pages; page++)
       for (const access of [READ, WRITE])
         if (this.device.iommu.iotlb.lookup(INPUT + IOVA + page, access) >= 0)
@@ -95,7 +107,7 @@ export class FirstStage {
   *closeQueue(): Flow<void> {
     yield new Operation('closes the fault queue');
     this.queue.close();
-    this.world.note(null, 0);
+    this.world.notes.note(null, 0);
   }
 
   /**
@@ -113,7 +125,7 @@ export class FirstStage {
       const frame = iommu.translate(input, access);
       if (frame >= 0) {
         world.ledger.reached(iommu, IOVA + page, access, frame);
-        return world.note(true, 1);
+        return world.notes.note(true, 1);
       }
       // Without its first stage the device's addresses lead nowhere.
       if (iommu.stage1 === null) break;
@@ -122,10 +134,10 @@ export class FirstStage {
           ? yield* this.faultStage2(stage1.iovaPage, stage1.access)
           : yield* iommu.faultFlow(input, access, 'stage1');
       if (!answered) break;
-      world.note(null, TRIED + tries);
+      world.notes.note(null, TRIED + tries);
       yield RETRY;
     }
-    return world.note(false, 0);
+    return world.notes.note(false, 0);
   }
 
   addTo(digest: Digest): void {

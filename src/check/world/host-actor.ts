@@ -1,11 +1,14 @@
 import type { Flow } from '../../flow/flow.js';
-import { accessName, checkAccess, onContainer, onMemory, VADDR } from './operation.js';
+import type { IommuGroup } from '../../iommu/group.js';
+import { accessName, checkAccess, groupOf, onContainer, onMemory, VADDR } from './operation.js';
 import type { ProgramSpace } from './program-actor.js';
-import type { World } from './world.js';
 
 /** The host's memory management, which takes pages away with a window between telling and doing. */
 export class Host {
-  constructor(private readonly world: World) {}
+  constructor(
+    private readonly programs: readonly { readonly mm: ProgramSpace }[],
+    private readonly groups: readonly IommuGroup[],
+  ) {}
 
   /** Another frame behind a page, as migration and compaction do. */
   *migrate(page: number, count = 1): Flow<void> {
@@ -51,12 +54,12 @@ export class Host {
 
   /** Devices of a group come in another order from now on, as after a rescan of the bus. */
   *rescan(group: number): Flow<void> {
-    const found = this.world.group(group);
+    const found = groupOf(this.groups, group);
     yield onContainer(`rescans group ${group}`);
-    found.iommuGroup.devices.reverse();
+    found.devices.reverse();
   }
 
   private get mm(): ProgramSpace {
-    return this.world.programs[0]!.mm;
+    return this.programs[0]!.mm;
   }
 }

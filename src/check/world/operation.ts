@@ -1,5 +1,6 @@
 /** Where scenarios happen, and the points between their operations. */
 import type { Wait } from '../../flow/flow.js';
+import type { IommuGroup } from '../../iommu/group.js';
 import { READ, WRITE } from '../../mm/address-space.js';
 import { described, ScenarioMistake } from '../verify/scenario-mistake.js';
 
@@ -9,8 +10,8 @@ export const VADDR = 0x10200;
 
 /**
  * The two sides of a world. The container with its devices and drivers sees memory only through
- * `AddressSpace`, and memory sees it only through `MmuNotifier`: there it is noted that a step saw
- * the other side, too.
+ * `AddressSpace`, and memory sees it only through `MmuNotifier`: there it is noted that a step
+ * accessed the other side, too.
  */
 export const Side = { CONTAINER: 1, MEMORY: 2, BOTH: 3 } as const;
 
@@ -31,7 +32,7 @@ export const NAMED_IDS = 256;
 
 /** An actor is between two operations: all it knows is what they returned. */
 export class Operation implements Wait {
-  /** @param sides what its steps see of the world at least */
+  /** @param sides the sides of the world that its steps access at least */
   constructor(
     private readonly verb: string,
     private readonly first = -1,
@@ -104,6 +105,14 @@ export function checkWhole(what: string, value: number, least: number, most: num
   throw new ScenarioMistake(
     `${what} is ${described(value)}, not a whole number from ${least} to ${most}`,
   );
+}
+
+/** The group of a number. Throws `ScenarioMistake` where there is none. */
+export function groupOf(groups: readonly IommuGroup[], number: number): IommuGroup {
+  const found = groups.find((group) => group.number === number);
+  if (found !== undefined) return found;
+  const there = groups.map((group) => group.number).join(', ');
+  throw new ScenarioMistake(`there is no group ${described(number)}, but ${there}`);
 }
 
 export function hex(page: number): string {

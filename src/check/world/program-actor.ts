@@ -8,12 +8,17 @@ import { ArgumentBuffer } from '../../abi/argument-buffer.js';
 import { Errno, VfioError } from '../../abi/errno.js';
 import { DirtyPagesFlag, DmaMapFlag, Type1Ioctl } from '../../abi/vfio.js';
 import { DirtyBitmap, DirtyBitmapGet, DmaMap, DmaUnmap } from '../../abi/vfio-structs.js';
-import type { Caller } from '../../file/file.js';
+import type { Caller } from '../../file/caller.js';
 import type { Flow } from '../../flow/flow.js';
-import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
+import type { IoSpace } from '../../ioas/io-space.js';
+import type { IommuGroup } from '../../iommu/group.js';
+import { type MmuNotifier, PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
 import { SimulatedSpace, type SimulatedSpaceOptions } from '../../mm/simulated.js';
+import type { SimulatedMemory } from '../../mm/simulated-memory.js';
+import { type1Ioctl } from '../../vfio/type1/ioctl.js';
+import type { Type1 } from '../../vfio/type1/type1.js';
 import { checkPages, checkWhole, IOVA, onContainer, onMemory, Side, VADDR } from './operation.js';
-import type { World } from './world.js';
+import type { StepNotes } from './step-notes.js';
 
 /**
  * Where a program's call arguments lie: beside its memory, so that making a call touches no page.
@@ -32,51 +37,71 @@ const DirtyFlag = {
  * Memory of a program, with a place for call arguments that is no page. It notes where the sides of
  * the world see each other.
  */
-export class ProgramSpace extends SimulatedSpace {
+export class ProgramSpace extends SimulatedSpace implements MmuNotifier {
+  private ended = false;
   readonly argument = new ArgumentBuffer(BITMAP_AT + BITMAP_BYTES);
 
   constructor(
-    private readonly world: World,
+    private readonly notes: StepNotes,
+    memory: SimulatedMemory,
     options: SimulatedSpaceOptions,
   ) {
-    super(world.memory, options);
+    super(memory, options);
+    this.subscribe(this);
+  }
+
+  /** Notifiers beside its own. */
+  override get notifierCount(): number {
+    return super.notifierCount - (this.ended ? 0 : 1);
+  }
+
+  invalidate(): void {
+    this.notes.accessed |= Side.CONTAINER;
+  }
+
+  release(): void {
+    this.notes.accessed |= Side.CONTAINER;
+    this.ended = true;
   }
 
   override isInvalidating(page: number): boolean {
-    this.world.seen |= Side.MEMORY;
+    this.notes.accessed |= Side.MEMORY;
     return super.isInvalidating(page);
   }
 
   override unpin(frames: Float64Array, count: number): void {
-    this.world.seen |= Side.MEMORY;
+    this.notes.accessed |= Side.MEMORY;
     super.unpin(frames, count);
   }
 
-  protected override bringIn(
+  override pageIn(first: number, count: number, access: number, frames: Float64Array): number {
+    this.notes.accessed |= Side.MEMORY;
+    return super.pageIn(first, count, access, frames);
+  }
+
+  override *pageInFlow(
     first: number,
     count: number,
     access: number,
     frames: Float64Array,
-    mayWait: boolean,
-    keepsOut?: boolean,
-  ): number {
-    this.world.seen |= Side.MEMORY;
-    return super.bringIn(first, count, access, frames, mayWait, keepsOut);
+  ): Flow<number> {
+    const flow = super.pageInFlow(first, count, access, frames);
+    for (;;) {
+      this.notes.accessed |= Side.MEMORY;
+      const step = flow.next();
+      if (step.done) return step.value;
+      yield step.value;
+    }
   }
 
-  protected override notify(first: number, count: number): void {
-    this.world.seen |= Side.CONTAINER;
-    super.notify(first, count);
-  }
-
-  override exit(): void {
-    this.world.seen |= Side.CONTAINER;
-    super.exit();
+  override pin(first: number, count: number, access: number, frames: Float64Array): number {
+    this.notes.accessed |= Side.MEMORY;
+    return super.pin(first, count, access, frames);
   }
 
   override copyFrom(address: number, into: Uint8Array): boolean {
     if (address < ARGUMENT) {
-      this.world.seen |= Side.MEMORY;
+      this.notes.accessed |= Side.MEMORY;
       return super.copyFrom(address, into);
     }
     const from = this.argument.bytes;
@@ -86,7 +111,7 @@ export class ProgramSpace extends SimulatedSpace {
 
   override copyTo(address: number, from: Uint8Array): boolean {
     if (address < ARGUMENT) {
-      this.world.seen |= Side.MEMORY;
+      this.notes.accessed |= Side.MEMORY;
       return super.copyTo(address, from);
     }
     this.argument.bytes.set(from, address - ARGUMENT);
@@ -101,10 +126,23 @@ export interface MapOptions {
   readonly pinned?: boolean;
 }
 
+/** What programs do something to: `World`. */
+interface Machine {
+  readonly notes: StepNotes;
+  readonly type1: Type1;
+  readonly space: IoSpace;
+  readonly ledger: { dirtyReported(bitmap: Uint8Array): void };
+  readonly pages: number;
+  group(number: number): IommuGroup;
+  attach(group: IommuGroup): Flow<void>;
+  detach(group: IommuGroup): Flow<void>;
+  close(): Flow<void>;
+}
+
 /** A process with the container open. */
 export class Program implements Caller {
   constructor(
-    private readonly world: World,
+    private readonly world: Machine,
     readonly mm: ProgramSpace,
   ) {}
 
@@ -147,27 +185,27 @@ export class Program implements Caller {
   /** VFIO_IOMMU_ENABLE_IOPF. */
   *enable(): Flow<string> {
     yield onContainer('ENABLE_IOPF');
-    return yield* this.world.result(this.world.type1.iopf!.enable());
+    return yield* this.world.notes.result(this.world.space.iopf.enable());
   }
 
   /** VFIO_IOMMU_DISABLE_IOPF. */
   *disable(): Flow<string> {
     yield onContainer('DISABLE_IOPF');
-    return yield* this.world.result(this.world.type1.iopf!.disable());
+    return yield* this.world.notes.result(this.world.space.iopf.disable());
   }
 
   /** VFIO_GROUP_SET_CONTAINER. */
   *attach(group: number): Flow<string> {
     const found = this.world.group(group);
     yield onContainer(`SET_CONTAINER group ${group}`);
-    return yield* this.world.result(this.world.attach(found));
+    return yield* this.world.notes.result(this.world.attach(found));
   }
 
   /** VFIO_GROUP_UNSET_CONTAINER. */
   *detach(group: number): Flow<string> {
     const found = this.world.group(group);
     yield onContainer(`UNSET_CONTAINER group ${group}`);
-    return yield* this.world.result(this.world.detach(found));
+    return yield* this.world.notes.result(this.world.detach(found));
   }
 
   /** Starts the dirty log, or stops it. */
@@ -196,15 +234,15 @@ export class Program implements Caller {
   /** The container's descriptor is closed: every group leaves, and everything goes. */
   *close(): Flow<string> {
     yield onContainer('close container');
-    return yield* this.world.result(this.world.close());
+    return yield* this.world.notes.result(this.world.close());
   }
 
   /** The program writes pages of its own memory. */
   *touch(page: number, count = 1): Flow<string> {
     yield onMemory('touches', VADDR + page, count);
     return this.mm.fillPages(VADDR + page, count, 1)
-      ? this.world.note('ok', 0)
-      : this.world.note('SIGSEGV', 11);
+      ? this.world.notes.note('ok', 0)
+      : this.world.notes.note('SIGSEGV', 11);
   }
 
   private dirtyPages(flags: number): string {
@@ -215,6 +253,6 @@ export class Program implements Caller {
   }
 
   private call(request: number): string {
-    return this.world.call(() => this.world.type1.ioctl(this, request, ARGUMENT));
+    return this.world.notes.call(() => type1Ioctl(this, request, ARGUMENT, this.world.type1));
   }
 }

@@ -1,45 +1,6 @@
 import type { Flow } from '../../flow/flow.js';
 import type { World } from './world.js';
-
-/** A device of a scenario; each is alone in its group unless `group` says otherwise. */
-export interface DeviceSpec {
-  /** Can do page requests (default true). */
-  readonly canFault?: boolean;
-  /** A guest owns a first stage above the container's page table. */
-  readonly nested?: boolean;
-  /** IOMMU that maps contiguous pages as superpages by itself (R3.2). */
-  readonly merges?: boolean;
-  /** An IOMMU of its own, so that it gets a domain of its own. */
-  readonly ownDomain?: boolean;
-  /** Group number, from 1 on; default: the device's place. */
-  readonly group?: number;
-  /** In the container from the beginning (default true). */
-  readonly attached?: boolean;
-  /** Page request groups that may be pending. */
-  readonly pendingGroups?: number;
-}
-
-export interface WorldOptions {
-  readonly devices?: readonly DeviceSpec[];
-  /** IOVA pages that the run is about, from `IOVA` on (default 4). */
-  readonly pages?: number;
-  /** Pages brought in per fault (default 1). */
-  readonly premapPages?: number;
-  /** Processes (default 1). */
-  readonly processes?: number;
-  /** Pages that a process may lock (default: no limit). */
-  readonly lockLimitPages?: number;
-  /** Pages in swap must be waited for. */
-  readonly swapInWaits?: boolean;
-  /** The programs' memory is made of 2 MiB pages; `pages` is 512 then. */
-  readonly hugePages?: boolean;
-  /**
-   * Frames that there are (default: no limit); where they are used up, reclaim takes pages to swap.
-   */
-  readonly frames?: number;
-  /** IOPF is switched on before the run (default true). */
-  readonly enabled?: boolean;
-}
+import type { WorldOptions } from './world-options.js';
 
 /**
  * A small program of several actors. An actor is a flow over the world's operations; every order of

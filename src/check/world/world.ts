@@ -2,22 +2,19 @@
  * What a run is about: a container with its devices, its programs and their memory, made of shipped
  * parts.
  */
-import { errnoName, VfioError } from '../../abi/errno.js';
 import { DEFAULT_KERNEL, kernelProfile } from '../../abi/kernel.js';
 import { runDirect } from '../../flow/direct.js';
 import type { Flow } from '../../flow/flow.js';
-import type { IommuDevice } from '../../iommu/device.js';
+import type { IoSpace } from '../../ioas/io-space.js';
 import { defaultGeometry, type IommuGeometry } from '../../iommu/geometry.js';
 import { IommuGroup } from '../../iommu/group.js';
-import { Counters } from '../../iommu/observer.js';
+import { Counters, type ObservedDevice } from '../../iommu/observer.js';
 import { FaultReport } from '../../iommu/page-request.js';
 import { READ, WRITE } from '../../mm/address-space.js';
 import { SimulatedMemory } from '../../mm/simulated-memory.js';
-import { VfioGroup } from '../../vfio/group.js';
-import type { PciBus } from '../../vfio/hot-reset.js';
+import type { MachineState } from '../../vfio/machine-state.js';
+import { Type1 } from '../../vfio/type1/type1.js';
 import { Ledger } from '../verify/ledger.js';
-import { described, ScenarioMistake } from '../verify/scenario-mistake.js';
-import { Invariant, violated } from '../verify/violation.js';
 import { Checkpoint } from './checkpoint.js';
 import { Device, Guest } from './device-actor.js';
 import { DomainPool } from './domain-pool.js';
@@ -26,13 +23,13 @@ import { Fingerprint } from './fingerprint.js';
 import { FirstStage } from './first-stage.js';
 import { foreignHandler } from './foreign-handler.js';
 import { Host } from './host-actor.js';
-import { checkWhole, VADDR } from './operation.js';
-import type { CheckMachine, CheckType1, Parts } from './parts.js';
+import { checkWhole, groupOf, VADDR } from './operation.js';
+import type { Parts } from './parts.js';
 import { Program, ProgramSpace } from './program-actor.js';
-import type { DeviceSpec, WorldOptions } from './scenario.js';
+import { StepNotes } from './step-notes.js';
+import type { DeviceSpec, WorldOptions } from './world-options.js';
 
 const IOTLB_ENTRIES = 8;
-const NO_BUS: PciBus = { neighbours: () => [] };
 const RW = READ | WRITE;
 
 export class World {
@@ -40,28 +37,23 @@ export class World {
   readonly counters = new Counters();
   readonly programs: Program[] = [];
   readonly devices: Device[] = [];
-  readonly groups: VfioGroup[] = [];
-  readonly type1: CheckType1;
+  readonly groups: IommuGroup[] = [];
+  readonly type1: Type1;
+  readonly space: IoSpace;
   readonly host: Host;
   readonly pages: number;
   readonly specs: readonly DeviceSpec[];
   readonly ledger: Ledger;
   readonly fingerprint: Fingerprint;
+  readonly notes: StepNotes;
   /** Groups that are in the container, or on their way in or out. */
-  readonly inContainer = new Set<VfioGroup>();
+  readonly inContainer = new Set<IommuGroup>();
   /** Groups on their way in or out of the container: their devices are half on. */
   changingGroups = 0;
   closed = false;
-  /** A digest of what the operations of the actor that runs have come to. */
-  outcome = 0;
-  /** The step at hand has been taken before, and nothing was violated. */
-  replays = false;
-  /** The sides that the step at hand saw. */
-  seen = 0;
-
   readonly drivers: Driver[] = [];
   readonly firstStages: FirstStage[] = [];
-  private readonly machine: CheckMachine;
+  private readonly machine: MachineState;
   private readonly geometries: readonly IommuGeometry[];
   private readonly domains: DomainPool;
 
@@ -72,8 +64,10 @@ export class World {
   ) {
     this.pages = options.pages ?? 4;
     this.specs = options.devices ?? [{}];
-    this.host = new Host(this);
-    this.fingerprint = new Fingerprint(this);
+    const fingerprint = new Fingerprint(this);
+    this.fingerprint = fingerprint;
+    this.notes = new StepNotes(() => fingerprint.ofContainer());
+    this.host = new Host(this.programs, this.groups);
     this.memory.limitFrames = options.frames ?? Number.POSITIVE_INFINITY;
     this.makePrograms();
     this.domains = new DomainPool(parts.Domain, this.pages);
@@ -90,22 +84,25 @@ export class World {
       counters: this.counters,
       observer: null,
       premap: null,
-      takeDomain: (geometry) => this.domains.take(geometry),
     };
     this.ledger = new Ledger(this);
-    this.type1 = new parts.Type1(this.machine, 2);
+    this.type1 = new Type1(this.machine, 2, false, {
+      space: (made) => new parts.IoSpace(made, parts),
+      domain: ({ geometry }) => this.domains.take(geometry),
+    });
+    this.space = this.type1.space;
     this.makeDevices();
     for (const group of this.groups)
       if (this.isAttachedAtFirst(group)) runDirect(this.attach(group));
-    if (options.enabled ?? true) runDirect(this.type1.iopf!.enable());
+    if (options.enabled ?? true) runDirect(this.space.iopf.enable());
   }
 
   /** The driver of a group's devices, there from its first use on. */
   driver(group: number): Driver {
-    this.group(group);
+    const found = this.group(group);
     const known = this.drivers.find((each) => each.drives(group));
     if (known !== undefined) return known;
-    const driver = new Driver(this, group);
+    const driver = new Driver(this.notes, this.space.pins, found, this.pages);
     this.drivers.push(driver);
     return driver;
   }
@@ -143,11 +140,11 @@ export class World {
   /** The guest above a device. */
   guest(device: number): Guest {
     this.checkDevice(device);
-    return new Guest(this, this.devices[device]!);
+    return new Guest(this.notes, this.devices[device]!);
   }
 
   /** The place of a device among those of the scenario. */
-  numberOf(device: IommuDevice): number {
+  numberOf(device: ObservedDevice): number {
     const { devices } = this;
     let number = 0;
     while (devices[number]!.iommu !== device) number++;
@@ -155,14 +152,11 @@ export class World {
   }
 
   /** Throws `ScenarioMistake` where there is none. */
-  group(number: number): VfioGroup {
-    const found = this.groups.find((group) => group.number === number);
-    if (found !== undefined) return found;
-    const there = this.groups.map((group) => group.number).join(', ');
-    throw new ScenarioMistake(`there is no group ${described(number)}, but ${there}`);
+  group(number: number): IommuGroup {
+    return groupOf(this.groups, number);
   }
 
-  *attach(group: VfioGroup): Flow<void> {
+  *attach(group: IommuGroup): Flow<void> {
     this.inContainer.add(group);
     this.changingGroups++;
     try {
@@ -175,7 +169,7 @@ export class World {
     }
   }
 
-  *detach(group: VfioGroup): Flow<void> {
+  *detach(group: IommuGroup): Flow<void> {
     this.changingGroups++;
     try {
       // Devices are closed before their group can leave.
@@ -190,50 +184,13 @@ export class World {
   /** The container goes with all that is in it. */
   *close(): Flow<void> {
     for (const group of this.inContainer) yield* this.detach(group);
-    yield* this.type1.iopf!.release();
+    yield* this.space.iopf.release();
     this.closed = true;
-  }
-
-  /** What a control path came to: `ok` or the errno's name. */
-  *result(flow: Flow<void>): Flow<string> {
-    try {
-      yield* flow;
-      return this.note('ok', 0);
-    } catch (error) {
-      return this.noteError(error);
-    }
-  }
-
-  /** What a call came to: `ok` or the errno's name. One that failed left everything as it was. */
-  call(run: () => void): string {
-    const before = this.replays ? 0 : this.fingerprint.ofContainer();
-    try {
-      run();
-      return this.note('ok', 0);
-    } catch (error) {
-      const name = this.noteError(error);
-      if (!this.replays && this.fingerprint.ofContainer() !== before)
-        violated(Invariant.UNDONE, 'R5.3', `${name}, and the state is another`);
-      return name;
-    }
-  }
-
-  /** `note` of an errno; what is none is thrown on. */
-  noteError(error: unknown): string {
-    if (!(error instanceof VfioError)) throw error;
-    return this.note(errnoName(error.errno), error.errno);
-  }
-
-  /** Ends an operation with what it came to, which its actor knows from now on. */
-  note<T>(result: T, code: number): T {
-    const mixed = Math.imul(this.outcome + code + 1, 0x9e3779b1);
-    this.outcome = mixed ^ (mixed >>> 15);
-    return result;
   }
 
   /** Somebody else has a device's page requests. */
   takeElsewhere(device: Device): void {
-    const wants = device.iommu.nested ? FaultReport.NESTED_L2 : FaultReport.FLAT;
+    const wants = device.iommu.nested ? FaultReport.STAGE2 : FaultReport.FLAT;
     device.iommu.handlers.register(foreignHandler, wants);
     device.iommu.enableIopf();
   }
@@ -245,7 +202,7 @@ export class World {
   private makePrograms(): void {
     const { options, pages } = this;
     for (let id = 0; id < (options.processes ?? 1); id++) {
-      const mm = new ProgramSpace(this, {
+      const mm = new ProgramSpace(this.notes, this.memory, {
         id,
         swapInWaits: options.swapInWaits ?? false,
         ipcLock: options.lockLimitPages === undefined,
@@ -273,32 +230,28 @@ export class World {
 
   private makeDevices(): void {
     this.specs.forEach((spec, i) => {
+      const limits = { pendingGroups: spec.pendingGroups ?? 8, partialRequests: 8 };
       const iommu = new this.parts.IommuDevice({
         address: `0000:00:0${i + 1}.0`,
         canFault: spec.canFault ?? true,
         counters: this.counters,
         observer: this.ledger,
+        stalls: true,
         iotlbEntries: IOTLB_ENTRIES,
-        limits: { pendingGroups: spec.pendingGroups ?? 8, partialRequests: 8 },
+        requests: (device) => this.parts.requests(device, limits),
       });
-      this.devices.push(new Device(this, iommu));
+      this.devices.push(new Device(this.notes, this.ledger, iommu));
       const number = spec.group ?? i + 1;
       let group = this.groups.find((at) => at.number === number);
       if (group === undefined) {
-        group = new VfioGroup(
-          new IommuGroup(number),
-          this.geometries[i]!,
-          this.machine,
-          NO_BUS,
-          [],
-        );
+        group = new IommuGroup(number, this.geometries[i]!);
         this.groups.push(group);
       }
-      group.iommuGroup.add(iommu);
+      group.add(iommu);
     });
   }
 
-  private isAttachedAtFirst(group: VfioGroup): boolean {
+  private isAttachedAtFirst(group: IommuGroup): boolean {
     return this.specs.every(
       (spec, i) => (spec.group ?? i + 1) !== group.number || (spec.attached ?? true),
     );

@@ -18,9 +18,9 @@ export interface PciDevice {
    */
   dmaUnmap?(iovaPage: number, pages: number): void;
   /**
-   * It can leave a transfer where a page is missing that a guest must bring, and go on when `poll`
-   * finds it there (R8.1; DmaPort.stalled). Absent: it cannot, and no first stage can be put before
-   * it.
+   * It can leave a transfer where a page is missing that a program must bring, and go on when
+   * `poll` finds it there (R8.1; DmaPort.stalled). Absent: it cannot, and no fault queue can be
+   * attached to it.
    */
   readonly stalls?: boolean;
   /**

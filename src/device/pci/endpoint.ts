@@ -113,6 +113,7 @@ export class PciEndpoint implements PciFunction {
     this.regions = regions;
     this.config.setWord(PciConfig.COMMAND, COMMAND_AT_OPEN);
     this.#device = createDevice(this);
+    this.iommu.stalls = this.#device.stalls ?? false;
     this.dmaUnmap = this.#device.dmaUnmap?.bind(this.#device);
     this.#showTable(0);
     this.#device.reset();
@@ -126,10 +127,6 @@ export class PciEndpoint implements PciFunction {
     const memory = this.#memory[index];
     if (!memory) throw new Bug('no such BAR', { kind: this.kind, index });
     return memory;
-  }
-
-  get stalls(): boolean {
-    return this.#device.stalls ?? false;
   }
 
   /** The container's memory while a program has the device open, for what cannot wait (R7.1). */

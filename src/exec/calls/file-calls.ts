@@ -4,7 +4,8 @@
  */
 import { readlinkSync } from 'node:fs';
 import { Errno, VfioError } from '../../abi/errno.js';
-import type { Caller, CallerFile, EventCounter, VfioFile } from '../../file/file.js';
+import type { Caller, CallerFile } from '../../file/caller.js';
+import type { EventCounter, VfioFile } from '../../file/file.js';
 import {
   close,
   errno,
@@ -15,6 +16,7 @@ import {
   syscall,
 } from '../../mm/process/libc.js';
 import type { ProcessSpace } from '../../mm/process/space.js';
+import { functionOf } from '../../vfio/device-file.js';
 import type { PciFunction } from '../../vfio/pci-function.js';
 import type { Architecture } from '../arch/arch.js';
 import type { CallLog } from '../live/call-log.js';
@@ -310,8 +312,8 @@ export class FileCalls implements Caller {
 
   private note(fd: number, { file }: OpenFile): void {
     if (this.log === null) return;
-    const name =
-      file.pciFunction === undefined ? file.name : `${file.name}<${file.pciFunction.address}>`;
+    const address = functionOf(file)?.address;
+    const name = address === undefined ? file.name : `${file.name}<${address}>`;
     this.log.note(this.process!.pid, fd, name);
   }
 
@@ -331,11 +333,11 @@ export class FileCalls implements Caller {
 
   private giveOut(file: VfioFile, closeOnExec: boolean): void {
     const process = this.process!;
+    const pciFunction = functionOf(file);
     let backing: Backing | null = null;
     try {
       const number = this.freeNumber(process, this.window.first);
-      backing =
-        file.pciFunction === undefined ? backingOf(file) : this.door.backing(file.pciFunction);
+      backing = pciFunction === null ? backingOf(file) : this.door.backing(pciFunction);
       const { fd, lock } = this.files.describe(backing);
       const made = this.call.answerWithFile(fd, number, closeOnExec);
       if (made >= 0) this.remember(process, made, this.files.add(file, backing, lock));
@@ -345,7 +347,7 @@ export class FileCalls implements Caller {
       // Our own descriptors are used up: an errno for the program, not our end.
       if (!(error instanceof SystemError || error instanceof VfioError)) throw error;
     }
-    if (backing !== null && file.pciFunction === undefined) close(backing.fd);
+    if (backing !== null && pciFunction === null) close(backing.fd);
     file.release();
     throw new VfioError(Errno.EMFILE);
   }

@@ -3,6 +3,7 @@
  * live view.
  */
 
+import type { IoSpace } from '../../ioas/io-space.js';
 import type { Mapping } from '../../ioas/mapping.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import {
@@ -17,16 +18,8 @@ import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
 import type { ProcessMemory } from '../../mm/process/memory.js';
 import type { HeatMap } from '../../trace/heat.js';
 import type { Machine } from '../../vfio/machine.js';
-import type { Type1 } from '../../vfio/type1/type1.js';
 
 const RANGES_MOST = 64;
-
-/** The IOMMU of every container that has one. */
-function backends({ groups }: Machine): Type1[] {
-  const found = new Set<Type1>();
-  for (const { container } of groups) if (container?.backend) found.add(container.backend);
-  return [...found];
-}
 
 /** `faults` of a device are counted by who watches. */
 export function devicesOf(machine: Machine, faults: (device: IommuDevice) => number): LiveDevice[] {
@@ -54,7 +47,7 @@ export function devicesOf(machine: Machine, faults: (device: IommuDevice) => num
  */
 export function mappedRanges(machine: Machine): [first: number, bytes: number][] {
   const ranges: { first: number; end: number }[] = [];
-  for (const { mappings } of backends(machine))
+  for (const { mappings } of machine.ioSpaces())
     for (let at = mappings.firstFrom(0); at !== null; at = mappings.after(at))
       ranges.push({ first: at.iovaPage, end: at.iovaEnd });
   ranges.sort((a, b) => a.first - b.first);
@@ -90,7 +83,7 @@ export function mapColumn(
   const mapped = new Array<number>(rows).fill(0);
   const resident = new Array<number>(rows).fill(0);
   const end = first + pagesPerRow * rows;
-  for (const { mappings } of machine === null ? [] : backends(machine)) {
+  for (const { mappings } of machine === null ? [] : machine.ioSpaces()) {
     let at = mappings.firstFrom(first);
     for (; at !== null && at.iovaPage < end; at = mappings.after(at)) {
       const stop = Math.min(at.iovaEnd, end);
@@ -122,10 +115,10 @@ export function tableOf(
   const present = new Set<number>();
   let around: LiveTable['mapping'] = null;
   const end = first + pages;
-  for (const [container, type1] of backends(machine).entries()) {
-    const covering = type1.mappings.covering(first);
+  for (const [container, space] of machine.ioSpaces().entries()) {
+    const covering = space.mappings.covering(first);
     if (covering !== null) around ??= describe(covering);
-    for (const [domain, table] of type1.domains.entries()) {
+    for (const [domain, table] of space.domains.entries()) {
       for (
         let page = table.nextPresent(first, end);
         page < end;
@@ -134,7 +127,7 @@ export function tableOf(
         present.add(page);
         if (entries.length === LIVE_TABLE_ENTRIES_MOST) continue;
         const { pid, page: vaddrPage } = memory.placeOf(table.frameAt(page));
-        const mapping = type1.mappings.covering(page);
+        const mapping = space.mappings.covering(page);
         entries.push({
           container,
           domain,
@@ -142,12 +135,18 @@ export function tableOf(
           pid,
           vaddr: vaddrPage * PAGE_SIZE,
           permission: permissionText(table.permissionAt(page)),
-          dirty: mapping?.dirty?.test(page - mapping.iovaPage) ?? null,
+          dirty: mapping === null ? null : writtenIn(space, mapping, page),
         });
       }
     }
   }
   return { mapping: around, entries, absent: pages - present.size };
+}
+
+/** Since the last report; null where no dirty log is on. */
+function writtenIn({ logs }: IoSpace, mapping: Mapping, page: number): boolean | null {
+  if (logs.length === 0) return null;
+  return logs.some((log) => log.of(mapping).test(page - mapping.iovaPage));
 }
 
 function describe(mapping: Mapping): LiveTable['mapping'] {

@@ -25,6 +25,7 @@ import {
   write,
 } from '../../mm/process/libc.js';
 import { fileKey } from '../../mm/process/vmas.js';
+import { functionOf } from '../../vfio/device-file.js';
 import type { PciFunction } from '../../vfio/pci-function.js';
 
 const MFD_CLOEXEC = 1;
@@ -168,8 +169,10 @@ export class OpenFiles {
 
   private findOpenFunctions(): void {
     const functions = new Set<PciFunction>();
-    for (const { file } of this.files)
-      if (file.pciFunction !== undefined) functions.add(file.pciFunction);
+    for (const { file } of this.files) {
+      const pciFunction = functionOf(file);
+      if (pciFunction !== null) functions.add(pciFunction);
+    }
     this.openFunctions.splice(0, this.openFunctions.length, ...functions);
   }
 }

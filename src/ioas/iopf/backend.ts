@@ -1,16 +1,19 @@
 import type { IommuDevice } from '../../iommu/device.js';
 import type { Domain } from '../../iommu/domain.js';
 import type { Counters } from '../../iommu/observer.js';
+import type { DirtyLog } from '../dirty-log.js';
 import type { Mapping } from '../mapping.js';
 import type { MappingIndex } from '../mapping-index.js';
 
-/** What the IOPF side of a container needs of its type1 backend. */
+/** What the IOPF side of an I/O address space needs of it. */
 export interface IopfBackend {
   readonly counters: Counters;
-  /** Every domain of the container; changes with attach and detach. */
+  /** Every domain of the space; changes with attach and detach. */
   readonly domains: readonly Domain[];
   readonly mappings: MappingIndex;
-  /** The devices of all groups that are attached, in the order of domains, groups and devices. */
+  /** The dirty logs that are on. */
+  readonly logs: readonly DirtyLog[];
+  /** The devices that are attached, in the order of domains, groups and devices. */
   devices(): readonly IommuDevice[];
 
   /**

@@ -8,11 +8,12 @@
  */
 import { type Flow, freshStep, step, type Wait } from '../../flow/flow.js';
 import { removeAt } from '../../flow/list.js';
-import type { IommuDevice } from '../../iommu/device.js';
+import type { Domain } from '../../iommu/domain.js';
 import type { Observer } from '../../iommu/observer.js';
 import {
   type DeviceFaultHandler,
   type Fault,
+  type FaultingDevice,
   type PageRequestGroup,
   PageResponse,
   type PageResponseCode,
@@ -20,118 +21,17 @@ import {
   WAITS,
 } from '../../iommu/page-request.js';
 import { type AddressSpace, READ, WRITE } from '../../mm/address-space.js';
+import { noteWritten } from '../dirty-log.js';
 import type { Mapping } from '../mapping.js';
 import type { IopfBackend } from './backend.js';
+import { AT_HAND, FramesAtHand, PageIn } from './page-in.js';
 import type { PremapPolicy } from './premap.js';
 import type { ResidentPages } from './resident.js';
 
 const REPORTED = freshStep('page request reported');
 const REPORTED_OF_GROUP = step('page request of a group reported');
-const AT_HAND = step('frames are at hand');
-
-/**
- * A page-in that waits; others that want the same page wait for it, as a `Wait` (R2.3). What it
- * relies on is written down when it begins.
- */
-export class PageIn implements Wait {
-  done = false;
-  /** Pages of its window were invalidated since it began. */
-  stale = false;
-  /** Pages that it brings in. */
-  window = 1;
-  /** Frames that it has got, from its page on. */
-  frames: Float64Array | null = null;
-  got = 0;
-  granted = 0;
-  private readonly mm: AddressSpace;
-  private readonly vaddrPage: number;
-  private readonly generation: number;
-
-  constructor(
-    private readonly handler: FaultHandler,
-    readonly mapping: Mapping,
-    readonly index: number,
-    private readonly access: number,
-  ) {
-    this.mm = mapping.mm;
-    this.vaddrPage = mapping.vaddrPage;
-    this.generation = handler.generation;
-  }
-
-  get what(): string {
-    return `page-in of IOVA page ${this.mapping.iovaPage + this.index}`;
-  }
-
-  ready(): boolean {
-    return this.done;
-  }
-
-  /**
-   * Nothing that the page-in relies on has changed since it began (mmu_interval_read_retry, R3.3).
-   */
-  get isValid(): boolean {
-    const { mapping, mm } = this;
-    return (
-      !this.isLost &&
-      mapping.mm === mm &&
-      mapping.vaddrPage === this.vaddrPage &&
-      this.handler.mappingFor(mapping.iovaPage + this.index, this.access) === mapping
-    );
-  }
-
-  /** Pages [first, first + count) of an address space are about to go. */
-  invalidate(mm: AddressSpace, first: number, count: number): void {
-    const page = this.vaddrPage + this.index;
-    if (mm === this.mm && first < page + this.window && page < first + count) this.stale = true;
-  }
-
-  /**
-   * What it relied on has changed and does not come back, as a page does that its driver unpins.
-   */
-  private get isLost(): boolean {
-    const { mapping, index, handler } = this;
-    return (
-      this.stale ||
-      handler.generation !== this.generation ||
-      handler.covering(mapping.iovaPage + index) !== mapping
-    );
-  }
-
-  /**
-   * A digest of what it has got, and of what it may lose it by; 0 once all of it must be had again.
-   */
-  digest(): number {
-    if (this.isLost) return 0;
-    let high = ((this.window * 1024 + this.got) * 4 + this.granted) * 2 + (this.isValid ? 1 : 0);
-    let low = 1;
-    for (let i = 0; i < this.got; i++) {
-      const frame = this.frames![i]!;
-      high = Math.imul(high ^ frame, 0x9e3779b1);
-      low = Math.imul(low + frame, 0x85ebca6b) ^ (high >>> 15);
-    }
-    return (high >>> 11) * 0x100000000 + (low >>> 0) + 1;
-  }
-}
-
-/** A page-in has its frames: where it may turn out that what it relied on has changed. */
-class FramesAtHand implements Wait {
-  readonly what = AT_HAND.what;
-  readonly always = true;
-
-  constructor(private readonly pageIn: PageIn) {}
-
-  ready(): boolean {
-    return true;
-  }
-
-  holds(): number {
-    return this.pageIn.digest();
-  }
-}
 
 export class FaultHandler implements DeviceFaultHandler {
-  /** Only what faulted is granted, and a write marks its page dirty (R6.3). */
-  dirtyTracking = false;
   /** Moves whenever what a page-in may grant changes: one that spans a move starts again. */
   generation = 0;
   private readonly frames: Float64Array;
@@ -147,12 +47,21 @@ export class FaultHandler implements DeviceFaultHandler {
     this.frames = new Float64Array(premap.most);
   }
 
+  /** Only what faulted is granted, and a write marks its page dirty (R6.3). */
+  get dirtyTracking(): boolean {
+    return this.backend.logs.length !== 0;
+  }
+
   /** The most pages of a window. */
   get premapPages(): number {
     return this.premap.most;
   }
 
-  answer(device: IommuDevice, iovaPage: number, access: number): PageResponseCode | typeof WAITS {
+  answer(
+    device: FaultingDevice,
+    iovaPage: number,
+    access: number,
+  ): PageResponseCode | typeof WAITS {
     if (device.domain!.translate(iovaPage, access) >= 0) return PageResponse.SUCCESS;
     const mapping = this.mappingFor(iovaPage, access);
     if (mapping === null || !mayFault(device, iovaPage)) return PageResponse.INVALID;
@@ -174,7 +83,7 @@ export class FaultHandler implements DeviceFaultHandler {
       if (got < 0) return WAITS;
       if (got === 0) return PageResponse.INVALID;
       if (mm.invalidations === seen) {
-        this.map(mapping, index, this.frames, got, granted, access);
+        this.map(mapping, index, this.frames, got, granted, access, device.domain!);
         return PageResponse.SUCCESS;
       }
       // Bringing the window in took pages away, maybe its own. A single page settles.
@@ -188,7 +97,7 @@ export class FaultHandler implements DeviceFaultHandler {
     return this.handleRequest(device, requests[0]!, REPORTED);
   }
 
-  pageLost(device: IommuDevice, iovaPage: number): void {
+  pageLost(device: FaultingDevice, iovaPage: number): void {
     const counters = this.backend.counters;
     this.observer?.pageLost?.(device, iovaPage);
     const mapping = this.covering(iovaPage);
@@ -208,7 +117,7 @@ export class FaultHandler implements DeviceFaultHandler {
     for (let i = 0; i < this.pageIns.length; i++) this.pageIns[i]!.invalidate(mm, first, count);
   }
 
-  private *handleAll(device: IommuDevice, requests: readonly Fault[]): Flow<PageResponseCode> {
+  private *handleAll(device: FaultingDevice, requests: readonly Fault[]): Flow<PageResponseCode> {
     let code: PageResponseCode = PageResponse.SUCCESS;
     for (const request of requests) {
       const answer = yield* this.handleRequest(device, request, REPORTED_OF_GROUP);
@@ -219,7 +128,7 @@ export class FaultHandler implements DeviceFaultHandler {
 
   /** One request of a group, with a place for other paths between any two of its steps. */
   protected *handleRequest(
-    device: IommuDevice,
+    device: FaultingDevice,
     request: Fault,
     reported: Wait,
   ): Flow<PageResponseCode> {
@@ -237,7 +146,9 @@ export class FaultHandler implements DeviceFaultHandler {
         yield other;
         continue;
       }
-      const code = yield* this.pageIn(mapping, index, access, reported === REPORTED);
+      const { domain } = device;
+      const alone = reported === REPORTED;
+      const code = yield* this.pageIn(mapping, index, access, domain!, alone);
       if (code !== null) return code;
       this.backend.counters.pageInsRetried++;
     }
@@ -251,6 +162,7 @@ export class FaultHandler implements DeviceFaultHandler {
     mapping: Mapping,
     index: number,
     access: number,
+    domain: Domain,
     alone: boolean,
   ): Flow<PageResponseCode | null> {
     const pageIn = new PageIn(this, mapping, index, access);
@@ -274,7 +186,8 @@ export class FaultHandler implements DeviceFaultHandler {
       yield alone ? new FramesAtHand(pageIn) : AT_HAND;
       if (!this.mayMap(pageIn)) return null;
       if (got === 0) return PageResponse.INVALID;
-      this.map(mapping, index, frames, this.untilMapped(mapping, index, got), granted, access);
+      const count = this.untilMapped(mapping, index, got);
+      this.map(mapping, index, frames, count, granted, access, domain);
       return PageResponse.SUCCESS;
     } finally {
       pageIn.done = true;
@@ -293,7 +206,7 @@ export class FaultHandler implements DeviceFaultHandler {
     if (mapping === null || (mapping.permission & access) !== access) return null;
     // Pinned pages are present or not there at all (R7.2); an address that is not valid leads
     // nowhere.
-    if (mapping.pinned || mapping.vaddrInvalid) return null;
+    if (mapping.pinned || mapping.source.vaddrInvalid) return null;
     return mapping.driverPins?.pages.test(iovaPage - mapping.iovaPage) ? null : mapping;
   }
 
@@ -330,10 +243,11 @@ export class FaultHandler implements DeviceFaultHandler {
     count: number,
     granted: number,
     access: number,
+    domain: Domain,
   ): void {
-    this.resident.add(mapping, index, frames, count, granted);
-    if (this.dirtyTracking && (access & WRITE) !== 0 && mapping.dirty !== null)
-      mapping.dirty.set(index, 1);
+    const { logs } = this.backend;
+    this.resident.add(mapping, index, frames, count, granted, domain);
+    if (logs.length !== 0 && (access & WRITE) !== 0) noteWritten(logs, mapping, index, 1, domain);
     const counters = this.backend.counters;
     counters.pagesFaultedIn++;
     counters.pagesPremapped += count - 1;
@@ -348,6 +262,6 @@ export class FaultHandler implements DeviceFaultHandler {
 }
 
 /** R7.1: a device that can wait only on part of its accesses is refused elsewhere. */
-function mayFault(device: IommuDevice, iovaPage: number): boolean {
+function mayFault(device: FaultingDevice, iovaPage: number): boolean {
   return device.group === null || device.group.mayFault(iovaPage);
 }

@@ -11,6 +11,7 @@ import type { IommuDevice } from '../../iommu/device.js';
 import type { Observer } from '../../iommu/observer.js';
 import { FaultReport } from '../../iommu/page-request.js';
 import type { AddressSpace } from '../../mm/address-space.js';
+import { type DirtyLog, noteWritten } from '../dirty-log.js';
 import type { Mapping } from '../mapping.js';
 import type { IopfBackend } from './backend.js';
 import { FaultHandler } from './fault-handler.js';
@@ -35,8 +36,8 @@ export interface IopfOptions {
 }
 
 export class Iopf {
-  /** MAP_DMA pins and maps nothing from now on (R6.1). */
-  enabled = false;
+  /** Whether mappings are left to faults from now on, or pinned (R6.1). */
+  mode: 'fault' | 'pin' = 'pin';
   readonly handler: FaultHandler;
   protected readonly resident: ResidentPages;
   protected readonly spaces = new Map<AddressSpace, WatchedSpace>();
@@ -63,6 +64,10 @@ export class Iopf {
 
   protected createHandler(backend: IopfBackend, premap: PremapPolicy): FaultHandler {
     return new FaultHandler(backend, this.resident, premap, this.observer);
+  }
+
+  get enabled(): boolean {
+    return this.mode === 'fault';
   }
 
   /** A control path is between two of its steps. */
@@ -95,7 +100,7 @@ export class Iopf {
       if (this.enabled) return;
       yield* this.switchOnAll(this.backend.devices());
       // In one step, so that no mapping is made in between that nobody adopts.
-      this.enabled = true;
+      this.mode = 'fault';
       for (const mapping of this.backend.mappings)
         if (mapping.pinned && !mapping.pinnedByFlag) this.adopt(mapping);
     } finally {
@@ -115,7 +120,7 @@ export class Iopf {
       // Pages are pinned while faults are still answered, so that no access of a device is lost on
       // the way.
       this.pinAll();
-      this.enabled = false;
+      this.mode = 'pin';
       yield* this.switchOffAll(this.devicesOn.slice());
     } finally {
       this.lock.release();
@@ -172,10 +177,9 @@ export class Iopf {
 
   /**
    * The dirty log starts: every page is dropped, so that the first write to each is seen (R6.3).
-   * The mappings have their dirty bitmaps.
+   * The log has bitmaps already.
    */
   dirtyStarted(): void {
-    this.handler.dirtyTracking = true;
     this.handler.generation++;
     for (const mapping of this.backend.mappings)
       if (!mapping.pinned) this.resident.dropAll(mapping);
@@ -185,9 +189,8 @@ export class Iopf {
    * Dirty pages in [index, index + count) of a mapping were reported: they are clean, and their
    * next write is seen again.
    */
-  dirtyReported(mapping: Mapping, index: number, count: number): void {
-    const dirty = mapping.dirty;
-    if (dirty === null) return;
+  dirtyReported(log: DirtyLog, mapping: Mapping, index: number, count: number): void {
+    const dirty = log.of(mapping);
     const end = index + count;
     for (let at = dirty.nextSet(index, end); at < end; ) {
       const stop = dirty.nextClear(at, end);
@@ -205,7 +208,6 @@ export class Iopf {
   }
 
   dirtyStopped(): void {
-    this.handler.dirtyTracking = false;
     this.handler.generation++;
   }
 
@@ -217,7 +219,7 @@ export class Iopf {
     yield* this.lock.acquire();
     try {
       yield* this.switchOffAll(this.devicesOn.slice());
-      this.enabled = false;
+      this.mode = 'pin';
       if (this.spaces.size !== 0)
         throw new Bug('notifiers are left at release', { spaces: this.spaces.size });
     } finally {
@@ -244,7 +246,7 @@ export class Iopf {
 
   protected *switchOn(device: IommuDevice): Flow<void> {
     const handlers = device.handlers;
-    handlers.register(this.handler, device.nested ? FaultReport.NESTED_L2 : FaultReport.FLAT);
+    handlers.register(this.handler, device.nested ? FaultReport.STAGE2 : FaultReport.FLAT);
     try {
       yield HANDLER_ON;
       device.enableIopf();
@@ -285,9 +287,14 @@ export class Iopf {
       for (const mapping of pinned) this.evictable(mapping);
       throw error;
     }
+    this.mappingsPinned(pinned);
+  }
+
+  /** Mappings were left to faults until now. */
+  mappingsPinned(mappings: readonly Mapping[]): void {
     // From now on nobody tells a page-in that is under way what goes.
     this.handler.generation++;
-    for (const mapping of pinned) this.unwatch(mapping);
+    for (const mapping of mappings) this.unwatch(mapping);
   }
 
   /** R5.8: a pinned mapping loses its pins and stays mapped, notifier first. */
@@ -301,9 +308,9 @@ export class Iopf {
     this.backend.unpinMapping(mapping);
     if (this.handler.dirtyTracking) {
       // Until now nobody watched writes: any page may have been written.
-      mapping.dirty?.set(0, mapping.pages);
+      noteWritten(this.backend.logs, mapping, 0, mapping.pages);
       this.resident.dropAll(mapping);
-    } else if (mapping.vaddrInvalid) this.resident.dropAll(mapping);
+    } else if (mapping.source.vaddrInvalid) this.resident.dropAll(mapping);
     else this.dropReplaced(mapping);
   }
 

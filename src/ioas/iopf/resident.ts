@@ -1,4 +1,6 @@
 import { Bug } from '../../abi/bug.js';
+import type { Domain } from '../../iommu/domain.js';
+import { READ } from '../../mm/address-space.js';
 import type { Mapping } from '../mapping.js';
 import type { MappingIndex } from '../mapping-index.js';
 import type { IopfBackend } from './backend.js';
@@ -14,17 +16,25 @@ export class ResidentPages {
     return this.backend.mappings;
   }
 
-  /** Maps `count` pages from `index` of a mapping on in every domain (R2.1). */
+  /**
+   * Maps `count` pages from `index` of a mapping on in every domain (R2.1). Where a domain has a
+   * dirty log of its own, only the one of the device that faulted may be written through.
+   */
   add(
     mapping: Mapping,
     index: number,
     frames: Float64Array,
     count: number,
     permission: number,
+    faulting: Domain,
   ): void {
-    const domains = this.backend.domains;
+    const { domains, logs } = this.backend;
+    const first = mapping.iovaPage + index;
+    const apart = logs.length !== 0 && logs.some((log) => log.domain !== null);
     for (let i = 0; i < domains.length; i++) {
-      domains[i]!.mapFrames(mapping.iovaPage + index, frames, count, permission);
+      const domain = domains[i]!;
+      if (!apart || domain === faulting) domain.mapFrames(first, frames, count, permission);
+      else mapReadable(domain, first, frames, count, permission & READ);
     }
     this.backend.counters.addResident(mapping.mapped.set(index, count));
   }
@@ -123,4 +133,18 @@ export class ResidentPages {
     this.backend.counters.addResident(-removed);
     return removed;
   }
+}
+
+/** Pages that a domain has stay as they are: it may have seen a write already. */
+function mapReadable(
+  domain: Domain,
+  first: number,
+  frames: Float64Array,
+  count: number,
+  permission: number,
+): void {
+  if (permission === 0) return;
+  for (let i = 0; i < count; i++)
+    if (domain.frameAt(first + i) < 0)
+      domain.mapFrames(first + i, frames.subarray(i), 1, permission);
 }

@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { bytesUpTo, duration, someBytes, TRANSFER_MOST_BYTES, times } from '../../input/size.js';
 import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
-import { RAM_IOVA } from '../guest.js';
+import { RAM_IOVA } from '../timed-program.js';
 import type { Workload } from '../workload.js';
 
 /** Areas of a context lie this far apart, so that no window of one reaches into the next. */

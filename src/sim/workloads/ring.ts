@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { duration, rate, someBytes, times } from '../../input/size.js';
 import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
-import { RAM_IOVA } from '../guest.js';
+import { RAM_IOVA } from '../timed-program.js';
 import type { Workload } from '../workload.js';
 
 const DESCRIPTOR_BYTES = 16;

@@ -2,8 +2,8 @@
 import { z } from 'zod';
 import { bytes, duration, rate, someBytes } from '../../input/size.js';
 import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
-import { type Guest, RAM_IOVA } from '../guest.js';
 import type { Random } from '../random.js';
+import { RAM_IOVA, type TimedProgram } from '../timed-program.js';
 import type { Workload } from '../workload.js';
 
 /** A boot's reads: from a page to what readahead asks for. */
@@ -64,7 +64,12 @@ export function virtualMachine(spec: Vm, startUs = 0): Workload {
 }
 
 /** Memory fills from below; reads land at its end, what the guest touches beside them. */
-function* boot(guest: Guest, random: Random, spec: Vm, pages: number): Generator<void, void, void> {
+function* boot(
+  guest: TimedProgram,
+  random: Random,
+  spec: Vm,
+  pages: number,
+): Generator<void, void, void> {
   const { reads, touched, bandwidth, latency } = spec.boot;
   const readPages = Math.min(Math.floor(reads / PAGE_SIZE), pages - QUEUE_PAGES);
   const touchPages = Math.floor(touched / PAGE_SIZE);
@@ -86,7 +91,7 @@ function* boot(guest: Guest, random: Random, spec: Vm, pages: number): Generator
   }
 }
 
-function* idle(guest: Guest, random: Random, spec: Vm): Generator<void, void, void> {
+function* idle(guest: TimedProgram, random: Random, spec: Vm): Generator<void, void, void> {
   const { time, workingSet, iosPerSecond } = spec.idle;
   const pages = Math.max(1, Math.floor(workingSet / PAGE_SIZE));
   const begun = guest.elapsedUs;
@@ -103,7 +108,7 @@ function* idle(guest: Guest, random: Random, spec: Vm): Generator<void, void, vo
 }
 
 /** Submission entry, data, completion entry. */
-function command(guest: Guest, page: number, count: number, access: number): void {
+function command(guest: TimedProgram, page: number, count: number, access: number): void {
   guest.access(RAM_IOVA, 1, READ);
   guest.access(page, count, access);
   guest.access(RAM_IOVA + 1, 1, WRITE);

@@ -4,7 +4,7 @@ import { fail } from '../../abi/errno.js';
 import { DirtyPagesFlag } from '../../abi/vfio.js';
 import { DirtyBitmap, DirtyBitmapGet } from '../../abi/vfio-structs.js';
 import { copyIn } from '../../file/argument.js';
-import type { Caller } from '../../file/file.js';
+import type { Caller } from '../../file/caller.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
 import { ADDRESS_END } from './map-dma.js';
 import type { Type1 } from './type1.js';
@@ -48,11 +48,11 @@ function getBitmap(caller: Caller, argument: number, type1: Type1): void {
   const address = bitmapAddress(get, at['bitmap.pgsize'], get.u64(at.size));
   if (!hasSmallestPages(get, at['bitmap.pgsize']) || pages === 0) fail('EINVAL');
   if ((get.inPage(at.iova) | get.inPage(at.size)) !== 0) fail('EINVAL');
-  if (!type1.dirtyTracking || type1.cuts(first, end)) fail('EINVAL');
-  const { writesAnywhere } = type1;
-  let mapping = type1.mappings.firstFrom(first);
-  for (; mapping && mapping.iovaPage < end; mapping = type1.mappings.after(mapping)) {
-    writeUserBitmap(caller, address, first, mapping, writesAnywhere);
-    type1.restartDirtyLog(mapping);
+  const { log, space } = type1;
+  if (log === null || space.mappings.cuts(first, end)) fail('EINVAL');
+  let mapping = space.mappings.firstFrom(first);
+  for (; mapping && mapping.iovaPage < end; mapping = space.mappings.after(mapping)) {
+    writeUserBitmap(caller, address, first, mapping, type1);
+    space.restartLog(log, mapping);
   }
 }

@@ -11,7 +11,7 @@ import {
   MigrationCap,
 } from '../../abi/vfio-structs.js';
 import { copyIn, copyOut } from '../../file/argument.js';
-import type { Caller } from '../../file/file.js';
+import type { Caller } from '../../file/caller.js';
 import type { Iopf } from '../../ioas/iopf/iopf.js';
 import type { IovaRange } from '../../ioas/iova-ranges.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
@@ -31,7 +31,7 @@ export function getIommuInfo(caller: Caller, argument: number, type1: Type1): vo
   // Of the first argsz, as the chain may change it.
   const bytes = infoBytes(info.u32(at.argsz), IommuType1Info, 'iova_pgsizes', kernel);
   info.setU32(at.flags, IommuInfoFlag.VFIO_IOMMU_INFO_PGSIZES);
-  info.setU64(at.iova_pgsizes, type1.pageSizes);
+  info.setU64(at.iova_pgsizes, type1.space.pageSizes);
   const chain = infoChain(type1);
   copyChainOut(
     caller,
@@ -63,8 +63,9 @@ const built = new WeakMap<Type1, BuiltChain>();
  * same.
  */
 function infoChain(type1: Type1): Uint8Array {
-  const { ranges, mappingsAvailable: available, iopf } = type1;
-  const iopfEnabled = iopf?.enabled ?? false;
+  const { mappingsAvailable: available, space } = type1;
+  const { ranges } = space;
+  const iopfEnabled = space.iopf.enabled;
   const known = built.get(type1);
   if (
     known?.ranges === ranges &&
@@ -94,12 +95,12 @@ function capabilities(type1: Type1): Uint8Array[] {
     }),
     iovaRanges(type1),
   ];
-  if (type1.iopf) list.push(iopfCapability(type1.iopf));
+  if (type1.machine.iopf !== 'off') list.push(iopfCapability(type1.space.iopf));
   return list;
 }
 
 function iovaRanges(type1: Type1): Uint8Array {
-  const { ranges } = type1;
+  const { ranges } = type1.space;
   const capability = new Uint8Array(IovaRangeCap.size + ranges.length * IovaRangeEntry.size);
   capability.set(
     writeStruct(IovaRangeCap, {

@@ -4,10 +4,13 @@ import { fail } from '../../abi/errno.js';
 import { DmaMapFlag } from '../../abi/vfio.js';
 import { DmaMap } from '../../abi/vfio-structs.js';
 import { copyIn } from '../../file/argument.js';
-import type { Caller } from '../../file/file.js';
+import type { Caller } from '../../file/caller.js';
+import type { IoSpace } from '../../ioas/io-space.js';
 import { rangesCover } from '../../ioas/iova-ranges.js';
 import { Mapping } from '../../ioas/mapping.js';
+import { UserPages } from '../../ioas/user-pages.js';
 import { READ, WRITE } from '../../mm/address-space.js';
+import { ProcessAccount } from '../../mm/lock-account.js';
 import type { Type1 } from './type1.js';
 
 const {
@@ -29,7 +32,7 @@ const buffer = new ArgumentBuffer(DmaMap.size);
 export function mapDma(caller: Caller, argument: number, type1: Type1): void {
   copyIn(caller, argument, buffer, DmaMap.size);
   const flags = buffer.u32(DmaMap.at.flags);
-  const { machine } = type1;
+  const { machine, space } = type1;
   const known = FLAG_READ | FLAG_WRITE | FLAG_VADDR | (machine.iopf === 'off' ? 0 : FLAG_PINNED);
   if ((flags & ~known) !== 0) fail('EINVAL');
   const permission =
@@ -48,15 +51,16 @@ export function mapDma(caller: Caller, argument: number, type1: Type1): void {
   if (iovaPage + pages > ADDRESS_END || vaddrPage + pages > ADDRESS_END) fail(machine.kernel.wrap);
 
   if (update) {
-    updateVaddr(caller, type1, iovaPage, vaddrPage, pages);
+    updateVaddr(caller, space, iovaPage, vaddrPage, pages);
     return;
   }
-  if (type1.mappings.overlaps(iovaPage, pages)) fail('EEXIST');
+  if (space.mappings.overlaps(iovaPage, pages)) fail('EEXIST');
   if (type1.mappingsAvailable === 0) fail('ENOSPC');
-  if (!rangesCover(type1.ranges, iovaPage, iovaPage + pages)) fail('EINVAL');
-  const mapping = new Mapping(iovaPage, pages, vaddrPage, permission, caller.mm, pinned);
-  mapping.lockCapability = caller.mm.ipcLock;
-  type1.addMapping(mapping);
+  if (!rangesCover(space.ranges, iovaPage, iovaPage + pages)) fail('EINVAL');
+  const { mm } = caller;
+  const account = new ProcessAccount(mm, mm.ipcLock);
+  const source = new UserPages(mm, vaddrPage, pages, permission, account);
+  type1.map(new Mapping(iovaPage, pages, permission, source, 0, pinned));
 }
 
 /**
@@ -66,23 +70,17 @@ export function mapDma(caller: Caller, argument: number, type1: Type1): void {
  */
 function updateVaddr(
   caller: Caller,
-  type1: Type1,
+  space: IoSpace,
   iovaPage: number,
   vaddrPage: number,
   pages: number,
 ): void {
-  const mapping = type1.mappings.firstFrom(iovaPage);
+  const mapping = space.mappings.firstFrom(iovaPage);
   if (!mapping || mapping.iovaPage >= iovaPage + pages) fail('ENOENT');
-  if (!mapping.vaddrInvalid || mapping.iovaPage !== iovaPage || mapping.pages !== pages)
+  const { source } = mapping;
+  if (!source.vaddrInvalid || mapping.iovaPage !== iovaPage || mapping.pages !== pages)
     fail('EINVAL');
   const { mm } = caller;
-  if (mm !== mapping.mm) {
-    const { lockedPages } = mapping;
-    if (!mm.ipcLock && mm.lockedPages + lockedPages > mm.lockLimitPages) fail('ENOMEM');
-    mm.accountLocked(lockedPages);
-    mapping.mm.accountLocked(-lockedPages);
-  }
-  type1.moveMapping(mapping, vaddrPage, mm);
-  mapping.vaddrInvalid = false;
-  type1.invalidVaddrs--;
+  if (mm !== source.mm) source.chargeTo(new ProcessAccount(mm, mm.ipcLock));
+  space.move(mapping, mm, vaddrPage);
 }

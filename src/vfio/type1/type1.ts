@@ -1,36 +1,22 @@
 /**
- * The type1 IOMMU backend of a container: its domains, its mappings and what is pinned for them
- * (kernel: vfio_iommu_type1.c).
+ * The type1 IOMMU backend of a container (kernel: vfio_iommu_type1.c): which group has which
+ * domain, and what only type1 does. What is mapped and pinned is the I/O address space's.
  *
- * Terms: groups whose IOMMUs are alike share a *domain*. A mapping is *pinned* (all of its pages
- * pinned, accounted and present in every domain) or, where IOPF is on, faulted in page by page. The
- * *dirty log* reports what devices may have written.
+ * Terms: groups whose IOMMUs are alike share a *domain*. The *dirty log* reports what devices may
+ * have written.
  */
 import { fail } from '../../abi/errno.js';
-import { IopfIoctl, Type1Ioctl, VfioExtension } from '../../abi/vfio.js';
-import type { Caller } from '../../file/file.js';
+import { VfioExtension } from '../../abi/vfio.js';
 import { runDirect } from '../../flow/direct.js';
 import type { Flow } from '../../flow/flow.js';
-import { DriverPinning } from '../../ioas/driver-pins.js';
-import type { IopfBackend } from '../../ioas/iopf/backend.js';
-import { Iopf } from '../../ioas/iopf/iopf.js';
-import { commonRanges, type IovaRange, rangesCover } from '../../ioas/iova-ranges.js';
+import { DirtyLog } from '../../ioas/dirty-log.js';
+import { IoSpace, type IoSpaceOptions } from '../../ioas/io-space.js';
 import type { Mapping } from '../../ioas/mapping.js';
-import { MappingIndex } from '../../ioas/mapping-index.js';
-import { PageBitmap } from '../../ioas/page-bitmap.js';
-import { dropPins, pinWhole, replayPins, unpinWhole } from '../../ioas/pinning.js';
 import type { IommuDevice } from '../../iommu/device.js';
-import { Domain } from '../../iommu/domain.js';
+import { Domain, type DomainOptions } from '../../iommu/domain.js';
 import type { IommuGeometry } from '../../iommu/geometry.js';
-import type { Counters } from '../../iommu/observer.js';
-import type { AddressSpace } from '../../mm/address-space.js';
-import type { VfioGroup } from '../group.js';
+import type { IommuGroup } from '../../iommu/group.js';
 import type { MachineState } from '../machine-state.js';
-import { allocateStage1 } from '../stage1.js';
-import { dirtyPages } from './dirty-pages.js';
-import { getIommuInfo } from './iommu-info.js';
-import { mapDma } from './map-dma.js';
-import { unmapDma } from './unmap-dma.js';
 
 /**
  * The most pages of a mapping whose writes can be logged (kernel: DIRTY_BITMAP_PAGES_MAX, INT_MAX).
@@ -41,7 +27,7 @@ const DIRTY_BITMAP_PAGES_MAX = 2 ** 31 - 1;
 export function checkExtension(
   machine: MachineState,
   type1: Type1 | null,
-  groups: readonly VfioGroup[],
+  groups: readonly IommuGroup[],
   extension: number,
 ): number {
   switch (extension) {
@@ -54,12 +40,10 @@ export function checkExtension(
     case VfioExtension.VFIO_UPDATE_VADDR:
       return type1 ? 1 : 0;
     case VfioExtension.VFIO_DMA_CC_IOMMU:
-      return type1?.domains.every((domain) => domain.geometry.snoopControl) ? 1 : 0;
+      return type1?.space.domains.every((domain) => domain.geometry.snoopControl) ? 1 : 0;
     case VfioExtension.VFIO_IOPF: {
       if (machine.iopf === 'off') return 0;
-      return groups.every((group) => group.iommuGroup.devices.every((device) => device.canFault))
-        ? 1
-        : 0;
+      return groups.every((group) => group.devices.every((device) => device.canFault)) ? 1 : 0;
     }
     default:
       return 0;
@@ -79,20 +63,24 @@ export function openType1(machine: MachineState, type: number): Type1 {
   return fail('EINVAL');
 }
 
-export class Type1 implements IopfBackend {
-  readonly counters: Counters;
-  readonly domains: Domain[] = [];
-  readonly mappings = new MappingIndex();
-  /** IOVAs that can be mapped, in order. */
-  ranges: readonly IovaRange[] = [];
-  dirtyTracking = false;
-  /** Mappings whose address is invalid at the moment (kernel: vaddr_invalid_count). */
-  invalidVaddrs = 0;
-  /** What device drivers pin (R6.2). */
-  readonly pinning = new DriverPinning(this);
-  private readonly domainOf = new Map<VfioGroup, Domain>();
-  /** The IOPF side; null where the machine has it off. */
-  readonly iopf: Iopf | null;
+/** Makes what a type1 is made of. */
+export interface Type1Parts {
+  readonly space: (options: IoSpaceOptions) => IoSpace;
+  readonly domain: (options: DomainOptions & { readonly geometry: IommuGeometry }) => Domain;
+}
+
+const shipped: Type1Parts = {
+  space: (options) => new IoSpace(options),
+  domain: (options) => new Domain(options),
+};
+
+export class Type1 {
+  readonly space: IoSpace;
+  /** Null while no log is kept. */
+  log: DirtyLog | null = null;
+  /** What the kernel's log leaves behind a mapping's last bit (user-bitmap.ts). */
+  residues = new WeakMap<Mapping, Uint32Array>();
+  private readonly domainOf = new Map<IommuGroup, Domain>();
   private readonly entryLimit: number;
 
   constructor(
@@ -101,74 +89,21 @@ export class Type1 implements IopfBackend {
     readonly version: 1 | 2,
     /** Its page tables are second stages, above which programs may put their own (R8.1). */
     readonly nesting = false,
+    private readonly parts: Type1Parts = shipped,
   ) {
-    this.counters = machine.counters;
     this.entryLimit = machine.dmaEntryLimit;
-    this.iopf = machine.iopf === 'off' ? null : this.createIopf();
-  }
-
-  ioctl(caller: Caller, request: number, argument: number): number {
-    switch (request) {
-      case Type1Ioctl.VFIO_IOMMU_GET_INFO:
-        getIommuInfo(caller, argument, this);
-        return 0;
-      case Type1Ioctl.VFIO_IOMMU_MAP_DMA:
-        mapDma(caller, argument, this);
-        return 0;
-      case Type1Ioctl.VFIO_IOMMU_UNMAP_DMA:
-        unmapDma(caller, argument, this);
-        return 0;
-      case Type1Ioctl.VFIO_IOMMU_DIRTY_PAGES:
-        dirtyPages(caller, argument, this);
-        return 0;
-      case IopfIoctl.VFIO_IOMMU_ENABLE_IOPF:
-        if (!this.iopf) fail('ENOTTY');
-        runDirect(this.iopf.enable());
-        return 0;
-      case IopfIoctl.VFIO_IOMMU_DISABLE_IOPF:
-        if (!this.iopf) fail('ENOTTY');
-        runDirect(this.iopf.disable());
-        return 0;
-      case IopfIoctl.VFIO_IOMMU_STAGE1_ALLOC:
-        if (!this.nesting) fail('ENOTTY');
-        return caller.install(allocateStage1(caller, argument, this));
-      default:
-        return fail('ENOTTY');
-    }
-  }
-
-  get iopfEnabled(): boolean {
-    return this.iopf?.enabled ?? false;
+    this.space = parts.space({
+      counters: machine.counters,
+      observer: machine.observer,
+      premapPages: machine.premapPages,
+      premap: machine.premap?.() ?? null,
+      driversMayPin: version === 2,
+    });
   }
 
   /** Mappings that may still be made. */
   get mappingsAvailable(): number {
-    return this.entryLimit - this.mappings.size;
-  }
-
-  /** Page sizes that all domains have, bit n for 2^n bytes. */
-  get pageSizes(): number {
-    return this.domains.reduce((sizes, domain) => sizes & domain.geometry.pageSizes, 0x7fff_f000);
-  }
-
-  devices(): readonly IommuDevice[] {
-    const devices: IommuDevice[] = [];
-    for (const domain of this.domains) {
-      for (const [group, own] of this.domainOf)
-        if (own === domain) devices.push(...group.iommuGroup.devices);
-    }
-    return devices;
-  }
-
-  /** Whether a mapping lies on an edge of [first, end), so that the range would cut it. */
-  cuts(first: number, end: number): boolean {
-    const atFirst = this.mappings.covering(first);
-    if (atFirst) {
-      if (atFirst.iovaPage !== first) return true;
-      if (atFirst.iovaEnd >= end) return atFirst.iovaEnd !== end;
-    }
-    const atEnd = this.mappings.covering(end - 1);
-    return atEnd !== null && atEnd.iovaEnd !== end;
+    return this.entryLimit - this.space.mappings.size;
   }
 
   /**
@@ -177,27 +112,28 @@ export class Type1 implements IopfBackend {
    * its IOMMU cannot map; EPERM: no interrupt remapping; and what switching IOPF on answers (R5.5).
    * Then nothing changed.
    */
-  attach(group: VfioGroup): void {
+  attach(group: IommuGroup): void {
     runDirect(this.attachFlow(group));
   }
 
   /** `attach` as a path that may wait. */
-  *attachFlow(group: VfioGroup): Flow<void> {
-    if (this.invalidVaddrs > 0) fail('EBUSY');
-    const ranges = commonRanges([...this.geometries(), group.geometry]);
-    for (const mapping of this.mappings) {
-      if (!rangesCover(ranges, mapping.iovaPage, mapping.iovaEnd)) fail('EINVAL');
-    }
-    if (!group.geometry.interruptRemapping && !this.machine.allowUnsafeInterrupts) fail('EPERM');
-    const { devices } = group.iommuGroup;
-    yield* this.makeRoomForDevices(devices);
-    const domain = this.domainFor(group.geometry);
-    this.domainOf.set(group, domain);
-    // From now on a mapping goes into this domain, too.
-    this.ranges = ranges;
-    for (const device of devices) device.attach(domain);
+  *attachFlow(group: IommuGroup): Flow<void> {
+    const { space, machine } = this;
+    const { devices, geometry } = group;
+    if (space.invalidVaddrs > 0) fail('EBUSY');
+    // From now on no mapping is made that the new domain could not take.
+    space.constrain(group, geometry);
     try {
-      if (this.iopf) yield* this.iopf.devicesAttached(devices);
+      if (!geometry.interruptRemapping && !machine.allowUnsafeInterrupts) fail('EPERM');
+      yield* this.pinForNonFaultingDevices(devices);
+    } catch (error) {
+      space.relax(group);
+      throw error;
+    }
+    const domain = this.domainFor(geometry);
+    this.domainOf.set(group, domain);
+    try {
+      yield* space.attachDevices(devices, domain);
     } catch (error) {
       yield* this.removeGroup(group);
       throw error;
@@ -205,34 +141,33 @@ export class Type1 implements IopfBackend {
   }
 
   /** A group leaves; with the last one all mappings go. */
-  detach(group: VfioGroup): void {
+  detach(group: IommuGroup): void {
     runDirect(this.detachFlow(group));
   }
 
   /** `detach` as a path that may wait. */
-  *detachFlow(group: VfioGroup): Flow<void> {
+  *detachFlow(group: IommuGroup): Flow<void> {
+    const { mappings, pins } = this.space;
     yield* this.removeGroup(group);
     // What it may have written is told even though those that are left can write less.
-    if (this.dirtyTracking && this.pinning.isUnscoped(group))
-      for (const mapping of this.mappings) if (mapping.pinned) mapping.dirty!.set(0, mapping.pages);
-    this.pinning.forgetGroup(group);
+    if (this.log !== null && pins.isUnscoped(group))
+      for (const mapping of mappings)
+        if (mapping.pinned) this.log.of(mapping).set(0, mapping.pages);
+    pins.forgetGroup(group);
   }
 
-  private *removeGroup(group: VfioGroup): Flow<void> {
+  private *removeGroup(group: IommuGroup): Flow<void> {
     const domain = this.domainOf.get(group)!;
-    const { devices } = group.iommuGroup;
-    for (const device of devices) yield* device.detachStage1();
-    if (this.iopf) yield* this.iopf.devicesDetaching(devices);
-    for (const device of devices) device.detach();
+    yield* this.space.detachDevices(group.devices);
     this.domainOf.delete(group);
     if (domain.devices.length === 0 && ![...this.domainOf.values()].includes(domain))
       this.dropDomain(domain);
-    this.ranges = commonRanges(this.geometries());
+    this.space.relax(group);
   }
 
   /** All groups are gone. */
   release(): void {
-    if (this.iopf) runDirect(this.iopf.release());
+    runDirect(this.space.iopf.release());
   }
 
   /**
@@ -240,101 +175,32 @@ export class Type1 implements IopfBackend {
    * static pins.
    */
   enableIopfByDefault(): void {
-    if (this.machine.iopf !== 'auto' || !this.iopf?.everyDeviceCan) return;
-    runDirect(this.iopf.enable());
+    const { iopf } = this.space;
+    if (this.machine.iopf === 'auto' && iopf.everyDeviceCan) runDirect(iopf.enable());
   }
 
-  /**
-   * Makes a mapping that overlaps none: pinned, or left to faults. ENOMEM, EFAULT; EINVAL: too
-   * large for the dirty log.
-   */
-  addMapping(mapping: Mapping): void {
-    if (this.iopfEnabled && !mapping.pinnedByFlag) this.iopf!.mappingAdded(mapping);
-    else this.pinMapping(mapping);
-    this.mappings.insert(mapping);
-    this.counters.addMapped(mapping.pages);
-    this.machine.observer?.mappingAdded?.(mapping);
-    if (!this.dirtyTracking) return;
-    if (mapping.pages > DIRTY_BITMAP_PAGES_MAX) {
-      this.removeMapping(mapping);
-      fail('EINVAL');
-    }
-    mapping.dirty = new PageBitmap(mapping.pages);
-  }
-
-  /** A mapping goes; drivers that have pinned pages of it are told first. */
-  removeMapping(mapping: Mapping): void {
-    this.pinning.unmapping(mapping);
-    this.mappings.remove(mapping);
-    if (mapping.vaddrInvalid) this.invalidVaddrs--;
-    this.counters.addMapped(-mapping.pages);
-    this.machine.observer?.mappingRemoved?.(mapping);
-    if (!mapping.pinned) {
-      this.iopf!.mappingRemoved(mapping);
-      return;
-    }
-    unpinWhole(mapping, this.domains);
-    this.counters.addPinned(-mapping.pages);
-    this.counters.addResident(-mapping.pages);
-  }
-
-  /** Gives a mapping another address and owner; its account has been moved. */
-  moveMapping(mapping: Mapping, vaddrPage: number, mm: AddressSpace): void {
-    const watched = !mapping.pinned;
-    this.machine.observer?.mappingRemoved?.(mapping);
-    if (watched) this.iopf!.mappingRemoved(mapping);
-    if (mm !== mapping.mm) mapping.lockCapability = mm.ipcLock;
-    mapping.vaddrPage = vaddrPage;
-    mapping.mm = mm;
-    if (watched) this.iopf!.mappingAdded(mapping);
-    this.machine.observer?.mappingAdded?.(mapping);
-  }
-
-  pinMapping(mapping: Mapping): void {
-    this.pinning.standAside(mapping);
-    try {
-      pinWhole(mapping, this.domains);
-    } catch (error) {
-      this.pinning.standBack(mapping);
-      throw error;
-    }
-    this.counters.addPinned(mapping.pages);
-    this.counters.addResident(mapping.pages);
-  }
-
-  unpinMapping(mapping: Mapping): void {
-    dropPins(mapping, this.domains[0]!);
-    this.counters.addPinned(-mapping.pages);
-    this.pinning.standAlone(mapping);
+  /** `IoSpace.map`; EINVAL: too large for the dirty log. */
+  map(mapping: Mapping): void {
+    this.space.map(mapping);
+    if (this.log === null || mapping.pages <= DIRTY_BITMAP_PAGES_MAX) return;
+    this.space.unmap(mapping);
+    fail('EINVAL');
   }
 
   /** EINVAL where a mapping is too large; then no log is kept. On already: nothing happens. */
   startDirtyLog(): void {
-    if (this.dirtyTracking) return;
-    for (const mapping of this.mappings) if (mapping.pages > DIRTY_BITMAP_PAGES_MAX) fail('EINVAL');
-    for (const mapping of this.mappings) {
-      mapping.dirty = new PageBitmap(mapping.pages);
-      this.pinning.markDirty(mapping);
-    }
-    this.dirtyTracking = true;
-    this.iopf?.dirtyStarted();
+    if (this.log !== null) return;
+    for (const mapping of this.space.mappings)
+      if (mapping.pages > DIRTY_BITMAP_PAGES_MAX) fail('EINVAL');
+    this.log = new DirtyLog();
+    this.space.startLog(this.log);
   }
 
   stopDirtyLog(): void {
-    if (!this.dirtyTracking) return;
-    this.dirtyTracking = false;
-    for (const mapping of this.mappings) {
-      mapping.dirty = null;
-      mapping.dirtyResidue = null;
-    }
-    this.iopf?.dirtyStopped();
-  }
-
-  /** A mapping's dirty pages were reported. */
-  restartDirtyLog(mapping: Mapping): void {
-    if (this.iopf) this.iopf.dirtyReported(mapping, 0, mapping.pages);
-    else mapping.dirty!.clear(0, mapping.pages);
-    this.pinning.markDirty(mapping);
+    if (this.log === null) return;
+    this.space.stopLog(this.log);
+    this.log = null;
+    this.residues = new WeakMap();
   }
 
   /**
@@ -342,53 +208,38 @@ export class Type1 implements IopfBackend {
    * dirty.
    */
   get writesAnywhere(): boolean {
-    for (const group of this.domainOf.keys()) if (this.pinning.isUnscoped(group)) return true;
+    for (const group of this.domainOf.keys()) if (this.space.pins.isUnscoped(group)) return true;
     return false;
-  }
-
-  private geometries(): IommuGeometry[] {
-    return [...this.domainOf.keys()].map((group) => group.geometry);
   }
 
   /**
    * A device that cannot fault joins a container which is on by default: it goes back to static
    * pins. ENOMEM, EFAULT.
    */
-  private *makeRoomForDevices(devices: readonly IommuDevice[]): Flow<void> {
-    if (this.machine.iopf !== 'auto' || !this.iopfEnabled) return;
-    if (!devices.every((device) => device.canFault)) yield* this.iopf!.disable();
-  }
-
-  protected createIopf(): Iopf {
-    const { premapPages, observer } = this.machine;
-    return new Iopf(this, { premapPages, premap: this.machine.premap?.() ?? null, observer });
-  }
-
-  protected createDomain(geometry: IommuGeometry): Domain {
-    return new Domain({ geometry, nested: this.nesting, observer: this.machine.observer });
+  private *pinForNonFaultingDevices(devices: readonly IommuDevice[]): Flow<void> {
+    if (this.machine.iopf !== 'auto' || devices.every((device) => device.canFault)) return;
+    yield* this.space.iopf.disable();
   }
 
   private domainFor(geometry: IommuGeometry): Domain {
-    const alike = this.domains.find((domain) => alikeGeometry(domain.geometry, geometry));
-    if (alike) return alike;
-    const domain = this.createDomain(geometry);
-    for (const mapping of this.mappings) {
-      if (mapping.pinned && this.domains[0]) replayPins(mapping, this.domains[0], domain);
-      if (!mapping.pinned) this.pinning.mapInto(mapping, [domain]);
-    }
-    this.domains.push(domain);
+    const { space, nesting, machine } = this;
+    const known = space.domains.find((domain) => areAlike(domain.geometry, geometry));
+    if (known) return known;
+    const domain = this.parts.domain({ geometry, nested: nesting, observer: machine.observer });
+    space.addDomain(domain);
     return domain;
   }
 
+  /** The last domain takes the mappings along, unlike an I/O address space's. */
   private dropDomain(domain: Domain): void {
-    if (this.domains.length === 1) for (const mapping of this.mappings) this.removeMapping(mapping);
-    this.domains.splice(this.domains.indexOf(domain), 1);
-    this.iopf?.domainRemoved();
+    const { space } = this;
+    if (space.domains.length === 1) for (const mapping of space.mappings) space.unmap(mapping);
+    space.removeDomain(domain);
   }
 }
 
 /** Whether groups behind these IOMMUs can share a page table. */
-function alikeGeometry(a: IommuGeometry, b: IommuGeometry): boolean {
+function areAlike(a: IommuGeometry, b: IommuGeometry): boolean {
   return (
     a.addressWidth === b.addressWidth &&
     a.pageSizes === b.pageSizes &&

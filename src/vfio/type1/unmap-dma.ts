@@ -4,7 +4,8 @@ import { fail } from '../../abi/errno.js';
 import { DmaUnmapFlag } from '../../abi/vfio.js';
 import { DmaUnmap, VfioBitmap } from '../../abi/vfio-structs.js';
 import { copyIn, copyOut } from '../../file/argument.js';
-import type { Caller } from '../../file/file.js';
+import type { Caller } from '../../file/caller.js';
+import type { IoSpace } from '../../ioas/io-space.js';
 import type { Mapping } from '../../ioas/mapping.js';
 import { ADDRESS_END } from './map-dma.js';
 import type { Type1 } from './type1.js';
@@ -37,7 +38,7 @@ export function unmapDma(caller: Caller, argument: number, type1: Type1): void {
   const range = readRange(flags, type1);
   const pages =
     (flags & FLAG_VADDR) !== 0
-      ? invalidateVaddr(type1, range.first, range.end)
+      ? invalidateVaddr(type1.space, range.first, range.end)
       : unmapRange(caller, type1, range.first, range.end, dirtyAt);
   buffer.setPages(DmaUnmap.at.size, pages);
   copyOut(caller, argument, buffer, DmaUnmap.size);
@@ -66,9 +67,9 @@ function readRange(flags: number, type1: Type1): { first: number; end: number } 
   if (pages === 0 || buffer.inPage(at.size) !== 0) fail('EINVAL');
   const end = first + pages;
   if (end > ADDRESS_END) fail(type1.machine.kernel.wrap);
-  if ((flags & FLAG_BITMAP) !== 0 && !(type1.dirtyTracking && hasSmallestPages(bitmap, 0)))
+  if ((flags & FLAG_BITMAP) !== 0 && (type1.log === null || !hasSmallestPages(bitmap, 0)))
     fail('EINVAL');
-  if (type1.version === 2 && type1.cuts(first, end)) fail('EINVAL');
+  if (type1.version === 2 && type1.space.mappings.cuts(first, end)) fail('EINVAL');
   range.end = end === ADDRESS_END && !type1.machine.kernel.rangeToTheEnd ? first : end;
   return range;
 }
@@ -85,15 +86,15 @@ function unmapRange(
   dirtyAt: number,
 ): number {
   let pages = 0;
-  const writesAnywhere = dirtyAt >= 0 && type1.writesAnywhere;
-  for (let mapping = type1.mappings.firstFrom(first); mapping; ) {
+  const { space } = type1;
+  for (let mapping = space.mappings.firstFrom(first); mapping; ) {
     if (mapping.iovaPage >= end || mapping.iovaPage < first) break;
     // Before the bitmap is written: what drivers have pinned is dirty in it.
-    type1.pinning.unmapping(mapping);
-    if (dirtyAt >= 0) writeUserBitmap(caller, dirtyAt, first, mapping, writesAnywhere);
-    const next: Mapping | null = mapping.iovaEnd < end ? type1.mappings.after(mapping) : null;
+    space.pins.unmapping(mapping);
+    if (dirtyAt >= 0) writeUserBitmap(caller, dirtyAt, first, mapping, type1);
+    const next: Mapping | null = mapping.iovaEnd < end ? space.mappings.after(mapping) : null;
     pages += mapping.pages;
-    type1.removeMapping(mapping);
+    space.unmap(mapping);
     mapping = next;
   }
   return pages;
@@ -103,19 +104,18 @@ function unmapRange(
  * VFIO_DMA_UNMAP_FLAG_VADDR. EBUSY where a driver has pinned pages, EINVAL where one is invalid
  * already; then none is changed.
  */
-function invalidateVaddr(type1: Type1, first: number, end: number): number {
+function invalidateVaddr(space: IoSpace, first: number, end: number): number {
   const found: Mapping[] = [];
-  let mapping = type1.mappings.firstFrom(first);
+  let mapping = space.mappings.firstFrom(first);
   for (
     ;
     mapping && mapping.iovaPage < end && mapping.iovaPage >= first;
-    mapping = type1.mappings.after(mapping)
+    mapping = space.mappings.after(mapping)
   ) {
     if (mapping.driverPins !== null) fail('EBUSY');
-    if (mapping.vaddrInvalid) fail('EINVAL');
+    if (mapping.source.vaddrInvalid) fail('EINVAL');
     found.push(mapping);
   }
-  for (const each of found) each.vaddrInvalid = true;
-  type1.invalidVaddrs += found.length;
+  for (const each of found) space.invalidateVaddr(each);
   return found.reduce((pages, each) => pages + each.pages, 0);
 }

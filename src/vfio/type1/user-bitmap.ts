@@ -5,10 +5,11 @@
 import type { ArgumentBuffer } from '../../abi/argument-buffer.js';
 import { fail } from '../../abi/errno.js';
 import { VfioBitmap } from '../../abi/vfio-structs.js';
-import type { Caller } from '../../file/file.js';
+import type { Caller } from '../../file/caller.js';
 import type { Mapping } from '../../ioas/mapping.js';
 import type { PageBitmap } from '../../ioas/page-bitmap.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
+import type { Type1 } from './type1.js';
 
 /** The most bytes that a bitmap may have (kernel: DIRTY_BITMAP_SIZE_MAX). */
 export const DIRTY_BITMAP_SIZE_MAX = 0x1000_0000;
@@ -56,7 +57,7 @@ export function bitmapBytes(bits: number): number {
  * Writes a mapping's dirty pages into the bitmap at `address` of a range that begins at page
  * `base`. Only words that the mapping touches are written; where it does not begin on a word of the
  * range, its first word is OR-ed, else overwritten. EFAULT where a byte cannot be read or written.
- * `writesAnywhere`: pages of a pinned mapping are dirty, all of them.
+ * Pages of a pinned mapping are dirty, all of them, where some device may write any.
  *
  * The kernel shifts a mapping's log in place by its offset in the range's words and afterwards
  * clears only the bits of its pages, so that what was shifted beyond them shows up in later
@@ -67,13 +68,13 @@ export function writeUserBitmap(
   address: number,
   base: number,
   mapping: Mapping,
-  writesAnywhere: boolean,
+  type1: Type1,
 ): void {
   const offset = mapping.iovaPage - base;
   const shift = offset % WORD_BITS;
   const at = address + Math.floor(offset / WORD_BITS) * WORD_BYTES;
   const bytes = bitmapBytes(mapping.pages + shift);
-  const log = logWords(mapping, writesAnywhere);
+  const log = logWords(mapping, type1);
   if (shift > 0) {
     shiftUp(log, shift, bytes / HALF_BYTES);
     const before = new Uint8Array(WORD_BYTES);
@@ -82,19 +83,20 @@ export function writeUserBitmap(
     log[0]! |= halves[0]!;
     log[1]! |= halves[1]!;
   }
-  keepResidue(mapping, log);
+  keepResidue(mapping, log, type1.residues);
   if (!caller.mm.copyTo(at, new Uint8Array(log.buffer, 0, bytes))) fail('EFAULT');
 }
 
 /** A mapping's log with one word to spare, as the kernel allocates it, in halves of words. */
-function logWords(mapping: Mapping, writesAnywhere: boolean): Uint32Array {
+function logWords(mapping: Mapping, { log: dirty, residues, writesAnywhere }: Type1): Uint32Array {
   const log = new Uint32Array((bitmapBytes(mapping.pages) + WORD_BYTES) / HALF_BYTES);
-  const { pages, pinned, dirtyResidue } = mapping;
-  if (dirtyResidue) log.set(dirtyResidue, log.length - dirtyResidue.length);
+  const { pages, pinned } = mapping;
+  const residue = residues.get(mapping);
+  if (residue) log.set(residue, log.length - residue.length);
   // A device may write any page of a pinned mapping at any time, but where drivers pin all that
   // their devices write.
   if (pinned && writesAnywhere) setBits(log, 0, pages);
-  else setWritten(log, mapping.dirty!, pages);
+  else setWritten(log, dirty!.of(mapping), pages);
   return log;
 }
 
@@ -130,10 +132,14 @@ function shiftUp(log: Uint32Array, shift: number, halves: number): void {
  * Keeps what lies behind the last page's bit. A log of a mapping that faults has none: it tells
  * what was written (R6.3).
  */
-function keepResidue(mapping: Mapping, log: Uint32Array): void {
+function keepResidue(
+  mapping: Mapping,
+  log: Uint32Array,
+  residues: WeakMap<Mapping, Uint32Array>,
+): void {
   if (!mapping.pinned) return;
   const first = Math.floor(mapping.pages / 32);
   const residue = log.slice(first);
   residue[0]! &= -1 << (mapping.pages % 32);
-  mapping.dirtyResidue = residue;
+  residues.set(mapping, residue);
 }

@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { Errno } from '../../../src/abi/errno.js';
 import { runDirect } from '../../../src/flow/direct.js';
-import { PageBitmap } from '../../../src/ioas/page-bitmap.js';
+import type { DirtyLog } from '../../../src/ioas/dirty-log.js';
+import type { Mapping } from '../../../src/ioas/mapping.js';
 import { IommuDevice } from '../../../src/iommu/device.js';
 import { Counters } from '../../../src/iommu/observer.js';
 import { EXEC, FaultReport, PageResponse, PRIVILEGED } from '../../../src/iommu/page-request.js';
@@ -125,9 +126,9 @@ describe('faulting pages in', () => {
 
   test('an address that is being updated leads nowhere', () => {
     const mapping = container.map(IOVA, 4, VADDR);
-    mapping.vaddrInvalid = true;
+    mapping.source.vaddrInvalid = true;
     expect(device.fault(IOVA, READ)).toBe(false);
-    mapping.vaddrInvalid = false;
+    mapping.source.vaddrInvalid = false;
     expect(device.fault(IOVA, READ)).toBe(true);
   });
 
@@ -534,14 +535,14 @@ describe('enable and disable', () => {
     container.mm.mmap(VADDR, 4, { kind: 'anon', protection: RW });
     const device = container.attach();
     const mapping = container.map(IOVA, 4, VADDR);
-    mapping.vaddrInvalid = true;
+    mapping.source.vaddrInvalid = true;
     runDirect(container.iopf.enable());
     expect([device.domain!.pages, mapping.mapped.count, container.counters.residentPages]).toEqual([
       0, 0, 0,
     ]);
     expect([container.memory.pinned, container.mm.lockedPages]).toEqual([0, 0]);
     expect(device.fault(IOVA, READ)).toBe(false);
-    mapping.vaddrInvalid = false;
+    mapping.source.vaddrInvalid = false;
     expect(device.fault(IOVA, READ)).toBe(true);
   });
 
@@ -702,9 +703,9 @@ describe('the dirty log by write faults', () => {
     expect(device.translate(IOVA + page, kind)).toBeGreaterThanOrEqual(0);
   }
 
-  function dirtyPages(mapping: { dirty: PageBitmap | null }): number[] {
+  function dirtyPages(log: DirtyLog, mapping: Mapping): number[] {
     return Array.from({ length: 16 }, (_, page) => page).filter((page) =>
-      mapping.dirty!.test(page),
+      log.of(mapping).test(page),
     );
   }
 
@@ -712,31 +713,28 @@ describe('the dirty log by write faults', () => {
     const mapping = container.map(IOVA, 16, VADDR);
     access(0, WRITE);
     access(5, READ);
-    mapping.dirty = new PageBitmap(16);
-    container.iopf.dirtyStarted();
+    const log = container.log();
     expect(device.domain!.pages).toBe(0);
     access(0, READ);
     access(5, READ);
     access(6, WRITE);
     access(6, READ);
-    expect(dirtyPages(mapping)).toEqual([6]);
+    expect(dirtyPages(log, mapping)).toEqual([6]);
     access(5, WRITE);
-    expect(dirtyPages(mapping)).toEqual([5, 6]);
-    container.iopf.dirtyReported(mapping, 0, 16);
-    expect(dirtyPages(mapping)).toEqual([]);
+    expect(dirtyPages(log, mapping)).toEqual([5, 6]);
+    container.space.restartLog(log, mapping);
+    expect(dirtyPages(log, mapping)).toEqual([]);
     access(0, READ);
     access(6, WRITE);
-    expect(dirtyPages(mapping)).toEqual([6]);
+    expect(dirtyPages(log, mapping)).toEqual([6]);
   });
 
   test('R6.3: with the log off the handler grants all that the mapping allows', () => {
-    const mapping = container.map(IOVA, 16, VADDR);
-    mapping.dirty = new PageBitmap(16);
-    container.iopf.dirtyStarted();
+    container.map(IOVA, 16, VADDR);
+    const log = container.log();
     access(0, READ);
     expect(device.translate(IOVA, WRITE)).toBe(-1);
-    mapping.dirty = null;
-    container.iopf.dirtyStopped();
+    container.space.stopLog(log);
     access(8, READ);
     expect(device.translate(IOVA + 8, WRITE)).toBeGreaterThan(0);
     access(0, WRITE);
@@ -747,13 +745,12 @@ describe('the dirty log by write faults', () => {
     late.mm.mmap(VADDR, 4, { kind: 'anon', protection: RW });
     const attached = late.attach();
     const mapping = late.map(IOVA, 4, VADDR);
-    mapping.dirty = new PageBitmap(4);
-    late.iopf.dirtyStarted();
+    const log = late.log();
     runDirect(late.iopf.enable());
-    expect(mapping.dirty.count).toBe(4);
+    expect(log.of(mapping).count).toBe(4);
     expect(attached.translate(IOVA, READ)).toBe(-1);
-    late.iopf.dirtyReported(mapping, 0, 4);
+    late.space.restartLog(log, mapping);
     attached.fault(IOVA + 2, WRITE);
-    expect(mapping.dirty.count).toBe(1);
+    expect(log.of(mapping).count).toBe(1);
   });
 });

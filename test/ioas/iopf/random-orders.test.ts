@@ -7,7 +7,6 @@ import { expect, test } from 'vitest';
 import { VfioError } from '../../../src/abi/errno.js';
 import { runDirect } from '../../../src/flow/direct.js';
 import type { Flow, Wait } from '../../../src/flow/flow.js';
-import { PageBitmap } from '../../../src/ioas/page-bitmap.js';
 import { IommuDevice } from '../../../src/iommu/device.js';
 import { Domain } from '../../../src/iommu/domain.js';
 import { READ, WRITE } from '../../../src/mm/address-space.js';
@@ -86,30 +85,29 @@ class Run {
     });
     const domain = new Domain({ merges });
     this.everyDevice.push(device);
-    device.attach(domain);
-    container.domains.push(domain);
+    container.space.addDomain(domain);
     container.attached.push(device);
-    for (const mapping of container.mappings) container.replayPinned(mapping, domain);
     try {
-      yield* container.iopf.devicesAttached([device]);
+      yield* container.space.attachDevices([device], domain);
     } catch (error) {
-      this.remove(device);
+      device.detach();
+      this.forget(device, domain);
       throw error;
     }
   }
 
   *detach(device: IommuDevice): Flow<void> {
-    yield* this.container.iopf.devicesDetaching([device]);
-    this.remove(device);
+    const { domain } = device;
+    yield* this.container.space.detachDevices([device]);
+    // Another path may have taken it out meanwhile.
+    if (domain !== null) this.forget(device, domain);
   }
 
-  private remove(device: IommuDevice): void {
+  private forget(device: IommuDevice, domain: Domain): void {
     const { container } = this;
-    if (device.domain === null) return;
-    container.domains.splice(container.domains.indexOf(device.domain), 1);
+    if (!container.attached.includes(device)) return;
     container.attached.splice(container.attached.indexOf(device), 1);
-    device.detach();
-    container.iopf.domainRemoved();
+    container.space.removeDomain(domain);
   }
 
   /** What must be true whenever no path is between two of its atomic steps. */
@@ -142,9 +140,9 @@ class Run {
           if (walked < 0) continue;
           const mapping = container.mappings.covering(page)!;
           same(mapping.permission & access, access, 'permission', page);
-          if (access === WRITE && mapping.dirty !== null && !mapping.pinned) {
-            same(mapping.dirty.test(page - mapping.iovaPage), true, 'dirty bit', page);
-          }
+          if (access === WRITE && !mapping.pinned)
+            for (const log of container.space.logs)
+              same(log.of(mapping).test(page - mapping.iovaPage), true, 'dirty bit', page);
           if (mapping.pinned)
             same(walked === ZERO_FRAME || container.memory.isPinned(walked), true, 'pin', page);
           else
@@ -213,10 +211,9 @@ test('R2–R6: no order of events leaves a translation to a page that is gone, a
             if (container.mappings.overlaps(IOVA + page, count)) continue;
             const vaddr = VADDR + Math.min(PAGES - count, (page * 5) % PAGES);
             if (container.mappings.size < 6 && container.canPin(vaddr, count)) {
-              const added = container.map(IOVA + page, count, vaddr, pick === 0 ? READ : RW, {
+              container.map(IOVA + page, count, vaddr, pick === 0 ? READ : RW, {
                 pinned: pick > 5,
               });
-              if (iopf.handler.dirtyTracking) added.dirty = new PageBitmap(count);
             }
           } else if (kind === 'unmap' && mapping) container.unmap(mapping);
           else if (kind === 'dontNeed') mm.dontNeed(VADDR + page, 1);
@@ -234,10 +231,10 @@ test('R2–R6: no order of events leaves a translation to a page that is gone, a
           else if (kind === 'detach' && container.attached.length > 1 && device)
             run.start(run.detach(device));
           else if (kind === 'dirty') {
-            for (const at of container.mappings) at.dirty = flag ? new PageBitmap(at.pages) : null;
-            if (flag) iopf.dirtyStarted();
-            else iopf.dirtyStopped();
-          } else if (kind === 'report' && mapping) iopf.dirtyReported(mapping, 0, mapping.pages);
+            for (const log of [...container.space.logs]) container.space.stopLog(log);
+            if (flag) container.log();
+          } else if (kind === 'report' && mapping)
+            for (const log of container.space.logs) container.space.restartLog(log, mapping);
           run.check();
         }
         run.finish();

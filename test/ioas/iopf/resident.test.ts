@@ -29,7 +29,7 @@ const frames = new Float64Array(PAGES).map((_, page) => 0x4000 + page);
 function bringIn(): void {
   for (let i = 0; i < RUNS.length; i++) {
     const [first, end] = RUNS[i]!;
-    resident.add(mapping, first, frames, end - first, RW);
+    resident.add(mapping, first, frames, end - first, RW, device.domain!);
   }
 }
 
@@ -39,7 +39,7 @@ beforeEach(() => {
   device = container.attach();
   runDirect(container.iopf.enable());
   mapping = container.map(IOVA, PAGES, VADDR);
-  resident = new ResidentPages(container);
+  resident = new ResidentPages(container.space);
   bringIn();
 });
 

@@ -9,6 +9,7 @@
 
 import { Mapping } from '../ioas/mapping.js';
 import { MappingIndex } from '../ioas/mapping-index.js';
+import { UserPages } from '../ioas/user-pages.js';
 import type { IommuDevice } from '../iommu/device.js';
 import { Counters, type Observer } from '../iommu/observer.js';
 import { READ, WRITE } from '../mm/address-space.js';
@@ -34,7 +35,7 @@ const ATTEMPTS = 3;
 const TOUCHED_AT_ONCE = 512;
 const RW = READ | WRITE;
 
-export class Guest implements Observer, PageOwner {
+export class TimedProgram implements Observer, PageOwner {
   now = 0;
   /** How much of its workload is done, 0 to 1; the workload says so now and then. */
   share = 0;
@@ -130,7 +131,8 @@ export class Guest implements Observer, PageOwner {
     } finally {
       this.pinning = false;
     }
-    this.mappings.insert(new Mapping(iovaPage, pages, vaddrPage, permission, this.container.mm));
+    const source = new UserPages(this.container.mm, vaddrPage, pages, permission, null);
+    this.mappings.insert(new Mapping(iovaPage, pages, permission, source));
     if (this.begunAt < 0) return;
     const us = pages * this.costs.pinPage;
     this.pinningUs += us;

@@ -1,0 +1,272 @@
+/**
+ * An I/O address space: mappings, and the domains in which devices find them (kernel: struct
+ * io_pagetable, struct vfio_iommu). One engine; type1 containers are a front end of it.
+ *
+ * Terms: a mapping is *pinned* (all of its pages pinned, charged and present in every domain) or
+ * *faulted in* page by page. Without a domain nothing is pinned: the first domain that comes to a
+ * space in mode `pin` pins all.
+ */
+import { fail } from '../abi/errno.js';
+import type { Flow } from '../flow/flow.js';
+import type { IommuDevice } from '../iommu/device.js';
+import type { Domain } from '../iommu/domain.js';
+import type { IommuGeometry } from '../iommu/geometry.js';
+import type { Counters, Observer } from '../iommu/observer.js';
+import type { AddressSpace } from '../mm/address-space.js';
+import type { DirtyLog } from './dirty-log.js';
+import { DriverPinning, type PinnableSpace } from './driver-pins.js';
+import type { IopfBackend } from './iopf/backend.js';
+import { Iopf } from './iopf/iopf.js';
+import type { PremapPolicy } from './iopf/premap.js';
+import { commonRanges, type IovaRange, rangesCover } from './iova-ranges.js';
+import type { Mapping } from './mapping.js';
+import { MappingIndex } from './mapping-index.js';
+import { dropPins, mapPins, pinWhole, unpinWhole } from './pinning.js';
+
+export interface IoSpaceOptions {
+  readonly counters: Counters;
+  readonly observer: Observer | null;
+  /** Pages brought in per fault (R4.1). */
+  readonly premapPages: number;
+  /** Decides how many instead; null: `premapPages`. */
+  readonly premap: PremapPolicy | null;
+  /** False: device drivers are answered EACCES, as by a type1 of version 1. */
+  readonly driversMayPin: boolean;
+}
+
+/** What a space is made of. */
+export interface IoSpaceParts {
+  readonly Iopf: typeof Iopf;
+  readonly DriverPinning: typeof DriverPinning;
+}
+
+const shipped: IoSpaceParts = { Iopf, DriverPinning };
+
+export class IoSpace implements IopfBackend, PinnableSpace {
+  readonly counters: Counters;
+  readonly driversMayPin: boolean;
+  readonly mappings = new MappingIndex();
+  readonly domains: Domain[] = [];
+  readonly logs: DirtyLog[] = [];
+  /** What device drivers pin (R6.2). */
+  readonly pins: DriverPinning;
+  readonly iopf: Iopf;
+  /** IOVAs that can be mapped, in order; none where nobody constrains them. */
+  ranges: readonly IovaRange[] = [];
+  /** Mappings whose address is invalid at the moment (kernel: vaddr_invalid_count). */
+  invalidVaddrs = 0;
+  /** In the order in which they came. */
+  private readonly attached: IommuDevice[] = [];
+  private readonly observer: Observer | null;
+  private readonly constraints = new Map<object, IommuGeometry>();
+
+  constructor(options: IoSpaceOptions, parts: IoSpaceParts = shipped) {
+    const { premapPages, premap, observer } = options;
+    this.counters = options.counters;
+    this.driversMayPin = options.driversMayPin;
+    this.observer = observer;
+    this.pins = new parts.DriverPinning(this);
+    this.iopf = new parts.Iopf(this, { premapPages, premap, observer });
+  }
+
+  /** Those of a group in the order that it has them in now. */
+  devices(): readonly IommuDevice[] {
+    return this.domains.flatMap((domain) => {
+      const devices = this.attached.filter((device) => device.domain === domain);
+      const groups = new Set(devices.map((device) => device.group));
+      const grouped = [...groups].flatMap((group) => group?.devices ?? []);
+      return [...devices.filter((device) => device.group === null), ...grouped];
+    });
+  }
+
+  /** Page sizes that all domains have, bit n for 2^n bytes. */
+  get pageSizes(): number {
+    return this.domains.reduce((sizes, domain) => sizes & domain.geometry.pageSizes, 0x7fff_f000);
+  }
+
+  /**
+   * Mappings lie where an IOMMU can map, for as long as `owner` says so. EINVAL: one does not; then
+   * nothing has changed.
+   */
+  constrain(owner: object, geometry: IommuGeometry): void {
+    const ranges = commonRanges([...this.constraints.values(), geometry]);
+    for (const mapping of this.mappings)
+      if (!rangesCover(ranges, mapping.iovaPage, mapping.iovaEnd)) fail('EINVAL');
+    this.constraints.set(owner, geometry);
+    this.ranges = ranges;
+  }
+
+  relax(owner: object): void {
+    this.constraints.delete(owner);
+    this.ranges = commonRanges([...this.constraints.values()]);
+  }
+
+  /**
+   * A domain gets what is pinned. The first one in mode `pin` pins all; then EFAULT, ENOMEM, and
+   * nothing has changed.
+   */
+  addDomain(domain: Domain): void {
+    if (this.domains.length === 0) {
+      this.addFirstDomain(domain);
+      return;
+    }
+    for (const mapping of this.mappings) {
+      if (mapping.pinned) mapPins(mapping, domain);
+      else this.pins.mapInto(mapping, [domain]);
+    }
+    this.domains.push(domain);
+  }
+
+  /** A domain without devices goes; with the last one all pins go, and mappings stay. */
+  removeDomain(domain: Domain): void {
+    if (this.domains.length === 1) {
+      for (const mapping of this.mappings) {
+        if (!mapping.pinned) continue;
+        this.dropPinned(mapping);
+        this.pins.wholePinFailed(mapping);
+        this.iopf.mappingAdded(mapping);
+      }
+    }
+    this.domains.splice(this.domains.indexOf(domain), 1);
+    this.iopf.domainRemoved();
+  }
+
+  /**
+   * Devices go through a domain of the space from now on, and ask for pages where it faults. What
+   * switching page requests on answers (R5.5); then they are in the domain, and off.
+   */
+  *attachDevices(devices: readonly IommuDevice[], domain: Domain): Flow<void> {
+    for (const device of devices) {
+      device.attach(domain);
+      this.attached.push(device);
+    }
+    yield* this.iopf.devicesAttached(devices);
+  }
+
+  /** Devices leave their domain; no page request of theirs is left (R5.6). */
+  *detachDevices(devices: readonly IommuDevice[]): Flow<void> {
+    for (const device of devices) yield* device.detachStage1();
+    yield* this.iopf.devicesDetaching(devices);
+    for (const device of devices) {
+      device.detach();
+      this.attached.splice(this.attached.indexOf(device), 1);
+    }
+  }
+
+  /** Adds a mapping that overlaps none: pinned, or left to faults. ENOMEM, EFAULT. */
+  map(mapping: Mapping): void {
+    const faults = this.iopf.mode === 'fault' && !mapping.pinnedByFlag;
+    if (faults || this.domains.length === 0) this.iopf.mappingAdded(mapping);
+    else this.pinMapping(mapping);
+    this.mappings.insert(mapping);
+    this.counters.addMapped(mapping.pages);
+    this.observer?.mappingAdded?.(mapping);
+    for (const log of this.logs) log.add(mapping);
+  }
+
+  /** A mapping goes; drivers that have pinned pages of it are told first. */
+  unmap(mapping: Mapping): void {
+    this.pins.unmapping(mapping);
+    this.mappings.remove(mapping);
+    if (mapping.source.vaddrInvalid) this.invalidVaddrs--;
+    this.counters.addMapped(-mapping.pages);
+    this.observer?.mappingRemoved?.(mapping);
+    if (mapping.pinned) this.dropPinned(mapping);
+    else this.iopf.mappingRemoved(mapping);
+    for (const log of this.logs) log.remove(mapping);
+  }
+
+  /** The address of a mapping leads nowhere until it is moved. */
+  invalidateVaddr(mapping: Mapping): void {
+    mapping.source.vaddrInvalid = true;
+    this.invalidVaddrs++;
+  }
+
+  /**
+   * The memory of a mapping, which shares it with no other, is found elsewhere from now on, and its
+   * address is valid.
+   */
+  move(mapping: Mapping, mm: AddressSpace, vaddrPage: number): void {
+    const { source } = mapping;
+    const watched = !mapping.pinned;
+    this.observer?.mappingRemoved?.(mapping);
+    if (watched) this.iopf.mappingRemoved(mapping);
+    source.mm = mm;
+    source.vaddrPage = vaddrPage;
+    if (watched) this.iopf.mappingAdded(mapping);
+    this.observer?.mappingAdded?.(mapping);
+    if (!source.vaddrInvalid) return;
+    source.vaddrInvalid = false;
+    this.invalidVaddrs--;
+  }
+
+  /** Every page is clean from now on, but for what is pinned by drivers (R6.3). */
+  startLog(log: DirtyLog): void {
+    for (const mapping of this.mappings) {
+      log.add(mapping);
+      this.pins.markDirty(mapping, [log]);
+    }
+    this.logs.push(log);
+    this.iopf.dirtyStarted();
+  }
+
+  stopLog(log: DirtyLog): void {
+    this.logs.splice(this.logs.indexOf(log), 1);
+    this.iopf.dirtyStopped();
+  }
+
+  /** A mapping's dirty pages were reported: they are clean. */
+  restartLog(log: DirtyLog, mapping: Mapping): void {
+    this.iopf.dirtyReported(log, mapping, 0, mapping.pages);
+    this.pins.markDirty(mapping, [log]);
+  }
+
+  pinMapping(mapping: Mapping): void {
+    this.pins.beforeWholePin(mapping);
+    try {
+      this.counters.addPinned(pinWhole(mapping, this.domains));
+    } catch (error) {
+      this.pins.wholePinFailed(mapping);
+      throw error;
+    }
+    this.counters.addResident(mapping.pages);
+  }
+
+  unpinMapping(mapping: Mapping): void {
+    this.counters.addPinned(-dropPins(mapping));
+    this.pins.afterWholeUnpin(mapping);
+  }
+
+  /** A page that a driver held is as any other. */
+  pageUnpinned(mapping: Mapping, index: number): void {
+    this.iopf.pageUnpinned(mapping, index);
+  }
+
+  private addFirstDomain(domain: Domain): void {
+    const pinned: Mapping[] = [];
+    this.domains.push(domain);
+    try {
+      for (const mapping of this.mappings) {
+        if (this.iopf.mode === 'fault' && !mapping.pinnedByFlag) {
+          this.pins.mapInto(mapping, [domain]);
+          continue;
+        }
+        this.pinMapping(mapping);
+        pinned.push(mapping);
+      }
+    } catch (error) {
+      for (const mapping of pinned) {
+        this.dropPinned(mapping);
+        this.pins.wholePinFailed(mapping);
+      }
+      this.domains.pop();
+      throw error;
+    }
+    this.iopf.mappingsPinned(pinned);
+  }
+
+  private dropPinned(mapping: Mapping): void {
+    this.counters.addPinned(-unpinWhole(mapping, this.domains));
+    this.counters.addResident(-mapping.pages);
+  }
+}

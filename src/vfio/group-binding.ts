@@ -1,0 +1,25 @@
+import type { IoSpace } from '../ioas/io-space.js';
+import type { DeviceBinding } from './binding.js';
+import type { Container } from './container.js';
+
+/** A device that is held by its group, whose container has an IOMMU for as long. */
+export class GroupBinding implements DeviceBinding {
+  constructor(
+    private readonly container: Container,
+    /** Lets go of the group. */
+    readonly close: () => void,
+  ) {}
+
+  get space(): IoSpace | null {
+    return this.container.space;
+  }
+
+  get nesting(): boolean {
+    return this.container.nesting;
+  }
+
+  /** What a program has is shown by its descriptors of groups. */
+  ownsAll(): boolean {
+    return false;
+  }
+}
