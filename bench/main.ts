@@ -3,11 +3,11 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { benchCompare } from './compare.js';
 import { benchDisk } from './disk.js';
+import { benchGuest } from './guest.js';
 import { benchIntercept } from './intercept.js';
 import { benchLive } from './live.js';
 import { benchNet } from './net.js';
 import { benchPoll } from './poll.js';
-import { benchGuest } from './guest.js';
 
 /** Runs a bench that wants a process of its own. */
 const script = (name: string) => (): void => {

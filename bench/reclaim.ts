@@ -4,9 +4,9 @@
  */
 import { ContainerIoctl, GroupIoctl, Type1Ioctl, VfioExtension } from '../src/abi/vfio.js';
 import { DmaMap } from '../src/abi/vfio-structs.js';
-import { deviceKinds } from '../src/device/index.js';
+import { deviceKinds } from '../src/device/kinds.js';
 import type { Caller } from '../src/file/caller.js';
-import type { VfioFile } from '../src/file/file.js';
+import { DescriptorList } from '../src/file/descriptor-list.js';
 import { IommuDevice } from '../src/iommu/device.js';
 import { READ, WRITE } from '../src/mm/address-space.js';
 import { allocatePlain } from '../src/mm/frame-memory.js';
@@ -42,11 +42,13 @@ function measure(isUsed: (page: number) => boolean): { ms: number; pages: number
   const machine = createMachine({ groups: [{ number: 1, functions: [edu] }], iopf: 'auto' });
   const container = machine.openContainer();
   const group = machine.openGroup(1);
-  const files: VfioFile[] = [container, group];
+  const descriptors = new DescriptorList();
+  descriptors.install(container);
   const caller: Caller = {
     mm,
-    file: (fd) => (files[fd] === undefined ? null : { kind: 'vfio', file: files[fd] }),
-    install: (file) => files.push(file) - 1,
+    file: (fd) => descriptors.file(fd),
+    install: (file) => descriptors.install(file),
+    reserve: (file) => descriptors.reserve(file),
   };
   view.setInt32(0, 0, true);
   group.ioctl(caller, GroupIoctl.VFIO_GROUP_SET_CONTAINER, argument.address);

@@ -4,9 +4,9 @@
  */
 import { ContainerIoctl, GroupIoctl, Type1Ioctl, VfioExtension } from '../src/abi/vfio.js';
 import { DmaMap, DmaUnmap } from '../src/abi/vfio-structs.js';
-import { deviceKinds } from '../src/device/index.js';
+import { deviceKinds } from '../src/device/kinds.js';
 import type { Caller } from '../src/file/caller.js';
-import type { VfioFile } from '../src/file/file.js';
+import { DescriptorList } from '../src/file/descriptor-list.js';
 import { IommuDevice } from '../src/iommu/device.js';
 import type { AddressSpace } from '../src/mm/address-space.js';
 import { allocatePlain } from '../src/mm/frame-memory.js';
@@ -23,6 +23,7 @@ const argument = new Uint8Array(PAGE);
 const view = new DataView(argument.buffer);
 const mm: AddressSpace = {
   id: 0,
+  taskSize: 2 ** 47,
   invalidations: 0,
   lockedPages: 0,
   lockLimitPages: Number.POSITIVE_INFINITY,
@@ -54,11 +55,13 @@ const edu = deviceKinds
 const machine = createMachine({ groups: [{ number: 1, functions: [edu] }], iopf: 'auto' });
 const container = machine.openContainer();
 const group = machine.openGroup(1);
-const files: (VfioFile | undefined)[] = [container, group];
+const descriptors = new DescriptorList();
+descriptors.install(container);
 const caller: Caller = {
   mm,
-  file: (fd) => (files[fd] === undefined ? null : { kind: 'vfio', file: files[fd] }),
-  install: (file) => files.push(file) - 1,
+  file: (fd) => descriptors.file(fd),
+  install: (file) => descriptors.install(file),
+  reserve: (file) => descriptors.reserve(file),
 };
 view.setInt32(0, 0, true);
 group.ioctl(caller, GroupIoctl.VFIO_GROUP_SET_CONTAINER, 0);

@@ -1,6 +1,7 @@
-/** docs/series.md lists every row, and each is shown by a test or a scenario. */
+/** docs/series.md lists every row, and each stands in the name of a test. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
 
 /** How many rows the series has, by section. */
@@ -17,17 +18,40 @@ const rows = new Map(
   }),
 );
 
-function textBelow(folder: string): string {
-  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' });
-  return files
-    .filter((file) => file.endsWith('.ts') && join(folder, file) !== 'test/series.test.ts')
-    .map((file) => readFileSync(join(folder, file), 'utf8'))
-    .join('\n');
+/** Names of the tests and groups of tests of a source file, but for those that never run. */
+function testNames(path: string, text: string): string[] {
+  const names: string[] = [];
+  const visit = (node: ts.Node): void => {
+    if (ts.isCallExpression(node) && isTest(node.expression)) {
+      if (/\.(skip|todo)\b/.test(node.expression.getText())) return;
+      const [name] = node.arguments;
+      if (name !== undefined && (ts.isStringLiteralLike(name) || ts.isTemplateExpression(name)))
+        names.push(name.getText());
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true));
+  return names;
 }
 
-/** Rows by what names them. */
+/** `test`, `describe.each(…)`, `it.skipIf(…).for(…)`. */
+function isTest(callee: ts.Expression): boolean {
+  if (ts.isIdentifier(callee)) return ['it', 'test', 'describe'].includes(callee.text);
+  return (
+    (ts.isPropertyAccessExpression(callee) || ts.isCallExpression(callee)) &&
+    isTest(callee.expression)
+  );
+}
+
+const rowsIn = (names: readonly string[]): string[] =>
+  names.flatMap((name) => name.match(/\bR\d+\.\d+(?!\d)/g) ?? []);
+
+/** Rows that the name of a test has. */
 const named = new Set(
-  `${textBelow('test')}${textBelow('src/check/scenarios')}`.match(/\bR\d+\.\d+(?!\d)/g),
+  readdirSync('test', { recursive: true, encoding: 'utf8' })
+    .map((file) => join('test', file))
+    .filter((path) => path.endsWith('.test.ts') && path !== 'test/series.test.ts')
+    .flatMap((path) => rowsIn(testNames(path, readFileSync(path, 'utf8')))),
 );
 
 describe('the rows of docs/series.md', () => {
@@ -36,7 +60,7 @@ describe('the rows of docs/series.md', () => {
   });
 
   test.each([...rows])(
-    '%s is shown by a test, or says that there is nothing to run',
+    '%s stands in the name of a test, or says that there is nothing to run',
     (row, { what }) => {
       expect(named.has(row) || what.includes('By structure; nothing to run.')).toBe(true);
     },
@@ -54,5 +78,35 @@ describe('the rows of docs/series.md', () => {
 
   test('and tests name no other', () => {
     expect([...named].filter((row) => !rows.has(row))).toEqual([]);
+  });
+
+  test('and a row in a comment, a string or a test that never runs is none', () => {
+    const text = `
+      // R1.1
+      const row = 'R1.2';
+      test.skip('R1.3: is left out', () => {});
+      describe.skip('R1.4', () => test('R1.5', () => expect('R2.1')));
+      test.todo('R2.2');
+      test(row, () => tested('R2.3'));
+      describe('R3.1: a group', () => {
+        test.each([['R3.2']])('%s, R3.3', () => {});
+        it.skipIf(false).for([1])(\`R3.4 \${row}\`, () => {});
+      });`;
+    expect(rowsIn(testNames('canary.ts', text))).toEqual(['R3.1', 'R3.3', 'R3.4']);
+  });
+
+  test('and a row in a comment, a string or a test that never runs is none', () => {
+    const text = `
+      // R1.1
+      const row = 'R1.2';
+      test.skip('R1.3: is left out', () => {});
+      describe.skip('R1.4', () => test('R1.5', () => expect('R2.1')));
+      test.todo('R2.2');
+      test(row, () => tested('R2.3'));
+      describe('R3.1: a group', () => {
+        test.each([['R3.2']])('%s, R3.3', () => {});
+        it.skipIf(false).for([1])(\`R3.4 \${row}\`, () => {});
+      });`;
+    expect(rowsIn(testNames('canary.ts', text))).toEqual(['R3.1', 'R3.3', 'R3.4']);
   });
 });

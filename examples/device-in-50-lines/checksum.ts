@@ -6,10 +6,10 @@
 import {
   type DeviceKind,
   DeviceOptions,
+  type DmaBuffer,
   type PciDevice,
   PciEndpoint,
 } from '../../src/device/index.js';
-import type { DmaBuffer } from '../../src/mm/frame-memory.js';
 
 /** Registers of BAR 0: offsets in bytes, 32 bits each. */
 export const ChecksumRegister = {
@@ -61,10 +61,10 @@ export const checksum: DeviceKind = {
   name: 'checksum',
   summary: 'adds up bytes of memory, 65536 at most',
   options: {},
-  create(given, surroundings) {
+  create(given, context) {
     new DeviceOptions('checksum', {}, given);
-    const buffer = surroundings.host.allocate(65536);
-    return new PciEndpoint('checksum', description, surroundings, (endpoint) =>
+    const buffer = context.host.allocate(65536);
+    return new PciEndpoint('checksum', description, context, (endpoint) =>
       createChecksum(endpoint, buffer),
     );
   },

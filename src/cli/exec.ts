@@ -1,14 +1,15 @@
 /** `iopf exec [options] -- PROGRAM [ARGS…]` */
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { DEFAULT_KERNEL, type KernelVersion, kernelVersions } from '../abi/kernel.js';
-import { bytesOf, deviceKinds } from '../device/index.js';
+import { bytesOf } from '../device/index.js';
+import { deviceKinds } from '../device/kinds.js';
 import {
   type DeviceSpec,
   type MachineSpec,
   machineOfDevices,
   parseDevice,
 } from '../exec/machine/machine-spec.js';
-import type { ExecOrder } from '../exec/run/launch-request.js';
+import type { ExecOptions } from '../exec/run/exec-options.js';
 import { exitCodeOf, type RunWatcher, runProgram } from '../exec/run/run.js';
 import { formatSummary, howItEnded, type RunSummary } from '../exec/run/summary.js';
 import { say, tell } from '../exec/run/tell.js';
@@ -93,7 +94,7 @@ async function run(program: string, args: string[], options: Options): Promise<v
   refuseReclaimOfPinned(options);
   const machine = await machineOf(options);
   checkFiles(options, machine);
-  const order: ExecOrder = {
+  const order: ExecOptions = {
     program,
     arguments: args,
     machine,
@@ -155,7 +156,7 @@ async function report(
   await view.finish();
 }
 
-function startOf(order: ExecOrder): Omit<LiveStart, 'kind'> {
+function startOf(order: ExecOptions): Omit<LiveStart, 'kind'> {
   const devices = order.machine.groups.flatMap((group) => group.devices);
   return {
     command: 'exec',

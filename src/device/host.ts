@@ -20,7 +20,7 @@ export interface NetworkPort {
   receive(buffer: DmaBuffer, offset: number, room: number): number;
 }
 
-/** What a device gets from its surroundings. */
+/** What a device gets from the run around it. */
 export interface DeviceHost {
   /** The memory that translated DMA reaches. */
   readonly frames: FrameMemory;

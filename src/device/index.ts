@@ -1,10 +1,5 @@
-/** Devices: the kinds that exist, and the kit to write another. */
-import { edu } from './edu/kind.js';
-import type { DeviceKind } from './kind.js';
-import { nvme } from './nvme/kind.js';
-import { recorded } from './recorded/kind.js';
-import { virtioNet } from './virtio-net/kind.js';
-
+/** The kit to write a device with. Which kinds there are: kinds.ts. */
+export type { AllocateDma, DmaBuffer, FrameMemory } from '../mm/frame-memory.js';
 export type { DriverMemory } from '../vfio/pci-function.js';
 export { type BlockStore, CHUNK_BYTES, memoryStore } from './block-store.js';
 export { DmaPort } from './dma-port.js';
@@ -13,11 +8,5 @@ export type { DeviceKind } from './kind.js';
 export { bytesOf, DeviceOptions, OptionError, type OptionTable } from './options.js';
 export type { BarDescription, CapabilityDescription, PciDescription } from './pci/description.js';
 export type { PciDevice } from './pci/device.js';
-export { PciEndpoint, type Surroundings } from './pci/endpoint.js';
+export { type EndpointContext, PciEndpoint } from './pci/endpoint.js';
 export { PinCache } from './pin-cache.js';
-export { type RecordedModel, recordedFunction } from './recorded/function.js';
-
-/** Every kind by its name. */
-export const deviceKinds: ReadonlyMap<string, DeviceKind> = new Map(
-  [edu, nvme, recorded, virtioNet].map((kind) => [kind.name, kind]),
-);

@@ -1,6 +1,6 @@
 import type { PciFunction } from '../vfio/pci-function.js';
 import type { OptionTable } from './options.js';
-import type { Surroundings } from './pci/endpoint.js';
+import type { EndpointContext } from './pci/endpoint.js';
 
 /** A kind of device, as `--device KIND@BDF[,key=value…]` names it. */
 export interface DeviceKind {
@@ -13,5 +13,5 @@ export interface DeviceKind {
    * Makes one. Throws OptionError, with a message for the user, where an option is unknown or
    * cannot be.
    */
-  create(options: Readonly<Record<string, string>>, surroundings: Surroundings): PciFunction;
+  create(options: Readonly<Record<string, string>>, context: EndpointContext): PciFunction;
 }

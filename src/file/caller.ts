@@ -7,6 +7,21 @@ export type CallerFile =
   | { readonly kind: 'eventfd'; take(): EventCounter }
   | { readonly kind: 'other' };
 
+/**
+ * A descriptor number that is taken and means nothing yet (get_unused_fd_flags): a call puts it
+ * into a struct of the program, and then does one of the two, once.
+ */
+export interface ReservedDescriptor {
+  readonly number: number;
+  /**
+   * fd_install: the number means the file once the call returns. Nothing of the call may fail
+   * afterwards.
+   */
+  install(): void;
+  /** put_unused_fd: the number is free again, and the file still whoever reserved it has it. */
+  cancel(): void;
+}
+
 /** The process that makes a call: `current` and its files. */
 export interface Caller {
   readonly mm: AddressSpace;
@@ -17,4 +32,9 @@ export interface Caller {
    * then the file is not open.
    */
   install(file: VfioFile): number;
+  /**
+   * Takes a number for the file, which a call that returns something else can tell in its struct;
+   * one at a time. Throws VfioError (EMFILE), then the file is not open.
+   */
+  reserve(file: VfioFile): ReservedDescriptor;
 }

@@ -41,6 +41,10 @@ export interface Observer {
     removed: number,
     reclaimed: boolean,
   ): void;
+  /**
+   * An address space ended (exit, exec): what was mapped of it is gone, and nobody took it away.
+   */
+  spaceEnded?(space: number): void;
   /** A device found a page gone without notice, and its translation goes. */
   pageLost?(device: ObservedDevice, iovaPage: number): void;
   /** A device reached a page, or was refused it. */

@@ -9,6 +9,9 @@ import type { Flow } from '../flow/flow.js';
 
 export const PAGE_SIZE = 4096;
 
+/** TASK_SIZE_MAX of x86-64 with 4-level page tables: the last page below 2^47 is left out. */
+export const X86_64_TASK_SIZE = 2 ** 47 - PAGE_SIZE;
+
 /** Access and permission bits. */
 export const READ = 1;
 export const WRITE = 2;
@@ -47,6 +50,12 @@ export interface MappedWalk {
 export interface AddressSpace {
   /** Small index, unique among the spaces of one run, 0 to 4095. */
   readonly id: number;
+
+  /**
+   * The end of user space, in bytes: no address of the process lies at or above it (access_ok,
+   * TASK_SIZE_MAX).
+   */
+  readonly taskSize: number;
 
   /** copy_from_user: fills `into` from `address`; false where a byte cannot be read (EFAULT). */
   copyFrom(address: number, into: Uint8Array): boolean;

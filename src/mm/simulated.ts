@@ -5,7 +5,13 @@
  */
 import { Errno } from '../abi/errno.js';
 import type { Flow, Wait } from '../flow/flow.js';
-import { type AddressSpace, type MmuNotifier, READ, WRITE } from './address-space.js';
+import {
+  type AddressSpace,
+  type MmuNotifier,
+  READ,
+  WRITE,
+  X86_64_TASK_SIZE,
+} from './address-space.js';
 import { Areas } from './areas.js';
 import { SimulatedAccess } from './simulated-access.js';
 import { type FileMapper, SimulatedFile } from './simulated-file.js';
@@ -72,6 +78,10 @@ export class SimulatedSpace implements AddressSpace, FileMapper {
     this.pages = new SimulatedPages(memory, (first, count) => notifiers.tell(first, count));
     this.access = new SimulatedAccess(memory, areas, this.pages, notifiers);
     this.removeReclaim = memory.addReclaim(() => this.reclaim(1) === 1);
+  }
+
+  get taskSize(): number {
+    return X86_64_TASK_SIZE;
   }
 
   /** Pages present in the page table. */

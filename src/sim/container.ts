@@ -2,7 +2,8 @@
 import { writeStruct } from '../abi/layout.js';
 import { ContainerIoctl, DmaMapFlag, GroupIoctl, Type1Ioctl, VfioExtension } from '../abi/vfio.js';
 import { DmaMap, DmaUnmap } from '../abi/vfio-structs.js';
-import type { Caller, CallerFile } from '../file/caller.js';
+import type { Caller, CallerFile, ReservedDescriptor } from '../file/caller.js';
+import { DescriptorList } from '../file/descriptor-list.js';
 import type { VfioFile } from '../file/file.js';
 import { AdaptivePremap } from '../ioas/iopf/premap.js';
 import { IommuDevice } from '../iommu/device.js';
@@ -22,7 +23,7 @@ export class SimulatedContainer implements Caller {
   readonly mm: SimulatedSpace;
   readonly device: IommuDevice;
   private readonly containerFile: VfioFile;
-  private readonly files: VfioFile[] = [];
+  private readonly descriptors = new DescriptorList();
 
   constructor(
     memory: SimulatedMemory,
@@ -88,12 +89,15 @@ export class SimulatedContainer implements Caller {
   }
 
   file(fd: number): CallerFile | null {
-    const file = this.files[fd];
-    return file === undefined ? null : { kind: 'vfio', file };
+    return this.descriptors.file(fd);
   }
 
   install(file: VfioFile): number {
-    return this.files.push(file) - 1;
+    return this.descriptors.install(file);
+  }
+
+  reserve(file: VfioFile): ReservedDescriptor {
+    return this.descriptors.reserve(file);
   }
 
   private call(file: VfioFile, request: number, argument: Uint8Array): void {

@@ -62,18 +62,24 @@ function play(guest: TimedProgram, event: RecordedEvent, spaces: number[]): void
     case 'invalidate': {
       const base = baseOf(spaces, event.space);
       const first = Math.max(ADDRESS_SPACE_FIRST, base + event.first);
-      const limit =
-        spaces.length > 1 ? base + SPACE_PAGES : ADDRESS_SPACE_FIRST + ADDRESS_SPACE_PAGES;
-      guest.takeAway(
-        first,
-        Math.min(event.first + event.count + base, limit) - first,
-        event.reclaimed,
-      );
+      const end = Math.min(base + event.first + event.count, endOf(spaces, base));
+      guest.takeAway(first, end - first, event.reclaimed);
+      break;
+    }
+    case 'space-ended': {
+      const base = baseOf(spaces, event.space);
+      const first = Math.max(ADDRESS_SPACE_FIRST, base);
+      guest.endSpace(first, endOf(spaces, base) - first);
       break;
     }
     case 'page-lost':
       guest.pageGone(event.iovaPage);
   }
+}
+
+/** Behind the last page of the address space that begins at `base`. */
+function endOf(spaces: readonly number[], base: number): number {
+  return spaces.length > 1 ? base + SPACE_PAGES : ADDRESS_SPACE_FIRST + ADDRESS_SPACE_PAGES;
 }
 
 function baseOf(spaces: number[], space: number): number {

@@ -67,6 +67,8 @@ export class TimedProgram implements Observer, PageOwner {
   private swappedIn = 0;
   /** The host takes away what a recording says that it took. */
   private reclaiming = false;
+  /** A process ends: its pages go, and nobody takes them away. */
+  private ending = false;
   /** What is mapped now is pinned, not faulted in. */
   private pinning = false;
 
@@ -253,6 +255,20 @@ export class TimedProgram implements Observer, PageOwner {
   }
 
   /**
+   * A process whose memory lies there ends, and others of the program go on: its pages go, and as
+   * in a live run that is no invalidation.
+   */
+  endSpace(vaddrPage: number, count: number): void {
+    const { counters } = this;
+    const { invalidations, pagesInvalidated } = counters;
+    this.ending = true;
+    this.takeAway(vaddrPage, count);
+    this.ending = false;
+    counters.invalidations = invalidations;
+    counters.pagesInvalidated = pagesInvalidated;
+  }
+
+  /**
    * The program says that the device is about to reach these pages; only where the policy has it do
    * so.
    */
@@ -348,6 +364,10 @@ export class TimedProgram implements Observer, PageOwner {
   }
 
   invalidate(space: number, first: number, count: number, removed: number): void {
+    if (this.ending) {
+      this.observer?.spaceEnded?.(space);
+      return;
+    }
     this.observer?.invalidate?.(space, first, count, removed, this.reclaiming);
     if (removed === 0) return;
     this.timeline.invalidation(this.elapsedUs);

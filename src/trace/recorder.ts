@@ -143,6 +143,11 @@ export class Recorder implements Observer {
     this.out.number(count);
   }
 
+  spaceEnded(space: number): void {
+    this.begin(OtherEvent.SPACE_ENDED);
+    this.out.number(space);
+  }
+
   pageLost(_device: unknown, iovaPage: number): void {
     this.begin(OtherEvent.PAGE_LOST);
     this.out.number(iovaPage);

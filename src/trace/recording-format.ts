@@ -28,6 +28,7 @@ export const OtherEvent = {
   REFUSED_READ: 4,
   REFUSED_WRITE: 5,
   RECLAIM: 6,
+  SPACE_ENDED: 7,
 } as const;
 
 export const STREAMS = 8;

@@ -31,6 +31,8 @@ function words(event: RecordedEvent): string {
       return `unmap iova=${range(event.iovaPage, event.pages)}`;
     case 'invalidate':
       return `${event.reclaimed ? 'reclaim' : 'invalidate'} vaddr=${range(event.first, event.count)} space=${event.space}`;
+    case 'space-ended':
+      return `ended space=${event.space}`;
     case 'page-lost':
       return `lost iova=${range(event.iovaPage, 1)}`;
   }

@@ -48,6 +48,8 @@ export type RecordedEvent =
       count: number;
       reclaimed: boolean;
     }
+  /** An address space ended: its pages are gone, and nobody took them away. */
+  | { readonly kind: 'space-ended'; time: number; space: number }
   | { readonly kind: 'page-lost'; time: number; iovaPage: number };
 
 export interface Recording {
@@ -222,6 +224,8 @@ function other(event: number, time: number, reader: ByteReader): RecordedEvent {
         count: reader.number(),
         reclaimed: event === OtherEvent.RECLAIM,
       };
+    case OtherEvent.SPACE_ENDED:
+      return { kind: 'space-ended', time, space: reader.number() };
     case OtherEvent.PAGE_LOST:
       return { kind: 'page-lost', time, iovaPage: reader.number() };
     case OtherEvent.REFUSED_READ:

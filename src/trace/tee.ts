@@ -27,6 +27,9 @@ export function tee(observers: readonly (Observer | null)[]): Observer | null {
     invalidate: (space, first, count, removed, reclaimed) => {
       for (const observer of all) observer.invalidate?.(space, first, count, removed, reclaimed);
     },
+    spaceEnded: (space) => {
+      for (const observer of all) observer.spaceEnded?.(space);
+    },
     pageLost: (device, iovaPage) => {
       for (const observer of all) observer.pageLost?.(device, iovaPage);
     },

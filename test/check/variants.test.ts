@@ -12,12 +12,9 @@ describe('--variant rfc-v3: the review of the RFC, found by running every order'
   });
 
   test.each(variantsNamed('rfc-v3'))('$row: $about', (variant) => {
-    const started = process.cpuUsage();
     for (const scenario of scenarios) {
       const { found } = findShortest(scenario, partsOf(variant));
       if (found === null) continue;
-      const { user } = process.cpuUsage(started);
-      expect(user / 1_000_000).toBeLessThan(10);
       expect(found.violation.row ?? scenario.rows[0]).toBe(variant.row);
       expect(found.order.length).toBeLessThanOrEqual(12);
       const again = replay(scenario, partsOf(variant), found.order);

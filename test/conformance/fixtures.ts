@@ -3,7 +3,7 @@
  * their recorded bytes.
  */
 import { join } from 'node:path';
-import { deviceKinds, type RecordedModel, recordedFunction } from '../../src/device/index.js';
+import { deviceKinds, type RecordedModel, recordedFunction } from '../../src/device/kinds.js';
 import { openModel } from '../../src/exec/machine/model-file.js';
 import { IommuDevice } from '../../src/iommu/device.js';
 import { allocatePlain } from '../../src/mm/frame-memory.js';

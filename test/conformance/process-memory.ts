@@ -54,6 +54,10 @@ export class ProcessMemory implements AddressSpace {
     return this.space.id;
   }
 
+  get taskSize(): number {
+    return this.space.taskSize;
+  }
+
   get invalidations(): number {
     return this.space.invalidations;
   }

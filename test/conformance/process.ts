@@ -1,6 +1,6 @@
 /** A process of a replay: descriptors and memory, as the kernel's task has them. */
 import { fail } from '../../src/abi/errno.js';
-import type { Caller, CallerFile } from '../../src/file/caller.js';
+import type { Caller, CallerFile, ReservedDescriptor } from '../../src/file/caller.js';
 import type { EventCounter, VfioFile } from '../../src/file/file.js';
 import type { SimulatedFile } from '../../src/mm/simulated-file.js';
 import type { ProcessMemory } from './process-memory.js';
@@ -51,6 +51,7 @@ export function isVfio(what: OpenFile['what']): what is VfioFile {
 
 export class Process implements Caller {
   private readonly descriptors = new Map<number, OpenFile>();
+  private readonly reserved = new Set<number>();
 
   constructor(readonly mm: ProcessMemory) {}
 
@@ -68,10 +69,28 @@ export class Process implements Caller {
     return this.add(new OpenFile(file));
   }
 
+  reserve(file: VfioFile): ReservedDescriptor {
+    const number = this.freeNumber();
+    this.reserved.add(number);
+    return {
+      number,
+      install: () => {
+        this.reserved.delete(number);
+        this.descriptors.set(number, new OpenFile(file));
+      },
+      cancel: () => void this.reserved.delete(number),
+    };
+  }
+
   add(open: OpenFile): number {
-    let fd = 3;
-    while (this.descriptors.has(fd)) fd++;
+    const fd = this.freeNumber();
     this.descriptors.set(fd, open);
+    return fd;
+  }
+
+  private freeNumber(): number {
+    let fd = 3;
+    while (this.descriptors.has(fd) || this.reserved.has(fd)) fd++;
     return fd;
   }
 

@@ -8,14 +8,25 @@ import {
   Stage1Detach,
   Stage1Invalidate,
 } from '../../src/abi/vfio-structs.js';
-import { architecture } from '../../src/exec/arch/arch.js';
-import { CALL_COLUMNS, CallColumn, IMAGE_BYTES } from '../../src/exec/live/call-log.js';
+import { architecture } from '../../src/exec/arch/index.js';
+import {
+  CALL_COLUMNS,
+  CallColumn,
+  type FileKind,
+  IMAGE_BYTES,
+} from '../../src/exec/live/call-log.js';
 import { callsInWords } from '../../src/exec/live/call-text.js';
 
 const arch = architecture('x64')!;
+const names: Readonly<Record<FileKind, string>> = {
+  container: '/dev/vfio/vfio',
+  group: '/dev/vfio/9',
+  device: 'anon_inode:[vfio-device]',
+  'fault-queue': 'anon_inode:[iommufd-pgfault]',
+};
 
 /** An ioctl in words; `words`: its argument's memory as u32. */
-function text(name: string, request: number, words: readonly number[]): string {
+function text(kind: FileKind, request: number, words: readonly number[]): string {
   const numbers = new Float64Array(CALL_COLUMNS);
   numbers[CallColumn.nr] = arch.nr.ioctl;
   numbers[CallColumn.descriptor] = 960;
@@ -24,15 +35,18 @@ function text(name: string, request: number, words: readonly number[]): string {
   numbers[CallColumn.argument + 2] = 0x1000;
   const images = new Uint8Array(2 * IMAGE_BYTES);
   new Uint32Array(images.buffer).set(words);
-  return callsInWords({ total: 1, numbers, images, names: [name] }, arch, 0)[0]!.text;
+  return callsInWords(
+    { total: 1, numbers, images, names: [names[kind]], kinds: [kind] },
+    arch,
+    0,
+  )[0]!.text;
 }
 
 test('the calls of a first stage have names and fields, on container, device and fault queue', () => {
   const { VFIO_DEVICE_ATTACH_STAGE1, VFIO_DEVICE_DETACH_STAGE1 } = Stage1DeviceIoctl;
   const { VFIO_STAGE1_INVALIDATE } = Stage1Ioctl;
-  const queue = 'anon_inode:[iommufd-pgfault]';
   expect([
-    text('/dev/vfio/vfio', vfio.IopfIoctl.VFIO_IOMMU_STAGE1_ALLOC, [
+    text('container', vfio.IopfIoctl.VFIO_IOMMU_STAGE1_ALLOC, [
       Stage1Alloc.size + HwptVtdS1.size,
       0,
       1,
@@ -44,9 +58,9 @@ test('the calls of a first stage have names and fields, on container, device and
       48,
       0,
     ]),
-    text('anon_inode:[vfio-device]', VFIO_DEVICE_ATTACH_STAGE1, [Stage1Attach.size, 0, 961, 0]),
-    text('anon_inode:[vfio-device]', VFIO_DEVICE_DETACH_STAGE1, [Stage1Detach.size, 0]),
-    text(queue, VFIO_STAGE1_INVALIDATE, [
+    text('device', VFIO_DEVICE_ATTACH_STAGE1, [Stage1Attach.size, 0, 961, 0]),
+    text('device', VFIO_DEVICE_DETACH_STAGE1, [Stage1Detach.size, 0]),
+    text('fault-queue', VFIO_STAGE1_INVALIDATE, [
       Stage1Invalidate.size + HwptVtdS1Invalidate.size,
       0,
       0x7000,
@@ -68,6 +82,6 @@ test('the calls of a first stage have names and fields, on container, device and
 
 test('a fault queue is no device: it has none of its requests', () => {
   const { VFIO_DEVICE_RESET } = vfio.DeviceIoctl;
-  expect(text('anon_inode:[iommufd-pgfault]', VFIO_DEVICE_RESET, [])).toContain('_IOC(');
-  expect(text('anon_inode:[vfio-device]', VFIO_DEVICE_RESET, [])).toContain('VFIO_DEVICE_RESET');
+  expect(text('fault-queue', VFIO_DEVICE_RESET, [])).toContain('_IOC(');
+  expect(text('device', VFIO_DEVICE_RESET, [])).toContain('VFIO_DEVICE_RESET');
 });

@@ -1,10 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { architecture, type SystemCall } from '../../src/exec/arch/arch.js';
+import { architecture, type SystemCall } from '../../src/exec/arch/index.js';
 import { buildFilter } from '../../src/exec/seccomp/filter.js';
 
 const x64 = architecture('x64')!;
+const arm64 = architecture('arm64')!;
 const window = { first: 960, end: 1024 };
-const filter = new DataView(buildFilter(x64, window).buffer);
+const filters = new Map(
+  [x64, arm64].map((arch) => [arch, new DataView(buildFilter(arch, window).buffer)]),
+);
 
 type Verdict = 'allow' | 'notify' | 'ENOSYS';
 const verdicts = new Map<number, Verdict>([
@@ -17,7 +20,13 @@ const verdicts = new Map<number, Verdict>([
  * Runs the filter as the kernel would (classic BPF, as far as the filter uses it) on one system
  * call.
  */
-function judge(nr: number, args: readonly number[], audit = x64.audit): Verdict | undefined {
+function judge(
+  nr: number,
+  args: readonly number[],
+  arch = x64,
+  audit = arch.audit,
+): Verdict | undefined {
+  const filter = filters.get(arch)!;
   const data = new DataView(new ArrayBuffer(64));
   data.setInt32(0, nr, true);
   data.setUint32(4, audit, true);
@@ -39,9 +48,6 @@ function judge(nr: number, args: readonly number[], audit = x64.audit): Verdict 
   }
   throw new Error('the filter has no end');
 }
-
-const call = (name: SystemCall, ...args: number[]): Verdict | undefined =>
-  judge(x64.nr[name], args);
 
 describe('the filter', () => {
   test.each<[string, Verdict, SystemCall, number[]]>([
@@ -77,17 +83,23 @@ describe('the filter', () => {
     ['munmap', 'notify', 'munmap', []],
     ['openat', 'notify', 'openat', []],
   ])('%s: %s', (_, verdict, name, args) => {
-    expect(call(name, ...args)).toBe(verdict);
+    expect(judge(x64.nr[name]!, args)).toBe(verdict);
+    const nr = arm64.nr[name];
+    if (nr !== undefined) expect(judge(nr, args, arm64)).toBe(verdict);
   });
 
   test('refuses 32-bit and x32 calls, which have other numbers', () => {
-    expect(judge(3, [], 0x40000003)).toBe('ENOSYS');
+    expect(judge(3, [], x64, 0x40000003)).toBe('ENOSYS');
     expect(judge(0x40000000 + 16, [0, 0x3b64])).toBe('ENOSYS');
   });
 
-  test('lets every other call of the architecture pass', () => {
-    const ours = new Set<number>(Object.values(x64.nr));
+  test.each([x64, arm64])('lets every other call of $name pass', (arch) => {
+    const ours = new Set<number>(Object.values(arch.nr));
     for (let nr = 0; nr < 500; nr++)
-      if (!ours.has(nr)) expect(judge(nr, [960, 960, 960, 960, 960])).toBe('allow');
+      if (!ours.has(nr)) expect(judge(nr, [960, 960, 960, 960, 960], arch)).toBe('allow');
+  });
+
+  test('refuses the 32-bit calls of arm64', () => {
+    expect(judge(54, [5, 0x3b64], arm64, 0x40000028)).toBe('ENOSYS');
   });
 });

@@ -8,8 +8,10 @@ import { closeSync, mkdtempSync, openSync, readFileSync, readSync, rmSync } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
+import { available, hasSwap, have } from '../skip.js';
+import { until } from '../until.js';
 import { Guest, type GuestOptions, guestKernel, isAlive, memoryOnFile } from './guest.js';
-import { have, nvme, program } from './run-iopf.js';
+import { nvme, program } from './run-iopf.js';
 
 const MIB = 2 ** 20;
 const GUEST_MIB = 256;
@@ -85,9 +87,7 @@ function dataOnDisk(disk: string): string {
 function mayTakeMemory(): boolean {
   const words = [program('page-out'), `${process.pid}`, '0', '0'];
   const may = spawnSync(process.execPath, words, { stdio: 'ignore', timeout: 20_000 }).status === 0;
-  if (!may)
-    console.warn('SKIPPED: a guest whose memory is taken away: process_madvise needs CAP_SYS_NICE');
-  return may;
+  return available(may, 'a guest whose memory is taken away', 'process_madvise needs CAP_SYS_NICE');
 }
 
 /**
@@ -95,10 +95,7 @@ function mayTakeMemory(): boolean {
  * and stay where nobody does that.
  */
 function haveSwap(): boolean {
-  const have = readFileSync('/proc/swaps', 'utf8').trim().split('\n').length > 1;
-  if (!have)
-    console.warn('SKIPPED: a guest whose memory is taken away from outside: no swap is on');
-  return have;
+  return available(hasSwap(), 'a guest whose memory is taken away from outside', 'no swap is on');
 }
 
 /**
@@ -167,12 +164,6 @@ describe.skipIf(kernel === null)('a Linux guest with our nvme passed through', (
   );
 });
 
-/**
- * Below what iopf waits for files that nobody closes; `npm run bench -- guest` tells how long it
- * takes.
- */
-const END_MS = 4000;
-
 /** The guest numbers records, one per block, and tells of each that the disk says is durable. */
 const RECORD_BYTES = 512;
 const writeRecords =
@@ -203,20 +194,14 @@ describe.skipIf(kernel === null)('killed with SIGKILL in the middle of I/O,', ()
       const processes = running.processes();
       expect(processes.length).toBeGreaterThanOrEqual(2);
       process.kill(victim === 'qemu' ? running.qemuPid : running.iopfPid, 'SIGKILL');
-      const killed = Date.now();
       const { code, summary } = await running.ended;
-      expect(Date.now() - killed).toBeLessThan(END_MS);
       if (victim === 'qemu') {
         expect(code).toBe(137);
         expect(summary).toMatchObject({ exitCode: null, signal: 'SIGKILL', pinnedBytesPeak: 0 });
       }
 
-      while (processes.some(isAlive) || running.temporaryFiles().length > 0) {
-        if (Date.now() - killed > END_MS) break;
-        await new Promise((later) => setTimeout(later, 10));
-      }
-      expect(processes.filter(isAlive)).toEqual([]);
-      expect(running.temporaryFiles()).toEqual([]);
+      await until(() => !processes.some(isAlive), 'no process is left');
+      await until(() => running.temporaryFiles().length === 0, 'no temporary file is left');
       const told = [...running.console.matchAll(/^durable (\d+)$/gm)].map(([, number]) =>
         Number(number),
       );

@@ -19,14 +19,15 @@ import { createConnection, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { RunSummary } from '../../src/exec/run/summary.js';
-import { have, iopf } from './run-iopf.js';
+import { available, have } from '../skip.js';
+import { iopf } from './run-iopf.js';
 
 /** How long a command, or the boot of a guest, may take on a busy machine. */
 const PATIENCE_MS = 120_000;
 
 /**
- * A kernel with nvme and ext4 built in, such as Debian's linux-image-cloud-amd64; null, and said
- * loudly, where there is none.
+ * A kernel with nvme and ext4 built in, such as Debian's linux-image-cloud-amd64; null where there
+ * is none.
  */
 export function guestKernel(): string | null {
   const installed = existsSync('/boot')
@@ -35,8 +36,7 @@ export function guestKernel(): string | null {
   const kernel =
     process.env['IOPF_GUEST_KERNEL'] ??
     (installed[0] === undefined ? null : `/boot/${installed[0]}`);
-  if (kernel === null)
-    console.warn('SKIPPED: a guest: no /boot/vmlinuz-*cloud*, and IOPF_GUEST_KERNEL is not set');
+  available(kernel !== null, 'a guest', 'no /boot/vmlinuz-*cloud*; IOPF_GUEST_KERNEL is not set');
   const tools = ['qemu-system-x86_64', 'busybox', 'cpio'].every((command) =>
     have(command, 'a guest'),
   );

@@ -1,9 +1,18 @@
 /** How runs begin and end: what is refused, what is passed on, and that nothing is left behind. */
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
+import { until } from '../until.js';
 import { edu, iopf, nvme, runIopf } from './run-iopf.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'test-life-'));
@@ -16,14 +25,6 @@ const isAlive = (pid: number): boolean => {
     return false;
   }
 };
-
-async function until(condition: () => boolean, what: string): Promise<void> {
-  for (let tries = 0; tries < 250; tries++) {
-    if (condition()) return;
-    await new Promise((later) => setTimeout(later, 20));
-  }
-  throw new Error(`timeout: ${what}`);
-}
 
 describe('a command line that cannot be used is one message and exit code 2:', () => {
   const machine = join(folder, 'machine.yaml');
@@ -297,7 +298,6 @@ test('kill -9 of iopf ends also a forked process that never made a call of ours'
   });
   await until(() => text.trim().split(/\s+/).length === 2, 'two processes');
   const pids = text.trim().split(/\s+/).map(Number);
-  await new Promise((later) => setTimeout(later, 200));
   child.kill('SIGKILL');
   await until(() => !pids.some(isAlive), 'both end');
 });
@@ -305,9 +305,9 @@ test('kill -9 of iopf ends also a forked process that never made a call of ours'
 test('a job that is stopped stops as a whole, and goes on', async () => {
   const child = spawn(
     process.execPath,
-    [iopf, 'exec', '--quiet', '--', 'sh', '-c', 'echo up; sleep 0.3; exit 6'],
+    [iopf, 'exec', '--quiet', '--', 'sh', '-c', 'echo up; read line; exit 6'],
     {
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['pipe', 'pipe', 'inherit'],
       detached: true,
     },
   );
@@ -318,6 +318,7 @@ test('a job that is stopped stops as a whole, and goes on', async () => {
   process.kill(-child.pid!, 'SIGTSTP');
   await until(isStopped, 'iopf stops');
   process.kill(-child.pid!, 'SIGCONT');
+  child.stdin.end('go on\n');
   expect(await code).toBe(6);
 });
 
@@ -355,7 +356,7 @@ test('two runs cannot share a disk', async () => {
   const device = ['--device', `nvme@${nvme},file=${disk},size=1M`];
   const first = spawn(
     process.execPath,
-    [iopf, 'exec', '--quiet', ...device, '--', 'sh', '-c', 'echo up; exec sleep 20'],
+    [iopf, 'exec', '--quiet', ...device, '--', 'sh', '-c', 'echo up; exec sleep infinity'],
     {
       stdio: ['ignore', 'pipe', 'inherit'],
     },
@@ -370,35 +371,34 @@ test('two runs cannot share a disk', async () => {
 describe('when the program has exited and a process that it left is served,', () => {
   const leave = (command: string) =>
     spawn(process.execPath, [iopf, 'exec', '--quiet', '--', 'sh', '-c', command], {
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['pipe', 'pipe', 'inherit'],
     });
 
   test('SIGTERM ends the run with the program’s exit code, and the process too', async () => {
-    const child = leave('(sleep 60 & echo $!); exit 9');
+    const child = leave('sleep infinity & echo $$ $!; exit 9');
     const code = new Promise((done) => child.on('close', done));
     const text = await new Promise<Buffer>((said) => child.stdout.once('data', said));
-    const pid = Number(`${text}`);
-    // The program has exited when the process has another parent.
-    await until(
-      () => !readFileSync(`/proc/${pid}/status`, 'utf8').includes(`PPid:\t${pid - 1}\n`),
-      'orphan',
-    );
-    await new Promise((later) => setTimeout(later, 300));
+    const [program, left] = `${text}`.trim().split(' ').map(Number) as [number, number];
+    await until(() => !existsSync(`/proc/${program}`), 'iopf has seen the program exit');
     child.kill('SIGTERM');
     expect(await code).toBe(9);
-    await until(() => !isAlive(pid), 'the process ends');
+    await until(() => !isAlive(left), 'the process ends');
   });
 
   test('its end leaves no zombie', async () => {
-    const child = leave('for i in 1 2 3; do (sleep 0.1 &); done; sleep 0.6; echo now; sleep 0.4');
-    await new Promise((said) => child.stdout.once('data', said));
-    const children = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8')
-      .trim()
-      .split(' ');
-    expect(
-      children.filter((pid) => /^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))),
-    ).toEqual([]);
-    await new Promise((done) => child.on('close', done));
+    const left = 'for i in 1 2 3; do (sh -c "echo \\$\\$" &); done';
+    const child = leave(`${left}; read line; exit 9`);
+    const code = new Promise((done) => child.on('close', done));
+    let text = '';
+    child.stdout.on('data', (piece) => {
+      text += piece;
+    });
+    await until(() => text.match(/\d+\n/g)?.length === 3, 'three processes');
+    const pids = text.trim().split('\n');
+    await until(() => !pids.some((pid) => existsSync(`/proc/${pid}`)), 'they are reaped');
+    expect(child.exitCode).toBeNull();
+    child.stdin.end('go on\n');
+    expect(await code).toBe(9);
   });
 });
 

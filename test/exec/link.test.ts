@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { architecture } from '../../src/exec/arch/arch.js';
+import { architecture } from '../../src/exec/arch/index.js';
 import { LiveLink } from '../../src/exec/live/link.js';
 import type { LiveQuery } from '../../src/live/live.js';
 

@@ -7,7 +7,8 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { edu, have, runIopf } from './run-iopf.js';
+import { canDropPrivilege, have, skip } from '../skip.js';
+import { edu, runIopf } from './run-iopf.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'test-torture-'));
 const torture = join(folder, 'torture');
@@ -77,9 +78,9 @@ describe.skipIf(!have('cc', 'the programs of torture.c'))('a program that', () =
     expect(run.code).toBe(7);
   });
 
-  test.skipIf(process.getuid!() !== 0 || !have('setpriv', 'runs without privilege'))(
+  test.skipIf(!canDropPrivilege('a program without privilege'))(
     'is run by a user without privilege is served like any other',
-    async () => {
+    async (context) => {
       const { iopf } = await import('./run-iopf.js');
       const run = spawnSync(
         'setpriv',
@@ -100,10 +101,8 @@ describe.skipIf(!have('cc', 'the programs of torture.c'))('a program that', () =
         ],
         { encoding: 'utf8' },
       );
-      if (/EACCES|permission denied/i.test(run.stderr)) {
-        console.warn(`SKIPPED: this checkout cannot be read without privilege: ${run.stderr}`);
-        return;
-      }
+      if (/EACCES|permission denied/i.test(run.stderr))
+        skip(context, `this checkout cannot be read without privilege: ${run.stderr}`);
       expect(run.stdout).toBe('ok\n');
       expect(run.status).toBe(7);
     },

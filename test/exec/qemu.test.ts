@@ -4,7 +4,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { have, nvme, qemuBench, runIopf } from './run-iopf.js';
+import { have } from '../skip.js';
+import { nvme, qemuBench, runIopf } from './run-iopf.js';
 
 const IMAGE_BYTES = 32 * 2 ** 20;
 const folder = mkdtempSync(join(tmpdir(), 'test-qemu-'));
@@ -135,15 +136,18 @@ describe.skipIf(!have('qemu-img', 'qemu-img, qemu-io (Debian: qemu-utils, qemu-b
     });
 
     test('killed in the middle of its work ends the run', async () => {
-      const run = runIopf(
-        ['--device', `nvme@${nvme},size=64M`],
+      // The recording grows with what the device does.
+      const recording = join(folder, 'killed.rec');
+      const works = `[ "$(stat -c %s ${recording})" -gt 10000 ]`;
+      const { code, summary } = await runIopf(
+        ['--device', `nvme@${nvme},size=64M`, '--record', recording],
         [
           'sh',
           '-c',
-          `qemu-img bench -f raw -t none -c 100000000 -d 32 -s 4096 ${disk} & sleep 0.7; kill -9 $!; wait`,
+          `${qemuBench(100_000_000, 32).join(' ')} & until ${works}; do sleep 0.05; done; ` +
+            'kill -9 $!; wait',
         ],
       );
-      const { code, summary } = await run;
       expect(code).toBe(0);
       expect(summary!.dmaBytesWritten).toBeGreaterThan(0);
     });

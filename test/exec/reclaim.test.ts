@@ -10,6 +10,7 @@ import type { Report } from '../../src/report/html.js';
 import { compare } from '../../src/sim/compare.js';
 import { exportRecording } from '../../src/sim/export.js';
 import { eventsOf, parseRecording } from '../../src/trace/recording.js';
+import { available, hasSwap, skip } from '../skip.js';
 import { edu, program, runIopf } from './run-iopf.js';
 
 const MIB = 2 ** 20;
@@ -18,20 +19,15 @@ const SIZE = 96 * MIB;
 const AREA_MIB = 128;
 const folder = mkdtempSync(join(tmpdir(), 'test-reclaim-'));
 
-const hasSwap = (): boolean => readFileSync('/proc/swaps', 'latin1').trim().split('\n').length > 1;
-
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/**
- * The right to page memory of another process out; says loudly what is skipped where it is missing.
- */
+/** The right to page memory of another process out. */
 function mayReclaim(): boolean {
   const capabilities = /^CapEff:\s+([0-9a-f]+)/m.exec(
     readFileSync('/proc/self/status', 'latin1'),
   )![1]!;
   const may = ((Number.parseInt(capabilities.slice(-8), 16) >>> 23) & 1) === 1;
-  if (!may) console.warn('SKIPPED: reclaim: no CAP_SYS_NICE');
-  return may;
+  return available(may, 'reclaim', 'no CAP_SYS_NICE');
 }
 
 interface Load {
@@ -69,15 +65,11 @@ function pagesReclaimedIn(chrome: string): number {
 const reclaim = ['--reclaim', `${SIZE}`, '--reclaim-scan', '10'];
 
 describe.skipIf(!mayReclaim())('under --reclaim', () => {
-  test.each(['anon', 'memfd', 'file'])(
+  test.for(['anon', 'memfd', 'file'])(
     'a program keeps to the size, and DMA to memory that left is right: %s memory',
-    async (kind) => {
-      if (kind !== 'file' && !hasSwap()) {
-        console.warn(
-          `SKIPPED: reclaim of ${kind} memory: this host has no swap (.ci/run sets some up where it may)`,
-        );
-        return;
-      }
+    { timeout: 60_000 },
+    async (kind, context) => {
+      if (kind !== 'file' && !hasSwap()) skip(context, 'this host has no swap');
       const { load: done, summary, stderr } = await load(reclaim, kind);
       expect(done.wrong).toBe(0);
       expect(done.copies).toBeGreaterThan(100);
@@ -93,7 +85,6 @@ describe.skipIf(!mayReclaim())('under --reclaim', () => {
       expect(stderr).toMatch(/^ {2}reclaimed +\d+ of them by the host; \d+ scans in/m);
       if (kind === 'anon') expect(summary.swapBytesPeak).toBeGreaterThan(0);
     },
-    60_000,
   );
 
   test('a recording tells reclaim from what the program does, and replays to the same faults and invalidations', async () => {
@@ -143,7 +134,7 @@ describe.skipIf(!mayReclaim())('under --reclaim', () => {
     );
   }, 60_000);
 
-  test.skipIf(hasSwap())(
+  test.skipIf(!available(!hasSwap(), 'reclaim without swap', 'this host has some'))(
     'without swap, memory on no file is told to stay at once, however short the run',
     async () => {
       const { stderr } = await load(['--reclaim', `${SIZE}`], 'anon', 0);

@@ -4,13 +4,14 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { Report } from '../../src/report/html.js';
 import { compare } from '../../src/sim/compare.js';
 import { exportRecording } from '../../src/sim/export.js';
 import { eventsOf, parseRecording, type Recording } from '../../src/trace/recording.js';
-import { edu, have, iopf, nvme, program, qemuBench, runIopf } from './run-iopf.js';
+import { have } from '../skip.js';
+import { until } from '../until.js';
+import { edu, iopf, nvme, program, qemuBench, runIopf } from './run-iopf.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'test-record-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -59,6 +60,21 @@ test.each([
     expect((await compare(order)).comparison.runs[0]).toMatchObject({ faults, invalidations });
   },
 );
+
+/**
+ * The shell lives on, so that the run does: the process's end is handled before its files' (R5.11).
+ */
+test('a recording of a process that ends before the run does replays to the same invalidations: its end is none', async () => {
+  const live = await runIopf(
+    ['--device', `edu@${edu}`, '--record', file],
+    ['sh', '-c', `node ${program('memory-event')} 'mprotect none'; true`],
+  );
+  expect(live.code, live.stderr).toBe(0);
+  const { faults, invalidations } = live.summary!;
+  expect(invalidations).toBe(1);
+  const order = { inputs: [file], policies: ['iopf'], model: null, seed: 1, jobs: 1 };
+  expect((await compare(order)).comparison.runs[0]).toMatchObject({ faults, invalidations });
+});
 
 test('iopf exec --html writes the numbers of its summary, and what the run looked like', async () => {
   const html = join(folder, 'run.html');
@@ -152,7 +168,7 @@ describe.skipIf(!have('qemu-img', 'recordings of qemu-img'))('a recording of qem
       stdio: 'ignore',
     });
     const ended = new Promise((done) => child.on('close', done));
-    while (!existsSync(file) || statSync(file).size < 10_000) await sleep(50);
+    await until(() => existsSync(file) && statSync(file).size > 10_000, 'the device works');
     child.kill('SIGKILL');
     await ended;
     const { end, header } = recording();

@@ -1,5 +1,5 @@
 /** Runs the built `iopf` command as a user would, and gathers what it said. */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -63,10 +63,3 @@ export async function runIopf(
 /** `qemu-img bench` on our nvme: 4 KiB reads, so many, at this depth. */
 export const qemuBench = (count: number, depth: number): string[] =>
   `qemu-img bench -f raw -t none -c ${count} -d ${depth} -s 4096 nvme://${nvme}/1`.split(' ');
-
-/** Whether a command exists; says loudly what is skipped where it does not. */
-export function have(command: string, skipped: string): boolean {
-  const found = spawnSync('sh', ['-c', `command -v ${command}`]).status === 0;
-  if (!found) console.warn(`SKIPPED: ${skipped}: this machine has no ${command}`);
-  return found;
-}

@@ -11,6 +11,7 @@ import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import type { RunSummary } from '../../src/exec/run/summary.js';
 import { fuzz } from '../ui/fuzz.js';
 import { Listening } from '../ui/view.js';
+import { until } from '../until.js';
 import { edu, iopf, program, runIopf } from './run-iopf.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'test-ui-'));
@@ -89,14 +90,6 @@ class WatchedRun {
     expect(reply.status).toBe(200);
     return reply.json();
   }
-}
-
-async function until(condition: () => boolean, what: string): Promise<void> {
-  for (let tries = 0; tries < 1000; tries++) {
-    if (condition()) return;
-    await new Promise((later) => setTimeout(later, 20));
-  }
-  throw new Error(`timeout: ${what}`);
 }
 
 const watched = [process.execPath, program('watched')];
@@ -319,9 +312,7 @@ describe('what a page can ask', () => {
 describe('the end', () => {
   test('nobody looked: iopf ends with its program, with the exit code of that', async () => {
     const run = new WatchedRun(['sh', '-c', 'exit 3']);
-    const before = performance.now();
     expect(await run.code).toBe(3);
-    expect(performance.now() - before).toBeLessThan(20_000);
     expect(run.stderr).toMatch(
       /^iopf: live view at http:\/\/127\.0\.0\.1:\d+\/[\w-]{32}\/\niopf: sh: exit code 3/,
     );
@@ -361,11 +352,12 @@ describe('the end', () => {
     const run = new WatchedRun([
       'sh',
       '-c',
-      'trap "exit 5" INT; echo {}; while :; do sleep 0.05; done',
+      'trap "exit 5" INT; echo {}; while :; do read line; done',
     ]);
     await run.printed();
     run.child.kill('SIGINT');
-    await new Promise((later) => setTimeout(later, 500));
+    // Who answers has taken the signal.
+    expect((await fetch(await run.url())).status).toBe(200);
     expect(run.child.exitCode).toBeNull();
     run.child.kill('SIGTERM');
     expect(await run.code).toBe(143);

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { Errno, VfioError } from '../../src/abi/errno.js';
+import { architecture } from '../../src/exec/arch/index.js';
 import { openUnbind } from '../../src/exec/machine/unbind.js';
 import { EventSet } from '../../src/exec/seccomp/event-set.js';
 import {
@@ -48,7 +49,7 @@ describe('the unbind file of vfio-pci', () => {
   test('hands over each address; one that is no device stops nothing', () => {
     const asked: string[] = [];
     const stop = eventfd(0, O_CLOEXEC);
-    const events = new EventSet(stop, 50);
+    const events = new EventSet(architecture(process.arch)!, stop, 50);
     const before = pipes().size;
     const writing = openUnbind(machineThatNotes(asked), events);
     tell(writing, 'none\n0000:00:03.0');
@@ -62,7 +63,7 @@ describe('the unbind file of vfio-pci', () => {
 
   test('our end never waits: the program may have read what we were told of', () => {
     const stop = eventfd(0, O_CLOEXEC);
-    const events = new EventSet(stop, 50);
+    const events = new EventSet(architecture(process.arch)!, stop, 50);
     const writing = openUnbind(machineThatNotes([]), events);
     const ends = pipes().get(readlinkSync(`/proc/self/fd/${writing}`))!;
     const reading = ends.find((fd) => fd !== writing)!;

@@ -16,7 +16,8 @@ import {
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { have, runIopf } from './run-iopf.js';
+import { available, have } from '../skip.js';
+import { runIopf } from './run-iopf.js';
 
 const LOOPED = '0000:03:00.0';
 const BRIDGED = '0000:04:00.0';
@@ -47,15 +48,13 @@ function guestKernel(): { kernel: string; drivers: string } | null {
     ? readdirSync('/boot').filter((name) => /^vmlinuz-.*cloud/.test(name))
     : [];
   const kernel = process.env['IOPF_GUEST_KERNEL'] ?? (installed[0] && `/boot/${installed[0]}`);
-  if (kernel === undefined) {
-    console.warn('SKIPPED: a guest: no /boot/vmlinuz-*cloud*, and IOPF_GUEST_KERNEL is not set');
-    return null;
-  }
+  available(!!kernel, 'a guest', 'no /boot/vmlinuz-*cloud*; IOPF_GUEST_KERNEL is not set');
+  if (!kernel) return null;
   const version = basename(kernel).replace('vmlinuz-', '');
   const drivers = join(dirname(kernel), '../lib/modules', version, 'kernel');
-  if (modules.every((name) => existsSync(join(drivers, name)))) return { kernel, drivers };
-  console.warn(`SKIPPED: a guest with virtio-net: no modules like ${join(drivers, modules[0]!)}`);
-  return null;
+  const all = modules.every((name) => existsSync(join(drivers, name)));
+  const why = `no modules like ${join(drivers, modules[0]!)}`;
+  return available(all, 'a guest with virtio-net', why) ? { kernel, drivers } : null;
 }
 
 /** Makes the tap with our end of it; false where that is not permitted. */
@@ -66,11 +65,8 @@ function makeTap(): boolean {
     ip('tuntap', 'add', 'dev', TAP, 'mode', 'tap') &&
     ip('addr', 'add', `${HOST_IP}/30`, 'dev', TAP) &&
     ip('link', 'set', TAP, 'up');
-  if (!made)
-    console.warn(
-      'SKIPPED: a guest on a tap: it takes root, /dev/net/tun and ip (Debian: iproute2)',
-    );
-  return made;
+  const why = 'it takes root, /dev/net/tun and ip (Debian: iproute2)';
+  return available(made, 'a guest on a tap', why);
 }
 
 /**

@@ -6,7 +6,8 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { have, iopf, program, repository, runIopf } from './run-iopf.js';
+import { canDropPrivilege } from '../skip.js';
+import { iopf, program, repository, runIopf } from './run-iopf.js';
 
 const net = '0000:03:00.0';
 const client = join(repository, 'dist/examples/packet-loop/main.js');
@@ -50,15 +51,27 @@ describe('a program that polls', () => {
     expect(Math.abs((await calls(30_000)) - (await calls(1)))).toBeLessThan(1000);
   });
 
-  const canDrop = process.getuid!() === 0 && have('setpriv', 'a run without privilege');
-  test.skipIf(!canDrop)('may be run by a user without privilege', () => {
-    const user = ['--reuid', '65534', '--regid', '65534', '--clear-groups'];
-    const exec = [process.execPath, iopf, 'exec', '--quiet', '--device', `virtio-net@${net}`, '--'];
-    const run = spawnSync('setpriv', [...user, ...exec, process.execPath, client, net, '2000'], {
-      encoding: 'utf8',
-    });
-    expect(run.stdout, run.stderr).toMatch(/^2000 of 2000 packets of 64 bytes came back, 0 wrong/);
-  });
+  test.skipIf(!canDropPrivilege('a run without privilege'))(
+    'may be run by a user without privilege',
+    () => {
+      const user = ['--reuid', '65534', '--regid', '65534', '--clear-groups'];
+      const exec = [
+        process.execPath,
+        iopf,
+        'exec',
+        '--quiet',
+        '--device',
+        `virtio-net@${net}`,
+        '--',
+      ];
+      const run = spawnSync('setpriv', [...user, ...exec, process.execPath, client, net, '2000'], {
+        encoding: 'utf8',
+      });
+      expect(run.stdout, run.stderr).toMatch(
+        /^2000 of 2000 packets of 64 bytes came back, 0 wrong/,
+      );
+    },
+  );
 });
 
 test('R3.1: packets are right though their buffers are taken away after each burst; each page is asked for again', async () => {

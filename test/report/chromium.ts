@@ -7,14 +7,12 @@ import {
   type Locator,
   type Page,
 } from 'playwright-core';
+import { available } from '../skip.js';
 
 const CHROMIUM = '/usr/bin/chromium';
 
-/** Whether there is one; says loudly what is skipped where there is none. */
 export function haveChromium(skipped: string): boolean {
-  const found = existsSync(CHROMIUM);
-  if (!found) console.warn(`SKIPPED: ${skipped}: no ${CHROMIUM}`);
-  return found;
+  return available(existsSync(CHROMIUM), skipped, `no ${CHROMIUM}`);
 }
 
 export function launchChromium(): Promise<Browser> {

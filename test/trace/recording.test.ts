@@ -155,6 +155,17 @@ describe('a recording', () => {
     expect(runs.length).toBeLessThan(400);
   });
 
+  it('tells the end of an address space from memory that was taken away', () => {
+    const bytes = record((recorder) => {
+      recorder.invalidate(3, 5, 2, 1, false);
+      recorder.spaceEnded(3);
+    });
+    expect(events(bytes).map((event) => formatEvent({ ...event, time: 0 }))).toEqual([
+      '0.000000 invalidate vaddr=[0x5000, 0x7000) space=3',
+      '0.000000 ended space=3',
+    ]);
+  });
+
   it('is on the disk within a second also when nothing happens any more', () => {
     const bytes = record((recorder, pass) => {
       recorder.accessed(7, READ, false);

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { have, iopf, nvme } from '../exec/run-iopf.js';
+import { iopf, nvme } from '../exec/run-iopf.js';
 import {
   haveChromium,
   launchChromium,
@@ -13,6 +13,7 @@ import {
   shownNumbers,
   valueAt,
 } from '../report/chromium.js';
+import { have } from '../skip.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'test-ui-'));
 const json = join(folder, 'summary.json');

@@ -3,6 +3,7 @@ import { type IncomingHttpHeaders, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import type { LiveAnswer, LiveCall, LiveQuery, LiveSample } from '../../src/live/live.js';
 import { type LiveView, openLiveView } from '../../src/ui/live-view.js';
+import { until } from '../until.js';
 
 export const PAGE = '<!doctype html><title>page</title>';
 
@@ -133,11 +134,11 @@ export class Listening {
   }
 
   async until(condition: (heard: readonly Heard[]) => boolean, what: string): Promise<void> {
-    for (let tries = 0; tries < 1000; tries++) {
-      if (condition(this.heard)) return;
-      await new Promise((later) => setTimeout(later, 20));
-    }
-    throw new Error(`timeout: ${what}; heard ${this.heard.map(({ kind }) => kind).join(' ')}`);
+    const heard = (): string => this.heard.map(({ kind }) => kind).join(' ');
+    await until(
+      () => condition(this.heard),
+      () => `${what}; heard ${heard()}`,
+    );
   }
 
   close(): void {

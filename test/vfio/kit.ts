@@ -8,7 +8,7 @@ import {
 } from '../../src/abi/layout.js';
 import { ContainerIoctl, GroupIoctl, Type1Ioctl, VfioExtension } from '../../src/abi/vfio.js';
 import { DmaMap, DmaUnmap } from '../../src/abi/vfio-structs.js';
-import { deviceKinds } from '../../src/device/index.js';
+import { deviceKinds } from '../../src/device/kinds.js';
 import type { VfioFile } from '../../src/file/file.js';
 import { IommuDevice } from '../../src/iommu/device.js';
 import type { IommuGeometry } from '../../src/iommu/geometry.js';

@@ -150,7 +150,11 @@ export class Program implements Caller {
     return null;
   }
 
-  install(): number {
+  install(): never {
+    throw new VfioError(Errno.EMFILE);
+  }
+
+  reserve(): never {
     throw new VfioError(Errno.EMFILE);
   }
 

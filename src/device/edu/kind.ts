@@ -32,7 +32,7 @@ export const edu: DeviceKind = {
   name: 'edu',
   summary: "QEMU's teaching device: factorial, interrupts, DMA through a 4 KiB buffer",
   options,
-  create(given, surroundings) {
+  create(given, context) {
     const parsed = new DeviceOptions('edu', options, given);
     const dmaMask = parsed.number('dma_mask', EDU_DMA_MASK);
     if (dmaMask < 0xfff || dmaMask >= 2 ** 53 || !Number.isInteger(Math.log2(dmaMask + 1))) {
@@ -40,12 +40,12 @@ export const edu: DeviceKind = {
     }
     const mappable = parsed.choice('mmap', ['on', 'off'], 'on') === 'on';
     const faultable = parsed.pageRanges('faultable');
-    surroundings.iommu.faultable = faultable;
+    context.iommu.faultable = faultable;
     return new PciEndpoint(
       'edu',
       description(mappable),
-      surroundings,
-      (endpoint) => new EduDevice(endpoint, surroundings.host.allocate, dmaMask, faultable),
+      context,
+      (endpoint) => new EduDevice(endpoint, context.host.allocate, dmaMask, faultable),
     );
   },
 };

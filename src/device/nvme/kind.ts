@@ -2,7 +2,7 @@ import { type BlockStore, memoryStore } from '../block-store.js';
 import type { DeviceKind } from '../kind.js';
 import { DeviceOptions, OptionError } from '../options.js';
 import type { PciDescription } from '../pci/description.js';
-import { PciEndpoint, type Surroundings } from '../pci/endpoint.js';
+import { type EndpointContext, PciEndpoint } from '../pci/endpoint.js';
 import { NvmeController } from './controller.js';
 import { MSIX_VECTORS } from './limits.js';
 import { FORMATS, Namespace } from './namespace.js';
@@ -48,7 +48,11 @@ const description: PciDescription = {
   ],
 };
 
-function openStore(parsed: DeviceOptions, blockBytes: number, { host }: Surroundings): BlockStore {
+function openStore(
+  parsed: DeviceOptions,
+  blockBytes: number,
+  { host }: EndpointContext,
+): BlockStore {
   const readOnly = parsed.choice('readonly', ['on', 'off'], 'off') === 'on';
   const path = parsed.text('file');
   const given = parsed.text('size') === undefined ? null : parsed.size('size', DEFAULT_SIZE);
@@ -73,13 +77,13 @@ export const nvme: DeviceKind = {
   name: 'nvme',
   summary: 'NVM Express 1.4 controller with one disk, in memory or on a file',
   options,
-  create(given, surroundings) {
+  create(given, context) {
     const parsed = new DeviceOptions('nvme', options, given);
     const blockBytes = Number(parsed.choice('block', FORMATS.map(String), '512'));
-    const serial = parsed.text('serial') ?? `iopf-${surroundings.address}`;
+    const serial = parsed.text('serial') ?? `iopf-${context.address}`;
     if (!/^[\x20-\x7e]{1,20}$/.test(serial))
       parsed.refuse('serial', '1 to 20 printable ASCII characters');
-    const namespace = new Namespace(openStore(parsed, blockBytes, surroundings), blockBytes);
+    const namespace = new Namespace(openStore(parsed, blockBytes, context), blockBytes);
     const identity = {
       vendor: VENDOR,
       subsystemVendor: SUBSYSTEM_VENDOR,
@@ -90,8 +94,8 @@ export const nvme: DeviceKind = {
     return new PciEndpoint(
       'nvme',
       description,
-      surroundings,
-      (endpoint) => new NvmeController(endpoint, identity, namespace, surroundings.host.allocate),
+      context,
+      (endpoint) => new NvmeController(endpoint, identity, namespace, context.host.allocate),
     );
   },
 };

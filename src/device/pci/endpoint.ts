@@ -26,7 +26,7 @@ import type { PciDevice } from './device.js';
 import { Interrupts } from './interrupts.js';
 
 /** Where a function lives. */
-export interface Surroundings {
+export interface EndpointContext {
   /** `0000:02:00.0` */
   readonly address: string;
   readonly iommu: IommuDevice;
@@ -69,12 +69,12 @@ export class PciEndpoint implements PciFunction {
   constructor(
     readonly kind: string,
     description: PciDescription,
-    surroundings: Surroundings,
+    context: EndpointContext,
     createDevice: (endpoint: PciEndpoint) => PciDevice,
   ) {
-    this.address = surroundings.address;
-    this.iommu = surroundings.iommu;
-    this.dma = new DmaPort(surroundings.iommu, surroundings.host.frames);
+    this.address = context.address;
+    this.iommu = context.iommu;
+    this.dma = new DmaPort(context.iommu, context.host.frames);
     this.config = new ConfigSpace(description);
     const { capabilities } = description;
     this.#msi = capabilities.find((capability) => capability.kind === 'msi');
@@ -100,9 +100,7 @@ export class PciEndpoint implements PciFunction {
         ...(sparse ? { sparse } : {}),
         ...(mappable && this.#msix?.bar === index ? { msixMappable: true } : {}),
       };
-      this.#memory[index] = mappable
-        ? surroundings.host.regionMemory(index, size)
-        : allocatePlain(size);
+      this.#memory[index] = mappable ? context.host.regionMemory(index, size) : allocatePlain(size);
     }
     regions[PciRegionIndex.CONFIG] = {
       size: this.config.size,

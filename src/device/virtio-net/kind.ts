@@ -1,7 +1,7 @@
 import type { NetworkPort } from '../host.js';
 import type { DeviceKind } from '../kind.js';
 import { DeviceOptions, OptionError } from '../options.js';
-import { PciEndpoint, type Surroundings } from '../pci/endpoint.js';
+import { type EndpointContext, PciEndpoint } from '../pci/endpoint.js';
 import { virtioDescription } from '../virtio/description.js';
 import { VirtioTransport } from '../virtio/transport.js';
 import { NetConfig, networkCard } from './device.js';
@@ -40,7 +40,7 @@ function ownBytes(address: string): number[] {
   ];
 }
 
-function openNetwork(parsed: DeviceOptions, { host }: Surroundings): NetworkPort | null {
+function openNetwork(parsed: DeviceOptions, { host }: EndpointContext): NetworkPort | null {
   const tap = parsed.text('tap');
   if (tap === undefined) return null;
   // IFNAMSIZ, and what the kernel allows in a name; `%` would ask it for a number.
@@ -56,16 +56,16 @@ export const virtioNet: DeviceKind = {
   name: 'virtio-net',
   summary: 'virtio 1.2 network card, looped back or joined to a Linux tap',
   options,
-  create(given, surroundings) {
+  create(given, context) {
     const parsed = new DeviceOptions('virtio-net', options, given);
-    const mac = parseMac(parsed, surroundings.address);
+    const mac = parseMac(parsed, context.address);
     const pairs = parsed.number('queues', 1);
     if (!Number.isInteger(pairs) || pairs < 1 || pairs > PAIRS)
       parsed.refuse('queues', `a number from 1 to ${PAIRS}`);
     if (pairs > 1 && parsed.text('tap') !== undefined)
       parsed.refuse('queues', 'only 1 together with tap=');
-    const { allocate } = surroundings.host;
-    const parts = networkCard({ mac, pairs, network: openNetwork(parsed, surroundings) }, allocate);
+    const { allocate } = context.host;
+    const parts = networkCard({ mac, pairs, network: openNetwork(parsed, context) }, allocate);
     const description = virtioDescription({
       device: NETWORK,
       classCode: ETHERNET,
@@ -75,7 +75,7 @@ export const virtioNet: DeviceKind = {
     return new PciEndpoint(
       'virtio-net',
       description,
-      surroundings,
+      context,
       (endpoint) => new VirtioTransport(endpoint, allocate, parts),
     );
   },

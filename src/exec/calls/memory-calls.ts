@@ -6,9 +6,7 @@
 import { Errno, VfioError } from '../../abi/errno.js';
 import { copyFromProcess } from '../../mm/process/remote-memory.js';
 import type { ProcessSpace } from '../../mm/process/space.js';
-import type { Architecture } from '../arch/arch.js';
-import type { ProcessTable } from '../process/process.js';
-import type { Listener } from '../seccomp/listener.js';
+import type { CallContext, Handlers } from './context.js';
 
 const MREMAP_MAYMOVE = 1;
 const MREMAP_FIXED = 2;
@@ -24,44 +22,37 @@ const takingAdvice = new Set([4, 8, 9, 100, 101, 21, 24, 25]);
 const cloneFlags = new Uint8Array(4);
 
 export class MemoryCalls {
-  /** Handlers by system call number; each answers the current call. */
-  readonly handlers: ReadonlyMap<number, () => void>;
+  readonly handlers: Handlers;
   /** munmap, and mmap with MAP_FIXED: what lies there goes. */
   readonly unmap = this.on((space) => this.range(space), true);
 
-  constructor(
-    private readonly call: Listener,
-    architecture: Architecture,
-    private readonly processes: ProcessTable,
-    /** Descriptors may be gone after the call. */
-    private readonly mayClose: () => void,
-  ) {
-    const { nr } = architecture;
-    this.handlers = new Map([
-      [nr.munmap, this.unmap],
-      [nr.mprotect, this.on((space) => this.range(space), false)],
-      [nr.pkey_mprotect, this.on((space) => this.range(space), false)],
-      [nr.remap_file_pages, this.on((space) => this.range(space), false)],
-      [nr.madvise, this.on((space) => takingAdvice.has(call.int(2)) && this.range(space), false)],
-      [nr.mremap, this.on((space) => this.mremap(space), true)],
-      [nr.brk, this.on((space) => space.invalidateForBrk(call.argument(0)), false)],
+  constructor(private readonly context: CallContext) {
+    const { call } = context;
+    this.handlers = {
+      munmap: this.unmap,
+      mprotect: this.on((space) => this.range(space), false),
+      pkey_mprotect: this.on((space) => this.range(space), false),
+      remap_file_pages: this.on((space) => this.range(space), false),
+      madvise: this.on((space) => takingAdvice.has(call.int(2)) && this.range(space), false),
+      mremap: this.on((space) => this.mremap(space), true),
+      brk: this.on((space) => space.invalidateForBrk(call.argument(0)), false),
       // Where the segment ends is not in the call.
-      [nr.shmdt, this.on((space) => space.invalidateAll(), true)],
-      [nr.fork, () => this.fork(true)],
-      [nr.clone, () => this.fork(true)],
-      [nr.clone3, () => this.clone3()],
-      [nr.execve, () => this.leave()],
-      [nr.execveat, () => this.leave()],
-      [nr.exit_group, () => this.leave()],
-      [nr.mlock, () => this.mlock()],
-      [nr.mlock2, () => this.mlock()],
-      [nr.exit, () => this.exit()],
-    ]);
+      shmdt: this.on((space) => space.invalidateAll(), true),
+      fork: () => this.fork(true),
+      clone: () => this.fork(true),
+      clone3: () => this.clone3(),
+      execve: () => this.leave(),
+      execveat: () => this.leave(),
+      exit_group: () => this.leave(),
+      mlock: () => this.mlock(),
+      mlock2: () => this.mlock(),
+      exit: () => this.exit(),
+    };
   }
 
   /** The memory of the caller, if VFIO knows it; that of others concerns nobody. */
   private get space(): ProcessSpace | undefined {
-    return this.processes.known(this.call.tid)?.space;
+    return this.context.processes.known(this.context.call.tid)?.space;
   }
 
   private on(tell: (space: ProcessSpace) => unknown, closes: boolean): () => void {
@@ -69,23 +60,25 @@ export class MemoryCalls {
       const { space } = this;
       if (space) tell(space);
       if (closes && space) this.mayClose();
-      this.call.proceed();
+      this.context.call.proceed();
     };
   }
 
   private leave(): void {
-    const process = this.processes.known(this.call.tid);
-    if (process !== null) this.processes.leave(process, this.call.tid);
+    const { call, processes } = this.context;
+    const process = processes.known(call.tid);
+    if (process !== null) processes.leave(process, call.tid);
     this.mayClose();
-    this.call.proceed();
+    call.proceed();
   }
 
   private range(space: ProcessSpace): void {
-    space.invalidate(this.call.argument(0), this.call.argument(1));
+    const { call } = this.context;
+    space.invalidate(call.argument(0), call.argument(1));
   }
 
   private mremap(space: ProcessSpace): void {
-    const { call } = this;
+    const { call } = this.context;
     const address = call.argument(0);
     const oldLength = call.argument(1);
     const newLength = call.argument(2);
@@ -102,31 +95,38 @@ export class MemoryCalls {
    * Unlike clone's, its flags are in memory: most of these make threads, which take nothing away.
    */
   private clone3(): void {
-    const { tid } = this.call;
-    const known = copyFromProcess(tid, this.call.argument(0), cloneFlags);
+    const { call } = this.context;
+    const known = copyFromProcess(call.tid, call.argument(0), cloneFlags);
     this.fork(!known || (cloneFlags[1]! & (CLONE_VM >>> 8)) === 0);
   }
 
   private fork(isFork: boolean): void {
+    const { call, guard } = this.context;
     if (isFork) {
-      this.processes.noteFork(this.call.tid);
+      guard.noteFork(call.tid);
       this.space?.invalidateForFork();
     }
-    this.call.proceed();
+    call.proceed();
   }
 
   /** mlock counts what is pinned against the same limit; the kernel knows nothing of our pins. */
   private mlock(): void {
     const { space } = this;
-    if (space && !space.mayLock(this.call.argument(0), this.call.argument(1)))
+    const { call } = this.context;
+    if (space && !space.mayLock(call.argument(0), call.argument(1)))
       throw new VfioError(Errno.ENOMEM);
-    this.call.proceed();
+    call.proceed();
+  }
+
+  /** Descriptors may be gone after the call. */
+  private mayClose(): void {
+    this.context.files.suspect = true;
   }
 
   private exit(): void {
-    const { tid } = this.call;
+    const { call, processes } = this.context;
     this.mayClose();
-    this.processes.forgetThread(tid);
-    this.call.proceed();
+    processes.forgetThread(call.tid);
+    call.proceed();
   }
 }

@@ -15,7 +15,6 @@ import {
   errno,
   memfdCreate,
   O_CLOEXEC,
-  O_CREAT,
   O_RDONLY,
   open,
   processVmReadv,
@@ -23,36 +22,26 @@ import {
   syscall,
 } from '../../mm/process/libc.js';
 import { copyString } from '../../mm/process/remote-memory.js';
-import type { Architecture } from '../arch/arch.js';
+import { type DeviceNode, encodeDeviceNumber } from '../machine/device-node.js';
 import type { ShadowTree } from '../machine/shadow.js';
 import type { ProcFiles } from '../process/proc-files.js';
-import type { Listener } from '../seccomp/listener.js';
+import type { CallContext, Handlers } from './context.js';
 
 const PATH_MAX = 4096;
 const MFD_CLOEXEC = 1;
 const AT_FDCWD = -100;
 const AT_SYMLINK_NOFOLLOW = 0x100;
 const O_ACCMODE = 3;
-const O_WRONLY = 1;
-const O_NOFOLLOW = 0o400000;
-const O_DIRECTORY = 0o200000;
-const O_TRUNC = 0o1000;
-const O_EXCL = 0o200;
-const O_PATH = 0o10000000;
-const STAT_BYTES = 144;
 const STATX_BYTES = 256;
 const S_IFCHR_RW = 0o020666;
-const VFIO_MAJOR = 511;
-const MISC_MAJOR = 10;
-const VFIO_MINOR = 196;
 
 type Found = NonNullable<ReturnType<ShadowTree['resolve']>>;
 
 /**
- * Opens a VFIO file for the calling program and answers its call, or throws VfioError. `group`
- * null: the container. `path` as the program wrote it.
+ * Opens a node for the calling program and answers its call, or throws VfioError. `path` as the
+ * program wrote it.
  */
-export type OpenVfio = (group: number | null, closeOnExec: boolean, path: string) => void;
+export type OpenNode = (node: DeviceNode, closeOnExec: boolean, path: string) => void;
 
 const scratch = allocateNative(2 * PATH_MAX);
 const scratchView = new DataView(scratch.bytes.buffer);
@@ -60,14 +49,12 @@ const local = new IovecArray(1);
 const remote = new IovecArray(1);
 
 export class PathCalls {
-  /** Handlers by system call number; each answers the current call, or throws VfioError. */
-  readonly handlers: ReadonlyMap<number, () => void>;
+  readonly handlers: Handlers;
 
   constructor(
-    private readonly listener: Listener,
-    private readonly architecture: Architecture,
+    private readonly context: CallContext,
     private readonly tree: ShadowTree,
-    private readonly openVfio: OpenVfio,
+    private readonly openNode: OpenNode,
     private readonly procFiles: ProcFiles,
     /**
      * Makes a pipe for addresses of devices that are to be taken from VFIO, and returns its writing
@@ -75,46 +62,47 @@ export class PathCalls {
      */
     private readonly openUnbind: () => number,
   ) {
-    const { nr } = architecture;
-    const call = listener;
+    const { call } = context;
     const follows = (n: number): boolean => (call.int(n) & AT_SYMLINK_NOFOLLOW) === 0;
-    this.handlers = new Map([
-      [nr.open, () => this.open(AT_FDCWD, 0, call.int(1))],
-      [nr.openat, () => this.open(call.int(0), 1, call.int(2))],
-      [nr.openat2, () => this.openat2()],
-      [nr.stat, () => this.stat(AT_FDCWD, 0, call.argument(1), true)],
-      [nr.lstat, () => this.stat(AT_FDCWD, 0, call.argument(1), false)],
-      [nr.newfstatat, () => this.stat(call.int(0), 1, call.argument(2), follows(3))],
-      [nr.statx, () => this.statx(follows(2))],
-      [nr.access, () => this.access(AT_FDCWD, 0, call.int(1))],
-      [nr.faccessat, () => this.access(call.int(0), 1, call.int(2))],
-      [nr.faccessat2, () => this.access(call.int(0), 1, call.int(2))],
-      [nr.readlink, () => this.readlink(AT_FDCWD, 0, call.argument(1), call.int(2))],
-      [nr.getxattr, () => this.noAttribute(true)],
-      [nr.lgetxattr, () => this.noAttribute(false)],
-      [nr.listxattr, () => this.noAttributes(true)],
-      [nr.llistxattr, () => this.noAttributes(false)],
-      [nr.mkdir, () => this.refuseOurs(AT_FDCWD, 0, Errno.EEXIST)],
-      [nr.mkdirat, () => this.refuseOurs(call.int(0), 1, Errno.EEXIST)],
-      [nr.rmdir, () => this.refuseOurs(AT_FDCWD, 0, Errno.EPERM)],
-      [nr.unlink, () => this.refuseOurs(AT_FDCWD, 0, Errno.EPERM)],
-      [nr.unlinkat, () => this.refuseOurs(call.int(0), 1, Errno.EPERM)],
-      [nr.chmod, () => this.refuseOurs(AT_FDCWD, 0, Errno.EPERM)],
-      [nr.fchmodat, () => this.refuseOurs(call.int(0), 1, Errno.EPERM)],
-      [nr.readlinkat, () => this.readlink(call.int(0), 1, call.argument(2), call.int(3))],
-    ]);
+    this.handlers = {
+      open: () => this.open(AT_FDCWD, 0, call.int(1)),
+      openat: () => this.open(call.int(0), 1, call.int(2)),
+      openat2: () => this.openat2(),
+      stat: () => this.stat(AT_FDCWD, 0, call.argument(1), true),
+      lstat: () => this.stat(AT_FDCWD, 0, call.argument(1), false),
+      newfstatat: () => this.stat(call.int(0), 1, call.argument(2), follows(3)),
+      statx: () => this.statx(follows(2)),
+      access: () => this.access(AT_FDCWD, 0, call.int(1)),
+      faccessat: () => this.access(call.int(0), 1, call.int(2)),
+      faccessat2: () => this.access(call.int(0), 1, call.int(2)),
+      readlink: () => this.readlink(AT_FDCWD, 0, call.argument(1), call.int(2)),
+      readlinkat: () => this.readlink(call.int(0), 1, call.argument(2), call.int(3)),
+      getxattr: () => this.noAttribute(true),
+      lgetxattr: () => this.noAttribute(false),
+      listxattr: () => this.noAttributes(true),
+      llistxattr: () => this.noAttributes(false),
+      mkdir: () => this.refuseOurs(AT_FDCWD, 0, Errno.EEXIST),
+      mkdirat: () => this.refuseOurs(call.int(0), 1, Errno.EEXIST),
+      rmdir: () => this.refuseOurs(AT_FDCWD, 0, Errno.EPERM),
+      unlink: () => this.refuseOurs(AT_FDCWD, 0, Errno.EPERM),
+      unlinkat: () => this.refuseOurs(call.int(0), 1, Errno.EPERM),
+      chmod: () => this.refuseOurs(AT_FDCWD, 0, Errno.EPERM),
+      fchmodat: () => this.refuseOurs(call.int(0), 1, Errno.EPERM),
+    };
   }
 
   private open(directory: number, path: number, flags: number): void {
+    const { nr, openFlags } = this.context.architecture;
+    const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_TRUNC, O_WRONLY } = openFlags;
     const closeOnExec = (flags & O_CLOEXEC) !== 0;
     const name = this.path(path);
-    const status = name === null ? null : this.procFiles.status(name, this.listener.tid);
+    const status = name === null ? null : this.procFiles.status(name, this.context.call.tid);
     if (status !== null) return this.answerWithText(status, closeOnExec);
     const found = this.findNamed(directory, name, (flags & O_NOFOLLOW) === 0);
-    if (found === null) return this.listener.proceed();
+    if (found === null) return this.context.call.proceed();
     if ((flags & (O_CREAT | O_EXCL)) === (O_CREAT | O_EXCL)) throw new VfioError(Errno.EEXIST);
-    if (found.node.kind === 'vfio' && (flags & (O_PATH | O_DIRECTORY)) === 0) {
-      this.openVfio(found.node.group, closeOnExec, name!);
+    if (found.node.kind === 'device' && (flags & (O_PATH | O_DIRECTORY)) === 0) {
+      this.openNode(found.node.device, closeOnExec, name!);
       return;
     }
     if (found.node.kind === 'unbind' && (flags & O_ACCMODE) === O_WRONLY)
@@ -122,7 +110,7 @@ export class PathCalls {
     if ((flags & (O_ACCMODE | O_TRUNC)) !== 0)
       throw new VfioError(found.node.kind === 'directory' ? Errno.EISDIR : Errno.EACCES);
     const fd = this.onHost(found.path, (host) =>
-      syscall(this.architecture.nr.openat, AT_FDCWD, host, (flags & ~O_PATH) | O_CLOEXEC, 0, 0, 0),
+      syscall(nr.openat, AT_FDCWD, host, (flags & ~O_PATH) | O_CLOEXEC, 0, 0, 0),
     );
     this.answerWithOpened(fd, closeOnExec);
   }
@@ -142,90 +130,90 @@ export class PathCalls {
    */
   private answerWithOpened(fd: number, closeOnExec: boolean): void {
     if (fd < 0) throw new VfioError(errno());
-    const made = this.listener.answerWithFile(fd, -1, closeOnExec);
+    const made = this.context.call.answerWithFile(fd, -1, closeOnExec);
     close(fd);
     if (made < 0) throw new VfioError(-made);
   }
 
   private openat2(): void {
-    const { listener } = this;
+    const { call } = this.context;
     // struct open_how: the low half of flags holds all that concerns us.
-    if (!readBytes(listener.tid, listener.argument(2), 8)) return listener.proceed();
-    this.open(listener.int(0), 1, scratchView.getInt32(0, true));
+    if (!readBytes(call.tid, call.argument(2), 8)) return call.proceed();
+    this.open(call.int(0), 1, scratchView.getInt32(0, true));
   }
 
   private stat(directory: number, path: number, buffer: number, follow: boolean): void {
     const found = this.findNamed(directory, this.path(path), follow, true);
-    if (found === null) return this.listener.proceed();
+    if (found === null) return this.context.call.proceed();
     const flags = followFlag(found, follow);
+    const { nr, stat } = this.context.architecture;
     const result = this.onHost(found.path, (name) =>
-      syscall(this.architecture.nr.newfstatat, AT_FDCWD, name, scratch.address, flags, 0, 0),
+      syscall(nr.newfstatat, AT_FDCWD, name, scratch.address, flags, 0, 0),
     );
     if (result < 0) throw new VfioError(errno());
-    if (found.node.kind === 'vfio') {
-      scratchView.setUint32(24, S_IFCHR_RW, true);
-      const [major, minor] = deviceNumber(found.node.group);
-      scratchView.setUint32(40, (major << 8) | (minor & 0xff), true);
+    if (found.node.kind === 'device') {
+      scratchView.setUint32(stat.mode, S_IFCHR_RW, true);
+      scratchView.setUint32(stat.rdev, encodeDeviceNumber(found.node.device), true);
     }
-    this.answerBytes(buffer, STAT_BYTES, 0);
+    this.answerBytes(buffer, stat.bytes, 0);
   }
 
   private statx(follow: boolean): void {
-    const { listener } = this;
-    const found = this.findNamed(listener.int(0), this.path(1), follow, true);
-    if (found === null) return listener.proceed();
+    const { call } = this.context;
+    const found = this.findNamed(call.int(0), this.path(1), follow, true);
+    if (found === null) return call.proceed();
     const flags = followFlag(found, follow);
     const result = this.onHost(found.path, (name) =>
       syscall(
-        this.architecture.nr.statx,
+        this.context.architecture.nr.statx,
         AT_FDCWD,
         name,
         flags,
-        listener.uint(3),
+        call.uint(3),
         scratch.address,
         0,
       ),
     );
     if (result < 0) throw new VfioError(errno());
-    if (found.node.kind === 'vfio') {
+    if (found.node.kind === 'device') {
       scratchView.setUint16(28, S_IFCHR_RW, true);
-      const [major, minor] = deviceNumber(found.node.group);
+      const { major, minor } = found.node.device;
       scratchView.setUint32(128, major, true);
       scratchView.setUint32(132, minor, true);
     }
-    this.answerBytes(listener.argument(4), STATX_BYTES, 0);
+    this.answerBytes(call.argument(4), STATX_BYTES, 0);
   }
 
   private access(directory: number, path: number, mode: number): void {
     const found = this.find(directory, path, true);
-    if (found === null) return this.listener.proceed();
+    if (found === null) return this.context.call.proceed();
     const W_OK = 2;
     if (found.node.kind === 'file' && (mode & W_OK) !== 0) throw new VfioError(Errno.EACCES);
-    this.listener.respond(0);
+    this.context.call.respond(0);
   }
 
   /** The shadow cannot be changed, and no folder be made in its place on the host. */
   private refuseOurs(directory: number, path: number, error: number): void {
     if (this.find(directory, path, false) !== null) throw new VfioError(error);
-    this.listener.proceed();
+    this.context.call.proceed();
   }
 
   private noAttribute(follow: boolean): void {
-    if (this.find(AT_FDCWD, 0, follow) === null) this.listener.proceed();
+    if (this.find(AT_FDCWD, 0, follow) === null) this.context.call.proceed();
     else throw new VfioError(Errno.ENODATA);
   }
 
   private noAttributes(follow: boolean): void {
-    if (this.find(AT_FDCWD, 0, follow) === null) this.listener.proceed();
-    else this.listener.respond(0);
+    if (this.find(AT_FDCWD, 0, follow) === null) this.context.call.proceed();
+    else this.context.call.respond(0);
   }
 
   private readlink(directory: number, path: number, buffer: number, size: number): void {
     const name = this.path(path);
-    let target = name === null ? null : this.procFiles.link(name, this.listener.tid);
+    let target = name === null ? null : this.procFiles.link(name, this.context.call.tid);
     if (target === null) {
       const found = this.findNamed(directory, name, false);
-      if (found === null) return this.listener.proceed();
+      if (found === null) return this.context.call.proceed();
       if (found.node.kind !== 'link') throw new VfioError(Errno.EINVAL);
       target = found.node.target;
     }
@@ -241,7 +229,7 @@ export class PathCalls {
   }
 
   private path(pathArgument: number): string | null {
-    return copyString(this.listener.tid, this.listener.argument(pathArgument), PATH_MAX);
+    return copyString(this.context.call.tid, this.context.call.argument(pathArgument), PATH_MAX);
   }
 
   /**
@@ -253,27 +241,25 @@ export class PathCalls {
     follow: boolean,
     outside = false,
   ): Found | null {
-    const { listener } = this;
+    const { call } = this.context;
     if (path === null || path === '') return null;
     if (path.charCodeAt(0) === 0x2f) {
-      if (!path.includes('vfio') && !path.includes('/sys')) return null;
+      if (!this.tree.mayName(path)) return null;
       const isFolder = path.endsWith('/');
       const found = this.tree.resolve(path, follow || isFolder);
-      if (isFolder && (found?.node.kind === 'vfio' || found?.node.kind === 'file'))
+      if (isFolder && (found?.node.kind === 'device' || found?.node.kind === 'file'))
         throw new VfioError(Errno.ENOTDIR);
       return found?.node.kind === 'outside' && !outside ? null : found;
     }
     // A relative path means ours only below a directory of ours, and there only a device file needs
     // us.
-    if (!/(^|\/)(vfio|\d+)$/.test(path)) return null;
+    if (!this.tree.mayNameDevice(path)) return null;
     try {
       const base = readlinkSync(
-        directory === AT_FDCWD
-          ? `/proc/${listener.tid}/cwd`
-          : `/proc/${listener.tid}/fd/${directory}`,
+        directory === AT_FDCWD ? `/proc/${call.tid}/cwd` : `/proc/${call.tid}/fd/${directory}`,
       );
       const found = this.tree.resolve(join(this.tree.program(base), path), follow);
-      return found?.node.kind === 'vfio' ? found : null;
+      return found?.node.kind === 'device' ? found : null;
     } catch {
       return null;
     }
@@ -294,9 +280,9 @@ export class PathCalls {
     local.count = remote.count = 0;
     local.push(scratch.address, length);
     remote.push(address, length);
-    const { listener } = this;
-    const written = processVmWritev(listener.tid, local.address, 1, remote.address, 1, 0);
-    if (written === length) listener.respond(value);
+    const { call } = this.context;
+    const written = processVmWritev(call.tid, local.address, 1, remote.address, 1, 0);
+    if (written === length) call.respond(value);
     else throw new VfioError(Errno.EFAULT);
   }
 }
@@ -314,9 +300,4 @@ function readBytes(tid: number, address: number, length: number): boolean {
   local.push(scratch.address, length);
   remote.push(address, length);
   return processVmReadv(tid, local.address, 1, remote.address, 1, 0) === length;
-}
-
-/** Device number of /dev/vfio/vfio (misc, fixed) or of a group (a dynamic major). */
-function deviceNumber(group: number | null): [major: number, minor: number] {
-  return group === null ? [MISC_MAJOR, VFIO_MINOR] : [VFIO_MAJOR, group];
 }

@@ -5,7 +5,11 @@
  * What a call's struct said is what our own copies saw, so nothing of the program is read twice.
  */
 import type { CopyWatcher } from '../../mm/process/space.js';
+import type { OpenFile } from '../process/open-files.js';
 import type { Listener } from '../seccomp/listener.js';
+
+/** Kinds of VFIO's files. */
+export type FileKind = OpenFile['file']['kind'];
 
 const CALLS_MOST = 256;
 /** Bytes of an argument's memory that are kept, in and out each. */
@@ -41,6 +45,8 @@ export interface RawCalls {
   readonly images: Uint8Array<ArrayBuffer>;
   /** The file that the call is about, or the path that it opens. */
   readonly names: readonly string[];
+  /** What sort of file that is. */
+  readonly kinds: readonly FileKind[];
 }
 
 export class CallLog implements CopyWatcher {
@@ -49,6 +55,7 @@ export class CallLog implements CopyWatcher {
   private readonly numbers = new Float64Array(CALLS_MOST * CALL_COLUMNS);
   private readonly images = new Uint8Array(CALLS_MOST * 2 * IMAGE_BYTES);
   private readonly names: string[] = new Array(CALLS_MOST).fill('');
+  private readonly kinds: FileKind[] = new Array(CALLS_MOST).fill('container');
   private startMs = 0;
   private noted = false;
   /** The bytes that the current call's argument points at. */
@@ -57,23 +64,33 @@ export class CallLog implements CopyWatcher {
   constructor(
     private readonly call: Listener,
     private readonly ioctl: number,
-    /** The clock in milliseconds. */
-    private readonly now: () => number,
+    private readonly nowMs: () => number,
   ) {}
 
   /** A trapped call begins; whether it is VFIO's is found out. */
   begin(): void {
     this.noted = false;
-    this.startMs = this.now();
+    this.startMs = this.nowMs();
   }
 
-  /** The current call is VFIO's: about a file, or opening a path. */
-  note(pid: number, descriptor: number, name: string): void {
+  /** The current call opens a node by this path. */
+  noteOpen(pid: number, kind: FileKind, path: string): void {
+    this.note(pid, -1, kind, path);
+  }
+
+  /** The current call is about an open file. */
+  noteFile(pid: number, descriptor: number, { file, pciFunction }: OpenFile): void {
+    const name = pciFunction === null ? file.name : `${file.name}<${pciFunction.address}>`;
+    this.note(pid, descriptor, file.kind, name);
+  }
+
+  private note(pid: number, descriptor: number, kind: FileKind, name: string): void {
     const { call, numbers } = this;
     const slot = this.total % CALLS_MOST;
     const row = slot * CALL_COLUMNS;
     this.noted = true;
     this.names[slot] = name.slice(0, NAME_MOST);
+    this.kinds[slot] = kind;
     numbers[row + CallColumn.number] = this.total;
     numbers[row + CallColumn.startMs] = this.startMs;
     numbers[row + CallColumn.pid] = pid;
@@ -99,7 +116,7 @@ export class CallLog implements CopyWatcher {
     if (!this.noted) return;
     this.noted = false;
     const row = (this.total++ % CALLS_MOST) * CALL_COLUMNS;
-    this.numbers[row + CallColumn.tookMs] = this.now() - this.startMs;
+    this.numbers[row + CallColumn.tookMs] = this.nowMs() - this.startMs;
     this.numbers[row + CallColumn.result] = this.call.outcome;
   }
 
@@ -112,6 +129,7 @@ export class CallLog implements CopyWatcher {
     const numbers = new Float64Array(count * CALL_COLUMNS);
     const images = new Uint8Array(count * 2 * IMAGE_BYTES);
     const names: string[] = [];
+    const kinds: FileKind[] = [];
     for (let index = 0; index < count; index++) {
       const slot = (first + index) % CALLS_MOST;
       numbers.set(
@@ -121,9 +139,10 @@ export class CallLog implements CopyWatcher {
       const image = this.images.subarray(slot * 2 * IMAGE_BYTES, (slot + 1) * 2 * IMAGE_BYTES);
       images.set(image, index * 2 * IMAGE_BYTES);
       names.push(this.names[slot]!);
+      kinds.push(this.kinds[slot]!);
     }
     this.taken = total;
-    return { total, numbers, images, names };
+    return { total, numbers, images, names, kinds };
   }
 
   private keep(address: number, bytes: Uint8Array, column: number, half: number): void {

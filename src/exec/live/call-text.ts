@@ -4,29 +4,14 @@ import { errnoName } from '../../abi/errno.js';
 import { formatFlags } from '../../abi/layout.js';
 import { REGION_OFFSET } from '../../abi/vfio.js';
 import type { LiveCall } from '../../live/live.js';
-import type { Architecture } from '../arch/arch.js';
-import { CALL_COLUMNS, CallColumn, IMAGE_BYTES, type RawCalls } from './call-log.js';
-import { fileKind, pointer, type Request, requestOf, requestText } from './ioctl-text.js';
+import type { Architecture } from '../arch/index.js';
+import { CALL_COLUMNS, CallColumn, type FileKind, IMAGE_BYTES, type RawCalls } from './call-log.js';
+import { pointer, type Request, requestOf, requestText } from './ioctl-text.js';
 
 const regionNames = ['BAR0', 'BAR1', 'BAR2', 'BAR3', 'BAR4', 'BAR5', 'ROM', 'config', 'VGA'];
 const AT_FDCWD = -100;
 const F_DUPFD_CLOEXEC = 1030;
 const STRING_BYTES = 32;
-/** asm-generic/fcntl.h, x86-64. O_RDONLY is 0. */
-const openFlags = {
-  O_WRONLY: 1,
-  O_RDWR: 2,
-  O_CREAT: 0o100,
-  O_EXCL: 0o200,
-  O_NOCTTY: 0o400,
-  O_TRUNC: 0o1000,
-  O_APPEND: 0o2000,
-  O_NONBLOCK: 0o4000,
-  O_DIRECTORY: 0o200000,
-  O_NOFOLLOW: 0o400000,
-  O_CLOEXEC: 0o2000000,
-  O_PATH: 0o10000000,
-};
 const protections = { PROT_READ: 1, PROT_WRITE: 2, PROT_EXEC: 4 };
 const mapFlags = {
   MAP_SHARED: 1,
@@ -65,16 +50,18 @@ export function callsInWords(
 class RawCall {
   private readonly row: number;
   private readonly name: string;
+  private readonly kind: FileKind;
   private readonly image: Uint8Array;
   private readonly systemCall: string;
 
   constructor(
     private readonly raw: RawCalls,
     index: number,
-    architecture: Architecture,
+    private readonly architecture: Architecture,
   ) {
     this.row = index * CALL_COLUMNS;
     this.name = raw.names[index]!;
+    this.kind = raw.kinds[index]!;
     this.image = raw.images.subarray(index * 2 * IMAGE_BYTES, (index + 1) * 2 * IMAGE_BYTES);
     this.systemCall = nameOf(architecture, this.value('nr'));
   }
@@ -103,9 +90,9 @@ class RawCall {
       case 'ioctl':
         return [this.file, ...requestText(this.request, this.argument(2), this.input, this.output)];
       case 'open':
-        return [path, openText(this.int(1))];
+        return [path, this.openText(this.int(1))];
       case 'openat':
-        return [directory(this.int(0)), path, openText(this.int(2))];
+        return [directory(this.int(0)), path, this.openText(this.int(2))];
       case 'openat2':
         return [directory(this.int(0)), path, pointer(this.argument(2)), `${this.argument(3)}`];
       case 'read':
@@ -150,7 +137,7 @@ class RawCall {
   }
 
   private get request(): Request {
-    return requestOf(this.name, this.argument(1) % 2 ** 32);
+    return requestOf(this.kind, this.argument(1) % 2 ** 32);
   }
 
   private get input(): Uint8Array {
@@ -173,11 +160,17 @@ class RawCall {
   /** A file offset, and which region of a device that is. */
   private offset(n: number): string {
     const offset = this.argument(n);
-    if (fileKind(this.name) !== 'device') return `${offset}`;
+    if (this.kind !== 'device') return `${offset}`;
     const region = regionNames[Math.floor(offset / REGION_OFFSET)];
     const place =
       region === undefined ? '' : ` /* ${region}+0x${(offset % REGION_OFFSET).toString(16)} */`;
     return `0x${offset.toString(16)}${place}`;
+  }
+
+  private openText(flags: number): string {
+    const text = formatFlags(this.architecture.openFlags, flags);
+    if ((flags & 3) !== 0) return text;
+    return flags === 0 ? 'O_RDONLY' : `O_RDONLY|${text}`;
   }
 
   private argument(n: number): number {
@@ -187,12 +180,6 @@ class RawCall {
   private int(n: number): number {
     return this.argument(n) | 0;
   }
-}
-
-function openText(flags: number): string {
-  const text = formatFlags(openFlags, flags);
-  if ((flags & 3) !== 0) return text;
-  return flags === 0 ? 'O_RDONLY' : `O_RDONLY|${text}`;
 }
 
 function directory(fd: number): string {

@@ -15,8 +15,8 @@ import {
   VfioExtension,
 } from '../../abi/vfio.js';
 import * as structs from '../../abi/vfio-structs.js';
+import type { FileKind } from './call-log.js';
 
-type Kind = 'container' | 'group' | 'device' | 'fault-queue';
 type Layout = StructLayout<string>;
 
 /** What an ioctl's argument is. */
@@ -41,7 +41,7 @@ const struct = (layout: StructLayout<never>, tail?: (bytes: Uint8Array) => strin
   ...(tail === undefined ? {} : { tail }),
 });
 
-const requestsByKind: Readonly<Record<Kind, ReadonlyMap<number, Request>>> = {
+const requestsByKind: Readonly<Record<FileKind, ReadonlyMap<number, Request>>> = {
   container: requests(
     { ...ContainerIoctl, ...Type1Ioctl, ...IopfIoctl },
     {
@@ -83,17 +83,9 @@ const extensionNames: ReadonlyMap<number, string> = new Map(
   Object.entries(VfioExtension).map(([name, number]) => [number, name]),
 );
 
-/** What sort of VFIO file has this name. */
-export function fileKind(name: string): Kind {
-  if (name === '/dev/vfio/vfio') return 'container';
-  if (name === 'anon_inode:[iommufd-pgfault]') return 'fault-queue';
-  return name.startsWith('/dev/vfio/') ? 'group' : 'device';
-}
-
-/** What an ioctl on a file of this name asks for. */
-export function requestOf(name: string, number: number): Request {
-  const found = requestsByKind[fileKind(name)].get(number);
-  return found ?? { name: unknownRequest(number), argument: nothing };
+/** What an ioctl on a file of this kind asks for. */
+export function requestOf(kind: FileKind, number: number): Request {
+  return requestsByKind[kind].get(number) ?? { name: unknownRequest(number), argument: nothing };
 }
 
 /**

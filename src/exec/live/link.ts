@@ -5,7 +5,7 @@
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import type { LiveAnswer, LiveMessage, LiveQuery, LiveSource } from '../../live/live.js';
 import { HeatMap } from '../../trace/heat.js';
-import type { Architecture } from '../arch/arch.js';
+import type { Architecture } from '../arch/index.js';
 import { callsInWords } from './call-text.js';
 import type { EngineLive, LiveQuestion } from './sampler.js';
 import { mapColumn } from './tables.js';

@@ -51,8 +51,7 @@ export interface SamplerOptions {
   readonly log: CallLog;
   readonly watch: LiveWatch;
   readonly summary: () => EngineSummary;
-  /** The clock in milliseconds. */
-  readonly now: () => number;
+  readonly nowMs: () => number;
 }
 
 export class Sampler {
@@ -63,7 +62,7 @@ export class Sampler {
   private questionsRestUntil = 0;
 
   constructor(private readonly options: SamplerOptions) {
-    this.started = options.now();
+    this.started = options.nowMs();
   }
 
   /** Every 50 ms. */
@@ -105,30 +104,30 @@ export class Sampler {
   }
 
   private get seconds(): number {
-    return Math.round(this.options.now() - this.started) / 1000;
+    return Math.round(this.options.nowMs() - this.started) / 1000;
   }
 
   private updateRanges(): void {
-    const { machine, watch, now } = this.options;
-    const from = now();
+    const { machine, watch, nowMs } = this.options;
+    const from = nowMs();
     if (!watch.mappingsChanged || from < this.rangesRestUntil) return;
     watch.mappingsChanged = false;
     this.ranges = mappedRanges(machine);
-    const to = now();
+    const to = nowMs();
     this.rangesRestUntil = to + REST * (to - from);
   }
 
   private answerQuestions(): void {
-    const { port, now } = this.options;
-    while (now() >= this.questionsRestUntil) {
+    const { port, nowMs } = this.options;
+    while (nowMs() >= this.questionsRestUntil) {
       const received = receiveMessageOnPort(port) as { message: LiveQuestion } | undefined;
       if (received === undefined) return;
-      const from = now();
+      const from = nowMs();
       const { id, query } = received.message;
       this.post({ kind: 'answer', id, answer: this.answer(query) });
-      const took = now() - from;
+      const took = nowMs() - from;
       // A quick one does not make the next wait for another tick.
-      if (took > 0.5) this.questionsRestUntil = now() + REST * took;
+      if (took > 0.5) this.questionsRestUntil = nowMs() + REST * took;
     }
   }
 

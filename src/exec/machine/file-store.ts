@@ -84,7 +84,7 @@ function checkRegular(path: string, look: () => Stats | null): void {
   }
   const kind = stat === null ? null : notAFile(stat);
   if (kind !== null)
-    throw new UserError(`${path} is ${kind}, no regular file: it cannot be a disk`);
+    throw new UserError(`${path} is no regular file but ${kind}: it cannot be a disk`);
 }
 
 /** Opens, locks and grows the file. Throws UserError. */

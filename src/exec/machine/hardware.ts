@@ -4,17 +4,20 @@
  */
 
 import type { KernelVersion } from '../../abi/kernel.js';
-import { deviceKinds, OptionError, type RecordedModel } from '../../device/index.js';
+import { OptionError } from '../../device/index.js';
+import { deviceKinds, type RecordedModel } from '../../device/kinds.js';
 import { UserError } from '../../input/user-error.js';
 import { IommuDevice } from '../../iommu/device.js';
 import type { Counters, Observer } from '../../iommu/observer.js';
 import { TableMemory } from '../../iommu/stage1.js';
 import { allocateNative, mapShared } from '../../mm/process/libc.js';
 import { ProcessMemory } from '../../mm/process/memory.js';
+import { functionOf } from '../../vfio/device-file.js';
 import { createMachine, type Machine } from '../../vfio/machine.js';
 import type { IopfMode } from '../../vfio/machine-state.js';
 import type { PciFunction } from '../../vfio/pci-function.js';
-import { type Backing, makeBacking } from '../process/open-files.js';
+import { type Backing, makeBacking } from '../process/backing.js';
+import type { DeviceNodes } from './device-node.js';
 import { openBlockFile } from './file-store.js';
 import type { DeviceSpec, MachineSpec } from './machine-spec.js';
 import type { ShadowTree } from './shadow.js';
@@ -44,8 +47,7 @@ export interface Hardware {
   readonly shadow: ShadowTree;
   /** The files behind devices, by `fileKey`. */
   readonly deviceFiles: ReadonlySet<string>;
-  /** The memory behind descriptors of a function: its regions. */
-  backing(pciFunction: PciFunction): Backing;
+  readonly nodes: DeviceNodes;
 }
 
 export function buildHardware(options: HardwareOptions): Hardware {
@@ -83,7 +85,12 @@ export function buildHardware(options: HardwareOptions): Hardware {
     memory,
     shadow: buildShadow(groups, options.spec.geometry, options.announceFolder),
     deviceFiles: new Set([...backings.values()].map(({ key }) => key)),
-    backing: (pciFunction) => backings.get(pciFunction)!,
+    nodes: {
+      open: (node) =>
+        node.kind === 'container' ? machine.openContainer() : machine.openGroup(node.group),
+      functionOf,
+      backing: (pciFunction) => backings.get(pciFunction)!,
+    },
   };
 }
 

@@ -1,7 +1,7 @@
 /** Recorded devices (`--device recorded@BDF,file=…`) from YAML files. */
 import { z } from 'zod';
 import { PciInterruptIndex, PciRegionIndex } from '../../abi/pci.js';
-import type { RecordedModel } from '../../device/index.js';
+import type { RecordedModel } from '../../device/kinds.js';
 import { readNamed } from '../../input/named-file.js';
 import { parseSize, size } from '../../input/size.js';
 import { parseUserFile, TEXT_MOST_BYTES } from '../../input/user-file.js';

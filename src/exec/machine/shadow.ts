@@ -9,16 +9,16 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join, relative } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { UserError } from '../../input/user-error.js';
+import type { DeviceNode } from './device-node.js';
 
 /** A name that the shadow answers. */
 export type ShadowNode =
   | { readonly kind: 'directory' }
   | { readonly kind: 'file' }
   | { readonly kind: 'link'; readonly target: string }
-  /** A character device: `group` null is /dev/vfio/vfio. */
-  | { readonly kind: 'vfio'; readonly group: number | null }
+  | { readonly kind: 'device'; readonly device: DeviceNode }
   /** vfio-pci's `unbind`, which takes a device from VFIO when its address is written there. */
   | { readonly kind: 'unbind' }
   /**
@@ -35,9 +35,13 @@ export class ShadowTree {
   /** The same as bytes, one in each character. */
   private readonly rootBytes: string;
   private readonly nodes = new Map<string, ShadowNode>();
+  /** Last names of device nodes. */
+  private readonly deviceNames = new Set<string>();
+  /** `/` and the name of each node that lies in a directory of the host. */
+  private gates: readonly string[] = [];
 
   /** `announce` is told the folder before it is made. Throws UserError. */
-  constructor(announce: (folder: string) => void) {
+  constructor(announce: (folder: string) => void = () => {}) {
     this.root = temporaryFolder(announce);
     this.rootBytes = Buffer.from(this.root).toString('latin1');
   }
@@ -63,10 +67,11 @@ export class ShadowTree {
     this.nodes.set(path, { kind: 'link', target });
   }
 
-  vfio(path: string, group: number | null): void {
+  device(path: string, device: DeviceNode): void {
     this.directory(dirname(path));
     writeFileSync(this.own(path), '');
-    this.nodes.set(path, { kind: 'vfio', group });
+    this.nodes.set(path, { kind: 'device', device });
+    this.deviceNames.add(basename(path));
   }
 
   unbind(path: string): void {
@@ -89,6 +94,26 @@ export class ShadowTree {
         if (!this.nodes.has(join(path, entry)))
           symlinkSync(join(path, entry), this.own(join(path, entry)));
     }
+    const outermost = [...this.nodes.keys()].filter((path) => !this.nodes.has(dirname(path)));
+    const names = new Set(outermost.map((path) => `/${basename(path)}`));
+    this.gates = [...names].filter(
+      (name) => ![...names].some((other) => other !== name && name.startsWith(other)),
+    );
+  }
+
+  /**
+   * Whether an absolute path can be ours at all: nobody gets in but through a gate. Hot: every
+   * program opens hundreds of other files.
+   */
+  mayName(path: string): boolean {
+    for (let index = 0; index < this.gates.length; index++)
+      if (path.includes(this.gates[index]!)) return true;
+    return false;
+  }
+
+  /** Whether a relative path can end in a device node. */
+  mayNameDevice(path: string): boolean {
+    return this.deviceNames.has(path.slice(path.lastIndexOf('/') + 1));
   }
 
   /**

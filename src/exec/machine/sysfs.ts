@@ -6,6 +6,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import type { IommuGeometry } from '../../iommu/geometry.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
 import type { PciFunction } from '../../vfio/pci-function.js';
+import { containerNode, groupNode } from './device-node.js';
 import { cannotFill, ShadowTree } from './shadow.js';
 
 const CONFIG_REGION = 7;
@@ -58,11 +59,11 @@ function fill(tree: ShadowTree, groups: readonly ShadowGroup[], geometry: IommuG
       return `${hex(start, 16)} ${hex(start + pages * PAGE_SIZE - 1, 16)} ${kind}\n`;
     })
     .join('');
-  tree.vfio('/dev/vfio/vfio', null);
+  tree.device('/dev/vfio/vfio', containerNode);
   tree.unbind('/sys/bus/pci/drivers/vfio-pci/unbind');
   tree.file('/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts', 'N\n');
   for (const group of groups) {
-    tree.vfio(`/dev/vfio/${group.number}`, group.number);
+    tree.device(`/dev/vfio/${group.number}`, groupNode(group.number));
     const groupPath = `/sys/kernel/iommu_groups/${group.number}`;
     tree.file(`${groupPath}/type`, 'DMA\n');
     tree.file(`${groupPath}/reserved_regions`, reserved);

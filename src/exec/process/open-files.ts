@@ -7,31 +7,20 @@
  * one. The lock ends with the last descriptor or mapping, in whatever process: the kernel's own
  * rule for files (fcntl(2), F_OFD_SETLK).
  */
-import { fstatSync, type Stats, statSync } from 'node:fs';
+import { type Stats, statSync } from 'node:fs';
 import type { VfioFile } from '../../file/file.js';
 import {
   allocateNative,
   close,
   fcntl,
-  ftruncate,
-  memfdCreate,
   must,
   O_CLOEXEC,
-  O_NONBLOCK,
   O_RDWR,
   open,
-  pipe2,
-  read,
-  write,
 } from '../../mm/process/libc.js';
-import { fileKey } from '../../mm/process/vmas.js';
-import { functionOf } from '../../vfio/device-file.js';
 import type { PciFunction } from '../../vfio/pci-function.js';
+import type { Backing } from './backing.js';
 
-const MFD_CLOEXEC = 1;
-const MFD_ALLOW_SEALING = 2;
-const F_ADD_SEALS = 1033;
-const SEALS = 1 | 2 | 4; // SEAL, SHRINK, GROW: the program could otherwise take memory from under our mapping
 const F_OFD_GETLK = 36;
 const F_OFD_SETLK = 37;
 const F_WRLCK = 1;
@@ -41,65 +30,12 @@ const F_UNLCK = 2;
 const flock = allocateNative(64);
 const flockShorts = new Int16Array(flock.bytes.buffer, 0, 2);
 const flockWords = new Uint32Array(flock.bytes.buffer, 0, 8);
-/**
- * One byte is ours; what else is in a pipe the program has put there, by a number that does not
- * reach us.
- */
-const STREAM_BYTES = 4096;
-const streamMemory = allocateNative(STREAM_BYTES);
-
-/** A sealed memfd: the inode that descriptors of one or several files share. */
-export interface Backing {
-  readonly fd: number;
-  readonly device: number;
-  readonly inode: number;
-  /** As `fileKey`. */
-  readonly key: string;
-  /** Next byte to lock: each description locks one of its own. */
-  nextLock: number;
-}
-
-export function makeBacking(name: string, bytes: number): Backing {
-  const fd = must('memfd_create', memfdCreate(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  // Neither can fail of a new memfd, for want of descriptors least of all.
-  must('ftruncate', ftruncate(fd, bytes));
-  must('F_ADD_SEALS', fcntl(fd, F_ADD_SEALS, SEALS));
-  const { dev, ino } = fstatSync(fd);
-  // Linux's 64-bit device numbers, as far as the file systems of the kernel itself use them.
-  const key = fileKey((dev >>> 8) & 0xfff, (dev & 0xff) | ((dev >>> 12) & 0xfff00), ino);
-  return { fd, device: dev, inode: ino, key, nextLock: 0 };
-}
-
-/**
- * The inode behind a stream: a pipe, so that poll(2) and epoll(7) see whether it can be read.
- * `show` puts a byte in, or takes it out; the program's own reads never reach it.
- */
-export function makeStreamBacking(): { backing: Backing; show(readable: boolean): void } {
-  must('pipe2', pipe2(streamMemory.address, O_CLOEXEC));
-  const [readEnd, writeEnd] = new Int32Array(streamMemory.bytes.buffer, 0, 2) as unknown as [
-    number,
-    number,
-  ];
-  // One description for both directions, as the program's will be; but ours never waits, whatever
-  // the program does to the pipe.
-  const fd = open(`/proc/self/fd/${readEnd}`, O_RDWR | O_CLOEXEC | O_NONBLOCK, 0);
-  close(readEnd);
-  close(writeEnd);
-  must('open', fd);
-  const { dev, ino } = fstatSync(fd);
-  let shown = false;
-  const show = (readable: boolean): void => {
-    if (readable === shown) return;
-    shown = readable;
-    if (readable) write(fd, streamMemory.address, 1);
-    else while (read(fd, streamMemory.address, STREAM_BYTES) === STREAM_BYTES);
-  };
-  return { backing: { fd, device: dev, inode: ino, key: '', nextLock: 0 }, show };
-}
 
 /** A file that the program has open. */
 export interface OpenFile {
   readonly file: VfioFile;
+  /** The function behind a device's file. */
+  readonly pciFunction: PciFunction | null;
   readonly backing: Backing;
   /** Byte of the backing that the program's description has locked. */
   readonly lock: number;
@@ -130,8 +66,8 @@ export class OpenFiles {
     return { fd, lock };
   }
 
-  add(file: VfioFile, backing: Backing, lock: number): OpenFile {
-    const opened = { file, backing, lock, position: 0 };
+  add(file: VfioFile, pciFunction: PciFunction | null, backing: Backing, lock: number): OpenFile {
+    const opened = { file, pciFunction, backing, lock, position: 0 };
     this.files.push(opened);
     this.findOpenFunctions();
     return opened;
@@ -162,17 +98,14 @@ export class OpenFiles {
       }
       this.files.splice(index, 1);
       opened.file.release();
-      if (opened.file.kind !== 'device') close(opened.backing.fd);
+      if (opened.pciFunction === null) close(opened.backing.fd);
       this.findOpenFunctions();
     }
   }
 
   private findOpenFunctions(): void {
     const functions = new Set<PciFunction>();
-    for (const { file } of this.files) {
-      const pciFunction = functionOf(file);
-      if (pciFunction !== null) functions.add(pciFunction);
-    }
+    for (const { pciFunction } of this.files) if (pciFunction !== null) functions.add(pciFunction);
     this.openFunctions.splice(0, this.openFunctions.length, ...functions);
   }
 }

@@ -1,7 +1,8 @@
 /** What /proc shows of a process that uses VFIO, where the host's answer would give us away. */
 import { readFileSync } from 'node:fs';
 import { PAGE_SIZE } from '../../mm/address-space.js';
-import type { OpenFile, OpenFiles } from './open-files.js';
+import type { Descriptors } from './descriptors.js';
+import type { OpenFiles } from './open-files.js';
 import type { Process, ProcessTable } from './process.js';
 
 const PATH = /^\/proc\/(self|thread-self|\d+)\/(status|fd\/(\d+))$/;
@@ -13,7 +14,7 @@ export class ProcFiles {
   constructor(
     private readonly processes: ProcessTable,
     private readonly files: OpenFiles,
-    private readonly lookUp: (process: Process, fd: number) => OpenFile | 'other' | null,
+    private readonly descriptors: Descriptors,
   ) {}
 
   /**
@@ -44,7 +45,7 @@ export class ProcFiles {
     if (match?.[3] === undefined) return null;
     const process = this.process(match[1]!, tid);
     if (process === null) return null;
-    const opened = this.lookUp(process, Number(match[3]));
+    const opened = this.descriptors.lookUp(process, Number(match[3]));
     return opened === null || opened === 'other' ? null : opened.file.name;
   }
 

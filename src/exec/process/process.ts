@@ -3,25 +3,16 @@
  * descriptors we gave them.
  */
 import { readFileSync } from 'node:fs';
-import { allocateNative, close, syscall, waitid, waitpid } from '../../mm/process/libc.js';
+import { close, syscall } from '../../mm/process/libc.js';
 import type { ProcessMemory } from '../../mm/process/memory.js';
 import { ProcessSpace, type ProcessSpaceOptions } from '../../mm/process/space.js';
-import type { Architecture } from '../arch/arch.js';
+import type { Architecture } from '../arch/index.js';
 import type { ResidentMemory } from '../reclaim/resident-memory.js';
 import type { EventSet } from '../seccomp/event-set.js';
+import type { GuardReport } from './guard-report.js';
 import type { OpenFile } from './open-files.js';
+import { SpaceIds } from './space-ids.js';
 
-const SPACES_MAX = 4096;
-/** On a busy machine a fork may be carried out long after we let it go on. */
-const FORK_TICKS = 40;
-const P_ALL = 0;
-const WNOHANG = 1;
-const WEXITED = 4;
-const WNOWAIT = 0x1000000;
-/** siginfo_t; the word of si_pid. */
-const childInfo = allocateNative(128);
-const childWords = new Int32Array(childInfo.bytes.buffer, 0, 32);
-const SI_PID = 4;
 /** Threads of processes that never spoke to VFIO, remembered only to spare look-ups. */
 const STRANGERS_MAX = 4096;
 
@@ -52,36 +43,24 @@ export class Process {
   ) {}
 }
 
+export interface ProcessTableOptions {
+  readonly architecture: Architecture;
+  readonly memory: ProcessMemory;
+  /** Where exits are seen. */
+  readonly events: Pick<EventSet, 'addProcess'>;
+  readonly space: ProcessSpaceOptions;
+  readonly guard: GuardReport;
+  /** Sampled when the first process speaks to VFIO, and before the last leaves. */
+  readonly residentMemory: ResidentMemory;
+}
+
 export class ProcessTable {
   private readonly byThread = new Map<number, Process>();
   private readonly byPid = new Map<number, Process>();
   private readonly strangers = new Set<number>();
-  /** Processes that the guard knows, with their start times. */
-  private readonly told = new Map<number, string>();
-  /**
-   * Threads that were about to fork, and for how many ticks their children are still looked for.
-   */
-  private readonly forking = new Map<number, number>();
-  private readonly freeSpaces = Array.from(
-    { length: SPACES_MAX },
-    (_, index) => SPACES_MAX - 1 - index,
-  );
-  private readonly retiredSpaces: number[] = [];
+  private readonly spaceIds = new SpaceIds();
 
-  constructor(
-    private readonly architecture: Architecture,
-    private readonly memory: ProcessMemory,
-    private readonly events: EventSet,
-    private readonly spaceOptions: ProcessSpaceOptions,
-    /**
-     * The program itself and the guard: Node reaps them. Others that end up as our children we
-     * reap.
-     */
-    private readonly reapedByNode: readonly number[],
-    /** Takes `process PID STARTTIME` of every process that makes a trapped call, VFIO's or not. */
-    private readonly tellGuard: (line: string) => void,
-    private readonly residentMemory: ResidentMemory,
-  ) {}
+  constructor(private readonly options: ProcessTableOptions) {}
 
   get all(): Iterable<Process> {
     return this.byPid.values();
@@ -114,17 +93,17 @@ export class ProcessTable {
     if (known !== null || pid === 0) return known;
     const space = this.newSpace(pid);
     if (space === null) return null;
-    const pidfd = syscall(this.architecture.nr.pidfd_open, pid, 0, 0, 0, 0, 0);
+    const pidfd = syscall(this.options.architecture.nr.pidfd_open, pid, 0, 0, 0, 0, 0);
     if (pidfd < 0) {
       this.endSpace(space);
       return null;
     }
     const process = new Process(pid, pidfd, space);
     this.byPid.set(pid, process);
-    this.events.addProcess(pidfd, pid);
+    this.options.events.addProcess(pidfd, pid);
     this.strangers.clear();
     this.bind(tid, process);
-    if (this.byPid.size === 1) this.residentMemory.sample(this.all);
+    if (this.byPid.size === 1) this.options.residentMemory.sample(this.all);
     return process;
   }
 
@@ -146,7 +125,7 @@ export class ProcessTable {
    * from now on.
    */
   leave(process: Process, tid: number): void {
-    if (this.byPid.size === 1) this.residentMemory.sample(this.all);
+    if (this.byPid.size === 1) this.options.residentMemory.sample(this.all);
     process.leaving = tid;
     process.space.suspect = true;
   }
@@ -193,37 +172,6 @@ export class ProcessTable {
     if (process !== undefined) this.exited(process);
   }
 
-  /**
-   * A thread is about to fork: its child may make no trapped call for long, so that nobody but its
-   * parent knows of it.
-   */
-  noteFork(tid: number): void {
-    this.forking.set(tid, FORK_TICKS);
-  }
-
-  /** Tells the guard of the children of those that forked. */
-  tellOfChildren(): void {
-    for (const [tid, ticks] of this.forking) {
-      for (const pid of childrenOf(tid)) this.tell(pid);
-      if (ticks === 1) this.forking.delete(tid);
-      else this.forking.set(tid, ticks - 1);
-    }
-  }
-
-  /**
-   * Reaps orphans of the program, which are our children: kernels before 6.11 keep a filter until
-   * its last task is reaped.
-   */
-  reapOrphans(): void {
-    for (;;) {
-      childWords[SI_PID] = 0;
-      if (waitid(P_ALL, 0, childInfo.address, WEXITED | WNOHANG | WNOWAIT) !== 0) return;
-      const pid = childWords[SI_PID]!;
-      if (pid === 0 || this.reapedByNode.includes(pid)) return;
-      waitpid(pid, 0, WNOHANG);
-    }
-  }
-
   private forget(process: Process): void {
     this.unbindThreads(process);
     this.byPid.delete(process.pid);
@@ -232,24 +180,18 @@ export class ProcessTable {
 
   private endSpace(space: ProcessSpace): void {
     space.end();
-    this.memory.remove(space);
-    // Frames of an ended space may still stand in tables of pinned mappings: then its number is not
-    // used again yet.
-    (space.hasPinned ? this.retiredSpaces : this.freeSpaces).push(space.id);
+    this.options.memory.remove(space);
+    this.spaceIds.giveBack(space.id, space.hasPinned);
   }
 
-  /**
-   * No VFIO file is open: frames of ended spaces stand in no table any more, so their numbers can
-   * be used again.
-   */
+  /** No VFIO file is open: the numbers of ended spaces can be used again. */
   recycleSpaces(): void {
-    this.freeSpaces.push(...this.retiredSpaces);
-    this.retiredSpaces.length = 0;
+    this.spaceIds.recycle();
   }
 
   private threadGroup(tid: number): number {
     const pid = threadGroup(tid);
-    if (pid !== 0) this.tell(pid);
+    if (pid !== 0) this.options.guard.process(pid);
     return pid;
   }
 
@@ -265,13 +207,6 @@ export class ProcessTable {
     return this.settled(process, tid);
   }
 
-  private tell(pid: number): void {
-    const start = startTime(pid);
-    if (this.told.get(pid) === start) return;
-    this.told.set(pid, start);
-    this.tellGuard(`process ${pid} ${start}`);
-  }
-
   private bind(tid: number, process: Process): void {
     this.byThread.set(tid, process);
     process.threads.add(tid);
@@ -283,10 +218,10 @@ export class ProcessTable {
   }
 
   private newSpace(pid: number): ProcessSpace | null {
-    const id = this.freeSpaces.pop();
+    const id = this.spaceIds.take();
     if (id === undefined) return null;
-    const space = new ProcessSpace(id, pid, this.spaceOptions);
-    this.memory.add(space);
+    const space = new ProcessSpace(id, pid, this.options.space);
+    this.options.memory.add(space);
     return space;
   }
 }
@@ -298,29 +233,5 @@ function threadGroup(tid: number): number {
     return match === null ? 0 : Number(match[1]);
   } catch {
     return 0;
-  }
-}
-
-/** The processes that a thread has forked and that live. */
-function childrenOf(tid: number): number[] {
-  try {
-    const text = readFileSync(`/proc/${tid}/task/${tid}/children`, 'latin1');
-    return text.trim().split(' ').filter(Boolean).map(Number);
-  } catch {
-    return [];
-  }
-}
-
-/**
- * When a process started, in clock ticks since boot: together with its id it means one process for
- * ever.
- */
-function startTime(pid: number): string {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    // Fields 3 and up follow the name, which may contain anything.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[22 - 3] ?? '0';
-  } catch {
-    return '0';
   }
 }

@@ -1,16 +1,16 @@
 /**
- * process_madvise(MADV_PAGEOUT) in another thread than the engine's: the engine orders, the main
- * thread carries out.
+ * process_madvise(MADV_PAGEOUT) in another thread than the engine's: the engine asks for it, the
+ * main thread carries it out.
  */
 import { IovecArray } from '../../mm/process/iovec.js';
 import { close, errno, syscall } from '../../mm/process/libc.js';
-import type { Architecture } from '../arch/arch.js';
+import type { Architecture } from '../arch/index.js';
 
 const MADV_PAGEOUT = 21;
 /** Wait for what is being written, write what is dirty, wait for that. */
 const SYNC_FILE_RANGE_ALL = 1 | 2 | 4;
 
-export interface PageOutOrder {
+export interface PageOutRequest {
   readonly kind: 'pageout';
   readonly pidfd: number;
   readonly address: number;
@@ -26,7 +26,7 @@ export interface PageOutOrder {
 export class PageOut {
   private readonly answer = new Int32Array(new SharedArrayBuffer(8));
 
-  constructor(private readonly post: (order: PageOutOrder) => void) {}
+  constructor(private readonly post: (request: PageOutRequest) => void) {}
 
   /**
    * Pages out [address, address + bytes) of a process; `isDone` tells when that is over. One at a
@@ -51,8 +51,8 @@ export class PageOut {
 const vector = new IovecArray(1);
 
 /** The main thread's side. */
-export function carryOut(order: PageOutOrder, { nr }: Architecture): void {
-  const { pidfd, address, bytes, fileFd, offset, answer } = order;
+export function carryOut(request: PageOutRequest, { nr }: Architecture): void {
+  const { pidfd, address, bytes, fileFd, offset, answer } = request;
   if (fileFd >= 0) syscall(nr.sync_file_range, fileFd, offset, bytes, SYNC_FILE_RANGE_ALL, 0, 0);
   vector.count = 0;
   vector.push(address, bytes);

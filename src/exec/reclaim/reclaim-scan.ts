@@ -19,29 +19,28 @@ export class ReclaimScan implements BackgroundWork {
   seconds = 0;
   private readonly spaces: ProcessSpace[] = [];
   private readonly scan = new PresenceScan();
-  private begun = 0;
+  private begunMs = 0;
 
   constructor(
     private readonly processes: ProcessTable,
     private readonly periodMs: number,
-    /** The clock in milliseconds. */
-    private readonly now: () => number,
+    private readonly nowMs: () => number,
   ) {}
 
-  run(now: number): number {
+  run(nowMs: number): number {
     const { spaces } = this;
     if (spaces.length === 0) {
-      this.begun = now;
+      this.begunMs = nowMs;
       for (const { space } of this.processes.all) spaces.push(space);
     }
     const space = spaces[spaces.length - 1];
     // No process uses VFIO: nothing to look at.
-    if (space === undefined) return now + this.periodMs;
+    if (space === undefined) return nowMs + this.periodMs;
     if (!this.scan.step(space, SLICE_PAGES)) spaces.pop();
-    const end = this.now();
-    this.seconds += (end - now) / 1000;
-    if (spaces.length !== 0) return end + REST * (end - now);
+    const endMs = this.nowMs();
+    this.seconds += (endMs - nowMs) / 1000;
+    if (spaces.length !== 0) return endMs + REST * (endMs - nowMs);
     this.scans++;
-    return Math.max(end, this.begun + this.periodMs);
+    return Math.max(endMs, this.begunMs + this.periodMs);
   }
 }

@@ -17,7 +17,7 @@ import { PAGE_SIZE } from '../../mm/address-space.js';
 import { Presence } from '../../mm/process/pagemap.js';
 import type { ProcessSpace } from '../../mm/process/space.js';
 import type { Area } from '../../mm/process/vmas.js';
-import type { Architecture } from '../arch/arch.js';
+import type { Architecture } from '../arch/index.js';
 import type { Process, ProcessTable } from '../process/process.js';
 import type { BackgroundWork } from '../run/background.js';
 import { bytes } from '../run/summary.js';
@@ -71,16 +71,16 @@ export class Reclaim implements BackgroundWork {
     private readonly tell: (text: string) => void,
   ) {}
 
-  run(now: number): number {
+  run(nowMs: number): number {
     if (this.space !== null) {
-      if (!this.pageOut.isDone) return now;
+      if (!this.pageOut.isDone) return nowMs;
       this.finish(this.space);
     }
-    if (now < this.restUntil) return this.restUntil;
+    if (nowMs < this.restUntil) return this.restUntil;
     const excess = this.residentBytes() - this.sizeBytes;
-    if (excess <= 0) return now + LOOK_MS;
-    this.begin(now, excess);
-    return Math.max(now, this.restUntil);
+    if (excess <= 0) return nowMs + LOOK_MS;
+    this.begin(nowMs, excess);
+    return Math.max(nowMs, this.restUntil);
   }
 
   private residentBytes(): number {
@@ -90,11 +90,11 @@ export class Reclaim implements BackgroundWork {
   }
 
   /** Moves the hand to the next pages that may leave and has them paged out. */
-  private begin(now: number, excess: number): void {
+  private begin(nowMs: number, excess: number): void {
     for (let window = 0; window < WINDOWS; window++) {
       const place = this.places[this.place];
       if (place === undefined) {
-        this.turn(now, excess);
+        this.turn(nowMs, excess);
         return;
       }
       const { process, space, area } = place;
@@ -140,11 +140,11 @@ export class Reclaim implements BackgroundWork {
   }
 
   /** The hand is round: looks what came of it, and at which areas there are now. */
-  private turn(now: number, excess: number): void {
+  private turn(nowMs: number, excess: number): void {
     const isStuck = this.places.length > 0 && this.left * PAGE_SIZE < excess / LEAST_PART;
-    this.restUntil = isStuck ? now + STUCK_MS : this.turnBegun + TURN_MS;
+    this.restUntil = isStuck ? nowMs + STUCK_MS : this.turnBegun + TURN_MS;
     if (isStuck) this.tellStuck(excess);
-    this.turnBegun = Math.max(now, this.restUntil);
+    this.turnBegun = Math.max(nowMs, this.restUntil);
     this.left = 0;
     this.places.length = 0;
     for (const process of this.processes.all) {

@@ -4,7 +4,7 @@ export interface BackgroundWork {
    * Does a slice. Takes the clock and returns when it wants to be called again, both in
    * milliseconds.
    */
-  run(now: number): number;
+  run(nowMs: number): number;
 }
 
 /** Several of them, each when it is due. */
@@ -19,11 +19,11 @@ export class Background {
   }
 
   /** Runs those that are due. Hot: mostly none is. */
-  run(now: number): void {
-    if (now < this.due) return;
+  run(nowMs: number): void {
+    if (nowMs < this.due) return;
     let due = Number.POSITIVE_INFINITY;
     for (let index = 0; index < this.works.length; index++) {
-      if (now >= this.dues[index]!) this.dues[index] = this.works[index]!.run(now);
+      if (nowMs >= this.dues[index]!) this.dues[index] = this.works[index]!.run(nowMs);
       due = Math.min(due, this.dues[index]!);
     }
     this.due = due;

@@ -15,7 +15,9 @@ import {
 import { release } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { UserError } from '../../input/user-error.js';
-import { architecture } from '../arch/arch.js';
+import { PAGE_SIZE } from '../../mm/address-space.js';
+import { getpagesize } from '../../mm/process/libc.js';
+import { architecture } from '../arch/index.js';
 import type { DescriptorWindow } from '../seccomp/filter.js';
 
 const WINDOW_SIZE = 64;
@@ -28,7 +30,14 @@ export function checkHost(): void {
   if (process.platform !== 'linux')
     throw new UserError(`iopf exec needs Linux, not ${process.platform}`);
   if (architecture(process.arch) === null)
-    throw new UserError(`iopf exec knows the system calls of x86-64 only, not of ${process.arch}`);
+    throw new UserError(
+      `iopf exec knows the system calls of x86-64 and arm64, not of ${process.arch}`,
+    );
+  const pageBytes = getpagesize();
+  if (pageBytes !== PAGE_SIZE)
+    throw new UserError(
+      `iopf exec needs a kernel with pages of 4 KiB, and this one has ${pageBytes / 1024} KiB`,
+    );
   const [major = 0, minor = 0] = release().split('.').map(Number);
   if (major < 5 || (major === 5 && minor < 14))
     throw new UserError(`iopf exec needs Linux 5.14 or later, not ${release()}`);

@@ -24,7 +24,7 @@ import {
 } from '../../mm/process/libc.js';
 
 /** What the launcher is told, as JSON in its first argument. */
-export interface LaunchOrder {
+export interface LaunchRequest {
   /** Path of the program, found. */
   readonly file: string;
   /** The filter, base64 of struct sock_filter[]. */
@@ -52,17 +52,17 @@ const SECCOMP_SET_MODE_FILTER = 1;
 const FLAG_NEW_LISTENER = 8;
 const FLAG_WAIT_KILLABLE_RECV = 32;
 
-const order = JSON.parse(process.argv[2]!) as LaunchOrder;
+const request = JSON.parse(process.argv[2]!) as LaunchRequest;
 const argv = process.argv.slice(3);
 
 function giveUp(text: string): never {
-  writeSync(order.reportFd, `error ${text}\n`);
+  writeSync(request.reportFd, `error ${text}\n`);
   return exitNow(127);
 }
 
 /** Installs the filter and returns its listener, or minus the errno. */
 function installFilter(): number {
-  const code = Buffer.from(order.filter, 'base64');
+  const code = Buffer.from(request.filter, 'base64');
   const memory = allocateNative(16 + code.length);
   memory.bytes.set(code, 16);
   const words = new Uint32Array(memory.bytes.buffer, 0, 4);
@@ -71,7 +71,7 @@ function installFilter(): number {
   words[3] = (memory.address + 16) / 2 ** 32;
   const install = (flags: number): number => {
     const listener = syscall(
-      order.seccompNumber,
+      request.seccompNumber,
       SECCOMP_SET_MODE_FILTER,
       flags,
       memory.address,
@@ -99,14 +99,14 @@ function installFilter(): number {
 prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 signal(SIGPIPE, SIG_DFL);
 signal(SIGXFSZ, SIG_DFL);
-for (const fd of order.inherit) fcntl(fd, F_SETFD, 0);
-order.statusFlags.forEach((flags, fd) => {
+for (const fd of request.inherit) fcntl(fd, F_SETFD, 0);
+request.statusFlags.forEach((flags, fd) => {
   if (flags >= 0) fcntl(fd, F_SETFL, flags);
 });
-fcntl(order.reportFd, F_SETFD, 1);
-if (order.descriptorLimit !== null) {
+fcntl(request.reportFd, F_SETFD, 1);
+if (request.descriptorLimit !== null) {
   const limit = allocateNative(16);
-  const words = new Float64Array(order.descriptorLimit);
+  const words = new Float64Array(request.descriptorLimit);
   const halves = new Uint32Array(limit.bytes.buffer, 0, 4);
   for (let index = 0; index < 2; index++) {
     halves[2 * index] = words[index]!;
@@ -119,7 +119,7 @@ const report = allocateNative(4096);
 const say = (text: string): void => {
   const bytes = Buffer.from(text);
   report.bytes.set(bytes.subarray(0, 4096));
-  write(order.reportFd, report.address, Math.min(bytes.length, 4096));
+  write(request.reportFd, report.address, Math.min(bytes.length, 4096));
 };
 // Bind and warm everything before the filter: a lazy load afterwards would trap with nobody
 // listening yet.
@@ -128,7 +128,7 @@ say('');
 const listener = installFilter();
 if (listener < 0) giveUp(refusal(-listener));
 say(`listener ${process.pid} ${listener}\n`);
-execvp(order.file, [...argv, null]);
+execvp(request.file, [...argv, null]);
 say(`failed ${errnoName(errno())}\n`);
 exitNow(127);
 

@@ -22,11 +22,13 @@ import {
   write,
 } from '../../mm/process/libc.js';
 import type { Picture } from '../../trace/live-picture.js';
-import { type Architecture, architecture } from '../arch/arch.js';
+import { type Architecture, architecture } from '../arch/index.js';
 import { LiveLink } from '../live/link.js';
-import { carryOut, type PageOutOrder } from '../reclaim/page-out.js';
+import { carryOut, type PageOutRequest } from '../reclaim/page-out.js';
 import { buildFilter, type DescriptorWindow } from '../seccomp/filter.js';
-import type { EngineMessage, EngineOrder } from './engine-thread.js';
+import type { EngineOptions } from './engine.js';
+import type { EngineMessage } from './engine-thread.js';
+import type { ExecOptions } from './exec-options.js';
 import { startGuard } from './guard.js';
 import {
   callersDescriptorLimit,
@@ -37,8 +39,7 @@ import {
   inheritedDescriptors,
   isInForeground,
 } from './host-machine.js';
-import type { ExecOrder } from './launch-request.js';
-import type { LaunchOrder } from './launcher.js';
+import type { LaunchRequest } from './launcher.js';
 import type { RunSummary } from './summary.js';
 import { tell } from './tell.js';
 
@@ -71,22 +72,22 @@ export interface RunWatcher {
 
 /** Runs a program on our VFIO to its end. Throws UserError where it cannot begin. */
 export async function runProgram(
-  order: ExecOrder,
+  options: ExecOptions,
   watcher: RunWatcher | null = null,
 ): Promise<RunResult> {
   checkHost();
   const arch = architecture(process.arch)!;
   // What the caller has open: looked at before the view opens more.
   const inherit = inheritedDescriptors();
-  const file = findProgram(order.program);
+  const file = findProgram(options.program);
   const limit = callersDescriptorLimit();
   const window = descriptorWindow(limit?.[0] ?? Number.POSITIVE_INFINITY);
   const caller: Caller = { inherit, file, limit, window };
-  if (watcher === null) return runFor(order, arch, caller, null);
+  if (watcher === null) return runFor(options, arch, caller, null);
   const live = new LiveLink(arch, (message) => watcher.tell(message));
   try {
     await watcher.begin(live);
-    return await runFor(order, arch, caller, live);
+    return await runFor(options, arch, caller, live);
   } finally {
     live.close();
   }
@@ -102,7 +103,7 @@ interface Caller {
 }
 
 async function runFor(
-  order: ExecOrder,
+  options: ExecOptions,
   arch: Architecture,
   { inherit, file, limit, window }: Caller,
   live: LiveLink | null,
@@ -119,7 +120,7 @@ async function runFor(
   const started = performance.now();
   let reportInProgram = 3;
   while (inherit.includes(reportInProgram)) reportInProgram++;
-  const launch: LaunchOrder = {
+  const launch: LaunchRequest = {
     file,
     filter: Buffer.from(buildFilter(arch, window)).toString('base64'),
     seccompNumber: arch.nr.seccomp,
@@ -130,13 +131,13 @@ async function runFor(
   };
   const program = await startLauncher(
     launch,
-    [order.program, ...order.arguments],
+    [options.program, ...options.arguments],
     inherit,
     report.write,
   );
   close(report.write);
-  const engineOrder: EngineOrder = {
-    order,
+  const engineOptions: EngineOptions = {
+    exec: options,
     window,
     reportFd: report.read,
     stopFd,
@@ -145,8 +146,8 @@ async function runFor(
     pulse: new Int32Array(new SharedArrayBuffer(4)),
     live: live?.engine ?? null,
   };
-  const worker = startEngine(engineOrder, program);
-  const stopPassing = passSignals(program, stopFd, engineOrder.pulse);
+  const worker = startEngine(engineOptions, program);
+  const stopPassing = passSignals(program, stopFd, engineOptions.pulse);
   const ended = endOf(program);
   const message = await endOfEngine(worker, arch);
   await live?.over;
@@ -163,12 +164,12 @@ async function runFor(
   if (message.kind === 'done') message.missing.forEach(tell);
   if (message.kind === 'bug') throw new Error(`defect in iopf: ${message.message}`);
   const summary = {
-    program: order.program,
+    program: options.program,
     exitCode,
     signal,
-    iopf: order.iopf,
-    premap: order.premapPages,
-    kernel: order.kernel,
+    iopf: options.iopf,
+    premap: options.premapPages,
+    kernel: options.kernel,
     ...message.summary,
     wallSeconds,
   };
@@ -182,11 +183,11 @@ export function exitCodeOf(run: RunSummary): number {
 }
 
 /** Where it cannot begin, the program ends: nobody would answer it, and it would keep us alive. */
-function startEngine(order: EngineOrder, program: ChildProcess): Worker {
+function startEngine(options: EngineOptions, program: ChildProcess): Worker {
   try {
     return new Worker(new URL('./engine-thread.js', import.meta.url), {
-      workerData: order,
-      transferList: order.live === null ? [] : [order.live],
+      workerData: options,
+      transferList: options.live === null ? [] : [options.live],
       // Else Node opens our stdout and stderr, and makes pipes that the program shares
       // non-blocking.
       stdout: true,
@@ -200,7 +201,7 @@ function startEngine(order: EngineOrder, program: ChildProcess): Worker {
 
 /** Throws UserError where the host makes no process of it. */
 async function startLauncher(
-  launch: LaunchOrder,
+  launch: LaunchRequest,
   argv: readonly string[],
   inherit: readonly number[],
   reportFd: number,
@@ -230,7 +231,7 @@ function endOf(program: ChildProcess): Promise<{ exitCode: number | null; signal
 function endOfEngine(
   worker: Worker,
   arch: Architecture,
-): Promise<Exclude<EngineMessage, PageOutOrder>> {
+): Promise<Exclude<EngineMessage, PageOutRequest>> {
   return new Promise((resolve) => {
     worker.on('message', (message: EngineMessage) => {
       if (message.kind === 'pageout') carryOut(message, arch);

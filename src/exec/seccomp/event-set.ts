@@ -12,15 +12,16 @@ import {
   timerfdCreate,
   timerfdSettime,
 } from '../../mm/process/libc.js';
+import type { Architecture } from '../arch/index.js';
 
 const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
 const EPOLLIN = 1;
 const CLOCK_MONOTONIC = 1;
 const TFD_NONBLOCK = 0o4000;
-/** struct epoll_event is packed on x86-64: u32 events, u64 data. */
-const EVENT_BYTES = 12;
 const EVENTS_AT_ONCE = 32;
+/** Room for as many of the longest struct epoll_event, and for what else is asked for. */
+const EVENTS_BYTES = 16 * EVENTS_AT_ONCE + 32;
 /** Bytes that are taken from a pipe at once. */
 const TEXT_BYTES = 256;
 const RWF_NOWAIT = 8;
@@ -39,15 +40,17 @@ export class EventSet {
     'timerfd_create',
     timerfdCreate(CLOCK_MONOTONIC, O_CLOEXEC | TFD_NONBLOCK),
   );
-  private readonly memory = allocateNative(EVENT_BYTES * EVENTS_AT_ONCE + 32);
+  private readonly memory = allocateNative(EVENTS_BYTES);
   private readonly view = new DataView(this.memory.bytes.buffer);
   private readonly watches = new Map<number, { fd: number; signalled: () => void }>();
   private readonly pipes = new Map<number, { fd: number; take: (text: string) => void }>();
   private nextWatch = LAST_WATCH;
+  private readonly layout: Architecture['epollEvent'];
   private readonly counter = new IovecArray(1);
 
   /** `stopFd` readable: stop. A tick comes every `tickMs` milliseconds. */
-  constructor(stopFd: number, tickMs: number) {
+  constructor({ epollEvent }: Architecture, stopFd: number, tickMs: number) {
+    this.layout = epollEvent;
     this.add(stopFd, STOP);
     this.add(this.timer, TICK);
     // struct itimerspec: interval and first expiry, each seconds and nanoseconds.
@@ -91,8 +94,9 @@ export class EventSet {
    */
   take(handle: (event: number | 'tick' | 'stop') => void): void {
     const count = epollWait(this.fd, this.memory.address, EVENTS_AT_ONCE, 0);
+    const { bytes, data } = this.layout;
     const keys = Array.from({ length: Math.max(count, 0) }, (_, index) =>
-      this.view.getInt32(index * EVENT_BYTES + 4, true),
+      this.view.getInt32(index * bytes + data, true),
     );
     for (const key of keys) {
       if (key === TICK) {
@@ -125,8 +129,8 @@ export class EventSet {
 
   private add(fd: number, key: number): void {
     this.view.setUint32(0, EPOLLIN, true);
-    this.view.setInt32(4, key, true);
-    this.view.setInt32(8, 0, true);
+    this.view.setInt32(this.layout.data, key, true);
+    this.view.setInt32(this.layout.data + 4, 0, true);
     must('epoll_ctl', epollCtl(this.fd, EPOLL_CTL_ADD, fd, this.memory.address));
   }
 }

@@ -8,7 +8,7 @@
 import { Bug } from '../../abi/bug.js';
 import { Errno } from '../../abi/errno.js';
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE } from '../../mm/process/libc.js';
-import type { Architecture, SystemCall } from '../arch/arch.js';
+import type { Architecture, SystemCall } from '../arch/index.js';
 
 /** Descriptor numbers [first, end) that we hand out. */
 export interface DescriptorWindow {
@@ -108,6 +108,10 @@ const onDescriptor: readonly SystemCall[] = [
 export function buildFilter(architecture: Architecture, window: DescriptorWindow): Uint8Array {
   const program: (Instruction | string)[] = [];
   const { nr } = architecture;
+  const jumpCall = (call: SystemCall, to: string): void => {
+    const number = nr[call];
+    if (number !== undefined) jump(EQUAL, number, to);
+  };
   const load = (offset: number): void => void program.push({ code: LOAD, k: offset });
   const jump = (code: number, k: number, yes?: string, no?: string): void =>
     void program.push({
@@ -126,15 +130,15 @@ export function buildFilter(architecture: Architecture, window: DescriptorWindow
   jump(EQUAL, architecture.audit, undefined, 'refuse');
   load(NR);
   if (architecture.foreignFrom > 0) jump(AT_LEAST, architecture.foreignFrom, 'refuse');
-  jump(EQUAL, nr.ioctl, 'ioctl');
-  for (const call of onDescriptor) jump(EQUAL, nr[call], 'descriptor');
-  jump(EQUAL, nr.mmap, 'mmap');
-  for (const call of always) jump(EQUAL, nr[call], 'notify');
-  jump(EQUAL, nr.fcntl, 'fcntl');
-  jump(EQUAL, nr.dup2, 'dup2');
-  jump(EQUAL, nr.dup3, 'dup2');
-  jump(EQUAL, nr.close_range, 'close_range');
-  jump(EQUAL, nr.clone, 'clone');
+  jumpCall('ioctl', 'ioctl');
+  for (const call of onDescriptor) jumpCall(call, 'descriptor');
+  jumpCall('mmap', 'mmap');
+  for (const call of always) jumpCall(call, 'notify');
+  jumpCall('fcntl', 'fcntl');
+  jumpCall('dup2', 'dup2');
+  jumpCall('dup3', 'dup2');
+  jumpCall('close_range', 'close_range');
+  jumpCall('clone', 'clone');
   // io_uring would do all of this without system calls.
   jump(EQUAL, nr.io_uring_setup, 'refuse', 'allow');
 

@@ -116,22 +116,32 @@ export class Listener {
   }
 
   /**
-   * Makes a descriptor for our `source` in the caller and answers its call with the number. `at`:
-   * the number it gets, or -1 for the lowest free one. Returns the number, or minus the errno, and
-   * then the call still waits.
+   * Makes a descriptor for our `source` in the caller and answers its call with the number, in
+   * one. `at`: the number it gets, or -1 for the lowest free one. Returns the number, or minus the
+   * errno, and then the call still waits.
    */
   answerWithFile(source: number, at: number, closeOnExec: boolean): number {
+    const made = this.addDescriptor(source, at, closeOnExec, ADDFD_SEND);
+    if (made < 0) return made;
+    this.answered = true;
+    this.outcome = made;
+    return made;
+  }
+
+  /** The same, and the call still waits either way. */
+  addFile(source: number, at: number, closeOnExec: boolean): number {
+    return this.addDescriptor(source, at, closeOnExec, 0);
+  }
+
+  private addDescriptor(source: number, at: number, closeOnExec: boolean, send: number): number {
     const { words } = this;
     this.copyId(ADDFD);
-    words[ADDFD + 2] = ADDFD_SEND | (at >= 0 ? ADDFD_SETFD : 0);
+    words[ADDFD + 2] = send | (at >= 0 ? ADDFD_SETFD : 0);
     words[ADDFD + 3] = source;
     words[ADDFD + 4] = Math.max(at, 0);
     words[ADDFD + 5] = closeOnExec ? O_CLOEXEC : 0;
     const made = ioctl(this.fd, NOTIF_ADDFD, this.address + ADDFD * 4);
-    if (made < 0) return -errno();
-    this.answered = true;
-    this.outcome = made;
-    return made;
+    return made < 0 ? -errno() : made;
   }
 
   private send(value: number, error: number, flags: number): void {

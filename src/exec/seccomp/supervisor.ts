@@ -8,7 +8,9 @@
 import { VfioError } from '../../abi/errno.js';
 import { allocateNative, poll, ppoll } from '../../mm/process/libc.js';
 import type { CallLog } from '../live/call-log.js';
+import type { GuardReport } from '../process/guard-report.js';
 import type { OpenFiles } from '../process/open-files.js';
+import { reapOrphans } from '../process/orphans.js';
 import type { ProcessTable } from '../process/process.js';
 import type { Background } from '../run/background.js';
 import type { EventSet } from './event-set.js';
@@ -33,6 +35,26 @@ const SLEEP_GROWTH = 1.2;
 const LAST_CLOSES_MS = 5000;
 const LAST_CLOSES_LOOK_MS = 1;
 
+export interface SupervisorOptions {
+  readonly listener: Listener;
+  /**
+   * Readable when a process has exited, when it is time to keep house, and when the run must end.
+   */
+  readonly events: EventSet;
+  /** By system call number. */
+  readonly handlers: readonly ((() => void) | undefined)[];
+  readonly processes: ProcessTable;
+  readonly files: OpenFiles;
+  readonly guard: GuardReport;
+  /** Children that are waited for elsewhere: the program itself and the guard. */
+  readonly reapedByNode: readonly number[];
+  readonly nowMs: () => number;
+  /** Called every 50 ms or so. */
+  readonly housekeeping: () => void;
+  readonly background: Background;
+  readonly log: CallLog | null;
+}
+
 export class Supervisor {
   /** Trapped calls answered. */
   interceptedCalls = 0;
@@ -40,25 +62,19 @@ export class Supervisor {
   private readonly timeoutWords = new Uint32Array(this.timeout.bytes.buffer, 0, 4);
   private readonly polls = allocateNative(POLLED * 8);
   private readonly revents = new Int16Array(this.polls.bytes.buffer, 0, POLLED * 4);
-  private lastWork = 0;
+  private lastWorkMs = 0;
   private sleepMs = SLEEP_LEAST_MS;
+  private readonly listener: Listener;
+  private readonly files: OpenFiles;
+  private readonly handlers: SupervisorOptions['handlers'];
+  private readonly log: CallLog | null;
 
-  constructor(
-    private readonly listener: Listener,
-    /**
-     * Readable when a process has exited, when it is time to keep house, and when the run must end.
-     */
-    private readonly events: EventSet,
-    private readonly handlers: readonly (() => void)[],
-    private readonly processes: ProcessTable,
-    private readonly files: OpenFiles,
-    /** The clock in milliseconds. */
-    private readonly now: () => number,
-    /** Called every 50 ms or so. */
-    private readonly housekeeping: () => void,
-    private readonly background: Background,
-    private readonly log: CallLog | null = null,
-  ) {
+  constructor(private readonly options: SupervisorOptions) {
+    const { listener, events, files } = options;
+    this.listener = listener;
+    this.files = files;
+    this.handlers = options.handlers;
+    this.log = options.log;
     const fds = new Int32Array(this.polls.bytes.buffer, 0, POLLED * 2);
     [fds[0], fds[2]] = [listener.fd, events.fd];
     this.revents[2] = this.revents[6] = POLLIN;
@@ -66,7 +82,7 @@ export class Supervisor {
 
   /** Serves until every process under the filter is gone, or until told to stop. */
   run(): 'gone' | 'stopped' {
-    this.lastWork = this.now();
+    this.lastWorkMs = this.options.nowMs();
     for (;;) {
       const ready =
         this.files.openFunctions.length > 0
@@ -90,25 +106,26 @@ export class Supervisor {
    */
   private end(): void {
     this.files.reap();
-    for (const began = this.now(); this.files.count > 0 && this.now() - began < LAST_CLOSES_MS; ) {
+    const { nowMs } = this.options;
+    for (const beganMs = nowMs(); this.files.count > 0 && nowMs() - beganMs < LAST_CLOSES_MS; ) {
       this.timeoutWords[2] = LAST_CLOSES_LOOK_MS * 1e6;
       ppoll(0, 0, this.timeout.address, 0);
       this.files.reap();
     }
-    for (const process of [...this.processes.all]) this.processes.exited(process);
+    for (const process of [...this.options.processes.all]) this.options.processes.exited(process);
   }
 
   /** Lets devices work, and waits as long as fits what they had to do. Returns what poll(2) did. */
   private lookAndWait(): number {
     let found = false;
     for (let look = 0; look < LOOKS_PER_ROUND && !found; look++) found = this.lookAtDevices();
-    const time = this.now();
+    const nowMs = this.options.nowMs();
     if (found) {
-      this.lastWork = time;
+      this.lastWorkMs = nowMs;
       this.sleepMs = SLEEP_LEAST_MS;
     }
-    this.background.run(time);
-    if (time - this.lastWork < SPIN_MS) return poll(this.polls.address, POLLED, 0);
+    this.options.background.run(nowMs);
+    if (nowMs - this.lastWorkMs < SPIN_MS) return poll(this.polls.address, POLLED, 0);
     this.timeoutWords[2] = this.sleepMs * 1e6;
     this.sleepMs = Math.min(this.sleepMs * SLEEP_GROWTH, SLEEP_MOST_MS);
     return ppoll(this.polls.address, POLLED, this.timeout.address, 0);
@@ -139,11 +156,11 @@ export class Supervisor {
   /** Exits, housekeeping and the order to stop; true: stop. */
   private handleEvents(): boolean {
     let stop = false;
-    this.events.take((event) => {
+    this.options.events.take((event) => {
       if (event === 'stop') stop = true;
       else if (event === 'tick') this.keepHouse();
       else {
-        this.processes.exitedPid(event);
+        this.options.processes.exitedPid(event);
         this.files.suspect = true;
       }
     });
@@ -152,14 +169,14 @@ export class Supervisor {
 
   /** What happens without notice: closed duplicates, execs, numbers used again. */
   private keepHouse(): void {
-    this.housekeeping();
-    this.background.run(this.now());
+    const { guard, processes, reapedByNode } = this.options;
+    this.options.housekeeping();
+    this.options.background.run(this.options.nowMs());
     if (this.files.count > 0) this.files.reap();
-    else this.processes.recycleSpaces();
-    this.processes.forgetStrangers();
-    this.processes.reapOrphans();
-    this.processes.tellOfChildren();
-    for (const process of this.processes.all)
-      if (process.leaving !== 0) this.processes.settle(process, 0);
+    else processes.recycleSpaces();
+    processes.forgetStrangers();
+    reapOrphans(reapedByNode);
+    guard.tellOfChildren();
+    for (const process of processes.all) if (process.leaving !== 0) processes.settle(process, 0);
   }
 }

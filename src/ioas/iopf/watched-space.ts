@@ -45,8 +45,12 @@ export class WatchedSpace implements MmuNotifier {
   }
 
   invalidate(first: number, count: number, reclaimed = false): void {
-    const removed = this.drop(first, count, reclaimed);
-    if (removed === 0) return;
+    const removed = this.drop(first, count);
+    // What the program does is told whether pages were mapped or not: elsewhere they may be.
+    // Reclaim takes what is there.
+    if (reclaimed ? removed > 0 : removed >= 0)
+      this.observer?.invalidate?.(this.mm.id, first, count, removed, reclaimed);
+    if (removed <= 0) return;
     this.counters.invalidations++;
     this.counters.pagesInvalidated += removed;
     if (reclaimed) this.counters.pagesReclaimed += removed;
@@ -54,7 +58,8 @@ export class WatchedSpace implements MmuNotifier {
 
   /** The space ends: nobody took anything away, so nothing is counted. */
   release(): void {
-    this.drop(0, Number.MAX_SAFE_INTEGER, false);
+    this.drop(0, Number.MAX_SAFE_INTEGER);
+    this.observer?.spaceEnded?.(this.mm.id);
   }
 
   nextMapped(walk: MappedWalk, most: number): boolean {
@@ -85,27 +90,25 @@ export class WatchedSpace implements MmuNotifier {
     return false;
   }
 
-  /** Takes what lies in the range out of every domain; returns how many pages. */
-  private drop(first: number, count: number, reclaimed: boolean): number {
+  /**
+   * Takes what lies in the range out of every domain; returns how many pages, -1 where no mapping
+   * overlaps.
+   */
+  private drop(first: number, count: number): number {
     this.handler.invalidate(this.mm, first, count);
-    let removed = 0;
-    let overlaps = false;
+    let removed = -1;
     const mappings = this.mappings;
     for (
       let mapping = mappings.firstOverlap(first, count);
       mapping !== null;
       mapping = mappings.nextOverlap()
     ) {
-      overlaps = true;
+      if (removed < 0) removed = 0;
       if (mapping.mapped.count === 0) continue;
       const from = Math.max(first - mapping.vaddrPage, 0);
       const to = Math.min(first + count - mapping.vaddrPage, mapping.pages);
       removed += this.resident.drop(mapping, from, to - from);
     }
-    // What the program does is told whether pages were mapped or not: elsewhere they may be.
-    // Reclaim takes what is there.
-    if (reclaimed ? removed !== 0 : overlaps)
-      this.observer?.invalidate?.(this.mm.id, first, count, removed, reclaimed);
     return removed;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * libc, as far as a live run needs it, through koffi. Addresses are numbers (user space ends at
- * 2^47). Calls return what the C function returns; after -1, `errno()` tells why.
+ * libc, as far as a live run needs it, through koffi. Addresses are numbers (user space ends
+ * far below 2^53). Calls return what the C function returns; after -1, `errno()` tells why.
  */
 import koffi from 'koffi';
 import { errnoName } from '../../abi/errno.js';
@@ -62,6 +62,7 @@ export const prctl = declare<Numbers>('prctl', 'int', ['int', 'ulong', 'ulong', 
 export const signal = declare<Numbers>('signal', 'uintptr_t', ['int', 'uintptr_t']);
 export const eventfd = declare<Numbers>('eventfd', 'int', ['uint', 'int']);
 export const pipe2 = declare<Numbers>('pipe2', 'int', ['uintptr_t', 'int']);
+export const getpagesize = declare<() => number>('getpagesize', 'int', []);
 export const kill = declare<Numbers>('kill', 'int', ['int', 'int']);
 export const waitid = declare<Numbers>('waitid', 'int', ['int', 'int', 'uintptr_t', 'int']);
 export const waitpid = declare<Numbers>('waitpid', 'int', ['int', 'uintptr_t', 'int']);

@@ -7,7 +7,14 @@
  */
 import { readFileSync } from 'node:fs';
 import { Errno } from '../../abi/errno.js';
-import { type AddressSpace, type MmuNotifier, PAGE_SIZE, READ, WRITE } from '../address-space.js';
+import {
+  type AddressSpace,
+  type MmuNotifier,
+  PAGE_SIZE,
+  READ,
+  WRITE,
+  X86_64_TASK_SIZE,
+} from '../address-space.js';
 import { allocateNative, prlimit } from './libc.js';
 import { Pagemap, Presence } from './pagemap.js';
 import { PinCounts } from './pin-counts.js';
@@ -44,6 +51,8 @@ export interface ProcessSpaceOptions {
   /** Somebody asks for `nextEvictable`: pins are remembered by page. */
   readonly countsPins?: boolean;
   readonly copyWatcher?: CopyWatcher | null;
+  /** As `AddressSpace.taskSize`; without it x86-64's. */
+  readonly taskSize?: number;
 }
 
 export class ProcessSpace implements AddressSpace {
@@ -62,6 +71,7 @@ export class ProcessSpace implements AddressSpace {
   private readonly pins: PinCounts | null;
   private openedPagemap: Pagemap | null = null;
   private readonly copyWatcher: CopyWatcher | null;
+  readonly taskSize: number;
   /** Pages in our own part of the locked-memory account. */
   accountedPages = 0;
 
@@ -70,6 +80,7 @@ export class ProcessSpace implements AddressSpace {
     readonly pid: number,
     private readonly options: ProcessSpaceOptions,
   ) {
+    this.taskSize = options.taskSize ?? X86_64_TASK_SIZE;
     this.copyWatcher = options.copyWatcher ?? null;
     this.vmas = new VmaCache(`/proc/${pid}/maps`, options.deviceFiles);
     this.pins = options.countsPins === true ? new PinCounts() : null;

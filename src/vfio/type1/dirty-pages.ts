@@ -45,7 +45,7 @@ function getBitmap(caller: Caller, argument: number, type1: Type1): void {
   // In bytes, as the address and the size need not be aligned here.
   const beyond = (end - ADDRESS_END) * PAGE_SIZE + get.inPage(at.iova) + get.inPage(at.size);
   if (beyond > 0 || (beyond === 0 && !kernel.rangeToTheEnd)) fail(kernel.wrap);
-  const address = bitmapAddress(get, at['bitmap.pgsize'], get.u64(at.size));
+  const address = bitmapAddress(caller, get, at['bitmap.pgsize'], get.u64(at.size));
   if (!hasSmallestPages(get, at['bitmap.pgsize']) || pages === 0) fail('EINVAL');
   if ((get.inPage(at.iova) | get.inPage(at.size)) !== 0) fail('EINVAL');
   const { log, space } = type1;

@@ -47,7 +47,7 @@ export function unmapDma(caller: Caller, argument: number, type1: Type1): void {
 function readBitmap(caller: Caller, argument: number): number {
   if (buffer.u32(DmaUnmap.at.argsz) < DmaUnmap.size + VfioBitmap.size) fail('EINVAL');
   if (!caller.mm.copyFrom(argument + DmaUnmap.size, bitmap.bytes)) fail('EFAULT');
-  return bitmapAddress(bitmap, 0, buffer.u64(DmaUnmap.at.size));
+  return bitmapAddress(caller, bitmap, 0, buffer.u64(DmaUnmap.at.size));
 }
 
 const range = { first: 0, end: 0 };

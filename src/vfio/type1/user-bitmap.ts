@@ -17,18 +17,21 @@ export const DIRTY_BITMAP_SIZE_MAX = 0x1000_0000;
 const WORD_BITS = 64;
 const WORD_BYTES = 8;
 const HALF_BYTES = 4;
-/** One more than the last address of user space on x86-64 with 4-level paging (TASK_SIZE_MAX). */
-const USER_END = 2 ** 47 - PAGE_SIZE;
 
 /**
  * Checks the `vfio_bitmap` at `offset` of a call for a range of `bytes` bytes and returns where its
  * data is. EINVAL: not user memory, or a size that is 0, above the limit or too small for the range
  * in pages of the size that the bitmap states.
  */
-export function bitmapAddress(buffer: ArgumentBuffer, offset: number, bytes: number): number {
+export function bitmapAddress(
+  { mm }: Caller,
+  buffer: ArgumentBuffer,
+  offset: number,
+  bytes: number,
+): number {
   const size = buffer.u64(offset + VfioBitmap.at.size);
   const data = buffer.u64(offset + VfioBitmap.at.data);
-  if (data + size > USER_END) fail('EINVAL');
+  if (data + size > mm.taskSize) fail('EINVAL');
   const pages = Math.floor(bytes / lowestBit(buffer, offset + VfioBitmap.at.pgsize));
   if (pages === 0 || size === 0 || size > DIRTY_BITMAP_SIZE_MAX || size < bitmapBytes(pages))
     fail('EINVAL');

@@ -5,6 +5,7 @@
 import { basename } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { DEFAULT_KERNEL } from '../../../src/abi/kernel.js';
+import { available } from '../../skip.js';
 import { describe as describeCase, vectorFiles } from '../run.js';
 import { runLive } from './run.js';
 
@@ -12,9 +13,11 @@ import { runLive } from './run.js';
 const LEAST_SHARE = 0.95;
 const whole =
   /^(container|group|device|map-dma|unmap-dma|unmap-dma-v1|dirty-pages|vaddr|multi-group|memory-lifetime)\.json$/;
-const isRoot = process.getuid!() === 0;
-if (!isRoot)
-  console.warn('SKIPPED: the vectors through real system calls: they were recorded as root');
+const isRoot = available(
+  process.getuid!() === 0,
+  'the vectors through real system calls',
+  'they were recorded as root',
+);
 
 describe.skipIf(!isRoot)(`Linux ${DEFAULT_KERNEL} answers through real system calls`, () => {
   let run = 0;
@@ -36,8 +39,7 @@ describe.skipIf(!isRoot)(`Linux ${DEFAULT_KERNEL} answers through real system ca
         }),
       );
       expect(told.join('\n')).toBe('');
-      for (const { name: caseName, why } of skipped)
-        console.warn(`SKIPPED: ${name}: ${caseName}: ${why}`);
+      for (const { name: caseName, why } of skipped) available(false, `${name}: ${caseName}`, why);
       if (!whole.test(name)) return;
       run += results.reduce((sum, { steps }) => sum + steps, 0);
       skippedSteps += skipped.reduce((sum, { steps }) => sum + steps, 0);

@@ -3,7 +3,7 @@ import type { IopfMode } from '../../vfio/machine-state.js';
 import type { MachineSpec } from '../machine/machine-spec.js';
 
 /** What a run is asked to do. Plain data: it crosses threads. */
-export interface ExecOrder {
+export interface ExecOptions {
   readonly program: string;
   readonly arguments: readonly string[];
   readonly machine: MachineSpec;

@@ -1,0 +1,12 @@
+import { edu } from './edu/kind.js';
+import type { DeviceKind } from './kind.js';
+import { nvme } from './nvme/kind.js';
+import { recorded } from './recorded/kind.js';
+import { virtioNet } from './virtio-net/kind.js';
+
+export { type RecordedModel, recordedFunction } from './recorded/function.js';
+
+/** Every kind of device that iopf has, by its name. */
+export const deviceKinds: ReadonlyMap<string, DeviceKind> = new Map(
+  [edu, nvme, recorded, virtioNet].map((kind) => [kind.name, kind]),
+);

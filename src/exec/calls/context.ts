@@ -1,0 +1,61 @@
+import type { Architecture, SystemCall } from '../arch/index.js';
+import type { CallLog } from '../live/call-log.js';
+import type { DeviceNodes } from '../machine/device-node.js';
+import { CallingProcess } from '../process/calling-process.js';
+import { Descriptors } from '../process/descriptors.js';
+import type { GuardReport } from '../process/guard-report.js';
+import { OpenFiles } from '../process/open-files.js';
+import type { ProcessTable } from '../process/process.js';
+import type { EventSet } from '../seccomp/event-set.js';
+import type { DescriptorWindow } from '../seccomp/filter.js';
+import type { Listener } from '../seccomp/listener.js';
+
+/** What the handlers of system calls are made from. */
+export interface CallParts {
+  /** The current call: its arguments, and its answer. */
+  readonly call: Listener;
+  readonly architecture: Architecture;
+  readonly window: DescriptorWindow;
+  readonly nodes: DeviceNodes;
+  readonly processes: ProcessTable;
+  readonly events: EventSet;
+  readonly guard: GuardReport;
+  /** Where VFIO's calls are noted, if anybody looks. */
+  readonly log: CallLog | null;
+}
+
+/** What they share. */
+export interface CallContext extends CallParts {
+  readonly files: OpenFiles;
+  readonly descriptors: Descriptors;
+  readonly caller: CallingProcess;
+}
+
+export function callContext(parts: CallParts): CallContext {
+  const { architecture, call, events, nodes, processes, window } = parts;
+  const files = new OpenFiles();
+  const descriptors = new Descriptors(call, window, files, nodes);
+  const caller = new CallingProcess(call, architecture, processes, descriptors, events);
+  return { ...parts, files, descriptors, caller };
+}
+
+/** Each answers the current call, or throws VfioError for an errno that answers it. */
+export type Handlers = Readonly<Partial<Record<SystemCall, () => void>>>;
+
+/** Handlers by system call number. */
+export type HandlerTable = readonly ((() => void) | undefined)[];
+
+/** Calls that the architecture does not have drop out. */
+export function handlersByNumber(
+  { nr }: Architecture,
+  rooms: readonly { readonly handlers: Handlers }[],
+): HandlerTable {
+  const highest = Math.max(...Object.values(nr));
+  const table: ((() => void) | undefined)[] = new Array(highest + 1).fill(undefined);
+  for (const { handlers } of rooms)
+    for (const [name, handler] of Object.entries(handlers)) {
+      const number = nr[name as SystemCall];
+      if (number !== undefined) table[number] = handler;
+    }
+  return table;
+}

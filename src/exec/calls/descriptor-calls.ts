@@ -1,0 +1,68 @@
+/** System calls that change what descriptor numbers mean: close, dup, and their like. */
+import { Errno, VfioError } from '../../abi/errno.js';
+import { close, syscall } from '../../mm/process/libc.js';
+import { F_DUPFD_CLOEXEC } from '../seccomp/filter.js';
+import type { CallContext, Handlers } from './context.js';
+
+export class DescriptorCalls {
+  readonly handlers: Handlers;
+
+  constructor(private readonly context: CallContext) {
+    const { call } = context;
+    this.handlers = {
+      close: () => this.close(),
+      close_range: () => this.closeRange(),
+      dup: () => this.duplicate(0, false),
+      fcntl: () => this.duplicate(call.int(2), call.int(1) === F_DUPFD_CLOEXEC),
+      dup2: () => this.replaceNumber(),
+      dup3: () => this.replaceNumber(),
+    };
+  }
+
+  private close(): void {
+    const { call, log, processes } = this.context;
+    if (log !== null) {
+      const process = processes.known(call.tid);
+      const opened = process?.known.get(call.int(0));
+      if (process && opened) log.noteFile(process.pid, call.int(0), opened);
+    }
+    this.forget(call.int(0));
+    call.proceed();
+  }
+
+  private closeRange(): void {
+    const { first, end } = this.context.descriptors.window;
+    for (let fd = first; fd < end; fd++) this.forget(fd);
+    this.context.call.proceed();
+  }
+
+  /** dup2 and dup3: the number they take over means something else afterwards. */
+  private replaceNumber(): void {
+    const { call } = this.context;
+    this.forget(call.int(1));
+    call.proceed();
+  }
+
+  private forget(fd: number): void {
+    const { call, descriptors, processes } = this.context;
+    descriptors.forget(processes.known(call.tid), fd);
+  }
+
+  /** dup and F_DUPFD: the duplicate gets a number in the window too, where its calls reach us. */
+  private duplicate(least: number, closeOnExec: boolean): void {
+    const { architecture, call, caller, descriptors, log } = this.context;
+    const process = caller.enter();
+    const fd = call.int(0);
+    const opened = descriptors.lookUp(process, fd);
+    if (opened === null || opened === 'other') return call.proceed();
+    log?.noteFile(process.pid, fd, opened);
+    if (least < 0 || least >= descriptors.window.end) return call.proceed();
+    const number = descriptors.freeNumber(process, least);
+    const source = syscall(architecture.nr.pidfd_getfd, process.pidfd, fd, 0, 0, 0, 0);
+    if (source < 0) return call.proceed();
+    const made = call.answerWithFile(source, number, closeOnExec);
+    close(source);
+    if (made < 0) throw new VfioError(Errno.EMFILE);
+    descriptors.remember(process, made, opened);
+  }
+}

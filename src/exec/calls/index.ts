@@ -1,0 +1,28 @@
+import type { Hardware } from '../machine/hardware.js';
+import { openUnbind } from '../machine/unbind.js';
+import { ProcFiles } from '../process/proc-files.js';
+import { type CallContext, type HandlerTable, handlersByNumber } from './context.js';
+import { DescriptorCalls } from './descriptor-calls.js';
+import { FileCalls } from './file-calls.js';
+import { MemoryCalls } from './memory-calls.js';
+import { PathCalls } from './path-calls.js';
+
+export { type CallContext, callContext } from './context.js';
+
+/** The handlers of every call that a run answers, by number. */
+export function handlersOf(
+  context: CallContext,
+  { machine, shadow }: Pick<Hardware, 'machine' | 'shadow'>,
+): HandlerTable {
+  const { architecture, descriptors, events, files, processes } = context;
+  const memory = new MemoryCalls(context);
+  const file = new FileCalls(context, memory.unmap);
+  const path = new PathCalls(
+    context,
+    shadow,
+    (node, closeOnExec, name) => file.open(node, closeOnExec, name),
+    new ProcFiles(processes, files, descriptors),
+    () => openUnbind(machine, events),
+  );
+  return handlersByNumber(architecture, [memory, path, file, new DescriptorCalls(context)]);
+}

@@ -1,0 +1,40 @@
+import type { VfioFile } from '../../file/file.js';
+import type { PciFunction } from '../../vfio/pci-function.js';
+import type { Backing } from '../process/backing.js';
+
+/** A character device by which programs reach VFIO, and its number. */
+export type DeviceNode =
+  /** /dev/vfio/vfio */
+  | { readonly kind: 'container'; readonly major: number; readonly minor: number }
+  /** /dev/vfio/GROUP */
+  | {
+      readonly kind: 'group';
+      readonly group: number;
+      readonly major: number;
+      readonly minor: number;
+    };
+
+/** What stands behind the nodes of a run. */
+export interface DeviceNodes {
+  /** Opens a node. Throws VfioError. */
+  open(node: DeviceNode): VfioFile;
+  /** The function behind a device's file; null: it is no device's. */
+  functionOf(file: VfioFile): PciFunction | null;
+  /** The memory behind a device's descriptors: its regions at index << 40. */
+  backing(pciFunction: PciFunction): Backing;
+}
+
+/** VFIO_MINOR among the misc devices (linux/miscdevice.h). */
+export const containerNode: DeviceNode = { kind: 'container', major: 10, minor: 196 };
+
+/** Groups have a dynamic major; this is one that Linux hands out. */
+const GROUP_MAJOR = 511;
+
+export function groupNode(group: number): DeviceNode {
+  return { kind: 'group', group, major: GROUP_MAJOR, minor: group };
+}
+
+/** A device number as struct stat has it (linux/kdev_t.h, new_encode_dev): 32 bits. */
+export function encodeDeviceNumber({ major, minor }: Pick<DeviceNode, 'major' | 'minor'>): number {
+  return ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0;
+}

@@ -1,0 +1,79 @@
+/** The inodes behind VFIO's files: what the descriptors that a program gets are descriptions of. */
+import { fstatSync } from 'node:fs';
+import {
+  allocateNative,
+  close,
+  fcntl,
+  ftruncate,
+  memfdCreate,
+  must,
+  O_CLOEXEC,
+  O_NONBLOCK,
+  O_RDWR,
+  open,
+  pipe2,
+  read,
+  write,
+} from '../../mm/process/libc.js';
+import { fileKey } from '../../mm/process/vmas.js';
+
+const MFD_CLOEXEC = 1;
+const MFD_ALLOW_SEALING = 2;
+const F_ADD_SEALS = 1033;
+/** SEAL, SHRINK, GROW: the program could otherwise take memory from under our mapping. */
+const SEALS = 1 | 2 | 4;
+/**
+ * One byte is ours; what else is in a pipe the program has put there, by a number that does not
+ * reach us.
+ */
+const STREAM_BYTES = 4096;
+const streamMemory = allocateNative(STREAM_BYTES);
+
+/** A sealed memfd: the inode that descriptors of one or several files share. */
+export interface Backing {
+  readonly fd: number;
+  readonly device: number;
+  readonly inode: number;
+  /** As `fileKey`. */
+  readonly key: string;
+  /** Next byte to lock: each description locks one of its own. */
+  nextLock: number;
+}
+
+export function makeBacking(name: string, bytes: number): Backing {
+  const fd = must('memfd_create', memfdCreate(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  // Neither can fail of a new memfd, for want of descriptors least of all.
+  must('ftruncate', ftruncate(fd, bytes));
+  must('F_ADD_SEALS', fcntl(fd, F_ADD_SEALS, SEALS));
+  const { dev, ino } = fstatSync(fd);
+  // Linux's 64-bit device numbers, as far as the file systems of the kernel itself use them.
+  const key = fileKey((dev >>> 8) & 0xfff, (dev & 0xff) | ((dev >>> 12) & 0xfff00), ino);
+  return { fd, device: dev, inode: ino, key, nextLock: 0 };
+}
+
+/**
+ * The inode behind a stream: a pipe, so that poll(2) and epoll(7) see whether it can be read.
+ * `show` puts a byte in, or takes it out; the program's own reads never reach it.
+ */
+export function makeStreamBacking(): { backing: Backing; show(readable: boolean): void } {
+  must('pipe2', pipe2(streamMemory.address, O_CLOEXEC));
+  const [readEnd, writeEnd] = new Int32Array(streamMemory.bytes.buffer, 0, 2) as unknown as [
+    number,
+    number,
+  ];
+  // One description for both directions, as the program's will be; but ours never waits, whatever
+  // the program does to the pipe.
+  const fd = open(`/proc/self/fd/${readEnd}`, O_RDWR | O_CLOEXEC | O_NONBLOCK, 0);
+  close(readEnd);
+  close(writeEnd);
+  must('open', fd);
+  const { dev, ino } = fstatSync(fd);
+  let shown = false;
+  const show = (readable: boolean): void => {
+    if (readable === shown) return;
+    shown = readable;
+    if (readable) write(fd, streamMemory.address, 1);
+    else while (read(fd, streamMemory.address, STREAM_BYTES) === STREAM_BYTES);
+  };
+  return { backing: { fd, device: dev, inode: ino, key: '', nextLock: 0 }, show };
+}

@@ -1,0 +1,114 @@
+import { readlinkSync } from 'node:fs';
+import { Bug } from '../../abi/bug.js';
+import { Errno, VfioError } from '../../abi/errno.js';
+import type { Caller, CallerFile, ReservedDescriptor } from '../../file/caller.js';
+import type { EventCounter, VfioFile } from '../../file/file.js';
+import { errno, syscall } from '../../mm/process/libc.js';
+import type { ProcessSpace } from '../../mm/process/space.js';
+import type { Architecture } from '../arch/index.js';
+import type { EventSet } from '../seccomp/event-set.js';
+import type { Listener } from '../seccomp/listener.js';
+import type { Descriptors } from './descriptors.js';
+import { eventCounter } from './eventfd.js';
+import type { Process, ProcessTable } from './process.js';
+
+/** A file that the running call made: its number is the call's result, or is in a struct. */
+interface MadeFile {
+  readonly file: VfioFile;
+  readonly number: number;
+  readonly isResult: boolean;
+}
+
+/**
+ * The process that makes the current call, as VFIO sees it (kernel: `current`).
+ *
+ * A file that a call makes is put into the process when the call is answered, whole; a number that
+ * is reserved until then exists only here. dup2 cannot take it meanwhile, for that is trapped and
+ * calls are answered one at a time; what another thread opens can, once the process has all numbers
+ * below the window in use, and is replaced then.
+ */
+export class CallingProcess implements Caller {
+  private current: Process | null = null;
+  private reserved = false;
+  private made: MadeFile | null = null;
+
+  constructor(
+    private readonly call: Listener,
+    private readonly architecture: Architecture,
+    private readonly processes: ProcessTable,
+    private readonly descriptors: Descriptors,
+    private readonly events: EventSet,
+  ) {}
+
+  /** Takes the process that makes the current call. Throws VfioError. */
+  enter(): Process {
+    this.made = null;
+    this.reserved = false;
+    this.current = this.processes.enter(this.call.tid);
+    // No room for it, or it was killed, and then nobody reads this.
+    if (this.current === null) throw new VfioError(Errno.EMFILE);
+    return this.current;
+  }
+
+  get mm(): ProcessSpace {
+    return this.current!.space;
+  }
+
+  file(fd: number): CallerFile | null {
+    const process = this.current!;
+    const found = this.descriptors.lookUp(process, fd);
+    if (found === null) return null;
+    if (found !== 'other') return { kind: 'vfio', file: found.file };
+    try {
+      if (readlinkSync(`/proc/${process.pid}/fd/${fd}`) !== 'anon_inode:[eventfd]')
+        return { kind: 'other' };
+    } catch {
+      return null;
+    }
+    return { kind: 'eventfd', take: () => this.takeEventfd(process, fd) };
+  }
+
+  install(file: VfioFile): number {
+    const number = this.takeNumber();
+    this.made = { file, number, isResult: true };
+    return number;
+  }
+
+  reserve(file: VfioFile): ReservedDescriptor {
+    const number = this.takeNumber();
+    return {
+      number,
+      install: () => {
+        this.made = { file, number, isResult: false };
+      },
+      cancel: () => {
+        this.reserved = false;
+      },
+    };
+  }
+
+  /** Answers the current call, and puts the file that it made into the process. Throws EMFILE. */
+  answer(result: number): void {
+    const { made } = this;
+    if (made === null) return this.call.respond(result);
+    const { file, number, isResult } = made;
+    this.descriptors.giveOut(
+      this.current!,
+      { file, number, closeOnExec: true },
+      isResult ? null : result,
+    );
+  }
+
+  private takeNumber(): number {
+    if (this.reserved) throw new Bug('a call makes two descriptors', { nr: this.call.nr });
+    const number = this.descriptors.freeNumber(this.current!, 0);
+    this.reserved = true;
+    return number;
+  }
+
+  private takeEventfd(process: Process, fd: number): EventCounter {
+    const ours = syscall(this.architecture.nr.pidfd_getfd, process.pidfd, fd, 0, 0, 0, 0);
+    if (ours < 0) throw new VfioError(errno() === Errno.EMFILE ? Errno.EMFILE : Errno.EBADF);
+    return eventCounter(ours, this.events);
+  }
+}

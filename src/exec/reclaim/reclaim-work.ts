@@ -1,0 +1,33 @@
+import type { Architecture } from '../arch/index.js';
+import type { ProcessTable } from '../process/process.js';
+import { Background } from '../run/background.js';
+import type { ExecOptions } from '../run/exec-options.js';
+import { tell } from '../run/tell.js';
+import { PageOut, type PageOutRequest } from './page-out.js';
+import { checkMayReclaim, Reclaim } from './reclaim.js';
+import { ReclaimScan } from './reclaim-scan.js';
+
+/** What a run's options have done beside the loop: reclaim, and looking for what left memory. */
+export interface ReclaimWork {
+  readonly background: Background;
+  readonly scan: ReclaimScan | null;
+}
+
+/**
+ * `pid`: the program, whose memory must be ours to take. `pageOut` passes requests to the thread
+ * that carries them out. Throws UserError.
+ */
+export function reclaimWork(
+  { reclaimBytes, reclaimScanMs }: ExecOptions,
+  architecture: Architecture,
+  processes: ProcessTable,
+  pid: number,
+  pageOut: (request: PageOutRequest) => void,
+  nowMs: () => number,
+): ReclaimWork {
+  if (reclaimBytes !== null) checkMayReclaim(architecture, pid);
+  const scan = reclaimScanMs === null ? null : new ReclaimScan(processes, reclaimScanMs, nowMs);
+  const reclaim =
+    reclaimBytes === null ? null : new Reclaim(processes, reclaimBytes, new PageOut(pageOut), tell);
+  return { background: new Background([scan, reclaim].filter((work) => work !== null)), scan };
+}

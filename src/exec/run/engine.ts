@@ -1,0 +1,215 @@
+/** The engine of a run: the machine, what answers trapped calls, and the loop that serves them. */
+import type { MessagePort } from 'node:worker_threads';
+import { Bug } from '../../abi/bug.js';
+import { kernelProfile } from '../../abi/kernel.js';
+import { UserError } from '../../input/user-error.js';
+import { Counters } from '../../iommu/observer.js';
+import type { Picture } from '../../trace/live-picture.js';
+import { type Architecture, architecture } from '../arch/index.js';
+import { callContext, handlersOf } from '../calls/index.js';
+import { CallLog } from '../live/call-log.js';
+import { Sampler } from '../live/sampler.js';
+import { buildHardware, type Hardware } from '../machine/hardware.js';
+import { GuardReport } from '../process/guard-report.js';
+import { ProcessTable } from '../process/process.js';
+import type { PageOutRequest } from '../reclaim/page-out.js';
+import { reclaimWork } from '../reclaim/reclaim-work.js';
+import { ResidentMemory } from '../reclaim/resident-memory.js';
+import { EventSet } from '../seccomp/event-set.js';
+import type { DescriptorWindow } from '../seccomp/filter.js';
+import { Listener } from '../seccomp/listener.js';
+import { Supervisor } from '../seccomp/supervisor.js';
+import type { ExecOptions } from './exec-options.js';
+import { LaunchReport } from './launch-report.js';
+import { RunObservers } from './run-observers.js';
+import { type EngineSummary, summarize } from './summary.js';
+
+/** What the engine's thread is given. */
+export interface EngineOptions {
+  readonly exec: ExecOptions;
+  readonly window: DescriptorWindow;
+  /** Where the launcher reports. */
+  readonly reportFd: number;
+  /** Becomes readable when the run must end. */
+  readonly stopFd: number;
+  /** Takes lines for the guard. */
+  readonly guardFd: number;
+  /** The guard, which the main thread reaps; 0 where there is none. */
+  readonly guardPid: number;
+  /** Counts up while the engine does its rounds. */
+  readonly pulse: Int32Array;
+  /** Where a live view listens and asks. */
+  readonly live: MessagePort | null;
+}
+
+/** What a run came to. */
+export interface Served {
+  readonly summary: EngineSummary;
+  /** What the report draws, where one was asked for. */
+  readonly picture: Picture | null;
+  /** Told to stop while processes were still served. */
+  readonly stopped: boolean;
+  /** What is missing of the files that the run wrote, a sentence each. */
+  readonly missing: readonly string[];
+}
+
+/** How often the loop looks after what happens without notice. */
+const HOUSEKEEPING_MS = 50;
+/**
+ * How many of these looks there are to a sample of the program's memory; where it has more
+ * processes, so many.
+ */
+const SAMPLE_TICKS = 5;
+
+const nowMs = (): number => performance.now();
+const nowUs = (): number => performance.now() * 1000;
+
+/**
+ * Serves a run to its end. `pageOut` passes requests to the thread that carries them out. Throws
+ * UserError where nothing ran.
+ */
+export async function serve(
+  options: EngineOptions,
+  pageOut: (request: PageOutRequest) => void,
+): Promise<Served> {
+  const { exec, live } = options;
+  const counters = new Counters(nowUs);
+  const observers = new RunObservers(exec, live !== null, counters, nowUs);
+  try {
+    const served = await serveObserved(options, counters, observers, pageOut);
+    return { ...served, missing: observers.close() };
+  } catch (error) {
+    if (error instanceof UserError) observers.discard();
+    else observers.close(); // What they have so far is worth most now.
+    throw error;
+  }
+}
+
+async function serveObserved(
+  options: EngineOptions,
+  counters: Counters,
+  observers: RunObservers,
+  pageOut: (request: PageOutRequest) => void,
+): Promise<Omit<Served, 'missing'>> {
+  const { exec, guardFd } = options;
+  const guard = new GuardReport(guardFd);
+  const hasRecorded = exec.machine.groups.some(({ devices }) =>
+    devices.some(({ kind }) => kind === 'recorded'),
+  );
+  const hardware = buildHardware({
+    ...(hasRecorded ? await import('../machine/model-file.js') : {}),
+    spec: exec.machine,
+    kernel: exec.kernel,
+    iopf: exec.iopf,
+    premapPages: exec.premapPages,
+    counters,
+    observer: observers.observer,
+    announceFolder: (path) => guard.directory(path),
+  });
+  try {
+    return new Engine(options, { counters, observers, hardware, guard, pageOut }).run();
+  } finally {
+    hardware.shadow.remove();
+  }
+}
+
+interface EngineParts {
+  readonly counters: Counters;
+  readonly observers: RunObservers;
+  readonly hardware: Hardware;
+  readonly guard: GuardReport;
+  readonly pageOut: (request: PageOutRequest) => void;
+}
+
+class Engine {
+  private readonly arch: Architecture = architecture(process.arch)!;
+  private readonly report: LaunchReport;
+  private readonly residentMemory = new ResidentMemory();
+  private ticks = 0;
+
+  constructor(
+    private readonly options: EngineOptions,
+    private readonly parts: EngineParts,
+  ) {
+    this.report = new LaunchReport(options.reportFd);
+  }
+
+  run(): Omit<Served, 'missing'> {
+    const { arch, residentMemory, report } = this;
+    const { exec, guardPid, live, pulse, stopFd, window } = this.options;
+    const { counters, guard, hardware, observers, pageOut } = this.parts;
+    const { watch } = observers;
+    const { fd, pid } = report.takeListener(arch);
+    observers.pid = pid;
+    const listener = new Listener(fd);
+    const events = new EventSet(arch, stopFd, HOUSEKEEPING_MS);
+    const log = watch === null ? null : new CallLog(listener, arch.nr.ioctl, nowMs);
+    const processes = new ProcessTable({
+      architecture: arch,
+      memory: hardware.memory,
+      events,
+      space: {
+        copyWatcher: log,
+        deviceFiles: hardware.deviceFiles,
+        sharesZeroPage: !kernelProfile(exec.kernel).zeroPageUnshared,
+        countsPins: exec.reclaimBytes !== null,
+        taskSize: arch.taskSize,
+      },
+      guard,
+      residentMemory,
+    });
+    const { background, scan } = reclaimWork(exec, arch, processes, pid, pageOut, nowMs);
+    const context = callContext({
+      call: listener,
+      architecture: arch,
+      window,
+      nodes: hardware.nodes,
+      processes,
+      events,
+      guard,
+      log,
+    });
+    const { files } = context;
+    const summary = (): EngineSummary =>
+      summarize(counters, supervisor.interceptedCalls, residentMemory.summary, scan);
+    const { machine, memory } = hardware;
+    const sampler =
+      live === null || watch === null || log === null
+        ? null
+        : new Sampler({ port: live, counters, machine, memory, log, watch, summary, nowMs });
+    const supervisor: Supervisor = new Supervisor({
+      listener,
+      events,
+      handlers: handlersOf(context, hardware),
+      processes,
+      files,
+      guard,
+      reapedByNode: [pid, guardPid],
+      nowMs,
+      housekeeping: () => {
+        Atomics.add(pulse, 0, 1);
+        observers.tick();
+        this.sampleMemory(processes);
+        sampler?.tick();
+      },
+      background,
+      log,
+    });
+    const stopped = supervisor.run() === 'stopped';
+    sampler?.end();
+    if (files.count === 0) checkNothingLeft(counters);
+    report.checkStarted(exec.program);
+    return { summary: summary(), stopped, picture: observers.picture };
+  }
+
+  private sampleMemory(processes: ProcessTable): void {
+    if (++this.ticks % Math.max(SAMPLE_TICKS, processes.count) === 0)
+      this.residentMemory.sample(processes.all);
+  }
+}
+
+/** Everybody is gone: nothing may be mapped, pinned or in a table any more (R5.11). */
+function checkNothingLeft({ mappedPages, pinnedPages, residentPages }: Counters): void {
+  if (mappedPages !== 0 || pinnedPages !== 0 || residentPages !== 0)
+    throw new Bug('a run left something behind', { mappedPages, pinnedPages, residentPages });
+}

@@ -1,0 +1,114 @@
+/**
+ * A worker that answers a program's calls as the engine does, but /dev/vfio/vfio is a file of its
+ * own, whose ioctls put descriptors into their argument.
+ */
+import { openSync } from 'node:fs';
+import { parentPort, workerData } from 'node:worker_threads';
+import { Errno, VfioError } from '../../../src/abi/errno.js';
+import { architecture } from '../../../src/exec/arch/index.js';
+import { callContext, handlersOf } from '../../../src/exec/calls/index.js';
+import { containerNode } from '../../../src/exec/machine/device-node.js';
+import { ShadowTree } from '../../../src/exec/machine/shadow.js';
+import { GuardReport } from '../../../src/exec/process/guard-report.js';
+import { ProcessTable } from '../../../src/exec/process/process.js';
+import { ResidentMemory } from '../../../src/exec/reclaim/resident-memory.js';
+import { Background } from '../../../src/exec/run/background.js';
+import { LaunchReport } from '../../../src/exec/run/launch-report.js';
+import { EventSet } from '../../../src/exec/seccomp/event-set.js';
+import { Listener } from '../../../src/exec/seccomp/listener.js';
+import { Supervisor } from '../../../src/exec/seccomp/supervisor.js';
+import type { Caller } from '../../../src/file/caller.js';
+import type { VfioFile } from '../../../src/file/file.js';
+import { ProcessMemory } from '../../../src/mm/process/memory.js';
+import { ReserveIoctl, window } from './reserve-ioctl.js';
+
+/** Files that are open, ever. */
+let [opened, released] = [0, 0];
+
+/** Each ioctl reserves a number for another of these and writes it, before anything else. */
+function reservingFile(): VfioFile {
+  opened++;
+  const refuse = (): never => {
+    throw new VfioError(Errno.EINVAL);
+  };
+  return {
+    kind: 'container',
+    name: '/dev/vfio/vfio',
+    ioctl(caller: Caller, request: number, argument: number): number {
+      const file = reservingFile();
+      try {
+        const reserved = caller.reserve(file);
+        if (
+          !caller.mm.copyTo(argument, Uint8Array.of(reserved.number & 0xff, reserved.number >> 8))
+        ) {
+          reserved.cancel();
+          throw new VfioError(Errno.EFAULT);
+        }
+        if (request === ReserveIoctl.INSTALL) reserved.install();
+        else {
+          reserved.cancel();
+          file.release();
+        }
+        return 7;
+      } catch (error) {
+        file.release();
+        throw error;
+      }
+    },
+    read: refuse,
+    write: refuse,
+    mmap: refuse,
+    release() {
+      released++;
+    },
+  };
+}
+
+const { reportFd, stopFd } = workerData as { reportFd: number; stopFd: number };
+const arch = architecture(process.arch)!;
+const { fd, pid } = new LaunchReport(reportFd).takeListener(arch);
+const listener = new Listener(fd);
+const events = new EventSet(arch, stopFd, 50);
+const guard = new GuardReport(openSync('/dev/null', 'w'));
+const processes = new ProcessTable({
+  architecture: arch,
+  memory: new ProcessMemory(),
+  events,
+  space: { deviceFiles: new Set(), sharesZeroPage: false },
+  guard,
+  residentMemory: new ResidentMemory(),
+});
+const shadow = new ShadowTree();
+shadow.device('/dev/vfio/vfio', containerNode);
+shadow.mergeHost(['/dev/vfio']);
+const context = callContext({
+  call: listener,
+  architecture: arch,
+  window,
+  nodes: {
+    open: reservingFile,
+    functionOf: () => null,
+    backing: () => {
+      throw new Error('no device is open');
+    },
+  },
+  processes,
+  events,
+  guard,
+  log: null,
+});
+new Supervisor({
+  listener,
+  events,
+  handlers: handlersOf(context, { machine: null as never, shadow }),
+  processes,
+  files: context.files,
+  guard,
+  reapedByNode: [pid],
+  nowMs: () => performance.now(),
+  housekeeping: () => undefined,
+  background: new Background([]),
+  log: null,
+}).run();
+shadow.remove();
+parentPort!.postMessage({ opened, released });

@@ -1,0 +1,39 @@
+import { describe, expect, test } from 'vitest';
+import type { Caller } from '../../src/file/caller.js';
+import { DescriptorList } from '../../src/file/descriptor-list.js';
+import type { VfioFile } from '../../src/file/file.js';
+import { SimulatedMemory } from '../../src/mm/simulated-memory.js';
+import { Process } from '../conformance/process.js';
+import { ProcessMemory } from '../conformance/process-memory.js';
+
+const file = { kind: 'fault-queue', name: 'queue', ioctl: () => 0 } as unknown as VfioFile;
+const memory = { zeroPageUnshared: true, lockLimitPages: 16, ipcLock: true };
+
+const callers: [string, () => Pick<Caller, 'file' | 'install' | 'reserve'>][] = [
+  ['a list of descriptors', () => new DescriptorList()],
+  ['a process of a replay', () => new Process(ProcessMemory.create(new SimulatedMemory(), memory))],
+];
+
+describe.each(callers)('a descriptor that %s reserves', (_, make) => {
+  test('means nothing until it is installed, and then its file', () => {
+    const caller = make();
+    const reserved = caller.reserve(file);
+    expect(caller.file(reserved.number)).toBe(null);
+    reserved.install();
+    expect(caller.file(reserved.number)).toEqual({ kind: 'vfio', file });
+  });
+
+  test('has a number that no other file gets meanwhile', () => {
+    const caller = make();
+    const reserved = caller.reserve(file);
+    expect(caller.install(file)).not.toBe(reserved.number);
+    expect(caller.file(reserved.number)).toBe(null);
+  });
+
+  test('means nothing once it is cancelled', () => {
+    const caller = make();
+    const reserved = caller.reserve(file);
+    reserved.cancel();
+    expect(caller.file(reserved.number)).toBe(null);
+  });
+});

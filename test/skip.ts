@@ -1,0 +1,38 @@
+/** Tests that cannot run here say so: what is skipped, and what it would take. */
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import type { TestContext } from 'vitest';
+
+/**
+ * Returns `there`, to skip by: `describe.skipIf(!available(…))`. Prints what is skipped, and why,
+ * where it is false.
+ */
+export function available(there: boolean, skipped: string, why: string): boolean {
+  if (!there) console.warn(`SKIPPED: ${skipped}: ${why}`);
+  return there;
+}
+
+/** Skips the test that runs: what it needs is known only now. */
+export function skip(context: TestContext, why: string): never {
+  console.warn(`SKIPPED: ${context.task.name}: ${why}`);
+  return context.skip(why);
+}
+
+/** Whether a command exists. */
+export function have(command: string, skipped: string): boolean {
+  const found = spawnSync('sh', ['-c', `command -v ${command}`]).status === 0;
+  return available(found, skipped, `this machine has no ${command}`);
+}
+
+/** Whether setpriv(1) may make us a user without privilege. */
+export function canDropPrivilege(skipped: string): boolean {
+  return (
+    available(process.getuid!() === 0, skipped, 'it takes root to become another user') &&
+    have('setpriv', skipped)
+  );
+}
+
+/** Whether the host has swap; .ci/run sets some up where it may. */
+export function hasSwap(): boolean {
+  return readFileSync('/proc/swaps', 'latin1').trim().split('\n').length > 1;
+}
