@@ -267,7 +267,7 @@ async function find(argument: string): Promise<ScenarioRef[]> {
   const module = isUrl ? file! : pathToFileURL(resolve(file!)).href;
   const answer = await inThread({ kind: 'list', module }, module).catch((error: unknown) => {
     if (!(error instanceof UserError)) throw error;
-    throw error.message.includes(fileURLToPath(module))
+    throw error.message.startsWith(fileURLToPath(module))
       ? error
       : new UserError(`${file}: ${error.message}`);
   });
