@@ -53,12 +53,17 @@ describe('iopf exec', () => {
   });
 
   test('goes on without a recording that has no more room, and says so in one line', () => {
-    const command = ['sh', '-c', 'sleep 1; exit 4'];
-    const record = ['exec', '--quiet', '--record', at('full'), '--', ...command];
-    // A file may have no bytes: as a disk that is full.
-    const { code, error } = iopf(record, 'ulimit -f 0;');
-    expect(error).toBe(`iopf: the recording ${at('full')} is incomplete: EFBIG\n`);
+    const program = ['--', 'sh', '-c', 'exit 4'];
+    const { code, error } = iopf(['exec', '--quiet', '--record', '/dev/full', ...program]);
+    expect(error).toBe('iopf: the recording /dev/full is incomplete: ENOSPC\n');
     expect(code).toBe(4);
+  });
+
+  test('says that its folder for temporary files is full', () => {
+    // A file may have no bytes: as on a disk that is full.
+    const { code, error } = iopf(['exec', '--', 'true'], 'ulimit -f 0;');
+    expect(error).toMatch(/^iopf: cannot make a folder in .*: EFBIG; TMPDIR may name another/);
+    expect(code).toBe(2);
   });
 });
 
