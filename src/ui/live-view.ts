@@ -126,7 +126,7 @@ class Serving implements LiveView {
     this.server.closeAllConnections();
   }
 
-  /** Where there are too many, one that has not shown the token makes room: it is not the owner's. */
+  /** Of too many, one that has not shown the token makes room: it is not the owner's. */
   private connected(socket: Socket): void {
     this.sockets.add(socket);
     this.strangers.add(socket);
