@@ -20,6 +20,7 @@ import { printableLines } from '../input/printable.js';
 import { UserError } from '../input/user-error.js';
 import { checkReport } from '../report/check-report.js';
 import { type CommandView, endOf, occasionally, openView, uiOption } from './ui.js';
+import { wholeNumber } from './whole-number.js';
 
 interface Options {
   readonly variant?: string;
@@ -39,38 +40,35 @@ const RANDOM_SECONDS = 10;
 
 export function checkCommand(): Command {
   return new Command('check')
-    .description('run small scenarios under every order of their steps, on the code that ships')
+    .description('run small scenarios in every order of their steps, on the code that ships')
     .argument(
       '[scenarios...]',
-      'names, or files that export scenarios (FILE, or FILE#NAME); default: all that ship',
+      'names of scenarios, or files that export some (FILE or FILE#NAME); default: all that ship',
     )
     .option(
       '--variant <name>',
-      'another design in place of the shipped one: rfc-v3, or one finding as rfc-v3/R3.3',
+      'check another design instead: rfc-v3, or one finding of its review, like rfc-v3/R3.3',
     )
-    .option('--order <actors>', 'run one order, as a violation prints it: 0,0,1', parseOrder)
+    .option('--order <actors>', 'run one order, as printed with a violation: 0,0,1', parseOrder)
     .option(
       '--states <n>',
-      'states per scenario before every order is given up for random ones',
-      parseCount,
+      'most states per scenario; beyond them orders are random, and not all are run',
+      wholeNumber(0),
       STATES_MAX,
     )
     .option(
       '--random <seconds>',
-      'time for random orders beyond that bound',
-      parseCount,
+      'how long random orders are run beyond that',
+      wholeNumber(0),
       RANDOM_SECONDS,
     )
-    .option('--seed <n>', 'seed of the random orders', parseCount, 1)
-    .option('--threads <n>', 'threads to run on', parseCount, availableParallelism())
+    .option('--seed <n>', 'seed of the random orders', wholeNumber(0), 1)
+    .option('--threads <n>', 'worker threads', wholeNumber(0), availableParallelism())
     .option('--json <file>', 'write the results as JSON')
-    .option('--html <file>', 'write the results as a page')
+    .option('--html <file>', 'write a self-contained HTML report')
     .addOption(uiOption())
     .option('--list', 'list scenarios and variants')
-    .addHelpText(
-      'after',
-      '\nExit status: 0 no violation, 1 a violation, 2 the command line is wrong.',
-    )
+    .addHelpText('after', '\nExit status: 0 no violation, 1 violation, 2 usage error.')
     .action(run);
 }
 
@@ -288,15 +286,8 @@ function list(): void {
   for (const { name, about } of variants) print(`--variant ${name.padEnd(18)} ${about}\n`);
 }
 
-function parseCount(text: string): number {
-  const count = Number(text);
-  if (!Number.isInteger(count) || count < 0)
-    throw new InvalidArgumentError('a whole number is needed.');
-  return count;
-}
-
 function parseOrder(text: string): number[] {
   if (!/^\d+(,\d+)*$/.test(text))
-    throw new InvalidArgumentError('numbers of actors with commas between them are needed.');
+    throw new InvalidArgumentError('numbers of actors, separated by commas, are needed.');
   return text.split(',').map(Number);
 }

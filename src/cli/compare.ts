@@ -1,6 +1,6 @@
 /** `iopf compare [options] INPUT…` */
 import { availableParallelism } from 'node:os';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import { tell } from '../exec/run/tell.js';
 import { checkDistinct, type NamedFile } from '../input/named-file.js';
 import { checkOutput, writeOutput } from '../input/output-file.js';
@@ -9,6 +9,7 @@ import type { LiveStart } from '../live/live.js';
 import type { CompareOrder, CompareResult } from '../sim/compare.js';
 import { progressLine } from './progress.js';
 import { endOf, occasionally, openView, uiOption } from './ui.js';
+import { wholeNumber } from './whole-number.js';
 
 interface Options {
   readonly policy?: string;
@@ -23,7 +24,7 @@ interface Options {
 export function compareCommand(): Command {
   return new Command('compare')
     .description(
-      'replay scenarios or recordings in virtual time, once per policy, and compare what it costs and saves',
+      'replay scenarios or recordings in virtual time, once per policy, and compare costs and savings',
     )
     .argument('<input...>', 'scenario files (YAML) or recordings (iopf exec --record)')
     .option(
@@ -32,13 +33,13 @@ export function compareCommand(): Command {
     )
     .option(
       '--model <name|file>',
-      'what things cost: kunpeng920-stall, odp, fast, measured, or a YAML file',
+      'cost model: kunpeng920-stall, odp, fast, measured, or a YAML file',
     )
     .option('--json <file>', 'write the result as JSON')
-    .option('--html <file>', 'write a report: one page that needs no network')
+    .option('--html <file>', 'write a self-contained HTML report')
     .addOption(uiOption())
-    .option('--seed <number>', 'for what workloads draw at random', wholeNumber(0, 2 ** 32 - 1), 1)
-    .option('--jobs <number>', 'threads', wholeNumber(1, 256), availableParallelism())
+    .option('--seed <number>', 'seed of random workloads', wholeNumber(0, 2 ** 32 - 1), 1)
+    .option('--jobs <number>', 'worker threads', wholeNumber(1, 256), availableParallelism())
     .action(run);
 }
 
@@ -127,13 +128,4 @@ function checkFiles(inputs: readonly string[], options: Options): void {
   if (options.model !== undefined) read.push({ what: '--model', path: options.model });
   checkDistinct(outputs, read);
   for (const { path } of outputs) checkOutput(path);
-}
-
-function wholeNumber(least: number, most: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < least || value > most)
-      throw new InvalidArgumentError(`a whole number from ${least} to ${most} is needed.`);
-    return value;
-  };
 }

@@ -1,7 +1,6 @@
 /** `iopf exec [options] -- PROGRAM [ARGS…]` */
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { DEFAULT_KERNEL, type KernelVersion, kernelVersions } from '../abi/kernel.js';
-import { bytesOf } from '../device/index.js';
 import { deviceKinds } from '../device/kinds.js';
 import {
   type DeviceSpec,
@@ -15,14 +14,16 @@ import { formatSummary, howItEnded, type RunSummary } from '../exec/run/summary.
 import { say, tell } from '../exec/run/tell.js';
 import { checkDistinct, type NamedFile, readNamed } from '../input/named-file.js';
 import { checkOutput, writeOutput } from '../input/output-file.js';
+import { parseSize, SIZE_EXPECTED } from '../input/size.js';
 import { UserError } from '../input/user-error.js';
 import { TEXT_MOST_BYTES } from '../input/user-file.js';
+import { PREMAP_DEFAULT, PREMAP_MOST } from '../ioas/iopf/premap.js';
 import type { LiveStart } from '../live/live.js';
 import type { Picture } from '../trace/live-picture.js';
 import type { IopfMode } from '../vfio/machine-state.js';
 import { type CommandView, openView, uiOption } from './ui.js';
+import { wholeNumber } from './whole-number.js';
 
-const PREMAP_MOST = 512;
 const RECLAIM_SCAN_MOST_MS = 3_600_000;
 
 interface Options {
@@ -44,7 +45,7 @@ interface Options {
 export function execCommand(): Command {
   return new Command('exec')
     .description(
-      'run a program on our VFIO: its devices are emulated, its memory is faulted in, nothing is pinned',
+      'run a program with an emulated VFIO and emulated devices: DMA memory is faulted in, not pinned',
     )
     .argument('<program>', 'program to run')
     .argument('[args...]', 'its arguments')
@@ -58,33 +59,38 @@ export function execCommand(): Command {
     .addOption(
       new Option(
         '--iopf <mode>',
-        'I/O page faults: auto (on at VFIO_SET_IOMMU), ask (on VFIO_IOMMU_ENABLE_IOPF), off (as the kernel)',
+        'I/O page faults: auto (on from VFIO_SET_IOMMU), ask (on from VFIO_IOMMU_ENABLE_IOPF), off (pin, as the kernel does)',
       )
         .choices(['auto', 'ask', 'off'])
         .default('auto'),
     )
     .addOption(
-      new Option('--kernel <version>', 'the Linux version whose answers the program gets')
+      new Option('--kernel <version>', 'the Linux version whose VFIO ABI the program sees')
         .choices(kernelVersions)
         .default(DEFAULT_KERNEL),
     )
-    .option('--premap <pages>', 'pages brought in per fault, 1 to 512', parsePremap, 1)
+    .option(
+      '--premap <pages>',
+      `pages brought in per fault, 1 to ${PREMAP_MOST}`,
+      wholeNumber(1, PREMAP_MOST, 'pages'),
+      PREMAP_DEFAULT,
+    )
     .option(
       '--reclaim <size>',
-      "ask the host to keep the program's memory at this size, like 300M (needs CAP_SYS_NICE)",
+      "reclaim the program's resident memory down to this size, like 300M (needs CAP_SYS_NICE)",
       parseReclaim,
     )
     .option(
       '--reclaim-scan <ms>',
-      'look every so many milliseconds which pages have left memory',
-      parseReclaimScan,
+      'every so many milliseconds, look for pages that have left memory',
+      wholeNumber(1, RECLAIM_SCAN_MOST_MS, 'milliseconds'),
     )
     .option('--json <file>', 'write the summary as JSON')
     .option('--trace <file>', 'write a trace: kernel text, or Chrome/Perfetto JSON for *.json')
     .option('--record <file>', 'write a recording, for iopf compare and iopf trace')
-    .option('--html <file>', 'write a report: one page that needs no network')
+    .option('--html <file>', 'write a self-contained HTML report')
     .addOption(uiOption())
-    .option('--quiet', 'no summary on stderr')
+    .option('--quiet', 'print no summary on stderr')
     .addHelpText('after', kindsHelp)
     .passThroughOptions()
     .action(run);
@@ -198,29 +204,10 @@ function checkFiles(options: Options, machine: MachineSpec): void {
   for (const path of [options.json, options.html]) if (path !== undefined) checkOutput(path);
 }
 
-function parsePremap(text: string): number {
-  const pages = Number(text);
-  if (!/^\d+$/.test(text) || pages < 1 || pages > PREMAP_MOST)
-    throw new InvalidArgumentError(`a number of pages from 1 to ${PREMAP_MOST} is needed.`);
-  return pages;
-}
-
 function parseReclaim(text: string): number {
-  const size = bytesOf(text);
-  if (!(size > 0))
-    throw new InvalidArgumentError(
-      'a size above 0 in bytes, or with K, M, G or T, is needed: 300M.',
-    );
+  const size = parseSize(text);
+  if (!(size > 0)) throw new InvalidArgumentError(`${SIZE_EXPECTED}, above 0, is needed.`);
   return size;
-}
-
-function parseReclaimScan(text: string): number {
-  const period = Number(text);
-  if (!/^\d+$/.test(text) || period < 1 || period > RECLAIM_SCAN_MOST_MS)
-    throw new InvalidArgumentError(
-      `a number of milliseconds from 1 to ${RECLAIM_SCAN_MOST_MS} is needed.`,
-    );
-  return period;
 }
 
 /** Throws UserError where memory would be taken away that is pinned. */
@@ -230,8 +217,8 @@ function refuseReclaimOfPinned({ iopf, reclaim, reclaimScan }: Options): void {
     reclaim !== undefined ? '--reclaim' : reclaimScan !== undefined ? '--reclaim-scan' : null;
   if (option !== null)
     throw new UserError(
-      `${option} with --iopf off: all memory that is mapped for DMA is pinned then, and no host takes pinned pages away; ` +
-        'leave --iopf off out, or use --iopf ask',
+      `${option} with --iopf off: memory that is mapped for DMA is then pinned, and cannot be ` +
+        'reclaimed; drop --iopf off, or use --iopf ask',
     );
 }
 
@@ -242,5 +229,5 @@ function kindsHelp(): string {
     );
     return [`  ${kind.name}  ${kind.summary}`, ...keys].join('\n');
   });
-  return `\nDevices (each also takes fault=on|off: whether it can wait for a page):\n${lines.join('\n')}\n`;
+  return `\nDevices (each also takes fault=on|off: whether it can take I/O page faults):\n${lines.join('\n')}\n`;
 }

@@ -19,14 +19,14 @@ export function traceCommand(): Command {
   return new Command('trace')
     .description('print, check or export a recording (iopf exec --record)')
     .argument('<file>', 'the recording')
-    .option('--check', 'print nothing but what is wrong; exit code 1 where something is')
+    .option('--check', 'check the file for damage: exit code 1 and its offset if there is any')
     .addOption(
       new Option(
         '--export <form>',
-        'what the engine does when it is replayed under its own policy',
+        'replay the recording under its own policy, and print what the engine does',
       ).choices(['kernel', 'chrome']),
     )
-    .option('--output <file>', 'write there instead of standard output')
+    .option('--output <file>', 'write to this file instead of standard output')
     .action(run);
 }
 

@@ -5,7 +5,7 @@ import type { DmaBuffer } from '../mm/frame-memory.js';
 /**
  * DMA that a device is about to do, in order: pieces between IOVAs and device memory, none of which
  * crosses a page. Reused, so that the path allocates nothing. The tag says whose piece it is (a
- * command), for when it is refused.
+ * command), which names it when it is refused.
  */
 export class DmaList {
   count = 0;

@@ -17,25 +17,25 @@ export interface Translator {
   fault(iovaPage: number, access: number): boolean;
   /**
    * The page request that an access must wait for because a program answers it; null where it need
-   * not, and `fault` is for it (R8.1). Absent: there are no such.
+   * not wait and `fault` handles it (R8.1). Absent: no program answers.
    */
   request?(iovaPage: number, access: number): StalledRequest | null;
   /** The page of the container that an access goes to, where a guest's table lies before it. */
   stage2Page?(iovaPage: number, access: number): number;
-  /** The page behind a translation is gone without notice: the IOMMU forgets the translation. */
+  /** The page behind a translation went away unnoticed: the IOMMU drops the translation. */
   pageLost(iovaPage: number): void;
-  /** Told which pages are reached and refused, where somebody records. */
+  /** Called with the pages that are reached or refused, when recording. */
   readonly observer?: {
     accessed?(iovaPage: number, access: number, refused: boolean): void;
   } | null;
 }
 
-/** A page request that waits for a program: `result` null, and then whether to try again. */
+/** A page request that waits for a program: `result` is null, later whether to try again. */
 export interface StalledRequest {
   readonly result: boolean | null;
 }
 
-/** Told which pieces of a list were refused. */
+/** Is called with the pieces of a list that were refused. */
 export interface DmaOwner {
   /**
    * The DMA with this tag was refused (by the IOMMU, or bus mastering is off); what is left of it
@@ -77,8 +77,8 @@ export class DmaPort {
 
   /**
    * The last transfer of a range stopped at a page that only a program can bring: `stalledAt` bytes
-   * of it are done, and the device does the rest when `ready`, from there on. Only devices that are
-   * made for it get to see it (PciDevice.stalls).
+   * of it are done, and the device continues from there when `ready`. Only devices that declare it
+   * see this (PciDevice.stalls).
    */
   stalled = false;
   stalledAt = 0;
@@ -88,7 +88,7 @@ export class DmaPort {
     return this.#request === null || this.#request.result !== null;
   }
 
-  /** The device was reset: it waits for no answer any more. */
+  /** The device was reset: it no longer waits for an answer. */
   forgetStall(): void {
     this.#request = null;
     this.stalled = false;

@@ -1,6 +1,6 @@
 /**
- * Files that users write: YAML checked against a schema; what is wrong is told with its line and
- * what is allowed there.
+ * Files that users write: YAML checked against a schema. An error names the line and what is
+ * allowed there.
  */
 import { type Document, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';

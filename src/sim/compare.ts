@@ -39,7 +39,7 @@ export interface CompareProgress {
   soFar(): CompareResult | null;
 }
 
-/** A figure that somebody published beside ours. */
+/** A published figure beside the model's. */
 export interface PublishedComparison {
   readonly messageBytes: number;
   readonly premapPages: number;

@@ -1,7 +1,8 @@
 /** Workloads without a recording, from YAML files. */
 import { z } from 'zod';
-import { bytesUpTo, TRANSFER_MOST_BYTES, times } from '../input/size.js';
+import { bytesUpTo, TRANSFER_MOST_BYTES, times } from '../input/schemas.js';
 import { parseUserFile } from '../input/user-file.js';
+import { PREMAP_MOST } from '../ioas/iopf/premap.js';
 import type { Workload } from './workload.js';
 import { block, blockIo } from './workloads/block.js';
 import { messageLoop, messages } from './workloads/messages.js';
@@ -14,7 +15,7 @@ const workload = z.discriminatedUnion('kind', [messages, ring, block, vm, vms]);
 
 const publishedRow = z.strictObject({
   messageBytes: bytesUpTo(TRANSFER_MOST_BYTES, '256M'),
-  premapPages: z.number().int().min(1).max(512),
+  premapPages: z.number().int().min(1).max(PREMAP_MOST),
   sends: times,
   faults: z.number().int(),
   slowdownPercent: z.number(),
@@ -26,7 +27,7 @@ const scenarioSchema = z.strictObject({
   model: z.string().default('odp'),
   policies: z.array(z.string()).min(1).optional(),
   workload,
-  /** Figures that somebody published, to stand beside ours. */
+  /** Published figures, shown beside the model's. */
   published: z
     .strictObject({
       source: z.string(),

@@ -3,10 +3,11 @@
  * that ships; this adds the clock, what things cost, and who used which page.
  *
  * Terms: *work* is time that the run takes under any policy; *stall* is a device waiting for a
- * page; *overhead* is the program waiting (pinning, telling ahead, losing pages); *idle* is nobody
- * wanting anything. Times are microseconds, addresses page numbers.
+ * page; *overhead* is the program waiting (pinning, prefetching, losing pages); *idle* is
+ * when neither wants anything. Times are microseconds, addresses page numbers.
  */
 
+import { PREMAP_MOST } from '../ioas/iopf/premap.js';
 import { Mapping } from '../ioas/mapping.js';
 import { MappingIndex } from '../ioas/mapping-index.js';
 import { UserPages } from '../ioas/user-pages.js';
@@ -85,7 +86,7 @@ export class TimedProgram implements Observer, PageOwner {
     this.container = new SimulatedContainer(host.memory, policy, this.counters, this, id);
     this.device = this.container.device;
     this.bringsUnused = policy.premap !== 1 || policy.prefetch;
-    this.headroom = host.headroom(policy.premap === 'adaptive' ? 512 : policy.premap);
+    this.headroom = host.headroom(policy.premap === 'adaptive' ? PREMAP_MOST : policy.premap);
   }
 
   /**
@@ -269,7 +270,7 @@ export class TimedProgram implements Observer, PageOwner {
   }
 
   /**
-   * The program says that the device is about to reach these pages; only where the policy has it do
+   * The program announces that the device is about to reach these pages; only where the policy does
    * so.
    */
   advise(iovaPage: number, count: number, access: number): void {

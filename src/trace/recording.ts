@@ -146,7 +146,7 @@ export function damageOf(name: string, { damage, end, blocks }: Recording): stri
   if (damage !== null)
     return `${name}: damaged at offset ${damage.offset}: ${damage.message}; ${readable}`;
   return end === null
-    ? `${name}: the recording stops without an end: the run was killed, goes on, or had no room left`
+    ? `${name}: the recording has no end: the run was killed, goes on, or had no room left`
     : null;
 }
 
@@ -254,6 +254,6 @@ function json(content: Uint8Array): unknown {
   try {
     return JSON.parse(Buffer.from(content).toString('utf8'));
   } catch {
-    throw new UserError('a block holds no JSON');
+    throw new UserError('a block that should hold JSON does not');
   }
 }

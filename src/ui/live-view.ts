@@ -1,5 +1,5 @@
 /**
- * A live view: one page on a loopback address, and what it is told and may ask. It only shows; no
+ * A live view: one page on a loopback address, what it is sent and what it may ask. Read-only: no
  * request changes a run.
  *
  * What a browser does costs the run nothing: pages take what they are sent at their own pace,
@@ -32,7 +32,7 @@ export interface LiveViewOptions {
   /** Its Content-Security-Policy. */
   readonly policy: string;
   readonly source: LiveSource;
-  /** How long a page that has gone may take to be back: somebody pressed reload. Default 5000. */
+  /** How long a page that has gone may take to come back (a reload). Default 5000. */
   readonly graceMs?: number;
 }
 
@@ -48,7 +48,7 @@ export interface LiveView {
   close(): void;
 }
 
-/** Serves a view on 127.0.0.1. Throws UserError where the port cannot be had. */
+/** Serves a view on 127.0.0.1. Throws UserError where the port is not available. */
 export async function openLiveView(options: LiveViewOptions): Promise<LiveView> {
   const view = new Serving(options);
   await view.listen();

@@ -64,7 +64,7 @@ export interface DriverMemory {
 }
 
 export interface PciFunction {
-  /** `0000:02:00.0` */
+  /** `0000:02:00.0`, as `formatPciAddress` spells it. */
   readonly address: string;
   /** What kind of device it is, as `--device` names it: `nvme`. */
   readonly kind: string;

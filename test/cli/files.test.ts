@@ -62,7 +62,7 @@ describe('iopf exec', () => {
   test('says that its folder for temporary files is full', () => {
     // A file may have no bytes: as on a disk that is full.
     const { code, error } = iopf(['exec', '--', 'true'], 'ulimit -f 0;');
-    expect(error).toMatch(/^iopf: cannot make a folder in .*: EFBIG; TMPDIR may name another/);
+    expect(error).toMatch(/^iopf: cannot make a directory in .*: EFBIG; set TMPDIR to another/);
     expect(code).toBe(2);
   });
 });

@@ -674,10 +674,10 @@ describe('options', () => {
       ),
     );
     for (const size of ['', '0', '64X', '-1', '1.5M', '1000', '17T', 'x']) {
-      expect(make({ size })).toThrow(/^device nvme: size=.* cannot be; size takes/);
+      expect(make({ size })).toThrow(/^device nvme: size=.* is not valid; size takes/);
     }
     expect(make({ block: '1024' })).toThrow(
-      'device nvme: block=1024 cannot be; block takes one of 512, 4096',
+      'device nvme: block=1024 is not valid; block takes one of 512, 4096',
     );
     expect(make({ readonly: '1' })).toThrow('readonly takes one of on, off');
     expect(make({ serial: '' })).toThrow('serial takes 1 to 20');

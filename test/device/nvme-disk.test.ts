@@ -1,6 +1,6 @@
 /** What becomes of the disk: formats, durability, write protection. */
 import { describe, expect, it } from 'vitest';
-import type { BlockFileOptions } from '../../src/device/host.js';
+import type { BlockFileOptions } from '../../src/device/device-host.js';
 import { Register } from '../../src/device/nvme/registers.js';
 import { NvmeDriver } from './nvme-driver.js';
 

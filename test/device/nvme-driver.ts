@@ -3,7 +3,7 @@
  * would.
  */
 import { PciCommand } from '../../src/abi/pci.js';
-import type { DeviceHost } from '../../src/device/host.js';
+import type { DeviceHost } from '../../src/device/device-host.js';
 import { nvme } from '../../src/device/nvme/kind.js';
 import { Register } from '../../src/device/nvme/registers.js';
 import { PAGE_SIZE } from '../../src/mm/address-space.js';

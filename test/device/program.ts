@@ -3,7 +3,7 @@
  * calls.
  */
 import { PciConfig, PciRegionIndex } from '../../src/abi/pci.js';
-import type { DeviceHost } from '../../src/device/host.js';
+import type { DeviceHost } from '../../src/device/device-host.js';
 import { IommuDevice } from '../../src/iommu/device.js';
 import { Domain } from '../../src/iommu/domain.js';
 import type { DeviceFaultHandler } from '../../src/iommu/page-request.js';
@@ -164,7 +164,7 @@ export class Program {
         if (this.domain.frameAt(iovaPage) < 0) this.domain.map(iovaPage, frame, 1, READ | WRITE);
         return PageResponse.SUCCESS;
       },
-      // biome-ignore lint/correctness/useYield: the interface is a flow; this handler answers at once
+      // biome-ignore lint/correctness/useYield: a flow by its interface; answers at once
       *handle() {
         return PageResponse.FAILURE;
       },

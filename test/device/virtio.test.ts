@@ -9,9 +9,9 @@ import {
   IsrStatus,
   VIRTIO_BAR,
 } from '../../src/device/virtio/registers.js';
-import { NetFeature } from '../../src/device/virtio-net/device.js';
 import { virtioNet } from '../../src/device/virtio-net/kind.js';
 import { PAIRS } from '../../src/device/virtio-net/limits.js';
+import { NetFeature } from '../../src/device/virtio-net/network-card.js';
 import { PAGE_SIZE } from '../../src/mm/address-space.js';
 import { pseudoRandom } from './nvme-driver.js';
 import { command, hex, Program, read } from './program.js';

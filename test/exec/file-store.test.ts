@@ -106,7 +106,7 @@ describe('who may have the file', () => {
     expect([store.bytes, store.readOnly]).toEqual([4096, true]);
     expect(store.read(0, 512, scratch)).toBe(true);
     expect(() => openBlockFile(file(4096), { bytes: 8192, readOnly: true })).toThrow(
-      /has 4096 bytes, and readonly=on cannot grow it to 8192/,
+      /has 4096 bytes, and with readonly=on cannot grow to 8192/,
     );
     expect(() => openBlockFile(join(folder, 'none'), { bytes: 8192, readOnly: true })).toThrow(
       /ENOENT$/,
@@ -114,10 +114,8 @@ describe('who may have the file', () => {
   });
 
   test('a file that cannot be a disk is told why, and its lock is free again', () => {
-    expect(() => openBlockFile(join(folder, 'none'), writable)).toThrow(
-      /ENOENT; size=… would make it$/,
-    );
-    expect(() => openBlockFile(folder, readable)).toThrow(/is no regular file/);
+    expect(() => openBlockFile(join(folder, 'none'), writable)).toThrow(/ENOENT; size=… makes it$/);
+    expect(() => openBlockFile(folder, readable)).toThrow(/is not a regular file/);
     const odd = file(1000);
     expect(() => openBlockFile(odd, writable)).toThrow(
       /has 1000 bytes; a disk needs a multiple of 512/,

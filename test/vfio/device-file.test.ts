@@ -29,7 +29,6 @@ const PROBE = 0x40000;
 const ENTRY = 3;
 /** nvme's power management control register. */
 const POWER_CONTROL = 0x60 + PciPm.CTRL;
-const D3_HOT = 3;
 const WITH_WAKEUP = 4;
 const EXIT = 5;
 
@@ -73,6 +72,16 @@ function openNvme(
 }
 
 describe('GET_DEVICE_FD', () => {
+  it.each(['host', '02:00.0', '0000:AB:00.0'])(
+    'finds a device by the address that Linux spells: no machine has one at %s',
+    (address) => {
+      const functions = [{ address } as PciFunction];
+      expect(() => createMachine({ groups: [{ number: 1, functions }] })).toThrow(
+        `"${address}" is not a PCI address`,
+      );
+    },
+  );
+
   it('takes spaces behind the address, and refuses options that belong to virtual functions', () => {
     const { open } = openNvme();
     const uuid = '00112233-4455-6677-8899-aabbccddeeff';
@@ -109,10 +118,10 @@ describe('memory decoding', () => {
     const { nvme, open, read, write } = openNvme();
     const device = open(nvme.address);
     const power = (state: number) => write(device, CONFIG + POWER_CONTROL, state);
-    power(D3_HOT);
+    power(PciPm.D3_HOT);
     expect(errnoOf(() => read(device, 0, 4))).toBe('EIO');
     expect(errnoOf(() => write(device, 0x14, 0, 0, 0, 0))).toBe('EIO');
-    expect(read(device, CONFIG + POWER_CONTROL, 1)).toEqual([PciPm.NO_SOFT_RESET | D3_HOT]);
+    expect(read(device, CONFIG + POWER_CONTROL, 1)).toEqual([PciPm.NO_SOFT_RESET | PciPm.D3_HOT]);
     power(0);
     expect(errnoOf(() => read(device, 0, 4))).toBeNull();
   });

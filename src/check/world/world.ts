@@ -6,7 +6,7 @@ import { DEFAULT_KERNEL, kernelProfile } from '../../abi/kernel.js';
 import { runDirect } from '../../flow/direct.js';
 import type { Flow } from '../../flow/flow.js';
 import type { IoSpace } from '../../ioas/io-space.js';
-import { defaultGeometry, type IommuGeometry } from '../../iommu/geometry.js';
+import { defaultGeometry, type IommuProperties } from '../../iommu/geometry.js';
 import { IommuGroup } from '../../iommu/group.js';
 import { Counters, type ObservedDevice } from '../../iommu/observer.js';
 import { FaultReport } from '../../iommu/page-request.js';
@@ -54,7 +54,7 @@ export class World {
   readonly drivers: Driver[] = [];
   readonly firstStages: FirstStage[] = [];
   private readonly machine: MachineState;
-  private readonly geometries: readonly IommuGeometry[];
+  private readonly geometries: readonly IommuProperties[];
   private readonly domains: DomainPool;
 
   /** Memory is mapped and written, devices are attached, IOPF is on where asked. */
@@ -214,8 +214,8 @@ export class World {
     }
   }
 
-  private makeGeometries(): IommuGeometry[] {
-    const plain: IommuGeometry = { ...defaultGeometry, reserved: [] };
+  private makeGeometries(): IommuProperties[] {
+    const plain: IommuProperties = { ...defaultGeometry, reserved: [] };
     return this.specs.map((spec, i) => {
       const own = spec.ownDomain || spec.nested || spec.merges;
       const geometry = own ? { ...plain, addressWidth: 47 - i } : plain;

@@ -1,6 +1,6 @@
 import type { AllocateDma } from '../../mm/frame-memory.js';
-import type { PciDevice } from '../pci/device.js';
 import type { PciEndpoint } from '../pci/endpoint.js';
+import type { PciDevice } from '../pci/pci-device.js';
 import { AdminCommands } from './admin-commands.js';
 import { Arbiter } from './arbiter.js';
 import { Batch } from './batch.js';

@@ -18,12 +18,12 @@ import type {
   PciFunction,
   PciRegion,
 } from '../../vfio/pci-function.js';
+import type { DeviceHost } from '../device-host.js';
 import { DmaPort } from '../dma-port.js';
-import type { DeviceHost } from '../host.js';
 import { ConfigSpace } from './config-space.js';
 import type { CapabilityDescription, PciDescription } from './description.js';
-import type { PciDevice } from './device.js';
 import { Interrupts } from './interrupts.js';
+import type { PciDevice } from './pci-device.js';
 
 /** Where a function lives. */
 export interface EndpointContext {
@@ -39,7 +39,6 @@ export interface EndpointContext {
  */
 const COMMAND_AT_OPEN = PciCommand.IO | PciCommand.MEMORY | PciCommand.SERR;
 const NO_REGION: PciRegion = { size: 0, readable: false, writable: false, mappable: false };
-const D3_HOT = 3;
 /** Bytes of the widest access. */
 const WIDE = 8;
 type Capability<Kind extends string> = CapabilityDescription & { readonly kind: Kind };
@@ -127,7 +126,7 @@ export class PciEndpoint implements PciFunction {
     return memory;
   }
 
-  /** The container's memory while a program has the device open, for what cannot wait (R7.1). */
+  /** The container's memory while the device is open: what cannot fault is pinned (R7.1). */
   get memory(): DriverMemory | null {
     return this.#driverMemory;
   }
@@ -236,7 +235,7 @@ export class PciEndpoint implements PciFunction {
   /** Only D0 and D3hot exist; a write of another state is ignored. */
   #powerWritten(power: Capability<'power'>, before: number): void {
     const state = this.config.word(power.offset + PciPm.CTRL) & PciPm.STATE_MASK;
-    if (state !== 0 && state !== D3_HOT) this.#setPowerState(power, before);
+    if (state !== 0 && state !== PciPm.D3_HOT) this.#setPowerState(power, before);
   }
 
   #setPowerState(power: Capability<'power'>, state: number): void {

@@ -84,7 +84,7 @@ function checkRegular(path: string, look: () => Stats | null): void {
   }
   const kind = stat === null ? null : notAFile(stat);
   if (kind !== null)
-    throw new UserError(`${path} is no regular file but ${kind}: it cannot be a disk`);
+    throw new UserError(`${path} is ${kind}, not a regular file, so it cannot be a disk`);
 }
 
 /** Opens, locks and grows the file. Throws UserError. */
@@ -101,9 +101,9 @@ function openDisk(
   if (fd < 0) {
     const code = errno();
     let hint = '';
-    if (code === Errno.ENOENT && create === 0 && !readOnly) hint = '; size=… would make it';
+    if (code === Errno.ENOENT && create === 0 && !readOnly) hint = '; size=… makes it';
     if ((code === Errno.EACCES || code === Errno.EROFS) && !readOnly)
-      hint = '; readonly=on needs only to read it';
+      hint = '; readonly=on needs read permission only';
     throw new UserError(`cannot open ${path} as a disk: ${errnoName(code)}${hint}`);
   }
   try {
@@ -115,14 +115,14 @@ function openDisk(
     if (size > stat.size) {
       if (readOnly)
         throw new UserError(
-          `${path} has ${stat.size} bytes, and readonly=on cannot grow it to ${size}`,
+          `${path} has ${stat.size} bytes, and with readonly=on cannot grow to ${size}`,
         );
       if (ftruncate(fd, size) < 0)
         throw new UserError(`cannot grow ${path} to ${size} bytes: ${errnoName(errno())}`);
     }
     if (size === 0 || size % SECTOR !== 0)
       throw new UserError(
-        `${path} has ${size} bytes; a disk needs a multiple of ${SECTOR}, or give size=… to make one`,
+        `${path} has ${size} bytes; a disk needs a multiple of ${SECTOR}; size=… grows it to one`,
       );
     return { fd, size };
   } catch (error) {

@@ -4,6 +4,8 @@
  */
 
 import type { KernelVersion } from '../../abi/kernel.js';
+import { PciRegionIndex } from '../../abi/pci.js';
+import { REGION_OFFSET } from '../../abi/vfio.js';
 import { OptionError } from '../../device/index.js';
 import { deviceKinds, type RecordedModel } from '../../device/kinds.js';
 import { UserError } from '../../input/user-error.js';
@@ -23,10 +25,6 @@ import type { DeviceSpec, MachineSpec } from './machine-spec.js';
 import type { ShadowTree } from './shadow.js';
 import { buildShadow, firstFreeGroup } from './sysfs.js';
 import { openTap } from './tap.js';
-
-/** vfio-pci's file offsets: region index << 40, nine regions. */
-const REGION_STRIDE = 2 ** 40;
-const REGIONS = 9;
 
 export interface HardwareOptions {
   readonly spec: MachineSpec;
@@ -61,7 +59,7 @@ export function buildHardware(options: HardwareOptions): Hardware {
     const number = group.number ?? nextGroup++;
     const functions = group.devices.map((device) => {
       if (addresses.has(device.address))
-        throw new UserError(`${device.where}: there is a device at ${device.address} already`);
+        throw new UserError(`${device.where}: there is already a device at ${device.address}`);
       addresses.add(device.address);
       const { pciFunction, backing } = makeFunction(device, memory, options);
       backings.set(pciFunction, backing);
@@ -104,7 +102,7 @@ function makeFunction(
     throw new UserError(
       `${device.where}: unknown device kind "${device.kind}"; kinds: ${[...deviceKinds.keys()].join(', ')}`,
     );
-  const backing = makeBacking('vfio-device', REGIONS * REGION_STRIDE);
+  const backing = makeBacking('vfio-device', PciRegionIndex.COUNT * REGION_OFFSET);
   const iommu = new IommuDevice({
     address: device.address,
     canFault: device.canFault,
@@ -115,7 +113,7 @@ function makeFunction(
     frames: memory,
     allocate: allocateNative,
     regionMemory: (index: number, bytes: number) =>
-      mapShared(backing.fd, index * REGION_STRIDE, bytes),
+      mapShared(backing.fd, index * REGION_OFFSET, bytes),
     openBlockFile,
     openTap,
     ...(options.openModel === undefined ? {} : { openModel: options.openModel }),

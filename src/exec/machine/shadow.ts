@@ -186,6 +186,6 @@ export function cannotFill(error: unknown): unknown {
   const { code, syscall } = error as NodeJS.ErrnoException;
   if (syscall === undefined) return error;
   return new UserError(
-    `cannot make a folder in ${tmpdir()}: ${code}; TMPDIR may name another place`,
+    `cannot make a directory in ${tmpdir()}: ${code}; set TMPDIR to another one`,
   );
 }

@@ -3,7 +3,7 @@
  * vfio-pci.
  */
 import { existsSync, readdirSync } from 'node:fs';
-import type { IommuGeometry } from '../../iommu/geometry.js';
+import type { IommuProperties } from '../../iommu/geometry.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
 import type { PciFunction } from '../../vfio/pci-function.js';
 import { containerNode, groupNode } from './device-node.js';
@@ -39,7 +39,7 @@ export function firstFreeGroup(): number {
 /** `announce` is told the tree's folder before it is made. Throws UserError. */
 export function buildShadow(
   groups: readonly ShadowGroup[],
-  geometry: IommuGeometry,
+  geometry: IommuProperties,
   announce: (folder: string) => void,
 ): ShadowTree {
   const tree = new ShadowTree(announce);
@@ -52,7 +52,7 @@ export function buildShadow(
   }
 }
 
-function fill(tree: ShadowTree, groups: readonly ShadowGroup[], geometry: IommuGeometry): void {
+function fill(tree: ShadowTree, groups: readonly ShadowGroup[], geometry: IommuProperties): void {
   const reserved = geometry.reserved
     .map(({ firstPage, pages, kind }) => {
       const start = firstPage * PAGE_SIZE;

@@ -3,7 +3,7 @@
  * contexts in rotation.
  */
 import { z } from 'zod';
-import { bytesUpTo, duration, someBytes, TRANSFER_MOST_BYTES, times } from '../../input/size.js';
+import { bytesUpTo, duration, someBytes, TRANSFER_MOST_BYTES, times } from '../../input/schemas.js';
 import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
 import { RAM_IOVA } from '../timed-program.js';
 import type { Workload } from '../workload.js';

@@ -3,7 +3,7 @@
  * recycles.
  */
 import { z } from 'zod';
-import { duration, rate, someBytes, times } from '../../input/size.js';
+import { duration, rate, someBytes, times } from '../../input/schemas.js';
 import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
 import { RAM_IOVA } from '../timed-program.js';
 import type { Workload } from '../workload.js';

@@ -1,6 +1,6 @@
-/** A virtual machine that boots from its passed-through disk, gives memory back, and then idles. */
+/** A virtual machine that boots from its passed-through disk, gives memory back, and idles. */
 import { z } from 'zod';
-import { bytes, duration, rate, someBytes } from '../../input/size.js';
+import { bytes, duration, rate, someBytes } from '../../input/schemas.js';
 import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
 import type { Random } from '../random.js';
 import { RAM_IOVA, type TimedProgram } from '../timed-program.js';

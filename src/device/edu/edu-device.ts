@@ -1,7 +1,7 @@
 import type { PageRange } from '../../iommu/group.js';
 import type { AllocateDma, DmaBuffer } from '../../mm/frame-memory.js';
-import type { PciDevice } from '../pci/device.js';
 import type { PciEndpoint } from '../pci/endpoint.js';
+import type { PciDevice } from '../pci/pci-device.js';
 import { PinCache } from '../pin-cache.js';
 import {
   EDU_BUFFER,
@@ -220,7 +220,7 @@ export class EduDevice implements PciDevice {
       this.#cut(toMemory ? EduRegister.DMA_DESTINATION : EduRegister.DMA_SOURCE) + this.#done;
     const inside = this.#inside + this.#done;
     const left = this.#count - this.#done;
-    // What cannot be pinned is not started.
+    // A transfer whose pages cannot be pinned does not start.
     if (dma.enabled && this.#pins?.hold(address, left, toMemory) === false) return true;
     if (toMemory) dma.writeRange(address, left, this.#buffer, inside);
     else dma.readRange(address, left, this.#buffer, inside);
