@@ -36,6 +36,8 @@ export interface HardwareOptions {
   /** Reads recorded devices, where there are any. */
   readonly openModel?: (path: string) => RecordedModel;
   readonly observer: Observer | null;
+  /** Told of the shadow's folder before it is made. */
+  readonly announceFolder: (path: string) => void;
 }
 
 export interface Hardware {
@@ -80,7 +82,7 @@ export function buildHardware(options: HardwareOptions): Hardware {
   return {
     machine,
     memory,
-    shadow: buildShadow(groups, options.spec.geometry),
+    shadow: buildShadow(groups, options.spec.geometry, options.announceFolder),
     deviceFiles: new Set([...backings.values()].map(({ key }) => key)),
     nodes: {
       open: (node) =>
