@@ -5,15 +5,9 @@
  * and readdir work by themselves; only names are translated. Directories that the host has too show
  * both.
  */
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, relative } from 'node:path';
 import { UserError } from '../../input/user-error.js';
@@ -37,14 +31,20 @@ const LINKS_MAX = 40;
 
 export class ShadowTree {
   /** Where the tree lies on the host. */
-  readonly root = temporaryFolder();
+  readonly root: string;
   /** The same as bytes, one in each character. */
-  private readonly rootBytes = Buffer.from(this.root).toString('latin1');
+  private readonly rootBytes: string;
   private readonly nodes = new Map<string, ShadowNode>();
   /** Last names of device nodes. */
   private readonly deviceNames = new Set<string>();
   /** `/` and the name of each node that lies in a directory of the host. */
   private gates: readonly string[] = [];
+
+  /** `announce` is told the folder before it is made. Throws UserError. */
+  constructor(announce: (folder: string) => void = () => {}) {
+    this.root = temporaryFolder(announce);
+    this.rootBytes = Buffer.from(this.root).toString('latin1');
+  }
 
   /** Makes a directory and those above it. */
   directory(path: string): void {
@@ -169,13 +169,23 @@ export class ShadowTree {
   }
 }
 
-function temporaryFolder(): string {
+/** Nobody else has a folder of this name: it is as random as a file of mkdtemp(3), and longer. */
+function temporaryFolder(announce: (folder: string) => void): string {
+  const folder = join(tmpdir(), `iopf-${randomBytes(9).toString('hex')}`);
+  announce(folder);
   try {
-    return mkdtempSync(join(tmpdir(), 'iopf-'));
+    mkdirSync(folder, { mode: 0o700 });
+    return folder;
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new UserError(
-      `cannot make a folder in ${tmpdir()}: ${code}; TMPDIR may name another place`,
-    );
+    throw cannotFill(error);
   }
+}
+
+/** What the host says against the tree, for the user: mostly a disk that is full. */
+export function cannotFill(error: unknown): unknown {
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  if (syscall === undefined) return error;
+  return new UserError(
+    `cannot make a directory in ${tmpdir()}: ${code}; set TMPDIR to another one`,
+  );
 }

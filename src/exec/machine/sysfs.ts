@@ -3,11 +3,11 @@
  * vfio-pci.
  */
 import { existsSync, readdirSync } from 'node:fs';
-import type { IommuGeometry } from '../../iommu/geometry.js';
+import type { IommuProperties } from '../../iommu/geometry.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
 import type { PciFunction } from '../../vfio/pci-function.js';
 import { containerNode, groupNode } from './device-node.js';
-import { ShadowTree } from './shadow.js';
+import { cannotFill, ShadowTree } from './shadow.js';
 
 const CONFIG_REGION = 7;
 const CONFIG_BYTES = 256;
@@ -36,14 +36,29 @@ export function firstFreeGroup(): number {
   return Math.max(0, ...used) + 1;
 }
 
-export function buildShadow(groups: readonly ShadowGroup[], geometry: IommuGeometry): ShadowTree {
+/** `announce` is told the tree's folder before it is made. Throws UserError. */
+export function buildShadow(
+  groups: readonly ShadowGroup[],
+  geometry: IommuProperties,
+  announce: (folder: string) => void,
+): ShadowTree {
+  const tree = new ShadowTree(announce);
+  try {
+    fill(tree, groups, geometry);
+    return tree;
+  } catch (error) {
+    tree.remove();
+    throw cannotFill(error);
+  }
+}
+
+function fill(tree: ShadowTree, groups: readonly ShadowGroup[], geometry: IommuProperties): void {
   const reserved = geometry.reserved
     .map(({ firstPage, pages, kind }) => {
       const start = firstPage * PAGE_SIZE;
       return `${hex(start, 16)} ${hex(start + pages * PAGE_SIZE - 1, 16)} ${kind}\n`;
     })
     .join('');
-  const tree = new ShadowTree();
   tree.device('/dev/vfio/vfio', containerNode);
   tree.unbind('/sys/bus/pci/drivers/vfio-pci/unbind');
   tree.file('/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts', 'N\n');
@@ -55,7 +70,6 @@ export function buildShadow(groups: readonly ShadowGroup[], geometry: IommuGeome
     for (const pci of group.functions) addFunction(tree, pci, groupPath);
   }
   tree.mergeHost(listed);
-  return tree;
 }
 
 const hex = (value: number, digits: number): string =>
