@@ -3,7 +3,7 @@
  * programs find them.
  */
 
-import type { KernelVersion } from '../../abi/kernel.js';
+import { type KernelVersion, kernelProfile } from '../../abi/kernel.js';
 import { OptionError } from '../../device/index.js';
 import { deviceKinds, type RecordedModel } from '../../device/kinds.js';
 import { UserError } from '../../input/user-error.js';
@@ -21,7 +21,8 @@ import type { DeviceNodes } from './device-node.js';
 import { openBlockFile } from './file-store.js';
 import type { DeviceSpec, MachineSpec } from './machine-spec.js';
 import type { ShadowTree } from './shadow.js';
-import { buildShadow, firstFreeGroup } from './sysfs.js';
+import { firstFreeGroup } from './sysfs/host-numbers.js';
+import { buildShadow } from './sysfs/index.js';
 import { openTap } from './tap.js';
 
 /** vfio-pci's file offsets: region index << 40, nine regions. */
@@ -81,7 +82,12 @@ export function buildHardware(options: HardwareOptions): Hardware {
   return {
     machine,
     memory,
-    shadow: buildShadow(groups, options.spec.geometry),
+    shadow: buildShadow({
+      groups,
+      geometry: options.spec.geometry,
+      vfio: options.spec.vfio,
+      kernel: kernelProfile(options.kernel),
+    }),
     deviceFiles: new Set([...backings.values()].map(({ key }) => key)),
     nodes: {
       open: (node) =>

@@ -1,0 +1,106 @@
+/**
+ * The files that stand for the nodes of the shadow, in a temporary folder: real ones, so that
+ * descriptors, getdents(2) and reads work by themselves. They are made when a program asks for them.
+ */
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { UserError } from '../../input/user-error.js';
+import type { ShadowNode } from './shadow-node.js';
+
+export class ShadowFolder {
+  readonly root = temporaryFolder();
+  /** The same as bytes, one in each character. */
+  private readonly rootBytes = Buffer.from(this.root).toString('latin1');
+  /** Nodes for which a file stands. */
+  private readonly made = new Set<string>();
+  /** Directories whose entries all stand. */
+  private readonly complete = new Set<string>();
+  /** Names of the host's entries in directories that were listed. */
+  readonly listed = new Set<string>();
+
+  constructor(private readonly nodes: ReadonlyMap<string, ShadowNode>) {}
+
+  /** Where the file lies that stands for a node, as bytes; it is made, or its content renewed. */
+  place(path: string, node: ShadowNode): string {
+    this.make(path, node);
+    return this.rootBytes + path;
+  }
+
+  /** Makes what stands for every entry of a directory. */
+  list(path: string): void {
+    if (this.complete.has(path)) return;
+    this.complete.add(path);
+    this.makeDirectory(path);
+    for (const [other, node] of this.nodes) if (dirname(other) === path) this.make(other, node);
+    const directory = this.nodes.get(path);
+    if (directory?.kind === 'directory' && directory.merged) this.listHost(path);
+  }
+
+  remove(): void {
+    rmSync(this.root, { recursive: true, force: true });
+  }
+
+  private make(path: string, node: ShadowNode): void {
+    const isLive = node.kind === 'file' && typeof node.content === 'function';
+    if (this.made.has(path) && !isLive) return;
+    this.made.add(path);
+    if (node.kind === 'directory') return this.makeDirectory(path);
+    this.makeDirectory(dirname(path));
+    if (node.kind === 'link') symlinkSync(node.target, this.root + path);
+    else writeFileSync(this.root + path, node.kind === 'file' ? contentOf(node.content) : '');
+  }
+
+  private makeDirectory(path: string): void {
+    mkdirSync(this.root + path, { recursive: true });
+  }
+
+  /**
+   * Something of the same type for each entry of the host. Opening it comes to us and leads to the
+   * host's own.
+   */
+  private listHost(path: string): void {
+    for (const entry of hostEntries(path)) {
+      const other = join(path, entry.name);
+      if (this.nodes.has(other)) continue;
+      this.listed.add(basename(other));
+      if (entry.isDirectory()) this.makeDirectory(other);
+      else if (!entry.isSymbolicLink()) writeFileSync(this.root + other, '');
+      else symlinkSync(readlinkSync(other), this.root + other);
+    }
+  }
+}
+
+function contentOf(content: Extract<ShadowNode, { kind: 'file' }>['content']): string | Uint8Array {
+  if (typeof content === 'function') return content();
+  return typeof content === 'string' ? content : '';
+}
+
+function hostEntries(path: string): ReturnType<typeof readEntries> {
+  try {
+    return readEntries(path);
+  } catch {
+    return []; // The host has no such directory, or does not let us read it.
+  }
+}
+
+const readEntries = (path: string) => readdirSync(path, { withFileTypes: true });
+
+function temporaryFolder(): string {
+  try {
+    return mkdtempSync(join(tmpdir(), 'iopf-'));
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new UserError(
+      `cannot make a folder in ${tmpdir()}: ${code}; TMPDIR may name another place`,
+    );
+  }
+}
