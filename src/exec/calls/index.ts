@@ -23,7 +23,6 @@ export function handlersOf(
   const path = new PathCalls(
     context,
     paths,
-    shadow,
     (node, closeOnExec, name) => file.open(node, closeOnExec, name),
     new ProcFiles(processes, files, descriptors),
     () => openUnbind(machine, events),

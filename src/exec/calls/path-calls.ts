@@ -15,7 +15,6 @@ import {
 } from '../../mm/process/libc.js';
 import type { DeviceNode } from '../machine/device-node.js';
 import { encodeDeviceNumber } from '../machine/device-node.js';
-import type { ShadowTree } from '../machine/shadow.js';
 import { appearance, type Found, permissions } from '../machine/shadow-node.js';
 import type { ProcFiles } from '../process/proc-files.js';
 import type { CallContext, Handlers } from './context.js';
@@ -42,7 +41,6 @@ export class PathCalls {
   constructor(
     private readonly context: CallContext,
     private readonly paths: PathArguments,
-    private readonly tree: ShadowTree,
     private readonly openNode: OpenNode,
     private readonly procFiles: ProcFiles,
     /**
@@ -110,7 +108,6 @@ export class PathCalls {
       if (node.kind === 'file' && typeof node.content === 'number')
         throw new VfioError(node.content);
     }
-    if (node.kind === 'directory') this.tree.list(found.path);
     this.openOnHost(found.path, flags, closeOnExec);
   }
 

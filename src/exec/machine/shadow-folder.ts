@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { UserError } from '../../input/user-error.js';
 import type { ShadowNode } from './shadow-node.js';
 
@@ -27,20 +27,30 @@ export class ShadowFolder {
   /** Names of the host's entries in directories that were listed. */
   readonly listed = new Set<string>();
 
-  constructor(private readonly nodes: ReadonlyMap<string, ShadowNode>) {}
+  constructor(
+    private readonly nodes: ReadonlyMap<string, ShadowNode>,
+    /** Names of the nodes in each directory. */
+    private readonly entries: ReadonlyMap<string, readonly string[]>,
+  ) {}
 
-  /** Where the file lies that stands for a node, as bytes; it is made, or its content renewed. */
+  /**
+   * Where the file lies that stands for a node, as bytes. It is made, or its content renewed; of a
+   * directory all that is in it, which its number of links tells of.
+   */
   place(path: string, node: ShadowNode): string {
-    this.make(path, node);
+    if (node.kind === 'directory') this.list(path);
+    else this.make(path, node);
     return this.rootBytes + path;
   }
 
-  /** Makes what stands for every entry of a directory. */
-  list(path: string): void {
+  private list(path: string): void {
     if (this.complete.has(path)) return;
     this.complete.add(path);
     this.makeDirectory(path);
-    for (const [other, node] of this.nodes) if (dirname(other) === path) this.make(other, node);
+    for (const name of this.entries.get(path) ?? []) {
+      const other = join(path, name);
+      this.make(other, this.nodes.get(other)!);
+    }
     const directory = this.nodes.get(path);
     if (directory?.kind === 'directory' && directory.merged) this.listHost(path);
   }
@@ -71,7 +81,7 @@ export class ShadowFolder {
     for (const entry of hostEntries(path)) {
       const other = join(path, entry.name);
       if (this.nodes.has(other)) continue;
-      this.listed.add(basename(other));
+      this.listed.add(entry.name);
       if (entry.isDirectory()) this.makeDirectory(other);
       else if (!entry.isSymbolicLink()) writeFileSync(this.root + other, '');
       else symlinkSync(readlinkSync(other), this.root + other);

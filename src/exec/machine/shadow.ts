@@ -18,7 +18,9 @@ const BEGINNINGS = ['/sys/', '/dev/vfio'];
 
 export class ShadowTree {
   private readonly nodes = new Map<string, ShadowNode>();
-  private readonly folder = new ShadowFolder(this.nodes);
+  /** Names of the nodes in each directory. */
+  private readonly entries = new Map<string, string[]>();
+  private readonly folder = new ShadowFolder(this.nodes, this.entries);
   /** Directories of the host that lead to ours. */
   private readonly above = new Set<string>();
   /** Last names of nodes: what a relative path that means one ends in. */
@@ -65,9 +67,15 @@ export class ShadowTree {
   private add(path: string, node: ShadowNode): void {
     if (!BEGINNINGS.some((beginning) => path.startsWith(beginning)))
       throw new Bug('a path that the first look does not let pass', { path });
+    const [directory, name] = [dirname(path), basename(path)];
+    if (!this.nodes.has(path)) {
+      const others = this.entries.get(directory);
+      if (others === undefined) this.entries.set(directory, [name]);
+      else others.push(name);
+    }
     this.nodes.set(path, node);
-    this.lastNames.add(basename(path));
-    this.leadTo(dirname(path));
+    this.lastNames.add(name);
+    this.leadTo(directory);
   }
 
   /** Makes directories above a node, but for those that the host has. */
@@ -114,11 +122,6 @@ export class ShadowTree {
   host(path: string): string {
     const node = this.nodes.get(path);
     return node === undefined ? path : this.folder.place(path, node);
-  }
-
-  /** Makes what stands for all entries of a directory, which is about to be opened. */
-  list(path: string): void {
-    this.folder.list(path);
   }
 
   /** The path in the program's eyes of a host path inside the folder; else null. */
