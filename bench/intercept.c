@@ -1,8 +1,10 @@
 /*
- * Measures intercepted ioctls as the calling program sees them: one without a buffer, and two with 24 bytes in and out.
+ * Measures intercepted ioctls as the calling program sees them: one without a buffer, and two with
+ * 24 bytes in and out.
  *
  *   intercept client BDF COUNT   on VFIO: under `iopf exec`, or on a real device
- *   intercept loop COUNT         the least that a supervisor can do, in C: receive, read 24 bytes, write them, answer
+ *   intercept loop COUNT         the least that a supervisor can do, in C: receive, read 24 bytes,
+ *                                write them, answer
  *
  * Prints a line each: name, median and 99th percentile in microseconds.
  */
@@ -88,7 +90,8 @@ static int client(const char *address, int count)
 	link[length] = 0;
 	snprintf(path, sizeof(path), "/dev/vfio/%s", strrchr(link, '/') + 1);
 	int group = open(path, O_RDWR);
-	if (group < 0 || ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) || ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU)) {
+	if (group < 0 || ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) ||
+	    ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU)) {
 		perror(path);
 		return 1;
 	}

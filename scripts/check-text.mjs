@@ -1,6 +1,7 @@
 /**
- * Lint for what Biome does not look at: lines of more than 100 columns (comments, code without a
- * string, prose of Markdown), and texts that cite what a clone of this repository does not have.
+ * Lint for what Biome does not look at: lines of more than 100 columns (comments, code that can be
+ * wrapped, prose of Markdown), and citations of what a clone of this repository does not have:
+ * design notes, and files that Markdown names and that have moved.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
@@ -8,8 +9,9 @@ import { existsSync, readFileSync } from 'node:fs';
 const WIDTH = 100;
 const SHARED = ['..', 'shared'].join('/');
 const DESIGN = new RegExp(['\\bdesign', '[\\w-]+\\.md'].join('/'));
+const FILE = /(?<![\w/.-])(?:bench|docs|examples|models|scripts|src|test)\/[\w./-]+\.\w+/g;
 
-/** Lines of a Markdown file that are prose: no table, no code, no heading, no line that is one link. */
+/** Lines of a Markdown file that are prose: no table, code, heading, or line that is one link. */
 function* prose(lines) {
   let code = false;
   for (const [index, line] of lines.entries()) {
@@ -18,14 +20,14 @@ function* prose(lines) {
   }
 }
 
-/** Lines of a source file that can be wrapped: those with a string may not be. */
+/** Lines of a source file that can be wrapped: not those with a string or a regular expression. */
 function* wrappable(lines) {
   for (const [index, line] of lines.entries())
-    if (/^\s*(\/\/|\/?\*)/.test(line) || !/['"`]/.test(line)) yield [index, line];
+    if (/^\s*(\/\/|\/?\*)/.test(line) || !/['"`]|^\s*\/[^/*]/.test(line)) yield [index, line];
 }
 
-/** What is wrong with a file, a line each. */
-export function complaints(name, text) {
+/** What is wrong with a file, a line each; `exists` tells which files a clone has. */
+export function complaints(name, text, exists = existsSync) {
   const lines = text.split('\n');
   const found = [];
   for (const [index, line] of name.endsWith('.md') ? prose(lines) : wrappable(lines))
@@ -34,6 +36,10 @@ export function complaints(name, text) {
   for (const [index, line] of lines.entries())
     if (line.includes(SHARED) || DESIGN.test(line))
       found.push(`${name}:${index + 1}: cites what a clone does not have`);
+  if (name.endsWith('.md'))
+    for (const [index, line] of lines.entries())
+      for (const [file] of line.matchAll(FILE))
+        if (!exists(file)) found.push(`${name}:${index + 1}: there is no ${file}`);
   return found;
 }
 

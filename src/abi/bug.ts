@@ -1,5 +1,5 @@
 /**
- * A broken invariant of our own. Carries the state that shows it; no program's input may cause one.
+ * A broken invariant of iopf. Carries the state that shows it; no program's input may cause one.
  */
 export class Bug extends Error {
   constructor(

@@ -1,5 +1,5 @@
 /**
- * What our first stages share with iommufd (linux/iommufd.h): tables, invalidations, and the
+ * What first stages share with iommufd (linux/iommufd.h): tables, invalidations, and the
  * records of fault queues.
  */
 import { structLayout, u32, u64 } from './layout.js';

@@ -93,6 +93,7 @@ export const PciPm = {
   CTRL: 4,
   SIZE: 8,
   STATE_MASK: 0x0003,
+  D3_HOT: 3,
   NO_SOFT_RESET: 0x0008,
 } as const;
 
@@ -150,7 +151,7 @@ export const PciExpress = {
   SIZE: 60,
   /** Field of FLAGS: port type, 0 for an endpoint, 9 for a root complex integrated endpoint. */
   TYPE: 0x00f0,
-  /** Of DEVICE_CAPABILITIES: the function can be reset by itself. */
+  /** Of DEVICE_CAPABILITIES: function-level reset. */
   FUNCTION_LEVEL_RESET: 0x10000000,
   /** Of DEVICE_CONTROL: resets the function. */
   INITIATE_FUNCTION_LEVEL_RESET: 0x8000,

@@ -1,12 +1,15 @@
 /** `iopf compare [options] INPUT…` */
-import { writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import { tell } from '../exec/run/tell.js';
-import { UserError } from '../input/user-error.js';
+import { checkDistinct, type NamedFile } from '../input/named-file.js';
+import { checkOutput, writeOutput } from '../input/output-file.js';
+import { printableLines } from '../input/printable.js';
 import type { LiveStart } from '../live/live.js';
 import type { CompareOrder, CompareResult } from '../sim/compare.js';
+import { progressLine } from './progress.js';
 import { endOf, occasionally, openView, uiOption } from './ui.js';
+import { wholeNumber } from './whole-number.js';
 
 interface Options {
   readonly policy?: string;
@@ -21,7 +24,7 @@ interface Options {
 export function compareCommand(): Command {
   return new Command('compare')
     .description(
-      'replay scenarios or recordings in virtual time, once per policy, and compare what it costs and saves',
+      'replay scenarios or recordings in virtual time, once per policy, and compare costs and savings',
     )
     .argument('<input...>', 'scenario files (YAML) or recordings (iopf exec --record)')
     .option(
@@ -30,17 +33,18 @@ export function compareCommand(): Command {
     )
     .option(
       '--model <name|file>',
-      'what things cost: kunpeng920-stall, odp, fast, measured, or a YAML file',
+      'cost model: kunpeng920-stall, odp, fast, measured, or a YAML file',
     )
     .option('--json <file>', 'write the result as JSON')
-    .option('--html <file>', 'write a report: one page that needs no network')
+    .option('--html <file>', 'write a self-contained HTML report')
     .addOption(uiOption())
-    .option('--seed <number>', 'for what workloads draw at random', wholeNumber(0, 2 ** 32 - 1), 1)
-    .option('--jobs <number>', 'threads', wholeNumber(1, 256), availableParallelism())
+    .option('--seed <number>', 'seed of random workloads', wholeNumber(0, 2 ** 32 - 1), 1)
+    .option('--jobs <number>', 'worker threads', wholeNumber(1, 256), availableParallelism())
     .action(run);
 }
 
 async function run(inputs: string[], options: Options): Promise<void> {
+  checkFiles(inputs, options);
   // Loaded only when asked for, as exec's parsers are.
   const { compare } = await import('../sim/compare.js');
   const order: CompareOrder = {
@@ -51,8 +55,13 @@ async function run(inputs: string[], options: Options): Promise<void> {
     jobs: options.jobs,
     withMaps: options.html !== undefined || options.ui !== undefined,
   };
+  const line = progressLine();
   if (options.ui === undefined) {
-    await conclude(await compare(order), options);
+    const result = await compare({
+      ...order,
+      progress: ({ what, share }) => line.show(what, share),
+    }).finally(() => line.clear());
+    await conclude(result, options);
     return;
   }
   const { comparisonReport } = await import('../report/comparison-report.js');
@@ -64,12 +73,13 @@ async function run(inputs: string[], options: Options): Promise<void> {
     const started = performance.now();
     const result = await compare({
       ...order,
-      progress: ({ done, total, what, soFar }) => {
+      progress: ({ done, total, what, share, soFar }) => {
+        line.show(what, share);
         view.tell({ kind: 'progress', done, total, what });
         const result = soFar();
         if (result !== null) report(result);
       },
-    });
+    }).finally(() => line.clear());
     view.tell({ kind: 'report', report: comparisonReport(result) });
     await conclude(result, options);
     view.tell(endOf(started));
@@ -97,28 +107,25 @@ async function conclude(result: CompareResult, options: Options): Promise<void> 
   const { formatComparison } = await import('../report/table.js');
   const { comparison, warnings } = result;
   for (const warning of warnings) tell(warning);
-  if (options.json !== undefined) write(options.json, `${JSON.stringify(comparison, null, 2)}\n`);
+  if (options.json !== undefined)
+    writeOutput(options.json, `${JSON.stringify(comparison, null, 2)}\n`);
   if (options.html !== undefined) {
     const { formatReport } = await import('../report/html.js');
     const { comparisonReport } = await import('../report/comparison-report.js');
-    write(options.html, formatReport(comparisonReport(result)));
+    writeOutput(options.html, formatReport(comparisonReport(result)));
   }
-  process.stdout.write(`${formatComparison(comparison)}`);
+  process.stdout.write(printableLines(formatComparison(comparison)));
 }
 
-function write(path: string, text: string): void {
-  try {
-    writeFileSync(path, text);
-  } catch (error) {
-    throw new UserError(`cannot write ${path}: ${(error as NodeJS.ErrnoException).code}`);
+/** Before the comparison, which may be long. Throws UserError. */
+function checkFiles(inputs: readonly string[], options: Options): void {
+  const outputs: NamedFile[] = [];
+  for (const key of ['json', 'html'] as const) {
+    const path = options[key];
+    if (path !== undefined) outputs.push({ what: `--${key}`, path });
   }
-}
-
-function wholeNumber(least: number, most: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < least || value > most)
-      throw new InvalidArgumentError(`a whole number from ${least} to ${most} is needed.`);
-    return value;
-  };
+  const read = inputs.map((path): NamedFile => ({ what: 'an input', path }));
+  if (options.model !== undefined) read.push({ what: '--model', path: options.model });
+  checkDistinct(outputs, read);
+  for (const { path } of outputs) checkOutput(path);
 }

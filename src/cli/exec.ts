@@ -1,8 +1,6 @@
 /** `iopf exec [options] -- PROGRAM [ARGS…]` */
-import { readFileSync, writeFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { DEFAULT_KERNEL, type KernelVersion, kernelVersions } from '../abi/kernel.js';
-import { bytesOf } from '../device/index.js';
 import { deviceKinds } from '../device/kinds.js';
 import {
   type DeviceSpec,
@@ -14,13 +12,18 @@ import type { ExecOptions } from '../exec/run/exec-options.js';
 import { exitCodeOf, type RunWatcher, runProgram } from '../exec/run/run.js';
 import { formatSummary, howItEnded, type RunSummary } from '../exec/run/summary.js';
 import { say, tell } from '../exec/run/tell.js';
+import { checkDistinct, type NamedFile, readNamed } from '../input/named-file.js';
+import { checkOutput, writeOutput } from '../input/output-file.js';
+import { parseSize, SIZE_EXPECTED } from '../input/size.js';
 import { UserError } from '../input/user-error.js';
+import { TEXT_MOST_BYTES } from '../input/user-file.js';
+import { PREMAP_DEFAULT, PREMAP_MOST } from '../ioas/iopf/premap.js';
 import type { LiveStart } from '../live/live.js';
 import type { Picture } from '../trace/live-picture.js';
 import type { IopfMode } from '../vfio/machine-state.js';
 import { type CommandView, openView, uiOption } from './ui.js';
+import { wholeNumber } from './whole-number.js';
 
-const PREMAP_MOST = 512;
 const RECLAIM_SCAN_MOST_MS = 3_600_000;
 
 interface Options {
@@ -42,7 +45,7 @@ interface Options {
 export function execCommand(): Command {
   return new Command('exec')
     .description(
-      'run a program on our VFIO: its devices are emulated, its memory is faulted in, nothing is pinned',
+      'run a program with an emulated VFIO and emulated devices: DMA memory is faulted in, not pinned',
     )
     .argument('<program>', 'program to run')
     .argument('[args...]', 'its arguments')
@@ -56,33 +59,38 @@ export function execCommand(): Command {
     .addOption(
       new Option(
         '--iopf <mode>',
-        'I/O page faults: auto (on at VFIO_SET_IOMMU), ask (on VFIO_IOMMU_ENABLE_IOPF), off (as the kernel)',
+        'I/O page faults: auto (on from VFIO_SET_IOMMU), ask (on from VFIO_IOMMU_ENABLE_IOPF), off (pin, as the kernel does)',
       )
         .choices(['auto', 'ask', 'off'])
         .default('auto'),
     )
     .addOption(
-      new Option('--kernel <version>', 'the Linux version whose answers the program gets')
+      new Option('--kernel <version>', 'the Linux version whose VFIO ABI the program sees')
         .choices(kernelVersions)
         .default(DEFAULT_KERNEL),
     )
-    .option('--premap <pages>', 'pages brought in per fault, 1 to 512', parsePremap, 1)
+    .option(
+      '--premap <pages>',
+      `pages brought in per fault, 1 to ${PREMAP_MOST}`,
+      wholeNumber(1, PREMAP_MOST, 'pages'),
+      PREMAP_DEFAULT,
+    )
     .option(
       '--reclaim <size>',
-      "ask the host to keep the program's memory at this size, like 300M (needs CAP_SYS_NICE)",
+      "reclaim the program's resident memory down to this size, like 300M (needs CAP_SYS_NICE)",
       parseReclaim,
     )
     .option(
       '--reclaim-scan <ms>',
-      'look every so many milliseconds which pages have left memory',
-      parseReclaimScan,
+      'every so many milliseconds, look for pages that have left memory',
+      wholeNumber(1, RECLAIM_SCAN_MOST_MS, 'milliseconds'),
     )
     .option('--json <file>', 'write the summary as JSON')
     .option('--trace <file>', 'write a trace: kernel text, or Chrome/Perfetto JSON for *.json')
     .option('--record <file>', 'write a recording, for iopf compare and iopf trace')
-    .option('--html <file>', 'write a report: one page that needs no network')
+    .option('--html <file>', 'write a self-contained HTML report')
     .addOption(uiOption())
-    .option('--quiet', 'no summary on stderr')
+    .option('--quiet', 'print no summary on stderr')
     .addHelpText('after', kindsHelp)
     .passThroughOptions()
     .action(run);
@@ -90,12 +98,12 @@ export function execCommand(): Command {
 
 async function run(program: string, args: string[], options: Options): Promise<void> {
   refuseReclaimOfPinned(options);
-  // Tried before the run, which may be long.
-  for (const path of [options.json, options.html]) if (path !== undefined) write(path, '');
+  const machine = await machineOf(options);
+  checkFiles(options, machine);
   const order: ExecOptions = {
     program,
     arguments: args,
-    machine: await machineOf(options),
+    machine,
     kernel: options.kernel,
     iopf: options.iopf,
     premapPages: options.premap,
@@ -133,12 +141,13 @@ async function report(
   view: CommandView | null,
 ): Promise<void> {
   try {
-    if (options.json !== undefined) write(options.json, `${JSON.stringify(summary, null, 2)}\n`);
+    if (options.json !== undefined)
+      writeOutput(options.json, `${JSON.stringify(summary, null, 2)}\n`);
     if (picture === null) return;
     const { formatReport } = await import('../report/html.js');
     const { runReport } = await import('../report/run-report.js');
     const drawn = runReport(summary, picture);
-    if (options.html !== undefined) write(options.html, formatReport(drawn));
+    if (options.html !== undefined) writeOutput(options.html, formatReport(drawn));
     view?.tell({ kind: 'report', report: drawn });
   } catch (error) {
     tell((error as Error).message); // The program's exit code stands.
@@ -174,51 +183,31 @@ async function machineOf(options: Options): Promise<MachineSpec> {
   if (options.machine === undefined) return machineOfDevices(devices);
   // Loaded only when asked for: the parsers cost a fifth of the start-up.
   const { parseMachine } = await import('../exec/machine/machine-file.js');
-  const fromFile = parseMachine(readText(options.machine), options.machine);
+  const text = readNamed({ what: 'the machine file', path: options.machine }, TEXT_MOST_BYTES);
+  const fromFile = parseMachine(text.toString(), options.machine);
   return { ...fromFile, groups: [...fromFile.groups, ...machineOfDevices(devices).groups] };
 }
 
-function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new UserError(
-      `cannot read the machine file ${path}: ${(error as NodeJS.ErrnoException).code}`,
-    );
+/** Before the run, which may be long. Throws UserError. */
+function checkFiles(options: Options, machine: MachineSpec): void {
+  const outputs: NamedFile[] = [];
+  for (const key of ['json', 'html', 'record', 'trace'] as const) {
+    const path = options[key];
+    if (path !== undefined) outputs.push({ what: `--${key}`, path });
   }
-}
-
-function write(path: string, text: string): void {
-  try {
-    writeFileSync(path, text);
-  } catch (error) {
-    throw new UserError(`cannot write ${path}: ${(error as NodeJS.ErrnoException).code}`);
-  }
-}
-
-function parsePremap(text: string): number {
-  const pages = Number(text);
-  if (!/^\d+$/.test(text) || pages < 1 || pages > PREMAP_MOST)
-    throw new InvalidArgumentError(`a number of pages from 1 to ${PREMAP_MOST} is needed.`);
-  return pages;
+  const inputs: NamedFile[] = [];
+  if (options.machine !== undefined) inputs.push({ what: '--machine', path: options.machine });
+  for (const { address, options: given } of machine.groups.flatMap(({ devices }) => devices))
+    if (given['file'] !== undefined)
+      inputs.push({ what: `file= of ${address}`, path: given['file'] });
+  checkDistinct(outputs, inputs);
+  for (const path of [options.json, options.html]) if (path !== undefined) checkOutput(path);
 }
 
 function parseReclaim(text: string): number {
-  const size = bytesOf(text);
-  if (!(size > 0))
-    throw new InvalidArgumentError(
-      'a size above 0 in bytes, or with K, M, G or T, is needed: 300M.',
-    );
+  const size = parseSize(text);
+  if (!(size > 0)) throw new InvalidArgumentError(`${SIZE_EXPECTED}, above 0, is needed.`);
   return size;
-}
-
-function parseReclaimScan(text: string): number {
-  const period = Number(text);
-  if (!/^\d+$/.test(text) || period < 1 || period > RECLAIM_SCAN_MOST_MS)
-    throw new InvalidArgumentError(
-      `a number of milliseconds from 1 to ${RECLAIM_SCAN_MOST_MS} is needed.`,
-    );
-  return period;
 }
 
 /** Throws UserError where memory would be taken away that is pinned. */
@@ -228,8 +217,8 @@ function refuseReclaimOfPinned({ iopf, reclaim, reclaimScan }: Options): void {
     reclaim !== undefined ? '--reclaim' : reclaimScan !== undefined ? '--reclaim-scan' : null;
   if (option !== null)
     throw new UserError(
-      `${option} with --iopf off: all memory that is mapped for DMA is pinned then, and no host takes pinned pages away; ` +
-        'leave --iopf off out, or use --iopf ask',
+      `${option} with --iopf off: memory that is mapped for DMA is then pinned, and cannot be ` +
+        'reclaimed; drop --iopf off, or use --iopf ask',
     );
 }
 
@@ -240,5 +229,5 @@ function kindsHelp(): string {
     );
     return [`  ${kind.name}  ${kind.summary}`, ...keys].join('\n');
   });
-  return `\nDevices (each also takes fault=on|off: whether it can wait for a page):\n${lines.join('\n')}\n`;
+  return `\nDevices (each also takes fault=on|off: whether it can take I/O page faults):\n${lines.join('\n')}\n`;
 }

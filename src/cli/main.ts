@@ -24,8 +24,8 @@ const program = new Command('iopf')
 for (const command of program.commands) command.copyInheritedSettings(program);
 
 /**
- * An error of commander's, `error: unknown option '--jsom'\n(Did you mean --json?)\n`, as we put
- * ours.
+ * An error of commander's, `error: unknown option '--jsom'\n(Did you mean --json?)\n`, in the form
+ * of all other errors: one line.
  */
 function asOneLine(text: string): string {
   return text
@@ -39,16 +39,17 @@ program.hook('preAction', (_, command) => {
   if (command.name() === 'exec') return;
   // `iopf check | head`: the reader has seen enough.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
-    process.exit();
+    if (error.code === 'EPIPE') process.exit();
+    tell(`cannot write standard output: ${error.code}`);
+    process.exit(2);
   });
 });
 
 try {
   await program.parseAsync();
 } catch (error) {
-  // A system call of ours that the user's surroundings made fail (no current directory, say) is for
-  // the user, too.
+  // A system call that failed because of the user's environment (no current directory, say) is also
+  // an error for the user.
   const isForUser = error instanceof UserError || (error instanceof Error && 'syscall' in error);
   if (!isForUser) throw error;
   tell(error.message);

@@ -4,16 +4,16 @@ import { InvalidArgumentError, Option } from 'commander';
 import { tell } from '../exec/run/tell.js';
 import type { LiveEnd, LiveMessage, LiveSource, LiveStart } from '../live/live.js';
 
-/** What ends a view that shows a run which is over. */
+/** What ends the view of a run that is over. */
 const endingSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 const REPORT_EVERY_MS = 250;
 
 export interface CommandView {
   tell(message: LiveMessage): void;
-  /** All has been told: keeps the page up while somebody looks at it, or could. */
+  /** Nothing more follows: keeps the page up while it is open, or could be opened. */
   finish(): Promise<void>;
-  /** Nothing came of it. */
+  /** The command failed. */
   close(): void;
 }
 
@@ -21,11 +21,11 @@ export interface CommandView {
 export function uiOption(): Option {
   return new Option(
     '--ui [port]',
-    'serve a live view on this port of 127.0.0.1 (default: any that is free)',
+    'serve a live view on this port of 127.0.0.1 (default: any free one)',
   ).argParser(parsePort);
 }
 
-/** Serves the view and says where. Throws UserError where the port cannot be had. */
+/** Serves the view and says where. Throws UserError where the port is not available. */
 export async function openView(
   port: number | true,
   start: Omit<LiveStart, 'kind'>,
@@ -46,8 +46,7 @@ export async function openView(
     tell: (message) => view.tell(message),
     close: () => view.close(),
     finish: async () => {
-      // A terminal has somebody who can come and look, and can press Ctrl-C; a job in CI has
-      // neither.
+      // At a terminal a user may still open the page, and can press Ctrl-C; in CI there is none.
       const gone = view.lastPageGone(isatty(0) && isatty(2));
       let stop: () => void = () => {};
       const stopped = new Promise<void>((resolve) => {
@@ -55,7 +54,7 @@ export async function openView(
       });
       for (const signal of endingSignals) process.on(signal, stop);
       const note = setTimeout(
-        () => tell('over; the live view stays until its page is closed, or Ctrl-C'),
+        () => tell('over; the live view stays until its page is closed, or until Ctrl-C'),
         1000,
       );
       await Promise.race([gone, stopped]);
@@ -76,7 +75,7 @@ export function endOf(startedMs: number): LiveEnd {
   };
 }
 
-/** Does it at most four times a second: what comes in between is left out. */
+/** Calls `act` at most four times a second; values in between are dropped. */
 export function occasionally<Value>(act: (value: Value) => void): (value: Value) => void {
   let next = 0;
   return (value) => {
@@ -91,7 +90,7 @@ function parsePort(text: string): number {
   const port = Number(text);
   if (!/^\d+$/.test(text) || port > 65_535)
     throw new InvalidArgumentError(
-      `"${text}" is no port (0 to 65535); to leave it out, put --ui before another option or before --.`,
+      `"${text}" is not a port (0 to 65535); to leave the port out, put --ui before another option or before --.`,
     );
   return port;
 }

@@ -17,25 +17,28 @@ export interface Translator {
   fault(iovaPage: number, access: number): boolean;
   /**
    * The page request that an access must wait for because a program answers it; null where it need
-   * not, and `fault` is for it (R8.1). Absent: there are no such.
+   * not wait and `fault` handles it (R8.1). Absent: no program answers.
    */
   request?(iovaPage: number, access: number): StalledRequest | null;
   /** The page of the container that an access goes to, where a guest's table lies before it. */
   stage2Page?(iovaPage: number, access: number): number;
-  /** The page behind a translation is gone without notice: the IOMMU forgets the translation. */
+  /** The page behind a translation went away unnoticed: the IOMMU drops the translation. */
   pageLost(iovaPage: number): void;
-  /** Told which pages are reached and refused, where somebody records. */
+  /** Called with the pages that are reached or refused, when recording. */
   readonly observer?: {
     accessed?(iovaPage: number, access: number, refused: boolean): void;
   } | null;
 }
 
-/** A page request that waits for a program: `result` null, and then whether to try again. */
+/** A page request that waits for a program: `result` is null, later whether to try again. */
 export interface StalledRequest {
   readonly result: boolean | null;
 }
 
-/** Told which pieces of a list were refused. */
+/** Whose memory pages are, bits: the bus's, the function's own. */
+export const Side = { BUS: 1, OWN: 2, BOTH: 3 } as const;
+
+/** Is called with the pieces of a list that were refused. */
 export interface DmaOwner {
   /**
    * The DMA with this tag was refused (by the IOMMU, or bus mastering is off); what is left of it
@@ -69,6 +72,10 @@ export class DmaPort {
   #request: StalledRequest | null = null;
   #requestPage = -1;
   #requestAccess = 0;
+  /** Addresses of the function's own memory: first page, how many, and the frame of the first. */
+  #ownFirst = 0;
+  #ownPages = 0;
+  #ownFrame = 0;
 
   constructor(iommu: Translator, frames: FrameMemory) {
     this.#iommu = iommu;
@@ -77,8 +84,8 @@ export class DmaPort {
 
   /**
    * The last transfer of a range stopped at a page that only a program can bring: `stalledAt` bytes
-   * of it are done, and the device does the rest when `ready`, from there on. Only devices that are
-   * made for it get to see it (PciDevice.stalls).
+   * of it are done, and the device continues from there when `ready`. Only devices that declare it
+   * see this (PciDevice.stalls).
    */
   stalled = false;
   stalledAt = 0;
@@ -88,10 +95,32 @@ export class DmaPort {
     return this.#request === null || this.#request.result !== null;
   }
 
-  /** The device was reset: it waits for no answer any more. */
+  /** The device was reset: it no longer waits for an answer. */
   forgetStall(): void {
     this.#request = null;
     this.stalled = false;
+  }
+
+  /**
+   * Gives memory of the function's own addresses, which never get to the IOMMU (NVMe's controller
+   * memory buffer): `pages` from IOVA page `first` on, the first of which is this frame; none where
+   * `pages` is 0.
+   */
+  placeOwnMemory(first: number, pages: number, frame: number): void {
+    this.#ownFirst = first;
+    this.#ownPages = pages;
+    this.#ownFrame = frame;
+  }
+
+  get hasOwnMemory(): boolean {
+    return this.#ownPages > 0;
+  }
+
+  /** Whose memory `pages` from IOVA page `first` on are: bits of `Side`. */
+  sides(first: number, pages: number): number {
+    const ownEnd = this.#ownFirst + this.#ownPages;
+    if (this.#ownPages === 0 || first >= ownEnd || first + pages <= this.#ownFirst) return Side.BUS;
+    return first >= this.#ownFirst && first + pages <= ownEnd ? Side.OWN : Side.BOTH;
   }
 
   /**
@@ -181,7 +210,7 @@ export class DmaPort {
       }
       const page = atEnd ? -1 : list.page[next]!;
       const isGivenUp = this.#request !== null && this.#givenUp(page, access);
-      const frame = atEnd || isGivenUp ? -1 : this.#iommu.translate(page, access);
+      const frame = atEnd || isGivenUp ? -1 : this.#translate(page, access);
       if (frame >= 0 && !segments.full) {
         if (this.#request !== null && this.#requestPage === page) this.#request = null;
         segments.append(
@@ -191,7 +220,7 @@ export class DmaPort {
           list.buffer[next]!,
           list.bufferOffset[next]!,
         );
-        if (observer !== null) this.#record(page, access, false);
+        if (observer !== null && !this.#isOwn(page)) this.#record(page, access, false);
         next++;
         continue;
       }
@@ -218,6 +247,18 @@ export class DmaPort {
     return whole;
   }
 
+  /** The frame behind a page, or -1. Hot. */
+  #translate(page: number, access: number): number {
+    return this.#isOwn(page)
+      ? this.#ownFrame + page - this.#ownFirst
+      : this.#iommu.translate(page, access);
+  }
+
+  #isOwn(page: number): boolean {
+    const at = page - this.#ownFirst;
+    return at >= 0 && at < this.#ownPages;
+  }
+
   /** Faults in what is missing of pieces [from, end); `from` is. False: a page was refused. */
   #faultIn(
     list: DmaList,
@@ -230,7 +271,7 @@ export class DmaPort {
     for (let piece = from; piece < end; piece++) {
       if (list.length[piece] === 0) continue;
       const page = list.page[piece]!;
-      if (piece > from && this.#iommu.translate(page, access) >= 0) continue;
+      if (piece > from && this.#translate(page, access) >= 0) continue;
       if (this.#waits(page, access)) {
         // What lies before it is copied first; then it is the first that is missing.
         if (piece !== from) return whole;
@@ -305,18 +346,32 @@ export class DmaPort {
     const segments = this.#segments;
     const done = access === READ ? this.#frames.read(segments) : this.#frames.write(segments);
     const iommu = this.#iommu;
+    const moved = this.#ownPages === 0 ? done : this.#busBytes(list, first, done);
     if (access === READ) {
-      iommu.counters.dmaBytesRead += done;
-      iommu.dmaBytesRead += done;
+      iommu.counters.dmaBytesRead += moved;
+      iommu.dmaBytesRead += moved;
     } else {
-      iommu.counters.dmaBytesWritten += done;
-      iommu.dmaBytesWritten += done;
+      iommu.counters.dmaBytesWritten += moved;
+      iommu.dmaBytesWritten += moved;
     }
     if (done >= segments.bytes) return -1;
     let piece = first;
     let end = list.length[piece]!;
     while (end <= done) end += list.length[++piece]!;
-    iommu.pageLost(list.page[piece]!);
+    const page = list.page[piece]!;
+    if (!this.#isOwn(page)) iommu.pageLost(page);
     return piece;
+  }
+
+  /** How many of the first `done` bytes of the pieces from `first` on went over the bus. */
+  #busBytes(list: DmaList, first: number, done: number): number {
+    let bytes = 0;
+    let left = done;
+    for (let piece = first; left > 0; piece++) {
+      const length = Math.min(list.length[piece]!, left);
+      if (!this.#isOwn(list.page[piece]!)) bytes += length;
+      left -= length;
+    }
+    return bytes;
   }
 }

@@ -2,11 +2,11 @@
 export type { AllocateDma, DmaBuffer, FrameMemory } from '../mm/frame-memory.js';
 export type { DriverMemory } from '../vfio/pci-function.js';
 export { type BlockStore, CHUNK_BYTES, memoryStore } from './block-store.js';
+export type { BlockFileOptions, DeviceHost, NetworkPort } from './device-host.js';
 export { DmaPort } from './dma-port.js';
-export type { BlockFileOptions, DeviceHost, NetworkPort } from './host.js';
 export type { DeviceKind } from './kind.js';
-export { bytesOf, DeviceOptions, OptionError, type OptionTable } from './options.js';
+export { DeviceOptions, OptionError, type OptionTable } from './options.js';
 export type { BarDescription, CapabilityDescription, PciDescription } from './pci/description.js';
-export type { PciDevice } from './pci/device.js';
 export { type EndpointContext, PciEndpoint } from './pci/endpoint.js';
+export type { PciDevice } from './pci/pci-device.js';
 export { PinCache } from './pin-cache.js';

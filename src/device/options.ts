@@ -1,26 +1,14 @@
+import { parseSize, SIZE_EXPECTED } from '../input/size.js';
 import type { PageRange } from '../iommu/group.js';
 import { PAGE_SIZE } from '../mm/address-space.js';
 
 /**
- * An option that the user gave and that cannot be: the message says what is wrong and what is
- * allowed.
+ * An option of the user's that is not valid: the message says what is wrong and what is allowed.
  */
 export class OptionError extends Error {}
 
-/** Option keys of a device kind, each with what it means, for the help text and for errors. */
+/** Option keys of a device kind, each with its description in the help text. */
 export type OptionTable = Readonly<Record<string, string>>;
-
-/**
- * Bytes of `64M`: a number with an optional suffix K, M, G or T (powers of 1024); NaN where it is
- * none.
- */
-export function bytesOf(text: string): number {
-  const match = /^(\d{1,15})([KMGT]?)(i?B)?$/i.exec(text);
-  const bytes = match
-    ? Number(match[1]) * 1024 ** ' KMGT'.indexOf((match[2] || ' ').toUpperCase())
-    : Number.NaN;
-  return Number.isSafeInteger(bytes) ? bytes : Number.NaN;
-}
 
 /** The `key=value` options of one device, checked against what its kind takes. */
 export class DeviceOptions {
@@ -47,14 +35,12 @@ export class DeviceOptions {
     return this.#given[key];
   }
 
-  /** Bytes: a number with an optional suffix K, M, G or T (powers of 1024). */
+  /** Bytes, as `parseSize` reads them. */
   size(key: string, fallback: number): number {
     const given = this.#given[key];
     if (given === undefined) return fallback;
-    const bytes = bytesOf(given);
-    if (Number.isNaN(bytes)) {
-      this.refuse(key, 'a size in bytes, or with K, M, G or T: 64M');
-    }
+    const bytes = parseSize(given);
+    if (Number.isNaN(bytes)) this.refuse(key, SIZE_EXPECTED);
     return bytes;
   }
 
@@ -100,7 +86,7 @@ export class DeviceOptions {
 
   refuse(key: string, wanted: string): never {
     throw new OptionError(
-      `device ${this.kind}: ${key}=${this.#given[key] ?? ''} cannot be; ${key} takes ${wanted}`,
+      `device ${this.kind}: ${key}=${this.#given[key] ?? ''} is not valid; ${key} takes ${wanted}`,
     );
   }
 }

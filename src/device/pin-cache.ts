@@ -14,7 +14,7 @@ export class PinCache {
 
   /**
    * @param faultable where the device can wait, in IOVA pages
-   * @param memory the container's memory now, or null where nobody has the device open
+   * @param memory the container's memory now, or null while the device is not open
    */
   constructor(
     private readonly faultable: readonly PageRange[],
@@ -22,8 +22,8 @@ export class PinCache {
   ) {}
 
   /**
-   * Pins what of [address, address + length) needs it; false where a page cannot be had, and then
-   * nothing may be transferred.
+   * Pins what of [address, address + length) needs it; false where a page cannot be pinned: nothing
+   * may be transferred then.
    */
   hold(address: number, length: number, write: boolean): boolean {
     const end = Math.ceil((address + length) / PAGE_SIZE);

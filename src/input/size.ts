@@ -1,35 +1,33 @@
-/** Numbers with units, as users write them. */
-import { z } from 'zod';
+/** Sizes in bytes, as users write them and as they are shown: one grammar for options and files. */
 
-const units: Readonly<Record<string, number>> = { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
-const microseconds: Readonly<Record<string, number>> = { ns: 1e-3, us: 1, ms: 1e3, s: 1e6 };
+const UNITS = 'KMGT';
+const GRAMMAR = /^(?:0x[0-9a-f]+|(\d+)(?:([KMGT])(?:iB)?)?)$/i;
 
-/** A number of bytes, also as `0x1000` or `64M`. */
-export const size = z.union([
-  z.number().int().nonnegative(),
-  z
-    .string()
-    .regex(/^(0x[0-9a-fA-F]+|\d+[KMGT]?)$/, 'must be a number of bytes, like 0x1000 or 64M'),
-]);
+/** What an error says where something else stands. */
+export const SIZE_EXPECTED = 'a number of bytes, like 4096, 0x1000, 512K or 64M';
 
-/** Bytes of `64M`, `0x1000` or a number. */
+/**
+ * Bytes of `4096`, `0x1000`, `512K` or `64MiB`: decimal with a suffix K, M, G or T (powers of 1024,
+ * `iB` behind it or not, in either case), or hexadecimal without one. NaN for anything else, a
+ * number from a file that is negative or no integer, and more than 2^53 - 1.
+ */
 export function parseSize(value: string | number): number {
-  if (typeof value === 'number') return value;
-  const unit = units[value.at(-1)!];
-  return unit === undefined ? Number(value) : Number(value.slice(0, -1)) * unit;
+  const match = GRAMMAR.exec(String(value));
+  if (match === null) return Number.NaN;
+  const [whole, digits, suffix = ''] = match;
+  const scale = suffix === '' ? 1 : 1024 ** (UNITS.indexOf(suffix.toUpperCase()) + 1);
+  const bytes = Number(digits ?? whole) * scale;
+  return Number.isSafeInteger(bytes) ? bytes : Number.NaN;
 }
 
-/** Bytes, from what `size` allows. */
-export const bytes = size.transform(parseSize);
-
-/** At least one of them. */
-export const someBytes = bytes.refine((value) => value > 0, 'must be more than 0');
-
-/** Microseconds, from `250ns`, `10us`, `1.5ms` or `2s`. */
-export const duration = z
-  .string('must be a time with its unit, like 10us, 1.5ms or 2s')
-  .regex(/^\d+(\.\d+)?(ns|us|ms|s)$/, 'must be a time with its unit, like 10us, 1.5ms or 2s')
-  .transform((text) => {
-    const unit = /[a-z]+$/.exec(text)![0];
-    return Number(text.slice(0, -unit.length)) * microseconds[unit]!;
-  });
+/** `24.8 MiB`, `240 MiB`, `0 B`: one decimal below 100 where it is not 0. */
+export function formatSize(bytes: number): string {
+  let unit = 0;
+  let amount = bytes;
+  while (Math.abs(amount) >= 1024 && unit < UNITS.length) {
+    amount /= 1024;
+    unit++;
+  }
+  const shown = Number(amount.toFixed(Math.abs(amount) < 100 ? 1 : 0));
+  return `${shown} ${unit === 0 ? 'B' : `${UNITS[unit - 1]}iB`}`;
+}

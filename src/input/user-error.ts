@@ -1,5 +1,5 @@
 /**
- * Something the user gave cannot be used; the message says what, where and what to do. The command
+ * Input of the user that is not usable; the message says what, where and what to do. The command
  * exits with `exitCode`.
  */
 export class UserError extends Error {

@@ -201,7 +201,7 @@ export class DriverPinning {
   /** Maps the pins of a mapping that is not static in a domain, over what is there. */
   mapInto(mapping: Mapping, domains: readonly Domain[]): void {
     if (mapping.driverPins === null) return;
-    for (const [index, pin] of mapping.driverPins) mapPin(mapping, index, pin, domains);
+    for (const [index, pin] of mapping.driverPins) this.mapPin(mapping, index, pin, domains);
   }
 
   /** A mapping is static no longer: its pins count by themselves. All of its pages are present. */
@@ -227,9 +227,23 @@ export class DriverPinning {
   /** It has not become static. */
   wholePinFailed(mapping: Mapping): void {
     if (mapping.driverPins === null) return;
-    for (const [index] of mapping.driverPins)
-      this.space.counters.addResident(mapping.mapped.set(index, 1));
     this.afterWholeUnpin(mapping);
+  }
+
+  /** Without a domain it is present nowhere. */
+  private mapPin(
+    mapping: Mapping,
+    index: number,
+    { frame }: Pin,
+    domains: readonly Domain[],
+  ): void {
+    if (domains.length === 0) return;
+    one[0] = frame;
+    for (const domain of domains) {
+      domain.mapFrames(mapping.iovaPage + index, one, 1, mapping.permission);
+      domain.flush(mapping.iovaPage + index, 1);
+    }
+    this.space.counters.addResident(mapping.mapped.set(index, 1));
   }
 
   private count(mapping: Mapping, pins: DriverPins, sign: 1 | -1): void {
@@ -264,10 +278,7 @@ export class DriverPinning {
     }
     mapping.driverPins ??= new DriverPins(mapping.pages);
     mapping.driverPins.add(index, pin);
-    if (!mapping.pinned) {
-      mapPin(mapping, index, pin, this.space.domains);
-      this.space.counters.addResident(mapping.mapped.set(index, 1));
-    }
+    if (!mapping.pinned) this.mapPin(mapping, index, pin, this.space.domains);
     noteWritten(this.space.logs, mapping, index, 1);
     return pin.frame;
   }
@@ -287,14 +298,6 @@ export class DriverPinning {
     }
     one[0] = pin.frame;
     mapping.mm.unpin(one, 1);
-  }
-}
-
-function mapPin(mapping: Mapping, index: number, { frame }: Pin, domains: readonly Domain[]): void {
-  one[0] = frame;
-  for (const domain of domains) {
-    domain.mapFrames(mapping.iovaPage + index, one, 1, mapping.permission);
-    domain.flush(mapping.iovaPage + index, 1);
   }
 }
 

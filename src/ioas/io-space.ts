@@ -10,7 +10,7 @@ import { fail } from '../abi/errno.js';
 import type { Flow } from '../flow/flow.js';
 import type { IommuDevice } from '../iommu/device.js';
 import type { Domain } from '../iommu/domain.js';
-import type { IommuGeometry } from '../iommu/geometry.js';
+import type { IommuProperties } from '../iommu/geometry.js';
 import type { Counters, Observer } from '../iommu/observer.js';
 import type { AddressSpace } from '../mm/address-space.js';
 import type { DirtyLog } from './dirty-log.js';
@@ -58,7 +58,7 @@ export class IoSpace implements IopfBackend, PinnableSpace {
   /** In the order in which they came. */
   private readonly attached: IommuDevice[] = [];
   private readonly observer: Observer | null;
-  private readonly constraints = new Map<object, IommuGeometry>();
+  private readonly constraints = new Map<object, IommuProperties>();
 
   constructor(options: IoSpaceOptions, parts: IoSpaceParts = shipped) {
     const { premapPages, premap, observer } = options;
@@ -88,7 +88,7 @@ export class IoSpace implements IopfBackend, PinnableSpace {
    * Mappings lie where an IOMMU can map, for as long as `owner` says so. EINVAL: one does not; then
    * nothing has changed.
    */
-  constrain(owner: object, geometry: IommuGeometry): void {
+  constrain(owner: object, geometry: IommuProperties): void {
     const ranges = commonRanges([...this.constraints.values(), geometry]);
     for (const mapping of this.mappings)
       if (!rangesCover(ranges, mapping.iovaPage, mapping.iovaEnd)) fail('EINVAL');
@@ -183,8 +183,8 @@ export class IoSpace implements IopfBackend, PinnableSpace {
   }
 
   /**
-   * The memory of a mapping, which shares it with no other, is found elsewhere from now on, and its
-   * address is valid.
+   * The memory of a mapping whose address is invalid, and which shares it with no other, is found
+   * here from now on.
    */
   move(mapping: Mapping, mm: AddressSpace, vaddrPage: number): void {
     const { source } = mapping;
@@ -195,7 +195,6 @@ export class IoSpace implements IopfBackend, PinnableSpace {
     source.vaddrPage = vaddrPage;
     if (watched) this.iopf.mappingAdded(mapping);
     this.observer?.mappingAdded?.(mapping);
-    if (!source.vaddrInvalid) return;
     source.vaddrInvalid = false;
     this.invalidVaddrs--;
   }

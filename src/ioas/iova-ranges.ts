@@ -2,7 +2,7 @@
  * Which IOVAs a container's IOMMUs can map (kernel: iommu->iova_list): what all can address,
  * without what any reserves.
  */
-import { apertureEnd, type IommuGeometry } from '../iommu/geometry.js';
+import { apertureEnd, type IommuProperties } from '../iommu/geometry.js';
 
 /** Pages [first, end). */
 export interface IovaRange {
@@ -11,7 +11,7 @@ export interface IovaRange {
 }
 
 /** The ranges that these IOMMUs have in common, in order. */
-export function commonRanges(geometries: readonly IommuGeometry[]): readonly IovaRange[] {
+export function commonRanges(geometries: readonly IommuProperties[]): readonly IovaRange[] {
   if (geometries.length === 0) return [];
   let ranges: IovaRange[] = [{ first: 0, end: Math.min(...geometries.map(apertureEnd)) }];
   for (const geometry of geometries) {

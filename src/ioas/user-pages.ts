@@ -85,7 +85,7 @@ export class UserPages {
     return errno;
   }
 
-  /** `charge` of what was charged a moment ago: a limit that has come down meanwhile is not asked. */
+  /** `charge` of what was charged a moment ago: the limit is not asked again. */
   chargeAnyway(pages: number): void {
     this.account?.charge(pages, true);
     this.lockedPages += pages;

@@ -246,7 +246,10 @@ export class IommuDevice implements ReportingDevice {
    */
   fault(iovaPage: number, access: number): boolean {
     if (this.stage1 !== null) return this.faultNested(this.stage1, iovaPage, access);
-    return this.requests.fault(this.level, iovaPage, access);
+    const { handlers, domain } = this;
+    if (domain === null || !domain.nested)
+      return this.requests.fault(handlers.flat, 'flat', iovaPage, access);
+    return this.requests.fault(handlers.stage2, 'stage2', iovaPage, access);
   }
 
   /**
@@ -259,7 +262,7 @@ export class IommuDevice implements ReportingDevice {
     if (stage1.end === 'stage2') {
       const { iovaPage } = stage1;
       if (stage1.tableLost) this.handlers.stage2?.pageLost(this, iovaPage);
-      return this.requests.fault('stage2', iovaPage, stage1.access);
+      return this.requests.fault(this.handlers.stage2, 'stage2', iovaPage, stage1.access);
     }
     // An entry that makes no sense, or one that is missing for a device which cannot wait for the
     // guest.

@@ -1,10 +1,16 @@
 import { Bug } from '../abi/bug.js';
 import { PageTable } from '../mm/page-table.js';
-import { apertureEnd, defaultGeometry, type IommuGeometry, PAGE_1G, PAGE_2M } from './geometry.js';
+import {
+  apertureEnd,
+  defaultGeometry,
+  type IommuProperties,
+  PAGE_1G,
+  PAGE_2M,
+} from './geometry.js';
 import type { Observer } from './observer.js';
 
 export interface DomainOptions {
-  readonly geometry?: IommuGeometry;
+  readonly geometry?: IommuProperties;
   /**
    * Uses superpages also for frames that are given one by one (`mapFrames`) and happen to be
    * contiguous (R3.2).
@@ -26,7 +32,7 @@ const PAGES_1G = 512 * 512;
  * (R4.2). `unmap` and `map` leave nothing stale in an IOTLB.
  */
 export class Domain {
-  readonly geometry: IommuGeometry;
+  readonly geometry: IommuProperties;
   readonly nested: boolean;
   readonly devices: { flush(iovaPage: number, count: number): void }[] = [];
   observer: Observer | null;

@@ -11,7 +11,7 @@ export interface ReservedRegion {
   readonly kind: 'msi' | 'direct' | 'reserved';
 }
 
-export interface IommuGeometry {
+export interface IommuProperties {
   /** Width of an IOVA in bits, 32 to 48. */
   readonly addressWidth: number;
   /**
@@ -34,7 +34,7 @@ export const PAGE_1G = 0x4000_0000;
 export const MSI_WINDOW: ReservedRegion = { firstPage: 0xfee00, pages: 0x100, kind: 'msi' };
 
 /** VT-d with 48 bits: the vectors' main machine. */
-export const defaultGeometry: IommuGeometry = {
+export const defaultGeometry: IommuProperties = {
   addressWidth: 48,
   pageSizes: PAGE_4K | PAGE_2M | PAGE_1G,
   reserved: [MSI_WINDOW],
@@ -43,6 +43,6 @@ export const defaultGeometry: IommuGeometry = {
 };
 
 /** One more than the last IOVA page. */
-export function apertureEnd(geometry: IommuGeometry): number {
+export function apertureEnd(geometry: IommuProperties): number {
   return 2 ** (geometry.addressWidth - 12);
 }

@@ -1,7 +1,7 @@
 import { Bug } from '../abi/bug.js';
 import { fail } from '../abi/errno.js';
 import type { IommuDevice } from './device.js';
-import { defaultGeometry, type IommuGeometry } from './geometry.js';
+import { defaultGeometry, type IommuProperties } from './geometry.js';
 
 /** Pages [first, end). */
 export interface PageRange {
@@ -27,7 +27,7 @@ export class IommuGroup {
   constructor(
     readonly number: number,
     /** Of the IOMMU in front of it. */
-    readonly geometry: IommuGeometry = defaultGeometry,
+    readonly geometry: IommuProperties = defaultGeometry,
   ) {}
 
   /** Takes the group's DMA for an owner, or takes it once more. EBUSY: somebody else has it. */

@@ -61,13 +61,18 @@ export class PageRequests {
   }
 
   /**
-   * Reports one page and runs the request to its answer: true: try again; false: refused, also
-   * where a program would have to answer. Hot, allocates nothing where the page is at hand.
+   * Reports one page to the handler of a level and runs the request to its answer: true: try
+   * again; false: refused, also where a program would have to answer. Hot, allocates nothing where
+   * the page is at hand.
    */
-  fault(level: FaultLevel, iovaPage: number, access: number): boolean {
+  fault(
+    handler: DeviceFaultHandler | null,
+    level: FaultLevel,
+    iovaPage: number,
+    access: number,
+  ): boolean {
     const { device } = this;
     const { counters, observer } = device;
-    const handler = this.handlers.at(level);
     if (handler === null || !this.enabled) {
       counters.faultsRefused++;
       return false;

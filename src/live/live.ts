@@ -1,5 +1,5 @@
 /**
- * What a live page is told, and may ask: the contract between a run, the server that shows it, and
+ * What a live page is sent, and may ask: the contract between a run, the server that shows it, and
  * the page.
  *
  * The server sends these as server-sent events, each `kind` as the event's name and the whole
@@ -76,7 +76,7 @@ export interface LiveCall {
   readonly text: string;
   /**
    * What it returned; below zero an errno, whose name is `error`. Null: the kernel carried it out,
-   * and we do not see its answer.
+   * and iopf does not see the result.
    */
   readonly result: number | null;
   readonly error: string | null;
@@ -116,7 +116,7 @@ export interface LiveEnd {
   readonly seconds: number;
   /** How it ended, in words: `exit code 0`. */
   readonly how: string;
-  /** `iopf exec --json`, for a run. */
+  /** Of a run: what `iopf exec --json` writes. */
   readonly summary: Readonly<Record<string, unknown>> | null;
 }
 
@@ -205,7 +205,7 @@ export const LIVE_TABLE_ENTRIES_MOST = 512;
 
 export type LiveAnswer = LiveMap | LiveTable;
 
-/** Who can be asked about a run. Null: nobody answers at the moment. */
+/** Answers questions about a run. Null: not available at the moment. */
 export interface LiveSource {
   ask(query: LiveQuery): Promise<LiveAnswer | null>;
 }

@@ -4,7 +4,7 @@
  */
 import { AddressAxis } from './address-axis.js';
 import { button, make, setText } from './dom.js';
-import { count, hex, range, seconds } from './format.js';
+import { count, hex, PAGE_BYTES, range, seconds } from './format.js';
 import { type Cell, MapHistory } from './map-history.js';
 import { COLUMNS_PER_STEP, MapImage } from './map-image.js';
 import { drawAddresses, drawTimes, type Plot } from './map-scales.js';
@@ -12,7 +12,6 @@ import { drawn, forget, paintNow } from './painter.js';
 import { onThemeChange, type Palette, palette } from './theme.js';
 import { quiet, tell } from './tip.js';
 
-const PAGE_BYTES = 4096;
 const HEIGHT = 340;
 const TOP = 8;
 const BOTTOM = 26;
@@ -26,7 +25,7 @@ const FIRST_STEP_SECONDS = 0.5;
 
 const legend: readonly (readonly [string, (palette: Palette) => string, string])[] = [
   ['touched by the device', (p) => p.touched, ''],
-  ['taken away', (p) => p.taken, 'right half of a step'],
+  ['invalidated', (p) => p.taken, 'right half of a step'],
   ['in I/O page tables', (p) => p.resident, ''],
   ['mapped', (p) => p.mapped, ''],
 ];
@@ -49,7 +48,7 @@ export class AddressMapView {
   private keyAt = { step: 0, y: 0 };
   private dragFrom: { y: number; pan: boolean } | null = null;
 
-  /** @param press told the range of pages that was clicked; null: nobody can be asked about them */
+  /** @param press called with the range of pages that was clicked; null: a report, no queries */
   constructor(private readonly press: ((first: number, pages: number) => void) | null) {
     this.stage = make('div', {
       class: 'map',
@@ -363,7 +362,7 @@ export class AddressMapView {
 function describe(cell: Cell, at: string): string[] {
   const { broughtIn, mapped, resident } = cell;
   const touched = Math.round(cell.touched);
-  const happened = `faulted ${Math.round(cell.faulted)}, taken away ${Math.round(cell.taken)} pages`;
+  const happened = `faulted ${Math.round(cell.faulted)}, invalidated ${Math.round(cell.taken)} pages`;
   const rows = range(cell.first * PAGE_BYTES, cell.pages * PAGE_BYTES);
   if (broughtIn !== null)
     return [`${rows} ${at}`, `touched ${touched}, mapped ${Math.round(broughtIn)}, ${happened}`];

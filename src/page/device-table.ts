@@ -1,7 +1,9 @@
 /** The devices of a run by group, and what each does. */
+
+import { formatSize } from '../input/size.js';
 import type { LiveDevice } from '../live/live.js';
 import { make, setText } from './dom.js';
-import { bytes, count } from './format.js';
+import { count } from './format.js';
 
 const columns: readonly (readonly [string, 'text' | 'number', (device: LiveDevice) => string])[] = [
   ['group', 'number', (device) => `${device.group}`],
@@ -11,8 +13,8 @@ const columns: readonly (readonly [string, 'text' | 'number', (device: LiveDevic
   ['page requests', 'text', (device) => (device.faulting ? 'on' : 'off')],
   ['waiting', 'number', (device) => count(device.pending)],
   ['faults', 'number', (device) => count(device.faults)],
-  ['DMA read', 'number', (device) => bytes(device.dmaBytesRead)],
-  ['DMA written', 'number', (device) => bytes(device.dmaBytesWritten)],
+  ['DMA read', 'number', (device) => formatSize(device.dmaBytesRead)],
+  ['DMA written', 'number', (device) => formatSize(device.dmaBytesWritten)],
 ];
 
 export class DeviceTable {

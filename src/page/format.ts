@@ -1,16 +1,8 @@
 /** Numbers as people read them. */
+import { formatSize } from '../input/size.js';
 
-const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
-
-export function bytes(value: number): string {
-  let unit = 0;
-  let amount = value;
-  while (Math.abs(amount) >= 1024 && unit < UNITS.length - 1) {
-    amount /= 1024;
-    unit++;
-  }
-  return `${Number(amount.toFixed(amount < 10 ? 1 : 0))} ${UNITS[unit]}`;
-}
+/** Bytes of a page: tables, maps and samples count pages. */
+export const PAGE_BYTES = 4096;
 
 export function seconds(value: number): string {
   if (value === 0) return '0';
@@ -49,7 +41,7 @@ export function range(first: number, bytes: number): string {
 export function show(name: string, value: unknown): string {
   if (value === null || value === undefined) return '–';
   if (typeof value !== 'number') return typeof value === 'string' ? value : JSON.stringify(value);
-  if (/Bytes/.test(name)) return bytes(value);
+  if (/Bytes/.test(name)) return formatSize(value);
   if (/Us($|\.)/.test(name)) return `${count(value)} µs`;
   if (/Seconds$/.test(name)) return seconds(value);
   if (/Percent$/.test(name)) return `${value.toFixed(1)} %`;

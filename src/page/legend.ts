@@ -23,7 +23,7 @@ export class Legend {
   private readonly stops: (() => void)[] = [];
 
   /**
-   * Of sets that have names an entry each, else of lines. `show` is told which lines, by their
+   * Of sets that have names an entry each, else of lines. `show` is called with the lines, by their
    * numbers throughout all sets, are to be shown or hidden.
    */
   constructor(

@@ -9,7 +9,7 @@ import { ReportView } from './report-view.js';
 import { RunView } from './run-view.js';
 import { save } from './save.js';
 
-/** A page that nobody looks at asks this many times more seldom. */
+/** A hidden page polls this many times less often. */
 const HIDDEN_TIMES = 4;
 /** Results so far are shown this often at most: each is a new drawing of all. */
 const REPORT_EVERY_MS = 1000;

@@ -6,11 +6,11 @@
 
 import type { LiveMapColumn } from '../live/live.js';
 import type { AddressMapData } from '../trace/address-map.js';
+import { PAGE_BYTES } from './format.js';
 
 const STEPS_MOST = 256;
 /** More than a report's rows and what a live page asks about. */
 const PIECES_MOST = 160;
-const PAGE_BYTES = 4096;
 
 /** Rows of equal width; arrays have a number for each. */
 export interface Piece {

@@ -1,6 +1,6 @@
 /** The scales beside the address × time map. */
 import type { AddressAxis } from './address-axis.js';
-import { hex, tick } from './format.js';
+import { hex, PAGE_BYTES, tick } from './format.js';
 import type { Palette } from './theme.js';
 
 /** Where the picture is, in pixels. */
@@ -11,9 +11,8 @@ export interface Plot {
   readonly height: number;
 }
 
-const PAGE_BYTES = 4096;
 const LABEL_EVERY = 26;
-/** Pixels of a page from which on pages are told apart. */
+/** Pixels per page from which on pages are drawn singly. */
 const PAGE_LEAST = 12;
 
 export function drawAddresses(

@@ -2,8 +2,10 @@
  * The drawings of one run, or of several beside each other: memory and rates over time, and fault
  * latency.
  */
+
+import { formatSize } from '../input/size.js';
 import { make } from './dom.js';
-import { bytes, rate } from './format.js';
+import { rate } from './format.js';
 import { Histogram } from './histogram.js';
 import type { Line, LineSet } from './legend.js';
 import type { TimeData } from './run-data.js';
@@ -28,7 +30,7 @@ const reclaimed: Line = {
 };
 
 /**
- * Runs of one name: what each is is told by the kind of line. Of several: by colour, and the
+ * Runs of one name: what each is is shown by the kind of line. Of several: by colour, and the
  * legend.
  */
 export class RunCharts {
@@ -45,7 +47,7 @@ export class RunCharts {
         ? 'Memory: in I/O page tables; dashed: pinned'
         : 'Memory: mapped, in I/O page tables, pinned',
       sets: memorySets(names),
-      unit: bytes,
+      unit: formatSize,
       binary: true,
       logarithmic: several,
     });

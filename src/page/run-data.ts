@@ -2,10 +2,11 @@
  * What a run was over time, as charts draw it: from a report's timeline, or from the samples of a
  * live run.
  */
+
 import type { LiveSample } from '../live/live.js';
 import type { TimelineStep } from '../trace/timeline.js';
+import { PAGE_BYTES } from './format.js';
 
-const PAGE_BYTES = 4096;
 const SAMPLES_MOST = 512;
 
 /** Equally long arrays. Memory in bytes, rates per second. */

@@ -1,5 +1,6 @@
 /** One run, while it goes or as it was saved. */
 
+import { formatSize } from '../input/size.js';
 import type {
   LiveCalls,
   LiveEnd,
@@ -14,7 +15,7 @@ import { CallLog } from './call-log.js';
 import { askTable } from './connection.js';
 import { DeviceTable } from './device-table.js';
 import { make, section, setText } from './dom.js';
-import { bytes, count, rate } from './format.js';
+import { count, rate } from './format.js';
 import { MapHistory } from './map-history.js';
 import { flat, NumberList } from './numbers.js';
 import { drawn } from './painter.js';
@@ -29,7 +30,7 @@ const titles: Readonly<Record<Tile, string>> = {
   resident: 'in I/O page tables',
   pinned: 'pinned',
   faults: 'page requests',
-  taken: 'taken away',
+  taken: 'invalidated',
   dma: 'device DMA',
 };
 
@@ -46,7 +47,7 @@ export class RunView {
   private end: LiveEnd | null = null;
   private readonly changed: () => void;
 
-  /** @param live whether somebody can be asked about it */
+  /** @param live whether the engine can be queried */
   constructor(
     private readonly start: LiveStart,
     live: boolean,
@@ -145,7 +146,7 @@ export class RunView {
     const { last } = this.samples;
     const run = this.report?.groups[0]?.runs[0];
     const timeline = run?.timeline ?? [];
-    // A run of less than a few samples is told by its report's timeline.
+    // A run of fewer than a few samples is drawn from its report's timeline.
     const time: TimeData =
       this.samples.samples.length < timeline.length && this.ended
         ? ofTimeline(timeline)
@@ -169,18 +170,18 @@ export class RunView {
       setText(this.tiles[name].value, value);
       setText(this.tiles[name].about, about);
     };
-    const peak = (name: string): string => `peak ${bytes(of(name))}`;
+    const peak = (name: string): string => `peak ${formatSize(of(name))}`;
     put(
       'mapped',
-      bytes(sample.mappedBytes),
+      formatSize(sample.mappedBytes),
       `static pinning would pin it; ${peak('mappedBytesPeak')}`,
     );
     put(
       'resident',
-      bytes(sample.residentBytes),
+      formatSize(sample.residentBytes),
       `${share.toFixed(share < 10 ? 1 : 0)} % of what is mapped; ${peak('residentBytesPeak')}`,
     );
-    put('pinned', bytes(sample.pinnedBytes), peak('pinnedBytesPeak'));
+    put('pinned', formatSize(sample.pinnedBytes), peak('pinnedBytesPeak'));
     const faultsNow = this.ended ? '' : `; ${rate(time.faults.at(-1) ?? 0)} now`;
     put(
       'faults',
@@ -191,12 +192,12 @@ export class RunView {
     put(
       'taken',
       `${count(of('pagesInvalidated'))} pages`,
-      `by ${count(of('invalidations'))} invalidations${reclaimed === 0 ? '' : `; ${count(reclaimed)} reclaimed`}`,
+      `in ${count(of('invalidations'))} events${reclaimed === 0 ? '' : `; ${count(reclaimed)} reclaimed`}`,
     );
     put(
       'dma',
-      bytes(of('dmaBytesRead') + of('dmaBytesWritten')),
-      `${bytes(of('dmaBytesRead'))} read, ${bytes(of('dmaBytesWritten'))} written`,
+      formatSize(of('dmaBytesRead') + of('dmaBytesWritten')),
+      `${formatSize(of('dmaBytesRead'))} read, ${formatSize(of('dmaBytesWritten'))} written`,
     );
   }
 }

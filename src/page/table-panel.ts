@@ -1,9 +1,9 @@
 /** The IOMMU's tables of a few pages, as they were when they were asked for. */
+
+import { formatSize } from '../input/size.js';
 import type { LiveTable, LiveTableEntry } from '../live/live.js';
 import { button, make } from './dom.js';
-import { bytes, count, hex, range } from './format.js';
-
-const PAGE_BYTES = 4096;
+import { count, hex, PAGE_BYTES, range } from './format.js';
 
 export class TablePanel {
   readonly root = make('section', {
@@ -15,7 +15,7 @@ export class TablePanel {
 
   /**
    * @param ask answers for [first page, pages]
-   * @param closed told when it goes, so that the focus can go back
+   * @param closed called when it closes, so that the focus can return
    */
   constructor(
     private readonly ask: (first: number, pages: number) => Promise<LiveTable>,
@@ -55,7 +55,7 @@ function content({ mapping, entries, absent }: LiveTable): HTMLElement[] {
   const mapped =
     mapping === null
       ? 'Not mapped for DMA.'
-      : `Mapping ${range(mapping.iova, mapping.bytes)}, ${bytes(mapping.bytes)}, ${mapping.permission}, from virtual address ${hex(mapping.vaddr)}, ${mapping.pinned ? 'pinned' : 'not pinned'}.`;
+      : `Mapping ${range(mapping.iova, mapping.bytes)}, ${formatSize(mapping.bytes)}, ${mapping.permission}, from virtual address ${hex(mapping.vaddr)}, ${mapping.pinned ? 'pinned' : 'not pinned'}.`;
   const present = `${count(entries.length)} ${entries.length === 1 ? 'entry' : 'entries'}, ${count(absent)} ${absent === 1 ? 'page' : 'pages'} without one.`;
   const about = make('p', {}, `${mapped} ${present}`);
   if (entries.length === 0) return [about];

@@ -25,7 +25,7 @@ export function palette(): Palette {
   return current;
 }
 
-/** Told when colours changed. Returns how to stop. */
+/** Calls back when colours change. Returns how to stop. */
 export function onThemeChange(listener: () => void): () => void {
   listeners.add(listener);
   return () => listeners.delete(listener);

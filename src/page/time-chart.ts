@@ -4,7 +4,7 @@
  */
 import uPlot from 'uplot';
 import { button, make } from './dom.js';
-import { seconds, tick } from './format.js';
+import { PAGE_BYTES, seconds, tick } from './format.js';
 import { Legend, type LineSet } from './legend.js';
 import { drawn, forget, paintNow } from './painter.js';
 import { onThemeChange, palette } from './theme.js';
@@ -31,7 +31,6 @@ const HEIGHT = 210;
 const AXIS_WIDTH = 76;
 const POWERS = Array.from({ length: 60 }, (_, power) => 2 ** power);
 const ZOOM = 1.6;
-const PAGE_BYTES = 4096;
 const TICKS_MOST = 6;
 
 export class TimeChart {

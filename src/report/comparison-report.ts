@@ -8,9 +8,9 @@ export function comparisonReport({ comparison, outcomes }: CompareResult): Repor
   const add = (title: string, rows: readonly object[] | undefined): void => {
     if (rows !== undefined) tables.push({ title, rows: rows as ReportTable['rows'] });
   };
-  add('Published, and ours: VFIO with IOPF', comparison.published);
+  add('Published, and by this model: VFIO with IOPF', comparison.published);
   add(
-    'Published, and ours: host SVA (the model prices VFIO, not SVA)',
+    'Published, and by this model: host SVA (the model is of VFIO, not of SVA)',
     comparison.publishedHostSva,
   );
   add('The least memory of the host within the bound', comparison.overcommit);

@@ -1,6 +1,6 @@
 /**
- * The page, for reports and for live runs: one file that needs no network, with the style and the
- * script that the build has bundled.
+ * The page of reports and live runs: one self-contained file, with the style and the script that
+ * the build has bundled.
  */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';

@@ -1,14 +1,15 @@
 /** A comparison as a table for people. */
+import { formatSize } from '../input/size.js';
 import type { Comparison, PublishedComparison } from '../sim/compare.js';
 import type { RunRow } from '../sim/run.js';
 
 /** Columns: a title and what a run shows there. */
 const columns: readonly (readonly [string, (row: RunRow) => string])[] = [
   ['policy', (row) => row.policy],
-  ['mapped', (row) => bytes(row.mappedBytesPeak)],
-  ['pinned peak', (row) => bytes(row.pinnedBytesPeak)],
-  ['resident peak', (row) => bytes(row.residentBytesPeak)],
-  ['mean', (row) => bytes(row.residentBytesMean)],
+  ['mapped', (row) => formatSize(row.mappedBytesPeak)],
+  ['pinned peak', (row) => formatSize(row.pinnedBytesPeak)],
+  ['resident peak', (row) => formatSize(row.residentBytesPeak)],
+  ['mean', (row) => formatSize(row.residentBytesMean)],
   ['faults', (row) => String(row.faults)],
   ['pages in', (row) => String(row.pagesFaultedIn)],
   ['never used', (row) => String(row.pagesNeverUsed)],
@@ -34,10 +35,13 @@ export function formatComparison(comparison: Comparison): string {
   for (const { input, policy, why } of comparison.impossible ?? [])
     parts.push(`${input}, ${policy}: ${why}\n`);
   if (comparison.published)
-    parts.push('Published, and ours: VFIO with IOPF', publishedTable(comparison.published));
+    parts.push(
+      'Published, and by this model: VFIO with IOPF',
+      publishedTable(comparison.published),
+    );
   if (comparison.publishedHostSva)
     parts.push(
-      'Published, and ours: host SVA (the model prices VFIO, not SVA)',
+      'Published, and by this model: host SVA (the model is of VFIO, not of SVA)',
       publishedTable(comparison.publishedHostSva),
     );
   if (comparison.overcommit)
@@ -50,7 +54,7 @@ export function formatComparison(comparison: Comparison): string {
           row.policy,
           String(row.vms),
           `${row.slowdownBoundPercent} %`,
-          row.hostBytes === null ? 'none does' : bytes(row.hostBytes),
+          row.hostBytes === null ? 'none does' : formatSize(row.hostBytes),
           row.slowdownPercent === null ? '' : `${row.slowdownPercent.toFixed(1)} %`,
         ]),
       ),
@@ -60,9 +64,9 @@ export function formatComparison(comparison: Comparison): string {
 
 function publishedTable(rows: readonly PublishedComparison[]): string {
   return table(
-    ['message', 'premap', 'sends', 'faults published', 'ours', 'slowdown published', 'ours'],
+    ['message', 'premap', 'sends', 'faults published', 'model', 'slowdown published', 'model'],
     rows.map((row) => [
-      bytes(row.messageBytes),
+      formatSize(row.messageBytes),
       String(row.premapPages),
       String(row.sends),
       String(row.publishedFaults),
@@ -85,17 +89,6 @@ function table(titles: readonly string[], rows: readonly (readonly string[])[]):
       .join('  ')
       .trimEnd();
   return `${[titles, ...rows].map((row) => `  ${line(row)}`).join('\n')}\n`;
-}
-
-function bytes(value: number): string {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-  let unit = 0;
-  let amount = value;
-  while (amount >= 1024 && unit < units.length - 1) {
-    amount /= 1024;
-    unit++;
-  }
-  return `${Number(amount.toFixed(amount < 10 ? 1 : 0))} ${units[unit]}`;
 }
 
 function seconds(value: number): string {

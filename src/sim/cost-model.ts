@@ -1,6 +1,6 @@
 /** What things cost: files with a unit and a source for every number. */
 import { z } from 'zod';
-import { duration } from '../input/size.js';
+import { duration } from '../input/schemas.js';
 import { parseUserFile } from '../input/user-file.js';
 
 const cost = z.strictObject({ time: duration, source: z.string().min(1) });

@@ -1,7 +1,7 @@
 /** How a container gets its memory. */
-import { z } from 'zod';
-import { parseSize, size } from '../input/size.js';
+import { parseSize, SIZE_EXPECTED } from '../input/size.js';
 import { UserError } from '../input/user-error.js';
+import { PREMAP_DEFAULT, PREMAP_MOST } from '../ioas/iopf/premap.js';
 
 export interface Policy {
   /** As the user wrote it. */
@@ -16,9 +16,7 @@ export interface Policy {
   readonly memoryBytes: number | null;
 }
 
-const PREMAP_MOST = 512;
-const allowed =
-  'allowed: static, iopf, iopf:premap=N (1 to 512), iopf:premap=adaptive, iopf:prefetch, and memory=SIZE behind another colon';
+const allowed = `allowed: static, iopf, iopf:premap=N (1 to ${PREMAP_MOST}), iopf:premap=adaptive, iopf:prefetch, and memory=SIZE behind another colon`;
 
 export const defaultPolicies: readonly string[] = [
   'static',
@@ -37,12 +35,15 @@ export function parsePolicy(name: string): Policy {
   const policy = {
     name,
     pinned: kind === 'static',
-    premap: 1 as number | 'adaptive',
+    premap: PREMAP_DEFAULT as number | 'adaptive',
     prefetch: false,
     memoryBytes: null as number | null,
   };
+  const given = new Set<string>();
   for (const option of options) {
-    const [key, value = ''] = option.split('=');
+    const [, key, value = ''] = /^([^=]*)(?:=(.*))?$/s.exec(option)!;
+    if (given.has(key!)) throw new UserError(`policy "${name}": ${key} is given twice`);
+    given.add(key!);
     if (key === 'memory') policy.memoryBytes = memory(name, value);
     else if (policy.pinned) throw new UserError(`policy "${name}": static takes memory=SIZE only`);
     else if (key === 'prefetch' && value === '') policy.prefetch = true;
@@ -63,10 +64,8 @@ function premap(name: string, value: string): number | 'adaptive' {
 }
 
 function memory(name: string, value: string): number {
-  const parsed = size.safeParse(/^\d+$/.test(value) ? Number(value) : value);
-  if (!parsed.success || parseSize(parsed.data) < 1)
-    throw new UserError(
-      `policy "${name}": memory=${value} ${z.prettifyError(parsed.error ?? new z.ZodError([])).slice(2) || 'must be a number of bytes, like 512M'}`,
-    );
-  return parseSize(parsed.data);
+  const bytes = parseSize(value);
+  if (!(bytes > 0))
+    throw new UserError(`policy "${name}": memory=${value} must be ${SIZE_EXPECTED}, above 0`);
+  return bytes;
 }

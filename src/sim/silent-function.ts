@@ -1,7 +1,7 @@
 import type { IommuDevice } from '../iommu/device.js';
 import type { PciFunction } from '../vfio/pci-function.js';
 
-/** A PCI function without registers: in a simulated run its accesses come from the workload. */
+/** A PCI function without registers: its accesses come from a workload or a test. */
 export function silentFunction(iommu: IommuDevice): PciFunction {
   const region = { size: 0, readable: false, writable: false, mappable: false };
   return {

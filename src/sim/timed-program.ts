@@ -3,10 +3,11 @@
  * that ships; this adds the clock, what things cost, and who used which page.
  *
  * Terms: *work* is time that the run takes under any policy; *stall* is a device waiting for a
- * page; *overhead* is the program waiting (pinning, telling ahead, losing pages); *idle* is nobody
- * wanting anything. Times are microseconds, addresses page numbers.
+ * page; *overhead* is the program waiting (pinning, prefetching, losing pages); *idle* is
+ * when neither wants anything. Times are microseconds, addresses page numbers.
  */
 
+import { PREMAP_MOST } from '../ioas/iopf/premap.js';
 import { Mapping } from '../ioas/mapping.js';
 import { MappingIndex } from '../ioas/mapping-index.js';
 import { UserPages } from '../ioas/user-pages.js';
@@ -17,7 +18,7 @@ import type { AddressMap } from '../trace/address-map.js';
 import { Timeline } from '../trace/timeline.js';
 import { SimulatedContainer } from './container.js';
 import type { Costs } from './cost-model.js';
-import type { HostMemory, PageOwner } from './host-memory.js';
+import { type HostMemory, type PageOwner, SIMULATED_MOST_PAGES, TooLarge } from './host-memory.js';
 import { PageSet } from './page-set.js';
 import type { Policy } from './policy.js';
 
@@ -30,18 +31,15 @@ export const RAM_ADDRESS = 2 ** 29;
 /** All addresses of a program from 128 KiB on. */
 export const ADDRESS_SPACE_FIRST = 32;
 export const ADDRESS_SPACE_PAGES = 2 ** 36 - ADDRESS_SPACE_FIRST;
-/** Pages that static pinning may take of our own memory. */
-const PINNED_MOST = 2 ** 25;
 /** How often an access is tried that finds its page gone again. */
 const ATTEMPTS = 3;
 const TOUCHED_AT_ONCE = 512;
 const RW = READ | WRITE;
 
-/** A run that would take too much of this machine. */
-export class TooLarge extends Error {}
-
 export class TimedProgram implements Observer, PageOwner {
   now = 0;
+  /** How much of its workload is done, 0 to 1; the workload says so now and then. */
+  share = 0;
   workUs = 0;
   stallUs = 0;
   idleUs = 0;
@@ -88,7 +86,7 @@ export class TimedProgram implements Observer, PageOwner {
     this.container = new SimulatedContainer(host.memory, policy, this.counters, this, id);
     this.device = this.container.device;
     this.bringsUnused = policy.premap !== 1 || policy.prefetch;
-    this.headroom = host.headroom(policy.premap === 'adaptive' ? 512 : policy.premap);
+    this.headroom = host.headroom(policy.premap === 'adaptive' ? PREMAP_MOST : policy.premap);
   }
 
   /**
@@ -124,7 +122,7 @@ export class TimedProgram implements Observer, PageOwner {
     pinned = false,
   ): void {
     if (this.policy.pinned || pinned) {
-      if (this.counters.pinnedPages + pages > PINNED_MOST)
+      if (this.host.memory.pinned + pages > SIMULATED_MOST_PAGES)
         throw new TooLarge(
           'static pinning of more than 128 GiB is not simulated: it goes page by page',
         );
@@ -272,7 +270,7 @@ export class TimedProgram implements Observer, PageOwner {
   }
 
   /**
-   * The program says that the device is about to reach these pages; only where the policy has it do
+   * The program announces that the device is about to reach these pages; only where the policy does
    * so.
    */
   advise(iovaPage: number, count: number, access: number): void {

@@ -21,7 +21,7 @@ interface AllCounts {
   readonly touched: Counts;
   readonly faulted: Counts;
   readonly taken: Counts;
-  /** What `touched` was when somebody asked last what is new. */
+  /** What `touched` was at the last query for news. */
   readonly seen: Counts;
 }
 

@@ -3,7 +3,7 @@ import type { Counters, Observer } from '../iommu/observer.js';
 import { AddressMap, type AddressMapData } from './address-map.js';
 import { Timeline, type TimelineStep } from './timeline.js';
 
-/** What a live run looked like, for its report. */
+/** The picture of a live run that its report draws. */
 export interface Picture {
   readonly timeline: readonly TimelineStep[];
   readonly map: AddressMapData;
@@ -61,7 +61,7 @@ export class LivePicture implements Observer {
     if (!refused) this.addresses.touched(this.last, iovaPage, 1);
   }
 
-  /** Pages that were touched lately, for who does not tell of each access. */
+  /** Pages touched lately, where not every access is observed. */
   touched(iovaPage: number, count: number): void {
     this.addresses.touched(this.last, iovaPage, count);
   }

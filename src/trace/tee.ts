@@ -1,6 +1,6 @@
 import type { Observer } from '../iommu/observer.js';
 
-/** One observer that tells several; null where there is none. */
+/** One observer that forwards to several; null where there is none. */
 export function tee(observers: readonly (Observer | null)[]): Observer | null {
   const all = observers.filter((observer) => observer !== null);
   if (all.length <= 1) return all[0] ?? null;

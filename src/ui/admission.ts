@@ -1,5 +1,5 @@
 /**
- * Who may see a live view: the browser of the user who was given its address, and nobody else on
+ * Who may see a live view: the browser of the user who was given its address, and no other on
  * the machine or in the browser.
  *
  * The token keeps other users and programs out. A web page that the user also has open does not

@@ -9,6 +9,12 @@ import { fail } from '../abi/errno.js';
 import type { KernelProfile } from '../abi/kernel.js';
 import { writeStruct } from '../abi/layout.js';
 import {
+  formatPciAddress,
+  notPciAddress,
+  type PciAddress,
+  parsePciAddress,
+} from '../abi/pci-address.js';
+import {
   IrqSetDescriptor,
   PciDependentDevice,
   PciHotReset,
@@ -22,9 +28,9 @@ import type { PciFunction } from './pci-function.js';
 
 /** Every function of the machine, by the bus that it is on. */
 export interface PciBus {
-  /** Functions on the same segment and bus as this address, with their groups. */
+  /** Functions on the same segment and bus as this one, itself included, with their groups. */
   neighbours(
-    address: string,
+    pciFunction: PciFunction,
   ): readonly { readonly group: number; readonly pciFunction: PciFunction }[];
   /** The number of the group that a file is of; null: it is no group's. */
   groupOf(file: VfioFile): number | null;
@@ -33,18 +39,16 @@ export interface PciBus {
 const info = new ArgumentBuffer(PciHotResetInfo.size);
 const request = new ArgumentBuffer(PciHotReset.size);
 
-interface PciAddress {
-  readonly segment: number;
-  readonly bus: number;
-  readonly devfn: number;
+/** Throws RangeError where an address is none, or not spelt as programs and sysfs know it. */
+export function checkAddress({ address }: PciFunction): void {
+  const parsed = parsePciAddress(address);
+  if (parsed === null || formatPciAddress(parsed) !== address)
+    throw new RangeError(notPciAddress(address));
 }
 
-/** Takes `0000:02:00.0` apart. */
-export function parsePciAddress(address: string): PciAddress {
-  const [segment = '', bus = '', rest = ''] = address.split(':');
-  const [slot = '', number = ''] = rest.split('.');
-  const devfn = Number.parseInt(slot, 16) * 8 + Number.parseInt(number, 16);
-  return { segment: Number.parseInt(segment, 16), bus: Number.parseInt(bus, 16), devfn };
+/** The address of a function that `checkAddress` has seen. */
+export function addressOf(pciFunction: PciFunction): PciAddress {
+  return parsePciAddress(pciFunction.address)!;
 }
 
 /**
@@ -58,8 +62,8 @@ export function getHotResetInfo(
   bus: PciBus,
 ): void {
   copyIn(caller, argument, info, PciHotResetInfo.size);
-  if (parsePciAddress(pciFunction.address).bus === 0) fail('ENODEV');
-  const devices = bus.neighbours(pciFunction.address);
+  if (addressOf(pciFunction).bus === 0) fail('ENODEV');
+  const devices = bus.neighbours(pciFunction);
   const room = Math.floor(
     (info.u32(PciHotResetInfo.at.argsz) - PciHotResetInfo.size) / PciDependentDevice.size,
   );
@@ -68,7 +72,7 @@ export function getHotResetInfo(
   copyOut(caller, argument, info, PciHotResetInfo.size);
   if (room < devices.length) fail('ENOSPC');
   devices.forEach((device, i) => {
-    const { segment, bus: number, devfn } = parsePciAddress(device.pciFunction.address);
+    const { segment, bus: number, devfn } = addressOf(device.pciFunction);
     const entry = writeStruct(PciDependentDevice, {
       group_id: device.group,
       segment,
@@ -97,8 +101,8 @@ export function hotReset(
   const count = request.u32(PciHotReset.at.count);
   if (request.u32(PciHotReset.at.flags) !== 0) fail('EINVAL');
   if (kernel.hotResetNeedsGroups && count === 0) fail('EINVAL');
-  if (parsePciAddress(pciFunction.address).bus === 0) fail('ENODEV');
-  const devices = bus.neighbours(pciFunction.address);
+  if (addressOf(pciFunction).bus === 0) fail('ENODEV');
+  const devices = bus.neighbours(pciFunction);
   if (count > devices.length) fail('EINVAL');
   const owned = readGroups(caller, argument + PciHotReset.size, count, bus);
   const ownsAll =

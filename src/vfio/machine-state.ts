@@ -1,6 +1,6 @@
 import type { KernelProfile } from '../abi/kernel.js';
 import type { PremapPolicy } from '../ioas/iopf/premap.js';
-import type { IommuGeometry } from '../iommu/geometry.js';
+import type { IommuProperties } from '../iommu/geometry.js';
 import type { Counters, Observer } from '../iommu/observer.js';
 import type { TableMemory } from '../iommu/stage1.js';
 
@@ -12,7 +12,7 @@ export type IopfMode = 'auto' | 'ask' | 'off';
 
 /** What all containers, groups and devices of one machine share. */
 export interface MachineState {
-  readonly geometry: IommuGeometry;
+  readonly geometry: IommuProperties;
   readonly kernel: KernelProfile;
   readonly iopf: IopfMode;
   /** Pages brought in per fault, the faulting one included; 1 switches pre-mapping off (R4.1). */

@@ -6,15 +6,15 @@ import { fail } from '../abi/errno.js';
 import { DEFAULT_KERNEL, type KernelVersion, kernelProfile } from '../abi/kernel.js';
 import type { VfioFile } from '../file/file.js';
 import type { IoSpace } from '../ioas/io-space.js';
-import type { PremapPolicy } from '../ioas/iopf/premap.js';
-import { defaultGeometry, type IommuGeometry } from '../iommu/geometry.js';
+import { PREMAP_DEFAULT, type PremapPolicy } from '../ioas/iopf/premap.js';
+import { defaultGeometry, type IommuProperties } from '../iommu/geometry.js';
 import { IommuGroup } from '../iommu/group.js';
 import { Counters, type Observer } from '../iommu/observer.js';
 import type { TableMemory } from '../iommu/stage1.js';
 import { Container, ContainerFile } from './container.js';
 import { type Driver, VfioGroup } from './group.js';
 import { GroupFile, openGroup } from './group-file.js';
-import { type PciBus, parsePciAddress } from './hot-reset.js';
+import { addressOf, checkAddress, type PciBus } from './hot-reset.js';
 import type { IopfMode, MachineState } from './machine-state.js';
 import type { PciFunction } from './pci-function.js';
 
@@ -25,17 +25,17 @@ export interface GroupOptions {
   /** False: a host driver has something in the group. */
   readonly viable?: boolean;
   /** The IOMMU of this group, where it is not the machine's. */
-  readonly geometry?: IommuGeometry;
+  readonly geometry?: IommuProperties;
 }
 
 export interface MachineOptions {
   readonly groups: readonly GroupOptions[];
-  readonly geometry?: IommuGeometry;
+  readonly geometry?: IommuProperties;
   /** Whose answers (default 6.12). */
   readonly kernel?: KernelVersion;
   /** Default `auto`. */
   readonly iopf?: IopfMode;
-  /** Pages brought in per fault, 1 to 512; 1 switches pre-mapping off (default). */
+  /** Pages brought in per fault, 1 to PREMAP_MOST; 1 (default) switches pre-mapping off. */
   readonly premapPages?: number;
   /** Decides how many instead, one for each container. */
   readonly premap?: () => PremapPolicy;
@@ -83,12 +83,13 @@ export interface Machine {
 
 const HOST_FUNCTION = 'a function of the host';
 
+/** Throws RangeError: an address that is none, or not spelt as Linux does. */
 export function createMachine(options: MachineOptions): Machine {
   const state: MachineState = {
     geometry: options.geometry ?? defaultGeometry,
     kernel: kernelProfile(options.kernel ?? DEFAULT_KERNEL),
     iopf: options.iopf ?? 'auto',
-    premapPages: options.premapPages ?? 1,
+    premapPages: options.premapPages ?? PREMAP_DEFAULT,
     premap: options.premap ?? null,
     dmaEntryLimit: options.dmaEntryLimit ?? 65535,
     allowUnsafeInterrupts: options.allowUnsafeInterrupts ?? false,
@@ -99,7 +100,7 @@ export function createMachine(options: MachineOptions): Machine {
   };
   const groups = new Map<number, VfioGroup>();
   const bus: PciBus = {
-    neighbours: (address) => neighbours(groups.values(), address),
+    neighbours: (pciFunction) => neighbours(groups.values(), pciFunction),
     groupOf: (file) => (file instanceof GroupFile ? file.group.number : null),
   };
   for (const group of options.groups) groups.set(group.number, createGroup(group, state, bus));
@@ -129,7 +130,10 @@ export function createMachine(options: MachineOptions): Machine {
 
 function createGroup(options: GroupOptions, state: MachineState, bus: PciBus): VfioGroup {
   const iommuGroup = new IommuGroup(options.number, options.geometry ?? state.geometry);
-  for (const pciFunction of options.functions) iommuGroup.add(pciFunction.iommu);
+  for (const pciFunction of options.functions) {
+    checkAddress(pciFunction);
+    iommuGroup.add(pciFunction.iommu);
+  }
   const group = new VfioGroup(iommuGroup, state, bus, options.functions);
   if (options.viable === false) group.bind(HOST_FUNCTION, 'host');
   return group;
@@ -143,13 +147,13 @@ function spacesOf(groups: Iterable<VfioGroup>): IoSpace[] {
 
 function neighbours(
   groups: Iterable<VfioGroup>,
-  address: string,
+  neighbour: PciFunction,
 ): ReturnType<PciBus['neighbours']> {
-  const own = parsePciAddress(address);
+  const own = addressOf(neighbour);
   const found: { group: number; pciFunction: PciFunction }[] = [];
   for (const group of groups) {
     for (const pciFunction of group.functions) {
-      const other = parsePciAddress(pciFunction.address);
+      const other = addressOf(pciFunction);
       if (other.segment === own.segment && other.bus === own.bus)
         found.push({ group: group.number, pciFunction });
     }

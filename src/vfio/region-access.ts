@@ -22,7 +22,6 @@ import { findCapability, readConfig16, readConfig32 } from './config-access.js';
 import type { PciFunction } from './pci-function.js';
 
 const { ROM, CONFIG, VGA, BAR5, COUNT } = PciRegionIndex;
-const D3_HOT = 3;
 const MAP_SHARED = 1;
 const MAP_SHARED_VALIDATE = 3;
 const MAP_TYPE = 0x0f;
@@ -157,7 +156,9 @@ export class RegionAccess {
   private memoryEnabled(): boolean {
     if ((readConfig16(this.pciFunction, PciConfig.COMMAND) & PciCommand.MEMORY) === 0) return false;
     if (this.power === 0) return true;
-    return (readConfig16(this.pciFunction, this.power + PciPm.CTRL) & PciPm.STATE_MASK) !== D3_HOT;
+    return (
+      (readConfig16(this.pciFunction, this.power + PciPm.CTRL) & PciPm.STATE_MASK) !== PciPm.D3_HOT
+    );
   }
 
   private isIoBar(index: number): boolean {

@@ -3,16 +3,15 @@
  * or it sees nothing.
  */
 
+import { iopfWith } from '../../src/check/variants/rfc-v3.js';
 import type { Parts } from '../../src/check/world/parts.js';
 import { type Flow, step } from '../../src/flow/flow.js';
 import { noteWritten } from '../../src/ioas/dirty-log.js';
 import { DriverPinning } from '../../src/ioas/driver-pins.js';
 import { IoSpace } from '../../src/ioas/io-space.js';
-import type { IopfBackend } from '../../src/ioas/iopf/backend.js';
-import { FaultHandler } from '../../src/ioas/iopf/fault-handler.js';
-import { Iopf } from '../../src/ioas/iopf/iopf.js';
-import type { PageIn } from '../../src/ioas/iopf/page-in.js';
-import type { PremapPolicy } from '../../src/ioas/iopf/premap.js';
+import { EnabledDevices } from '../../src/ioas/iopf/enabled-devices.js';
+import { Iopf, type IopfParts } from '../../src/ioas/iopf/iopf.js';
+import { PageIn } from '../../src/ioas/iopf/page-in.js';
 import { ResidentPages } from '../../src/ioas/iopf/resident.js';
 import type { Mapping } from '../../src/ioas/mapping.js';
 import { IommuDevice } from '../../src/iommu/device.js';
@@ -33,24 +32,12 @@ function withIopf(IopfClass: typeof Iopf): Partial<Parts> {
   return { Iopf: IopfClass };
 }
 
-function withHandler(Handler: typeof FaultHandler): Partial<Parts> {
-  return withIopf(
-    class extends Iopf {
-      protected override createHandler(backend: IopfBackend, premap: PremapPolicy): FaultHandler {
-        return new Handler(backend, this.resident, premap, this.observer);
-      }
-    },
-  );
+function withParts(parts: Partial<IopfParts>): Partial<Parts> {
+  return withIopf(iopfWith(parts));
 }
 
 function withResident(Resident: typeof ResidentPages): Partial<Parts> {
-  return withIopf(
-    class extends Iopf {
-      protected override createResident(backend: IopfBackend): ResidentPages {
-        return new Resident(backend);
-      }
-    },
-  );
+  return withParts({ ResidentPages: Resident });
 }
 
 function withRequests(Queue: typeof PageRequestQueue, Requests = PageRequests): Partial<Parts> {
@@ -67,13 +54,13 @@ export const canaries: readonly Canary[] = [
   {
     about: 'a page-in forgets to look at the sequence count',
     invariant: 'a page that is gone',
-    parts: withHandler(
-      class extends FaultHandler {
-        protected override mayMap(pageIn: PageIn): boolean {
-          return this.mappingFor(pageIn.mapping.iovaPage + pageIn.index, READ) === pageIn.mapping;
+    parts: withParts({
+      PageIn: class extends PageIn {
+        override get isValid(): boolean {
+          return this.handler.mappingFor(this.mapping.iovaPage + this.index, READ) === this.mapping;
         }
       },
-    ),
+    }),
   },
   {
     about: 'an invalidation leaves its last page',
@@ -104,7 +91,8 @@ export const canaries: readonly Canary[] = [
     invariant: 'say the same',
     parts: withResident(
       class extends ResidentPages {
-        protected override clearBits(): number {
+        override drop({ iovaPage }: Mapping, index: number, count: number): number {
+          for (const domain of this.backend.domains) domain.unmap(iovaPage + index, count);
           return 0;
         }
       },
@@ -165,13 +153,9 @@ export const canaries: readonly Canary[] = [
     invariant: 'the account is what is pinned',
     parts: withIopf(
       class extends Iopf {
-        protected override unwatch(mapping: Mapping): void {
-          if (this.spaces.size !== 1 || this.backend.mappings.size !== 0) super.unwatch(mapping);
-        }
-
-        override *release(): Flow<void> {
-          this.spaces.clear();
-          yield* super.release();
+        override mappingRemoved(mapping: Mapping): void {
+          super.mappingRemoved(mapping);
+          mapping.mm.subscribe({ invalidate: () => {}, release: () => {} });
         }
       },
     ),
@@ -179,27 +163,27 @@ export const canaries: readonly Canary[] = [
   {
     about: 'the feature goes on before its handler',
     invariant: 'their handler is there',
-    parts: withIopf(
-      class extends Iopf {
-        protected override *switchOn(device: IommuDevice): Flow<void> {
+    parts: withParts({
+      EnabledDevices: class extends EnabledDevices {
+        override *switchOn(device: IommuDevice): Flow<void> {
           device.enableIopf();
           yield BETWEEN;
           device.disableIopf();
           yield* super.switchOn(device);
         }
       },
-    ),
+    }),
   },
   {
     about: 'a failed ENABLE leaves on what it has switched on',
     invariant: 'a call that fails changes nothing',
-    parts: withIopf(
-      class extends Iopf {
-        protected override *switchOnAll(devices: readonly IommuDevice[]): Flow<void> {
+    parts: withParts({
+      EnabledDevices: class extends EnabledDevices {
+        override *switchOnAll(devices: readonly IommuDevice[]): Flow<void> {
           for (const device of devices) yield* this.switchOn(device);
         }
       },
-    ),
+    }),
   },
   {
     about: 'MAP_DMA that fails leaves a notifier behind',
@@ -216,35 +200,34 @@ export const canaries: readonly Canary[] = [
   {
     about: 'detach drains before page requests are off',
     invariant: 'nothing is touched after its release',
-    parts: withIopf(
-      class extends Iopf {
-        protected override *switchOffAll(devices: readonly IommuDevice[]): Flow<void> {
+    parts: withParts({
+      EnabledDevices: class extends EnabledDevices {
+        override *switchOffAll(devices: readonly IommuDevice[]): Flow<void> {
           for (const device of devices) {
             while (device.busy) yield { what: 'quiet', ready: () => !device.busy };
             yield BETWEEN;
             device.disableIopf();
             device.handlers.unregister(this.handler);
-            this.devicesOn.splice(this.devicesOn.indexOf(device), 1);
+            this.list.splice(this.list.indexOf(device), 1);
           }
         }
       },
-    ),
+    }),
   },
   {
     about: 'a fault grants writing whatever the mapping says',
     invariant: 'no permission is above',
-    parts: withHandler(
-      class extends FaultHandler {
-        protected override map(
+    parts: withResident(
+      class extends ResidentPages {
+        override add(
           mapping: Mapping,
           index: number,
           frames: Float64Array,
           count: number,
-          granted: number,
-          access: number,
-          domain: Domain,
+          permission: number,
+          faulting: Domain,
         ): void {
-          super.map(mapping, index, frames, count, granted | WRITE, access, domain);
+          super.add(mapping, index, frames, count, permission | WRITE, faulting);
         }
       },
     ),
@@ -252,10 +235,17 @@ export const canaries: readonly Canary[] = [
   {
     about: 'the dirty log misses writes',
     invariant: 'reported dirty',
-    parts: withHandler(
-      class extends FaultHandler {
-        protected override grant(mapping: Mapping): number {
-          return mapping.permission;
+    parts: withResident(
+      class extends ResidentPages {
+        override add(
+          mapping: Mapping,
+          index: number,
+          frames: Float64Array,
+          count: number,
+          _permission: number,
+          faulting: Domain,
+        ): void {
+          super.add(mapping, index, frames, count, mapping.permission, faulting);
         }
       },
     ),
@@ -263,31 +253,30 @@ export const canaries: readonly Canary[] = [
   {
     about: 'the dirty log reports what was read',
     invariant: 'reported dirty',
-    parts: withHandler(
-      class extends FaultHandler {
-        protected override map(
+    parts: withResident(
+      class extends ResidentPages {
+        override add(
           mapping: Mapping,
           index: number,
           frames: Float64Array,
           count: number,
-          granted: number,
-          access: number,
-          domain: Domain,
+          permission: number,
+          faulting: Domain,
         ): void {
-          super.map(mapping, index, frames, count, granted, access, domain);
-          noteWritten(this.backend.logs, mapping, index, count);
+          super.add(mapping, index, frames, count, permission, faulting);
+          noteWritten(this.backend.logs, mapping, index, count, faulting);
         }
       },
     ),
   },
   {
-    about: 'a control path that fails keeps its lock',
+    about: 'a control path is left half-way, with its lock',
     invariant: 'can go on some time',
     parts: withIopf(
       class extends Iopf {
         override *disable(): Flow<void> {
           yield* super.disable();
-          yield* this.lock.acquire();
+          this.enable().next();
         }
       },
     ),
@@ -310,13 +299,13 @@ export const canaries: readonly Canary[] = [
   {
     about: 'a page-in starts again whatever happened',
     invariant: 'somebody gets done',
-    parts: withHandler(
-      class extends FaultHandler {
-        protected override mayMap(): boolean {
+    parts: withParts({
+      PageIn: class extends PageIn {
+        override get isValid(): boolean {
           return false;
         }
       },
-    ),
+    }),
   },
   {
     about: 'UNMAP_DMA does not tell the driver whose pins go',

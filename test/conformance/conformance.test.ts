@@ -50,7 +50,7 @@ suite('the replay sees', () => {
 });
 
 /**
- * What docs/iopf-abi.md adds: the capability, the extension, the two calls, and the flag of MAP_DMA.
+ * What docs/iopf-abi.md adds: the capability, the extension, the two calls, the flag of MAP_DMA.
  */
 function isAddition({ nr, arg }: VectorStep): boolean {
   if (nr === IopfIoctl.VFIO_IOMMU_ENABLE_IOPF || nr === IopfIoctl.VFIO_IOMMU_DISABLE_IOPF)

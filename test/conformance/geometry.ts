@@ -1,12 +1,12 @@
 /** The IOMMU of a recording. */
-import { defaultGeometry, type IommuGeometry } from '../../src/iommu/geometry.js';
+import { defaultGeometry, type IommuProperties } from '../../src/iommu/geometry.js';
 import { PAGE_SIZE } from '../../src/mm/address-space.js';
 import type { VectorFile } from './vectors.js';
 
 /**
  * Width and holes from the ranges that were recorded; the rest from how the machine is described.
  */
-export function recordedGeometry(file: VectorFile): IommuGeometry {
+export function recordedGeometry(file: VectorFile): IommuProperties {
   const { geometry } = file;
   if (!geometry) return defaultGeometry;
   const lastEnd = Number(geometry.iovaRanges.at(-1)![1]);
@@ -20,7 +20,7 @@ export function recordedGeometry(file: VectorFile): IommuGeometry {
 }
 
 /** What lies between the ranges is reserved. */
-function holes(ranges: readonly (readonly [string, string])[]): IommuGeometry['reserved'] {
+function holes(ranges: readonly (readonly [string, string])[]): IommuProperties['reserved'] {
   return ranges.slice(1).map(([start], i) => {
     const first = (Number(ranges[i]![1]) + 1) / PAGE_SIZE;
     return { firstPage: first, pages: Number(start) / PAGE_SIZE - first, kind: 'msi' };

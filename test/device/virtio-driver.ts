@@ -3,7 +3,7 @@
  * queues, as a program would.
  */
 import { PciCommand, PciConfig, PciRegionIndex } from '../../src/abi/pci.js';
-import type { DeviceHost } from '../../src/device/host.js';
+import type { DeviceHost } from '../../src/device/device-host.js';
 import {
   CapabilityType,
   CommonRegister,

@@ -7,7 +7,7 @@ import {
   Feature,
   VIRTIO_BAR,
 } from '../../src/device/virtio/registers.js';
-import { NetFeature } from '../../src/device/virtio-net/device.js';
+import { NetFeature } from '../../src/device/virtio-net/network-card.js';
 import { PAGE_SIZE, READ, WRITE as WRITABLE } from '../../src/mm/address-space.js';
 import type { SegmentList } from '../../src/mm/frame-memory.js';
 import { pseudoRandom } from './nvme-driver.js';

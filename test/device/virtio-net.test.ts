@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { PciCommand, PciInterruptIndex } from '../../src/abi/pci.js';
-import type { NetworkPort } from '../../src/device/host.js';
+import type { NetworkPort } from '../../src/device/device-host.js';
 import { CapabilityType, DeviceStatus, Feature } from '../../src/device/virtio/registers.js';
-import { NetFeature } from '../../src/device/virtio-net/device.js';
 import { FRAME_MOST } from '../../src/device/virtio-net/limits.js';
+import { NetFeature } from '../../src/device/virtio-net/network-card.js';
 import { PAGE_SIZE } from '../../src/mm/address-space.js';
 import { pseudoRandom } from './nvme-driver.js';
 import { command, hex, IOVA_BASE_PAGE } from './program.js';

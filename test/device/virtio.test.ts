@@ -9,9 +9,9 @@ import {
   IsrStatus,
   VIRTIO_BAR,
 } from '../../src/device/virtio/registers.js';
-import { NetFeature } from '../../src/device/virtio-net/device.js';
 import { virtioNet } from '../../src/device/virtio-net/kind.js';
 import { PAIRS } from '../../src/device/virtio-net/limits.js';
+import { NetFeature } from '../../src/device/virtio-net/network-card.js';
 import { PAGE_SIZE } from '../../src/mm/address-space.js';
 import { pseudoRandom } from './nvme-driver.js';
 import { command, hex, Program, read } from './program.js';
@@ -295,6 +295,16 @@ describe('reset', () => {
     driver.tx.notify();
     expect(driver.rx.usedIndex).toBe(0);
     expect(driver.status).toBe(0);
+  });
+
+  it('of one queue does nothing where RING_RESET was not negotiated', () => {
+    const driver = new NetDriver().start();
+    driver.fill(2);
+    driver.setCommon(CommonRegister.QUEUE_SELECT, 2, 1);
+    driver.setCommon(CommonRegister.QUEUE_RESET, 2, 1);
+    expect(driver.common(CommonRegister.QUEUE_ENABLE, 2)).toBe(1);
+    driver.send(pseudoRandom(60, 2));
+    expect(driver.rx.usedIndex).toBe(1);
   });
 
   it('of one queue (RING_RESET) leaves the other; it can be enabled again with another size', () => {

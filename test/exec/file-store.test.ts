@@ -54,6 +54,18 @@ describe('a file as a disk', () => {
     ]);
   });
 
+  test('bytes are written from memory, and read to a place in it', () => {
+    const store = openBlockFile(file(8192), writable);
+    scratch.bytes.fill(0x44, 0, 1024);
+    expect(store.write(4000, 1024, scratch)).toBe(true);
+    scratch.bytes.fill(0);
+    expect(store.read(3999, 1026, scratch, 100)).toBe(true);
+    expect([99, 100, 101, 1124, 1125, 1126].map((at) => scratch.bytes[at])).toEqual([
+      0, 0x42, 0x44, 0x44, 0x42, 0,
+    ]);
+    expect(openBlockFile(file(8192), readable).write(0, 512, scratch)).toBe(false);
+  });
+
   test('zeroed pages give their place back, and the bytes around them stay', () => {
     const path = file(MIB);
     const before = statSync(path).blocks;
@@ -106,7 +118,7 @@ describe('who may have the file', () => {
     expect([store.bytes, store.readOnly]).toEqual([4096, true]);
     expect(store.read(0, 512, scratch)).toBe(true);
     expect(() => openBlockFile(file(4096), { bytes: 8192, readOnly: true })).toThrow(
-      /has 4096 bytes, and readonly=on cannot grow it to 8192/,
+      /has 4096 bytes, and with readonly=on cannot grow to 8192/,
     );
     expect(() => openBlockFile(join(folder, 'none'), { bytes: 8192, readOnly: true })).toThrow(
       /ENOENT$/,
@@ -114,10 +126,8 @@ describe('who may have the file', () => {
   });
 
   test('a file that cannot be a disk is told why, and its lock is free again', () => {
-    expect(() => openBlockFile(join(folder, 'none'), writable)).toThrow(
-      /ENOENT; size=… would make it$/,
-    );
-    expect(() => openBlockFile(folder, readable)).toThrow(/is no regular file/);
+    expect(() => openBlockFile(join(folder, 'none'), writable)).toThrow(/ENOENT; size=… makes it$/);
+    expect(() => openBlockFile(folder, readable)).toThrow(/is not a regular file/);
     const odd = file(1000);
     expect(() => openBlockFile(odd, writable)).toThrow(
       /has 1000 bytes; a disk needs a multiple of 512/,

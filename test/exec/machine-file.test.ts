@@ -74,7 +74,7 @@ describe('a machine file', () => {
     [
       'a bad address',
       groups.replace('02:00.0', '02:00.9'),
-      'm:4: groups.0.devices.0.address: "0000:02:00.9" is no PCI address',
+      'm:4: groups.0.devices.0.address: "0000:02:00.9" is not a PCI address',
     ],
     [
       'a range that is not of whole pages',
@@ -86,7 +86,7 @@ describe('a machine file', () => {
     [
       'a group twice',
       `${groups.replace('- devices', '- number: 4\n    devices')}${groups.replace('groups:\n', '').replace('- devices', '- number: 4\n    devices').replace('02:00', '03:00')}`,
-      'm:7: groups.1.number: group 4 is there already',
+      'm:7: groups.1.number: there is already a group 4',
     ],
   ])('says where %s stands and what is allowed', (_, text, message) => {
     let said = '';

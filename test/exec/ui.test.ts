@@ -206,7 +206,7 @@ describe('a page that watches from the start', () => {
 });
 
 describe('what a page can ask', () => {
-  test('which pages are mapped, resident, touched, faulted and taken away, down to single pages', async () => {
+  test('which pages are mapped, resident, touched, faulted and invalidated, down to single pages', async () => {
     const run = new WatchedRun(watched);
     await run.printed();
     const ask = (): Promise<unknown> =>
@@ -372,9 +372,13 @@ describe('the end', () => {
 
 describe('the command line:', () => {
   test.each([
-    ['a word that is no port', ['--ui', 'true'], /"true" is no port \(0 to 65535\); .*before --/],
-    ['a port that is too large', ['--ui', '65536'], /"65536" is no port/],
-    ['a port that is negative', ['--ui=-1'], /"-1" is no port/],
+    [
+      'a word that is no port',
+      ['--ui', 'true'],
+      /"true" is not a port \(0 to 65535\); .*before --/,
+    ],
+    ['a port that is too large', ['--ui', '65536'], /"65536" is not a port/],
+    ['a port that is negative', ['--ui=-1'], /"-1" is not a port/],
   ])('%s', async (_, options, message) => {
     const run = await runIopf([...options], ['true']);
     expect(run.stderr).toMatch(message);

@@ -85,6 +85,33 @@ test('the index by IOVA does what a plain list does', () => {
   );
 });
 
+test('IOVAs above 2^48 bytes are kept, found in order behind all others, and taken out again', () => {
+  const index = new MappingIndex();
+  const low = mappingOf(10, 5);
+  const across = mappingOf(2 ** 36 - 2, 4);
+  const high = mappingOf(2 ** 40, 8);
+  const last = mappingOf(2 ** 52 - 1, 1);
+  for (const mapping of [last, low, across, high]) index.insert(mapping);
+  expect([...index]).toEqual([low, across, high, last]);
+  expect(index.size).toBe(4);
+  expect(index.covering(2 ** 36 - 1)).toBe(across);
+  expect(index.covering(2 ** 36 + 1)).toBe(across);
+  expect(index.covering(2 ** 36 + 2)).toBeNull();
+  expect(index.covering(2 ** 52 - 1)).toBe(last);
+  expect(index.firstFrom(2 ** 40 + 8)).toBe(last);
+  expect(index.overlaps(2 ** 40 - 1, 1)).toBe(false);
+  expect(index.overlaps(2 ** 40 - 1, 2)).toBe(true);
+  expect(index.overlaps(2 ** 40 + 8, 1)).toBe(false);
+  expect([index.cuts(2 ** 40, 2 ** 40 + 8), index.cuts(2 ** 40, 2 ** 40 + 7)]).toEqual([
+    false,
+    true,
+  ]);
+  expect(() => index.remove(mappingOf(2 ** 40, 8))).toThrow('not in the index');
+  for (const mapping of [across, last, high]) index.remove(mapping);
+  expect([...index]).toEqual([low]);
+  expect(index.covering(2 ** 40)).toBeNull();
+});
+
 test('overlapping mappings, and taking out what is not in, are bugs of the caller', () => {
   const index = new MappingIndex();
   const mapping = mappingOf(10, 5, 0);

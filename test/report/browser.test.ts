@@ -144,7 +144,7 @@ describe.skipIf(!haveChromium('reports in a browser'))('in a browser,', () => {
     for (let step = 0; step < 12; step++) await page.keyboard.press('ArrowRight');
     await expect
       .poll(() => tip(page))
-      .toMatch(/touched \d+, mapped \d+, faulted \d+, taken away 0 pages/);
+      .toMatch(/touched \d+, mapped \d+, faulted \d+, invalidated 0 pages/);
   });
 
   test('a chart zooms by drag and keys, and comes back', async () => {

@@ -174,7 +174,7 @@ describe('a recording', () => {
     }, false);
     const recording = parseRecording(bytes, 'run.rec');
     expect(recording.end).toBeNull();
-    expect(damageOf('run.rec', recording)).toContain('stops without an end');
+    expect(damageOf('run.rec', recording)).toContain('has no end');
     expect(events(bytes)).toMatchObject([{ kind: 'access', iovaPage: 7, count: 1 }]);
   });
 });

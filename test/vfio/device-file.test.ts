@@ -16,7 +16,7 @@ import {
 import type { VfioFile } from '../../src/file/file.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
 import { createMachine } from '../../src/vfio/machine.js';
-import type { PciFunction } from '../../src/vfio/pci-function.js';
+import type { InterruptSink, PciFunction } from '../../src/vfio/pci-function.js';
 import { ownDevice } from '../conformance/fixtures.js';
 import { EventFile, OpenFile, Process } from '../conformance/process.js';
 import { errnoOf, Kit } from './kit.js';
@@ -29,7 +29,6 @@ const PROBE = 0x40000;
 const ENTRY = 3;
 /** nvme's power management control register. */
 const POWER_CONTROL = 0x60 + PciPm.CTRL;
-const D3_HOT = 3;
 const WITH_WAKEUP = 4;
 const EXIT = 5;
 
@@ -73,6 +72,16 @@ function openNvme(
 }
 
 describe('GET_DEVICE_FD', () => {
+  it.each(['host', '02:00.0', '0000:AB:00.0'])(
+    'finds a device by the address that Linux spells: no machine has one at %s',
+    (address) => {
+      const functions = [{ address } as PciFunction];
+      expect(() => createMachine({ groups: [{ number: 1, functions }] })).toThrow(
+        `"${address}" is not a PCI address`,
+      );
+    },
+  );
+
   it('takes spaces behind the address, and refuses options that belong to virtual functions', () => {
     const { open } = openNvme();
     const uuid = '00112233-4455-6677-8899-aabbccddeeff';
@@ -109,10 +118,10 @@ describe('memory decoding', () => {
     const { nvme, open, read, write } = openNvme();
     const device = open(nvme.address);
     const power = (state: number) => write(device, CONFIG + POWER_CONTROL, state);
-    power(D3_HOT);
+    power(PciPm.D3_HOT);
     expect(errnoOf(() => read(device, 0, 4))).toBe('EIO');
     expect(errnoOf(() => write(device, 0x14, 0, 0, 0, 0))).toBe('EIO');
-    expect(read(device, CONFIG + POWER_CONTROL, 1)).toEqual([PciPm.NO_SOFT_RESET | D3_HOT]);
+    expect(read(device, CONFIG + POWER_CONTROL, 1)).toEqual([PciPm.NO_SOFT_RESET | PciPm.D3_HOT]);
     power(0);
     expect(errnoOf(() => read(device, 0, 4))).toBeNull();
   });
@@ -123,6 +132,67 @@ describe('memory decoding', () => {
     expect(errnoOf(() => device.read(process, 0x7000_0000, 4, 0))).toBe('EFAULT');
     expect(errnoOf(() => device.write(process, 0x7000_0000, 4, 0x14))).toBe('EFAULT');
     expect(device.write(process, 0x7000_0000, 0, 0)).toBe(0);
+  });
+});
+
+describe('INTx behind a store to a mapped register that lowers the pin', () => {
+  /** The function's pin is up; the next poll finds the store and lowers it. */
+  function fired() {
+    let sink: InterruptSink | null = null;
+    let stored = false;
+    const kit = openNvme('6.12', (own) => {
+      const open = own.open.bind(own);
+      own.open = (to, memory) => {
+        sink = to;
+        open(to, memory);
+      };
+      own.poll = () => {
+        if (stored) sink!.intx(false);
+        return stored;
+      };
+      return own;
+    });
+    const device = kit.open(kit.nvme.address);
+    const event = (flags: number): EventFile => {
+      const made = new EventFile();
+      const fd = kit.process.add(new OpenFile(made));
+      const request = new Uint8Array(IrqSet.size + 4);
+      request.set(writeStruct(IrqSet, { argsz: request.length, flags, index: 0, count: 1 }));
+      request[IrqSet.size] = fd;
+      kit.call(device, DeviceIoctl.VFIO_DEVICE_SET_IRQS, request);
+      return made;
+    };
+    const trigger = event(0x24);
+    const resample = event(0x14);
+    sink!.intx(true);
+    expect(trigger.count).toBe(1);
+    const unmask = writeStruct(IrqSet, { argsz: IrqSet.size, flags: 0x11, index: 0, count: 1 });
+    return {
+      trigger,
+      resample,
+      store: () => {
+        stored = true;
+      },
+      unmask: () => kit.call(device, DeviceIoctl.VFIO_DEVICE_SET_IRQS, unmask),
+    };
+  }
+
+  it('UNMASK fires where the pin is up, and not where the store has lowered it', () => {
+    const { trigger, store, unmask } = fired();
+    unmask();
+    expect(trigger.count).toBe(2);
+    store();
+    unmask();
+    expect(trigger.count).toBe(2);
+  });
+
+  it('so does the resample eventfd', () => {
+    const { trigger, resample, store } = fired();
+    resample.signal();
+    expect(trigger.count).toBe(2);
+    store();
+    resample.signal();
+    expect(trigger.count).toBe(2);
   });
 });
 

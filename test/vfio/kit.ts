@@ -11,7 +11,7 @@ import { DmaMap, DmaUnmap } from '../../src/abi/vfio-structs.js';
 import { deviceKinds } from '../../src/device/kinds.js';
 import type { VfioFile } from '../../src/file/file.js';
 import { IommuDevice } from '../../src/iommu/device.js';
-import type { IommuGeometry } from '../../src/iommu/geometry.js';
+import type { IommuProperties } from '../../src/iommu/geometry.js';
 import { Counters } from '../../src/iommu/observer.js';
 import { TableMemory } from '../../src/iommu/stage1.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
@@ -29,7 +29,7 @@ export const BUFFER_PAGES = 1024;
 
 export interface GroupSpec {
   readonly canFault?: boolean;
-  readonly geometry?: IommuGeometry;
+  readonly geometry?: IommuProperties;
 }
 
 export type KitOptions = Omit<MachineOptions, 'groups' | 'counters'> & {

@@ -6,14 +6,14 @@ import { DirtyBitmap, DmaMap } from '../../src/abi/vfio-structs.js';
 import type { Caller } from '../../src/file/caller.js';
 import { commonRanges } from '../../src/ioas/iova-ranges.js';
 import { MappingIndex } from '../../src/ioas/mapping-index.js';
-import { defaultGeometry, type IommuGeometry } from '../../src/iommu/geometry.js';
+import { defaultGeometry, type IommuProperties } from '../../src/iommu/geometry.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
 import { eduCopy } from '../conformance/edu-copy.js';
 import { BUFFER, BUFFER_PAGES, errnoOf, Kit } from './kit.js';
 
 /** An IOMMU that cannot share a page table with the default one. */
-const snooping: IommuGeometry = { ...defaultGeometry, snoopControl: true };
-const narrow: IommuGeometry = { ...defaultGeometry, addressWidth: 39 };
+const snooping: IommuProperties = { ...defaultGeometry, snoopControl: true };
+const narrow: IommuProperties = { ...defaultGeometry, addressWidth: 39 };
 const START_LOG = 1;
 
 function dirtyLog(kit: Kit, flags: number): void {
@@ -186,7 +186,7 @@ describe('an address space without reserved frames', () => {
 });
 
 describe('IOVA ranges', () => {
-  const reserving = (firstPage: number, pages: number): IommuGeometry => ({
+  const reserving = (firstPage: number, pages: number): IommuProperties => ({
     ...defaultGeometry,
     reserved: [{ firstPage, pages, kind: 'reserved' }],
   });
@@ -207,7 +207,7 @@ describe('IOVA ranges', () => {
 
 describe('a container whose groups cannot all be attached', () => {
   it('fails SET_IOMMU and has attached none', () => {
-    const unsafe: IommuGeometry = { ...defaultGeometry, interruptRemapping: false };
+    const unsafe: IommuProperties = { ...defaultGeometry, interruptRemapping: false };
     const kit = new Kit({ iopf: 'off', groups: [{}, { geometry: unsafe }] });
     kit.addGroup(1);
     kit.addGroup(2);

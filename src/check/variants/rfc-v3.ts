@@ -5,9 +5,9 @@
  */
 import { type Flow, FlowLock, step } from '../../flow/flow.js';
 import type { IopfBackend } from '../../ioas/iopf/backend.js';
-import { FaultHandler } from '../../ioas/iopf/fault-handler.js';
-import { Iopf } from '../../ioas/iopf/iopf.js';
-import type { PremapPolicy } from '../../ioas/iopf/premap.js';
+import { EnabledDevices } from '../../ioas/iopf/enabled-devices.js';
+import { Iopf, type IopfOptions, type IopfParts } from '../../ioas/iopf/iopf.js';
+import { PageIn } from '../../ioas/iopf/page-in.js';
 import { ResidentPages } from '../../ioas/iopf/resident.js';
 import type { Mapping } from '../../ioas/mapping.js';
 import type { IommuDevice } from '../../iommu/device.js';
@@ -36,25 +36,32 @@ class LostLockRequests extends PageRequests {
  * stay.
  */
 class HalfWayResident extends ResidentPages {
-  protected override dropRun(mapping: Mapping, index: number, end: number): number {
-    for (const domain of this.backend.domains) {
-      const first = mapping.iovaPage + index;
-      if (domain.unmap(first, end - index) !== end - index) return 0;
+  override drop(mapping: Mapping, index: number, count: number): number {
+    const { mapped, iovaPage } = mapping;
+    const { domains, counters } = this.backend;
+    let removed = 0;
+    for (let at = mapped.nextSet(index, index + count); at < index + count; ) {
+      const stop = mapped.nextClear(at, index + count);
+      for (const domain of domains)
+        if (domain.unmap(iovaPage + at, stop - at) !== stop - at) return removed;
+      removed += mapped.clear(at, stop - at);
+      at = mapped.nextSet(stop, index + count);
     }
-    return this.clearBits(mapping, mapping.iovaPage + index, mapping.iovaPage + end);
+    counters.addResident(-removed);
+    return removed;
   }
 }
 
 /** R3.3: a page-in maps what it got, whatever has been invalidated meanwhile. */
-class NoRetryHandler extends FaultHandler {
-  protected override mayMap(): boolean {
+class NoRetryPageIn extends PageIn {
+  override get isValid(): boolean {
     return true;
   }
 }
 
 /** R5.2, up: page requests are on before there is somebody to look up. */
-class FeatureFirstIopf extends Iopf {
-  protected override *switchOn(device: IommuDevice): Flow<void> {
+class FeatureFirst extends EnabledDevices {
+  override *switchOn(device: IommuDevice): Flow<void> {
     device.enableIopf();
     yield FEATURE_ON;
     try {
@@ -63,19 +70,19 @@ class FeatureFirstIopf extends Iopf {
       device.disableIopf();
       throw error;
     }
-    this.devicesOn.push(device);
+    this.list.push(device);
   }
 }
 
 /** R5.2, down: what is looked up goes before page requests are off. */
-class LookupFirstIopf extends Iopf {
-  protected override *switchOffAll(devices: readonly IommuDevice[]): Flow<void> {
+class LookupFirst extends EnabledDevices {
+  override *switchOffAll(devices: readonly IommuDevice[]): Flow<void> {
     for (const device of devices) {
       device.handlers.unregister(this.handler);
       yield HANDLER_OFF;
       device.disableIopf();
       yield* device.drain();
-      this.devicesOn.splice(this.devicesOn.indexOf(device), 1);
+      this.list.splice(this.list.indexOf(device), 1);
     }
   }
 }
@@ -84,8 +91,8 @@ class LookupFirstIopf extends Iopf {
  * R5.3: roll-back counts how many devices it switched on, and trusts that they are listed in the
  * same order again.
  */
-class CountingIopf extends Iopf {
-  protected override *switchOnAll(devices: readonly IommuDevice[]): Flow<void> {
+class Counting extends EnabledDevices {
+  override *switchOnAll(devices: readonly IommuDevice[]): Flow<void> {
     let count = 0;
     try {
       for (const device of devices) {
@@ -98,8 +105,8 @@ class CountingIopf extends Iopf {
         device.disableIopf();
         device.handlers.flat = null;
         device.handlers.stage2 = null;
-        const own = this.devicesOn.indexOf(device);
-        if (own >= 0) this.devicesOn.splice(own, 1);
+        const own = this.list.indexOf(device);
+        if (own >= 0) this.list.splice(own, 1);
       }
       throw error;
     }
@@ -107,47 +114,53 @@ class CountingIopf extends Iopf {
 }
 
 /** R5.6: a device leaves though a handler is at work for it. */
-class NoDrainIopf extends Iopf {
-  override *devicesDetaching(devices: readonly IommuDevice[]): Flow<void> {
-    yield* this.lock.acquire();
-    for (const device of devices.filter((each) => this.devicesOn.includes(each))) {
+class NoDrain extends EnabledDevices {
+  override *switchOffAll(devices: readonly IommuDevice[]): Flow<void> {
+    for (const device of devices) {
       device.disableIopf();
       device.handlers.unregister(this.handler);
-      this.devicesOn.splice(this.devicesOn.indexOf(device), 1);
+      this.list.splice(this.list.indexOf(device), 1);
       yield HANDLER_OFF;
     }
-    this.lock.release();
   }
 }
 
 /** R5.8: ENABLE leaves the pins of what is mapped already. */
-class LeakingIopf extends Iopf {
-  protected override adopt(mapping: Mapping): void {
-    this.watch(mapping);
-    mapping.mapped.set(0, mapping.pages);
-    mapping.pinned = false;
-  }
-}
-
-class ResidentIopf extends Iopf {
-  protected override createResident(backend: IopfBackend): ResidentPages {
-    return new HalfWayResident(backend);
-  }
-}
-
-class HandlerIopf extends Iopf {
-  protected override createHandler(backend: IopfBackend, premap: PremapPolicy): FaultHandler {
-    return new NoRetryHandler(backend, this.resident, premap, this.observer);
-  }
-}
-
-function iopf(row: string, about: string, IopfClass: typeof Iopf): Variant {
+function leaking(backend: IopfBackend): IopfBackend {
   return {
-    name: `rfc-v3/${row.replace(' ', '-')}`,
-    row,
-    about,
-    parts: { Iopf: IopfClass },
+    counters: backend.counters,
+    domains: backend.domains,
+    mappings: backend.mappings,
+    logs: backend.logs,
+    devices: () => backend.devices(),
+    pinMapping: (mapping) => backend.pinMapping(mapping),
+    unpinMapping(mapping) {
+      mapping.pinned = false;
+    },
   };
+}
+
+class LeakingIopf extends Iopf {
+  constructor(backend: IopfBackend, options: IopfOptions) {
+    super(leaking(backend), options);
+  }
+}
+
+/** The shipped IOPF side with other parts. */
+export function iopfWith(parts: Partial<IopfParts>): typeof Iopf {
+  return class extends Iopf {
+    constructor(backend: IopfBackend, options: IopfOptions) {
+      super(backend, { ...options, parts });
+    }
+  };
+}
+
+function iopf(row: string, about: string, Class: typeof Iopf): Variant {
+  return { name: `rfc-v3/${row.replace(' ', '-')}`, row, about, parts: { Iopf: Class } };
+}
+
+function made(row: string, about: string, parts: Partial<IopfParts>): Variant {
+  return iopf(row, about, iopfWith(parts));
 }
 
 /** The findings of the review, each by itself. */
@@ -160,11 +173,21 @@ export const rfcV3: readonly Variant[] = [
       requests: (device, limits) => new LostLockRequests(device, new PageRequestQueue(limits)),
     },
   },
-  iopf('R3.2', 'an invalidation that meets a superpage stops half-way', ResidentIopf),
-  iopf('R3.3', 'a page-in does not look whether its page was invalidated meanwhile', HandlerIopf),
-  iopf('R5.2 up', 'page requests are on before their handler is there', FeatureFirstIopf),
-  iopf('R5.2 down', 'the handler goes before page requests are off', LookupFirstIopf),
-  iopf('R5.3', 'roll-back trusts a counter and the order of devices', CountingIopf),
-  iopf('R5.6', 'detach does not wait for handlers that are inside', NoDrainIopf),
+  made('R3.2', 'an invalidation that meets a superpage stops half-way', {
+    ResidentPages: HalfWayResident,
+  }),
+  made('R3.3', 'a page-in does not look whether its page was invalidated meanwhile', {
+    PageIn: NoRetryPageIn,
+  }),
+  made('R5.2 up', 'page requests are on before their handler is there', {
+    EnabledDevices: FeatureFirst,
+  }),
+  made('R5.2 down', 'the handler goes before page requests are off', {
+    EnabledDevices: LookupFirst,
+  }),
+  made('R5.3', 'roll-back trusts a counter and the order of devices', {
+    EnabledDevices: Counting,
+  }),
+  made('R5.6', 'detach does not wait for handlers that are inside', { EnabledDevices: NoDrain }),
   iopf('R5.8', 'ENABLE on live mappings leaks their pins', LeakingIopf),
 ];

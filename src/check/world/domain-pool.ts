@@ -1,5 +1,5 @@
 import type { Domain, DomainOptions } from '../../iommu/domain.js';
-import type { IommuGeometry } from '../../iommu/geometry.js';
+import type { IommuProperties } from '../../iommu/geometry.js';
 import { IOVA } from './operation.js';
 import type { Parts } from './parts.js';
 
@@ -16,7 +16,7 @@ interface Pool {
  * does.
  */
 export class DomainPool {
-  private readonly pools = new Map<IommuGeometry, Pool>();
+  private readonly pools = new Map<IommuProperties, Pool>();
 
   constructor(
     private readonly DomainClass: Parts['Domain'],
@@ -25,13 +25,13 @@ export class DomainPool {
   ) {}
 
   /** Domains behind an IOMMU of this geometry are made with these options. */
-  add(geometry: IommuGeometry, options: DomainOptions): void {
+  add(geometry: IommuProperties, options: DomainOptions): void {
     if (!this.pools.has(geometry))
       this.pools.set(geometry, { options, domains: [], used: 0, kept: 0 });
   }
 
   /** An empty domain. */
-  take(geometry: IommuGeometry): Domain {
+  take(geometry: IommuProperties): Domain {
     const pool = this.pools.get(geometry)!;
     const index = pool.used++;
     if (index === pool.domains.length) pool.domains.push(new this.DomainClass(pool.options));

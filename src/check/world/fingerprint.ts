@@ -101,7 +101,8 @@ export class Fingerprint {
     digest.add(iopf.watchedSpaces);
     // They are gone through in these orders.
     for (const group of world.inContainer) digest.add(group.number);
-    for (let i = 0; i < iopf.devicesOn.length; i++) digest.add(world.numberOf(iopf.devicesOn[i]!));
+    for (let i = 0; i < iopf.enabledDevices.length; i++)
+      digest.add(world.numberOf(iopf.enabledDevices[i]!));
     for (let i = 0; i < world.groups.length; i++)
       digest.add(space.pins.isUnscoped(world.groups[i]!) ? 1 : 0);
     digest.add(iopf.handler.pageIns.length);

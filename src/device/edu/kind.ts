@@ -2,7 +2,7 @@ import type { DeviceKind } from '../kind.js';
 import { DeviceOptions } from '../options.js';
 import type { PciDescription } from '../pci/description.js';
 import { PciEndpoint } from '../pci/endpoint.js';
-import { EduDevice } from './device.js';
+import { EduDevice } from './edu-device.js';
 import { EDU_BAR_BYTES, EDU_DMA_MASK } from './registers.js';
 
 const options = {

@@ -39,5 +39,5 @@ export const EDU_BUFFER = 0x40000;
 export const EDU_BUFFER_BYTES = 4096;
 
 export const EDU_BAR_BYTES = 0x100000;
-/** Addresses are cut to 28 bits unless told otherwise. */
+/** Addresses are cut to 28 bits by default. */
 export const EDU_DMA_MASK = 0xfffffff;

@@ -1,6 +1,6 @@
 import type { AllocateDma, DmaBuffer } from '../../mm/frame-memory.js';
 import type { Batch } from './batch.js';
-import { AdminOpcode, ALL_NAMESPACES, SQE_UNSUPPORTED, Sqe } from './command.js';
+import { AdminOpcode, ALL_NAMESPACES, SQE_FUSED, SQE_SGL, Sqe } from './command.js';
 import { EventInformation, Events, EventType } from './events.js';
 import { FeatureId, Features } from './features.js';
 import {
@@ -12,6 +12,7 @@ import {
   identifyNamespace,
   namespaceDescriptors,
 } from './identify.js';
+import { TRANSFER_BYTES } from './limits.js';
 import { LogPage, LogPages, Statistics, WARNING_TEMPERATURE } from './log-pages.js';
 import { FORMATS, type Namespace } from './namespace.js';
 import { completionRoom } from './queue.js';
@@ -75,7 +76,7 @@ export class AdminCommands {
     const dw10 = commands[at + Sqe.DW10]!;
     const dw11 = commands[at + Sqe.DW11]!;
     this.result = 0;
-    if ((head & SQE_UNSUPPORTED) !== 0) return Status.INVALID_FIELD;
+    if ((head & (SQE_FUSED | SQE_SGL)) !== 0) return Status.INVALID_FIELD;
     switch (head & 0xff) {
       case AdminOpcode.IDENTIFY:
         return this.#identify(at, dw10 & 0xff, dw11 >>> 24);
@@ -140,7 +141,12 @@ export class AdminCommands {
         if (commandSet !== NVM_COMMAND_SET) return Status.INVALID_FIELD;
         if (kind === IdentifyKind.COMMAND_SET_NAMESPACE && namespace !== 1)
           return Status.INVALID_NAMESPACE;
-        return this.#send(at, commandSetSpecific(), 0, PAGE_BYTES);
+        return this.#send(
+          at,
+          commandSetSpecific(kind === IdentifyKind.COMMAND_SET_CONTROLLER),
+          0,
+          PAGE_BYTES,
+        );
       default:
         return Status.INVALID_FIELD;
     }
@@ -152,11 +158,12 @@ export class AdminCommands {
     const length = ((dw11 & 0xffff) * 2 ** 16 + (dw10 >>> 16) + 1) * 4;
     const offset = commands[at + Sqe.DW13]! * 2 ** 32 + commands[at + Sqe.DW12]!;
     const namespace = commands[at + Sqe.NAMESPACE]!;
-    // Health is told of the whole controller only.
-    if (id === LogPage.HEALTH && namespace !== 0 && namespace !== ALL_NAMESPACES)
-      return Status.INVALID_FIELD;
     const page = this.logs.page(id);
     if (page === null) return Status.INVALID_LOG_PAGE;
+    // Of the one namespace, health says what it says of the controller.
+    if (id === LogPage.HEALTH && namespace > 1 && namespace !== ALL_NAMESPACES)
+      return Status.INVALID_NAMESPACE;
+    if (length > TRANSFER_BYTES) return Status.INVALID_FIELD;
     if (offset % 4 !== 0 || offset > page.length) return Status.INVALID_FIELD;
     if ((dw10 & RETAIN_EVENT) === 0) {
       if (id === LogPage.ERROR) this.events.unmask(EventType.ERROR);
@@ -219,11 +226,11 @@ export class AdminCommands {
   /** Answers with [offset, offset + length) of a structure, at most a page of it. */
   #send(at: number, data: Uint8Array, offset: number, length: number): number {
     if (length === 0) return Status.SUCCESS;
-    const { commands, prp, outgoing, tag } = this.#batch;
-    const status = prp.resolve(commands, at, length, 0);
+    const { commands, data: pointer, outgoing, tag } = this.#batch;
+    const status = pointer.resolve(commands, at, length, 0, false);
     if (status !== Status.SUCCESS) return status;
     this.#answer.bytes.set(data.subarray(offset, offset + length));
-    prp.append(outgoing, 0, length, this.#answer, 0, tag);
+    pointer.append(outgoing, 0, length, this.#answer, 0, tag);
     return Status.SUCCESS;
   }
 }

@@ -157,6 +157,7 @@ export class Arbiter {
   #abortWaiting(queue: SubmissionQueue): void {
     const batch = this.#batch;
     this.#takeTail(queue);
+    this.#registers.clearDoorbell(2 * queue.id);
     while (!this.broken) {
       this.#takeHead(queue);
       const count = Math.min(
@@ -189,7 +190,8 @@ export class Arbiter {
       const at = commandAt(slot);
       advance(queue);
       const status = io.execute(at, slot);
-      batch.complete(queue, queue.head, batch.commands[at + Sqe.HEAD]! >>> 16, status, 0);
+      const identifier = batch.commands[at + Sqe.HEAD]! >>> 16;
+      batch.complete(queue, queue.head, identifier, status, io.result);
     }
     batch.receive();
     io.settle();

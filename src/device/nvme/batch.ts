@@ -3,8 +3,8 @@ import type { AllocateDma, DmaBuffer } from '../../mm/frame-memory.js';
 import { DmaList } from '../dma-list.js';
 import type { DmaOwner, DmaPort } from '../dma-port.js';
 import { CQE_BYTES, CQE_WORDS, SQE_BYTES, SQE_WORDS } from './command.js';
-import { BATCH_COMMANDS, TRANSFER_PAGES } from './limits.js';
-import { Prp } from './prp.js';
+import { DataPointer } from './data-pointer.js';
+import { BATCH_COMMANDS, TRANSFER_PIECES } from './limits.js';
 import type { SubmissionQueue } from './queue.js';
 import { Status, statusField } from './status.js';
 
@@ -12,9 +12,7 @@ import { Status, statusField } from './status.js';
  * Pieces of DMA lists: every command of a batch with its data may need a page more for a chunk's
  * end.
  */
-const PIECES = 4096;
-/** The most pieces that one command adds. */
-const COMMAND_PIECES = TRANSFER_PAGES + 1;
+const PIECES = 6144;
 /** Tag of what belongs to a queue and not to a command. */
 const QUEUE = -1;
 
@@ -29,7 +27,7 @@ const QUEUE = -1;
 export class Batch implements DmaOwner {
   /** Submission queue entries, SQE_WORDS each. */
   readonly commands: Uint32Array;
-  readonly prp: Prp;
+  readonly data: DataPointer;
   /** Memory to device: data of writes. */
   readonly incoming = new DmaList(PIECES);
   /** Device to memory: data of reads, then completions. */
@@ -55,7 +53,7 @@ export class Batch implements DmaOwner {
     this.#completionBuffer = allocate(BATCH_COMMANDS * CQE_BYTES);
     this.commands = words(this.#commandBuffer);
     this.#completions = words(this.#completionBuffer);
-    this.prp = new Prp(port, allocate(BATCH_COMMANDS * PAGE_SIZE));
+    this.data = new DataPointer(port, allocate(BATCH_COMMANDS * PAGE_SIZE));
   }
 
   /** Begins an empty batch. */
@@ -85,7 +83,7 @@ export class Batch implements DmaOwner {
     return this.#port.read(fetches, this);
   }
 
-  /** The list for fetches of PRP lists; see `fetchLists`. */
+  /** The list for fetches of PRP lists and SGL segments; see `fetchLists`. */
   get lists(): DmaList {
     this.#fetches.clear();
     return this.#fetches;
@@ -99,8 +97,13 @@ export class Batch implements DmaOwner {
     this.#fetching = false;
   }
 
-  listRefused(slot: number): boolean {
-    return this.#listRefused[slot] !== 0;
+  /**
+   * Finds where the data of the I/O command at word `at` lies: DataPointer.resolve, after
+   * `fetchLists`.
+   */
+  resolve(at: number, length: number, slot: number, isFromHost: boolean): number {
+    if (this.#listRefused[slot] !== 0) return Status.DATA_TRANSFER_ERROR;
+    return this.data.resolve(this.commands, at, length, slot, isFromHost);
   }
 
   /** Whether another command's data surely fits into the lists. */
@@ -108,7 +111,8 @@ export class Batch implements DmaOwner {
     // The completions at the end need a piece for each page that they lie in, and one more at the
     // queue's wrap.
     return (
-      this.incoming.room >= COMMAND_PIECES && this.outgoing.room >= COMMAND_PIECES + BATCH_COMMANDS
+      this.incoming.room >= TRANSFER_PIECES &&
+      this.outgoing.room >= TRANSFER_PIECES + BATCH_COMMANDS
     );
   }
 
@@ -134,7 +138,7 @@ export class Batch implements DmaOwner {
     words[at + 3] = identifier | (statusField(status) << 17);
   }
 
-  /** DMA of a command, a PRP list or a queue was refused. */
+  /** DMA of a command, its list of places or a queue was refused. */
   refused(tag: number): void {
     if (tag === QUEUE) this.#broken = true;
     else if (this.#fetching) this.#listRefused[tag] = 1;

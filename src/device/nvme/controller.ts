@@ -1,9 +1,10 @@
 import type { AllocateDma } from '../../mm/frame-memory.js';
-import type { PciDevice } from '../pci/device.js';
 import type { PciEndpoint } from '../pci/endpoint.js';
+import type { PciDevice } from '../pci/pci-device.js';
 import { AdminCommands } from './admin-commands.js';
 import { Arbiter } from './arbiter.js';
 import { Batch } from './batch.js';
+import type { ControllerMemory } from './controller-memory.js';
 import { EventInformation } from './events.js';
 import type { ControllerIdentity } from './identify.js';
 import { IoCommands } from './io-commands.js';
@@ -31,12 +32,13 @@ export class NvmeController implements PciDevice {
     endpoint: PciEndpoint,
     identity: ControllerIdentity,
     namespace: Namespace,
+    buffer: ControllerMemory,
     allocate: AllocateDma,
   ) {
     this.#endpoint = endpoint;
     this.#namespace = namespace;
-    const registers = new Registers(endpoint.barMemory(0));
-    const queues = new QueueTable(registers);
+    const registers = new Registers(endpoint.barMemory(0), buffer);
+    const queues = new QueueTable(registers, endpoint.dma);
     const batch = new Batch(endpoint.dma, allocate);
     const admin = new AdminCommands(identity, namespace, queues, batch, allocate);
     const { features, statistics } = admin;
@@ -53,7 +55,6 @@ export class NvmeController implements PciDevice {
   }
 
   read(_bar: number, offset: number, size: number): number {
-    this.poll();
     const aligned = offset & ~3;
     if (aligned >= Register.END && aligned < Register.DOORBELLS) return 0;
     if (aligned >= Register.MSIX_TABLE) return 0;
@@ -75,10 +76,16 @@ export class NvmeController implements PciDevice {
       this.#configure();
       found = true;
     }
-    if (!this.#ready || !this.#endpoint.dma.enabled) return found;
+    if (!this.#ready) return found;
     const arbiter = this.#arbiter;
-    if (arbiter.run()) found = true;
-    if (arbiter.broken) this.#die();
+    if (this.#endpoint.dma.enabled) {
+      if (arbiter.run()) found = true;
+      else if (this.#queues.takeStray()) {
+        arbiter.reportError(EventInformation.INVALID_DOORBELL_REGISTER);
+        found = true;
+      }
+      if (arbiter.broken) this.#die();
+    }
     if (arbiter.pinDue || this.#endpoint.interrupts.pinAsserted) this.#updatePin();
     return found;
   }
@@ -86,10 +93,10 @@ export class NvmeController implements PciDevice {
   /** A doorbell written by a call, where its register can be checked. */
   #doorbell(index: number, value: number): void {
     const id = index >> 1;
-    const exists = (index & 1) === 0 ? this.#queues.submission(id) : this.#queues.completion(id);
-    if (!exists) {
+    const queue = this.#queues.ofDoorbell(index);
+    if (!queue) {
       this.#arbiter.reportError(EventInformation.INVALID_DOORBELL_REGISTER);
-    } else if (value >= exists.entries) {
+    } else if (value >= queue.entries) {
       this.#arbiter.reportError(EventInformation.INVALID_DOORBELL_VALUE);
     } else if ((index & 1) === 0) {
       this.#registers.setSubmissionTail(id, value);
@@ -98,9 +105,10 @@ export class NvmeController implements PciDevice {
     }
   }
 
-  /** CC, INTMS or INTMC was written. */
+  /** CC, INTMS, INTMC or CMBMSC was written. */
   #configure(): void {
     const registers = this.#registers;
+    registers.takeBufferControl();
     registers.takeInterruptMask();
     const before = registers.takeConfiguration();
     const { configuration } = registers;

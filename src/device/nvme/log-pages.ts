@@ -135,6 +135,8 @@ function effectsPage(): Uint8Array {
     const changes =
       opcode === IoOpcode.WRITE ||
       opcode === IoOpcode.WRITE_ZEROES ||
+      opcode === IoOpcode.WRITE_UNCORRECTABLE ||
+      opcode === IoOpcode.COPY ||
       opcode === IoOpcode.DATASET_MANAGEMENT;
     view.setUint32(1024 + opcode * 4, SUPPORTED | (changes ? CHANGES_BLOCKS : 0), true);
   }

@@ -92,6 +92,14 @@ export class Prp {
     return Status.SUCCESS;
   }
 
+  /** Whose memory the resolved data lies in: DmaPort.sides of all of it. */
+  get sides(): number {
+    let sides = 0;
+    for (let index = 0; index < this.count; index++)
+      sides |= this.#port.sides(this.page[index]!, 1);
+    return sides;
+  }
+
   /**
    * Adds [skip, skip + length) of the resolved data to a list, from or to `bufferOffset` of
    * `buffer`.

@@ -1,3 +1,6 @@
+import { PAGE_SIZE } from '../../mm/address-space.js';
+import { type DmaPort, Side } from '../dma-port.js';
+import { CQE_BYTES, SQE_BYTES } from './command.js';
 import { IO_QUEUES, MSIX_VECTORS, QUEUE_ENTRIES } from './limits.js';
 import {
   type CompletionQueue,
@@ -5,7 +8,7 @@ import {
   createSubmissionQueue,
   type SubmissionQueue,
 } from './queue.js';
-import { ControllerConfiguration, type Registers } from './registers.js';
+import { ControllerConfiguration, DOORBELL_COUNT, type Registers } from './registers.js';
 import { Status } from './status.js';
 
 /** Bits of a create command's DW11. */
@@ -14,6 +17,8 @@ const INTERRUPTS = 0x2;
 /** log2 of the bytes of an entry, as CC must say before I/O queues are made. */
 const SQ_ENTRY_SIZE = 6;
 const CQ_ENTRY_SIZE = 4;
+/** Doorbells of no queue that one look takes in: a few nanoseconds. */
+const STRAYS_PER_LOOK = 8;
 
 /** The queues that exist, by identifier; 0 is the admin queue. */
 export class QueueTable {
@@ -24,8 +29,12 @@ export class QueueTable {
   readonly #submissions: (SubmissionQueue | null)[] = new Array(IO_QUEUES + 1).fill(null);
   readonly #completions: (CompletionQueue | null)[] = new Array(IO_QUEUES + 1).fill(null);
   readonly #registers: Registers;
+  #nextStray = 0;
 
-  constructor(registers: Registers) {
+  constructor(
+    registers: Registers,
+    private readonly port: DmaPort,
+  ) {
     this.#registers = registers;
   }
 
@@ -35,6 +44,27 @@ export class QueueTable {
 
   completion(id: number): CompletionQueue | null {
     return this.#completions[id] ?? null;
+  }
+
+  /** The queue of the doorbell with this index: tails of submission, heads of completion queues. */
+  ofDoorbell(index: number): SubmissionQueue | CompletionQueue | null {
+    return (index & 1) === 0 ? this.submission(index >> 1) : this.completion(index >> 1);
+  }
+
+  /**
+   * Whether the host rang for a queue that does not exist, in the mapped BAR; each call looks at
+   * some of those doorbells. Hot.
+   */
+  takeStray(): boolean {
+    const registers = this.#registers;
+    for (let looked = 0; looked < STRAYS_PER_LOOK; looked++) {
+      const index = this.#nextStray;
+      this.#nextStray = index + 1 === DOORBELL_COUNT ? 0 : index + 1;
+      if (!registers.rung(index) || this.ofDoorbell(index) !== null) continue;
+      registers.clearDoorbell(index);
+      return true;
+    }
+    return false;
   }
 
   get ioQueuesExist(): boolean {
@@ -62,6 +92,8 @@ export class QueueTable {
     const completions = createCompletionQueue(0, completionPage, completionEntries, true, 0);
     this.#completions[0] = completions;
     this.#submissions[0] = createSubmissionQueue(0, submissionPage, submissionEntries, completions);
+    this.#registers.setSubmissionTail(0, 0);
+    this.#registers.setCompletionHead(0, 0);
   }
 
   /**
@@ -82,6 +114,7 @@ export class QueueTable {
     if ((dw11 & CONTIGUOUS) === 0) return Status.INVALID_FIELD;
     if (page < 0) return Status.PRP_OFFSET_INVALID;
     if (vector >= MSIX_VECTORS) return Status.INVALID_INTERRUPT_VECTOR;
+    if (this.#straddles(page, entries * CQE_BYTES)) return Status.INVALID_USE_OF_CMB;
     this.#registers.setCompletionHead(id, 0);
     this.#completions[id] = createCompletionQueue(
       id,
@@ -109,6 +142,7 @@ export class QueueTable {
     }
     if ((dw11 & CONTIGUOUS) === 0) return Status.INVALID_FIELD;
     if (page < 0) return Status.PRP_OFFSET_INVALID;
+    if (this.#straddles(page, entries * SQE_BYTES)) return Status.INVALID_USE_OF_CMB;
     this.#registers.setSubmissionTail(id, 0);
     this.#submissions[id] = createSubmissionQueue(id, page, entries, completions);
     this.#listIo();
@@ -121,6 +155,7 @@ export class QueueTable {
     if (!queue) return Status.INVALID_QUEUE_IDENTIFIER;
     if (queue.users > 0) return Status.INVALID_QUEUE_DELETION;
     this.#completions[id] = null;
+    this.#registers.clearDoorbell(2 * id + 1);
     return Status.SUCCESS;
   }
 
@@ -160,6 +195,11 @@ export class QueueTable {
     }
     this.#registers.setCompletionHead(queue.id, queue.head);
     return false;
+  }
+
+  /** A queue lies in the controller memory buffer or outside (CMBLOC.CQMMS is 0). */
+  #straddles(page: number, bytes: number): boolean {
+    return this.port.sides(page, Math.ceil(bytes / PAGE_SIZE)) === Side.BOTH;
   }
 
   #listIo(): void {

@@ -18,12 +18,12 @@ import type {
   PciFunction,
   PciRegion,
 } from '../../vfio/pci-function.js';
+import type { DeviceHost } from '../device-host.js';
 import { DmaPort } from '../dma-port.js';
-import type { DeviceHost } from '../host.js';
 import { ConfigSpace } from './config-space.js';
 import type { CapabilityDescription, PciDescription } from './description.js';
-import type { PciDevice } from './device.js';
 import { Interrupts } from './interrupts.js';
+import type { PciDevice } from './pci-device.js';
 
 /** Where a function lives. */
 export interface EndpointContext {
@@ -39,7 +39,8 @@ export interface EndpointContext {
  */
 const COMMAND_AT_OPEN = PciCommand.IO | PciCommand.MEMORY | PciCommand.SERR;
 const NO_REGION: PciRegion = { size: 0, readable: false, writable: false, mappable: false };
-const D3_HOT = 3;
+/** Bytes of a BAR's memory from which on it is not zeroed byte by byte. */
+const LARGE = 2 ** 18;
 /** Bytes of the widest access. */
 const WIDE = 8;
 type Capability<Kind extends string> = CapabilityDescription & { readonly kind: Kind };
@@ -127,7 +128,7 @@ export class PciEndpoint implements PciFunction {
     return memory;
   }
 
-  /** The container's memory while a program has the device open, for what cannot wait (R7.1). */
+  /** The container's memory while the device is open: what cannot fault is pinned (R7.1). */
   get memory(): DriverMemory | null {
     return this.#driverMemory;
   }
@@ -155,7 +156,7 @@ export class PciEndpoint implements PciFunction {
    */
   reset(): void {
     if (this.#power) this.#setPowerState(this.#power, 0);
-    for (const memory of this.#memory) memory?.bytes.fill(0);
+    for (const memory of this.#memory) if (memory) clear(memory);
     this.dma.forgetStall();
     this.interrupts.pin(false);
     this.#showTable(this.interrupts.armed(PciInterruptIndex.MSIX));
@@ -164,6 +165,7 @@ export class PciEndpoint implements PciFunction {
   }
 
   readRegion(index: number, offset: number, into: Uint8Array): void {
+    this.poll();
     if (index === PciRegionIndex.CONFIG) {
       this.#showPin();
       this.#device.configRead?.(offset, into.length);
@@ -184,6 +186,7 @@ export class PciEndpoint implements PciFunction {
   }
 
   writeRegion(index: number, offset: number, from: Uint8Array): void {
+    this.poll();
     if (index === PciRegionIndex.CONFIG) {
       this.#writeConfig(offset, from);
       return;
@@ -236,7 +239,7 @@ export class PciEndpoint implements PciFunction {
   /** Only D0 and D3hot exist; a write of another state is ignored. */
   #powerWritten(power: Capability<'power'>, before: number): void {
     const state = this.config.word(power.offset + PciPm.CTRL) & PciPm.STATE_MASK;
-    if (state !== 0 && state !== D3_HOT) this.#setPowerState(power, before);
+    if (state !== 0 && state !== PciPm.D3_HOT) this.#setPowerState(power, before);
   }
 
   #setPowerState(power: Capability<'power'>, state: number): void {
@@ -294,6 +297,13 @@ export class PciEndpoint implements PciFunction {
     }
   }
 }
+/** Zeroes all of a BAR's memory; what is large goes back to the host. */
+function clear(memory: DmaBuffer): void {
+  const { length } = memory.bytes;
+  if (memory.discard && length > LARGE) memory.discard(0, length);
+  else memory.bytes.fill(0);
+}
+
 /** How vfio-pci cuts an access to a BAR: naturally aligned, at most 4 bytes (vfio_pci_rdwr.c). */
 function accessSize(offset: number, left: number): number {
   if (left >= 4 && offset % 4 === 0) return 4;

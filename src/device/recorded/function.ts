@@ -1,6 +1,6 @@
 /**
  * A function that only looks like a device: config space and registers as they were recorded, and
- * no behaviour. For programs that enumerate and set up devices which nobody has modelled.
+ * no behaviour. For programs that enumerate and set up devices that have no model.
  */
 import { PciBar, PciConfig, PciRegionIndex } from '../../abi/pci.js';
 import type { IommuDevice } from '../../iommu/device.js';

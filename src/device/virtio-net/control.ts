@@ -12,7 +12,7 @@ const VQ_PAIRS_SET = 0;
 const COMMAND_BYTES = 4;
 const OK = 0;
 const ERROR = 1;
-/** Where the answer lies in our buffer. */
+/** Where the answer lies in the device's buffer. */
 const ACK = COMMAND_BYTES;
 
 /** The control queue (5.1.6.5): it knows how to set the number of pairs. */
@@ -20,7 +20,7 @@ export class ControlQueue {
   readonly #transport: VirtioTransport;
   readonly #work: Workspace;
   readonly #buffer: DmaBuffer;
-  /** Sets the number of pairs in use; false: it cannot be. */
+  /** Sets the number of pairs in use; false: not valid. */
   readonly #setPairs: (pairs: number) => boolean;
 
   constructor(

@@ -1,11 +1,11 @@
-import type { NetworkPort } from '../host.js';
+import type { NetworkPort } from '../device-host.js';
 import type { DeviceKind } from '../kind.js';
 import { DeviceOptions, OptionError } from '../options.js';
 import { type EndpointContext, PciEndpoint } from '../pci/endpoint.js';
 import { virtioDescription } from '../virtio/description.js';
 import { VirtioTransport } from '../virtio/transport.js';
-import { NetConfig, networkCard } from './device.js';
 import { PAIRS } from './limits.js';
+import { NetConfig, networkCard } from './network-card.js';
 
 const options = {
   mac: 'Ethernet address, 52:54:00:12:34:56; made of the PCI address unless given',

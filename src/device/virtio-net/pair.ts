@@ -1,6 +1,6 @@
 import type { AllocateDma } from '../../mm/frame-memory.js';
+import type { NetworkPort } from '../device-host.js';
 import { DmaList } from '../dma-list.js';
-import type { NetworkPort } from '../host.js';
 import { Chain, chainPieces } from '../virtio/chain.js';
 import type { VirtQueue } from '../virtio/queue.js';
 import type { VirtioTransport } from '../virtio/transport.js';
@@ -176,7 +176,7 @@ export class QueuePair {
         return this.#breakDown();
       const length = chain.readable - HEADER_BYTES;
       if (length >= FRAME_LEAST && length <= FRAME_MOST) {
-        // Its header says nothing, for no offload is offered.
+        // Its header is empty, because no offload is offered.
         chain.appendReadable(reads, HEADER_BYTES, length, frames.buffer, frames.next);
         frames.add(length);
       }

@@ -13,7 +13,7 @@ const NO_INTERRUPT = 1;
 const NO_NOTIFY = 1;
 const INDEX_MASK = 0xffff;
 
-/** Our copies of a queue's parts, bytes of one buffer. */
+/** The device's copies of a queue's parts, bytes of one buffer. */
 const Copy = {
   /** flags, idx. */
   AVAILABLE: 0,
@@ -31,7 +31,7 @@ const Copy = {
 export const QueueAddress = { DESCRIPTORS: 0, DRIVER: 2, DEVICE: 4 } as const;
 
 /**
- * A split virtqueue (2.7): what the driver has set up, and where we are in it.
+ * A split virtqueue (2.7): what the driver has set up, and how far the device is.
  *
  * A *look* copies the available ring and then the whole descriptor table, in one call with whatever
  * else is in its list; so every buffer that the ring's index covers has its descriptors in the
@@ -99,7 +99,7 @@ export class VirtQueue {
     return (low[DESCRIPTORS]! & 15) === 0 && (low[DRIVER]! & 1) === 0 && (low[DEVICE]! & 3) === 0;
   }
 
-  /** Buffers that the last look found and nobody has taken. */
+  /** Buffers that the last poll found and that have not been taken. */
   get waiting(): number {
     return (this.#available - this.#next) & INDEX_MASK;
   }
@@ -190,7 +190,7 @@ export class VirtQueue {
     this.#shorts[Copy.USED / 2 + 1] = this.#used;
     this.#append(list, QueueAddress.DEVICE, 0, 4, Copy.USED);
     if (!this.eventIndex || this.quiet) return;
-    // avail_event: the driver tells of the first buffer that we have not taken.
+    // avail_event: the driver notifies of the first buffer that the device has not taken.
     this.#shorts[Copy.AVAILABLE_EVENT / 2] = this.#next;
     this.#append(list, QueueAddress.DEVICE, 4 + this.size * USED_BYTES, 2, Copy.AVAILABLE_EVENT);
   }

@@ -1,6 +1,6 @@
 /**
- * Virtio over PCI: registers, bits and where things lie in our BARs (OASIS Virtual I/O Device 1.2;
- * section numbers below).
+ * Virtio over PCI: registers, bits and where they lie in this device's BARs (OASIS Virtual I/O
+ * Device 1.2; section numbers below).
  */
 
 /** Device status (2.1). */

@@ -1,7 +1,7 @@
 import { PciInterruptIndex } from '../../abi/pci.js';
 import type { AllocateDma } from '../../mm/frame-memory.js';
-import type { PciDevice } from '../pci/device.js';
 import type { PciEndpoint } from '../pci/endpoint.js';
+import type { PciDevice } from '../pci/pci-device.js';
 import { CommonConfiguration } from './common-configuration.js';
 import { PciWindow } from './description.js';
 import { Features } from './features.js';
@@ -38,7 +38,7 @@ const transportFeatures = [
   Feature.ACCESS_PLATFORM,
   Feature.RING_RESET,
 ];
-/** What a notification register holds while nobody has written to it. */
+/** What a notification register holds until it is written. */
 const NOT_NOTIFIED = -1;
 
 /**
@@ -102,7 +102,7 @@ export class VirtioTransport implements PciDevice {
   }
 
   /**
-   * Whether there may be work in a queue: the driver has told of buffers, or the last look found
+   * Whether there may be work in a queue: the driver has notified it, or the last poll found
    * some. Hot.
    */
   awake(queue: VirtQueue): boolean {
@@ -137,7 +137,6 @@ export class VirtioTransport implements PciDevice {
 
   read(bar: number, offset: number, size: number): number {
     if (bar !== VIRTIO_BAR) return 0;
-    this.poll();
     if (offset < VirtioBar.ISR) return this.#common.read(offset, size);
     if (offset === VirtioBar.ISR) return this.#takeIsr();
     if (offset >= VirtioBar.DEVICE && offset < VirtioBar.NOTIFY) {
@@ -228,7 +227,7 @@ export class VirtioTransport implements PciDevice {
     if (index < this.queues.length) this.#notifications[index] = index;
   }
 
-  /** Bytes of the access that the window in config space stands for; 0 where it cannot be. */
+  /** Bytes of the access that the window in config space stands for; 0 where it is not valid. */
   #windowSize(): number {
     const { config } = this.endpoint;
     const size = config.long(PciWindow.LENGTH);

@@ -96,10 +96,21 @@ export class PathArguments {
 
   /** Runs a call of ours on the host's name of a path. */
   onHost(path: string, call: (name: number) => number): number {
-    const bytes = Buffer.from(`${this.tree.host(path)}\0`, 'latin1');
+    const bytes = Buffer.from(`${this.hostPath(path)}\0`, 'latin1');
     if (bytes.length > PATH_MAX) throw new VfioError(Errno.ENAMETOOLONG);
     scratch.bytes.set(bytes, PATH_MAX);
     return call(scratch.address + PATH_MAX);
+  }
+
+  /** Throws VfioError where what stands for a node cannot be made: mostly a disk that is full. */
+  private hostPath(path: string): string {
+    try {
+      return this.tree.host(path);
+    } catch (error) {
+      const { errno } = error as NodeJS.ErrnoException;
+      if (errno === undefined) throw error;
+      throw new VfioError(-errno);
+    }
   }
 
   /** Copies scratch bytes to the program and answers its call, with EFAULT where that cannot be. */

@@ -4,12 +4,15 @@
  */
 
 import { type KernelVersion, kernelProfile } from '../../abi/kernel.js';
+import { PciRegionIndex } from '../../abi/pci.js';
+import { REGION_OFFSET } from '../../abi/vfio.js';
 import { OptionError } from '../../device/index.js';
 import { deviceKinds, type RecordedModel } from '../../device/kinds.js';
 import { UserError } from '../../input/user-error.js';
 import { IommuDevice } from '../../iommu/device.js';
 import type { Counters, Observer } from '../../iommu/observer.js';
 import { TableMemory } from '../../iommu/stage1.js';
+import type { DmaBuffer } from '../../mm/frame-memory.js';
 import { allocateNative, mapShared } from '../../mm/process/libc.js';
 import { ProcessMemory } from '../../mm/process/memory.js';
 import { functionOf } from '../../vfio/device-file.js';
@@ -25,10 +28,6 @@ import { firstFreeGroup } from './sysfs/host-numbers.js';
 import { buildShadow } from './sysfs/index.js';
 import { openTap } from './tap.js';
 
-/** vfio-pci's file offsets: region index << 40, nine regions. */
-const REGION_STRIDE = 2 ** 40;
-const REGIONS = 9;
-
 export interface HardwareOptions {
   readonly spec: MachineSpec;
   readonly kernel: KernelVersion;
@@ -38,6 +37,8 @@ export interface HardwareOptions {
   /** Reads recorded devices, where there are any. */
   readonly openModel?: (path: string) => RecordedModel;
   readonly observer: Observer | null;
+  /** Told of the shadow's folder before it is made. */
+  readonly announceFolder: (path: string) => void;
 }
 
 export interface Hardware {
@@ -60,7 +61,7 @@ export function buildHardware(options: HardwareOptions): Hardware {
     const number = group.number ?? nextGroup++;
     const functions = group.devices.map((device) => {
       if (addresses.has(device.address))
-        throw new UserError(`${device.where}: there is a device at ${device.address} already`);
+        throw new UserError(`${device.where}: there is already a device at ${device.address}`);
       addresses.add(device.address);
       const { pciFunction, backing } = makeFunction(device, memory, options);
       backings.set(pciFunction, backing);
@@ -87,6 +88,7 @@ export function buildHardware(options: HardwareOptions): Hardware {
       geometry: options.spec.geometry,
       vfio: options.spec.vfio,
       kernel: kernelProfile(options.kernel),
+      announceFolder: options.announceFolder,
     }),
     deviceFiles: new Set([...backings.values()].map(({ key }) => key)),
     nodes: {
@@ -108,7 +110,7 @@ function makeFunction(
     throw new UserError(
       `${device.where}: unknown device kind "${device.kind}"; kinds: ${[...deviceKinds.keys()].join(', ')}`,
     );
-  const backing = makeBacking('vfio-device', REGIONS * REGION_STRIDE);
+  const backing = makeBacking('vfio-device', PciRegionIndex.COUNT * REGION_OFFSET);
   const iommu = new IommuDevice({
     address: device.address,
     canFault: device.canFault,
@@ -119,7 +121,8 @@ function makeFunction(
     frames: memory,
     allocate: allocateNative,
     regionMemory: (index: number, bytes: number) =>
-      mapShared(backing.fd, index * REGION_STRIDE, bytes),
+      mapShared(backing.fd, index * REGION_OFFSET, bytes),
+    frameOf: (buffer: DmaBuffer) => memory.frameOf(buffer),
     openBlockFile,
     openTap,
     ...(options.openModel === undefined ? {} : { openModel: options.openModel }),

@@ -1,10 +1,11 @@
 /** The machine of a run from a YAML file: IOMMU, groups, devices. */
 import { z } from 'zod';
-import { parseSize, size } from '../../input/size.js';
+import { formatPciAddress, notPciAddress, parsePciAddress } from '../../abi/pci-address.js';
+import { bytes } from '../../input/schemas.js';
 import { parseUserFile } from '../../input/user-file.js';
 import { defaultGeometry } from '../../iommu/geometry.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
-import { defaultVfio, fullAddress, type MachineSpec, notAnAddress } from './machine-spec.js';
+import { defaultVfio, type MachineSpec } from './machine-spec.js';
 
 const iommuSchema = z.strictObject({
   addressWidth: z.number().int().min(32).max(48).default(defaultGeometry.addressWidth),
@@ -13,8 +14,8 @@ const iommuSchema = z.strictObject({
   reserved: z
     .array(
       z.strictObject({
-        start: size,
-        size,
+        start: bytes,
+        size: bytes,
         kind: z.enum(['msi', 'direct', 'reserved']).default('reserved'),
       }),
     )
@@ -64,18 +65,17 @@ export function parseMachine(text: string, name: string): MachineSpec {
   const numbers = data.groups.map(({ number }) => number);
   numbers.forEach((number, index) => {
     if (number !== undefined && numbers.indexOf(number) !== index)
-      throw error(['groups', index, 'number'], `group ${number} is there already`);
+      throw error(['groups', index, 'number'], `there is already a group ${number}`);
   });
   const iommu = data.iommu ?? iommuSchema.parse({});
   const reserved = iommu.reserved?.map((range, index) => {
-    const start = parseSize(range.start);
-    const bytes = parseSize(range.size);
-    if (start % PAGE_SIZE !== 0 || bytes % PAGE_SIZE !== 0 || bytes === 0)
+    const { start, size } = range;
+    if (start % PAGE_SIZE !== 0 || size % PAGE_SIZE !== 0 || size === 0)
       throw error(
         ['iommu', 'reserved', index],
         'start and size must be multiples of 4096, and size not 0',
       );
-    return { firstPage: start / PAGE_SIZE, pages: bytes / PAGE_SIZE, kind: range.kind };
+    return { firstPage: start / PAGE_SIZE, pages: size / PAGE_SIZE, kind: range.kind };
   });
   return {
     geometry: {
@@ -90,16 +90,16 @@ export function parseMachine(text: string, name: string): MachineSpec {
       number: group.number ?? null,
       viable: group.viable,
       devices: group.devices.map((device, index) => {
-        const address = fullAddress(device.address);
+        const address = parsePciAddress(device.address);
         if (address === null)
           throw error(
             ['groups', groupIndex, 'devices', index, 'address'],
-            notAnAddress(device.address),
+            notPciAddress(device.address),
           );
         const options = Object.entries(device.options).map(([key, value]) => [key, String(value)]);
         return {
           kind: device.kind,
-          address,
+          address: formatPciAddress(address),
           canFault: device.canFault,
           options: Object.fromEntries(options) as Record<string, string>,
           where: place(['groups', groupIndex, 'devices', index]),

@@ -1,7 +1,7 @@
 /** The machine of a run as `--device` options describe it: devices by kind and address. */
-
+import { formatPciAddress, notPciAddress, parsePciAddress } from '../../abi/pci-address.js';
 import { UserError } from '../../input/user-error.js';
-import { defaultGeometry, type IommuGeometry } from '../../iommu/geometry.js';
+import { defaultGeometry, type IommuProperties } from '../../iommu/geometry.js';
 
 /** A device as the user asked for it. */
 export interface DeviceSpec {
@@ -40,12 +40,10 @@ export const defaultVfio: VfioSpec = {
 };
 
 export interface MachineSpec {
-  readonly geometry: IommuGeometry;
+  readonly geometry: IommuProperties;
   readonly vfio: VfioSpec;
   readonly groups: readonly GroupSpec[];
 }
-
-const ADDRESS = /^([0-9a-f]{4}):([0-9a-f]{2}):([01][0-9a-f])\.([0-7])$/;
 
 /**
  * The machine of a run without a machine file: VT-d's geometry, and each device in a group of its
@@ -68,36 +66,24 @@ export function parseDevice(text: string): DeviceSpec {
   const options: Record<string, string> = {};
   for (const pair of pairs) {
     const equals = pair.indexOf('=');
-    if (equals <= 0) throw new UserError(`--device ${text}: "${pair}" is no key=value, ${example}`);
+    if (equals <= 0)
+      throw new UserError(`--device ${text}: "${pair}" is not key=value, ${example}`);
     const key = pair.slice(0, equals);
     if (key in options) throw new UserError(`--device ${text}: "${key}" is given twice`);
     options[key] = pair.slice(equals + 1);
   }
-  const address = fullAddress(head.slice(at + 1));
+  const address = parsePciAddress(head.slice(at + 1));
   if (address === null)
-    throw new UserError(`--device ${text}: ${notAnAddress(head.slice(at + 1))}`);
+    throw new UserError(`--device ${text}: ${notPciAddress(head.slice(at + 1))}`);
   const canFault = options['fault'] ?? 'on';
   if (canFault !== 'on' && canFault !== 'off')
     throw new UserError(`--device ${text}: fault=${canFault} must be on or off`);
   delete options['fault'];
   return {
     kind: head.slice(0, at),
-    address,
+    address: formatPciAddress(address),
     options,
     canFault: canFault === 'on',
     where: `--device ${text}`,
   };
-}
-
-/** A PCI address in full (`02:00.0` is in domain 0000), or null where it is none. */
-export function fullAddress(text: string): string | null {
-  const full = (/^[0-9a-fA-F]{2}:/.test(text) ? `0000:${text}` : text).toLowerCase();
-  return ADDRESS.test(full) ? full : null;
-}
-
-export function notAnAddress(text: string): string {
-  return (
-    `"${text}" is no PCI address; expected DDDD:BB:DD.F in hexadecimal (device up to 1f, function up to 7), ` +
-    'for example 0000:02:00.0'
-  );
 }

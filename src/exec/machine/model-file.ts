@@ -1,16 +1,15 @@
 /** Recorded devices (`--device recorded@BDF,file=…`) from YAML files. */
-import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { PciInterruptIndex, PciRegionIndex } from '../../abi/pci.js';
 import type { RecordedModel } from '../../device/kinds.js';
-import { parseSize, size } from '../../input/size.js';
-import { UserError } from '../../input/user-error.js';
-import { parseUserFile } from '../../input/user-file.js';
+import { readNamed } from '../../input/named-file.js';
+import { bytes as sizeInBytes } from '../../input/schemas.js';
+import { parseUserFile, TEXT_MOST_BYTES } from '../../input/user-file.js';
 import type { PciRegion } from '../../vfio/pci-function.js';
 
 const hex = z.string().regex(/^([0-9a-fA-F]{2})*$/, 'must be bytes in hexadecimal');
 const region = z.strictObject({
-  size,
+  size: sizeInBytes,
   writable: z.boolean().default(true),
   mappable: z.boolean().default(false),
   msixMappable: z.boolean().default(false),
@@ -22,7 +21,7 @@ const modelSchema = z.strictObject({
   config: z.record(z.string().regex(/^\d+$/, 'must be an offset'), hex),
   configBytes: z.union([z.literal(256), z.literal(4096)]).default(256),
   bars: z.record(z.string().regex(/^[0-5]$/, 'must be a BAR, 0 to 5'), region).default({}),
-  rom: size.default(0),
+  rom: sizeInBytes.default(0),
   // What the ROM begins with.
   romBytes: hex.default(''),
   interrupts: z
@@ -40,14 +39,8 @@ const NONE: PciRegion = { size: 0, readable: false, writable: false, mappable: f
 
 /** Reads a recorded device. Throws UserError. */
 export function openModel(path: string): RecordedModel {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new UserError(
-      `cannot read the recorded device ${path}: ${(error as NodeJS.ErrnoException).code}`,
-    );
-  }
+  const file = { what: 'the recorded device', path };
+  const text = readNamed(file, TEXT_MOST_BYTES).toString('utf8');
   const { data, error } = parseUserFile(text, path, modelSchema);
   const config = new Uint8Array(data.configBytes);
   for (const [offset, bytes] of Object.entries(data.config)) {
@@ -57,16 +50,9 @@ export function openModel(path: string): RecordedModel {
   }
   const regions: PciRegion[] = new Array(PciRegionIndex.COUNT).fill(NONE);
   for (const [index, bar] of Object.entries(data.bars)) {
-    const { writable, mappable, msixMappable } = bar;
-    regions[Number(index)] = {
-      size: parseSize(bar.size),
-      readable: true,
-      writable,
-      mappable,
-      msixMappable,
-    };
+    regions[Number(index)] = { ...bar, readable: true };
   }
-  const romSize = parseSize(data.rom);
+  const romSize = data.rom;
   if (romSize > 0)
     regions[PciRegionIndex.ROM] = {
       size: romSize,

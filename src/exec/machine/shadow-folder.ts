@@ -2,24 +2,17 @@
  * The files that stand for the nodes of the shadow, in a temporary folder: real ones, so that
  * descriptors, getdents(2) and reads work by themselves. They are made when a program asks for them.
  */
-import {
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readlinkSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readdirSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { UserError } from '../../input/user-error.js';
 import type { ShadowNode } from './shadow-node.js';
 
 export class ShadowFolder {
-  readonly root = temporaryFolder();
+  readonly root: string;
   /** The same as bytes, one in each character. */
-  private readonly rootBytes = Buffer.from(this.root).toString('latin1');
+  private readonly rootBytes: string;
   /** Nodes for which a file stands. */
   private readonly made = new Set<string>();
   /** Directories whose entries all stand. */
@@ -31,7 +24,11 @@ export class ShadowFolder {
     private readonly nodes: ReadonlyMap<string, ShadowNode>,
     /** Names of the nodes in each directory. */
     private readonly entries: ReadonlyMap<string, readonly string[]>,
-  ) {}
+    announce: (folder: string) => void,
+  ) {
+    this.root = temporaryFolder(announce);
+    this.rootBytes = Buffer.from(this.root).toString('latin1');
+  }
 
   /**
    * Where the file lies that stands for a node, as bytes. It is made, or its content renewed; of a
@@ -45,7 +42,6 @@ export class ShadowFolder {
 
   private list(path: string): void {
     if (this.complete.has(path)) return;
-    this.complete.add(path);
     this.makeDirectory(path);
     for (const name of this.entries.get(path) ?? []) {
       const other = join(path, name);
@@ -53,6 +49,7 @@ export class ShadowFolder {
     }
     const directory = this.nodes.get(path);
     if (directory?.kind === 'directory' && directory.merged) this.listHost(path);
+    this.complete.add(path);
   }
 
   remove(): void {
@@ -62,11 +59,11 @@ export class ShadowFolder {
   private make(path: string, node: ShadowNode): void {
     const isLive = node.kind === 'file' && typeof node.content === 'function';
     if (this.made.has(path) && !isLive) return;
+    this.makeDirectory(node.kind === 'directory' ? path : dirname(path));
+    if (node.kind === 'link') makeLink(node.target, this.root + path);
+    else if (node.kind !== 'directory')
+      writeFileSync(this.root + path, node.kind === 'file' ? contentOf(node.content) : '');
     this.made.add(path);
-    if (node.kind === 'directory') return this.makeDirectory(path);
-    this.makeDirectory(dirname(path));
-    if (node.kind === 'link') symlinkSync(node.target, this.root + path);
-    else writeFileSync(this.root + path, node.kind === 'file' ? contentOf(node.content) : '');
   }
 
   private makeDirectory(path: string): void {
@@ -84,8 +81,17 @@ export class ShadowFolder {
       this.listed.add(entry.name);
       if (entry.isDirectory()) this.makeDirectory(other);
       else if (!entry.isSymbolicLink()) writeFileSync(this.root + other, '');
-      else symlinkSync(readlinkSync(other), this.root + other);
+      else makeLink(readlinkSync(other), this.root + other);
     }
+  }
+}
+
+/** One that was made before something else failed stays. */
+function makeLink(target: string, path: string): void {
+  try {
+    symlinkSync(target, path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   }
 }
 
@@ -104,13 +110,17 @@ function hostEntries(path: string): ReturnType<typeof readEntries> {
 
 const readEntries = (path: string) => readdirSync(path, { withFileTypes: true });
 
-function temporaryFolder(): string {
+/** Nobody else has a folder of this name: it is as random as a file of mkdtemp(3), and longer. */
+function temporaryFolder(announce: (folder: string) => void): string {
+  const folder = join(tmpdir(), `iopf-${randomBytes(9).toString('hex')}`);
+  announce(folder);
   try {
-    return mkdtempSync(join(tmpdir(), 'iopf-'));
+    mkdirSync(folder, { mode: 0o700 });
+    return folder;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     throw new UserError(
-      `cannot make a folder in ${tmpdir()}: ${code}; TMPDIR may name another place`,
+      `cannot make a directory in ${tmpdir()}: ${code}; set TMPDIR to another one`,
     );
   }
 }

@@ -6,7 +6,7 @@
  * stand for them are made when they are asked for (ShadowFolder).
  */
 import { existsSync, realpathSync } from 'node:fs';
-import { basename, dirname, relative } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { Bug } from '../../abi/bug.js';
 import type { DeviceNode } from './device-node.js';
 import { ShadowFolder } from './shadow-folder.js';
@@ -20,11 +20,16 @@ export class ShadowTree {
   private readonly nodes = new Map<string, ShadowNode>();
   /** Names of the nodes in each directory. */
   private readonly entries = new Map<string, string[]>();
-  private readonly folder = new ShadowFolder(this.nodes, this.entries);
+  private readonly folder: ShadowFolder;
   /** Directories of the host that lead to ours. */
   private readonly above = new Set<string>();
   /** Last names of nodes: what a relative path that means one ends in. */
   private readonly lastNames = new Set<string>();
+
+  /** `announce` is told the folder before it is made. Throws UserError. */
+  constructor(announce: (folder: string) => void = () => {}) {
+    this.folder = new ShadowFolder(this.nodes, this.entries, announce);
+  }
 
   /** Where files that stand for nodes lie on the host. */
   get root(): string {
@@ -52,8 +57,10 @@ export class ShadowTree {
     this.add(path, { kind: 'file', mode, size, content });
   }
 
+  /** A relative link, which ends in the target's name even where that is above (kernfs). */
   link(path: string, targetPath: string): void {
-    this.add(path, { kind: 'link', target: relative(dirname(path), targetPath) });
+    const target = join(relative(dirname(path), dirname(targetPath)), basename(targetPath));
+    this.add(path, { kind: 'link', target });
   }
 
   device(path: string, device: DeviceNode): void {

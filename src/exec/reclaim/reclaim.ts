@@ -12,6 +12,7 @@
  */
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { Errno, errnoName } from '../../abi/errno.js';
+import { formatSize } from '../../input/size.js';
 import { UserError } from '../../input/user-error.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
 import { Presence } from '../../mm/process/pagemap.js';
@@ -20,7 +21,6 @@ import type { Area } from '../../mm/process/vmas.js';
 import type { Architecture } from '../arch/index.js';
 import type { Process, ProcessTable } from '../process/process.js';
 import type { BackgroundWork } from '../run/background.js';
-import { bytes } from '../run/summary.js';
 import { type PageOut, pageOutErrno } from './page-out.js';
 import { residentBytes } from './resident-memory.js';
 
@@ -177,9 +177,9 @@ export class Reclaim implements BackgroundWork {
     // A size that is met but for a little needs no word.
     if (this.told || excess < this.sizeBytes / LEAST_PART) return;
     this.told = true;
-    const size = bytes(this.sizeBytes);
+    const size = formatSize(this.sizeBytes);
     this.tell(
-      `--reclaim: memory stays at ${bytes(this.sizeBytes + excess)}, not ${size}: ${whyStuck()}`,
+      `--reclaim: memory stays at ${formatSize(this.sizeBytes + excess)}, not ${size}: ${whyStuck()}`,
     );
   }
 }
@@ -230,7 +230,7 @@ export function checkMayReclaim(arch: Architecture, pid: number): void {
   const why =
     error === Errno.EPERM ? 'it needs CAP_SYS_NICE: run iopf as root' : 'a sandbox may forbid it';
   throw new UserError(
-    `--reclaim cannot page memory out (process_madvise: ${errnoName(error)}): ${why}; or have the kernel do it, ` +
-      'say in a cgroup (systemd-run --user -p MemoryHigh=300M iopf exec …), and give --reclaim-scan, which needs no privilege',
+    `--reclaim cannot page memory out (process_madvise: ${errnoName(error)}): ${why}; or let the kernel reclaim, ` +
+      'for example in a cgroup (systemd-run --user -p MemoryHigh=300M iopf exec …), and give --reclaim-scan, which needs no privilege',
   );
 }

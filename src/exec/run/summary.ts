@@ -1,6 +1,8 @@
 /** What a run was, in numbers; `--json` writes it as it is. Bytes count 4 KiB pages. */
 
 import type { KernelVersion } from '../../abi/kernel.js';
+import { printable } from '../../input/printable.js';
+import { formatSize } from '../../input/size.js';
 import { LATENCY_BUCKET_NAMES } from '../../iommu/latency.js';
 import type { Counters } from '../../iommu/observer.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
@@ -50,7 +52,7 @@ export interface RunSummary extends EngineSummary {
   readonly signal: string | null;
   readonly iopf: IopfMode;
   readonly premap: number;
-  /** The Linux version whose answers the program got. */
+  /** The Linux version whose VFIO ABI the program saw. */
   readonly kernel: KernelVersion;
   readonly wallSeconds: number;
 }
@@ -103,12 +105,12 @@ export function formatSummary(run: RunSummary): string {
   const lines: [string, string][] = [
     [
       'mapped for DMA',
-      `${bytes(run.mappedBytesPeak)} at the peak: what static pinning would have pinned`,
+      `${formatSize(run.mappedBytesPeak)} at the peak: what static pinning would have pinned`,
     ],
-    ['pinned', `${bytes(run.pinnedBytesPeak)} at the peak`],
+    ['pinned', `${formatSize(run.pinnedBytesPeak)} at the peak`],
     [
       'in I/O page tables',
-      `${bytes(run.residentBytesPeak)} at the peak (${share.toFixed(share < 10 ? 1 : 0)} % of what was mapped)`,
+      `${formatSize(run.residentBytesPeak)} at the peak (${share.toFixed(share < 10 ? 1 : 0)} % of what was mapped)`,
     ],
     [
       'page requests',
@@ -120,12 +122,15 @@ export function formatSummary(run: RunSummary): string {
         ? 'no faults'
         : `min ${latency.min}, median ${latency.p50}, p99 ${latency.p99}, max ${latency.max} µs`,
     ],
-    ['taken away', `${run.pagesInvalidated} pages by ${run.invalidations} invalidations`],
+    ['invalidated', `${run.pagesInvalidated} pages in ${run.invalidations} events`],
     ...reclaimLines(run),
-    ['device DMA', `${bytes(run.dmaBytesRead)} read, ${bytes(run.dmaBytesWritten)} written`],
+    [
+      'device DMA',
+      `${formatSize(run.dmaBytesRead)} read, ${formatSize(run.dmaBytesWritten)} written`,
+    ],
     ['intercepted calls', `${run.interceptedCalls} in ${run.wallSeconds.toFixed(2)} s`],
   ];
-  const head = `iopf: ${run.program}: ${howItEnded(run)}; IOPF ${run.iopf}, pre-map ${run.premap}, answers of Linux ${run.kernel}`;
+  const head = `iopf: ${printable(run.program)}: ${howItEnded(run)}; IOPF ${run.iopf}, pre-map ${run.premap}, Linux ${run.kernel} ABI`;
   return [head, ...lines.map(([name, value]) => `  ${name.padEnd(19)}${value}`)].join('\n');
 }
 
@@ -142,22 +147,11 @@ function reclaimLines(run: RunSummary): [string, string][] {
     ]);
   }
   if (rssBytesBefore !== null) {
-    const swapped = swapBytesPeak! > 0 ? `; ${bytes(swapBytesPeak!)} in swap at the peak` : '';
+    const swapped = swapBytesPeak! > 0 ? `; ${formatSize(swapBytesPeak!)} in swap at the peak` : '';
     lines.push([
       'resident memory',
-      `${bytes(rssBytesBefore)} before VFIO, ${bytes(rssBytesPeak!)} at the peak, ${bytes(rssBytesEnd!)} at the end${swapped}`,
+      `${formatSize(rssBytesBefore)} before VFIO, ${formatSize(rssBytesPeak!)} at the peak, ${formatSize(rssBytesEnd!)} at the end${swapped}`,
     ]);
   }
   return lines;
-}
-
-export function bytes(count: number): string {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-  let unit = 0;
-  let value = count;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${Number.isInteger(value) ? value : value.toFixed(1)} ${units[unit]}`;
 }

@@ -39,10 +39,11 @@ export class FaultHandler implements DeviceFaultHandler {
   readonly pageIns: PageIn[] = [];
 
   constructor(
-    protected readonly backend: IopfBackend,
-    protected readonly resident: ResidentPages,
+    private readonly backend: IopfBackend,
+    private readonly resident: ResidentPages,
     private readonly premap: PremapPolicy,
     private readonly observer: Observer | null,
+    private readonly PageInClass: typeof PageIn = PageIn,
   ) {
     this.frames = new Float64Array(premap.most);
   }
@@ -127,7 +128,7 @@ export class FaultHandler implements DeviceFaultHandler {
   }
 
   /** One request of a group, with a place for other paths between any two of its steps. */
-  protected *handleRequest(
+  private *handleRequest(
     device: FaultingDevice,
     request: Fault,
     reported: Wait,
@@ -158,14 +159,14 @@ export class FaultHandler implements DeviceFaultHandler {
    * Brings a window in; null: what it relied on changed meanwhile. `alone`: its request is the only
    * one of its group.
    */
-  protected *pageIn(
+  private *pageIn(
     mapping: Mapping,
     index: number,
     access: number,
     domain: Domain,
     alone: boolean,
   ): Flow<PageResponseCode | null> {
-    const pageIn = new PageIn(this, mapping, index, access);
+    const pageIn = new this.PageInClass(this, mapping, index, access);
     this.pageIns.push(pageIn);
     try {
       const window = this.window(mapping, index, access);
@@ -184,7 +185,7 @@ export class FaultHandler implements DeviceFaultHandler {
       pageIn.got = got;
       pageIn.granted = granted;
       yield alone ? new FramesAtHand(pageIn) : AT_HAND;
-      if (!this.mayMap(pageIn)) return null;
+      if (!pageIn.isValid) return null;
       if (got === 0) return PageResponse.INVALID;
       const count = this.untilMapped(mapping, index, got);
       this.map(mapping, index, frames, count, granted, access, domain);
@@ -193,11 +194,6 @@ export class FaultHandler implements DeviceFaultHandler {
       pageIn.done = true;
       removeAt(this.pageIns, this.pageIns.indexOf(pageIn));
     }
-  }
-
-  /** Whether what a page-in got is still what the process has. */
-  protected mayMap(pageIn: PageIn): boolean {
-    return pageIn.isValid;
   }
 
   /** The mapping that may bring a page in for an access, or null. */
@@ -219,24 +215,24 @@ export class FaultHandler implements DeviceFaultHandler {
    * What a page-in grants: all that the mapping allows, so that one fault per page is enough, or
    * only what faulted (R6.3).
    */
-  protected grant(mapping: Mapping, access: number): number {
+  private grant(mapping: Mapping, access: number): number {
     if (!this.dirtyTracking) return mapping.permission;
     return (access & WRITE) === 0 ? access : access | (mapping.permission & READ);
   }
 
   /** Pages of the window: up to the first that is present and the mapping's end (R4.1). */
-  protected window(mapping: Mapping, index: number, access: number): number {
+  private window(mapping: Mapping, index: number, access: number): number {
     // A page beside one that is written would be granted a write that nobody made.
     if (this.premap.most === 1 || (this.dirtyTracking && (access & WRITE) !== 0)) return 1;
     const wanted = this.premap.pagesAt(mapping.iovaPage + index);
     return this.untilMapped(mapping, index, Math.min(wanted, mapping.pages - index));
   }
 
-  protected untilMapped(mapping: Mapping, index: number, count: number): number {
+  private untilMapped(mapping: Mapping, index: number, count: number): number {
     return count <= 1 ? count : mapping.mapped.nextSet(index + 1, index + count) - index;
   }
 
-  protected map(
+  private map(
     mapping: Mapping,
     index: number,
     frames: Float64Array,
@@ -253,7 +249,7 @@ export class FaultHandler implements DeviceFaultHandler {
     counters.pagesPremapped += count - 1;
   }
 
-  protected pageInOf(mapping: Mapping, index: number): PageIn | null {
+  private pageInOf(mapping: Mapping, index: number): PageIn | null {
     for (const pageIn of this.pageIns) {
       if (pageIn.mapping === mapping && pageIn.index === index) return pageIn;
     }

@@ -6,64 +6,69 @@
  * Control paths are flows that keep one another out; page requests go on beside them (R2.3).
  */
 import { Bug } from '../../abi/bug.js';
-import { type Flow, FlowLock, step } from '../../flow/flow.js';
+import { type Flow, FlowLock } from '../../flow/flow.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import type { Observer } from '../../iommu/observer.js';
-import { FaultReport } from '../../iommu/page-request.js';
 import type { AddressSpace } from '../../mm/address-space.js';
 import { type DirtyLog, noteWritten } from '../dirty-log.js';
 import type { Mapping } from '../mapping.js';
 import type { IopfBackend } from './backend.js';
+import { EnabledDevices } from './enabled-devices.js';
 import { FaultHandler } from './fault-handler.js';
+import type { PageIn } from './page-in.js';
 import { FixedPremap, type PremapPolicy } from './premap.js';
 import { ResidentPages } from './resident.js';
 import { WatchedSpace } from './watched-space.js';
-
-const HANDLER_ON = step('handler registered');
-const FEATURE_ON = step('page requests on');
-const FEATURE_OFF = step('page requests off');
-const HANDLER_OFF = step('handler off');
 
 /** Pages that are compared at a time when pinned mappings become evictable. */
 const ADOPT_PAGES = 512;
 
 export interface IopfOptions {
-  /** Pages that a fault brings in, its own included (R4.1); 1: no pre-mapping. At most 65,536. */
-  readonly premapPages?: number;
+  /** Pages that a fault brings in, its own included (R4.1): 1 to PREMAP_MOST. */
+  readonly premapPages: number;
   /** Decides how many, instead. */
   readonly premap?: PremapPolicy | null;
   readonly observer?: Observer | null;
+  readonly parts?: Partial<IopfParts>;
+}
+
+/** What the IOPF side is made of. */
+export interface IopfParts {
+  readonly ResidentPages: typeof ResidentPages;
+  readonly EnabledDevices: typeof EnabledDevices;
+  readonly PageIn: typeof PageIn;
 }
 
 export class Iopf {
   /** Whether mappings are left to faults from now on, or pinned (R6.1). */
   mode: 'fault' | 'pin' = 'pin';
   readonly handler: FaultHandler;
-  protected readonly resident: ResidentPages;
-  protected readonly spaces = new Map<AddressSpace, WatchedSpace>();
-  /** The devices that this container switched on, and no others (R5.3). */
-  readonly devicesOn: IommuDevice[] = [];
-  protected readonly lock = new FlowLock('container');
-  protected readonly observer: Observer | null;
+  private readonly resident: ResidentPages;
+  private readonly spaces = new Map<AddressSpace, WatchedSpace>();
+  private readonly devices: EnabledDevices;
+  private readonly lock = new FlowLock('container');
+  private readonly observer: Observer | null;
 
   constructor(
-    protected readonly backend: IopfBackend,
-    options: IopfOptions = {},
+    private readonly backend: IopfBackend,
+    options: IopfOptions,
   ) {
-    this.resident = this.createResident(backend);
+    const { parts = {} } = options;
     this.observer = options.observer ?? null;
-    this.handler = this.createHandler(
+    this.resident = new (parts.ResidentPages ?? ResidentPages)(backend);
+    this.handler = new FaultHandler(
       backend,
-      options.premap ?? new FixedPremap(options.premapPages ?? 512),
+      this.resident,
+      options.premap ?? new FixedPremap(options.premapPages),
+      this.observer,
+      parts.PageIn,
     );
+    this.devices = new (parts.EnabledDevices ?? EnabledDevices)(backend, this.handler);
   }
 
-  protected createResident(backend: IopfBackend): ResidentPages {
-    return new ResidentPages(backend);
-  }
-
-  protected createHandler(backend: IopfBackend, premap: PremapPolicy): FaultHandler {
-    return new FaultHandler(backend, this.resident, premap, this.observer);
+  /** The devices whose page requests this container has, and no others (R5.3). */
+  get enabledDevices(): readonly IommuDevice[] {
+    return this.devices.list;
   }
 
   get enabled(): boolean {
@@ -98,7 +103,7 @@ export class Iopf {
     yield* this.lock.acquire();
     try {
       if (this.enabled) return;
-      yield* this.switchOnAll(this.backend.devices());
+      yield* this.devices.switchOnAll(this.backend.devices());
       // In one step, so that no mapping is made in between that nobody adopts.
       this.mode = 'fault';
       for (const mapping of this.backend.mappings)
@@ -121,7 +126,7 @@ export class Iopf {
       // the way.
       this.pinAll();
       this.mode = 'pin';
-      yield* this.switchOffAll(this.devicesOn.slice());
+      yield* this.devices.switchOffAll(this.devices.list.slice());
     } finally {
       this.lock.release();
     }
@@ -136,7 +141,9 @@ export class Iopf {
     try {
       // An ENABLE that came in between has switched them on already.
       if (this.enabled)
-        yield* this.switchOnAll(devices.filter((device) => !this.devicesOn.includes(device)));
+        yield* this.devices.switchOnAll(
+          devices.filter((device) => !this.devices.list.includes(device)),
+        );
     } finally {
       this.lock.release();
     }
@@ -149,7 +156,9 @@ export class Iopf {
   *devicesDetaching(devices: readonly IommuDevice[]): Flow<void> {
     yield* this.lock.acquire();
     try {
-      yield* this.switchOffAll(devices.filter((device) => this.devicesOn.includes(device)));
+      yield* this.devices.switchOffAll(
+        devices.filter((device) => this.devices.list.includes(device)),
+      );
     } finally {
       this.lock.release();
     }
@@ -162,15 +171,14 @@ export class Iopf {
 
   /** Before a mapping that is not pinned gets into the container's index: its memory is watched. */
   mappingAdded(mapping: Mapping): void {
-    if (!mapping.pinned) this.watch(mapping);
+    this.watch(mapping);
   }
 
   /**
-   * A mapping has left the container's index, or its address is about to change: nothing of it
-   * stays mapped.
+   * A mapping that is not pinned has left the container's index, or its address is about to change:
+   * nothing of it stays mapped.
    */
   mappingRemoved(mapping: Mapping): void {
-    if (mapping.pinned) return;
     this.resident.dropAll(mapping);
     this.unwatch(mapping);
   }
@@ -218,7 +226,7 @@ export class Iopf {
   *release(): Flow<void> {
     yield* this.lock.acquire();
     try {
-      yield* this.switchOffAll(this.devicesOn.slice());
+      yield* this.devices.switchOffAll(this.devices.list.slice());
       this.mode = 'pin';
       if (this.spaces.size !== 0)
         throw new Bug('notifiers are left at release', { spaces: this.spaces.size });
@@ -228,53 +236,12 @@ export class Iopf {
   }
 
   /**
-   * Switches devices on one after another; where one fails, exactly those that this call switched
-   * on go off (R5.3).
-   */
-  protected *switchOnAll(devices: readonly IommuDevice[]): Flow<void> {
-    const switchedOn: IommuDevice[] = [];
-    try {
-      for (const device of devices) {
-        yield* this.switchOn(device);
-        switchedOn.push(device);
-      }
-    } catch (error) {
-      yield* this.switchOffAll(switchedOn);
-      throw error;
-    }
-  }
-
-  protected *switchOn(device: IommuDevice): Flow<void> {
-    const handlers = device.handlers;
-    handlers.register(this.handler, device.nested ? FaultReport.STAGE2 : FaultReport.FLAT);
-    try {
-      yield HANDLER_ON;
-      device.enableIopf();
-    } catch (error) {
-      handlers.unregister(this.handler);
-      throw error;
-    }
-    this.devicesOn.push(device);
-    yield FEATURE_ON;
-  }
-
-  protected *switchOffAll(devices: readonly IommuDevice[]): Flow<void> {
-    for (let i = devices.length - 1; i >= 0; i--) {
-      const device = devices[i]!;
-      device.disableIopf();
-      yield FEATURE_OFF;
-      yield* device.drain();
-      device.handlers.unregister(this.handler);
-      this.devicesOn.splice(this.devicesOn.indexOf(device), 1);
-      yield HANDLER_OFF;
-    }
-  }
-
-  /**
    * Pins every mapping; where one cannot be, those before it become evictable again and the error
    * goes on.
    */
-  protected pinAll(): void {
+  private pinAll(): void {
+    // Without a domain the first one pins all.
+    if (this.backend.domains.length === 0) return;
     const pinned: Mapping[] = [];
     try {
       for (const mapping of this.backend.mappings) {
@@ -298,12 +265,12 @@ export class Iopf {
   }
 
   /** R5.8: a pinned mapping loses its pins and stays mapped, notifier first. */
-  protected adopt(mapping: Mapping): void {
+  private adopt(mapping: Mapping): void {
     this.watch(mapping);
     this.evictable(mapping);
   }
 
-  protected evictable(mapping: Mapping): void {
+  private evictable(mapping: Mapping): void {
     mapping.mapped.set(0, mapping.pages);
     this.backend.unpinMapping(mapping);
     if (this.handler.dirtyTracking) {
@@ -318,7 +285,7 @@ export class Iopf {
    * A pin may have kept a frame that its process has replaced since; a translation to such a frame
    * goes.
    */
-  protected dropReplaced(mapping: Mapping): void {
+  private dropReplaced(mapping: Mapping): void {
     const domain = this.backend.domains[0];
     const frames = new Float64Array(ADOPT_PAGES);
     for (let index = 0; index < mapping.pages; ) {
@@ -339,7 +306,7 @@ export class Iopf {
     }
   }
 
-  protected watch(mapping: Mapping): void {
+  private watch(mapping: Mapping): void {
     let space = this.spaces.get(mapping.mm);
     if (space === undefined) {
       space = new WatchedSpace(
@@ -354,7 +321,7 @@ export class Iopf {
     space.add(mapping);
   }
 
-  protected unwatch(mapping: Mapping): void {
+  private unwatch(mapping: Mapping): void {
     const space = this.spaces.get(mapping.mm);
     if (space === undefined)
       throw new Bug('mapping is not watched', { iovaPage: mapping.iovaPage });

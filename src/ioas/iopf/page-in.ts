@@ -7,7 +7,7 @@ import type { Mapping } from '../mapping.js';
 export const AT_HAND = step('frames are at hand');
 
 /** What a page-in asks again before it maps: see `FaultHandler`. */
-interface MappingLookup {
+export interface MappingLookup {
   readonly generation: number;
   covering(iovaPage: number): Mapping | null;
   mappingFor(iovaPage: number, access: number): Mapping | null;
@@ -32,7 +32,7 @@ export class PageIn implements Wait {
   private readonly generation: number;
 
   constructor(
-    private readonly handler: MappingLookup,
+    readonly handler: MappingLookup,
     readonly mapping: Mapping,
     readonly index: number,
     private readonly access: number,

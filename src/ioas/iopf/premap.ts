@@ -1,6 +1,11 @@
+/** The largest window: 2 MiB, what one leaf of an I/O page table maps. */
+export const PREMAP_MOST = 512;
+/** The page that faulted, and no other. */
+export const PREMAP_DEFAULT = 1;
+
 /** How many pages a fault brings in, its own included (R4.1). */
 export interface PremapPolicy {
-  /** The most that `pagesAt` answers, 1 to 65,536. */
+  /** The most that `pagesAt` answers, 1 to PREMAP_MOST. */
   readonly most: number;
   /**
    * Pages of the window of a fault at this IOVA page: 1 or more. Called once for each page-in,
@@ -10,8 +15,11 @@ export interface PremapPolicy {
 }
 
 export class FixedPremap implements PremapPolicy {
-  /** @param most pages of every window; 1: only the page that faulted */
-  constructor(readonly most: number) {}
+  /** @param most pages of every window, 1 to PREMAP_MOST. Throws RangeError. */
+  constructor(readonly most: number) {
+    if (!Number.isInteger(most) || most < 1 || most > PREMAP_MOST)
+      throw new RangeError(`pre-map ${most}: a number of pages from 1 to ${PREMAP_MOST} is needed`);
+  }
 
   pagesAt(): number {
     return this.most;
@@ -39,7 +47,7 @@ export class AdaptivePremap implements PremapPolicy {
   private start = FIRST_START;
   private uses = 0;
 
-  constructor(readonly most = 512) {}
+  constructor(readonly most = PREMAP_MOST) {}
 
   pagesAt(iovaPage: number): number {
     this.uses++;

@@ -10,7 +10,7 @@ import type { IopfBackend } from './backend.js';
  * mappings say and what its domains hold, changed together.
  */
 export class ResidentPages {
-  constructor(protected readonly backend: IopfBackend) {}
+  constructor(readonly backend: IopfBackend) {}
 
   get mappings(): MappingIndex {
     return this.backend.mappings;
@@ -87,7 +87,7 @@ export class ResidentPages {
     return false;
   }
 
-  protected dropRun(mapping: Mapping, index: number, end: number): number {
+  private dropRun(mapping: Mapping, index: number, end: number): number {
     const domains = this.backend.domains;
     let first = mapping.iovaPage + index;
     let stop = mapping.iovaPage + end;
@@ -109,7 +109,7 @@ export class ResidentPages {
     return this.clearBits(mapping, first, stop);
   }
 
-  protected clearBits(mapping: Mapping, first: number, stop: number): number {
+  private clearBits(mapping: Mapping, first: number, stop: number): number {
     let removed = 0;
     if (first >= mapping.iovaPage && stop <= mapping.iovaEnd) {
       removed = mapping.mapped.clear(first - mapping.iovaPage, stop - first);

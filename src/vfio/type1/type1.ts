@@ -14,7 +14,7 @@ import { IoSpace, type IoSpaceOptions } from '../../ioas/io-space.js';
 import type { Mapping } from '../../ioas/mapping.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import { Domain, type DomainOptions } from '../../iommu/domain.js';
-import type { IommuGeometry } from '../../iommu/geometry.js';
+import type { IommuProperties } from '../../iommu/geometry.js';
 import type { IommuGroup } from '../../iommu/group.js';
 import type { MachineState } from '../machine-state.js';
 
@@ -66,7 +66,7 @@ export function openType1(machine: MachineState, type: number): Type1 {
 /** Makes what a type1 is made of. */
 export interface Type1Parts {
   readonly space: (options: IoSpaceOptions) => IoSpace;
-  readonly domain: (options: DomainOptions & { readonly geometry: IommuGeometry }) => Domain;
+  readonly domain: (options: DomainOptions & { readonly geometry: IommuProperties }) => Domain;
 }
 
 const shipped: Type1Parts = {
@@ -221,7 +221,7 @@ export class Type1 {
     yield* this.space.iopf.disable();
   }
 
-  private domainFor(geometry: IommuGeometry): Domain {
+  private domainFor(geometry: IommuProperties): Domain {
     const { space, nesting, machine } = this;
     const known = space.domains.find((domain) => areAlike(domain.geometry, geometry));
     if (known) return known;
@@ -239,7 +239,7 @@ export class Type1 {
 }
 
 /** Whether groups behind these IOMMUs can share a page table. */
-function areAlike(a: IommuGeometry, b: IommuGeometry): boolean {
+function areAlike(a: IommuProperties, b: IommuProperties): boolean {
   return (
     a.addressWidth === b.addressWidth &&
     a.pageSizes === b.pageSizes &&

@@ -1,5 +1,6 @@
 /*
- * A VFIO program that does what programs do. Usage: torture MODE BDF; prints "ok" and exits 7, or says what is wrong.
+ * A VFIO program that does what programs do. Usage: torture MODE BDF; prints "ok" and exits 7, or
+ * says what is wrong.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -67,7 +68,8 @@ static void set_up(const char *address)
 
 static int map(void *memory, uint64_t iova, size_t size)
 {
-	struct vfio_iommu_type1_dma_map map = { sizeof(map), VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+	struct vfio_iommu_type1_dma_map map = { sizeof(map),
+						VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
 						(uintptr_t)memory, iova, size };
 
 	return ioctl(container, VFIO_IOMMU_MAP_DMA, &map);
@@ -82,7 +84,8 @@ static int unmap(uint64_t iova, size_t size)
 
 static void *pages(size_t count)
 {
-	void *memory = mmap(NULL, count * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *memory = mmap(NULL, count * PAGE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (memory == MAP_FAILED)
 		fail("mmap");
@@ -112,7 +115,10 @@ static void tick(int number)
 	ticks++;
 }
 
-/* Under a 1 kHz timer with SA_RESTART each call happens exactly once: a second MAP would be EEXIST, a second UNMAP 0 pages. */
+/*
+ * Under a 1 kHz timer with SA_RESTART each call happens exactly once: a second MAP would be EEXIST,
+ * a second UNMAP 0 pages.
+ */
 static void signals(const char *address)
 {
 	struct sigaction action = { .sa_handler = tick, .sa_flags = SA_RESTART };
@@ -167,7 +173,7 @@ static void threads(const char *address)
 		pthread_join(all[index], NULL);
 }
 
-/* A child uses the inherited descriptors; when the parent closes them the child still holds the group. */
+/* A child uses the inherited descriptors and holds the group when the parent has closed them. */
 static void forks(const char *address)
 {
 	int go[2], status;
@@ -196,7 +202,10 @@ static void forks(const char *address)
 	MUST(open_group(address));
 }
 
-/* Close-on-exec closes ours like any others, a failed execve closes nothing, and a new program may take the device. */
+/*
+ * Close-on-exec closes VFIO's descriptors like any others, a failed execve closes nothing, and a
+ * new program may take the device.
+ */
 static void execs(const char *address)
 {
 	char *none[] = { "none", NULL };
@@ -233,7 +242,8 @@ static void duplicates(const char *address)
 	uint16_t vendor = 0;
 
 	set_up(address);
-	int copies[] = { MUST(dup(device)), MUST(fcntl(device, F_DUPFD_CLOEXEC, 3)), MUST(dup2(device, 200)) };
+	int copies[] = { MUST(dup(device)), MUST(fcntl(device, F_DUPFD_CLOEXEC, 3)),
+			 MUST(dup2(device, 200)) };
 	close(device);
 	for (unsigned index = 0; index < 3; index++) {
 		struct vfio_device_info info = { .argsz = sizeof(info) };
@@ -275,7 +285,8 @@ static void mapped_bar(const char *address)
 /* Pointers that lead nowhere are EFAULT, and leave things as they were. */
 static void bad_pointers(const char *address)
 {
-	void *const bad[] = { (void *)8, (void *)0x7fffffffe000, (void *)-4096L, (void *)0xffff888000000000 };
+	void *const bad[] = { (void *)8, (void *)0x7fffffffe000, (void *)-4096L,
+			      (void *)0xffff888000000000 };
 
 	set_up(address);
 	for (unsigned index = 0; index < 4; index++) {
@@ -299,7 +310,7 @@ static void bad_pointers(const char *address)
 	REFUSED(ioctl(group, VFIO_GROUP_GET_STATUS, edge + PAGE - 4), EFAULT);
 }
 
-/* Names that lead through our directories to the host, or are too long, are answered like any others. */
+/* Names that lead through the shadow's directories to the host, or are too long, work as ever. */
 static void paths(const char *address)
 {
 	char name[4200] = "/dev/vfio/../vfio/";
@@ -329,7 +340,10 @@ static void paths(const char *address)
 		fail("a fifo of the host");
 }
 
-/* Asking for the status of a child that is gone is the kernel's to answer, also where the child had memory accounted. */
+/*
+ * Asking for the status of a child that is gone is the kernel's to answer, also where the child had
+ * memory accounted.
+ */
 static void child_status(const char *address)
 {
 	char path[64];
@@ -360,7 +374,8 @@ static void child_status(const char *address)
 static void vectors(const char *address)
 {
 	uint32_t first = 0, second = 0;
-	struct iovec two[] = { { &first, 2 }, { &second, 2 } }, bad[] = { { &first, 2 }, { (void *)8, 2 } },
+	struct iovec two[] = { { &first, 2 }, { &second, 2 } },
+		     bad[] = { { &first, 2 }, { (void *)8, 2 } },
 		     huge[] = { { &first, (size_t)1 << 63 } };
 
 	set_up(address);
@@ -421,7 +436,8 @@ static void interrupt(const char *address)
 	struct {
 		struct vfio_irq_set set;
 		int32_t fd;
-	} irq = { { sizeof(irq), VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER, VFIO_PCI_MSI_IRQ_INDEX, 0, 1 }, 0 };
+	} irq = { { sizeof(irq), VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+		    VFIO_PCI_MSI_IRQ_INDEX, 0, 1 }, 0 };
 	uint32_t raise = 1;
 	uint64_t count = 0;
 
@@ -434,14 +450,19 @@ static void interrupt(const char *address)
 		fail("count %lu", count);
 }
 
-/* INTx is level: it fires once and masks itself until its resample eventfd is signalled, or the device is quiet. */
+/*
+ * INTx is level: it fires once and masks itself until its resample eventfd is signalled, or the
+ * device is quiet.
+ */
 static void resample(const char *address)
 {
 	struct {
 		struct vfio_irq_set set;
 		int32_t fd;
-	} trigger = { { sizeof(trigger), VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER, VFIO_PCI_INTX_IRQ_INDEX, 0, 1 }, 0 },
-	  unmask = { { sizeof(unmask), VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_UNMASK, VFIO_PCI_INTX_IRQ_INDEX, 0, 1 }, 0 };
+	} trigger = { { sizeof(trigger), VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+			VFIO_PCI_INTX_IRQ_INDEX, 0, 1 }, 0 },
+	  unmask = { { sizeof(unmask), VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_UNMASK,
+		       VFIO_PCI_INTX_IRQ_INDEX, 0, 1 }, 0 };
 	uint32_t raise = 1;
 	uint64_t count = 0, one = 1;
 
@@ -484,12 +505,14 @@ static void *taker(void *argument)
 			MUST(mprotect(page, PAGE, PROT_READ | PROT_WRITE));
 			break;
 		case 2:
-			if (mmap(page, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != page)
+			if (mmap(page, PAGE, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != page)
 				fail("mmap fixed");
 			break;
 		case 3:
 			MUST(munmap(page, PAGE));
-			if (mmap(page, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != page)
+			if (mmap(page, PAGE, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != page)
 				fail("mmap into the hole");
 			break;
 		default:
@@ -514,8 +537,10 @@ static void *forker(void *argument)
 	return NULL;
 }
 
-/* The device copies between even pages, byte by byte right, while odd pages of the same mapping come and go and children
- * fork. STRESS_SECONDS in the environment makes it go on for so long. */
+/*
+ * The device copies between even pages, byte by byte right, while odd pages of the same mapping
+ * come and go and children fork. STRESS_SECONDS in the environment makes it go on for so long.
+ */
 static void stress(const char *address)
 {
 	pthread_t all[3];
@@ -532,7 +557,8 @@ static void stress(const char *address)
 	const char *seconds = getenv("STRESS_SECONDS");
 	time_t end = time(NULL) + (seconds ? atoi(seconds) : 0);
 	for (int round = 0; round < MAPPINGS || time(NULL) < end; round++) {
-		unsigned from = rand_r(&seed) % (STRESS_PAGES / 2) * 2, to = rand_r(&seed) % (STRESS_PAGES / 2) * 2;
+		unsigned from = rand_r(&seed) % (STRESS_PAGES / 2) * 2;
+		unsigned to = rand_r(&seed) % (STRESS_PAGES / 2) * 2;
 
 		memset(stress_memory + from * PAGE, round, PAGE);
 		dma(STRESS_IOVA + from * PAGE, 0x40000, 1);

@@ -232,7 +232,7 @@ describe('no pinning: the notifier', () => {
   });
 
   test('R3.2: where an IOMMU removes a whole superpage, the bitmap and the other domains follow', () => {
-    const container = new TestContainer({ premapPages: 1024 });
+    const container = new TestContainer({ premapPages: 512 });
     const pages = 1024;
     const vaddr = 0x80000;
     container.mm.mmap(vaddr, pages, { kind: 'hugetlb', protection: RW });
@@ -241,6 +241,7 @@ describe('no pinning: the notifier', () => {
     runDirect(container.iopf.enable());
     const mapping = container.map(0x2000, pages, vaddr);
     expect(merging.fault(0x2000, WRITE)).toBe(true);
+    expect(merging.fault(0x2000 + 512, WRITE)).toBe(true);
     expect(mapping.mapped.count).toBe(1024);
     container.iopf.handler.pageLost(plain, 0x2000 + 5);
     expect(mapping.mapped.count).toBe(512);

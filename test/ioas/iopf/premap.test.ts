@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { AdaptivePremap } from '../../../src/ioas/iopf/premap.js';
+import { AdaptivePremap, FixedPremap, PREMAP_MOST } from '../../../src/ioas/iopf/premap.js';
 
 /** Windows of faults that each follow the window before. */
 function sequential(premap: AdaptivePremap, from: number, faults: number): number[] {
@@ -12,6 +12,20 @@ function sequential(premap: AdaptivePremap, from: number, faults: number): numbe
   }
   return windows;
 }
+
+describe('the fixed window', () => {
+  it('is as large as was said, up to 512 pages', () => {
+    expect(PREMAP_MOST).toBe(512);
+    expect(new FixedPremap(1).pagesAt()).toBe(1);
+    expect(new FixedPremap(512).pagesAt()).toBe(512);
+  });
+
+  it.each([0, -1, 1.5, 513, 100_000, Number.NaN])('is never %d pages', (pages) => {
+    expect(() => new FixedPremap(pages)).toThrow(
+      `pre-map ${pages}: a number of pages from 1 to 512 is needed`,
+    );
+  });
+});
 
 describe('the adaptive window', () => {
   it('doubles on a sequential run up to the most', () => {

@@ -17,8 +17,8 @@ import { IommuDevice } from '../../../src/iommu/device.js';
 import { Counters } from '../../../src/iommu/observer.js';
 import { PAGE_SIZE, READ, WRITE } from '../../../src/mm/address-space.js';
 import { SimulatedMemory } from '../../../src/mm/simulated-memory.js';
+import { silentFunction } from '../../../src/sim/silent-function.js';
 import { createMachine } from '../../../src/vfio/machine.js';
-import type { PciFunction } from '../../../src/vfio/pci-function.js';
 import { Process } from '../../conformance/process.js';
 import { ProcessMemory } from '../../conformance/process-memory.js';
 import {
@@ -33,25 +33,6 @@ import {
 const ARGUMENTS = 0x2000_0000;
 const GROUP = 1;
 const DMA_AVAILABLE = 3;
-
-/** A function that does nothing: programs here only map. */
-function silentFunction(iommu: IommuDevice): PciFunction {
-  return {
-    address: iommu.address,
-    kind: 'silent',
-    iommu,
-    regions: [],
-    interruptCounts: [0, 0, 0, 0, 0],
-    resettable: false,
-    open() {},
-    release() {},
-    reset() {},
-    readRegion: (_index, _offset, into) => void into.fill(0),
-    writeRegion() {},
-    interruptsEnabled() {},
-    poll: () => false,
-  };
-}
 
 export class Engine {
   readonly memory = new SimulatedMemory();

@@ -3,7 +3,7 @@
  * vfio-pci and that nobody has opened.
  */
 import type { KernelProfile } from '../../../abi/kernel.js';
-import type { IommuGeometry } from '../../../iommu/geometry.js';
+import type { IommuProperties } from '../../../iommu/geometry.js';
 import { PAGE_SIZE } from '../../../mm/address-space.js';
 import type { PciFunction } from '../../../vfio/pci-function.js';
 import { containerNode, type DeviceNode, groupNode } from '../device-node.js';
@@ -44,13 +44,17 @@ export interface ShadowGroup {
 
 export interface ShadowOptions {
   readonly groups: readonly ShadowGroup[];
-  readonly geometry: IommuGeometry;
+  readonly geometry: IommuProperties;
   readonly vfio: VfioSpec;
   readonly kernel: KernelProfile;
+  /** Told of the tree's folder before it is made. */
+  readonly announceFolder: (path: string) => void;
 }
 
-export function buildShadow({ groups, geometry, vfio, kernel }: ShadowOptions): ShadowTree {
-  const tree = new ShadowTree();
+/** Throws UserError. */
+export function buildShadow(options: ShadowOptions): ShadowTree {
+  const { groups, geometry, vfio, kernel } = options;
+  const tree = new ShadowTree(options.announceFolder);
   for (const path of merged) tree.merged(path);
   const driver = '/sys/bus/pci/drivers/vfio-pci';
   for (const name of ['bind', 'new_id', 'remove_id', 'uevent'])
@@ -102,7 +106,7 @@ function addNode(tree: ShadowTree, node: string, device: DeviceNode, className: 
 }
 
 /** Documentation/ABI/testing/sysfs-kernel-iommu_groups: first and last address, and the kind. */
-function reservedRegions({ reserved }: IommuGeometry): string {
+function reservedRegions({ reserved }: IommuProperties): string {
   const address = (page: number, offset: number): string =>
     `0x${(page * PAGE_SIZE + offset).toString(16).padStart(16, '0')}`;
   return reserved

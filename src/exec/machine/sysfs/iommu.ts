@@ -1,5 +1,5 @@
 /** The IOMMU in /sys/class/iommu: a VT-d unit of the machine's geometry. */
-import { type IommuGeometry, PAGE_1G, PAGE_2M } from '../../../iommu/geometry.js';
+import { type IommuProperties, PAGE_1G, PAGE_2M } from '../../../iommu/geometry.js';
 import type { ShadowTree } from '../shadow.js';
 import { firstFree } from './host-numbers.js';
 import { addPower } from './power.js';
@@ -9,7 +9,7 @@ const REGISTERS = 'fed90000';
 const DOMAINS = 65536;
 
 /** Returns where it is. Attributes: Documentation/ABI/testing/sysfs-class-iommu-intel-iommu. */
-export function addIommu(tree: ShadowTree, geometry: IommuGeometry): string {
+export function addIommu(tree: ShadowTree, geometry: IommuProperties): string {
   const name = `dmar${firstFree('/sys/class/iommu/dmar')}`;
   const path = `/sys/devices/virtual/iommu/${name}`;
   tree.directory(path);
@@ -33,7 +33,7 @@ export function addIommu(tree: ShadowTree, geometry: IommuGeometry): string {
 }
 
 /** CAP_REG (VT-d specification 11.4.2), in hexadecimal without leading zeros. */
-function capabilities({ addressWidth, pageSizes }: IommuGeometry): string {
+function capabilities({ addressWidth, pageSizes }: IommuProperties): string {
   const DOMAINS_64K = 6;
   const LEVELS_3 = 0x200;
   const LEVELS_4 = 0x400;
@@ -48,7 +48,7 @@ function capabilities({ addressWidth, pageSizes }: IommuGeometry): string {
 }
 
 /** ECAP_REG (11.4.3). */
-function extendedCapabilities({ snoopControl, interruptRemapping }: IommuGeometry): string {
+function extendedCapabilities({ snoopControl, interruptRemapping }: IommuProperties): string {
   const COHERENT_AND_QUEUED = 0x3;
   const REMAPPING_AND_X2APIC = 0x18;
   const PASS_THROUGH = 0x40;

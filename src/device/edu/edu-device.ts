@@ -1,7 +1,7 @@
 import type { PageRange } from '../../iommu/group.js';
 import type { AllocateDma, DmaBuffer } from '../../mm/frame-memory.js';
-import type { PciDevice } from '../pci/device.js';
 import type { PciEndpoint } from '../pci/endpoint.js';
+import type { PciDevice } from '../pci/pci-device.js';
 import { PinCache } from '../pin-cache.js';
 import {
   EDU_BUFFER,
@@ -87,7 +87,6 @@ export class EduDevice implements PciDevice {
 
   read(_bar: number, offset: number, size: number): number {
     if (size !== 4) return 0;
-    this.poll();
     switch (offset) {
       case EduRegister.IDENTIFICATION:
         return EDU_IDENTIFICATION;
@@ -106,7 +105,6 @@ export class EduDevice implements PciDevice {
 
   write(_bar: number, offset: number, size: number, value: number): void {
     if (size !== 4) return;
-    this.poll();
     switch (offset) {
       case EduRegister.LIVENESS:
         this.#answerLiveness(value);
@@ -220,7 +218,7 @@ export class EduDevice implements PciDevice {
       this.#cut(toMemory ? EduRegister.DMA_DESTINATION : EduRegister.DMA_SOURCE) + this.#done;
     const inside = this.#inside + this.#done;
     const left = this.#count - this.#done;
-    // What cannot be pinned is not started.
+    // A transfer whose pages cannot be pinned does not start.
     if (dma.enabled && this.#pins?.hold(address, left, toMemory) === false) return true;
     if (toMemory) dma.writeRange(address, left, this.#buffer, inside);
     else dma.readRange(address, left, this.#buffer, inside);

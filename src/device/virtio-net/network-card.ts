@@ -1,5 +1,5 @@
 import type { AllocateDma } from '../../mm/frame-memory.js';
-import type { NetworkPort } from '../host.js';
+import type { NetworkPort } from '../device-host.js';
 import type { VirtioDevice, VirtioParts, VirtioTransport } from '../virtio/transport.js';
 import { ControlQueue } from './control.js';
 import { QueuePair, Workspace } from './pair.js';
