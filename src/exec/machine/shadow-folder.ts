@@ -17,13 +17,13 @@ export class ShadowFolder {
   private readonly made = new Set<string>();
   /** Directories whose entries all stand. */
   private readonly complete = new Set<string>();
-  /** Names of the host's entries in directories that were listed. */
-  readonly listed = new Set<string>();
 
   constructor(
     private readonly nodes: ReadonlyMap<string, ShadowNode>,
     /** Names of the nodes in each directory. */
     private readonly entries: ReadonlyMap<string, readonly string[]>,
+    /** Takes the names of the host's entries in directories that are listed. */
+    private readonly names: Set<string>,
     announce: (folder: string) => void,
   ) {
     this.root = temporaryFolder(announce);
@@ -78,7 +78,7 @@ export class ShadowFolder {
     for (const entry of hostEntries(path)) {
       const other = join(path, entry.name);
       if (this.nodes.has(other)) continue;
-      this.listed.add(entry.name);
+      this.names.add(entry.name);
       if (entry.isDirectory()) this.makeDirectory(other);
       else if (!entry.isSymbolicLink()) writeFileSync(this.root + other, '');
       else makeLink(readlinkSync(other), this.root + other);

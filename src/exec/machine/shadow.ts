@@ -13,6 +13,8 @@ import { ShadowFolder } from './shadow-folder.js';
 import { ATTRIBUTE_BYTES, type Content, type Found, type ShadowNode } from './shadow-node.js';
 
 const LINKS_MAX = 40;
+const DOT = 0x2e;
+const SLASH = 0x2f;
 /** A name is ours only if it begins so, once `.`, `..` and double slashes are gone from it. */
 const BEGINNINGS = ['/sys/', '/dev/vfio'];
 
@@ -23,12 +25,15 @@ export class ShadowTree {
   private readonly folder: ShadowFolder;
   /** Directories of the host that lead to ours. */
   private readonly above = new Set<string>();
-  /** Last names of nodes: what a relative path that means one ends in. */
-  private readonly lastNames = new Set<string>();
+  /**
+   * Names of nodes, and of the host's entries in directories that were listed: what relative paths
+   * that we must follow begin with or end in.
+   */
+  private readonly names = new Set<string>();
 
   /** `announce` is told the folder before it is made. Throws UserError. */
   constructor(announce: (folder: string) => void = () => {}) {
-    this.folder = new ShadowFolder(this.nodes, this.entries, announce);
+    this.folder = new ShadowFolder(this.nodes, this.entries, this.names, announce);
   }
 
   /** Where files that stand for nodes lie on the host. */
@@ -81,7 +86,7 @@ export class ShadowTree {
       else others.push(name);
     }
     this.nodes.set(path, node);
-    this.lastNames.add(name);
+    this.names.add(name);
     this.leadTo(directory);
   }
 
@@ -108,18 +113,17 @@ export class ShadowTree {
    */
   mayNameFrom(path: string): boolean {
     let start = 0;
-    while (path.startsWith('./', start)) start += 2;
-    if (start === path.length) return true;
-    if (path.startsWith('.', start) && path.length === start + 1) return true;
-    if (path.startsWith('..', start) || path.includes('/..')) return true;
     let end = path.length;
-    while (path.charCodeAt(end - 1) === 0x2f) end--;
-    const last = path.slice(path.lastIndexOf('/', end - 1) + 1, end);
-    if (this.lastNames.has(last) || this.folder.listed.has(last)) return true;
-    const slash = path.indexOf('/', start);
-    if (slash < 0 || slash >= end) return false;
-    const first = path.slice(start, slash);
-    return this.lastNames.has(first) || this.folder.listed.has(first);
+    while (path.charCodeAt(start) === DOT && path.charCodeAt(start + 1) === SLASH) start += 2;
+    while (path.charCodeAt(end - 1) === SLASH) end--;
+    if (start >= end) return true;
+    const slash = path.lastIndexOf('/', end - 1);
+    if (slash < start) {
+      const name = path.slice(start, end);
+      return name === '.' || name === '..' || this.names.has(name);
+    }
+    if (path.includes('..') || this.names.has(path.slice(slash + 1, end))) return true;
+    return this.names.has(path.slice(start, path.indexOf('/', start)));
   }
 
   /**
