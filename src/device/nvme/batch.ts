@@ -38,21 +38,21 @@ export class Batch implements DmaOwner {
   errors = 0;
   /** Pieces of data that this batch has moved. */
   moved = 0;
-  readonly #port: DmaPort;
-  readonly #fetches = new DmaList(PIECES);
-  readonly #commandBuffer: DmaBuffer;
-  readonly #completionBuffer: DmaBuffer;
-  readonly #completions: Uint32Array;
-  readonly #listRefused = new Uint8Array(BATCH_COMMANDS);
-  #fetching = false;
-  #broken = false;
+  private readonly port: DmaPort;
+  private readonly fetches = new DmaList(PIECES);
+  private readonly commandBuffer: DmaBuffer;
+  private readonly completionBuffer: DmaBuffer;
+  private readonly completions: Uint32Array;
+  private readonly refusedLists = new Uint8Array(BATCH_COMMANDS);
+  private fetching = false;
+  private broken = false;
 
   constructor(port: DmaPort, allocate: AllocateDma) {
-    this.#port = port;
-    this.#commandBuffer = allocate(BATCH_COMMANDS * SQE_BYTES);
-    this.#completionBuffer = allocate(BATCH_COMMANDS * CQE_BYTES);
-    this.commands = words(this.#commandBuffer);
-    this.#completions = words(this.#completionBuffer);
+    this.port = port;
+    this.commandBuffer = allocate(BATCH_COMMANDS * SQE_BYTES);
+    this.completionBuffer = allocate(BATCH_COMMANDS * CQE_BYTES);
+    this.commands = words(this.commandBuffer);
+    this.completions = words(this.completionBuffer);
     this.data = new DataPointer(port, allocate(BATCH_COMMANDS * PAGE_SIZE));
   }
 
@@ -71,30 +71,30 @@ export class Batch implements DmaOwner {
    */
   fetch(queue: SubmissionQueue, count: number): boolean {
     this.begin();
-    const fetches = this.#fetches;
+    const fetches = this.fetches;
     fetches.clear();
     const first = Math.min(count, queue.entries - queue.head);
     const start = queue.head * SQE_BYTES;
-    fetches.appendRange(queue.page, start, first * SQE_BYTES, this.#commandBuffer, 0, QUEUE);
+    fetches.appendRange(queue.page, start, first * SQE_BYTES, this.commandBuffer, 0, QUEUE);
     if (count > first) {
       const rest = (count - first) * SQE_BYTES;
-      fetches.appendRange(queue.page, 0, rest, this.#commandBuffer, first * SQE_BYTES, QUEUE);
+      fetches.appendRange(queue.page, 0, rest, this.commandBuffer, first * SQE_BYTES, QUEUE);
     }
-    return this.#port.read(fetches, this);
+    return this.port.read(fetches, this);
   }
 
   /** The list for fetches of PRP lists and SGL segments; see `fetchLists`. */
   get lists(): DmaList {
-    this.#fetches.clear();
-    return this.#fetches;
+    this.fetches.clear();
+    return this.fetches;
   }
 
   fetchLists(): void {
-    this.#listRefused.fill(0);
-    if (this.#fetches.count === 0) return;
-    this.#fetching = true;
-    this.#port.read(this.#fetches, this);
-    this.#fetching = false;
+    this.refusedLists.fill(0);
+    if (this.fetches.count === 0) return;
+    this.fetching = true;
+    this.port.read(this.fetches, this);
+    this.fetching = false;
   }
 
   /**
@@ -102,7 +102,7 @@ export class Batch implements DmaOwner {
    * `fetchLists`.
    */
   resolve(at: number, length: number, slot: number, isFromHost: boolean): number {
-    if (this.#listRefused[slot] !== 0) return Status.DATA_TRANSFER_ERROR;
+    if (this.refusedLists[slot] !== 0) return Status.DATA_TRANSFER_ERROR;
     return this.data.resolve(this.commands, at, length, slot, isFromHost);
   }
 
@@ -130,7 +130,7 @@ export class Batch implements DmaOwner {
     result: number,
   ): void {
     const at = this.completed++ * CQE_WORDS;
-    const words = this.#completions;
+    const words = this.completions;
     if (status !== Status.SUCCESS) this.errors++;
     words[at] = result;
     words[at + 1] = 0;
@@ -140,15 +140,15 @@ export class Batch implements DmaOwner {
 
   /** DMA of a command, its list of places or a queue was refused. */
   refused(tag: number): void {
-    if (tag === QUEUE) this.#broken = true;
-    else if (this.#fetching) this.#listRefused[tag] = 1;
+    if (tag === QUEUE) this.broken = true;
+    else if (this.fetching) this.refusedLists[tag] = 1;
     else this.fail(tag, Status.DATA_TRANSFER_ERROR);
   }
 
   /** Changes a completion that has not left yet; what failed already keeps its status. */
   fail(completion: number, status: number): void {
     const at = completion * CQE_WORDS + 3;
-    const words = this.#completions;
+    const words = this.completions;
     if (words[at]! >>> 17 !== 0) return;
     words[at] = (words[at]! & 0x1ffff) | (statusField(status) << 17);
     this.errors++;
@@ -158,7 +158,7 @@ export class Batch implements DmaOwner {
   receive(): void {
     if (this.incoming.count === 0) return;
     this.moved += this.incoming.count;
-    this.#port.read(this.incoming, this);
+    this.port.read(this.incoming, this);
     this.incoming.clear();
   }
 
@@ -169,23 +169,23 @@ export class Batch implements DmaOwner {
   send(queue: SubmissionQueue): boolean {
     const { completions } = queue;
     const first = Math.min(this.completed, completions.entries - completions.tail);
-    this.#stage(queue, 0, first);
-    this.#stage(queue, first, this.completed - first);
-    this.#broken = false;
+    this.stage(queue, 0, first);
+    this.stage(queue, first, this.completed - first);
+    this.broken = false;
     this.moved += this.outgoing.count;
-    this.#port.write(this.outgoing, this);
-    return !this.#broken;
+    this.port.write(this.outgoing, this);
+    return !this.broken;
   }
 
   /** Completion `index` of the batch: status and identifier of a command, for the error log. */
   completion(index: number): Uint32Array {
-    return this.#completions.subarray(index * CQE_WORDS, (index + 1) * CQE_WORDS);
+    return this.completions.subarray(index * CQE_WORDS, (index + 1) * CQE_WORDS);
   }
 
-  #stage(queue: SubmissionQueue, from: number, count: number): void {
+  private stage(queue: SubmissionQueue, from: number, count: number): void {
     if (count === 0) return;
     const { completions } = queue;
-    const words = this.#completions;
+    const words = this.completions;
     for (let index = from; index < from + count; index++) {
       words[index * CQE_WORDS + 3]! |= completions.phase << 16;
     }
@@ -193,7 +193,7 @@ export class Batch implements DmaOwner {
       completions.page,
       completions.tail * CQE_BYTES,
       count * CQE_BYTES,
-      this.#completionBuffer,
+      this.completionBuffer,
       from * CQE_BYTES,
       QUEUE,
     );

@@ -29,22 +29,22 @@ const DATA = 3;
 
 /** The NVM command set (NVM Express 1.4, 6; Verify, Copy: NVM command set 1.0, 3.2). */
 export class IoCommands {
-  readonly #namespace: Namespace;
-  readonly #batch: Batch;
-  readonly #port: DmaPort;
-  readonly #features: Features;
-  readonly #statistics: Statistics;
-  readonly #allocate: AllocateDma;
-  readonly #list = new DmaList(TRANSFER_PIECES);
+  private readonly namespace: Namespace;
+  private readonly batch: Batch;
+  private readonly port: DmaPort;
+  private readonly features: Features;
+  private readonly statistics: Statistics;
+  private readonly allocate: AllocateDma;
+  private readonly list = new DmaList(TRANSFER_PIECES);
   /**
    * Memory for what is neither written to the disk nor read from it: compared data, ranges. Made
    * when first needed.
    */
-  #scratch: DmaBuffer | null = null;
+  private scratch: DmaBuffer | null = null;
   /** What the disk holds where it is compared, verified or copied. */
-  #stored: DmaBuffer | null = null;
+  private stored: DmaBuffer | null = null;
   /** What was written must be durable before this batch is completed. */
-  #durable = false;
+  private durable = false;
   /** Result word of the command executed last. */
   result = 0;
 
@@ -56,24 +56,24 @@ export class IoCommands {
     statistics: Statistics,
     allocate: AllocateDma,
   ) {
-    this.#namespace = namespace;
-    this.#batch = batch;
-    this.#port = port;
-    this.#features = features;
-    this.#statistics = statistics;
-    this.#allocate = allocate;
+    this.namespace = namespace;
+    this.batch = batch;
+    this.port = port;
+    this.features = features;
+    this.statistics = statistics;
+    this.allocate = allocate;
   }
 
   /** Adds the fetch of the command's PRP list or SGL segment to `lists`, where it will need one. */
   prefetch(at: number, slot: number, lists: DmaList): void {
-    const { commands, data } = this.#batch;
+    const { commands, data } = this.batch;
     const head = commands[at + Sqe.HEAD]!;
     const opcode = head & 0xff;
     const isTransfer =
       opcode === IoOpcode.READ || opcode === IoOpcode.WRITE || opcode === IoOpcode.COMPARE;
     // The lists of ranges of the others take no PRP list.
     if (!isTransfer && ((head & SQE_SGL) === 0 || (opcode & DATA) === 0)) return;
-    const length = ((commands[at + Sqe.DW12]! & 0xffff) + 1) * this.#namespace.blockBytes;
+    const length = ((commands[at + Sqe.DW12]! & 0xffff) + 1) * this.namespace.blockBytes;
     if (length <= TRANSFER_BYTES || !isTransfer) data.prefetch(commands, at, length, slot, lists);
   }
 
@@ -82,7 +82,7 @@ export class IoCommands {
    * far.
    */
   execute(at: number, slot: number): number {
-    const { commands } = this.#batch;
+    const { commands } = this.batch;
     const head = commands[at + Sqe.HEAD]!;
     this.result = 0;
     if ((head & SQE_FUSED) !== 0 || (head & SQE_SGL) === SQE_SGL) return Status.INVALID_FIELD;
@@ -95,21 +95,21 @@ export class IoCommands {
       case IoOpcode.READ:
       case IoOpcode.WRITE:
       case IoOpcode.COMPARE:
-        return this.#transfer(at, slot, opcode);
+        return this.transfer(at, slot, opcode);
       case IoOpcode.FLUSH:
         // Once for a batch, however many there are.
-        this.#durable = true;
+        this.durable = true;
         return Status.SUCCESS;
       case IoOpcode.WRITE_ZEROES:
-        return this.#writeZeroes(at);
+        return this.writeZeroes(at);
       case IoOpcode.DATASET_MANAGEMENT:
-        return this.#datasetManagement(at, slot);
+        return this.datasetManagement(at, slot);
       case IoOpcode.WRITE_UNCORRECTABLE:
-        return this.#writeUncorrectable(at);
+        return this.writeUncorrectable(at);
       case IoOpcode.VERIFY:
-        return this.#verify(at);
+        return this.verify(at);
       case IoOpcode.COPY:
-        return this.#copy(at, slot);
+        return this.copy(at, slot);
       default:
         return Status.INVALID_OPCODE;
     }
@@ -120,10 +120,10 @@ export class IoCommands {
    * batch's writes and flushes.
    */
   settle(): void {
-    if (!this.#durable) return;
-    this.#durable = false;
-    if (this.#namespace.store.flush()) return;
-    const batch = this.#batch;
+    if (!this.durable) return;
+    this.durable = false;
+    if (this.namespace.store.flush()) return;
+    const batch = this.batch;
     for (let slot = 0; slot < batch.completed; slot++) {
       const opcode = batch.commands[commandAt(slot) + Sqe.HEAD]! & 0xff;
       if (opcode !== IoOpcode.READ && opcode !== IoOpcode.COMPARE && opcode !== IoOpcode.VERIFY)
@@ -131,10 +131,10 @@ export class IoCommands {
     }
   }
 
-  #transfer(at: number, slot: number, opcode: number): number {
-    const batch = this.#batch;
+  private transfer(at: number, slot: number, opcode: number): number {
+    const batch = this.batch;
     const { commands, data } = batch;
-    const namespace = this.#namespace;
+    const namespace = this.namespace;
     const count = (commands[at + Sqe.DW12]! & 0xffff) + 1;
     const first = commands[at + Sqe.DW11]! * 2 ** 32 + commands[at + Sqe.DW10]!;
     const length = count * namespace.blockBytes;
@@ -146,10 +146,10 @@ export class IoCommands {
     if (opcode === IoOpcode.WRITE) namespace.uncorrectable.clear(first, count);
     else if (namespace.uncorrectable.touches(first, count)) return Status.READ_ERROR;
     const position = first * namespace.blockBytes;
-    const statistics = this.#statistics;
+    const statistics = this.statistics;
     if (opcode === IoOpcode.COMPARE) {
       statistics.reads++;
-      return this.#compare(position, length);
+      return this.compare(position, length);
     }
     if (opcode === IoOpcode.READ) {
       statistics.reads++;
@@ -159,89 +159,89 @@ export class IoCommands {
     }
     statistics.writes++;
     statistics.bytesWritten += length;
-    if (!this.#features.writeCache || (commands[at + Sqe.DW12]! & FORCE_UNIT_ACCESS) !== 0) {
-      this.#durable = true;
+    if (!this.features.writeCache || (commands[at + Sqe.DW12]! & FORCE_UNIT_ACCESS) !== 0) {
+      this.durable = true;
     }
     namespace.append(batch.incoming, data, position, length, batch.tag);
     return Status.SUCCESS;
   }
 
-  #compare(position: number, length: number): number {
+  private compare(position: number, length: number): number {
     // What the batch has written so far counts: it may be what is compared.
-    this.#batch.receive();
-    if (!this.#readScratch(length)) return Status.DATA_TRANSFER_ERROR;
-    const stored = this.#storedMemory();
-    if (!this.#namespace.store.read(position, length, stored)) return Status.READ_ERROR;
+    this.batch.receive();
+    if (!this.readScratch(length)) return Status.DATA_TRANSFER_ERROR;
+    const stored = this.storedMemory();
+    if (!this.namespace.store.read(position, length, stored)) return Status.READ_ERROR;
     const held = stored.bytes.subarray(0, length);
-    const given = this.#memory().bytes.subarray(0, length);
+    const given = this.memory().bytes.subarray(0, length);
     return Buffer.compare(held, given) === 0 ? Status.SUCCESS : Status.COMPARE_FAILURE;
   }
 
-  #writeZeroes(at: number): number {
-    const { commands } = this.#batch;
+  private writeZeroes(at: number): number {
+    const { commands } = this.batch;
     const count = (commands[at + Sqe.DW12]! & 0xffff) + 1;
     const first = commands[at + Sqe.DW11]! * 2 ** 32 + commands[at + Sqe.DW10]!;
-    if (!this.#namespace.holds(first, count)) return Status.LBA_OUT_OF_RANGE;
-    const { blockBytes, store } = this.#namespace;
+    if (!this.namespace.holds(first, count)) return Status.LBA_OUT_OF_RANGE;
+    const { blockBytes, store } = this.namespace;
     if (store.readOnly) return Status.WRITE_PROTECTED;
     if (!store.zero(first * blockBytes, count * blockBytes)) return Status.WRITE_FAULT;
-    this.#namespace.uncorrectable.clear(first, count);
-    this.#statistics.writes++;
-    if (!this.#features.writeCache || (commands[at + Sqe.DW12]! & FORCE_UNIT_ACCESS) !== 0) {
-      this.#durable = true;
+    this.namespace.uncorrectable.clear(first, count);
+    this.statistics.writes++;
+    if (!this.features.writeCache || (commands[at + Sqe.DW12]! & FORCE_UNIT_ACCESS) !== 0) {
+      this.durable = true;
     }
     return Status.SUCCESS;
   }
 
-  #datasetManagement(at: number, slot: number): number {
-    const { commands } = this.#batch;
+  private datasetManagement(at: number, slot: number): number {
+    const { commands } = this.batch;
     const count = (commands[at + Sqe.DW10]! & 0xff) + 1;
-    const status = this.#batch.resolve(at, count * RANGE_BYTES, slot, true);
+    const status = this.batch.resolve(at, count * RANGE_BYTES, slot, true);
     if (status !== Status.SUCCESS) return status;
-    if (!this.#readScratch(count * RANGE_BYTES)) return Status.DATA_TRANSFER_ERROR;
-    const { bytes } = this.#memory();
+    if (!this.readScratch(count * RANGE_BYTES)) return Status.DATA_TRANSFER_ERROR;
+    const { bytes } = this.memory();
     const ranges = new DataView(bytes.buffer, bytes.byteOffset, count * RANGE_BYTES);
     for (let range = 0; range < count; range++) {
-      if (!this.#namespace.holds(rangeFirst(ranges, range), rangeBlocks(ranges, range))) {
+      if (!this.namespace.holds(rangeFirst(ranges, range), rangeBlocks(ranges, range))) {
         return Status.LBA_OUT_OF_RANGE;
       }
     }
     if ((commands[at + Sqe.DW11]! & DEALLOCATE) === 0) return Status.SUCCESS;
-    const { blockBytes, store } = this.#namespace;
+    const { blockBytes, store } = this.namespace;
     if (store.readOnly) return Status.WRITE_PROTECTED;
     for (let range = 0; range < count; range++) {
       const blocks = rangeBlocks(ranges, range);
       const first = rangeFirst(ranges, range);
       if (blocks > 0 && !store.zero(first * blockBytes, blocks * blockBytes))
         return Status.WRITE_FAULT;
-      this.#namespace.uncorrectable.clear(first, blocks);
+      this.namespace.uncorrectable.clear(first, blocks);
     }
-    if (!this.#features.writeCache) this.#durable = true;
+    if (!this.features.writeCache) this.durable = true;
     return Status.SUCCESS;
   }
 
   /** Spoils blocks: reading them is an error until they are written. */
-  #writeUncorrectable(at: number): number {
-    const { commands } = this.#batch;
+  private writeUncorrectable(at: number): number {
+    const { commands } = this.batch;
     const count = (commands[at + Sqe.DW12]! & 0xffff) + 1;
     const first = commands[at + Sqe.DW11]! * 2 ** 32 + commands[at + Sqe.DW10]!;
-    if (!this.#namespace.holds(first, count)) return Status.LBA_OUT_OF_RANGE;
-    if (this.#namespace.store.readOnly) return Status.WRITE_PROTECTED;
-    this.#namespace.uncorrectable.mark(first, count);
+    if (!this.namespace.holds(first, count)) return Status.LBA_OUT_OF_RANGE;
+    if (this.namespace.store.readOnly) return Status.WRITE_PROTECTED;
+    this.namespace.uncorrectable.mark(first, count);
     return Status.SUCCESS;
   }
 
   /** Reads blocks for nobody; no more than a transfer's (VSL). */
-  #verify(at: number): number {
-    const { commands } = this.#batch;
-    const { blockBytes, store, uncorrectable } = this.#namespace;
+  private verify(at: number): number {
+    const { commands } = this.batch;
+    const { blockBytes, store, uncorrectable } = this.namespace;
     const count = (commands[at + Sqe.DW12]! & 0xffff) + 1;
     const first = commands[at + Sqe.DW11]! * 2 ** 32 + commands[at + Sqe.DW10]!;
     if (count * blockBytes > TRANSFER_BYTES) return Status.INVALID_FIELD;
-    if (!this.#namespace.holds(first, count)) return Status.LBA_OUT_OF_RANGE;
+    if (!this.namespace.holds(first, count)) return Status.LBA_OUT_OF_RANGE;
     if (uncorrectable.touches(first, count)) return Status.READ_ERROR;
-    this.#batch.moved += Math.ceil((count * blockBytes) / PAGE_SIZE);
-    const isRead = store.read(first * blockBytes, count * blockBytes, this.#storedMemory());
+    this.batch.moved += Math.ceil((count * blockBytes) / PAGE_SIZE);
+    const isRead = store.read(first * blockBytes, count * blockBytes, this.storedMemory());
     return isRead ? Status.SUCCESS : Status.READ_ERROR;
   }
 
@@ -249,10 +249,10 @@ export class IoCommands {
    * Copies ranges of blocks, one behind the other, to where the command says; all are read before
    * any is written. Where a range cannot be, the result is its number.
    */
-  #copy(at: number, slot: number): number {
-    const batch = this.#batch;
+  private copy(at: number, slot: number): number {
+    const batch = this.batch;
     const { commands } = batch;
-    const { blockBytes, store, uncorrectable } = this.#namespace;
+    const { blockBytes, store, uncorrectable } = this.namespace;
     const dw12 = commands[at + Sqe.DW12]!;
     const count = (dw12 & 0xff) + 1;
     const target = commands[at + Sqe.DW11]! * 2 ** 32 + commands[at + Sqe.DW10]!;
@@ -262,19 +262,19 @@ export class IoCommands {
     if (status !== Status.SUCCESS) return status;
     // What the batch has written so far counts: it may be what is copied.
     batch.receive();
-    if (!this.#readScratch(count * COPY_RANGE_BYTES)) return Status.DATA_TRANSFER_ERROR;
-    const { bytes } = this.#memory();
+    if (!this.readScratch(count * COPY_RANGE_BYTES)) return Status.DATA_TRANSFER_ERROR;
+    const { bytes } = this.memory();
     const ranges = new DataView(bytes.buffer, bytes.byteOffset, count * COPY_RANGE_BYTES);
     let total = 0;
     for (let range = 0; range < count; range++) total += copyBlocks(ranges, range);
-    const stored = this.#storedMemory();
+    const stored = this.storedMemory();
     let done = 0;
     for (let range = 0; range < count; range++) {
       const first = copyFirst(ranges, range);
       const blocks = copyBlocks(ranges, range);
       this.result = range;
       if (blocks > COPY_BLOCKS || total > COPY_BLOCKS) return Status.COMMAND_SIZE_LIMIT;
-      if (!this.#namespace.holds(first, blocks)) return Status.LBA_OUT_OF_RANGE;
+      if (!this.namespace.holds(first, blocks)) return Status.LBA_OUT_OF_RANGE;
       if (uncorrectable.touches(first, blocks)) return Status.READ_ERROR;
       if (!store.read(first * blockBytes, blocks * blockBytes, stored, done * blockBytes))
         return Status.READ_ERROR;
@@ -282,30 +282,30 @@ export class IoCommands {
     }
     this.result = 0;
     batch.moved += Math.ceil((2 * total * blockBytes) / PAGE_SIZE);
-    if (!this.#namespace.holds(target, total)) return Status.LBA_OUT_OF_RANGE;
+    if (!this.namespace.holds(target, total)) return Status.LBA_OUT_OF_RANGE;
     if (store.readOnly) return Status.WRITE_PROTECTED;
     if (!store.write(target * blockBytes, total * blockBytes, stored)) return Status.WRITE_FAULT;
     uncorrectable.clear(target, total);
-    if (!this.#features.writeCache || (dw12 & FORCE_UNIT_ACCESS) !== 0) this.#durable = true;
+    if (!this.features.writeCache || (dw12 & FORCE_UNIT_ACCESS) !== 0) this.durable = true;
     return Status.SUCCESS;
   }
 
   /** Reads the resolved data of a command into the scratch memory, at once. */
-  #readScratch(length: number): boolean {
-    this.#list.clear();
-    this.#batch.data.append(this.#list, 0, length, this.#memory(), 0, 0);
-    this.#batch.moved += this.#list.count;
-    return this.#port.read(this.#list, null);
+  private readScratch(length: number): boolean {
+    this.list.clear();
+    this.batch.data.append(this.list, 0, length, this.memory(), 0, 0);
+    this.batch.moved += this.list.count;
+    return this.port.read(this.list, null);
   }
 
-  #memory(): DmaBuffer {
-    this.#scratch ??= this.#allocate(TRANSFER_BYTES);
-    return this.#scratch;
+  private memory(): DmaBuffer {
+    this.scratch ??= this.allocate(TRANSFER_BYTES);
+    return this.scratch;
   }
 
-  #storedMemory(): DmaBuffer {
-    this.#stored ??= this.#allocate(TRANSFER_BYTES);
-    return this.#stored;
+  private storedMemory(): DmaBuffer {
+    this.stored ??= this.allocate(TRANSFER_BYTES);
+    return this.stored;
   }
 }
 

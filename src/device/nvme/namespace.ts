@@ -19,7 +19,7 @@ export class Namespace {
     readonly store: BlockStore,
     blockBytes: number,
   ) {
-    this.#take(FORMATS.indexOf(blockBytes));
+    this.take(FORMATS.indexOf(blockBytes));
   }
 
   /**
@@ -28,11 +28,11 @@ export class Namespace {
    */
   reformat(format: number): boolean {
     if (!this.store.zero(0, this.store.bytes)) return false;
-    this.#take(format);
+    this.take(format);
     return true;
   }
 
-  #take(format: number): void {
+  private take(format: number): void {
     this.format = format;
     this.uncorrectable.clearAll();
     this.blockBytes = FORMATS[format]!;

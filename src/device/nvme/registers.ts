@@ -72,7 +72,7 @@ const NO_QUEUE = -1;
  * a program's stores appear in its order, and what follows a doorbell is read by a system call.
  */
 export class Registers {
-  readonly #words: Int32Array;
+  private readonly words: Int32Array;
   /** CC as the controller last acted on it. */
   configuration = 0;
   interruptMask = 0;
@@ -81,7 +81,7 @@ export class Registers {
     memory: DmaBuffer,
     private readonly buffer: ControllerMemory,
   ) {
-    this.#words = new Int32Array(
+    this.words = new Int32Array(
       memory.bytes.buffer,
       memory.bytes.byteOffset,
       word(Register.MSIX_TABLE),
@@ -90,7 +90,7 @@ export class Registers {
 
   /** Values as after power-on. The memory may hold anything. */
   reset(): void {
-    this.#words.fill(0);
+    this.words.fill(0);
     this.configuration = 0;
     this.interruptMask = 0;
     this.clearDoorbells();
@@ -100,16 +100,16 @@ export class Registers {
 
   /** Puts back what a program that maps the page may have overwritten. */
   showConstants(): void {
-    this.#words[word(Register.CAP)] = CAP_LOW;
-    this.#words[word(Register.CAP) + 1] = this.buffer.exists ? CAP_HIGH | CAP_CMB : CAP_HIGH;
-    this.#words[word(Register.VS)] = VERSION;
-    this.#words[word(Register.CMBLOC)] = this.buffer.location;
-    this.#words[word(Register.CMBSZ)] = this.buffer.size;
+    this.words[word(Register.CAP)] = CAP_LOW;
+    this.words[word(Register.CAP) + 1] = this.buffer.exists ? CAP_HIGH | CAP_CMB : CAP_HIGH;
+    this.words[word(Register.VS)] = VERSION;
+    this.words[word(Register.CMBLOC)] = this.buffer.location;
+    this.words[word(Register.CMBSZ)] = this.buffer.size;
   }
 
   /** CC, INTMS, INTMC or CMBMSC is not what it was. Hot. */
   get touched(): boolean {
-    const words = this.#words;
+    const words = this.words;
     return (
       words[CC] !== this.configuration ||
       words[INTMS] !== this.interruptMask ||
@@ -121,7 +121,7 @@ export class Registers {
 
   /** Takes CMBMSC, which is reserved where there is no buffer. A controller reset leaves it. */
   takeBufferControl(): void {
-    const words = this.#words;
+    const words = this.words;
     if (!this.buffer.exists) {
       words[CMBMSC] = 0;
       words[CMBMSC + 1] = 0;
@@ -132,7 +132,7 @@ export class Registers {
 
   /** Takes what was written to INTMS and INTMC. */
   takeInterruptMask(): void {
-    const words = this.#words;
+    const words = this.words;
     this.interruptMask = (this.interruptMask | words[INTMS]!) & ~words[INTMC]!;
     words[INTMS] = this.interruptMask;
     words[INTMC] = 0;
@@ -141,38 +141,38 @@ export class Registers {
   /** Takes CC; returns what it was before. */
   takeConfiguration(): number {
     const before = this.configuration;
-    this.configuration = this.#words[CC]!;
+    this.configuration = this.words[CC]!;
     return before;
   }
 
   get status(): number {
-    return this.#words[CSTS]!;
+    return this.words[CSTS]!;
   }
 
   set status(value: number) {
-    this.#words[CSTS] = value;
+    this.words[CSTS] = value;
   }
 
   /** Entries of the admin submission and completion queues. */
   get adminSqEntries(): number {
-    return (this.#words[word(Register.AQA)]! & 0xfff) + 1;
+    return (this.words[word(Register.AQA)]! & 0xfff) + 1;
   }
 
   get adminCqEntries(): number {
-    return ((this.#words[word(Register.AQA)]! >>> 16) & 0xfff) + 1;
+    return ((this.words[word(Register.AQA)]! >>> 16) & 0xfff) + 1;
   }
 
   /** IOVA page of an admin queue (ASQ, ACQ). */
   queuePage(register: number): number {
-    const low = this.#words[word(register)]! >>> 0;
-    return (this.#words[word(register) + 1]! >>> 0) * 2 ** 20 + (low >>> 12);
+    const low = this.words[word(register)]! >>> 0;
+    return (this.words[word(register) + 1]! >>> 0) * 2 ** 20 + (low >>> 12);
   }
 
   read(offset: number): number {
     const isHidden = offset === Register.CMBLOC || offset === Register.CMBSZ;
     if (isHidden && !this.buffer.registersShown) return 0;
     if (offset === Register.INTMC) return this.interruptMask >>> 0;
-    return this.#words[word(offset)]! >>> 0;
+    return this.words[word(offset)]! >>> 0;
   }
 
   /** Stores a write to a register that can be written; the controller looks at it afterwards. */
@@ -182,49 +182,49 @@ export class Registers {
       case Register.INTMC:
       case Register.CC:
       case Register.AQA:
-        this.#words[word(offset)] = value;
+        this.words[word(offset)] = value;
         break;
       case Register.ASQ:
       case Register.ACQ:
-        this.#words[word(offset)] = value & ~0xfff;
+        this.words[word(offset)] = value & ~0xfff;
         break;
       case Register.ASQ + 4:
       case Register.ACQ + 4:
       case Register.CMBMSC + 4:
-        this.#words[word(offset)] = value;
+        this.words[word(offset)] = value;
         break;
       case Register.CMBMSC:
-        this.#words[word(offset)] = value & ~CMBMSC_RESERVED;
+        this.words[word(offset)] = value & ~CMBMSC_RESERVED;
         break;
     }
   }
 
   submissionTail(queue: number): number {
-    return this.#words[DOORBELLS + 2 * queue]!;
+    return this.words[DOORBELLS + 2 * queue]!;
   }
 
   completionHead(queue: number): number {
-    return this.#words[DOORBELLS + 2 * queue + 1]!;
+    return this.words[DOORBELLS + 2 * queue + 1]!;
   }
 
   setSubmissionTail(queue: number, value: number): void {
-    this.#words[DOORBELLS + 2 * queue] = value;
+    this.words[DOORBELLS + 2 * queue] = value;
   }
 
   setCompletionHead(queue: number, value: number): void {
-    this.#words[DOORBELLS + 2 * queue + 1] = value;
+    this.words[DOORBELLS + 2 * queue + 1] = value;
   }
 
   /** Whether the host has written to the doorbell `index`, of a queue that does not exist. */
   rung(index: number): boolean {
-    return this.#words[DOORBELLS + index] !== NO_QUEUE;
+    return this.words[DOORBELLS + index] !== NO_QUEUE;
   }
 
   clearDoorbell(index: number): void {
-    this.#words[DOORBELLS + index] = NO_QUEUE;
+    this.words[DOORBELLS + index] = NO_QUEUE;
   }
 
   clearDoorbells(): void {
-    this.#words.fill(NO_QUEUE, DOORBELLS, DOORBELLS + DOORBELL_COUNT);
+    this.words.fill(NO_QUEUE, DOORBELLS, DOORBELLS + DOORBELL_COUNT);
   }
 }
