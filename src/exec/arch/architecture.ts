@@ -71,6 +71,7 @@ export type CurrentCall =
   | 'lseek'
   | 'madvise'
   | 'mkdirat'
+  | 'mknodat'
   | 'mlock'
   | 'mlock2'
   | 'mmap'

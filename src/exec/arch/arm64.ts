@@ -15,6 +15,7 @@ export const arm64: Architecture = {
     dup3: 24,
     fcntl: 25,
     ioctl: 29,
+    mknodat: 33,
     mkdirat: 34,
     unlinkat: 35,
     statfs: 43,

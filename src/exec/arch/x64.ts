@@ -50,6 +50,7 @@ export const x64: Architecture = {
     exit_group: 231,
     openat: 257,
     mkdirat: 258,
+    mknodat: 259,
     newfstatat: 262,
     unlinkat: 263,
     readlinkat: 267,
