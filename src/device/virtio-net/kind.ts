@@ -1,6 +1,6 @@
 import type { NetworkPort } from '../device-host.js';
 import type { DeviceKind } from '../kind.js';
-import { DeviceOptions, OptionError } from '../options.js';
+import { DeviceOptions, mmapOption, OptionError } from '../options.js';
 import { type EndpointContext, PciEndpoint } from '../pci/endpoint.js';
 import { virtioDescription } from '../virtio/description.js';
 import { VirtioTransport } from '../virtio/transport.js';
@@ -11,6 +11,7 @@ const options = {
   mac: 'Ethernet address, 52:54:00:12:34:56; made of the PCI address unless given',
   tap: 'joins the Linux tap of this name; without it every frame that is sent comes back',
   queues: `pairs of a receive and a transmit queue, 1 (the default) to ${PAIRS}; 1 with tap=`,
+  ...mmapOption,
 };
 
 /** Virtio's number of a network card (5). */
@@ -74,7 +75,7 @@ export const virtioNet: DeviceKind = {
     });
     return new PciEndpoint(
       'virtio-net',
-      description,
+      { ...description, sparse: parsed.isSparse },
       context,
       (endpoint) => new VirtioTransport(endpoint, allocate, parts),
     );

@@ -127,7 +127,7 @@ export function virtioDescription({
         address: 0xfe404000,
         wide: true,
         mappable: true,
-        sparse: [{ offset: NOTIFY, size: NOTIFY_BYTES }],
+        trapped: [{ offset: 0, size: NOTIFY }],
       },
     ],
     capabilities,
