@@ -26,6 +26,7 @@ function machine(devices: string, kernel: KernelVersion, change: Partial<Machine
     counters: new Counters(() => 0),
     observer: null,
     announceFolder: () => {},
+    traps: true,
   });
 }
 

@@ -19,6 +19,8 @@ export interface Architecture {
    * addresses, which every distribution's kernel has.
    */
   readonly taskSize: number;
+  /** Loads and stores of mapped registers can be answered: exec/trap knows its instructions. */
+  readonly traps: boolean;
 }
 
 /**
@@ -42,7 +44,9 @@ export type LegacyCall =
   | 'readlink'
   | 'rmdir'
   | 'stat'
-  | 'unlink';
+  | 'tuxcall'
+  | 'unlink'
+  | 'vfork';
 
 export type CurrentCall =
   | 'brk'
@@ -95,11 +99,15 @@ export type CurrentCall =
   | 'readlinkat'
   | 'readv'
   | 'remap_file_pages'
+  | 'rt_sigaction'
+  | 'rt_sigprocmask'
+  | 'rt_tgsigqueueinfo'
   | 'seccomp'
   | 'shmdt'
   | 'statfs'
   | 'statx'
   | 'sync_file_range'
+  | 'tkill'
   | 'unlinkat'
   | 'write'
   | 'writev';

@@ -38,6 +38,9 @@ export const arm64: Architecture = {
     sync_file_range: 84,
     exit: 93,
     exit_group: 94,
+    tkill: 130,
+    rt_sigaction: 134,
+    rt_sigprocmask: 135,
     shmdt: 197,
     brk: 214,
     munmap: 215,
@@ -49,6 +52,7 @@ export const arm64: Architecture = {
     mlock: 228,
     madvise: 233,
     remap_file_pages: 234,
+    rt_tgsigqueueinfo: 240,
     seccomp: 277,
     execveat: 281,
     mlock2: 284,
@@ -75,4 +79,5 @@ export const arm64: Architecture = {
   stat: { bytes: 128, mode: 16, owner: 24, rdev: 32, size: 48, blocks: 64 },
   epollEvent: { bytes: 16, data: 8 },
   taskSize: 2 ** 48,
+  traps: false,
 };

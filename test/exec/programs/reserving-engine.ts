@@ -95,6 +95,7 @@ const context = callContext({
   events,
   guard,
   log: null,
+  tell: () => undefined,
 });
 new Supervisor({
   listener,
