@@ -48,7 +48,10 @@ export class DescriptorCalls {
     descriptors.forget(processes.known(call.tid), fd);
   }
 
-  /** dup and F_DUPFD: the duplicate gets a number in the window too, where its calls reach us. */
+  /**
+   * dup and F_DUPFD: the duplicate gets a number in the window too, where its calls are
+   * intercepted.
+   */
   private duplicate(least: number, closeOnExec: boolean): void {
     const { architecture, call, caller, descriptors, log } = this.context;
     const process = caller.enter();

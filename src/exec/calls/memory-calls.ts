@@ -1,5 +1,5 @@
 /**
- * System calls that take memory away: our MMU notifier (R3.1). Each is told to the address space
+ * System calls that take memory away: the MMU notifier (R3.1). Each is told to the address space
  * before the kernel does it, so that no translation is left when the page goes; then the kernel
  * carries it out.
  */
@@ -109,7 +109,9 @@ export class MemoryCalls {
     call.proceed();
   }
 
-  /** mlock counts what is pinned against the same limit; the kernel knows nothing of our pins. */
+  /**
+   * mlock counts what is pinned against the same limit; the kernel knows nothing of VFIO's pins.
+   */
   private mlock(): void {
     const { space } = this;
     const { call } = this.context;

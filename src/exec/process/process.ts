@@ -1,6 +1,6 @@
 /**
- * The processes of a run, as far as we must know them: by thread, with their memory and the
- * descriptors we gave them.
+ * The processes of a run that use VFIO: by thread, with their memory and the descriptors that they
+ * were given.
  */
 import { readFileSync } from 'node:fs';
 import { close, syscall } from '../../mm/process/libc.js';
@@ -19,7 +19,7 @@ const STRANGERS_MAX = 4096;
 /** A process that has spoken to VFIO. */
 export class Process {
   /**
-   * Descriptors known to be ours by number; checked once, because every change of a number in the
+   * VFIO files known by descriptor number; checked once, because every change of a number in the
    * window is trapped.
    */
   readonly known = new Map<number, OpenFile>();
@@ -83,7 +83,7 @@ export class ProcessTable {
   }
 
   /**
-   * The process of a thread that speaks to VFIO; null where it is gone, or we have no room for it.
+   * The process of a thread that speaks to VFIO; null where it is gone, or there is no room for it.
    */
   enter(tid: number): Process | null {
     const bound = this.byThread.get(tid);
@@ -200,7 +200,7 @@ export class ProcessTable {
     return pid;
   }
 
-  /** The process of a thread that is new to us if VFIO knows it, else null. */
+  /** The process of a thread not seen before, if VFIO knows it, else null. */
   private meet(tid: number, pid: number): Process | null {
     const process = this.byPid.get(pid);
     if (process === undefined) {

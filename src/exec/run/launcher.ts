@@ -33,7 +33,7 @@ export interface LaunchRequest {
   readonly reportFd: number;
   /** Descriptors that the program inherits. */
   readonly inherit: readonly number[];
-  /** File status flags of descriptors 0 to 2 as our caller made them, -1 where one is closed. */
+  /** File status flags of descriptors 0 to 2 as iopf's caller made them, -1 where one is closed. */
   readonly statusFlags: readonly number[];
   /** RLIMIT_NOFILE to restore, soft and hard, or null. */
   readonly descriptorLimit: readonly [number, number] | null;

@@ -75,7 +75,7 @@ export class ProcessSpace implements AddressSpace {
   private openedPagemap: Pagemap | null = null;
   private readonly copyWatcher: CopyWatcher | null;
   readonly taskSize: number;
-  /** Pages in our own part of the locked-memory account. */
+  /** Pages that VFIO has charged to the locked-memory account. */
   accountedPages = 0;
 
   constructor(
@@ -161,9 +161,9 @@ export class ProcessSpace implements AddressSpace {
   }
 
   /**
-   * Whether mlock(2) of these bytes stays within the limit together with our account (kernel:
-   * do_mlock). Pages that are locked already are not counted twice. Where we account nothing the
-   * kernel decides.
+   * Whether mlock(2) of these bytes stays within the limit together with what VFIO has charged
+   * (kernel: do_mlock). Pages that are locked already are not counted twice. Where VFIO has charged
+   * nothing the kernel decides.
    */
   mayLock(address: number, length: number): boolean {
     if (this.accountedPages === 0 || this.ipcLock) return true;
