@@ -22,6 +22,8 @@ export interface CallParts {
   readonly guard: GuardReport;
   /** Where VFIO's calls are noted, if anybody looks. */
   readonly log: CallLog | null;
+  /** From now on a page of the program may be one that only the program can bring. */
+  readonly pagesMayWait: () => void;
 }
 
 /** What they share. */
@@ -37,6 +39,25 @@ export function callContext(parts: CallParts): CallContext {
   const descriptors = new Descriptors(call, window, files, nodes);
   const caller = new CallingProcess(call, architecture, processes, descriptors, events);
   return { ...parts, files, descriptors, caller };
+}
+
+/**
+ * Puts the current call aside, so that others can be answered that are not on VFIO's files; the
+ * function takes it up again.
+ */
+export function setAside({ call, caller, files, log }: CallContext): () => void {
+  const received = call.setAside();
+  const takeUpCaller = caller.setAside();
+  const { isBusy } = files;
+  const isPaused = log?.isPaused ?? false;
+  files.isBusy = true;
+  if (log !== null) log.isPaused = true;
+  return () => {
+    call.takeUp(received);
+    takeUpCaller();
+    files.isBusy = isBusy;
+    if (log !== null) log.isPaused = isPaused;
+  };
 }
 
 /** Each answers the current call, or throws VfioError for an errno that answers it. */

@@ -4,10 +4,11 @@ import { ProcFiles } from '../process/proc-files.js';
 import { type CallContext, type HandlerTable, handlersByNumber } from './context.js';
 import { DescriptorCalls } from './descriptor-calls.js';
 import { FileCalls } from './file-calls.js';
+import { LockCalls } from './lock-calls.js';
 import { MemoryCalls } from './memory-calls.js';
 import { PathCalls } from './path-calls.js';
 
-export { type CallContext, callContext } from './context.js';
+export { type CallContext, callContext, setAside } from './context.js';
 
 /** The handlers of every call that a run answers, by number. */
 export function handlersOf(
@@ -15,8 +16,9 @@ export function handlersOf(
   { machine, shadow }: Pick<Hardware, 'machine' | 'shadow'>,
 ): HandlerTable {
   const { architecture, descriptors, events, files, processes } = context;
-  const memory = new MemoryCalls(context);
-  const file = new FileCalls(context, memory.unmap);
+  const locks = new LockCalls(context);
+  const memory = new MemoryCalls(context, locks);
+  const file = new FileCalls(context, memory, locks);
   const path = new PathCalls(
     context,
     shadow,
@@ -24,5 +26,5 @@ export function handlersOf(
     new ProcFiles(processes, files, descriptors),
     () => openUnbind(machine, events),
   );
-  return handlersByNumber(architecture, [memory, path, file, new DescriptorCalls(context)]);
+  return handlersByNumber(architecture, [memory, locks, path, file, new DescriptorCalls(context)]);
 }

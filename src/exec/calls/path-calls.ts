@@ -17,11 +17,10 @@ import {
   O_CLOEXEC,
   O_RDONLY,
   open,
-  processVmReadv,
-  processVmWritev,
   syscall,
 } from '../../mm/process/libc.js';
 import { copyString } from '../../mm/process/remote-memory.js';
+import { processVmReadv, processVmWritev } from '../../mm/process/remote-transfer.js';
 import { type DeviceNode, encodeDeviceNumber } from '../machine/device-node.js';
 import type { ShadowTree } from '../machine/shadow.js';
 import type { ProcFiles } from '../process/proc-files.js';
@@ -34,6 +33,9 @@ const AT_SYMLINK_NOFOLLOW = 0x100;
 const O_ACCMODE = 3;
 const STATX_BYTES = 256;
 const S_IFCHR_RW = 0o020666;
+
+/** Who opens these may have to bring pages of the program's memory. */
+const bringsPages: ReadonlySet<string> = new Set(['/dev/fuse', '/dev/userfaultfd']);
 
 type Found = NonNullable<ReturnType<ShadowTree['resolve']>>;
 
@@ -98,6 +100,7 @@ export class PathCalls {
     const name = this.path(path);
     const status = name === null ? null : this.procFiles.status(name, this.context.call.tid);
     if (status !== null) return this.answerWithText(status, closeOnExec);
+    if (name !== null && bringsPages.has(name)) this.context.pagesMayWait();
     const found = this.findNamed(directory, name, (flags & O_NOFOLLOW) === 0);
     if (found === null) return this.context.call.proceed();
     if ((flags & (O_CREAT | O_EXCL)) === (O_CREAT | O_EXCL)) throw new VfioError(Errno.EEXIST);
@@ -281,7 +284,7 @@ export class PathCalls {
     local.push(scratch.address, length);
     remote.push(address, length);
     const { call } = this.context;
-    const written = processVmWritev(call.tid, local.address, 1, remote.address, 1, 0);
+    const written = processVmWritev(call.tid, local.address, 1, remote.address, 1);
     if (written === length) call.respond(value);
     else throw new VfioError(Errno.EFAULT);
   }
@@ -299,5 +302,5 @@ function readBytes(tid: number, address: number, length: number): boolean {
   local.count = remote.count = 0;
   local.push(scratch.address, length);
   remote.push(address, length);
-  return processVmReadv(tid, local.address, 1, remote.address, 1, 0) === length;
+  return processVmReadv(tid, local.address, 1, remote.address, 1) === length;
 }

@@ -50,6 +50,16 @@ export class CallingProcess implements Caller {
     return this.current;
   }
 
+  /** Puts the current call's state aside; the function takes it up again. */
+  setAside(): () => void {
+    const { current, reserved, made } = this;
+    return () => {
+      this.current = current;
+      this.reserved = reserved;
+      this.made = made;
+    };
+  }
+
   get mm(): ProcessSpace {
     return this.current!.space;
   }
@@ -60,7 +70,7 @@ export class CallingProcess implements Caller {
     if (found === null) return null;
     if (found !== 'other') return { kind: 'vfio', file: found.file };
     try {
-      if (readlinkSync(`/proc/${process.pid}/fd/${fd}`) !== 'anon_inode:[eventfd]')
+      if (readlinkSync(`/proc/${process.task}/fd/${fd}`) !== 'anon_inode:[eventfd]')
         return { kind: 'other' };
     } catch {
       return null;

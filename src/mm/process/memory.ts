@@ -2,10 +2,10 @@ import { Bug } from '../../abi/bug.js';
 import { PAGE_SIZE } from '../address-space.js';
 import type { FrameMemory, SegmentList } from '../frame-memory.js';
 import { IOVEC_MAX, IovecArray } from './iovec.js';
-import { processVmReadv, processVmWritev } from './libc.js';
+import { deviceReadv, deviceWritev } from './remote-transfer.js';
 import { FRAMES_PER_SPACE, type ProcessSpace } from './space.js';
 
-type Transfer = typeof processVmReadv;
+type Transfer = typeof deviceReadv;
 
 /**
  * Memory of live processes, by the frames that their spaces hand out. Buffers need native
@@ -31,11 +31,11 @@ export class ProcessMemory implements FrameMemory {
   }
 
   read(list: SegmentList): number {
-    return this.move(list, processVmReadv);
+    return this.move(list, deviceReadv);
   }
 
   write(list: SegmentList): number {
-    return this.move(list, processVmWritev);
+    return this.move(list, deviceWritev);
   }
 
   private move(list: SegmentList, transfer: Transfer): number {
@@ -59,7 +59,7 @@ export class ProcessMemory implements FrameMemory {
       }
       const space = this.spaces.get(id);
       if (space === undefined || (space.suspect && !space.alive)) return moved;
-      const got = transfer(space.pid, local.address, local.count, remote.address, remote.count, 0);
+      const got = transfer(space.task, local.address, local.count, remote.address, remote.count);
       if (got > 0) moved += got;
       if (got !== bytes) {
         space.forgetProtections();
