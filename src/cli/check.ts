@@ -2,23 +2,21 @@
 import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Command, InvalidArgumentError } from 'commander';
-import { replay } from '../check/report/history.js';
+import { Bug } from '../abi/bug.js';
 import { formatScenario, formatTotal, toJson } from '../check/report/report.js';
 import { formatTimeline } from '../check/report/timeline.js';
 import { scenarios as shippedScenarios } from '../check/scenarios/index.js';
-import { partsOf } from '../check/search/find.js';
-import {
-  type Job,
-  loadScenario,
-  type ScenarioRef,
-  type ScenarioReport,
-} from '../check/search/job.js';
+import type { Job, ScenarioRef, ScenarioReport } from '../check/search/job.js';
 import { type PoolEvents, runJobs } from '../check/search/pool.js';
+import { CheckThread, type ThreadMessage, type ThreadRequest } from '../check/search/thread.js';
 import { variants, variantsNamed } from '../check/variants/index.js';
+import { ScenarioMistake } from '../check/verify/scenario-mistake.js';
 import { Unsound } from '../check/verify/unsound.js';
-import { writeUserFile } from '../input/files.js';
+import { checkDistinct, type NamedFile } from '../input/named-file.js';
+import { checkOutput, writeOutput } from '../input/output-file.js';
+import { printableLines } from '../input/printable.js';
 import { UserError } from '../input/user-error.js';
 import { checkReport } from '../report/check-report.js';
 import { type CommandView, endOf, occasionally, openView, uiOption } from './ui.js';
@@ -83,6 +81,7 @@ async function run(names: string[], options: Options): Promise<void> {
   if (options.variant !== undefined && wanted.length === 0)
     throw new UserError(`there is no variant ${options.variant}; 'iopf check --list' shows them`);
   const refs = (await Promise.all(names.map(find))).flat();
+  checkFiles(refs, options);
   if (options.order !== undefined) {
     if (refs.length !== 1 || wanted.length > 1)
       throw new UserError('--order needs exactly one scenario, and at most one variant');
@@ -146,7 +145,7 @@ async function check(
       // A variant's scenarios that do not find it out are no news.
       if (report.variant !== null && report.violations.length === 0) return;
       clear();
-      process.stdout.write(`${formatScenario(report)}\n`);
+      print(`${formatScenario(report)}\n`);
     },
     progress(scenario, states) {
       clear();
@@ -158,23 +157,24 @@ async function check(
   try {
     await runJobs(jobs, options.threads, events, view !== null);
   } catch (error) {
-    throw error instanceof Unsound ? new UserError(error.message) : error;
+    clear();
+    throw forUser(error);
   }
   view?.tell({ kind: 'report', report: checkReport(reports) });
   clear();
   const seconds = (performance.now() - started) / 1000;
-  process.stdout.write(`${formatTotal(reports, seconds)}\n`);
+  print(`${formatTotal(reports, seconds)}\n`);
   const missed = jobs.flatMap(({ variant }) =>
     variant !== null &&
     !reports.some((each) => each.variant === variant && each.violations.length !== 0)
       ? [variant]
       : [],
   );
-  if (missed.length !== 0) process.stdout.write(`not found out: ${missed.join(', ')}\n`);
-  if (options.json !== undefined) writeUserFile(options.json, toJson(reports, seconds));
+  if (missed.length !== 0) print(`not found out: ${missed.join(', ')}\n`);
+  if (options.json !== undefined) writeOutput(options.json, toJson(reports, seconds));
   if (options.html !== undefined) {
     const { formatReport } = await import('../report/html.js');
-    writeUserFile(options.html, formatReport(checkReport(reports)));
+    writeOutput(options.html, formatReport(checkReport(reports)));
   }
   if (reports.some((report) => report.violations.length !== 0)) process.exitCode = 1;
 }
@@ -200,21 +200,57 @@ function countAll(jobs: readonly Job[]): number {
 async function showOrder(
   ref: ScenarioRef,
   order: readonly number[],
-  variantName: string | null,
+  variant: string | null,
 ): Promise<void> {
-  const scenario = (await loadScenario(ref))!;
-  const variant = variants.find(({ name }) => name === variantName) ?? null;
+  const answer = await inThread({ kind: 'replay', ref, order, variant }, ref.module).catch(
+    (error: Error) => {
+      if (!(error instanceof RangeError)) throw error;
+      throw new UserError(`--order does not fit ${ref.name}: ${error.message}`);
+    },
+  );
+  if (answer.kind !== 'replayed') throw new Bug('a replay was answered with something else');
+  const { actors, steps, violation } = answer.answer;
+  print(`${formatTimeline(actors, { steps })}\n`);
+  if (violation === null) return;
+  print(`\n${violation.row}: broken: ${violation.invariant}\n${violation.detail}\n`);
+  process.exitCode = 1;
+}
+
+/** What a thread answers; a user's file runs in no other. Throws UserError. */
+async function inThread(request: ThreadRequest, module: string | null): Promise<ThreadMessage> {
+  const thread = new CheckThread();
   try {
-    const history = replay(scenario, partsOf(variant), order);
-    process.stdout.write(`${formatTimeline(Object.keys(scenario.actors), history)}\n`);
-    if (history.violation === null) return;
-    const { row, invariant, detail } = history.violation;
-    process.stdout.write(`\n${row ?? scenario.rows[0]}: broken: ${invariant}\n${detail}\n`);
-    process.exitCode = 1;
+    return await thread.ask(request, module === null ? null : fileURLToPath(module));
   } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    throw new UserError(`--order does not fit ${ref.name}: ${error.message}`);
+    throw forUser(error);
+  } finally {
+    await thread.end();
   }
+}
+
+/** What is the user's to mend, as a UserError; else the error itself. */
+function forUser(error: unknown): unknown {
+  return error instanceof Unsound || error instanceof ScenarioMistake
+    ? new UserError(error.message)
+    : error;
+}
+
+/** Before the check, which may be long. Throws UserError. */
+function checkFiles(refs: readonly ScenarioRef[], options: Options): void {
+  const outputs: NamedFile[] = [];
+  for (const key of ['json', 'html'] as const) {
+    const path = options[key];
+    if (path !== undefined) outputs.push({ what: `--${key}`, path });
+  }
+  const modules = new Set(refs.flatMap(({ module }) => (module === null ? [] : [module])));
+  const inputs = [...modules].map((url) => ({ what: 'a scenario file', path: fileURLToPath(url) }));
+  checkDistinct(outputs, inputs);
+  for (const { path } of outputs) checkOutput(path);
+}
+
+/** Names in what is printed may be a user's. */
+function print(text: string): void {
+  process.stdout.write(printableLines(text));
 }
 
 async function find(argument: string): Promise<ScenarioRef[]> {
@@ -227,26 +263,27 @@ async function find(argument: string): Promise<ScenarioRef[]> {
       `${argument} is neither a scenario nor a file; 'iopf check --list' shows the scenarios`,
     );
   const module = isUrl ? file! : pathToFileURL(resolve(file!)).href;
-  const { scenariosIn } = await import('../check/search/scenario-file.js');
-  const found = await scenariosIn(module).catch((error: Error) => {
-    throw new UserError(`${file}: ${error.message}`);
+  const answer = await inThread({ kind: 'list', module }, module).catch((error: unknown) => {
+    if (!(error instanceof UserError)) throw error;
+    throw error.message.startsWith(fileURLToPath(module))
+      ? error
+      : new UserError(`${file}: ${error.message}`);
   });
-  const chosen = name === undefined ? found : found.filter((scenario) => scenario.name === name);
+  if (answer.kind !== 'names') throw new Bug('a list was answered with something else');
+  const found = answer.names;
+  const chosen = name === undefined ? found : found.filter((each) => each === name);
   if (found.length === 0)
     throw new UserError(`${file} exports no scenario; docs/check.md shows how one is written`);
   if (chosen.length === 0)
-    throw new UserError(
-      `${file} exports no scenario ${name}, but ${found.map((each) => each.name).join(', ')}`,
-    );
-  return chosen.map((scenario) => ({ name: scenario.name, module }));
+    throw new UserError(`${file} exports no scenario ${name}, but ${found.join(', ')}`);
+  return chosen.map((each) => ({ name: each, module }));
 }
 
 function list(): void {
   for (const { name, about, rows } of shippedScenarios)
-    process.stdout.write(`${name.padEnd(22)} ${about} (${rows.join(', ')})\n`);
+    print(`${name.padEnd(22)} ${about} (${rows.join(', ')})\n`);
   process.stdout.write('\n');
-  for (const { name, about } of variants)
-    process.stdout.write(`--variant ${name.padEnd(18)} ${about}\n`);
+  for (const { name, about } of variants) print(`--variant ${name.padEnd(18)} ${about}\n`);
 }
 
 function parseOrder(text: string): number[] {

@@ -2,9 +2,12 @@
 import { availableParallelism } from 'node:os';
 import { Command } from 'commander';
 import { tell } from '../exec/run/tell.js';
-import { writeUserFile } from '../input/files.js';
+import { checkDistinct, type NamedFile } from '../input/named-file.js';
+import { checkOutput, writeOutput } from '../input/output-file.js';
+import { printableLines } from '../input/printable.js';
 import type { LiveStart } from '../live/live.js';
 import type { CompareOrder, CompareResult } from '../sim/compare.js';
+import { progressLine } from './progress.js';
 import { endOf, occasionally, openView, uiOption } from './ui.js';
 import { wholeNumber } from './whole-number.js';
 
@@ -41,6 +44,7 @@ export function compareCommand(): Command {
 }
 
 async function run(inputs: string[], options: Options): Promise<void> {
+  checkFiles(inputs, options);
   // Loaded only when asked for, as exec's parsers are.
   const { compare } = await import('../sim/compare.js');
   const order: CompareOrder = {
@@ -51,8 +55,13 @@ async function run(inputs: string[], options: Options): Promise<void> {
     jobs: options.jobs,
     withMaps: options.html !== undefined || options.ui !== undefined,
   };
+  const line = progressLine();
   if (options.ui === undefined) {
-    await conclude(await compare(order), options);
+    const result = await compare({
+      ...order,
+      progress: ({ what, share }) => line.show(what, share),
+    }).finally(() => line.clear());
+    await conclude(result, options);
     return;
   }
   const { comparisonReport } = await import('../report/comparison-report.js');
@@ -64,12 +73,13 @@ async function run(inputs: string[], options: Options): Promise<void> {
     const started = performance.now();
     const result = await compare({
       ...order,
-      progress: ({ done, total, what, soFar }) => {
+      progress: ({ done, total, what, share, soFar }) => {
+        line.show(what, share);
         view.tell({ kind: 'progress', done, total, what });
         const result = soFar();
         if (result !== null) report(result);
       },
-    });
+    }).finally(() => line.clear());
     view.tell({ kind: 'report', report: comparisonReport(result) });
     await conclude(result, options);
     view.tell(endOf(started));
@@ -98,11 +108,24 @@ async function conclude(result: CompareResult, options: Options): Promise<void> 
   const { comparison, warnings } = result;
   for (const warning of warnings) tell(warning);
   if (options.json !== undefined)
-    writeUserFile(options.json, `${JSON.stringify(comparison, null, 2)}\n`);
+    writeOutput(options.json, `${JSON.stringify(comparison, null, 2)}\n`);
   if (options.html !== undefined) {
     const { formatReport } = await import('../report/html.js');
     const { comparisonReport } = await import('../report/comparison-report.js');
-    writeUserFile(options.html, formatReport(comparisonReport(result)));
+    writeOutput(options.html, formatReport(comparisonReport(result)));
   }
-  process.stdout.write(`${formatComparison(comparison)}`);
+  process.stdout.write(printableLines(formatComparison(comparison)));
+}
+
+/** Before the comparison, which may be long. Throws UserError. */
+function checkFiles(inputs: readonly string[], options: Options): void {
+  const outputs: NamedFile[] = [];
+  for (const key of ['json', 'html'] as const) {
+    const path = options[key];
+    if (path !== undefined) outputs.push({ what: `--${key}`, path });
+  }
+  const read = inputs.map((path): NamedFile => ({ what: 'an input', path }));
+  if (options.model !== undefined) read.push({ what: '--model', path: options.model });
+  checkDistinct(outputs, read);
+  for (const { path } of outputs) checkOutput(path);
 }

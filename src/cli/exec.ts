@@ -12,9 +12,11 @@ import type { ExecOptions } from '../exec/run/exec-options.js';
 import { exitCodeOf, type RunWatcher, runProgram } from '../exec/run/run.js';
 import { formatSummary, howItEnded, type RunSummary } from '../exec/run/summary.js';
 import { say, tell } from '../exec/run/tell.js';
-import { readUserFile, writeUserFile } from '../input/files.js';
+import { checkDistinct, type NamedFile, readNamed } from '../input/named-file.js';
+import { checkOutput, writeOutput } from '../input/output-file.js';
 import { parseSize, SIZE_EXPECTED } from '../input/size.js';
 import { UserError } from '../input/user-error.js';
+import { TEXT_MOST_BYTES } from '../input/user-file.js';
 import { PREMAP_DEFAULT, PREMAP_MOST } from '../ioas/iopf/premap.js';
 import type { LiveStart } from '../live/live.js';
 import type { Picture } from '../trace/live-picture.js';
@@ -96,12 +98,12 @@ export function execCommand(): Command {
 
 async function run(program: string, args: string[], options: Options): Promise<void> {
   refuseReclaimOfPinned(options);
-  // Tried before the run, which may be long.
-  for (const path of [options.json, options.html]) if (path !== undefined) writeUserFile(path, '');
+  const machine = await machineOf(options);
+  checkFiles(options, machine);
   const order: ExecOptions = {
     program,
     arguments: args,
-    machine: await machineOf(options),
+    machine,
     kernel: options.kernel,
     iopf: options.iopf,
     premapPages: options.premap,
@@ -140,12 +142,12 @@ async function report(
 ): Promise<void> {
   try {
     if (options.json !== undefined)
-      writeUserFile(options.json, `${JSON.stringify(summary, null, 2)}\n`);
+      writeOutput(options.json, `${JSON.stringify(summary, null, 2)}\n`);
     if (picture === null) return;
     const { formatReport } = await import('../report/html.js');
     const { runReport } = await import('../report/run-report.js');
     const drawn = runReport(summary, picture);
-    if (options.html !== undefined) writeUserFile(options.html, formatReport(drawn));
+    if (options.html !== undefined) writeOutput(options.html, formatReport(drawn));
     view?.tell({ kind: 'report', report: drawn });
   } catch (error) {
     tell((error as Error).message); // The program's exit code stands.
@@ -181,11 +183,25 @@ async function machineOf(options: Options): Promise<MachineSpec> {
   if (options.machine === undefined) return machineOfDevices(devices);
   // Loaded only when asked for: the parsers cost a fifth of the start-up.
   const { parseMachine } = await import('../exec/machine/machine-file.js');
-  const fromFile = parseMachine(
-    readUserFile(options.machine, 'the machine file').toString('utf8'),
-    options.machine,
-  );
+  const text = readNamed({ what: 'the machine file', path: options.machine }, TEXT_MOST_BYTES);
+  const fromFile = parseMachine(text.toString(), options.machine);
   return { ...fromFile, groups: [...fromFile.groups, ...machineOfDevices(devices).groups] };
+}
+
+/** Before the run, which may be long. Throws UserError. */
+function checkFiles(options: Options, machine: MachineSpec): void {
+  const outputs: NamedFile[] = [];
+  for (const key of ['json', 'html', 'record', 'trace'] as const) {
+    const path = options[key];
+    if (path !== undefined) outputs.push({ what: `--${key}`, path });
+  }
+  const inputs: NamedFile[] = [];
+  if (options.machine !== undefined) inputs.push({ what: '--machine', path: options.machine });
+  for (const { address, options: given } of machine.groups.flatMap(({ devices }) => devices))
+    if (given['file'] !== undefined)
+      inputs.push({ what: `file= of ${address}`, path: given['file'] });
+  checkDistinct(outputs, inputs);
+  for (const path of [options.json, options.html]) if (path !== undefined) checkOutput(path);
 }
 
 function parseReclaim(text: string): number {

@@ -39,8 +39,9 @@ program.hook('preAction', (_, command) => {
   if (command.name() === 'exec') return;
   // `iopf check | head`: the reader has seen enough.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
-    process.exit();
+    if (error.code === 'EPIPE') process.exit();
+    tell(`cannot write standard output: ${error.code}`);
+    process.exit(2);
   });
 });
 

@@ -1,9 +1,11 @@
 /** `iopf trace [options] FILE` */
-import { closeSync, openSync, writeSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { tell } from '../exec/run/tell.js';
-import { readUserFile } from '../input/files.js';
+import { checkDistinct, codeOf, readNamed } from '../input/named-file.js';
+import { type OutputFile, openOutput, writeAll } from '../input/output-file.js';
+import { printable } from '../input/printable.js';
 import { UserError } from '../input/user-error.js';
+import { RECORDING_MOST_BYTES } from '../trace/recording-format.js';
 
 interface Options {
   readonly check?: true;
@@ -31,7 +33,10 @@ export function traceCommand(): Command {
 async function run(path: string, options: Options): Promise<void> {
   const { damageOf, eventsOf, parseRecording } = await import('../trace/recording.js');
   const { formatEvent, formatHeader } = await import('../trace/recording-text.js');
-  const recording = parseRecording(readUserFile(path, 'the recording'), path);
+  const input = { what: 'the recording', path };
+  if (options.output !== undefined)
+    checkDistinct([{ what: '--output', path: options.output }], [input]);
+  const recording = parseRecording(readNamed(input, RECORDING_MOST_BYTES), path);
   const damage = damageOf(path, recording);
   if (damage !== null) {
     tell(damage);
@@ -40,49 +45,48 @@ async function run(path: string, options: Options): Promise<void> {
   if (options.check === true) {
     let events = 0;
     for (const _ of eventsOf(recording)) events++;
-    if (damage === null) process.stdout.write(`${path}: whole, ${events} events\n`);
+    if (damage === null) process.stdout.write(`${printable(path)}: whole, ${events} events\n`);
     return;
   }
-  const out = openOutput(options.output);
+  const out = gathered(
+    options.output === undefined ? standardOutput() : openOutput(options.output),
+  );
   try {
     if (options.export === undefined) {
       out.put(`${formatHeader(recording)}\n`);
       for (const event of eventsOf(recording)) out.put(`${formatEvent(event)}\n`);
     } else {
       const { exportRecording } = await import('../sim/export.js');
-      exportRecording(recording, options.export, out.put);
+      exportRecording(recording, options.export, (text) => out.put(text));
     }
-    out.flush();
+    out.commit();
   } catch (error) {
-    // The reader has seen enough.
-    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
-  } finally {
-    out.close();
+    out.discard();
+    throw error;
   }
 }
 
-interface Output {
-  put(text: string): void;
-  flush(): void;
-  close(): void;
+/** Standard output, which may end early: the reader has seen enough. */
+function standardOutput(): OutputFile {
+  return {
+    put(text) {
+      try {
+        writeAll(1, text);
+      } catch (error) {
+        if (codeOf(error) === 'EPIPE') process.exit();
+        throw new UserError(`cannot write standard output: ${codeOf(error)}`);
+      }
+    },
+    commit: () => {},
+    discard: () => {},
+  };
 }
 
-function openOutput(path: string | undefined): Output {
-  let fd = 1;
-  try {
-    if (path !== undefined) fd = openSync(path, 'w');
-  } catch (error) {
-    throw new UserError(`cannot write ${path}: ${(error as NodeJS.ErrnoException).code}`);
-  }
+/** Small texts, put together. */
+function gathered(output: OutputFile): OutputFile {
   let pending = '';
   const flush = (): void => {
-    for (let rest = Buffer.from(pending); rest.length > 0; ) {
-      try {
-        rest = rest.subarray(writeSync(fd, rest));
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
-      }
-    }
+    output.put(pending);
     pending = '';
   };
   return {
@@ -90,9 +94,10 @@ function openOutput(path: string | undefined): Output {
       pending += text;
       if (pending.length >= FLUSH_BYTES) flush();
     },
-    flush,
-    close: () => {
-      if (fd !== 1) closeSync(fd);
+    commit() {
+      flush();
+      output.commit();
     },
+    discard: () => output.discard(),
   };
 }

@@ -17,8 +17,10 @@ export interface BlockStore {
    * gone.
    */
   chunk(index: number): DmaBuffer;
-  /** Copies [offset, offset + length) to the start of `into`; false: it cannot be read. */
-  read(offset: number, length: number, into: DmaBuffer): boolean;
+  /** Copies [offset, offset + length) to `intoOffset` (0) of `into`; false: it cannot be read. */
+  read(offset: number, length: number, into: DmaBuffer, intoOffset?: number): boolean;
+  /** Copies the start of `from` to [offset, offset + length); false: it cannot be written. */
+  write(offset: number, length: number, from: DmaBuffer): boolean;
   /**
    * Makes [offset, offset + length) read as zeros; bytes, both below `bytes`. False: it could not
    * be made so.
@@ -63,10 +65,18 @@ export function memoryStore(bytes: number, allocate: AllocateDma, readOnly = fal
     bytes,
     readOnly,
     chunk,
-    read(offset, length, into) {
-      let done = 0;
+    read(offset, length, into, intoOffset = 0) {
+      let done = intoOffset;
       return eachChunk(offset, length, (index, inChunk, piece) => {
         into.bytes.set(chunk(index).bytes.subarray(inChunk, inChunk + piece), done);
+        done += piece;
+        return true;
+      });
+    },
+    write(offset, length, from) {
+      let done = 0;
+      return eachChunk(offset, length, (index, inChunk, piece) => {
+        chunk(index).bytes.set(from.bytes.subarray(done, done + piece), inChunk);
         done += piece;
         return true;
       });

@@ -32,6 +32,11 @@ export interface DeviceHost {
    */
   regionMemory(index: number, bytes: number): DmaBuffer;
   /**
+   * The frame of a region's first page, for DMA that stays within the device. Absent where a run
+   * has no such frames.
+   */
+  readonly frameOf?: (buffer: DmaBuffer) => number;
+  /**
    * Opens a file as a disk. Throws an Error with a message for the user. Absent where a run has no
    * files.
    */

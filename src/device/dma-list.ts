@@ -47,6 +47,9 @@ export class DmaList {
     if (next === this.capacity) throw new Bug('DMA list overflow', { capacity: this.capacity });
     if (offset + length > PAGE_SIZE)
       throw new Bug('DMA piece crosses a page', { page, offset, length });
+    // Lengths come from programs: whatever a device has missed ends here, not in our memory.
+    if (bufferOffset + length > buffer.bytes.length)
+      throw new Bug('DMA beyond the device buffer', { bufferOffset, length });
     this.count = next + 1;
     this.page[next] = page;
     this.offset[next] = offset;

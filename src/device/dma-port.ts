@@ -35,6 +35,9 @@ export interface StalledRequest {
   readonly result: boolean | null;
 }
 
+/** Whose memory pages are, bits: the bus's, the function's own. */
+export const Side = { BUS: 1, OWN: 2, BOTH: 3 } as const;
+
 /** Is called with the pieces of a list that were refused. */
 export interface DmaOwner {
   /**
@@ -62,17 +65,21 @@ const ATTEMPTS = 16;
 export class DmaPort {
   /** Bus mastering. Off: every access is refused. */
   enabled = false;
-  readonly #iommu: Translator;
-  readonly #frames: FrameMemory;
-  readonly #segments = new SegmentList();
-  readonly #range = new DmaList(64);
-  #request: StalledRequest | null = null;
-  #requestPage = -1;
-  #requestAccess = 0;
+  private readonly iommu: Translator;
+  private readonly frames: FrameMemory;
+  private readonly segments = new SegmentList();
+  private readonly range = new DmaList(64);
+  private request: StalledRequest | null = null;
+  private requestPage = -1;
+  private requestAccess = 0;
+  /** Addresses of the function's own memory: first page, how many, and the frame of the first. */
+  private ownFirst = 0;
+  private ownPages = 0;
+  private ownFrame = 0;
 
   constructor(iommu: Translator, frames: FrameMemory) {
-    this.#iommu = iommu;
-    this.#frames = frames;
+    this.iommu = iommu;
+    this.frames = frames;
   }
 
   /**
@@ -85,13 +92,35 @@ export class DmaPort {
 
   /** What the last transfer stalled at has been answered; true also where it did not stall. */
   get ready(): boolean {
-    return this.#request === null || this.#request.result !== null;
+    return this.request === null || this.request.result !== null;
   }
 
   /** The device was reset: it no longer waits for an answer. */
   forgetStall(): void {
-    this.#request = null;
+    this.request = null;
     this.stalled = false;
+  }
+
+  /**
+   * Gives memory of the function's own addresses, which never get to the IOMMU (NVMe's controller
+   * memory buffer): `pages` from IOVA page `first` on, the first of which is this frame; none where
+   * `pages` is 0.
+   */
+  placeOwnMemory(first: number, pages: number, frame: number): void {
+    this.ownFirst = first;
+    this.ownPages = pages;
+    this.ownFrame = frame;
+  }
+
+  get hasOwnMemory(): boolean {
+    return this.ownPages > 0;
+  }
+
+  /** Whose memory `pages` from IOVA page `first` on are: bits of `Side`. */
+  sides(first: number, pages: number): number {
+    const ownEnd = this.ownFirst + this.ownPages;
+    if (this.ownPages === 0 || first >= ownEnd || first + pages <= this.ownFirst) return Side.BUS;
+    return first >= this.ownFirst && first + pages <= ownEnd ? Side.OWN : Side.BOTH;
   }
 
   /**
@@ -99,12 +128,12 @@ export class DmaPort {
    * the list is done anyway.
    */
   read(list: DmaList, owner: DmaOwner | null): boolean {
-    return this.#run(list, READ, owner);
+    return this.run(list, READ, owner);
   }
 
   /** DMA write: copies from the device to the program's memory, in the list's order. */
   write(list: DmaList, owner: DmaOwner | null): boolean {
-    return this.#run(list, WRITE, owner);
+    return this.run(list, WRITE, owner);
   }
 
   /**
@@ -112,7 +141,7 @@ export class DmaPort {
    * refused.
    */
   readRange(address: number, length: number, buffer: DmaBuffer, bufferOffset = 0): boolean {
-    return this.#runRange(address, length, buffer, bufferOffset, READ);
+    return this.runRange(address, length, buffer, bufferOffset, READ);
   }
 
   /**
@@ -120,17 +149,17 @@ export class DmaPort {
    * written.
    */
   writeRange(address: number, length: number, buffer: DmaBuffer, bufferOffset = 0): boolean {
-    return this.#runRange(address, length, buffer, bufferOffset, WRITE);
+    return this.runRange(address, length, buffer, bufferOffset, WRITE);
   }
 
-  #runRange(
+  private runRange(
     address: number,
     length: number,
     buffer: DmaBuffer,
     bufferOffset: number,
     access: number,
   ): boolean {
-    const list = this.#range;
+    const list = this.range;
     const step = (list.capacity - 1) * PAGE_SIZE;
     let whole = true;
     this.stalled = false;
@@ -149,7 +178,7 @@ export class DmaPort {
       // Each page stands for itself here: one that is refused does not keep the others from being
       // copied.
       for (let piece = 0; piece < list.count; piece++) list.tag[piece] = piece;
-      if (!this.#run(list, access, null)) whole = false;
+      if (!this.run(list, access, null)) whole = false;
       if (this.stalled)
         this.stalledAt =
           list.page[this.stalledAt]! * PAGE_SIZE + list.offset[this.stalledAt]! - address;
@@ -157,9 +186,9 @@ export class DmaPort {
     return whole;
   }
 
-  #run(list: DmaList, access: number, owner: DmaOwner | null): boolean {
-    if (!this.enabled) return this.#refuseAll(list, owner);
-    const segments = this.#segments;
+  private run(list: DmaList, access: number, owner: DmaOwner | null): boolean {
+    if (!this.enabled) return this.refuseAll(list, owner);
+    const segments = this.segments;
     segments.clear();
     let whole = true;
     /** The first piece that is in `segments`. */
@@ -172,7 +201,7 @@ export class DmaPort {
     let ahead = true;
     let struggling = -1;
     let attempts = 0;
-    const observer = this.#iommu.observer?.accessed === undefined ? null : this.#iommu.observer;
+    const observer = this.iommu.observer?.accessed === undefined ? null : this.iommu.observer;
     for (let next = 0; next < list.count || segments.count > 0; ) {
       const atEnd = next === list.count;
       if (!atEnd && list.length[next] === 0) {
@@ -180,10 +209,10 @@ export class DmaPort {
         continue;
       }
       const page = atEnd ? -1 : list.page[next]!;
-      const isGivenUp = this.#request !== null && this.#givenUp(page, access);
-      const frame = atEnd || isGivenUp ? -1 : this.#iommu.translate(page, access);
+      const isGivenUp = this.request !== null && this.givenUp(page, access);
+      const frame = atEnd || isGivenUp ? -1 : this.translate(page, access);
       if (frame >= 0 && !segments.full) {
-        if (this.#request !== null && this.#requestPage === page) this.#request = null;
+        if (this.request !== null && this.requestPage === page) this.request = null;
         segments.append(
           frame,
           list.offset[next]!,
@@ -191,12 +220,12 @@ export class DmaPort {
           list.buffer[next]!,
           list.bufferOffset[next]!,
         );
-        if (observer !== null) this.#record(page, access, false);
+        if (observer !== null && !this.isOwn(page)) this.record(page, access, false);
         next++;
         continue;
       }
       if (segments.count > 0) {
-        const lost = this.#copy(list, first, access);
+        const lost = this.copy(list, first, access);
         segments.clear();
         first = lost < 0 ? next : lost;
         if (lost < 0) continue;
@@ -205,21 +234,33 @@ export class DmaPort {
         first = next;
         ahead &&= next >= faulted;
         faulted = ahead ? list.count : next + 1;
-        if (!this.#faultIn(list, next, faulted, access, owner)) whole = false;
+        if (!this.faultIn(list, next, faulted, access, owner)) whole = false;
         if (this.stalled) return false;
       }
       attempts = struggling === next ? attempts + 1 : 1;
       struggling = next;
       if (attempts === ATTEMPTS && list.length[next] !== 0) {
         whole = false;
-        this.#refuse(list, next, owner);
+        this.refuse(list, next, owner);
       }
     }
     return whole;
   }
 
+  /** The frame behind a page, or -1. Hot. */
+  private translate(page: number, access: number): number {
+    return this.isOwn(page)
+      ? this.ownFrame + page - this.ownFirst
+      : this.iommu.translate(page, access);
+  }
+
+  private isOwn(page: number): boolean {
+    const at = page - this.ownFirst;
+    return at >= 0 && at < this.ownPages;
+  }
+
   /** Faults in what is missing of pieces [from, end); `from` is. False: a page was refused. */
-  #faultIn(
+  private faultIn(
     list: DmaList,
     from: number,
     end: number,
@@ -230,18 +271,18 @@ export class DmaPort {
     for (let piece = from; piece < end; piece++) {
       if (list.length[piece] === 0) continue;
       const page = list.page[piece]!;
-      if (piece > from && this.#iommu.translate(page, access) >= 0) continue;
-      if (this.#waits(page, access)) {
+      if (piece > from && this.translate(page, access) >= 0) continue;
+      if (this.waits(page, access)) {
         // What lies before it is copied first; then it is the first that is missing.
         if (piece !== from) return whole;
         this.stalled = true;
         this.stalledAt = piece;
         return false;
       }
-      if (this.#answer(page, access)) continue;
+      if (this.answer(page, access)) continue;
       whole = false;
-      this.#record(page, access, true);
-      this.#refuse(list, piece, owner);
+      this.record(page, access, true);
+      this.refuse(list, piece, owner);
     }
     return whole;
   }
@@ -250,50 +291,48 @@ export class DmaPort {
    * Recordings know the container's pages, which a replay can translate; an access that gets to
    * none is not in them.
    */
-  #record(page: number, access: number, refused: boolean): void {
-    const iommu = this.#iommu;
+  private record(page: number, access: number, refused: boolean): void {
+    const iommu = this.iommu;
     if (!iommu.observer?.accessed) return;
     const containerPage = iommu.stage2Page?.(page, access) ?? page;
     if (containerPage >= 0) iommu.observer.accessed(containerPage, access, refused);
   }
 
   /** Whether an access waits for a program's answer. */
-  #waits(page: number, access: number): boolean {
-    if (this.#request === null || this.#requestPage !== page || this.#requestAccess !== access) {
-      this.#request = this.#iommu.request?.(page, access) ?? null;
-      this.#requestPage = page;
-      this.#requestAccess = access;
+  private waits(page: number, access: number): boolean {
+    if (this.request === null || this.requestPage !== page || this.requestAccess !== access) {
+      this.request = this.iommu.request?.(page, access) ?? null;
+      this.requestPage = page;
+      this.requestAccess = access;
     }
-    return this.#request !== null && this.#request.result === null;
+    return this.request !== null && this.request.result === null;
   }
 
   /** The program's answer, or else the container's: true: try again. */
-  #answer(page: number, access: number): boolean {
-    const request = this.#request;
-    if (request === null) return this.#iommu.fault(page, access);
-    this.#request = null;
+  private answer(page: number, access: number): boolean {
+    const request = this.request;
+    if (request === null) return this.iommu.fault(page, access);
+    this.request = null;
     return request.result!;
   }
 
   /** Whether the program has said that an access must be given up, whatever is mapped by now. */
-  #givenUp(page: number, access: number): boolean {
+  private givenUp(page: number, access: number): boolean {
     return (
-      this.#requestPage === page &&
-      this.#requestAccess === access &&
-      this.#request!.result === false
+      this.requestPage === page && this.requestAccess === access && this.request!.result === false
     );
   }
 
   /** Drops a piece and those of the same tag that follow it. */
-  #refuse(list: DmaList, piece: number, owner: DmaOwner | null): void {
+  private refuse(list: DmaList, piece: number, owner: DmaOwner | null): void {
     const tag = list.tag[piece]!;
     for (let at = piece; at < list.count && list.tag[at] === tag; at++) list.length[at] = 0;
     owner?.refused(tag);
   }
 
-  #refuseAll(list: DmaList, owner: DmaOwner | null): boolean {
+  private refuseAll(list: DmaList, owner: DmaOwner | null): boolean {
     for (let piece = 0; piece < list.count; piece++)
-      if (list.length[piece] !== 0) this.#refuse(list, piece, owner);
+      if (list.length[piece] !== 0) this.refuse(list, piece, owner);
     return list.count === 0;
   }
 
@@ -301,22 +340,36 @@ export class DmaPort {
    * Copies the segments, which are the pieces from `first` on; returns the piece that was lost on
    * the way, or -1.
    */
-  #copy(list: DmaList, first: number, access: number): number {
-    const segments = this.#segments;
-    const done = access === READ ? this.#frames.read(segments) : this.#frames.write(segments);
-    const iommu = this.#iommu;
+  private copy(list: DmaList, first: number, access: number): number {
+    const segments = this.segments;
+    const done = access === READ ? this.frames.read(segments) : this.frames.write(segments);
+    const iommu = this.iommu;
+    const moved = this.ownPages === 0 ? done : this.busBytes(list, first, done);
     if (access === READ) {
-      iommu.counters.dmaBytesRead += done;
-      iommu.dmaBytesRead += done;
+      iommu.counters.dmaBytesRead += moved;
+      iommu.dmaBytesRead += moved;
     } else {
-      iommu.counters.dmaBytesWritten += done;
-      iommu.dmaBytesWritten += done;
+      iommu.counters.dmaBytesWritten += moved;
+      iommu.dmaBytesWritten += moved;
     }
     if (done >= segments.bytes) return -1;
     let piece = first;
     let end = list.length[piece]!;
     while (end <= done) end += list.length[++piece]!;
-    iommu.pageLost(list.page[piece]!);
+    const page = list.page[piece]!;
+    if (!this.isOwn(page)) iommu.pageLost(page);
     return piece;
+  }
+
+  /** How many of the first `done` bytes of the pieces from `first` on went over the bus. */
+  private busBytes(list: DmaList, first: number, done: number): number {
+    let bytes = 0;
+    let left = done;
+    for (let piece = first; left > 0; piece++) {
+      const length = Math.min(list.length[piece]!, left);
+      if (!this.isOwn(list.page[piece]!)) bytes += length;
+      left -= length;
+    }
+    return bytes;
   }
 }

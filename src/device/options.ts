@@ -12,7 +12,7 @@ export type OptionTable = Readonly<Record<string, string>>;
 
 /** The `key=value` options of one device, checked against what its kind takes. */
 export class DeviceOptions {
-  readonly #given: Readonly<Record<string, string>>;
+  private readonly given: Readonly<Record<string, string>>;
 
   /** Throws OptionError for a key that the kind does not take. */
   constructor(
@@ -20,7 +20,7 @@ export class DeviceOptions {
     table: OptionTable,
     given: Readonly<Record<string, string>>,
   ) {
-    this.#given = given;
+    this.given = given;
     for (const key of Object.keys(given)) {
       if (Object.hasOwn(table, key)) continue;
       const allowed = Object.keys(table);
@@ -32,12 +32,12 @@ export class DeviceOptions {
   }
 
   text(key: string): string | undefined {
-    return this.#given[key];
+    return this.given[key];
   }
 
   /** Bytes, as `parseSize` reads them. */
   size(key: string, fallback: number): number {
-    const given = this.#given[key];
+    const given = this.given[key];
     if (given === undefined) return fallback;
     const bytes = parseSize(given);
     if (Number.isNaN(bytes)) this.refuse(key, SIZE_EXPECTED);
@@ -46,7 +46,7 @@ export class DeviceOptions {
 
   /** A number, decimal or with 0x. */
   number(key: string, fallback: number): number {
-    const given = this.#given[key];
+    const given = this.given[key];
     if (given === undefined) return fallback;
     const value = /^(0x[0-9a-f]+|\d+)$/i.test(given) ? Number(given) : Number.NaN;
     if (!Number.isFinite(value)) this.refuse(key, 'a number, like 268435455 or 0xfffffff');
@@ -55,7 +55,7 @@ export class DeviceOptions {
 
   /** One of some words. */
   choice<Word extends string>(key: string, words: readonly Word[], fallback: Word): Word {
-    const given = this.#given[key];
+    const given = this.given[key];
     if (given === undefined) return fallback;
     const word = words.find((candidate) => candidate === given);
     if (word === undefined) this.refuse(key, `one of ${words.join(', ')}`);
@@ -67,7 +67,7 @@ export class DeviceOptions {
    * where the key is not given.
    */
   pageRanges(key: string): readonly PageRange[] | null {
-    const given = this.#given[key];
+    const given = this.given[key];
     if (given === undefined) return null;
     if (given === 'none') return [];
     return given.split('+').map((range) => {
@@ -86,7 +86,7 @@ export class DeviceOptions {
 
   refuse(key: string, wanted: string): never {
     throw new OptionError(
-      `device ${this.kind}: ${key}=${this.#given[key] ?? ''} is not valid; ${key} takes ${wanted}`,
+      `device ${this.kind}: ${key}=${this.given[key] ?? ''} is not valid; ${key} takes ${wanted}`,
     );
   }
 }

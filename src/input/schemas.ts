@@ -13,14 +13,32 @@ export const bytes = z
     return size;
   });
 
-/** At least one of them. */
-export const someBytes = bytes.refine((value) => value > 0, 'must be more than 0');
+/** At least one of them, and at most `most`, which stands in messages as `name`. */
+export function bytesUpTo(most: number, name: string) {
+  return bytes
+    .refine((value) => value > 0, 'must be more than 0')
+    .refine((value) => value <= most, `must be at most ${name}`);
+}
 
-/** Microseconds, from `250ns`, `10us`, `1.5ms` or `2s`. */
+/** At most all addresses of 48 bits. */
+export const someBytes = bytesUpTo(2 ** 48, '256T');
+
+/** What one command, message or packet moves; no device does more at once. */
+export const TRANSFER_MOST_BYTES = 2 ** 28;
+
+/** How often something happens in a run of a scenario. */
+export const times = z.number().int().min(1).max(1e9);
+/** In a second. */
+export const rate = z.number().min(1e-3).max(1e9);
+
+const DURATION_MOST_US = 1e12;
+
+/** Microseconds, from `250ns`, `10us`, `1.5ms` or `2s`: at most a million seconds. */
 export const duration = z
   .string('must be a time with its unit, like 10us, 1.5ms or 2s')
   .regex(/^\d+(\.\d+)?(ns|us|ms|s)$/, 'must be a time with its unit, like 10us, 1.5ms or 2s')
   .transform((text) => {
     const unit = /[a-z]+$/.exec(text)![0];
     return Number(text.slice(0, -unit.length)) * microseconds[unit]!;
-  });
+  })
+  .refine((us) => us <= DURATION_MOST_US, 'must be at most 1000000s');

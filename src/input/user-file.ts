@@ -2,9 +2,12 @@
  * Files that users write: YAML checked against a schema. An error names the line and what is
  * allowed there.
  */
-import { LineCounter, parseDocument } from 'yaml';
+import { type Document, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { UserError } from './user-error.js';
+
+/** No file that a person writes is longer. */
+export const TEXT_MOST_BYTES = 4 * 2 ** 20;
 
 type Path = readonly PropertyKey[];
 type Ranged = { range?: readonly number[] } | undefined;
@@ -27,12 +30,8 @@ export function parseUserFile<S extends z.ZodType>(
   schema: S,
 ): UserFile<z.output<S>> {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines });
-  const syntax = document.errors[0];
-  if (syntax !== undefined) {
-    const what = syntax.message.split(/ at line |\n/)[0];
-    throw new UserError(`${name}:${lines.linePos(syntax.pos[0]).line}: ${what}`);
-  }
+  const document = parsed(text, name, lines);
+  const written = plain(document, name);
   const lineOf = (path: Path): number => {
     for (let depth = path.length; depth > 0; depth--) {
       const parent = document.getIn(path.slice(0, depth - 1), true) as Keyed;
@@ -46,15 +45,50 @@ export function parseUserFile<S extends z.ZodType>(
   const place = (path: Path): string => `${name}:${lineOf(path)}`;
   const error = (path: Path, message: string): UserError =>
     new UserError(`${place(path)}: ${path.length === 0 ? '' : `${path.join('.')}: `}${message}`);
-  const parsed = schema.safeParse(document.toJS());
-  if (parsed.success) return { data: parsed.data, place, error };
+  const checked = schema.safeParse(written);
+  if (checked.success) return { data: checked.data, place, error };
   // A misspelt key also makes the right one missing: name the cause.
-  const { issues } = parsed.error;
+  const { issues } = checked.error;
   const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0]!;
   if (issue.code !== 'unrecognized_keys') throw error(issue.path, issue.message);
   const key = issue.keys[0]!;
-  const allowed = allowedKeys(schema, document.toJS(), issue.path).join(', ');
+  const allowed = allowedKeys(schema, written, issue.path).join(', ');
   throw error([...issue.path, key], `unknown key "${key}"; allowed here: ${allowed}`);
+}
+
+/** Throws UserError where a text is no YAML, or more than one document of it. */
+function parsed(text: string, name: string, lines: LineCounter): Document {
+  let document: Document;
+  try {
+    document = parseDocument(text, { lineCounter: lines, logLevel: 'error' });
+  } catch (error) {
+    throw tooDeep(error, name);
+  }
+  const syntax = document.errors[0];
+  if (syntax === undefined) return document;
+  const { line } = lines.linePos(syntax.pos[0]);
+  const what =
+    syntax.code === 'MULTIPLE_DOCS'
+      ? 'a second YAML document begins here; one is read of each file'
+      : syntax.message.split(/ at line |\n/)[0];
+  throw new UserError(`${name}:${line}: ${what}`);
+}
+
+/** The data of a document. Throws UserError where aliases would make too much of it. */
+function plain(document: Document, name: string): unknown {
+  try {
+    return document.toJS();
+  } catch (error) {
+    if (error instanceof ReferenceError)
+      throw new UserError(
+        `${name}: its aliases (*name) stand for too much; write what they stand for out`,
+      );
+    throw tooDeep(error, name);
+  }
+}
+
+function tooDeep(error: unknown, name: string): unknown {
+  return error instanceof RangeError ? new UserError(`${name}: is nested too deeply`) : error;
 }
 
 interface SchemaShape {

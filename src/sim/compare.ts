@@ -6,7 +6,7 @@ import { Worker } from 'node:worker_threads';
 import { UserError } from '../input/user-error.js';
 import { damageOf } from '../trace/recording.js';
 import { modelOf, policiesOf, readInput, readModel } from './input.js';
-import type { OvercommitRow } from './overcommit.js';
+import { LEAST_MEMORY_RUNS, type OvercommitRow } from './overcommit.js';
 import { parsePolicy } from './policy.js';
 import type { RunOutcome, RunRow } from './run.js';
 import type { PublishedRow } from './scenario.js';
@@ -24,16 +24,18 @@ export interface CompareOrder {
   readonly jobs: number;
   /** Also draws address × time maps, for reports. */
   readonly withMaps?: boolean;
-  /** Told of every task that is done; then this thread runs none itself. */
+  /** Told how far it is, five times a second and task; then this thread runs none itself. */
   readonly progress?: (progress: CompareProgress) => void;
 }
 
 export interface CompareProgress {
   readonly done: number;
   readonly total: number;
-  /** What was done last: its input and policy. */
+  /** What was done last, or goes on: its input and policy. */
   readonly what: string;
-  /** The comparison so far; null while it is not known. */
+  /** Which part of all of it is done, 0 to 1: an estimate, for runs take different times. */
+  readonly share: number;
+  /** The comparison as far as it has come; null where there is nothing new, or it is not known. */
   soFar(): CompareResult | null;
 }
 
@@ -105,18 +107,25 @@ export async function compare(order: CompareOrder): Promise<CompareResult> {
   }
   for (const { policy } of tasks) parsePolicy(policy);
   const { progress } = order;
+  const weights = tasks.map(({ leastMemory }) => (leastMemory ? LEAST_MEMORY_RUNS : 1));
+  const whole = weights.reduce((sum, weight) => sum + weight, 0);
+  const shares: number[] = tasks.map(() => 0);
   let done = 0;
-  const finished =
+  const tellProgress =
     progress === undefined
       ? null
-      : (index: number, results: readonly (TaskResult | undefined)[]): void =>
+      : (index: number, share: number, results: readonly (TaskResult | undefined)[]): void => {
+          shares[index] = share;
+          if (share === 1) done++;
           progress({
-            done: ++done,
+            done,
             total: tasks.length,
             what: `${tasks[index]!.path}, ${tasks[index]!.policy}`,
-            soFar: () => partly({ tasks, results, rows, warnings }),
+            share: shares.reduce((sum, part, at) => sum + part * weights[at]!, 0) / whole,
+            soFar: () => (share === 1 ? partly({ tasks, results, rows, warnings }) : null),
           });
-  const results = await runAll(tasks, order.jobs, finished);
+        };
+  const results = await runAll(tasks, order.jobs, tellProgress);
   return { ...assemble(tasks, results, rows), warnings };
 }
 
@@ -187,14 +196,19 @@ function beside(row: PublishedRow, outcome: RunOutcome): PublishedComparison {
   };
 }
 
-/** `finished` is called with the index of each task that is done, and with all results so far. */
+/**
+ * `progress` is told the index of a task, which share of it is done (1: all, with its result), and
+ * all results so far.
+ */
 async function runAll(
   tasks: readonly Task[],
   jobs: number,
-  finished: ((index: number, results: readonly (TaskResult | undefined)[]) => void) | null,
+  progress:
+    | ((index: number, share: number, results: readonly (TaskResult | undefined)[]) => void)
+    | null,
 ): Promise<TaskResult[]> {
   const threads = Math.min(jobs, tasks.length);
-  if (threads <= 1 && finished === null) return tasks.map(runTask);
+  if (threads <= 1 && progress === null) return tasks.map((task) => runTask(task));
   const results: TaskResult[] = new Array(tasks.length);
   let next = 0;
   const serve = (worker: Worker): Promise<void> =>
@@ -211,8 +225,12 @@ async function runAll(
           reject(new UserError(answer.message));
           return;
         }
+        if (answer.kind === 'progress') {
+          progress?.(index, answer.share, results);
+          return;
+        }
         results[index] = answer.result;
-        finished?.(index, results);
+        progress?.(index, 1, results);
         give();
       });
       give();

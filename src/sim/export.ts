@@ -3,9 +3,13 @@ import { UserError } from '../input/user-error.js';
 import { chromeTrace } from '../trace/chrome.js';
 import { kernelTrace } from '../trace/kernel-text.js';
 import type { Recording } from '../trace/recording.js';
+import type { TracedTask } from '../trace/trace-file.js';
 import { readModel } from './input.js';
 import { policyOf, replay } from './replay.js';
 import { runOnce } from './run.js';
+
+/** A recording does not say which process it was. */
+const REPLAYED_PID = 1;
 
 /**
  * Puts the trace of a replay under the recording's own policy, piece by piece. Frames are the
@@ -24,7 +28,8 @@ export function exportRecording(
     model: readModel('measured'),
     seed: 1,
     observe: (now) => {
-      const format = form === 'chrome' ? chromeTrace(now) : kernelTrace();
+      const task = (): TracedTask => ({ name: recording.header.program, pid: REPLAYED_PID });
+      const format = form === 'chrome' ? chromeTrace(now, task) : kernelTrace(now, task);
       put(format.begin);
       end = format.end;
       return format.observer(put);

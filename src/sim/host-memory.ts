@@ -9,6 +9,12 @@ export interface PageOwner {
   pageOut(page: number): void;
 }
 
+/** Pages in use, of all guests together: each takes about 60 bytes of our own memory. */
+export const SIMULATED_MOST_PAGES = 2 ** 25;
+
+/** A run that would take too much of this machine. */
+export class TooLarge extends Error {}
+
 /**
  * The memory of the host that all guests of a run share. Where it is limited, the page that was
  * used longest ago, by a device or the program, goes to swap.
@@ -31,6 +37,14 @@ export class HostMemory {
     this.limitPages =
       limitBytes === null ? Number.POSITIVE_INFINITY : Math.floor(limitBytes / PAGE_SIZE);
     this.memory = new SimulatedMemory(this.limitPages);
+  }
+
+  /** Throws TooLarge where more is in use than this machine simulates. */
+  checkSize(): void {
+    if (this.memory.used > SIMULATED_MOST_PAGES)
+      throw new TooLarge(
+        'more than 128 GiB in use at once is not simulated; memory=SIZE limits it',
+      );
   }
 
   /** A page has got this frame: it is the newest. Only where memory is limited. */

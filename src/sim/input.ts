@@ -1,9 +1,12 @@
 /** What is compared: a scenario or a recording, from a file. */
 import { readFileSync } from 'node:fs';
-import { readUserFile } from '../input/files.js';
+import { readBeginning, readNamed } from '../input/named-file.js';
 import { UserError } from '../input/user-error.js';
+import { TEXT_MOST_BYTES } from '../input/user-file.js';
 import { isRecording, parseRecording, type Recording } from '../trace/recording.js';
+import { RECORDING_MOST_BYTES } from '../trace/recording-format.js';
 import { type CostModel, parseCostModel } from './cost-model.js';
+import { BEGINNING_BYTES, foreignKind } from './foreign.js';
 import { defaultPolicies } from './policy.js';
 import { policyOf } from './replay.js';
 import { parseScenario, type Scenario } from './scenario.js';
@@ -30,10 +33,20 @@ const RECORDING_MODEL = 'measured';
 
 /** Throws UserError. */
 export function readInput(path: string): Input {
-  const bytes = readUserFile(path, 'the input');
-  if (isRecording(bytes))
+  const file = { what: 'the input', path };
+  const beginning = readBeginning(file, BEGINNING_BYTES);
+  if (isRecording(beginning)) {
+    const bytes = readNamed({ what: 'a recording', path }, RECORDING_MOST_BYTES);
     return { kind: 'recording', path, recording: parseRecording(bytes, path) };
-  return { kind: 'scenario', path, scenario: parseScenario(bytes.toString('utf8'), path) };
+  }
+  const foreign = foreignKind(beginning);
+  if (foreign !== null)
+    throw new UserError(
+      `${path} is ${foreign}, neither a scenario (YAML with workload:, docs/compare.md) ` +
+        'nor a recording (iopf exec --record), which is what can be compared',
+    );
+  const text = readNamed({ what: 'a scenario', path }, TEXT_MOST_BYTES).toString();
+  return { kind: 'scenario', path, scenario: parseScenario(text, path) };
 }
 
 /** The model of an input where the command line names none. */
@@ -68,5 +81,6 @@ export function readModel(name: string): CostModel {
     }
     throw new UserError(`the model ${name} is missing from this installation`);
   }
-  return parseCostModel(readUserFile(name, 'the model').toString('utf8'), name);
+  const text = readNamed({ what: 'the model', path: name }, TEXT_MOST_BYTES).toString();
+  return parseCostModel(text, name);
 }

@@ -17,6 +17,8 @@ export interface OvercommitRow {
 }
 
 const PARTS = 256;
+/** Runs that this takes: one with all memory, and one for each halving. */
+export const LEAST_MEMORY_RUNS = 1 + Math.log2(PARTS);
 
 /** Halves the range again and again. `mappedBytes` is what static pinning needs. */
 export function leastMemory(
@@ -24,11 +26,26 @@ export function leastMemory(
   mappedBytes: number,
   boundPercent: number,
 ): OvercommitRow {
+  const row = {
+    input: order.input,
+    policy: order.policy.name,
+    model: order.model.name,
+    vms: order.workloads.length,
+    slowdownBoundPercent: boundPercent,
+  };
+  // What is pinned needs all of it, and slows nothing down.
+  if (order.policy.pinned) return { ...row, hostBytes: mappedBytes, slowdownPercent: 0 };
   /** What a process itself takes beside its memory for DMA. */
   const beside = order.workloads.length * PAGE_SIZE;
+  let runs = 0;
   const slowdownAt = (parts: number): number | null => {
     const memoryBytes = Math.ceil((mappedBytes * parts) / PARTS / PAGE_SIZE) * PAGE_SIZE + beside;
-    const outcome = runOnce({ ...order, policy: { ...order.policy, memoryBytes } });
+    const done = runs++;
+    const outcome = runOnce({
+      ...order,
+      policy: { ...order.policy, memoryBytes },
+      progress: (share) => order.progress?.(Math.min(1, (done + share) / LEAST_MEMORY_RUNS)),
+    });
     if (outcome.kind !== 'done' || outcome.detail.refused > 0) return null;
     return outcome.row.slowdownPercent <= boundPercent ? outcome.row.slowdownPercent : null;
   };
@@ -44,11 +61,7 @@ export function leastMemory(
     }
   }
   return {
-    input: order.input,
-    policy: order.policy.name,
-    model: order.model.name,
-    vms: order.workloads.length,
-    slowdownBoundPercent: boundPercent,
+    ...row,
     hostBytes: slowdown === null ? null : Math.ceil((mappedBytes * enough) / PARTS),
     slowdownPercent: slowdown,
   };

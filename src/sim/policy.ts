@@ -39,8 +39,11 @@ export function parsePolicy(name: string): Policy {
     prefetch: false,
     memoryBytes: null as number | null,
   };
+  const given = new Set<string>();
   for (const option of options) {
-    const [key, value = ''] = option.split('=');
+    const [, key, value = ''] = /^([^=]*)(?:=(.*))?$/s.exec(option)!;
+    if (given.has(key!)) throw new UserError(`policy "${name}": ${key} is given twice`);
+    given.add(key!);
     if (key === 'memory') policy.memoryBytes = memory(name, value);
     else if (policy.pinned) throw new UserError(`policy "${name}": static takes memory=SIZE only`);
     else if (key === 'prefetch' && value === '') policy.prefetch = true;

@@ -25,12 +25,14 @@ export function replay(recording: Recording): Workload {
     guest.begin();
     const spaces: number[] = [];
     let time = 0;
-    for (const event of eventsOf(recording)) {
+    let events = 0;
+    for (const event of eventsOf(recording, (share) => (guest.share = share))) {
       if (event.time > time) {
         guest.work(event.time - time);
         time = event.time;
       }
       play(guest, event, spaces);
+      if (++events % 64 === 0) yield;
     }
     yield;
   };

@@ -6,10 +6,10 @@ import { PAGE_SIZE } from '../mm/address-space.js';
 import { AddressMap, type AddressMapData } from '../trace/address-map.js';
 import type { TimelineStep } from '../trace/timeline.js';
 import type { CostModel } from './cost-model.js';
-import { HostMemory } from './host-memory.js';
+import { HostMemory, TooLarge } from './host-memory.js';
 import type { Policy } from './policy.js';
 import { Random } from './random.js';
-import { TimedProgram, TooLarge } from './timed-program.js';
+import { TimedProgram } from './timed-program.js';
 import type { Workload } from './workload.js';
 
 /** What `--json` has of a run; what each is: docs/compare.md. */
@@ -61,10 +61,14 @@ export interface RunOrder {
   readonly seed: number;
   /** Also draws the address × time map of the first guest. */
   readonly withMap?: boolean;
+  /** Told now and then which share of the run is done, 0 to 1. */
+  readonly progress?: (share: number) => void;
   /** Told what the engine does; gets the clock in microseconds. */
   readonly observe?: (now: () => number) => Observer;
 }
 
+/** Steps of workloads between two looks at how far they are. */
+const LOOK_EVERY = 256;
 const SEED_STEP = 0x9e3779b1;
 
 export function runOnce(order: RunOrder): RunOutcome {
@@ -79,12 +83,19 @@ export function runOnce(order: RunOrder): RunOutcome {
     workload(guests[index]!, new Random(seed + Math.imul(index, SEED_STEP))),
   );
   let residentPeak = 0;
+  let steps = 0;
   try {
     let live = guests.map((_, index) => index);
     while (live.length > 0) {
       let next = live[0]!;
       for (const index of live) if (guests[index]!.now < guests[next]!.now) next = index;
-      if (flows[next]!.next().done === true) live = live.filter((index) => index !== next);
+      if (flows[next]!.next().done === true) {
+        live = live.filter((index) => index !== next);
+        guests[next]!.share = 1;
+      }
+      host.checkSize();
+      if (++steps % LOOK_EVERY === 0)
+        order.progress?.(total(guests, ({ share }) => share) / guests.length);
       if (guests.length > 1)
         residentPeak = Math.max(
           residentPeak,

@@ -1,20 +1,22 @@
 /** Workloads without a recording, from YAML files. */
 import { z } from 'zod';
-import { someBytes } from '../input/schemas.js';
+import { bytesUpTo, TRANSFER_MOST_BYTES, times } from '../input/schemas.js';
 import { parseUserFile } from '../input/user-file.js';
 import { PREMAP_MOST } from '../ioas/iopf/premap.js';
 import type { Workload } from './workload.js';
 import { block, blockIo } from './workloads/block.js';
 import { messageLoop, messages } from './workloads/messages.js';
 import { networkRing, ring } from './workloads/ring.js';
-import { virtualMachine, vm, vms } from './workloads/vm.js';
+import { type Vm, virtualMachine, vm, vms } from './workloads/vm.js';
+
+const COMMANDS_MOST = 1e9;
 
 const workload = z.discriminatedUnion('kind', [messages, ring, block, vm, vms]);
 
 const publishedRow = z.strictObject({
-  messageBytes: someBytes,
+  messageBytes: bytesUpTo(TRANSFER_MOST_BYTES, '256M'),
   premapPages: z.number().int().min(1).max(PREMAP_MOST),
-  sends: z.number().int().positive(),
+  sends: times,
   faults: z.number().int(),
   slowdownPercent: z.number(),
 });
@@ -44,9 +46,42 @@ export type PublishedRow = z.output<typeof publishedRow>;
  */
 export function parseScenario(text: string, name: string): Scenario {
   const { data, error } = parseUserFile(text, name, scenarioSchema);
+  for (const [path, what] of tooMuch(data.workload)) throw error(['workload', ...path], what);
   if (data.published !== undefined && data.workload.kind !== 'messages')
     throw error(['published'], 'published rows are of workloads of the kind "messages"');
   return data;
+}
+
+/** What does not fit into what it is part of, by the key where it stands. */
+function* tooMuch(spec: Scenario['workload']): Generator<[path: string[], what: string]> {
+  switch (spec.kind) {
+    case 'block':
+      if (spec.buffers > spec.memory) yield [['buffers'], 'are more than memory'];
+      if (spec.ioBytes > spec.buffers) yield [['ioBytes'], 'are more than buffers'];
+      break;
+    case 'ring':
+      if (spec.pool > spec.memory) yield [['pool'], 'is more than memory'];
+      if (spec.bufferBytes > spec.pool) yield [['bufferBytes'], 'are more than pool'];
+      break;
+    case 'messages':
+      if (spec.messageBytes > spec.memory) yield [['messageBytes'], 'are more than memory'];
+      break;
+    case 'vm':
+      yield* tooMuchOfVm(spec);
+      break;
+    case 'vms':
+      for (const [path, what] of tooMuchOfVm(spec.vm)) yield [['vm', ...path], what];
+  }
+}
+
+function* tooMuchOfVm(spec: Vm): Generator<[path: string[], what: string]> {
+  const { memory, boot, givenBack, idle } = spec;
+  for (const key of ['reads', 'touched'] as const)
+    if (boot[key] > memory) yield [['boot', key], 'is more than memory'];
+  if (givenBack > memory) yield [['givenBack'], 'is more than memory'];
+  if (idle.workingSet > memory) yield [['idle', 'workingSet'], 'is more than memory'];
+  if ((idle.time / 1e6) * idle.iosPerSecond > COMMANDS_MOST)
+    yield [['idle', 'iosPerSecond'], 'makes more than 1000000000 commands'];
 }
 
 /** What each guest of a scenario does. */

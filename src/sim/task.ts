@@ -22,10 +22,10 @@ export type TaskResult =
   | { readonly kind: 'run'; readonly outcome: RunOutcome }
   | { readonly kind: 'least-memory'; readonly row: OvercommitRow };
 
-/** Throws UserError. */
-export function runTask(task: Task): TaskResult {
+/** `progress` is told now and then which share of it is done. Throws UserError. */
+export function runTask(task: Task, progress: (share: number) => void = () => {}): TaskResult {
   const input = readInput(task.path);
-  const order = orderOf(input, task);
+  const order = { ...orderOf(input, task), progress };
   const spec = input.kind === 'scenario' ? input.scenario.workload : null;
   if (!task.leastMemory || spec?.kind !== 'vms') return { kind: 'run', outcome: runOnce(order) };
   const row = leastMemory(order, spec.count * spec.vm.memory, spec.slowdownBound);

@@ -18,7 +18,7 @@ import type { AddressMap } from '../trace/address-map.js';
 import { Timeline } from '../trace/timeline.js';
 import { SimulatedContainer } from './container.js';
 import type { Costs } from './cost-model.js';
-import type { HostMemory, PageOwner } from './host-memory.js';
+import { type HostMemory, type PageOwner, SIMULATED_MOST_PAGES, TooLarge } from './host-memory.js';
 import { PageSet } from './page-set.js';
 import type { Policy } from './policy.js';
 
@@ -31,18 +31,15 @@ export const RAM_ADDRESS = 2 ** 29;
 /** All addresses of a program from 128 KiB on. */
 export const ADDRESS_SPACE_FIRST = 32;
 export const ADDRESS_SPACE_PAGES = 2 ** 36 - ADDRESS_SPACE_FIRST;
-/** Pages that static pinning may take of the simulator's own memory. */
-const PINNED_MOST = 2 ** 25;
 /** How often an access is tried that finds its page gone again. */
 const ATTEMPTS = 3;
 const TOUCHED_AT_ONCE = 512;
 const RW = READ | WRITE;
 
-/** A run that would take too much of this machine. */
-export class TooLarge extends Error {}
-
 export class TimedProgram implements Observer, PageOwner {
   now = 0;
+  /** How much of its workload is done, 0 to 1; the workload says so now and then. */
+  share = 0;
   workUs = 0;
   stallUs = 0;
   idleUs = 0;
@@ -125,7 +122,7 @@ export class TimedProgram implements Observer, PageOwner {
     pinned = false,
   ): void {
     if (this.policy.pinned || pinned) {
-      if (this.counters.pinnedPages + pages > PINNED_MOST)
+      if (this.host.memory.pinned + pages > SIMULATED_MOST_PAGES)
         throw new TooLarge(
           'static pinning of more than 128 GiB is not simulated: it goes page by page',
         );

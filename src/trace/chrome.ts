@@ -1,21 +1,24 @@
 /**
  * Chrome's trace event format, which Perfetto opens: page requests as spans, maps and unmaps as
- * instants.
+ * instants. The array form may lack its end: a run that was killed can be opened, too.
  */
 import { PAGE_SIZE } from '../mm/address-space.js';
-import type { TraceFormat } from './trace-file.js';
+import type { TracedTask, TraceFormat } from './trace-file.js';
 
 /** `now` is the clock in microseconds. */
-export function chromeTrace(now: () => number): TraceFormat {
+export function chromeTrace(now: () => number, task: () => TracedTask): TraceFormat {
   const hex = (page: number): string => `0x${(page * PAGE_SIZE).toString(16)}`;
   let first = true;
   return {
-    begin: '{"displayTimeUnit":"ns","traceEvents":[\n',
-    end: '\n]}\n',
+    begin: '[\n',
+    end: '\n]\n',
     observer(put) {
       const event = (fields: Record<string, unknown>): void => {
-        put(`${first ? '' : ',\n'}${JSON.stringify({ pid: 1, tid: 1, ts: now(), ...fields })}`);
+        const { pid, name } = task();
+        if (first)
+          put(JSON.stringify({ name: 'process_name', ph: 'M', pid, tid: pid, args: { name } }));
         first = false;
+        put(`,\n${JSON.stringify({ pid, tid: pid, ts: now(), ...fields })}`);
       };
       const instant = (name: string, args: Record<string, unknown>): void =>
         event({ name, ph: 'i', s: 't', args });

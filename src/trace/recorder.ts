@@ -1,8 +1,8 @@
-import { closeSync, openSync, writeSync } from 'node:fs';
 import type { Counters, ObservedMapping, Observer } from '../iommu/observer.js';
 import { WRITE } from '../mm/address-space.js';
 import {
   BLOCK_HEAD,
+  BLOCK_MOST,
   BlockKind,
   ByteWriter,
   checksum,
@@ -17,6 +17,7 @@ import {
   STREAMS,
   VERSION,
 } from './recording-format.js';
+import { RunFile } from './run-file.js';
 
 /** A block is written when it has this much, or is this old. */
 const BLOCK_BYTES = 48 * 1024;
@@ -33,7 +34,9 @@ const NEAR_PAGES = 64;
 export class Recorder implements Observer {
   /** Accesses to pages. */
   accesses = 0;
-  private readonly fd: number;
+  private readonly file: RunFile;
+  /** What stands before the first block of events; null: it is written. */
+  private head: Uint8Array | null;
   private readonly out = new ByteWriter(new Uint8Array(BLOCK_BYTES + EVENT_MOST));
   private readonly streams = new Float64Array(STREAMS);
   private readonly lastUse = new Float64Array(STREAMS);
@@ -58,10 +61,13 @@ export class Recorder implements Observer {
     private readonly counters: Counters,
     private readonly now: () => number,
   ) {
-    this.fd = openSync(path, 'w');
+    this.file = new RunFile('recording', path);
     this.started = now();
-    writeSync(this.fd, MAGIC);
-    this.writeBlock(BlockKind.HEADER, Buffer.from(JSON.stringify({ version: VERSION, ...header })));
+    const json = headerText(header);
+    this.head = Buffer.concat([
+      Buffer.from(MAGIC),
+      blockOf(payloadOf(BlockKind.HEADER, Buffer.from(json))),
+    ]);
     this.beginBlock();
   }
 
@@ -152,9 +158,12 @@ export class Recorder implements Observer {
     if (this.now() - this.blockTime < BLOCK_AGE_US) return;
     this.endRun();
     this.flush();
+    if (this.head !== null) this.file.write(this.head);
+    this.head = null;
   }
 
-  close(): void {
+  /** Writes what is left. Returns what is missing, in a sentence, or null. */
+  close(): string | null {
     this.endRun();
     this.flush();
     const {
@@ -174,8 +183,14 @@ export class Recorder implements Observer {
       pagesReclaimed,
       accesses: this.accesses,
     };
-    this.writeBlock(BlockKind.END, Buffer.from(JSON.stringify(end)));
-    closeSync(this.fd);
+    this.put(payloadOf(BlockKind.END, Buffer.from(JSON.stringify(end))));
+    this.file.close();
+    return this.file.complaint;
+  }
+
+  /** Nothing ran: the file is as it was. */
+  discard(): void {
+    this.file.discard();
   }
 
   private begin(event: number): void {
@@ -238,18 +253,31 @@ export class Recorder implements Observer {
     this.beginBlock();
   }
 
-  private writeBlock(kind: number, content: Uint8Array): void {
-    const payload = new Uint8Array(content.length + 1);
-    payload[0] = kind;
-    payload.set(content, 1);
-    this.put(payload);
-  }
-
   private put(payload: Uint8Array): void {
-    const head = new Uint8Array(BLOCK_HEAD);
-    const view = new DataView(head.buffer);
-    view.setUint32(0, payload.length, true);
-    view.setUint32(4, checksum(payload), true);
-    writeSync(this.fd, Buffer.concat([head, payload]));
+    if (this.head !== null) this.file.write(this.head);
+    this.head = null;
+    this.file.write(blockOf(payload));
   }
+}
+
+/** A block has no room for all arguments that a program may have. */
+function headerText(header: Omit<RecordingHeader, 'version'>): string {
+  const text = JSON.stringify({ version: VERSION, ...header });
+  if (Buffer.byteLength(text) < BLOCK_MOST) return text;
+  return JSON.stringify({ version: VERSION, ...header, arguments: ['…'] });
+}
+
+function payloadOf(kind: number, content: Uint8Array): Uint8Array {
+  const payload = new Uint8Array(content.length + 1);
+  payload[0] = kind;
+  payload.set(content, 1);
+  return payload;
+}
+
+function blockOf(payload: Uint8Array): Uint8Array {
+  const head = new Uint8Array(BLOCK_HEAD);
+  const view = new DataView(head.buffer);
+  view.setUint32(0, payload.length, true);
+  view.setUint32(4, checksum(payload), true);
+  return Buffer.concat([head, payload]);
 }

@@ -12,6 +12,8 @@ export const VERSION = 1;
 /** Length and checksum, 32 bits each, little endian. */
 export const BLOCK_HEAD = 8;
 export const BLOCK_MOST = 1 << 20;
+/** What can be read at once. */
+export const RECORDING_MOST_BYTES = 2 ** 31 - 1;
 
 export const BlockKind = { EVENTS: 0, HEADER: 1, END: 2 } as const;
 

@@ -1,3 +1,4 @@
+import { printable } from '../input/printable.js';
 import { PAGE_SIZE, WRITE } from '../mm/address-space.js';
 import type { RecordedEvent, Recording } from './recording.js';
 
@@ -9,7 +10,7 @@ export function formatEvent(event: RecordedEvent): string {
 /** What a recording says of its run, as a line. */
 export function formatHeader({ header, end }: Recording): string {
   const { program, arguments: given, kernel, iopf, premap } = header;
-  const run = `# ${[program, ...given].join(' ')}: Linux ${kernel}, IOPF ${iopf}, pre-map ${premap}`;
+  const run = `# ${[program, ...given].map(printable).join(' ')}: Linux ${printable(kernel)}, IOPF ${iopf}, pre-map ${premap}`;
   return end === null
     ? run
     : `${run}; ${end.faults} faults, ${end.invalidations} invalidations, ${end.accesses} page accesses`;

@@ -1,4 +1,5 @@
 /** Reads recordings. */
+import { z } from 'zod';
 import { UserError } from '../input/user-error.js';
 import { READ, WRITE } from '../mm/address-space.js';
 import {
@@ -84,8 +85,8 @@ export function parseRecording(bytes: Uint8Array, name: string): Recording {
     }
     const content = payload.subarray(1);
     if (payload[0] === BlockKind.EVENTS) blocks.push(content);
-    else if (payload[0] === BlockKind.HEADER) header = json(content) as RecordingHeader;
-    else if (payload[0] === BlockKind.END) end = json(content) as RecordingEnd;
+    else if (payload[0] === BlockKind.HEADER) header = headerOf(json(content), name);
+    else if (payload[0] === BlockKind.END) end = endOf(json(content), name);
     else damage = { offset: at, message: `a block of the unknown kind ${payload[0]}` };
     at += BLOCK_HEAD + payload.length;
   }
@@ -93,11 +94,50 @@ export function parseRecording(bytes: Uint8Array, name: string): Recording {
     throw new UserError(
       `${name}: damaged at offset ${damage?.offset ?? at}: ${damage?.message ?? 'no header'}; nothing was readable`,
     );
-  if (header.version !== VERSION)
-    throw new UserError(
-      `${name}: a recording of version ${header.version}; this iopf reads version ${VERSION}`,
-    );
   return { header, end, blocks, damage };
+}
+
+const premapMost = 512;
+const text = z.string();
+const countOf = z.number().int().nonnegative();
+const headerSchema = z.object({
+  version: z.literal(VERSION),
+  program: text,
+  arguments: z.array(text),
+  kernel: text,
+  iopf: z.enum(['auto', 'ask', 'off']),
+  premap: z.number().int().min(1).max(premapMost),
+});
+const endSchema = z.object({
+  faults: countOf,
+  invalidations: countOf,
+  pagesFaultedIn: countOf,
+  pagesPremapped: countOf,
+  pagesInvalidated: countOf,
+  // Absent in recordings from before there were any.
+  pagesReclaimed: countOf.optional(),
+  accesses: countOf,
+});
+
+/** Throws UserError. */
+function headerOf(value: unknown, name: string): RecordingHeader {
+  const { version } = (value ?? {}) as { version?: unknown };
+  if (typeof version === 'number' && version !== VERSION)
+    throw new UserError(
+      `${name}: a recording of version ${version}; this iopf reads version ${VERSION}`,
+    );
+  const { data, error } = headerSchema.safeParse(value);
+  if (data === undefined)
+    throw new UserError(`${name}: its header is damaged: ${error!.issues[0]!.path.join('.')}`);
+  return data;
+}
+
+/** Throws UserError. */
+function endOf(value: unknown, name: string): RecordingEnd {
+  const { data, error } = endSchema.safeParse(value);
+  if (data === undefined)
+    throw new UserError(`${name}: its end is damaged: ${error!.issues[0]!.path.join('.')}`);
+  return data as RecordingEnd;
 }
 
 /** What is wrong with a recording, in words, or null. */
@@ -106,17 +146,21 @@ export function damageOf(name: string, { damage, end, blocks }: Recording): stri
   if (damage !== null)
     return `${name}: damaged at offset ${damage.offset}: ${damage.message}; ${readable}`;
   return end === null
-    ? `${name}: the recording has no end: the run was killed, or is still going on`
+    ? `${name}: the recording has no end: the run was killed, goes on, or had no room left`
     : null;
 }
 
 /**
- * The events of a recording, in their order. Throws UserError where a block with a right checksum
- * makes no sense.
+ * The events of a recording, in their order; `progress` is told which share of the blocks is
+ * behind. Throws UserError where a block with a right checksum makes no sense.
  */
-export function* eventsOf({ blocks }: Recording): Generator<RecordedEvent, void, void> {
+export function* eventsOf(
+  { blocks }: Recording,
+  progress: (share: number) => void = () => {},
+): Generator<RecordedEvent, void, void> {
   const streams = new Float64Array(STREAMS);
-  for (const block of blocks) {
+  for (const [index, block] of blocks.entries()) {
+    progress(index / blocks.length);
     const reader = new ByteReader(block);
     streams.fill(0);
     let time = reader.number();

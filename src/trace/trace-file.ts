@@ -2,10 +2,16 @@
  * A run's trace as a file: the kernel's text lines, or Chrome/Perfetto JSON where the name ends in
  * `.json`.
  */
-import { closeSync, openSync, writeSync } from 'node:fs';
 import type { Observer } from '../iommu/observer.js';
 import { chromeTrace } from './chrome.js';
 import { kernelTrace } from './kernel-text.js';
+import { RunFile } from './run-file.js';
+
+/** Whom a trace is about: a process and its name. */
+export interface TracedTask {
+  readonly name: string;
+  readonly pid: number;
+}
 
 /** Turns events into text, a piece at a time. */
 export interface TraceFormat {
@@ -16,27 +22,34 @@ export interface TraceFormat {
 }
 
 const FLUSH_BYTES = 1 << 16;
+/** What a run that is killed loses at most. */
+const FLUSH_AGE_US = 500_000;
 
 /** A trace that is being written. */
 export interface Trace {
   readonly observer: Observer;
-  /** Writes what is left. Returns why the file is incomplete, or null. */
+  /** Called now and then, so that what is traced gets to the file also when little happens. */
+  tick(): void;
+  /** Writes what is left. Returns what is missing, in a sentence, or null. */
   close(): string | null;
+  /** Nothing ran: the file is as it was. */
+  discard(): void;
 }
 
-/** Opens a trace; `now` is the clock in microseconds. Throws where the file cannot be created. */
-export function openTrace(path: string, now: () => number): Trace {
-  const format = path.endsWith('.json') ? chromeTrace(now) : kernelTrace();
-  const fd = openSync(path, 'w');
+/**
+ * Opens a trace; `now` is the clock in microseconds, times in the file are CLOCK_MONOTONIC's.
+ * `task` is asked with each event. Throws UserError where the file cannot be made.
+ */
+export function openTrace(path: string, now: () => number, task: () => TracedTask): Trace {
+  const monotonic = Number(process.hrtime.bigint() / 1000n) - now();
+  const clock = (): number => monotonic + now();
+  const format = path.endsWith('.json') ? chromeTrace(clock, task) : kernelTrace(clock, task);
+  const file = new RunFile('trace', path);
   let pending = format.begin;
-  let failure: string | null = null;
+  let flushed = now();
   const flush = (): void => {
-    try {
-      // A trace that cannot be written must not stop the run.
-      if (failure === null) writeSync(fd, pending);
-    } catch (error) {
-      failure = (error as NodeJS.ErrnoException).code ?? String(error);
-    }
+    flushed = now();
+    if (pending !== '') file.write(Buffer.from(pending));
     pending = '';
   };
   const observer = format.observer((text) => {
@@ -45,11 +58,15 @@ export function openTrace(path: string, now: () => number): Trace {
   });
   return {
     observer,
+    tick() {
+      if (now() - flushed >= FLUSH_AGE_US) flush();
+    },
     close() {
       pending += format.end;
       flush();
-      closeSync(fd);
-      return failure;
+      file.close();
+      return file.complaint;
     },
+    discard: () => file.discard(),
   };
 }

@@ -59,6 +59,9 @@ class Serving implements LiveView {
   private readonly history = new History();
   /** By connection, which belongs to the page's events alone. */
   private readonly pages = new Map<Socket, Page>();
+  /** Connections, and those of them that have not shown the token, oldest first. */
+  private readonly sockets = new Set<Socket>();
+  private readonly strangers = new Set<Socket>();
   private readonly token = makeToken();
   private readonly server: Server;
   private readonly headers: Readonly<Record<string, string>>;
@@ -77,7 +80,7 @@ class Serving implements LiveView {
       connectionsCheckingInterval: 1000,
     };
     this.server = createServer(limits, (request, response) => this.answer(request, response));
-    this.server.maxConnections = CONNECTIONS_MOST;
+    this.server.on('connection', (socket) => this.connected(socket));
     this.server.on('clientError', (_, socket) => (socket as Socket).destroy());
   }
 
@@ -123,6 +126,21 @@ class Serving implements LiveView {
     this.server.closeAllConnections();
   }
 
+  /** Of too many, one that has not shown the token makes room: it is not the owner's. */
+  private connected(socket: Socket): void {
+    this.sockets.add(socket);
+    this.strangers.add(socket);
+    socket.once('close', () => {
+      this.sockets.delete(socket);
+      this.strangers.delete(socket);
+    });
+    if (this.sockets.size <= CONNECTIONS_MOST) return;
+    for (const oldest of this.strangers) {
+      oldest.destroy();
+      return;
+    }
+  }
+
   private answer(request: IncomingMessage, response: ServerResponse): void {
     request.on('error', ignore);
     response.on('error', ignore);
@@ -136,6 +154,7 @@ class Serving implements LiveView {
       this.refuse(response, admission.refused);
       return;
     }
+    this.strangers.delete(request.socket);
     this.seen();
     const { path, query } = admission;
     const isPlain = query === '';

@@ -124,7 +124,11 @@ export class Interrupts implements InterruptSink {
       fail(this.resample ? 'EBUSY' : 'EINVAL');
     }
     this.resample = counter;
-    this.stopResample = counter.watch(() => this.unmaskIntx());
+    this.stopResample = counter.watch(() => {
+      // What the program stored before it signalled may have lowered the pin.
+      this.pciFunction.poll();
+      this.unmaskIntx();
+    });
   }
 
   /** Switches MSI or MSI-X on with this many vectors, none of which has a trigger yet. */

@@ -100,7 +100,7 @@ export interface PciFunction {
   reset(): void;
   /**
    * Reads `into.length` bytes of a region; the range lies inside the region. Unaligned and odd
-   * lengths are legal.
+   * lengths are legal. Both come behind what the program has stored in mapped BARs: see `poll`.
    */
   readRegion(index: number, offset: number, into: Uint8Array): void;
   writeRegion(index: number, offset: number, from: Uint8Array): void;
@@ -111,8 +111,9 @@ export interface PciFunction {
   interruptsEnabled(index: number, vectors: number): void;
   /**
    * Looks at memory that the program writes without telling (mapped BARs: doorbells), and does what
-   * work there is. Returns whether it found any. Called often; a function with nothing mapped
-   * returns false at once.
+   * work there is. Returns whether it found any. Called often, and before anything that looks at
+   * the function's state, as a read pushes posted writes; a function with nothing mapped returns
+   * false at once.
    */
   poll(): boolean;
 }

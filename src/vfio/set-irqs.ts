@@ -48,6 +48,8 @@ export function setIrqs(
   interrupts: Interrupts,
 ): void {
   const request = readRequest(caller, argument, pciFunction.interruptCounts);
+  // The program's stores to mapped registers are behind it: they may have changed the pin.
+  pciFunction.poll();
   switch (request.index) {
     case PciInterruptIndex.INTX:
       setIntx(caller, request, interrupts);

@@ -44,31 +44,31 @@ class Stage1File implements VfioFile {
   readonly kind = 'fault-queue';
   readonly name = 'anon_inode:[iommufd-pgfault]';
   readonly stage1: Stage1;
-  readonly #queue: FaultQueue;
-  readonly #devices = new Map<FaultingDevice, number>();
-  #tell: (readable: boolean) => void = () => {};
-  #readable = false;
-  #nextId = 1;
+  private readonly queue: FaultQueue;
+  private readonly devices = new Map<FaultingDevice, number>();
+  private tell: (readable: boolean) => void = () => {};
+  private readable = false;
+  private nextId = 1;
 
   constructor(
     readonly space: IoSpace,
     root: number,
     memory: TableMemory,
   ) {
-    this.#queue = new FaultQueue(
-      (device) => this.#devices.get(device)!,
+    this.queue = new FaultQueue(
+      (device) => this.devices.get(device)!,
       (is) => {
-        this.#readable = is;
-        this.#tell(is);
+        this.readable = is;
+        this.tell(is);
       },
     );
-    this.stage1 = new Stage1(root, this.#queue, memory);
+    this.stage1 = new Stage1(root, this.queue, memory);
   }
 
   /** VFIO_STAGE1_INVALIDATE. ENOTTY for all else. */
   ioctl(caller: Caller, request: number, argument: number): number {
     if (request !== Stage1Ioctl.VFIO_STAGE1_INVALIDATE) fail('ENOTTY');
-    this.#invalidate(caller, argument);
+    this.invalidate(caller, argument);
     return 0;
   }
 
@@ -79,7 +79,7 @@ class Stage1File implements VfioFile {
   read(caller: Caller, address: number, count: number, offset: number): number {
     if (offset !== 0 || count % HwptPgfault.size !== 0) fail('ESPIPE');
     const bytes = new Uint8Array(Math.min(count, RECORDS_MAX));
-    const done = this.#queue.read(bytes, (records) => caller.mm.copyTo(address, records));
+    const done = this.queue.read(bytes, (records) => caller.mm.copyTo(address, records));
     return done < 0 ? fail('EFAULT') : done;
   }
 
@@ -88,7 +88,7 @@ class Stage1File implements VfioFile {
     if (offset !== 0 || count % HwptPageResponse.size !== 0) fail('ESPIPE');
     const bytes = new Uint8Array(Math.min(count, ANSWERS_MAX));
     if (!caller.mm.copyFrom(address, bytes)) fail('EFAULT');
-    return this.#queue.write(bytes);
+    return this.queue.write(bytes);
   }
 
   mmap(): void {
@@ -97,8 +97,8 @@ class Stage1File implements VfioFile {
 
   /** poll(2): `tell` is told whether a read would find something, now and whenever that changes. */
   watchReadable(tell: (readable: boolean) => void): void {
-    this.#tell = tell;
-    tell(this.#readable);
+    this.tell = tell;
+    tell(this.readable);
   }
 
   /**
@@ -106,8 +106,8 @@ class Stage1File implements VfioFile {
    * and never goes past it.
    */
   release(): void {
-    this.#tell = () => {};
-    this.#queue.close();
+    this.tell = () => {};
+    this.queue.close();
   }
 
   /**
@@ -115,18 +115,18 @@ class Stage1File implements VfioFile {
    */
   attach(device: IommuDevice): number {
     device.attachStage1(this.stage1);
-    const id = this.#nextId++;
-    this.#devices.set(device, id);
+    const id = this.nextId++;
+    this.devices.set(device, id);
     return id;
   }
 
   detach(device: IommuDevice): void {
     runDirect(device.detachStage1());
-    this.#devices.delete(device);
+    this.devices.delete(device);
   }
 
   /** EFAULT; EINVAL: argsz, flags, a range that is none; EOPNOTSUPP: flags of the range. */
-  #invalidate(caller: Caller, argument: number): void {
+  private invalidate(caller: Caller, argument: number): void {
     copyIn(caller, argument, header, Stage1Invalidate.size);
     if (header.u32(0) < Stage1Invalidate.size + HwptVtdS1Invalidate.size) fail('EINVAL');
     if (header.u32(Stage1Invalidate.at.flags) !== 0) fail('EINVAL');
@@ -139,7 +139,7 @@ class Stage1File implements VfioFile {
       invalidation.u32(at.npages + 4) === ALL_PAGES_HALF;
     if (invalidation.inPage(at.addr) !== 0 || (whole && first !== 0)) fail('EINVAL');
     const pages = invalidation.u64(at.npages);
-    for (const device of this.#devices.keys()) {
+    for (const device of this.devices.keys()) {
       if (whole) device.iotlb.flushAll();
       else device.iotlb.flush(first, pages);
     }
@@ -172,7 +172,7 @@ export function allocateStage1(
 
 /** A device's way through a first stage, for as long as its files are open. */
 export class Stage1Attachment {
-  #file: Stage1File | null = null;
+  private file: Stage1File | null = null;
 
   constructor(private readonly pciFunction: PciFunction) {}
 
@@ -190,7 +190,7 @@ export class Stage1Attachment {
     if (found.kind !== 'vfio' || !(found.file instanceof Stage1File) || found.file.space !== space)
       fail('EINVAL');
     const id = found.file.attach(this.pciFunction.iommu);
-    this.#file = found.file;
+    this.file = found.file;
     attachment.setU32(at.out_dev_id, id);
     try {
       copyOut(caller, argument, attachment, Stage1Attach.size);
@@ -203,13 +203,13 @@ export class Stage1Attachment {
   /** VFIO_DEVICE_DETACH_STAGE1. EFAULT; EINVAL: argsz, flags, nothing attached. */
   detach(caller: Caller, argument: number): void {
     copyIn(caller, argument, header, Stage1Detach.size);
-    if (header.u32(Stage1Detach.at.flags) !== 0 || this.#file === null) fail('EINVAL');
+    if (header.u32(Stage1Detach.at.flags) !== 0 || this.file === null) fail('EINVAL');
     this.release();
   }
 
   /** The device's last file is gone: whatever waits is answered INVALID. */
   release(): void {
-    this.#file?.detach(this.pciFunction.iommu);
-    this.#file = null;
+    this.file?.detach(this.pciFunction.iommu);
+    this.file = null;
   }
 }

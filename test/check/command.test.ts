@@ -53,7 +53,7 @@ describe('iopf check', () => {
 
   test('a scenario that looks where it does not say is no violation: what, where and which steps, exit 2', () => {
     const file = join(folder, 'liar.mjs');
-    const operations = join(import.meta.dirname, '../../dist/src/check/operation.js');
+    const operations = join(import.meta.dirname, '../../dist/src/check/world/operation.js');
     writeFileSync(
       file,
       `import { onContainer, VADDR } from '${operations}';

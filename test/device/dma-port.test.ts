@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { Bug } from '../../src/abi/bug.js';
 import { DmaList } from '../../src/device/dma-list.js';
 import { DmaPort } from '../../src/device/dma-port.js';
 import { allocatePlain } from '../../src/mm/frame-memory.js';
@@ -10,6 +11,17 @@ function portOf(program: Program): DmaPort {
   port.enabled = true;
   return port;
 }
+
+describe('a DMA list', () => {
+  it('takes no piece beyond its buffer, and none over the end of a page', () => {
+    const list = new DmaList(4);
+    const buffer = allocatePlain(8192);
+    list.append(1, 0, 4096, buffer, 4096, 0);
+    expect(() => list.append(1, 0, 4096, buffer, 4097, 0)).toThrow(Bug);
+    expect(() => list.appendRange(1, 100, 2 ** 32 - 1, buffer, 0, 0)).toThrow(Bug);
+    expect(() => list.append(1, 1, 4096, buffer, 0, 0)).toThrow(Bug);
+  });
+});
 
 describe('the DMA port', () => {
   it('copies any range in both directions', () => {

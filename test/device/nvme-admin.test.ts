@@ -108,7 +108,13 @@ describe('identify', () => {
     const bytes = driver.bytes(page, 4096);
     expect(text(bytes, 4, 20)).toBe('S-42'.padEnd(20));
     expect(text(bytes, 24, 40)).toBe('iopf NVMe controller'.padEnd(40));
+    expect([...bytes.subarray(0, 4)]).toEqual([0x36, 0x1b, 0xf4, 0x1a]);
     expect(bytes[77]).toBe(7);
+    expect(bytes[111]).toBe(1);
+    expect([...bytes.subarray(258, 263)]).toEqual([3, 3, 3, 7, 63]);
+    expect(driver.view.getUint32(page + 266, true)).toBe(343 | (373 << 16));
+    expect(bytes[525]).toBe(7);
+    expect(driver.view.getUint16(page + 2048, true)).toBe(2500);
     expect(driver.view.getUint16(page + 256, true)).toBe(2);
     expect(driver.view.getUint32(page + 80, true)).toBe(0x10400);
     expect([bytes[512], bytes[513]]).toEqual([0x66, 0x44]);
@@ -145,17 +151,19 @@ describe('identify', () => {
     expect(driver.bytes(page + 4100, 16).some((byte) => byte !== 0)).toBe(true);
   });
 
-  it('the NVM command set adds no limits of its own, and there is no other command set', () => {
+  it('the NVM command set adds one limit, of Verify, and there is no other command set', () => {
     const { driver, admin } = enabled();
     const page = driver.pages(1);
-    for (const [dw10, namespace] of [
-      [5, 1],
-      [6, 0],
+    for (const [dw10, namespace, limit] of [
+      [5, 1, 0],
+      [6, 0, 7],
     ] as const) {
       driver.bytes(page, 4096).fill(0xee);
       const identify = { opcode: 6, namespace, prp1: driver.iova(page), dw10 };
       expect(admin.run(identify).status).toBe(0);
-      expect(driver.bytes(page, 4096).every((byte) => byte === 0)).toBe(true);
+      const [first, ...rest] = driver.bytes(page, 4096);
+      expect(first).toBe(limit);
+      expect(rest.every((byte) => byte === 0)).toBe(true);
       expect(admin.run({ ...identify, dw11: 2 << 24 }).status).toBe(0x02);
     }
     expect(admin.run({ opcode: 6, namespace: 2, prp1: driver.iova(page), dw10: 5 }).status).toBe(
@@ -295,7 +303,28 @@ describe('log pages', () => {
     expect(admin.run({ opcode: 2, prp1, dw10: 0x70 }).status).toBe(0x109);
     expect(admin.run({ opcode: 2, prp1, dw10: 2, dw12: 516 }).status).toBe(2);
     expect(admin.run({ opcode: 2, prp1, dw10: 2, dw12: 2 }).status).toBe(2);
-    expect(admin.run({ opcode: 2, prp1, dw10: 2, namespace: 1 }).status).toBe(2);
+    expect(admin.run({ opcode: 2, prp1, dw10: 2, namespace: 1 }).status).toBe(0);
+    expect(admin.run({ opcode: 2, prp1, dw10: 2, namespace: 2 }).status).toBe(0x0b);
+    const list = driver.prp(driver.pages(128), 512 * 1024);
+    const most = { opcode: 2, ...list, dw10: 2 | (0xffff << 16), dw11: 1 };
+    expect(admin.run(most).status).toBe(0);
+    expect(admin.run({ ...most, dw10: 2, dw11: 2 }).status).toBe(2);
+    expect(admin.run({ ...most, dw11: 0xffff }).status).toBe(2);
+  });
+});
+
+describe('the error information log', () => {
+  it('keeps the newest 64 entries and counts all', () => {
+    const { driver, admin } = enabled();
+    for (let one = 0; one < 66; one++) admin.run({ opcode: 0x7f, identifier: 100 + one });
+    const log = driver.pages(1);
+    admin.run({ opcode: 2, prp1: driver.iova(log), dw10: 1 | (0x3ff << 16) });
+    const entry = (index: number) => [
+      driver.view.getUint32(log + 64 * index, true),
+      driver.view.getUint16(log + 64 * index + 10, true),
+    ];
+    expect(entry(0)).toEqual([66, 165]);
+    expect(entry(63)).toEqual([3, 102]);
   });
 });
 
@@ -329,6 +358,47 @@ describe('asynchronous events and abort', () => {
     expect(driver.device.poll()).toBe(true);
     expect(admin.take()).toMatchObject({ identifier: 7, result: 0x00010100 });
     expect(doorbells[0]).toBe(admin.tail);
+  });
+
+  it('a doorbell of no queue in the mapped BAR is an event too, wherever in the page it is', () => {
+    const { driver, admin } = enabled();
+    driver.createQueue(1, 8);
+    const doorbells = new Int32Array(
+      driver.program.regions.get(0)!.bytes.buffer,
+      Register.DOORBELLS,
+      1024,
+    );
+    for (const index of [4, 5, 130, 131, 1023]) {
+      admin.push({ opcode: 0x0c, identifier: 7 });
+      admin.ring();
+      doorbells[index] = 0;
+      for (let look = 0; look < 130; look++) driver.device.poll();
+      expect(admin.take()).toMatchObject({ identifier: 7, result: 0x00010000 });
+      expect(driver.device.poll()).toBe(false);
+      admin.run({ opcode: 2, prp1: driver.iova(driver.pages(1)), dw10: 1 });
+    }
+    const elsewhere = [...doorbells.keys()].filter((index) => index > 3);
+    expect(elsewhere.every((index) => doorbells[index] === -1)).toBe(true);
+  });
+
+  it('the doorbells of queues that are deleted are of no queue any more', () => {
+    const { driver, admin } = enabled();
+    driver.createQueue(1, 8);
+    admin.run({ opcode: 0, dw10: 1 });
+    admin.run({ opcode: 4, dw10: 1 });
+    for (let look = 0; look < 130; look++) expect(driver.device.poll()).toBe(false);
+    const doorbells = new Int32Array(
+      driver.program.regions.get(0)!.bytes.buffer,
+      Register.DOORBELLS,
+    );
+    admin.push({ opcode: 0x0c, identifier: 7 });
+    admin.ring();
+    for (const index of [2, 3]) {
+      doorbells[index] = 1;
+      for (let look = 0; look < 130; look++) driver.device.poll();
+      expect(doorbells[index]).toBe(-1);
+    }
+    expect(admin.take()).toMatchObject({ identifier: 7, result: 0x00010000 });
   });
 
   it('a completion queue head with no valid value in the mapped BAR is an event when its queue is used', () => {
@@ -623,6 +693,25 @@ describe('the interrupt pin', () => {
     expect(sink.take()).toEqual(['intx 0']);
   });
 
+  it('goes down before a call reads its state, once the mapped head doorbell says so', () => {
+    const { driver, admin } = enabled();
+    const registers = new Uint32Array(driver.program.regions.get(0)!.bytes.buffer);
+    const status = () => {
+      const bytes = new Uint8Array(2);
+      driver.device.readRegion(7, 6, bytes);
+      return bytes[0]! & 8;
+    };
+    for (const commandRegister of [6, 2]) {
+      admin.push({ opcode: 0x0a, dw10: 7 });
+      admin.ring();
+      expect(status()).toBe(8);
+      command(driver.device, commandRegister);
+      admin.take(false);
+      registers[Register.DOORBELLS / 4 + 1] = admin.head;
+      expect(status()).toBe(0);
+    }
+  });
+
   it('through the mapped BAR as well', () => {
     const { driver, admin } = enabled();
     const registers = new Uint32Array(driver.program.regions.get(0)!.bytes.buffer);
@@ -670,7 +759,7 @@ describe('options', () => {
   it('wrong ones are told with what is allowed', () => {
     expect(make({ sise: '64M' })).toThrow(
       new OptionError(
-        "device nvme has no option 'sise'; it takes size, file, block, readonly, serial",
+        "device nvme has no option 'sise'; it takes size, file, block, readonly, cmb, serial",
       ),
     );
     for (const size of ['', '0', '64X', '-1', '1.5M', '1000', '17T', 'x']) {
@@ -681,6 +770,8 @@ describe('options', () => {
     );
     expect(make({ readonly: '1' })).toThrow('readonly takes one of on, off');
     expect(make({ serial: '' })).toThrow('serial takes 1 to 20');
+    for (const cmb of ['0', '2K', '3M', '2G'])
+      expect(make({ cmb })).toThrow('cmb takes a power of two from 4K to 1G');
     expect(make({ file: '/x' })).toThrow('this run has no files');
   });
 

@@ -30,8 +30,12 @@ function onFile(options: Record<string, string> = {}) {
       bytes: 8192,
       readOnly: asked.readOnly,
       chunk: () => disk,
-      read: (offset, length, into) => {
-        into.bytes.set(disk.bytes.subarray(offset, offset + length));
+      read: (offset, length, into, intoOffset = 0) => {
+        into.bytes.set(disk.bytes.subarray(offset, offset + length), intoOffset);
+        return file.works;
+      },
+      write: (offset, length, from) => {
+        if (file.works) disk.bytes.set(from.bytes.subarray(0, length), offset);
         return file.works;
       },
       zero: (offset, length) => {

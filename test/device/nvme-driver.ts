@@ -22,6 +22,20 @@ export interface Completion {
   readonly retryable: boolean;
 }
 
+export interface SglDescriptor {
+  /** Type and subtype. */
+  readonly kind: number;
+  readonly address?: number | bigint;
+  readonly length: number;
+}
+
+export const SglKind = {
+  DATA_BLOCK: 0x00,
+  BIT_BUCKET: 0x10,
+  SEGMENT: 0x20,
+  LAST_SEGMENT: 0x30,
+} as const;
+
 export interface CommandFields {
   readonly opcode: number;
   readonly namespace?: number;
@@ -29,6 +43,8 @@ export interface CommandFields {
   readonly flags?: number;
   readonly prp1?: number;
   readonly prp2?: number;
+  /** In place of the PRPs; an SGL then, unless `flags` says otherwise. */
+  readonly sgl?: SglDescriptor;
   readonly dw10?: number;
   readonly dw11?: number;
   readonly dw12?: number;
@@ -59,10 +75,12 @@ export class QueuePair {
     const at = this.submission + this.tail * 64;
     const view = this.driver.view;
     this.driver.program.memory.bytes.fill(0, at, at + 64);
-    view.setUint32(at, fields.opcode | ((fields.flags ?? 0) << 8) | (identifier << 16), true);
+    const flags = fields.flags ?? (fields.sgl ? 0x40 : 0);
+    view.setUint32(at, fields.opcode | (flags << 8) | (identifier << 16), true);
     view.setUint32(at + 4, fields.namespace ?? 0, true);
     setLong(view, at + 24, fields.prp1 ?? 0);
     setLong(view, at + 32, fields.prp2 ?? 0);
+    if (fields.sgl) setDescriptor(view, at + 24, fields.sgl);
     for (const [index, value] of [fields.dw10, fields.dw11, fields.dw12, fields.dw13].entries()) {
       view.setUint32(at + 40 + 4 * index, value ?? 0, true);
     }
@@ -219,6 +237,13 @@ export class NvmeDriver {
   bytes(offset: number, length: number): Uint8Array {
     return this.program.memory.bytes.subarray(offset, offset + length);
   }
+}
+
+/** Writes an SGL descriptor. */
+export function setDescriptor(view: DataView, at: number, descriptor: SglDescriptor): void {
+  view.setBigUint64(at, BigInt(descriptor.address ?? 0), true);
+  view.setUint32(at + 8, descriptor.length, true);
+  view.setUint32(at + 12, descriptor.kind << 24, true);
 }
 
 export function setLong(view: DataView, offset: number, value: number): void {

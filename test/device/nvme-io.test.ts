@@ -214,7 +214,6 @@ describe('wrong I/O commands', () => {
       0x80,
     ],
     ['more than the transfer limit', () => ({ opcode: READ, namespace: 1, dw12: 1024 }), 0x02],
-    ['an SGL', (d) => ({ opcode: READ, namespace: 1, flags: 0x40, prp1: d.iova(0) }), 0x02],
     ['a fused operation', (d) => ({ opcode: READ, namespace: 1, flags: 1, prp1: d.iova(0) }), 0x02],
     ['an odd PRP1', (d) => ({ opcode: READ, namespace: 1, prp1: d.iova(0) + 1 }), 0x13],
     [

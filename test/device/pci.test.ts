@@ -177,7 +177,7 @@ describe('reset and power', () => {
     bytes.fill(0xff);
     device.reset();
     expect(read32(device, 0, 0)).toBe(0x0f0107ff);
-    expect(bytes[0x1000]).toBe(0);
+    expect(bytes[0x100]).toBe(0);
     expect(bytes[0x2000 + 12]).toBe(1);
   });
 

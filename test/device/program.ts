@@ -19,6 +19,8 @@ import type { InterruptSink, PciFunction } from '../../src/vfio/pci-function.js'
 
 /** Frame f of the program's memory is at IOVA page f + IOVA_BASE_PAGE. */
 export const IOVA_BASE_PAGE = 0x100;
+/** The first frame of device memory. */
+const DEVICE_FRAME = 2 ** 40;
 
 /**
  * Flat memory; frames that are `gone` cannot be reached. Keeps a list of what was copied, in order.
@@ -27,6 +29,7 @@ export class FlatMemory implements FrameMemory {
   readonly bytes: Uint8Array;
   readonly gone = new Set<number>();
   calls = 0;
+  #deviceMemory: DmaBuffer | null = null;
   /** Off: pieces of a page or more are counted and not copied, for benches. */
   copies = true;
   /** Called before each copy. */
@@ -44,6 +47,12 @@ export class FlatMemory implements FrameMemory {
     return this.#copy(list, true);
   }
 
+  /** Gives device memory frames of its own, far behind those of the program. */
+  frameOf(buffer: DmaBuffer): number {
+    this.#deviceMemory = buffer;
+    return DEVICE_FRAME;
+  }
+
   #copy(list: SegmentList, write: boolean): number {
     this.calls++;
     this.beforeCopy?.(list, write);
@@ -56,6 +65,15 @@ export class FlatMemory implements FrameMemory {
       const start = list.frame[index]! * PAGE_SIZE + list.offset[index]!;
       const device = list.buffer[index]!.bytes;
       const at = list.bufferOffset[index]!;
+      if (list.frame[index]! >= DEVICE_FRAME) {
+        const length = list.length[index]!;
+        const own = this.#deviceMemory!.bytes.subarray(start - DEVICE_FRAME * PAGE_SIZE);
+        if (own.length < length) throw new Error('the device reaches beyond its own memory');
+        if (write) own.set(device.subarray(at, at + length));
+        else device.set(own.subarray(0, length), at);
+        done += length;
+        continue;
+      }
       if (at + list.length[index]! > device.length)
         throw new Error('the device reaches beyond its own memory');
       const reachable =
@@ -123,6 +141,7 @@ export class Program {
       ...(openBlockFile ? { openBlockFile } : {}),
       frames: this.memory,
       allocate: allocatePlain,
+      frameOf: (buffer) => this.memory.frameOf(buffer),
       regionMemory: (index, bytes) => {
         const memory = allocatePlain(bytes);
         this.regions.set(index, memory);

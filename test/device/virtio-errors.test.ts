@@ -45,6 +45,14 @@ describe('errors of the driver and of memory', () => {
     ['data beyond all addresses', ({ tx }) => tx.add([{ iova: 2n ** 64n - 50n, length: 99 }])],
     ['a receive buffer to read', (driver) => sendTo(driver, { offset: 0, length: 2048 })],
     [
+      'a receive buffer with a part to read before the one to write',
+      (driver) => {
+        const parts = [{ offset: 0, length: 9 }, driver.frame(new Uint8Array(2048))];
+        driver.rx.add([parts[0]!, { ...parts[1]!, write: true }]);
+        sendOne(driver);
+      },
+    ],
+    [
       'a receive buffer shorter than a header',
       (driver) => sendTo(driver, { offset: 0, length: 11, write: true }),
     ],
@@ -119,6 +127,47 @@ describe('errors of the driver and of memory', () => {
     nested.tx.offer(0);
     nested.tx.notify();
     expect(nested.status & NEEDS_RESET).toBe(NEEDS_RESET);
+  });
+
+  it('an indirect table that cannot be is not fetched', () => {
+    const read = (length: number): boolean => {
+      const driver = new NetDriver().start([Feature.INDIRECT_DESC], 64);
+      const table = driver.pages(2);
+      let isFetched = false;
+      driver.program.memory.beforeCopy = (list, write) => {
+        for (let index = 0; index < list.count; index++)
+          if (!write && list.frame[index] === table / PAGE_SIZE) isFetched = true;
+      };
+      driver.tx.describe(0, { offset: table, length }, 4);
+      driver.tx.offer(0);
+      driver.tx.notify();
+      return isFetched;
+    };
+    expect([16, 64 * 16].map(read)).toEqual([true, true]);
+    expect([0, 24, 65 * 16, 0xfffffff0].map(read)).toEqual([false, false, false, false]);
+  });
+
+  it('a next beyond the table does not find what a larger queue has left there', () => {
+    const driver = new NetDriver().start([], 128);
+    const data = pseudoRandom(60);
+    for (let index = 0; index < 70; index++) {
+      driver.send(data);
+      driver.tx.take();
+    }
+    driver.start([], 64);
+    const buffers = driver.fill(1);
+    offerLinked(driver.tx, 64);
+    driver.tx.notify();
+    expect(driver.status & NEEDS_RESET).toBe(NEEDS_RESET);
+    expect(received(driver, buffers)).toEqual([]);
+    // The head alone would have been too short; with the rest it is a frame.
+    const good = new NetDriver().start([], 128);
+    const target = good.fill(1);
+    good.tx.describe(64, good.frame(data), 0);
+    offerLinked(good.tx, 64);
+    good.tx.notify();
+    expect(good.status & NEEDS_RESET).toBe(0);
+    expect(received(good, target)).toHaveLength(1);
   });
 
   it('a ring that is not aligned: NEEDS_RESET', () => {

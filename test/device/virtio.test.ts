@@ -297,6 +297,16 @@ describe('reset', () => {
     expect(driver.status).toBe(0);
   });
 
+  it('of one queue does nothing where RING_RESET was not negotiated', () => {
+    const driver = new NetDriver().start();
+    driver.fill(2);
+    driver.setCommon(CommonRegister.QUEUE_SELECT, 2, 1);
+    driver.setCommon(CommonRegister.QUEUE_RESET, 2, 1);
+    expect(driver.common(CommonRegister.QUEUE_ENABLE, 2)).toBe(1);
+    driver.send(pseudoRandom(60, 2));
+    expect(driver.rx.usedIndex).toBe(1);
+  });
+
   it('of one queue (RING_RESET) leaves the other; it can be enabled again with another size', () => {
     const driver = new NetDriver().start([Feature.RING_RESET]);
     driver.fill(2);

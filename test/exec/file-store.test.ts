@@ -54,6 +54,18 @@ describe('a file as a disk', () => {
     ]);
   });
 
+  test('bytes are written from memory, and read to a place in it', () => {
+    const store = openBlockFile(file(8192), writable);
+    scratch.bytes.fill(0x44, 0, 1024);
+    expect(store.write(4000, 1024, scratch)).toBe(true);
+    scratch.bytes.fill(0);
+    expect(store.read(3999, 1026, scratch, 100)).toBe(true);
+    expect([99, 100, 101, 1124, 1125, 1126].map((at) => scratch.bytes[at])).toEqual([
+      0, 0x42, 0x44, 0x44, 0x42, 0,
+    ]);
+    expect(openBlockFile(file(8192), readable).write(0, 512, scratch)).toBe(false);
+  });
+
   test('zeroed pages give their place back, and the bytes around them stay', () => {
     const path = file(MIB);
     const before = statSync(path).blocks;

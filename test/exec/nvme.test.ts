@@ -1,8 +1,12 @@
 /**
  * A polling NVMe driver in user space that takes queues and the controller away while they work.
  */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { have } from '../skip.js';
 import { nvme, program, type RunResult, repository, runIopf } from './run-iopf.js';
 
 const other = '0000:03:00.0';
@@ -95,3 +99,23 @@ describe('the example', () => {
     },
   );
 });
+
+test.skipIf(!have('cc', 'a controller memory buffer under a program')).each(['auto', 'off'])(
+  'a controller memory buffer holds queues and data, and is memory for DMA of another controller, --iopf %s',
+  async (mode) => {
+    const folder = mkdtempSync(join(tmpdir(), 'test-buffer-'));
+    try {
+      const binary = join(folder, 'buffer');
+      const source = join(import.meta.dirname, 'programs/buffer.c');
+      execFileSync('cc', ['-O1', '-Wall', '-o', binary, source]);
+      const devices = [`nvme@${nvme},size=4M`, `nvme@${other},size=4M,cmb=1M`];
+      const run = await runIopf(
+        ['--iopf', mode, ...devices.flatMap((one) => ['--device', one])],
+        [binary, nvme, other],
+      );
+      expect(run.stdout, run.stderr).toBe('own peer unmapped reset\n');
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  },
+);

@@ -55,10 +55,8 @@ async function load(options: readonly string[], kind: string, seconds = 3, ...mo
 
 /** Pages of the `reclaim` events of a trace in Chrome's form. */
 function pagesReclaimedIn(chrome: string): number {
-  const { traceEvents } = JSON.parse(chrome) as {
-    traceEvents: { name: string; args: { removed: number } }[];
-  };
-  const reclaims = traceEvents.filter(({ name }) => name === 'reclaim');
+  const events = JSON.parse(chrome) as { name: string; args: { removed: number } }[];
+  const reclaims = events.filter(({ name }) => name === 'reclaim');
   return reclaims.reduce((sum, { args }) => sum + args.removed / 4096, 0);
 }
 

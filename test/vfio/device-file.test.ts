@@ -16,7 +16,7 @@ import {
 import type { VfioFile } from '../../src/file/file.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
 import { createMachine } from '../../src/vfio/machine.js';
-import type { PciFunction } from '../../src/vfio/pci-function.js';
+import type { InterruptSink, PciFunction } from '../../src/vfio/pci-function.js';
 import { ownDevice } from '../conformance/fixtures.js';
 import { EventFile, OpenFile, Process } from '../conformance/process.js';
 import { errnoOf, Kit } from './kit.js';
@@ -132,6 +132,67 @@ describe('memory decoding', () => {
     expect(errnoOf(() => device.read(process, 0x7000_0000, 4, 0))).toBe('EFAULT');
     expect(errnoOf(() => device.write(process, 0x7000_0000, 4, 0x14))).toBe('EFAULT');
     expect(device.write(process, 0x7000_0000, 0, 0)).toBe(0);
+  });
+});
+
+describe('INTx behind a store to a mapped register that lowers the pin', () => {
+  /** The function's pin is up; the next poll finds the store and lowers it. */
+  function fired() {
+    let sink: InterruptSink | null = null;
+    let stored = false;
+    const kit = openNvme('6.12', (own) => {
+      const open = own.open.bind(own);
+      own.open = (to, memory) => {
+        sink = to;
+        open(to, memory);
+      };
+      own.poll = () => {
+        if (stored) sink!.intx(false);
+        return stored;
+      };
+      return own;
+    });
+    const device = kit.open(kit.nvme.address);
+    const event = (flags: number): EventFile => {
+      const made = new EventFile();
+      const fd = kit.process.add(new OpenFile(made));
+      const request = new Uint8Array(IrqSet.size + 4);
+      request.set(writeStruct(IrqSet, { argsz: request.length, flags, index: 0, count: 1 }));
+      request[IrqSet.size] = fd;
+      kit.call(device, DeviceIoctl.VFIO_DEVICE_SET_IRQS, request);
+      return made;
+    };
+    const trigger = event(0x24);
+    const resample = event(0x14);
+    sink!.intx(true);
+    expect(trigger.count).toBe(1);
+    const unmask = writeStruct(IrqSet, { argsz: IrqSet.size, flags: 0x11, index: 0, count: 1 });
+    return {
+      trigger,
+      resample,
+      store: () => {
+        stored = true;
+      },
+      unmask: () => kit.call(device, DeviceIoctl.VFIO_DEVICE_SET_IRQS, unmask),
+    };
+  }
+
+  it('UNMASK fires where the pin is up, and not where the store has lowered it', () => {
+    const { trigger, store, unmask } = fired();
+    unmask();
+    expect(trigger.count).toBe(2);
+    store();
+    unmask();
+    expect(trigger.count).toBe(2);
+  });
+
+  it('so does the resample eventfd', () => {
+    const { trigger, resample, store } = fired();
+    resample.signal();
+    expect(trigger.count).toBe(2);
+    store();
+    resample.signal();
+    expect(trigger.count).toBe(2);
   });
 });
 

@@ -30,7 +30,7 @@ function formatViolation(report: ScenarioReport, violation: ViolationReport): st
     `  ${detail}`,
     `  ${report.about}; ${found}, ${count(steps.length, 'step')}:`,
     '',
-    indent(formatTimeline(report.actors, { steps, violation: null })),
+    indent(formatTimeline(report.actors, { steps })),
     '',
     `  again: ${replay}`,
     '',

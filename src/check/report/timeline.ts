@@ -7,7 +7,7 @@ const GAP = 2;
 const STEPS_SHOWN = 100;
 const STEPS_OF_AN_END = 20;
 
-export function formatTimeline(actors: readonly string[], history: History): string {
+export function formatTimeline(actors: readonly string[], history: Pick<History, 'steps'>): string {
   const lines = [line(4, actors, (name) => name), line(4, actors, () => '─'.repeat(WIDTH))];
   const { length } = history.steps;
   const from = length > STEPS_SHOWN ? STEPS_OF_AN_END : length;

@@ -1,10 +1,12 @@
 import { DeadWait, runDirect } from '../../flow/direct.js';
 import type { Flow, Wait } from '../../flow/flow.js';
+import { described, mistakeIn, ScenarioMistake } from '../verify/scenario-mistake.js';
 import { Invariant, Violation, violated } from '../verify/violation.js';
 import { isOperation, Side } from '../world/operation.js';
 import type { Parts } from '../world/parts.js';
 import type { Scenario } from '../world/scenario.js';
 import { World } from '../world/world.js';
+import { beat } from './pulse.js';
 import type { State } from './state.js';
 
 /** One run of a scenario: its actors, each parked before its next step. */
@@ -32,7 +34,7 @@ export class Execution {
   ) {
     const world = new World(scenario.world ?? {}, parts);
     this.world = world;
-    if (scenario.setup) runDirect(scenario.setup(world));
+    if (scenario.setup) this.asAuthor('setup', () => runDirect(scenario.setup!(world)));
     world.ledger.stepDone();
     this.toBeginning = world.checkpoint();
     this.names = Object.keys(scenario.actors);
@@ -51,14 +53,17 @@ export class Execution {
     const { world, actors } = this;
     this.toBeginning();
     for (let i = 0; i < this.names.length; i++) {
-      const flow = actors[i]!(world);
+      beat(i);
+      const flow = this.asAuthor(`actor ${this.names[i]}`, () => actors[i]!(world));
       this.flows[i] = flow;
       this.outcomes[i] = 0;
       this.operations[i] = 0;
       this.locals[i] = 0;
       this.sides[i] = Side.BOTH;
-      const first = flow.next();
-      this.setWait(i, first.done ? null : first.value);
+      this.setWait(
+        i,
+        this.asAuthor(`actor ${this.names[i]}`, () => this.advance(i)),
+      );
     }
   }
 
@@ -72,12 +77,12 @@ export class Execution {
     const { world } = this;
     world.notes.outcome = this.outcomes[actor]!;
     world.notes.accessed = this.sides[actor]!;
+    beat(actor);
     let wait: Wait | null;
     try {
-      const step = this.flows[actor]!.next();
-      wait = step.done ? null : step.value;
+      wait = this.advance(actor);
     } catch (error) {
-      throw asViolation(error);
+      throw mistakeIn(this.place(`actor ${this.names[actor]}`), error) ?? asViolation(error);
     }
     world.ledger.stepDone();
     this.accessed = world.notes.accessed;
@@ -97,6 +102,39 @@ export class Execution {
         (this.operations[actor]! * 64 + this.placeOf(wait)) * 0x100000000 +
         (this.outcomes[actor]! >>> 0);
     } else this.locals[actor] = before.remembered(actor, this.accessed);
+  }
+
+  /** Where the actor waits next, or null: it has ended. Throws `ScenarioMistake`. */
+  private advance(actor: number): Wait | null {
+    const step = this.flows[actor]!.next();
+    if (step.done) return null;
+    const wait = step.value as Partial<Wait> | undefined | null;
+    if (typeof wait?.ready === 'function' && typeof wait.what === 'string') return wait as Wait;
+    const name = this.place(`actor ${this.names[actor]}`);
+    if (typeof (step as Partial<Promise<unknown>>).then === 'function')
+      throw new ScenarioMistake(`${name} is async; an actor is a plain generator`);
+    throw new ScenarioMistake(
+      `${name} yields ${described(wait)}, which is nothing to wait for; ` +
+        'operations are run with yield*, as in yield* world.devices[0].write(0)',
+    );
+  }
+
+  /** What an author's code throws before the first step is the author's. */
+  private asAuthor<T>(who: string, run: () => T): T {
+    try {
+      return run();
+    } catch (error) {
+      if (error instanceof Violation || error instanceof DeadWait) throw error;
+      const where = this.place(who);
+      throw (
+        mistakeIn(where, error) ??
+        new ScenarioMistake(`${where}: ${(error as Error).name}: ${(error as Error).message}`)
+      );
+    }
+  }
+
+  private place(who: string): string {
+    return `scenario ${this.scenario.name}: ${who}`;
   }
 
   private setWait(actor: number, wait: Wait | null): void {
@@ -121,13 +159,21 @@ export class Execution {
     );
     if (waiting.length !== 0)
       violated(Invariant.GOES_ON, null, `nobody can go on: ${waiting.join('; ')}`);
-    this.scenario.after?.(this.world);
+    try {
+      this.scenario.after?.(this.world);
+    } catch (error) {
+      throw mistakeIn(this.place('after'), error) ?? asViolation(error);
+    }
   }
 }
 
-/** Whatever a step throws breaks something: our own assertions, and crashes. */
+/**
+ * Whatever a step throws breaks something: our own assertions, and crashes. A `ScenarioMistake`
+ * does not, and is thrown on.
+ */
 export function asViolation(error: unknown): Violation {
   if (error instanceof Violation) return error;
+  if (error instanceof ScenarioMistake) throw error;
   if (error instanceof DeadWait)
     return new Violation(Invariant.GOES_ON, null, `nothing can end the wait for ${error.what}`);
   const { name, message } =

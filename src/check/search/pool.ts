@@ -1,21 +1,17 @@
 /** Runs jobs on as many threads as wanted; one thread means this one, unless it must stay free. */
-import { Worker } from 'node:worker_threads';
-import { Unsound } from '../verify/unsound.js';
+import { fileURLToPath } from 'node:url';
 import { type Job, runJob, type ScenarioReport } from './job.js';
-
-/** From a worker. */
-export type WorkerMessage =
-  | { readonly kind: 'report'; readonly report: ScenarioReport }
-  | { readonly kind: 'progress'; readonly scenario: string; readonly states: number }
-  | { readonly kind: 'unsound'; readonly message: string }
-  | { readonly kind: 'done' };
+import { CheckThread } from './thread.js';
 
 export interface PoolEvents {
   report(report: ScenarioReport): void;
   progress(scenario: string, states: number): void;
 }
 
-/** Throws `Unsound` where what was found out cannot be relied on. */
+/**
+ * Throws `Unsound` where what was found out cannot be relied on, `ScenarioMistake` where a user's
+ * file cannot be run. Such files never run in this thread.
+ */
 export async function runJobs(
   jobs: readonly Job[],
   threads: number,
@@ -24,32 +20,30 @@ export async function runJobs(
 ): Promise<void> {
   const report = (each: ScenarioReport) => events.report(each);
   const progress = (scenario: string, states: number) => events.progress(scenario, states);
-  if (threads <= 1 && !stayFree) {
+  if (threads <= 1 && !stayFree && jobs.every((job) => fileOf(job) === null)) {
     for (const job of jobs) await runJob(job, report, progress);
     return;
   }
   const left = [...jobs];
-  const workers = Array.from({ length: Math.min(threads, jobs.length) }, () =>
-    runWorker(left, events),
-  );
-  await Promise.all(workers);
+  const count = Math.min(Math.max(threads, 1), jobs.length);
+  await Promise.all(Array.from({ length: count }, () => runThread(left, events)));
 }
 
-function runWorker(left: Job[], events: PoolEvents): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL('./worker.js', import.meta.url));
-    const next = () => {
-      const job = left.shift();
-      if (job !== undefined) worker.postMessage(job);
-      else void worker.terminate().then(() => resolve());
-    };
-    worker.on('message', (message: WorkerMessage) => {
-      if (message.kind === 'report') events.report(message.report);
-      else if (message.kind === 'progress') events.progress(message.scenario, message.states);
-      else if (message.kind === 'unsound') reject(new Unsound(message.message));
-      else next();
-    });
-    worker.on('error', reject);
-    next();
-  });
+async function runThread(left: Job[], events: PoolEvents): Promise<void> {
+  const thread = new CheckThread();
+  try {
+    for (let job = left.shift(); job !== undefined; job = left.shift())
+      await thread.ask({ kind: 'job', job }, fileOf(job), (message) => {
+        if (message.kind === 'report') events.report(message.report);
+        else if (message.kind === 'progress') events.progress(message.scenario, message.states);
+      });
+  } finally {
+    left.length = 0; // Where one fails, the others end with what they have.
+    await thread.end();
+  }
+}
+
+function fileOf({ scenarios }: Job): string | null {
+  const module = scenarios.find((each) => each.module !== null)?.module ?? null;
+  return module === null ? null : fileURLToPath(module);
 }

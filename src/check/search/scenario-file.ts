@@ -1,6 +1,7 @@
 /** Scenarios of a user: a module that exports them, one by one or in arrays. */
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import { described, ScenarioMistake } from '../verify/scenario-mistake.js';
 import { shippedParts } from '../world/parts.js';
 import type { Scenario } from '../world/scenario.js';
 import { Execution } from './execution.js';
@@ -54,9 +55,18 @@ const scenario = z.strictObject({
 
 /**
  * The scenarios that a module exports; `module` is its URL. TypeScript is run without a look at its
- * types. Throws an Error that says what is wrong with the module, or with a scenario in it.
+ * types. Throws `ScenarioMistake`.
  */
 export async function scenariosIn(module: string): Promise<Scenario[]> {
+  try {
+    return await exportedBy(module);
+  } catch (error) {
+    const { message } = (error ?? {}) as Partial<Error>;
+    throw new ScenarioMistake(message ?? `throws ${described(error)}`);
+  }
+}
+
+async function exportedBy(module: string): Promise<Scenario[]> {
   const exported = Object.values(await load(module)).flat();
   const scenarios = exported.filter(isMeant);
   const names = new Set<string>();
@@ -95,6 +105,9 @@ function checkScenario(value: Scenario): void {
           `actor ${name} returns no flow: it is a generator (*${name}(world) {…}) or returns one`,
         );
   } catch (failure) {
-    throw new Error(`scenario ${value.name} cannot begin: ${(failure as Error).message}`);
+    const { message } = (failure ?? {}) as Partial<Error>;
+    throw new Error(
+      `scenario ${value.name} cannot begin: ${message ?? `${described(failure)} is thrown`}`,
+    );
   }
 }

@@ -1,21 +1,96 @@
-/** A thread of `iopf check`: runs the jobs that it is sent, one at a time. */
-import { parentPort } from 'node:worker_threads';
+/** A thread of `iopf check`: does what it is asked, one thing at a time. */
+
+import { fileURLToPath } from 'node:url';
+import { parentPort, workerData } from 'node:worker_threads';
+import { replay } from '../report/history.js';
+import { variants } from '../variants/index.js';
+import { mistakeIn, ScenarioMistake } from '../verify/scenario-mistake.js';
 import { Unsound } from '../verify/unsound.js';
-import { type Job, runJob } from './job.js';
-import type { WorkerMessage } from './pool.js';
+import { mendBuiltins } from './builtins.js';
+import { partsOf } from './find.js';
+import { loadScenario, runJob } from './job.js';
+import { showPulse } from './pulse.js';
+import type { ThreadMessage, ThreadRequest } from './thread.js';
 
-const send = (message: WorkerMessage): void => parentPort!.postMessage(message);
+showPulse(workerData as Int32Array<SharedArrayBuffer>);
 
-parentPort!.on('message', async (job: Job) => {
+const send = (message: ThreadMessage): void => parentPort!.postMessage(message);
+
+parentPort!.on('message', async (request: ThreadRequest) => {
+  const module = moduleOf(request);
   try {
-    await runJob(
-      job,
-      (report) => send({ kind: 'report', report }),
-      (scenario, states) => send({ kind: 'progress', scenario, states }),
-    );
+    const last = await answer(request);
+    checkBuiltins(module);
+    send(last);
   } catch (error) {
-    if (!(error instanceof Unsound)) throw error;
-    send({ kind: 'unsound', message: error.message });
+    send(refusal(error, module));
   }
-  send({ kind: 'done' });
 });
+
+async function answer(request: ThreadRequest): Promise<ThreadMessage> {
+  switch (request.kind) {
+    case 'job':
+      await runJob(
+        request.job,
+        (report) => {
+          checkBuiltins(moduleOf(request));
+          send({ kind: 'report', report });
+        },
+        (scenario, states) => send({ kind: 'progress', scenario, states }),
+      );
+      return { kind: 'done' };
+    case 'list': {
+      const { scenariosIn } = await import('./scenario-file.js');
+      const names = (await scenariosIn(request.module)).map(({ name }) => name);
+      return { kind: 'names', names };
+    }
+    case 'replay': {
+      const scenario = (await loadScenario(request.ref))!;
+      const variant = variants.find(({ name }) => name === request.variant) ?? null;
+      const { steps, violation } = replay(scenario, partsOf(variant), request.order);
+      const found =
+        violation === null
+          ? null
+          : {
+              row: violation.row ?? scenario.rows[0] ?? '',
+              invariant: violation.invariant,
+              detail: violation.detail,
+            };
+      const actors = Object.keys(scenario.actors);
+      return { kind: 'replayed', answer: { actors, steps, violation: found } };
+    }
+  }
+}
+
+/** The file of a user that is run, or null. */
+function moduleOf(request: ThreadRequest): string | null {
+  if (request.kind === 'list') return request.module;
+  if (request.kind === 'replay') return request.ref.module;
+  for (const { module } of request.job.scenarios) if (module !== null) return module;
+  return null;
+}
+
+/** Throws `ScenarioMistake`. */
+function checkBuiltins(module: string | null): void {
+  const changed = mendBuiltins();
+  if (changed !== null && module !== null)
+    throw new ScenarioMistake(
+      `${fileURLToPath(module)} changes ${changed}, with which the engine works, too`,
+    );
+}
+
+function refusal(error: unknown, module: string | null): ThreadMessage {
+  try {
+    checkBuiltins(module);
+    if (error instanceof ScenarioMistake) throw error;
+    const mistake = module === null ? null : mistakeIn(fileURLToPath(module), error);
+    if (mistake !== null) return { kind: 'refused', why: 'mistake', message: mistake.message };
+  } catch (mistake) {
+    return { kind: 'refused', why: 'mistake', message: (mistake as Error).message };
+  }
+  if (error instanceof Unsound) return { kind: 'refused', why: 'unsound', message: error.message };
+  if (error instanceof ScenarioMistake)
+    return { kind: 'refused', why: 'mistake', message: error.message };
+  if (error instanceof RangeError) return { kind: 'refused', why: 'range', message: error.message };
+  throw error;
+}

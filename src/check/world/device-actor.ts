@@ -7,7 +7,16 @@ import { FaultQueue } from '../../iommu/fault-queue.js';
 import { FaultReport } from '../../iommu/page-request.js';
 import { READ, WRITE } from '../../mm/address-space.js';
 import type { Ledger } from '../verify/ledger.js';
-import { accessName, IOVA, NAMED_IDS, onContainer, TRIED } from './operation.js';
+import {
+  accessName,
+  checkAccess,
+  checkPages,
+  checkWhole,
+  IOVA,
+  NAMED_IDS,
+  onContainer,
+  TRIED,
+} from './operation.js';
 import type { StepNotes } from './step-notes.js';
 
 const RETRY = freshStep('answered SUCCESS, tries the access again');
@@ -48,6 +57,7 @@ export class Device {
    * memory.
    */
   *access(page: number, access: number): Flow<boolean> {
+    checkAccess('access', access);
     const iovaPage = IOVA + page;
     yield onContainer(accessName(access), iovaPage, 1);
     const { notes, ledger, iommu } = this;
@@ -69,6 +79,7 @@ export class Device {
 
   /** Reports a page request and does nothing with its answer. */
   *fault(page: number, access: number): Flow<boolean> {
+    checkAccess('fault', access);
     yield onContainer(`page request ${accessName(access)}`, IOVA + page, 1);
     this.ledger.asked(IOVA + page, access);
     const answer = yield* this.iommu.faultFlow(IOVA + page, access);
@@ -79,6 +90,8 @@ export class Device {
   /** A group of page requests for several pages, answered once. `group`: 256 to 511. */
   *faultGroup(pages: readonly number[], access: number, group: number): Flow<number | null> {
     checkNamed(group);
+    checkAccess('faultGroup', access);
+    for (const page of pages) checkPages('faultGroup', page, 1);
     yield onContainer(
       `page request group ${group} ${accessName(access)}`,
       IOVA + pages[0]!,
@@ -113,6 +126,7 @@ export class Device {
     group: number,
   ): Flow<number> {
     checkNamed(group);
+    checkAccess('report', access);
     yield onContainer(`page request ${level} ${accessName(access)}`, IOVA + page, 1);
     const iovaPage = IOVA + page;
     this.ledger.asked(iovaPage, access);
@@ -158,6 +172,8 @@ export class Guest {
 
   /** write(2) of an answer. */
   *respond(cookie: number, code: number): Flow<string> {
+    checkWhole('respond: cookie', cookie, 0, 2 ** 32 - 1);
+    checkWhole('respond: code', code, 0, 2 ** 32 - 1);
     yield onContainer(`answers cookie ${cookie} with ${code === 0 ? 'SUCCESS' : 'INVALID'}`);
     this.response.setU32(HwptPageResponse.at.cookie, cookie);
     this.response.setU32(HwptPageResponse.at.code, code);
@@ -177,6 +193,5 @@ export class Guest {
 }
 
 function checkNamed(group: number): void {
-  if (!(group >= NAMED_IDS && group < 512))
-    throw new RangeError(`a group is named ${group}, not ${NAMED_IDS} to 511`);
+  checkWhole('number of a page request group', group, NAMED_IDS, 2 * NAMED_IDS - 1);
 }

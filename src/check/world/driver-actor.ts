@@ -4,7 +4,7 @@ import type { DriverPinning, PinUser } from '../../ioas/driver-pins.js';
 import type { IommuGroup } from '../../iommu/group.js';
 import { READ, WRITE } from '../../mm/address-space.js';
 import type { Digest } from './digest.js';
-import { accessName, IOVA, onContainer } from './operation.js';
+import { accessName, checkAccess, IOVA, onContainer } from './operation.js';
 import type { StepNotes } from './step-notes.js';
 
 const frames = new Float64Array(16);
@@ -31,6 +31,7 @@ export class Driver implements PinUser {
 
   /** vfio_pin_pages. */
   *pin(page: number, count: number, access: number = READ | WRITE): Flow<string> {
+    checkAccess('pin', access);
     yield onContainer(`its driver pins ${accessName(access)}`, IOVA + page, count);
     if (!this.open) return this.notes.note('closed', 1);
     return this.notes.call(() => {

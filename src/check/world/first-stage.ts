@@ -14,7 +14,16 @@ import { violated } from '../verify/violation.js';
 import type { Device } from './device-actor.js';
 import type { Digest } from './digest.js';
 import { addFaultQueue } from './fingerprint.js';
-import { accessName, hex, IOVA, Operation, TRIED, VADDR } from './operation.js';
+import {
+  accessName,
+  checkAccess,
+  checkPages,
+  hex,
+  IOVA,
+  Operation,
+  TRIED,
+  VADDR,
+} from './operation.js';
 import type { ProgramSpace } from './program-actor.js';
 import type { StepNotes } from './step-notes.js';
 
@@ -106,6 +115,8 @@ export class FirstStage {
    * memory.
    */
   *access(page: number, access: number): Flow<boolean> {
+    checkAccess('access', access);
+    checkPages('access', page, 1);
     const input = INPUT + IOVA + page;
     yield new Operation(accessName(access), input, 1);
     const { world, device, stage1 } = this;

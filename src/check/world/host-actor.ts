@@ -1,6 +1,6 @@
 import type { Flow } from '../../flow/flow.js';
 import type { IommuGroup } from '../../iommu/group.js';
-import { accessName, onContainer, onMemory, VADDR } from './operation.js';
+import { accessName, checkAccess, groupOf, onContainer, onMemory, VADDR } from './operation.js';
 import type { ProgramSpace } from './program-actor.js';
 
 /** The host's memory management, which takes pages away with a window between telling and doing. */
@@ -30,6 +30,7 @@ export class Host {
 
   /** mprotect(2) by another thread of the program. */
   *protect(page: number, count: number, protection: number): Flow<void> {
+    checkAccess('protect', protection);
     yield onMemory(
       'mprotect',
       VADDR + page,
@@ -53,8 +54,9 @@ export class Host {
 
   /** Devices of a group come in another order from now on, as after a rescan of the bus. */
   *rescan(group: number): Flow<void> {
+    const found = groupOf(this.groups, group);
     yield onContainer(`rescans group ${group}`);
-    this.groups.find(({ number }) => number === group)!.devices.reverse();
+    found.devices.reverse();
   }
 
   private get mm(): ProgramSpace {

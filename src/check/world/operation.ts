@@ -1,6 +1,8 @@
 /** Where scenarios happen, and the points between their operations. */
 import type { Wait } from '../../flow/flow.js';
+import type { IommuGroup } from '../../iommu/group.js';
 import { READ, WRITE } from '../../mm/address-space.js';
+import { described, ScenarioMistake } from '../verify/scenario-mistake.js';
 
 /** First IOVA page and first virtual page of every scenario. */
 export const IOVA = 0x200;
@@ -12,6 +14,9 @@ export const VADDR = 0x10200;
  * accessed the other side, too.
  */
 export const Side = { CONTAINER: 1, MEMORY: 2, BOTH: 3 } as const;
+
+/** Addresses of 48 bits. */
+const PAGES_END = 2 ** 36;
 
 /**
  * Codes from here on are of what an operation has come to before its end; below are errnos and
@@ -60,14 +65,54 @@ export function isOperation(wait: Wait | null): wait is Operation {
   return wait !== null && (wait as Partial<Operation>).sides !== undefined;
 }
 
-/** An operation of the container, a device or a driver. */
-export function onContainer(verb: string, first = -1, count = 0, tail = ''): Operation {
+/**
+ * An operation of the container, a device or a driver; where it is of pages, of those from `first`
+ * on. Throws `ScenarioMistake`.
+ */
+export function onContainer(verb: string, first?: number, count = 0, tail = ''): Operation {
+  if (first === undefined) return new Operation(verb, -1, 0, tail, Side.CONTAINER);
+  checkPages(verb, typeof first === 'number' ? first - IOVA : Number.NaN, count);
   return new Operation(verb, first, count, tail, Side.CONTAINER);
 }
 
-/** An operation of a process's memory. */
-export function onMemory(verb: string, first = -1, count = 0, tail = ''): Operation {
+/** An operation of a process's memory. Throws `ScenarioMistake`. */
+export function onMemory(verb: string, first?: number, count = 0, tail = ''): Operation {
+  if (first === undefined) return new Operation(verb, -1, 0, tail, Side.MEMORY);
+  checkPages(verb, typeof first === 'number' ? first - VADDR : Number.NaN, count);
   return new Operation(verb, first, count, tail, Side.MEMORY);
+}
+
+/** Throws `ScenarioMistake` where an author names pages that cannot be. */
+export function checkPages(verb: string, page: number, count: number): void {
+  if (isPages(page) && isPages(count)) return;
+  checkWhole(`${verb}: page`, page, 0, PAGES_END);
+  checkWhole(`${verb}: number of pages`, count, 0, PAGES_END);
+}
+
+function isPages(value: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value <= PAGES_END;
+}
+
+/** Throws `ScenarioMistake` where it is no access: READ, WRITE, both or none. */
+export function checkAccess(verb: string, access: number): void {
+  if (access === READ || access === WRITE) return;
+  checkWhole(`${verb}: access`, access, 0, READ | WRITE);
+}
+
+/** Throws `ScenarioMistake` where it is no whole number in [least, most]. */
+export function checkWhole(what: string, value: number, least: number, most: number): void {
+  if (Number.isInteger(value) && value >= least && value <= most) return;
+  throw new ScenarioMistake(
+    `${what} is ${described(value)}, not a whole number from ${least} to ${most}`,
+  );
+}
+
+/** The group of a number. Throws `ScenarioMistake` where there is none. */
+export function groupOf(groups: readonly IommuGroup[], number: number): IommuGroup {
+  const found = groups.find((group) => group.number === number);
+  if (found !== undefined) return found;
+  const there = groups.map((group) => group.number).join(', ');
+  throw new ScenarioMistake(`there is no group ${described(number)}, but ${there}`);
 }
 
 export function hex(page: number): string {

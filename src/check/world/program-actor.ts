@@ -17,7 +17,7 @@ import { SimulatedSpace, type SimulatedSpaceOptions } from '../../mm/simulated.j
 import type { SimulatedMemory } from '../../mm/simulated-memory.js';
 import { type1Ioctl } from '../../vfio/type1/ioctl.js';
 import type { Type1 } from '../../vfio/type1/type1.js';
-import { IOVA, onContainer, onMemory, Side, VADDR } from './operation.js';
+import { checkPages, checkWhole, IOVA, onContainer, onMemory, Side, VADDR } from './operation.js';
 import type { StepNotes } from './step-notes.js';
 
 /**
@@ -160,6 +160,8 @@ export class Program implements Caller {
 
   /** VFIO_IOMMU_MAP_DMA of `count` pages from `page` on (0: the first of the scenario). */
   *map(page: number, count: number, options: MapOptions = {}): Flow<string> {
+    checkWhole('map: permission', options.permission ?? 0, 0, 0xffff);
+    checkPages('map: to', options.to ?? page, count);
     yield onContainer('MAP_DMA', IOVA + page, count, options.pinned ? ' PINNED' : '');
     const { argument } = this.mm;
     argument.setU32(DmaMap.at.argsz, DmaMap.size);
@@ -198,14 +200,16 @@ export class Program implements Caller {
 
   /** VFIO_GROUP_SET_CONTAINER. */
   *attach(group: number): Flow<string> {
+    const found = this.world.group(group);
     yield onContainer(`SET_CONTAINER group ${group}`);
-    return yield* this.world.notes.result(this.world.attach(this.world.group(group)));
+    return yield* this.world.notes.result(this.world.attach(found));
   }
 
   /** VFIO_GROUP_UNSET_CONTAINER. */
   *detach(group: number): Flow<string> {
+    const found = this.world.group(group);
     yield onContainer(`UNSET_CONTAINER group ${group}`);
-    return yield* this.world.notes.result(this.world.detach(this.world.group(group)));
+    return yield* this.world.notes.result(this.world.detach(found));
   }
 
   /** Starts the dirty log, or stops it. */

@@ -23,7 +23,7 @@ import { Fingerprint } from './fingerprint.js';
 import { FirstStage } from './first-stage.js';
 import { foreignHandler } from './foreign-handler.js';
 import { Host } from './host-actor.js';
-import { VADDR } from './operation.js';
+import { checkWhole, groupOf, VADDR } from './operation.js';
 import type { Parts } from './parts.js';
 import { Program, ProgramSpace } from './program-actor.js';
 import { StepNotes } from './step-notes.js';
@@ -99,15 +99,17 @@ export class World {
 
   /** The driver of a group's devices, there from its first use on. */
   driver(group: number): Driver {
+    const found = this.group(group);
     const known = this.drivers.find((each) => each.drives(group));
     if (known !== undefined) return known;
-    const driver = new Driver(this.notes, this.space.pins, this.group(group), this.pages);
+    const driver = new Driver(this.notes, this.space.pins, found, this.pages);
     this.drivers.push(driver);
     return driver;
   }
 
   /** The first stage before a device, there from its first use on. */
   firstStage(device: number): FirstStage {
+    this.checkDevice(device);
     this.firstStages[device] ??= new FirstStage(this, this.devices[device]!);
     return this.firstStages[device];
   }
@@ -137,6 +139,7 @@ export class World {
 
   /** The guest above a device. */
   guest(device: number): Guest {
+    this.checkDevice(device);
     return new Guest(this.notes, this.devices[device]!);
   }
 
@@ -148,8 +151,9 @@ export class World {
     return number;
   }
 
+  /** Throws `ScenarioMistake` where there is none. */
   group(number: number): IommuGroup {
-    return this.groups.find((group) => group.number === number)!;
+    return groupOf(this.groups, number);
   }
 
   *attach(group: IommuGroup): Flow<void> {
@@ -189,6 +193,10 @@ export class World {
     const wants = device.iommu.nested ? FaultReport.STAGE2 : FaultReport.FLAT;
     device.iommu.handlers.register(foreignHandler, wants);
     device.iommu.enableIopf();
+  }
+
+  private checkDevice(number: number): void {
+    checkWhole('number of a device', number, 0, this.devices.length - 1);
   }
 
   private makePrograms(): void {

@@ -37,21 +37,21 @@ const NO_REGISTER = 0xffffffff;
  * device.
  */
 export class EduDevice implements PciDevice {
-  readonly #endpoint: PciEndpoint;
-  readonly #dmaMask: number;
-  readonly #words: Uint32Array;
-  readonly #buffer: DmaBuffer;
-  #liveness = 0;
-  #factorial = 0;
-  #interruptStatus = 0;
+  private readonly endpoint: PciEndpoint;
+  private readonly dmaMask: number;
+  private readonly words: Uint32Array;
+  private readonly buffer: DmaBuffer;
+  private liveness = 0;
+  private factorial = 0;
+  private interruptStatus = 0;
   readonly stalls: boolean;
   /** What it pins, where it cannot wait everywhere; null: nothing. */
-  readonly #pins: PinCache | null;
+  private readonly pins: PinCache | null;
   readonly dmaUnmap?: (iovaPage: number, pages: number) => void;
   /** A transfer is under way: what its registers said, and how many bytes of it are done. */
-  #running = false;
-  readonly #latched = new Uint32Array(word(EduRegister.END - EduRegister.DMA_SOURCE));
-  #done = 0;
+  private running = false;
+  private readonly latched = new Uint32Array(word(EduRegister.END - EduRegister.DMA_SOURCE));
+  private done = 0;
 
   /**
    * `dmaMask`: addresses on the bus are cut to it; 2^n - 1, below 2^53. `faultable`: the only pages
@@ -65,67 +65,65 @@ export class EduDevice implements PciDevice {
   ) {
     this.stalls = faultable === null;
     const pins = faultable === null ? null : new PinCache(faultable, () => endpoint.memory);
-    this.#pins = pins;
+    this.pins = pins;
     if (pins !== null) this.dmaUnmap = (iovaPage, pages) => pins.dmaUnmap(iovaPage, pages);
-    this.#buffer = allocate(EDU_BUFFER_BYTES);
-    this.#endpoint = endpoint;
-    this.#dmaMask = dmaMask;
+    this.buffer = allocate(EDU_BUFFER_BYTES);
+    this.endpoint = endpoint;
+    this.dmaMask = dmaMask;
     const { bytes } = endpoint.barMemory(0);
-    this.#words = new Uint32Array(bytes.buffer, bytes.byteOffset, word(EduRegister.END));
+    this.words = new Uint32Array(bytes.buffer, bytes.byteOffset, word(EduRegister.END));
   }
 
   reset(): void {
-    this.#words.fill(0);
-    this.#words[word(EduRegister.IDENTIFICATION)] = EDU_IDENTIFICATION;
-    this.#liveness = 0;
-    this.#factorial = 0;
-    this.#interruptStatus = 0;
-    this.#running = false;
-    this.#pins?.release();
-    this.#buffer.bytes.fill(0);
+    this.words.fill(0);
+    this.words[word(EduRegister.IDENTIFICATION)] = EDU_IDENTIFICATION;
+    this.liveness = 0;
+    this.factorial = 0;
+    this.interruptStatus = 0;
+    this.running = false;
+    this.pins?.release();
+    this.buffer.bytes.fill(0);
   }
 
   read(_bar: number, offset: number, size: number): number {
     if (size !== 4) return 0;
-    this.poll();
     switch (offset) {
       case EduRegister.IDENTIFICATION:
         return EDU_IDENTIFICATION;
       case EduRegister.INTERRUPT_STATUS:
-        return this.#interruptStatus;
+        return this.interruptStatus;
       case EduRegister.LIVENESS:
       case EduRegister.FACTORIAL:
       case EduRegister.STATUS:
-        return this.#words[word(offset)]!;
+        return this.words[word(offset)]!;
       default:
         return offset >= EduRegister.DMA_SOURCE && offset < EduRegister.END
-          ? this.#words[word(offset)]!
+          ? this.words[word(offset)]!
           : NO_REGISTER;
     }
   }
 
   write(_bar: number, offset: number, size: number, value: number): void {
     if (size !== 4) return;
-    this.poll();
     switch (offset) {
       case EduRegister.LIVENESS:
-        this.#answerLiveness(value);
+        this.answerLiveness(value);
         break;
       case EduRegister.FACTORIAL:
-        this.#compute(value);
+        this.compute(value);
         break;
       case EduRegister.STATUS:
-        this.#words[word(offset)] = value & EDU_STATUS_INTERRUPT;
+        this.words[word(offset)] = value & EDU_STATUS_INTERRUPT;
         break;
       case EduRegister.INTERRUPT_RAISE:
-        this.#raise(value);
+        this.raise(value);
         break;
       case EduRegister.INTERRUPT_ACKNOWLEDGE:
-        this.#acknowledge(value);
+        this.acknowledge(value);
         break;
       default:
-        if (offset < EduRegister.DMA_SOURCE || offset >= EduRegister.END || this.#running) break;
-        this.#words[word(offset)] = value;
+        if (offset < EduRegister.DMA_SOURCE || offset >= EduRegister.END || this.running) break;
+        this.words[word(offset)] = value;
         this.poll();
     }
   }
@@ -136,146 +134,146 @@ export class EduDevice implements PciDevice {
   }
 
   poll(): boolean {
-    const words = this.#words;
+    const words = this.words;
     let found = false;
-    if (words[word(EduRegister.LIVENESS)] !== this.#liveness) {
-      this.#answerLiveness(words[word(EduRegister.LIVENESS)]!);
+    if (words[word(EduRegister.LIVENESS)] !== this.liveness) {
+      this.answerLiveness(words[word(EduRegister.LIVENESS)]!);
       found = true;
     }
-    if (words[word(EduRegister.FACTORIAL)] !== this.#factorial) {
-      this.#compute(words[word(EduRegister.FACTORIAL)]!);
+    if (words[word(EduRegister.FACTORIAL)] !== this.factorial) {
+      this.compute(words[word(EduRegister.FACTORIAL)]!);
       found = true;
     }
     const raised = words[word(EduRegister.INTERRUPT_RAISE)]!;
     if (raised !== 0) {
       words[word(EduRegister.INTERRUPT_RAISE)] = 0;
-      this.#raise(raised);
+      this.raise(raised);
       found = true;
     }
     const acknowledged = words[word(EduRegister.INTERRUPT_ACKNOWLEDGE)]!;
     if (acknowledged !== 0) {
       words[word(EduRegister.INTERRUPT_ACKNOWLEDGE)] = 0;
-      this.#acknowledge(acknowledged);
+      this.acknowledge(acknowledged);
       found = true;
     }
-    if (this.#running) return this.#goOn() || found;
+    if (this.running) return this.goOn() || found;
     const command = words[word(EduRegister.DMA_COMMAND)]!;
     if ((command & EduDma.START) !== 0) {
-      this.#begin();
+      this.begin();
       found = true;
     }
     return found;
   }
 
-  #answerLiveness(value: number): void {
-    this.#liveness = ~value >>> 0;
-    this.#words[word(EduRegister.LIVENESS)] = this.#liveness;
+  private answerLiveness(value: number): void {
+    this.liveness = ~value >>> 0;
+    this.words[word(EduRegister.LIVENESS)] = this.liveness;
   }
 
   /** Modulo 2^32, which is 0 from 34! on. */
-  #compute(value: number): void {
+  private compute(value: number): void {
     let product = value < 34 ? 1 : 0;
     for (let factor = value; product !== 0 && factor > 1; factor--)
       product = Math.imul(product, factor);
-    this.#factorial = product >>> 0;
-    this.#words[word(EduRegister.FACTORIAL)] = this.#factorial;
-    if ((this.#words[word(EduRegister.STATUS)]! & EDU_STATUS_INTERRUPT) !== 0)
-      this.#raise(EduEvent.FACTORIAL);
+    this.factorial = product >>> 0;
+    this.words[word(EduRegister.FACTORIAL)] = this.factorial;
+    if ((this.words[word(EduRegister.STATUS)]! & EDU_STATUS_INTERRUPT) !== 0)
+      this.raise(EduEvent.FACTORIAL);
   }
 
   /**
    * A read that is refused gives zeros, a write is dropped; START is clear when the transfer is
    * over either way.
    */
-  #begin(): void {
-    this.#latched.set(this.#words.subarray(word(EduRegister.DMA_SOURCE), word(EduRegister.END)));
-    this.#running = true;
-    this.#done = 0;
-    const inside = this.#inside;
-    if (!this.#toMemory && this.#fits) this.#buffer.bytes.fill(0, inside, inside + this.#count);
-    this.#transfer();
+  private begin(): void {
+    this.latched.set(this.words.subarray(word(EduRegister.DMA_SOURCE), word(EduRegister.END)));
+    this.running = true;
+    this.done = 0;
+    const inside = this.inside;
+    if (!this.toMemory && this.fits) this.buffer.bytes.fill(0, inside, inside + this.count);
+    this.transfer();
   }
 
   /** Goes on with a transfer that waits; false: it still has to. */
-  #goOn(): boolean {
-    if (!this.#endpoint.dma.ready) return false;
-    this.#transfer();
+  private goOn(): boolean {
+    if (!this.endpoint.dma.ready) return false;
+    this.transfer();
     return true;
   }
 
-  #transfer(): void {
+  private transfer(): void {
     // A transfer that leaves the internal buffer does nothing (QEMU ends there).
-    if (this.#fits && !this.#move()) return;
-    this.#running = false;
-    const command = this.#register(EduRegister.DMA_COMMAND);
-    this.#words[word(EduRegister.DMA_COMMAND)] = command & ~EduDma.START;
-    if ((command & EduDma.INTERRUPT) !== 0) this.#raise(EduEvent.DMA);
+    if (this.fits && !this.move()) return;
+    this.running = false;
+    const command = this.register(EduRegister.DMA_COMMAND);
+    this.words[word(EduRegister.DMA_COMMAND)] = command & ~EduDma.START;
+    if ((command & EduDma.INTERRUPT) !== 0) this.raise(EduEvent.DMA);
   }
 
   /** Moves what is left of the transfer; false: some of it has to wait. */
-  #move(): boolean {
-    const { dma } = this.#endpoint;
-    const toMemory = this.#toMemory;
+  private move(): boolean {
+    const { dma } = this.endpoint;
+    const toMemory = this.toMemory;
     const address =
-      this.#cut(toMemory ? EduRegister.DMA_DESTINATION : EduRegister.DMA_SOURCE) + this.#done;
-    const inside = this.#inside + this.#done;
-    const left = this.#count - this.#done;
+      this.cut(toMemory ? EduRegister.DMA_DESTINATION : EduRegister.DMA_SOURCE) + this.done;
+    const inside = this.inside + this.done;
+    const left = this.count - this.done;
     // A transfer whose pages cannot be pinned does not start.
-    if (dma.enabled && this.#pins?.hold(address, left, toMemory) === false) return true;
-    if (toMemory) dma.writeRange(address, left, this.#buffer, inside);
-    else dma.readRange(address, left, this.#buffer, inside);
-    if (dma.stalled) this.#done += dma.stalledAt;
+    if (dma.enabled && this.pins?.hold(address, left, toMemory) === false) return true;
+    if (toMemory) dma.writeRange(address, left, this.buffer, inside);
+    else dma.readRange(address, left, this.buffer, inside);
+    if (dma.stalled) this.done += dma.stalledAt;
     return !dma.stalled;
   }
 
-  get #toMemory(): boolean {
-    return (this.#register(EduRegister.DMA_COMMAND) & EduDma.TO_MEMORY) !== 0;
+  private get toMemory(): boolean {
+    return (this.register(EduRegister.DMA_COMMAND) & EduDma.TO_MEMORY) !== 0;
   }
 
-  get #count(): number {
-    return this.#long(EduRegister.DMA_COUNT);
+  private get count(): number {
+    return this.long(EduRegister.DMA_COUNT);
   }
 
   /** Where in the internal buffer the transfer begins. */
-  get #inside(): number {
+  private get inside(): number {
     return (
-      this.#long(this.#toMemory ? EduRegister.DMA_SOURCE : EduRegister.DMA_DESTINATION) - EDU_BUFFER
+      this.long(this.toMemory ? EduRegister.DMA_SOURCE : EduRegister.DMA_DESTINATION) - EDU_BUFFER
     );
   }
 
-  get #fits(): boolean {
-    return this.#inside >= 0 && this.#inside + this.#count <= EDU_BUFFER_BYTES;
+  private get fits(): boolean {
+    return this.inside >= 0 && this.inside + this.count <= EDU_BUFFER_BYTES;
   }
 
   /** A DMA register as it was when the transfer began. */
-  #register(offset: number): number {
-    return this.#latched[word(offset - EduRegister.DMA_SOURCE)]!;
+  private register(offset: number): number {
+    return this.latched[word(offset - EduRegister.DMA_SOURCE)]!;
   }
 
-  #long(offset: number): number {
-    return this.#register(offset + 4) * 2 ** 32 + this.#register(offset);
+  private long(offset: number): number {
+    return this.register(offset + 4) * 2 ** 32 + this.register(offset);
   }
 
   /** A bus address, cut to the DMA mask. */
-  #cut(offset: number): number {
-    const high = (this.#register(offset + 4) & Math.floor(this.#dmaMask / 2 ** 32)) >>> 0;
-    const low = (this.#register(offset) & (this.#dmaMask % 2 ** 32)) >>> 0;
+  private cut(offset: number): number {
+    const high = (this.register(offset + 4) & Math.floor(this.dmaMask / 2 ** 32)) >>> 0;
+    const low = (this.register(offset) & (this.dmaMask % 2 ** 32)) >>> 0;
     return high * 2 ** 32 + low;
   }
 
-  #raise(events: number): void {
-    this.#show(this.#interruptStatus | events);
-    if (this.#interruptStatus === 0) return;
-    if (!this.#endpoint.interrupts.message(0)) this.#endpoint.interrupts.pin(true);
+  private raise(events: number): void {
+    this.show(this.interruptStatus | events);
+    if (this.interruptStatus === 0) return;
+    if (!this.endpoint.interrupts.message(0)) this.endpoint.interrupts.pin(true);
   }
 
-  #acknowledge(events: number): void {
-    this.#show(this.#interruptStatus & ~events);
-    if (this.#interruptStatus === 0) this.#endpoint.interrupts.pin(false);
+  private acknowledge(events: number): void {
+    this.show(this.interruptStatus & ~events);
+    if (this.interruptStatus === 0) this.endpoint.interrupts.pin(false);
   }
 
-  #show(status: number): void {
-    this.#interruptStatus = status >>> 0;
-    this.#words[word(EduRegister.INTERRUPT_STATUS)] = this.#interruptStatus;
+  private show(status: number): void {
+    this.interruptStatus = status >>> 0;
+    this.words[word(EduRegister.INTERRUPT_STATUS)] = this.interruptStatus;
   }
 }

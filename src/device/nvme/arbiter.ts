@@ -29,14 +29,14 @@ export class Arbiter {
   broken = false;
   /** Completions were written that no message told of: the pin must. */
   pinDue = false;
-  readonly #endpoint: PciEndpoint;
-  readonly #registers: Registers;
-  readonly #queues: QueueTable;
-  readonly #batch: Batch;
-  readonly #admin: AdminCommands;
-  readonly #io: IoCommands;
-  #next = 0;
-  #moved = 0;
+  private readonly endpoint: PciEndpoint;
+  private readonly registers: Registers;
+  private readonly queues: QueueTable;
+  private readonly batch: Batch;
+  private readonly admin: AdminCommands;
+  private readonly io: IoCommands;
+  private next = 0;
+  private moved = 0;
 
   constructor(
     endpoint: PciEndpoint,
@@ -46,64 +46,64 @@ export class Arbiter {
     admin: AdminCommands,
     io: IoCommands,
   ) {
-    this.#endpoint = endpoint;
-    this.#registers = registers;
-    this.#queues = queues;
-    this.#batch = batch;
-    this.#admin = admin;
-    this.#io = io;
+    this.endpoint = endpoint;
+    this.registers = registers;
+    this.queues = queues;
+    this.batch = batch;
+    this.admin = admin;
+    this.io = io;
   }
 
   reset(): void {
     this.broken = false;
-    this.#next = 0;
+    this.next = 0;
   }
 
   /** Lets queues do what waits in them. True: something was done. */
   run(): boolean {
-    this.#moved = 0;
+    this.moved = 0;
     this.pinDue = false;
-    let found = this.#look(this.#queues.submission(0)!);
+    let found = this.look(this.queues.submission(0)!);
     // What the admin queue did may have changed the list.
-    const { io } = this.#queues;
+    const { io } = this.queues;
     for (
       let looked = 0;
-      looked < io.length && this.#moved < PIECES_PER_RUN && !this.broken;
+      looked < io.length && this.moved < PIECES_PER_RUN && !this.broken;
       looked++
     ) {
-      if (this.#next >= io.length) this.#next = 0;
-      if (this.#look(io[this.#next++]!)) found = true;
+      if (this.next >= io.length) this.next = 0;
+      if (this.look(io[this.next++]!)) found = true;
     }
-    if (this.#admin.events.ready && !this.broken && this.#sendEvents()) found = true;
+    if (this.admin.events.ready && !this.broken && this.sendEvents()) found = true;
     return found;
   }
 
   reportError(information: number): void {
-    this.#admin.events.report(EventType.ERROR, information, LogPage.ERROR);
+    this.admin.events.report(EventType.ERROR, information, LogPage.ERROR);
   }
 
-  #look(queue: SubmissionQueue): boolean {
-    this.#takeTail(queue);
-    return queue.head !== queue.tail && this.#turn(queue);
+  private look(queue: SubmissionQueue): boolean {
+    this.takeTail(queue);
+    return queue.head !== queue.tail && this.turn(queue);
   }
 
-  #takeTail(queue: SubmissionQueue): void {
-    const tail = this.#registers.submissionTail(queue.id);
+  private takeTail(queue: SubmissionQueue): void {
+    const tail = this.registers.submissionTail(queue.id);
     if (tail === queue.tail) return;
     if (tail >= 0 && tail < queue.entries) {
       queue.tail = tail;
       return;
     }
-    this.#registers.setSubmissionTail(queue.id, queue.tail);
+    this.registers.setSubmissionTail(queue.id, queue.tail);
     this.reportError(EventInformation.INVALID_DOORBELL_VALUE);
   }
 
   /** Lets a queue do what waits in it. True: it did something. */
-  #turn(queue: SubmissionQueue): boolean {
+  private turn(queue: SubmissionQueue): boolean {
     let found = false;
     for (
       let batches = 0;
-      batches < BATCHES_PER_TURN && this.#moved < PIECES_PER_RUN && !this.broken;
+      batches < BATCHES_PER_TURN && this.moved < PIECES_PER_RUN && !this.broken;
       batches++
     ) {
       const waiting = commandsWaiting(queue);
@@ -111,42 +111,42 @@ export class Arbiter {
       const { completions } = queue;
       let room = completionRoom(completions);
       if (room < BATCH_COMMANDS) {
-        this.#takeHead(queue);
+        this.takeHead(queue);
         room = completionRoom(completions);
       }
       if (room === 0) break;
       found = true;
-      if (queue.id === 0) this.#adminCommand(queue);
-      else this.#ioBatch(queue, Math.min(waiting, room, BATCH_COMMANDS));
+      if (queue.id === 0) this.adminCommand(queue);
+      else this.ioBatch(queue, Math.min(waiting, room, BATCH_COMMANDS));
     }
     return found;
   }
 
-  #takeHead(queue: SubmissionQueue): void {
-    if (!this.#queues.takeHead(queue.completions))
+  private takeHead(queue: SubmissionQueue): void {
+    if (!this.queues.takeHead(queue.completions))
       this.reportError(EventInformation.INVALID_DOORBELL_VALUE);
   }
 
-  #adminCommand(queue: SubmissionQueue): void {
-    const batch = this.#batch;
+  private adminCommand(queue: SubmissionQueue): void {
+    const batch = this.batch;
     if (!batch.fetch(queue, 1)) {
       this.broken = true;
       return;
     }
     const identifier = batch.commands[Sqe.HEAD]! >>> 16;
     advance(queue);
-    const status = this.#admin.execute(0);
-    const { deleted } = this.#queues;
+    const status = this.admin.execute(0);
+    const { deleted } = this.queues;
     if (deleted) {
-      this.#queues.deleted = null;
-      this.#abortWaiting(deleted);
+      this.queues.deleted = null;
+      this.abortWaiting(deleted);
       if (this.broken) return;
       batch.begin();
     }
     if (status !== NO_COMPLETION) {
-      batch.complete(queue, queue.head, identifier, status, this.#admin.result);
+      batch.complete(queue, queue.head, identifier, status, this.admin.result);
     }
-    if (batch.completed > 0) this.#send(queue);
+    if (batch.completed > 0) this.send(queue);
   }
 
   /**
@@ -154,11 +154,12 @@ export class Arbiter {
    * as their completion queue has room and the queue's memory is still there; the others are gone
    * with it (NVM Express 1.4, 5.6).
    */
-  #abortWaiting(queue: SubmissionQueue): void {
-    const batch = this.#batch;
-    this.#takeTail(queue);
+  private abortWaiting(queue: SubmissionQueue): void {
+    const batch = this.batch;
+    this.takeTail(queue);
+    this.registers.clearDoorbell(2 * queue.id);
     while (!this.broken) {
-      this.#takeHead(queue);
+      this.takeHead(queue);
       const count = Math.min(
         commandsWaiting(queue),
         completionRoom(queue.completions),
@@ -170,13 +171,13 @@ export class Arbiter {
         const identifier = batch.commands[commandAt(slot) + Sqe.HEAD]! >>> 16;
         batch.complete(queue, queue.head, identifier, Status.ABORTED_SQ_DELETION, 0);
       }
-      this.#send(queue);
+      this.send(queue);
     }
   }
 
-  #ioBatch(queue: SubmissionQueue, count: number): void {
-    const batch = this.#batch;
-    const io = this.#io;
+  private ioBatch(queue: SubmissionQueue, count: number): void {
+    const batch = this.batch;
+    const io = this.io;
     if (!batch.fetch(queue, count)) {
       this.broken = true;
       return;
@@ -189,46 +190,47 @@ export class Arbiter {
       const at = commandAt(slot);
       advance(queue);
       const status = io.execute(at, slot);
-      batch.complete(queue, queue.head, batch.commands[at + Sqe.HEAD]! >>> 16, status, 0);
+      const identifier = batch.commands[at + Sqe.HEAD]! >>> 16;
+      batch.complete(queue, queue.head, identifier, status, io.result);
     }
     batch.receive();
     io.settle();
-    this.#send(queue);
+    this.send(queue);
   }
 
-  #send(queue: SubmissionQueue): void {
-    const batch = this.#batch;
+  private send(queue: SubmissionQueue): void {
+    const batch = this.batch;
     if (!batch.send(queue)) {
       this.broken = true;
       return;
     }
-    this.#moved += batch.moved;
-    if (batch.errors > 0) this.#logErrors(queue);
+    this.moved += batch.moved;
+    if (batch.errors > 0) this.logErrors(queue);
     const { completions } = queue;
-    if (completions.interrupts && !this.#endpoint.interrupts.message(completions.vector))
+    if (completions.interrupts && !this.endpoint.interrupts.message(completions.vector))
       this.pinDue = true;
   }
 
-  #sendEvents(): boolean {
-    const { events } = this.#admin;
-    const queue = this.#queues.submission(0)!;
-    this.#takeHead(queue);
+  private sendEvents(): boolean {
+    const { events } = this.admin;
+    const queue = this.queues.submission(0)!;
+    this.takeHead(queue);
     if (completionRoom(queue.completions) < 1) return false;
-    this.#batch.begin();
-    this.#batch.complete(queue, queue.head, events.takeRequest(), 0, events.takeEvent());
-    this.#send(queue);
+    this.batch.begin();
+    this.batch.complete(queue, queue.head, events.takeRequest(), 0, events.takeEvent());
+    this.send(queue);
     return true;
   }
 
   /** The error information log gets every command of the batch that failed. */
-  #logErrors(queue: SubmissionQueue): void {
-    const { commands, completed } = this.#batch;
+  private logErrors(queue: SubmissionQueue): void {
+    const { commands, completed } = this.batch;
     for (let index = 0; index < completed; index++) {
-      const completion = this.#batch.completion(index);
+      const completion = this.batch.completion(index);
       const status = completion[3]! >>> 16;
       if (status >>> 1 === 0 || status >>> 1 === Status.ABORTED_SQ_DELETION) continue;
       const at = commandAt(index);
-      this.#admin.logs.addError({
+      this.admin.logs.addError({
         submissionQueue: queue.id,
         command: completion[3]! & 0xffff,
         status,

@@ -3,8 +3,8 @@ import type { AllocateDma, DmaBuffer } from '../../mm/frame-memory.js';
 import { DmaList } from '../dma-list.js';
 import type { DmaOwner, DmaPort } from '../dma-port.js';
 import { CQE_BYTES, CQE_WORDS, SQE_BYTES, SQE_WORDS } from './command.js';
-import { BATCH_COMMANDS, TRANSFER_PAGES } from './limits.js';
-import { Prp } from './prp.js';
+import { DataPointer } from './data-pointer.js';
+import { BATCH_COMMANDS, TRANSFER_PIECES } from './limits.js';
 import type { SubmissionQueue } from './queue.js';
 import { Status, statusField } from './status.js';
 
@@ -12,9 +12,7 @@ import { Status, statusField } from './status.js';
  * Pieces of DMA lists: every command of a batch with its data may need a page more for a chunk's
  * end.
  */
-const PIECES = 4096;
-/** The most pieces that one command adds. */
-const COMMAND_PIECES = TRANSFER_PAGES + 1;
+const PIECES = 6144;
 /** Tag of what belongs to a queue and not to a command. */
 const QUEUE = -1;
 
@@ -29,7 +27,7 @@ const QUEUE = -1;
 export class Batch implements DmaOwner {
   /** Submission queue entries, SQE_WORDS each. */
   readonly commands: Uint32Array;
-  readonly prp: Prp;
+  readonly data: DataPointer;
   /** Memory to device: data of writes. */
   readonly incoming = new DmaList(PIECES);
   /** Device to memory: data of reads, then completions. */
@@ -40,22 +38,22 @@ export class Batch implements DmaOwner {
   errors = 0;
   /** Pieces of data that this batch has moved. */
   moved = 0;
-  readonly #port: DmaPort;
-  readonly #fetches = new DmaList(PIECES);
-  readonly #commandBuffer: DmaBuffer;
-  readonly #completionBuffer: DmaBuffer;
-  readonly #completions: Uint32Array;
-  readonly #listRefused = new Uint8Array(BATCH_COMMANDS);
-  #fetching = false;
-  #broken = false;
+  private readonly port: DmaPort;
+  private readonly fetches = new DmaList(PIECES);
+  private readonly commandBuffer: DmaBuffer;
+  private readonly completionBuffer: DmaBuffer;
+  private readonly completions: Uint32Array;
+  private readonly refusedLists = new Uint8Array(BATCH_COMMANDS);
+  private fetching = false;
+  private broken = false;
 
   constructor(port: DmaPort, allocate: AllocateDma) {
-    this.#port = port;
-    this.#commandBuffer = allocate(BATCH_COMMANDS * SQE_BYTES);
-    this.#completionBuffer = allocate(BATCH_COMMANDS * CQE_BYTES);
-    this.commands = words(this.#commandBuffer);
-    this.#completions = words(this.#completionBuffer);
-    this.prp = new Prp(port, allocate(BATCH_COMMANDS * PAGE_SIZE));
+    this.port = port;
+    this.commandBuffer = allocate(BATCH_COMMANDS * SQE_BYTES);
+    this.completionBuffer = allocate(BATCH_COMMANDS * CQE_BYTES);
+    this.commands = words(this.commandBuffer);
+    this.completions = words(this.completionBuffer);
+    this.data = new DataPointer(port, allocate(BATCH_COMMANDS * PAGE_SIZE));
   }
 
   /** Begins an empty batch. */
@@ -73,34 +71,39 @@ export class Batch implements DmaOwner {
    */
   fetch(queue: SubmissionQueue, count: number): boolean {
     this.begin();
-    const fetches = this.#fetches;
+    const fetches = this.fetches;
     fetches.clear();
     const first = Math.min(count, queue.entries - queue.head);
     const start = queue.head * SQE_BYTES;
-    fetches.appendRange(queue.page, start, first * SQE_BYTES, this.#commandBuffer, 0, QUEUE);
+    fetches.appendRange(queue.page, start, first * SQE_BYTES, this.commandBuffer, 0, QUEUE);
     if (count > first) {
       const rest = (count - first) * SQE_BYTES;
-      fetches.appendRange(queue.page, 0, rest, this.#commandBuffer, first * SQE_BYTES, QUEUE);
+      fetches.appendRange(queue.page, 0, rest, this.commandBuffer, first * SQE_BYTES, QUEUE);
     }
-    return this.#port.read(fetches, this);
+    return this.port.read(fetches, this);
   }
 
-  /** The list for fetches of PRP lists; see `fetchLists`. */
+  /** The list for fetches of PRP lists and SGL segments; see `fetchLists`. */
   get lists(): DmaList {
-    this.#fetches.clear();
-    return this.#fetches;
+    this.fetches.clear();
+    return this.fetches;
   }
 
   fetchLists(): void {
-    this.#listRefused.fill(0);
-    if (this.#fetches.count === 0) return;
-    this.#fetching = true;
-    this.#port.read(this.#fetches, this);
-    this.#fetching = false;
+    this.refusedLists.fill(0);
+    if (this.fetches.count === 0) return;
+    this.fetching = true;
+    this.port.read(this.fetches, this);
+    this.fetching = false;
   }
 
-  listRefused(slot: number): boolean {
-    return this.#listRefused[slot] !== 0;
+  /**
+   * Finds where the data of the I/O command at word `at` lies: DataPointer.resolve, after
+   * `fetchLists`.
+   */
+  resolve(at: number, length: number, slot: number, isFromHost: boolean): number {
+    if (this.refusedLists[slot] !== 0) return Status.DATA_TRANSFER_ERROR;
+    return this.data.resolve(this.commands, at, length, slot, isFromHost);
   }
 
   /** Whether another command's data surely fits into the lists. */
@@ -108,7 +111,8 @@ export class Batch implements DmaOwner {
     // The completions at the end need a piece for each page that they lie in, and one more at the
     // queue's wrap.
     return (
-      this.incoming.room >= COMMAND_PIECES && this.outgoing.room >= COMMAND_PIECES + BATCH_COMMANDS
+      this.incoming.room >= TRANSFER_PIECES &&
+      this.outgoing.room >= TRANSFER_PIECES + BATCH_COMMANDS
     );
   }
 
@@ -126,7 +130,7 @@ export class Batch implements DmaOwner {
     result: number,
   ): void {
     const at = this.completed++ * CQE_WORDS;
-    const words = this.#completions;
+    const words = this.completions;
     if (status !== Status.SUCCESS) this.errors++;
     words[at] = result;
     words[at + 1] = 0;
@@ -134,17 +138,17 @@ export class Batch implements DmaOwner {
     words[at + 3] = identifier | (statusField(status) << 17);
   }
 
-  /** DMA of a command, a PRP list or a queue was refused. */
+  /** DMA of a command, its list of places or a queue was refused. */
   refused(tag: number): void {
-    if (tag === QUEUE) this.#broken = true;
-    else if (this.#fetching) this.#listRefused[tag] = 1;
+    if (tag === QUEUE) this.broken = true;
+    else if (this.fetching) this.refusedLists[tag] = 1;
     else this.fail(tag, Status.DATA_TRANSFER_ERROR);
   }
 
   /** Changes a completion that has not left yet; what failed already keeps its status. */
   fail(completion: number, status: number): void {
     const at = completion * CQE_WORDS + 3;
-    const words = this.#completions;
+    const words = this.completions;
     if (words[at]! >>> 17 !== 0) return;
     words[at] = (words[at]! & 0x1ffff) | (statusField(status) << 17);
     this.errors++;
@@ -154,7 +158,7 @@ export class Batch implements DmaOwner {
   receive(): void {
     if (this.incoming.count === 0) return;
     this.moved += this.incoming.count;
-    this.#port.read(this.incoming, this);
+    this.port.read(this.incoming, this);
     this.incoming.clear();
   }
 
@@ -165,23 +169,23 @@ export class Batch implements DmaOwner {
   send(queue: SubmissionQueue): boolean {
     const { completions } = queue;
     const first = Math.min(this.completed, completions.entries - completions.tail);
-    this.#stage(queue, 0, first);
-    this.#stage(queue, first, this.completed - first);
-    this.#broken = false;
+    this.stage(queue, 0, first);
+    this.stage(queue, first, this.completed - first);
+    this.broken = false;
     this.moved += this.outgoing.count;
-    this.#port.write(this.outgoing, this);
-    return !this.#broken;
+    this.port.write(this.outgoing, this);
+    return !this.broken;
   }
 
   /** Completion `index` of the batch: status and identifier of a command, for the error log. */
   completion(index: number): Uint32Array {
-    return this.#completions.subarray(index * CQE_WORDS, (index + 1) * CQE_WORDS);
+    return this.completions.subarray(index * CQE_WORDS, (index + 1) * CQE_WORDS);
   }
 
-  #stage(queue: SubmissionQueue, from: number, count: number): void {
+  private stage(queue: SubmissionQueue, from: number, count: number): void {
     if (count === 0) return;
     const { completions } = queue;
-    const words = this.#completions;
+    const words = this.completions;
     for (let index = from; index < from + count; index++) {
       words[index * CQE_WORDS + 3]! |= completions.phase << 16;
     }
@@ -189,7 +193,7 @@ export class Batch implements DmaOwner {
       completions.page,
       completions.tail * CQE_BYTES,
       count * CQE_BYTES,
-      this.#completionBuffer,
+      this.completionBuffer,
       from * CQE_BYTES,
       QUEUE,
     );

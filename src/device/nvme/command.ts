@@ -13,6 +13,7 @@ export const Sqe = {
   /** Opcode in bits 0–7, fused 8–9, data pointer kind 14–15, command identifier 16–31. */
   HEAD: 0,
   NAMESPACE: 1,
+  /** Also where the SGL's first descriptor is. */
   PRP1: 6,
   PRP2: 8,
   DW10: 10,
@@ -23,8 +24,13 @@ export const Sqe = {
   DW15: 15,
 } as const;
 
-/** Bits of HEAD that must be zero here: fused operations and SGLs are not supported. */
-export const SQE_UNSUPPORTED = 0xc300;
+/** Bits of HEAD: fused operations, which are not supported. */
+export const SQE_FUSED = 0x0300;
+/**
+ * Bits of HEAD: the data pointer is an SGL, wherever metadata would lie, of which there is none.
+ * Both at once are reserved. Admin commands take PRPs only (NVM Express 1.4, 4.4).
+ */
+export const SQE_SGL = 0xc000;
 
 export const AdminOpcode = {
   DELETE_SQ: 0x00,
@@ -44,9 +50,12 @@ export const IoOpcode = {
   FLUSH: 0x00,
   WRITE: 0x01,
   READ: 0x02,
+  WRITE_UNCORRECTABLE: 0x04,
   COMPARE: 0x05,
   WRITE_ZEROES: 0x08,
   DATASET_MANAGEMENT: 0x09,
+  VERIFY: 0x0c,
+  COPY: 0x19,
 } as const;
 
 /** Of a write's DW12: the data is durable before the completion. */

@@ -48,43 +48,43 @@ export class Features {
   result = 0;
   /** Writes may be complete before they are durable. */
   writeCache = true;
-  #values = new Map(defaults);
-  #vectors = new Map<number, number>();
-  #over = TEMPERATURE_WARNING;
-  #under = 0;
+  private values = new Map(defaults);
+  private vectors = new Map<number, number>();
+  private over = TEMPERATURE_WARNING;
+  private under = 0;
 
   reset(): void {
     this.writeCache = true;
-    this.#values = new Map(defaults);
-    this.#vectors.clear();
-    this.#over = TEMPERATURE_WARNING;
-    this.#under = 0;
+    this.values = new Map(defaults);
+    this.vectors.clear();
+    this.over = TEMPERATURE_WARNING;
+    this.under = 0;
   }
 
   /** I/O queues that the host has been given; queue identifiers go from 1 to this. */
   get submissionQueues(): number {
-    return (this.#values.get(FeatureId.NUMBER_OF_QUEUES)! & 0xffff) + 1;
+    return (this.values.get(FeatureId.NUMBER_OF_QUEUES)! & 0xffff) + 1;
   }
 
   get completionQueues(): number {
-    return (this.#values.get(FeatureId.NUMBER_OF_QUEUES)! >>> 16) + 1;
+    return (this.values.get(FeatureId.NUMBER_OF_QUEUES)! >>> 16) + 1;
   }
 
   /** The composite temperature has passed a threshold. */
   get temperatureCritical(): boolean {
-    return TEMPERATURE >= this.#over || TEMPERATURE <= this.#under;
+    return TEMPERATURE >= this.over || TEMPERATURE <= this.under;
   }
 
   /** Events of SMART / health that the host wants to hear of: bits as in the critical warning. */
   get healthEvents(): number {
-    return this.#values.get(FeatureId.ASYNC_EVENT_CONFIGURATION)! & 0xff;
+    return this.values.get(FeatureId.ASYNC_EVENT_CONFIGURATION)! & 0xff;
   }
 
   /** Get Features with words 10 and 11. Returns a status. */
   get(dw10: number, dw11: number): number {
     const id = dw10 & 0xff;
     const select = (dw10 >>> 8) & 7;
-    if (select > CAPABILITIES || !this.#has(id)) return Status.INVALID_FIELD;
+    if (select > CAPABILITIES || !this.has(id)) return Status.INVALID_FIELD;
     if (select === CAPABILITIES) {
       this.result = CHANGEABLE;
       return Status.SUCCESS;
@@ -94,14 +94,14 @@ export class Features {
       if (((dw11 >>> 16) & 0xf) !== COMPOSITE_SENSOR) return Status.INVALID_FIELD;
       const type = (dw11 >>> 20) & 3;
       if (type > 1) return Status.INVALID_FIELD;
-      const over = current ? this.#over : TEMPERATURE_WARNING;
-      this.result = type === 0 ? over : current ? this.#under : 0;
+      const over = current ? this.over : TEMPERATURE_WARNING;
+      this.result = type === 0 ? over : current ? this.under : 0;
     } else if (id === FeatureId.INTERRUPT_VECTOR_CONFIGURATION) {
       const vector = dw11 & 0xffff;
       if (vector >= MSIX_VECTORS) return Status.INVALID_FIELD;
-      this.result = vector | (current ? (this.#vectors.get(vector) ?? 0) : 0);
+      this.result = vector | (current ? (this.vectors.get(vector) ?? 0) : 0);
     } else {
-      this.result = (current ? this.#values : defaults).get(id)!;
+      this.result = (current ? this.values : defaults).get(id)!;
     }
     return Status.SUCCESS;
   }
@@ -113,11 +113,11 @@ export class Features {
   set(dw10: number, dw11: number, queuesExist: boolean): number {
     const id = dw10 & 0xff;
     this.result = 0;
-    if (!this.#has(id)) return Status.INVALID_FIELD;
+    if (!this.has(id)) return Status.INVALID_FIELD;
     if ((dw10 & SAVE) !== 0) return Status.FEATURE_NOT_SAVEABLE;
     switch (id) {
       case FeatureId.TEMPERATURE_THRESHOLD:
-        return this.#setTemperature(dw11);
+        return this.setTemperature(dw11);
       case FeatureId.POWER_MANAGEMENT:
         // There is one power state.
         if ((dw11 & 0x1f) !== 0) return Status.INVALID_FIELD;
@@ -128,7 +128,7 @@ export class Features {
       case FeatureId.INTERRUPT_VECTOR_CONFIGURATION: {
         const vector = dw11 & 0xffff;
         if (vector >= MSIX_VECTORS) return Status.INVALID_FIELD;
-        this.#vectors.set(vector, dw11 & 0x10000);
+        this.vectors.set(vector, dw11 & 0x10000);
         return Status.SUCCESS;
       }
       case FeatureId.NUMBER_OF_QUEUES: {
@@ -138,15 +138,15 @@ export class Features {
         if (submission === 0xffff || completion === 0xffff) return Status.INVALID_FIELD;
         this.result =
           Math.min(submission, IO_QUEUES - 1) | (Math.min(completion, IO_QUEUES - 1) << 16);
-        this.#values.set(id, this.result);
+        this.values.set(id, this.result);
         return Status.SUCCESS;
       }
     }
-    this.#values.set(id, dw11);
+    this.values.set(id, dw11);
     return Status.SUCCESS;
   }
 
-  #has(id: number): boolean {
+  private has(id: number): boolean {
     return (
       defaults.has(id) ||
       id === FeatureId.TEMPERATURE_THRESHOLD ||
@@ -154,13 +154,13 @@ export class Features {
     );
   }
 
-  #setTemperature(dw11: number): number {
+  private setTemperature(dw11: number): number {
     const sensor = (dw11 >>> 16) & 0xf;
     const type = (dw11 >>> 20) & 3;
     // 15: all sensors that there are.
     if ((sensor !== COMPOSITE_SENSOR && sensor !== 0xf) || type > 1) return Status.INVALID_FIELD;
-    if (type === 0) this.#over = dw11 & 0xffff;
-    else this.#under = dw11 & 0xffff;
+    if (type === 0) this.over = dw11 & 0xffff;
+    else this.under = dw11 & 0xffff;
     return Status.SUCCESS;
   }
 }

@@ -1,5 +1,5 @@
 import { TEMPERATURE_WARNING } from './features.js';
-import { ABORTS, ERROR_ENTRIES, EVENT_REQUESTS, MDTS } from './limits.js';
+import { ABORTS, COPY_BLOCKS, COPY_RANGES, ERROR_ENTRIES, EVENT_REQUESTS, MDTS } from './limits.js';
 import { FORMATS, type Namespace } from './namespace.js';
 import { VERSION } from './registers.js';
 
@@ -30,15 +30,21 @@ export interface ControllerIdentity {
 
 const CRITICAL_TEMPERATURE = TEMPERATURE_WARNING + 30;
 /**
- * Optional admin commands: format. Optional commands: compare, dataset management, write zeroes,
- * select field of Get Features.
+ * Optional admin commands: format. Optional commands: compare, write uncorrectable, dataset
+ * management, write zeroes, select field of Get Features, verify, copy.
  */
 const OPTIONAL_ADMIN_COMMANDS = 0x2;
-const OPTIONAL_COMMANDS = 0x1 | 0x4 | 0x8 | 0x10;
+const OPTIONAL_COMMANDS = 0x1 | 0x2 | 0x4 | 0x8 | 0x10 | 0x80 | 0x100;
+/** Formats of Copy: 0. */
+const COPY_FORMATS = 0x1;
+/** SGLs of any alignment, with bit buckets; lengths must be those of the data. */
+const SGL_SUPPORT = 0x1 | 0x10000;
 /** A write cache that may lose data, and Flush for all namespaces at once. */
 const VOLATILE_WRITE_CACHE = 0x7;
-/** Log pages: commands effects, and offsets and long lengths in Get Log Page. */
-const LOG_ATTRIBUTES = 0x2 | 0x4;
+/**
+ * Log pages: health of a namespace, commands effects, and offsets and long lengths in Get Log Page.
+ */
+const LOG_ATTRIBUTES = 0x1 | 0x2 | 0x4;
 /** Firmware: one slot, read-only. */
 const FIRMWARE_SLOTS = 0x3;
 /** Namespace attributes. */
@@ -73,6 +79,8 @@ export function identifyController(identity: ControllerIdentity): Uint8Array {
   view.setUint32(516, 1, true);
   view.setUint16(520, OPTIONAL_COMMANDS, true);
   page[525] = VOLATILE_WRITE_CACHE;
+  view.setUint16(534, COPY_FORMATS, true);
+  view.setUint32(536, SGL_SUPPORT, true);
   const name = `nqn.2021-04.org.iopf:nvme:${identity.serial}`;
   for (let index = 0; index < name.length; index++) page[768 + index] = name.charCodeAt(index);
   view.setUint16(2048, POWER_MAXIMUM, true);
@@ -88,6 +96,10 @@ export function identifyNamespace(identity: ControllerIdentity, namespace: Names
   page[26] = namespace.format;
   // Deallocated blocks read as zeros; Write Zeroes may deallocate.
   page[33] = 0x1 | 0x8;
+  // Copy: blocks of a range, of all ranges, and ranges.
+  view.setUint16(74, COPY_BLOCKS, true);
+  view.setUint32(76, COPY_BLOCKS, true);
+  page[80] = COPY_RANGES - 1;
   if (namespace.store.readOnly) page[99] = WRITE_PROTECTED;
   putUniqueId(view, 104, identity);
   // Formats: log2 of a block's bytes in the third byte.
@@ -96,11 +108,13 @@ export function identifyNamespace(identity: ControllerIdentity, namespace: Names
 }
 
 /**
- * What the NVM command set alone has, of a namespace or a controller: nothing, and no limits below
- * those told elsewhere.
+ * What the NVM command set alone has of a namespace, nothing, or of a controller: Verify reads no
+ * more than a transfer does (VSL).
  */
-export function commandSetSpecific(): Uint8Array {
-  return new Uint8Array(IDENTIFY_BYTES);
+export function commandSetSpecific(isController: boolean): Uint8Array {
+  const page = new Uint8Array(IDENTIFY_BYTES);
+  if (isController) page[0] = MDTS;
+  return page;
 }
 
 /** Namespace ids above `after`, in order: there is namespace 1. */

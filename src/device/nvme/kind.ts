@@ -1,9 +1,11 @@
+import { PAGE_SIZE } from '../../mm/address-space.js';
 import { type BlockStore, memoryStore } from '../block-store.js';
 import type { DeviceKind } from '../kind.js';
 import { DeviceOptions, OptionError } from '../options.js';
 import type { PciDescription } from '../pci/description.js';
 import { type EndpointContext, PciEndpoint } from '../pci/endpoint.js';
 import { NvmeController } from './controller.js';
+import { CMB_BAR, ControllerMemory } from './controller-memory.js';
 import { MSIX_VECTORS } from './limits.js';
 import { FORMATS, Namespace } from './namespace.js';
 import { Register } from './registers.js';
@@ -14,9 +16,11 @@ const options = {
   block:
     'bytes of a block: 512 (the default) or 4096; Format NVM can change it for the rest of the run',
   readonly: 'on: the disk can only be read, and several runs can have the same file',
+  cmb: 'size of a controller memory buffer in BAR 2: a power of two from 4K to 1G; none unless given',
   serial: 'serial number, 1 to 20 printable ASCII characters; made of the address unless given',
 };
 
+const BUFFER_LIMIT = 2 ** 30;
 const DEFAULT_SIZE = 64 * 2 ** 20;
 /** Blocks are counted exactly up to here. */
 const SIZE_LIMIT = 16 * 2 ** 40;
@@ -48,6 +52,12 @@ const description: PciDescription = {
   ],
 };
 
+/** With a controller memory buffer of this many bytes. */
+function withBuffer(bytes: number): PciDescription {
+  const bar = { index: CMB_BAR, size: bytes, address: 0xc0000000, wide: true, mappable: true };
+  return { ...description, bars: [...description.bars, bar] };
+}
+
 function openStore(
   parsed: DeviceOptions,
   blockBytes: number,
@@ -72,6 +82,17 @@ function openStore(
   return store;
 }
 
+/** Bytes of the controller memory buffer; 0: there is none. */
+function bufferBytes(parsed: DeviceOptions, { host }: EndpointContext): number {
+  if (parsed.text('cmb') === undefined) return 0;
+  const bytes = parsed.size('cmb', 0);
+  if (bytes < PAGE_SIZE || bytes > BUFFER_LIMIT || !Number.isInteger(Math.log2(bytes)))
+    parsed.refuse('cmb', 'a power of two from 4K to 1G');
+  if (!host.frameOf)
+    throw new OptionError('device nvme: cmb= cannot be used here: this run has no device memory');
+  return bytes;
+}
+
 /** An NVM Express controller with one disk, for `--device nvme@BDF,size=64M`. */
 export const nvme: DeviceKind = {
   name: 'nvme',
@@ -91,11 +112,20 @@ export const nvme: DeviceKind = {
       model: 'iopf NVMe controller',
       firmware: '1.0',
     };
+    const { allocate, frameOf } = context.host;
+    const buffer = bufferBytes(parsed, context);
     return new PciEndpoint(
       'nvme',
-      description,
+      buffer === 0 ? description : withBuffer(buffer),
       context,
-      (endpoint) => new NvmeController(endpoint, identity, namespace, context.host.allocate),
+      (endpoint) => {
+        const memory = new ControllerMemory(
+          endpoint.dma,
+          buffer,
+          buffer === 0 ? 0 : frameOf!(endpoint.barMemory(CMB_BAR)),
+        );
+        return new NvmeController(endpoint, identity, namespace, memory, allocate);
+      },
     );
   },
 };

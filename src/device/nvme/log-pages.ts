@@ -46,35 +46,35 @@ export interface ErrorEntry {
 
 /** The log pages' contents. */
 export class LogPages {
-  readonly #statistics: Statistics;
-  readonly #features: Features;
-  readonly #firmware: string;
+  private readonly statistics: Statistics;
+  private readonly features: Features;
+  private readonly firmware: string;
   /** The newest last, ERROR_ENTRIES at most. */
-  readonly #errors: ErrorEntry[] = [];
-  #errorCount = 0;
+  private readonly errors: ErrorEntry[] = [];
+  private errorCount = 0;
 
   /** `firmware`: 8 characters. */
   constructor(statistics: Statistics, features: Features, firmware: string) {
-    this.#statistics = statistics;
-    this.#features = features;
-    this.#firmware = firmware;
+    this.statistics = statistics;
+    this.features = features;
+    this.firmware = firmware;
   }
 
   addError(entry: ErrorEntry): void {
-    this.#errorCount++;
-    this.#errors.push(entry);
-    if (this.#errors.length > ERROR_ENTRIES) this.#errors.shift();
+    this.errorCount++;
+    this.errors.push(entry);
+    if (this.errors.length > ERROR_ENTRIES) this.errors.shift();
   }
 
   /** The whole page, or null where there is none of that identifier. */
   page(id: number): Uint8Array | null {
     switch (id) {
       case LogPage.ERROR:
-        return this.#errorPage();
+        return this.errorPage();
       case LogPage.HEALTH:
-        return this.#healthPage();
+        return this.healthPage();
       case LogPage.FIRMWARE_SLOT:
-        return this.#firmwarePage();
+        return this.firmwarePage();
       case LogPage.COMMAND_EFFECTS:
         return effectsPage();
       default:
@@ -82,13 +82,13 @@ export class LogPages {
     }
   }
 
-  #errorPage(): Uint8Array {
+  private errorPage(): Uint8Array {
     const view = new DataView(new ArrayBuffer(ERROR_ENTRIES * ERROR_BYTES));
-    const newest = this.#errors.length - 1;
+    const newest = this.errors.length - 1;
     for (let index = 0; index <= newest; index++) {
-      const entry = this.#errors[newest - index]!;
+      const entry = this.errors[newest - index]!;
       const at = index * ERROR_BYTES;
-      setLong(view, at, this.#errorCount - index);
+      setLong(view, at, this.errorCount - index);
       view.setUint16(at + 8, entry.submissionQueue, true);
       view.setUint16(at + 10, entry.command, true);
       view.setUint16(at + 12, entry.status, true);
@@ -99,10 +99,10 @@ export class LogPages {
     return new Uint8Array(view.buffer);
   }
 
-  #healthPage(): Uint8Array {
+  private healthPage(): Uint8Array {
     const view = new DataView(new ArrayBuffer(HEALTH_BYTES));
-    const { reads, writes, bytesRead, bytesWritten } = this.#statistics;
-    view.setUint8(0, this.#features.temperatureCritical ? WARNING_TEMPERATURE : 0);
+    const { reads, writes, bytesRead, bytesWritten } = this.statistics;
+    view.setUint8(0, this.features.temperatureCritical ? WARNING_TEMPERATURE : 0);
     view.setUint16(1, TEMPERATURE, true);
     // Spare blocks in per cent: all there, and the threshold below which it warns.
     view.setUint8(3, 100);
@@ -111,15 +111,15 @@ export class LogPages {
     setLong(view, 48, Math.ceil(bytesWritten / DATA_UNIT));
     setLong(view, 64, reads);
     setLong(view, 80, writes);
-    setLong(view, 176, this.#errorCount);
+    setLong(view, 176, this.errorCount);
     return new Uint8Array(view.buffer);
   }
 
-  #firmwarePage(): Uint8Array {
+  private firmwarePage(): Uint8Array {
     const page = new Uint8Array(FIRMWARE_BYTES);
     page[0] = 1;
-    for (let index = 0; index < this.#firmware.length; index++) {
-      page[8 + index] = this.#firmware.charCodeAt(index);
+    for (let index = 0; index < this.firmware.length; index++) {
+      page[8 + index] = this.firmware.charCodeAt(index);
     }
     return page;
   }
@@ -135,6 +135,8 @@ function effectsPage(): Uint8Array {
     const changes =
       opcode === IoOpcode.WRITE ||
       opcode === IoOpcode.WRITE_ZEROES ||
+      opcode === IoOpcode.WRITE_UNCORRECTABLE ||
+      opcode === IoOpcode.COPY ||
       opcode === IoOpcode.DATASET_MANAGEMENT;
     view.setUint32(1024 + opcode * 4, SUPPORTED | (changes ? CHANGES_BLOCKS : 0), true);
   }

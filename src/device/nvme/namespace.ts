@@ -1,6 +1,7 @@
 import { type BlockStore, CHUNK_BYTES } from '../block-store.js';
 import type { DmaList } from '../dma-list.js';
-import type { Prp } from './prp.js';
+import type { DataPointer } from './data-pointer.js';
+import { UncorrectableBlocks } from './uncorrectable.js';
 
 /** The formats that a namespace can have, bytes of a block by the format's index (LBAF). */
 export const FORMATS: readonly number[] = [512, 4096];
@@ -11,13 +12,14 @@ export class Namespace {
   format = 0;
   blockBytes = 0;
   blocks = 0;
+  readonly uncorrectable = new UncorrectableBlocks();
 
   /** `blockBytes`: one of FORMATS, at most the store's size. */
   constructor(
     readonly store: BlockStore,
     blockBytes: number,
   ) {
-    this.#take(FORMATS.indexOf(blockBytes));
+    this.take(FORMATS.indexOf(blockBytes));
   }
 
   /**
@@ -26,12 +28,13 @@ export class Namespace {
    */
   reformat(format: number): boolean {
     if (!this.store.zero(0, this.store.bytes)) return false;
-    this.#take(format);
+    this.take(format);
     return true;
   }
 
-  #take(format: number): void {
+  private take(format: number): void {
     this.format = format;
+    this.uncorrectable.clearAll();
     this.blockBytes = FORMATS[format]!;
     this.blocks = Math.floor(this.store.bytes / this.blockBytes);
   }
@@ -41,15 +44,15 @@ export class Namespace {
     return first + count <= this.blocks;
   }
 
-  /** Adds the transfer of the resolved PRPs from or to the bytes at `position`. */
-  append(list: DmaList, prp: Prp, position: number, length: number, tag: number): void {
+  /** Adds the transfer of the resolved data from or to the bytes at `position`. */
+  append(list: DmaList, data: DataPointer, position: number, length: number, tag: number): void {
     let done = 0;
     while (done < length) {
       const at = position + done;
       const chunk = Math.floor(at / CHUNK_BYTES);
       const inChunk = at - chunk * CHUNK_BYTES;
       const piece = Math.min(length - done, CHUNK_BYTES - inChunk);
-      prp.append(list, done, piece, this.store.chunk(chunk), inChunk, tag);
+      data.append(list, done, piece, this.store.chunk(chunk), inChunk, tag);
       done += piece;
     }
   }

@@ -23,15 +23,15 @@ export class Prp {
   offset = 0;
   /** How many. */
   count = 0;
-  readonly #port: DmaPort;
-  readonly #lists: DmaBuffer;
-  readonly #words: Uint32Array;
+  private readonly port: DmaPort;
+  private readonly lists: DmaBuffer;
+  private readonly words: Uint32Array;
 
   /** `lists`: PAGE_SIZE bytes for each command of a batch. */
   constructor(port: DmaPort, lists: DmaBuffer) {
-    this.#port = port;
-    this.#lists = lists;
-    this.#words = new Uint32Array(
+    this.port = port;
+    this.lists = lists;
+    this.words = new Uint32Array(
       lists.bytes.buffer,
       lists.bytes.byteOffset,
       (BATCH_COMMANDS * PAGE_SIZE) / 4,
@@ -46,7 +46,7 @@ export class Prp {
     const offset = low & 0xff8;
     const bytes = Math.min((pages - 1) * ENTRY_BYTES, PAGE_SIZE - offset);
     const page = command[at + Sqe.PRP2 + 1]! * 2 ** 20 + (low >>> 12);
-    fetches.append(page, offset, bytes, this.#lists, slot * PAGE_SIZE, slot);
+    fetches.append(page, offset, bytes, this.lists, slot * PAGE_SIZE, slot);
   }
 
   /** Finds the pages of `length` bytes (1 to TRANSFER_BYTES). Returns a status. */
@@ -59,15 +59,15 @@ export class Prp {
     this.page[0] = command[at + Sqe.PRP1 + 1]! * 2 ** 20 + (low >>> 12);
     if (count === 1) return Status.SUCCESS;
     const second = command[at + Sqe.PRP2]!;
-    if (count > 2) return this.#list(second, slot);
+    if (count > 2) return this.list(second, slot);
     if ((second & 0xfff) !== 0) return Status.PRP_OFFSET_INVALID;
     this.page[1] = command[at + Sqe.PRP2 + 1]! * 2 ** 20 + (second >>> 12);
     return Status.SUCCESS;
   }
 
-  #list(pointer: number, slot: number): number {
+  private list(pointer: number, slot: number): number {
     if ((pointer & 7) !== 0) return Status.PRP_OFFSET_INVALID;
-    const words = this.#words;
+    const words = this.words;
     const start = (slot * PAGE_SIZE) / 4;
     let entry = start;
     /** Entries up to the end of this page of the list. */
@@ -83,13 +83,20 @@ export class Prp {
         continue;
       }
       const bytes = Math.min((this.count - index) * ENTRY_BYTES, PAGE_SIZE);
-      if (!this.#port.readRange(page * PAGE_SIZE, bytes, this.#lists, slot * PAGE_SIZE)) {
+      if (!this.port.readRange(page * PAGE_SIZE, bytes, this.lists, slot * PAGE_SIZE)) {
         return Status.DATA_TRANSFER_ERROR;
       }
       entry = start;
       left = PAGE_SIZE / ENTRY_BYTES;
     }
     return Status.SUCCESS;
+  }
+
+  /** Whose memory the resolved data lies in: DmaPort.sides of all of it. */
+  get sides(): number {
+    let sides = 0;
+    for (let index = 0; index < this.count; index++) sides |= this.port.sides(this.page[index]!, 1);
+    return sides;
   }
 
   /**

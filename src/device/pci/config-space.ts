@@ -40,61 +40,61 @@ const capabilityIds = {
  */
 export class ConfigSpace {
   readonly size: number;
-  readonly #bytes: Uint8Array;
-  readonly #view: DataView;
-  readonly #writable: DataView;
+  private readonly bytes: Uint8Array;
+  private readonly view: DataView;
+  private readonly writable: DataView;
 
   constructor(description: PciDescription) {
     const express = description.capabilities.some((capability) => capability.kind === 'express');
     this.size = express ? PCIE_CONFIG_SIZE : PCI_CONFIG_SIZE;
-    this.#bytes = new Uint8Array(this.size);
-    this.#view = new DataView(this.#bytes.buffer);
-    this.#writable = new DataView(new ArrayBuffer(this.size));
-    this.#header(description, express);
+    this.bytes = new Uint8Array(this.size);
+    this.view = new DataView(this.bytes.buffer);
+    this.writable = new DataView(new ArrayBuffer(this.size));
+    this.header(description, express);
     let link: number = PciConfig.CAPABILITY_LIST;
     for (const capability of description.capabilities) {
-      this.#bytes[link] = capability.offset;
-      this.#bytes[capability.offset + PCI_CAP_ID] = capabilityIds[capability.kind];
+      this.bytes[link] = capability.offset;
+      this.bytes[capability.offset + PCI_CAP_ID] = capabilityIds[capability.kind];
       link = capability.offset + PCI_CAP_NEXT;
-      this.#capability(capability);
+      this.capability(capability);
     }
   }
 
   /** The 16 bits at `offset`. */
   word(offset: number): number {
-    return this.#view.getUint16(offset, true);
+    return this.view.getUint16(offset, true);
   }
 
   /** Sets the 16 bits at `offset`, whatever may be written there: the function's own doing. */
   setWord(offset: number, value: number): void {
-    this.#view.setUint16(offset, value, true);
+    this.view.setUint16(offset, value, true);
   }
 
   /** The 32 bits at `offset`, unsigned. */
   long(offset: number): number {
-    return this.#view.getUint32(offset, true);
+    return this.view.getUint32(offset, true);
   }
 
   /** Sets the 32 bits at `offset`; as `setWord`. */
   setLong(offset: number, value: number): void {
-    this.#view.setUint32(offset, value, true);
+    this.view.setUint32(offset, value, true);
   }
 
   read(offset: number, into: Uint8Array): void {
-    into.set(this.#bytes.subarray(offset, offset + into.length));
+    into.set(this.bytes.subarray(offset, offset + into.length));
   }
 
   write(offset: number, from: Uint8Array): void {
     for (let index = 0; index < from.length; index++) {
       const at = offset + index;
-      const mask = this.#writable.getUint8(at);
-      this.#bytes[at] = (this.#bytes[at]! & ~mask) | (from[index]! & mask);
+      const mask = this.writable.getUint8(at);
+      this.bytes[at] = (this.bytes[at]! & ~mask) | (from[index]! & mask);
     }
   }
 
-  #header(description: PciDescription, express: boolean): void {
-    const view = this.#view;
-    const writable = this.#writable;
+  private header(description: PciDescription, express: boolean): void {
+    const view = this.view;
+    const writable = this.writable;
     view.setUint16(PciConfig.VENDOR_ID, description.vendor, true);
     view.setUint16(PciConfig.DEVICE_ID, description.device, true);
     view.setUint16(
@@ -122,10 +122,10 @@ export class ConfigSpace {
     }
   }
 
-  #capability(capability: CapabilityDescription): void {
+  private capability(capability: CapabilityDescription): void {
     const { offset } = capability;
-    const view = this.#view;
-    const writable = this.#writable;
+    const view = this.view;
+    const writable = this.writable;
     switch (capability.kind) {
       case 'power':
         view.setUint16(offset + PciPm.PMC, 3, true);
@@ -147,7 +147,7 @@ export class ConfigSpace {
         view.setUint32(offset + PciMsix.PBA, capability.pending | capability.bar, true);
         break;
       case 'vendor':
-        this.#bytes.set(capability.body, offset + PCI_CAP_NEXT + 1);
+        this.bytes.set(capability.body, offset + PCI_CAP_NEXT + 1);
         capability.writable?.forEach((mask, index) => {
           writable.setUint8(offset + PCI_CAP_NEXT + 1 + index, mask);
         });

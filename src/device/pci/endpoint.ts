@@ -39,6 +39,8 @@ export interface EndpointContext {
  */
 const COMMAND_AT_OPEN = PciCommand.IO | PciCommand.MEMORY | PciCommand.SERR;
 const NO_REGION: PciRegion = { size: 0, readable: false, writable: false, mappable: false };
+/** Bytes of a BAR's memory from which on it is not zeroed byte by byte. */
+const LARGE = 2 ** 18;
 /** Bytes of the widest access. */
 const WIDE = 8;
 type Capability<Kind extends string> = CapabilityDescription & { readonly kind: Kind };
@@ -55,14 +57,14 @@ export class PciEndpoint implements PciFunction {
   readonly config: ConfigSpace;
   readonly interrupts = new Interrupts();
   readonly dma: DmaPort;
-  readonly #device: PciDevice;
-  readonly #memory: (DmaBuffer | null)[] = new Array(PciRegionIndex.COUNT).fill(null);
-  readonly #msi: Capability<'msi'> | undefined;
-  readonly #msix: Capability<'msix'> | undefined;
-  readonly #express: Capability<'express'> | undefined;
-  readonly #power: Capability<'power'> | undefined;
-  #open = false;
-  #driverMemory: DriverMemory | null = null;
+  private readonly device: PciDevice;
+  private readonly barMemories: (DmaBuffer | null)[] = new Array(PciRegionIndex.COUNT).fill(null);
+  private readonly msi: Capability<'msi'> | undefined;
+  private readonly msix: Capability<'msix'> | undefined;
+  private readonly express: Capability<'express'> | undefined;
+  private readonly power: Capability<'power'> | undefined;
+  private isOpen = false;
+  private driverMemory: DriverMemory | null = null;
 
   /** `createDevice` gets the finished endpoint. */
   constructor(
@@ -76,16 +78,16 @@ export class PciEndpoint implements PciFunction {
     this.dma = new DmaPort(context.iommu, context.host.frames);
     this.config = new ConfigSpace(description);
     const { capabilities } = description;
-    this.#msi = capabilities.find((capability) => capability.kind === 'msi');
-    this.#msix = capabilities.find((capability) => capability.kind === 'msix');
-    this.#express = capabilities.find((capability) => capability.kind === 'express');
-    this.#power = capabilities.find((capability) => capability.kind === 'power');
-    this.resettable = this.#express !== undefined;
+    this.msi = capabilities.find((capability) => capability.kind === 'msi');
+    this.msix = capabilities.find((capability) => capability.kind === 'msix');
+    this.express = capabilities.find((capability) => capability.kind === 'express');
+    this.power = capabilities.find((capability) => capability.kind === 'power');
+    this.resettable = this.express !== undefined;
     const counts = new Array(PciInterruptIndex.COUNT).fill(0);
     counts[PciInterruptIndex.INTX] = description.pin ? 1 : 0;
-    counts[PciInterruptIndex.MSI] = this.#msi?.vectors ?? 0;
-    counts[PciInterruptIndex.MSIX] = this.#msix?.vectors ?? 0;
-    counts[PciInterruptIndex.ERR] = this.#express ? 1 : 0;
+    counts[PciInterruptIndex.MSI] = this.msi?.vectors ?? 0;
+    counts[PciInterruptIndex.MSIX] = this.msix?.vectors ?? 0;
+    counts[PciInterruptIndex.ERR] = this.express ? 1 : 0;
     counts[PciInterruptIndex.REQ] = 1;
     this.interruptCounts = counts;
     const regions = new Array<PciRegion>(PciRegionIndex.COUNT).fill(NO_REGION);
@@ -97,9 +99,11 @@ export class PciEndpoint implements PciFunction {
         writable: true,
         mappable,
         ...(sparse ? { sparse } : {}),
-        ...(mappable && this.#msix?.bar === index ? { msixMappable: true } : {}),
+        ...(mappable && this.msix?.bar === index ? { msixMappable: true } : {}),
       };
-      this.#memory[index] = mappable ? context.host.regionMemory(index, size) : allocatePlain(size);
+      this.barMemories[index] = mappable
+        ? context.host.regionMemory(index, size)
+        : allocatePlain(size);
     }
     regions[PciRegionIndex.CONFIG] = {
       size: this.config.size,
@@ -109,11 +113,11 @@ export class PciEndpoint implements PciFunction {
     };
     this.regions = regions;
     this.config.setWord(PciConfig.COMMAND, COMMAND_AT_OPEN);
-    this.#device = createDevice(this);
-    this.iommu.stalls = this.#device.stalls ?? false;
-    this.dmaUnmap = this.#device.dmaUnmap?.bind(this.#device);
-    this.#showTable(0);
-    this.#device.reset();
+    this.device = createDevice(this);
+    this.iommu.stalls = this.device.stalls ?? false;
+    this.dmaUnmap = this.device.dmaUnmap?.bind(this.device);
+    this.showTable(0);
+    this.device.reset();
   }
 
   /**
@@ -121,31 +125,31 @@ export class PciEndpoint implements PciFunction {
    * own.
    */
   barMemory(index: number): DmaBuffer {
-    const memory = this.#memory[index];
+    const memory = this.barMemories[index];
     if (!memory) throw new Bug('no such BAR', { kind: this.kind, index });
     return memory;
   }
 
   /** The container's memory while the device is open: what cannot fault is pinned (R7.1). */
   get memory(): DriverMemory | null {
-    return this.#driverMemory;
+    return this.driverMemory;
   }
 
   open(sink: InterruptSink, memory?: DriverMemory): void {
-    this.#driverMemory = memory ?? null;
+    this.driverMemory = memory ?? null;
     this.interrupts.connect(sink);
     this.config.setWord(PciConfig.COMMAND, COMMAND_AT_OPEN);
-    this.#open = true;
+    this.isOpen = true;
     this.reset();
   }
 
   release(): void {
-    this.#open = false;
+    this.isOpen = false;
     this.interrupts.connect(null);
     this.config.setWord(PciConfig.COMMAND, COMMAND_AT_OPEN);
-    for (const index of [PciInterruptIndex.MSI, PciInterruptIndex.MSIX]) this.#showArmed(index, 0);
+    for (const index of [PciInterruptIndex.MSI, PciInterruptIndex.MSIX]) this.showArmed(index, 0);
     this.reset();
-    this.#driverMemory = null;
+    this.driverMemory = null;
   }
 
   /**
@@ -153,53 +157,55 @@ export class PciEndpoint implements PciFunction {
    * is awake again.
    */
   reset(): void {
-    if (this.#power) this.#setPowerState(this.#power, 0);
-    for (const memory of this.#memory) memory?.bytes.fill(0);
+    if (this.power) this.setPowerState(this.power, 0);
+    for (const memory of this.barMemories) if (memory) clear(memory);
     this.dma.forgetStall();
     this.interrupts.pin(false);
-    this.#showTable(this.interrupts.armed(PciInterruptIndex.MSIX));
-    this.#device.reset();
-    this.#commandChanged();
+    this.showTable(this.interrupts.armed(PciInterruptIndex.MSIX));
+    this.device.reset();
+    this.commandChanged();
   }
 
   readRegion(index: number, offset: number, into: Uint8Array): void {
+    this.poll();
     if (index === PciRegionIndex.CONFIG) {
-      this.#showPin();
-      this.#device.configRead?.(offset, into.length);
+      this.showPin();
+      this.device.configRead?.(offset, into.length);
       this.config.read(offset, into);
       return;
     }
-    if (this.#tooWide(index, offset, into.length)) {
+    if (this.tooWide(index, offset, into.length)) {
       into.fill(0xff);
       return;
     }
     for (let done = 0; done < into.length; ) {
       const at = offset + done;
       const size = accessSize(at, into.length - done);
-      let value = this.#device.read(index, at, size);
+      let value = this.device.read(index, at, size);
       for (let byte = 0; byte < size; byte++, value >>>= 8) into[done + byte] = value & 0xff;
       done += size;
     }
   }
 
   writeRegion(index: number, offset: number, from: Uint8Array): void {
+    this.poll();
     if (index === PciRegionIndex.CONFIG) {
-      this.#writeConfig(offset, from);
+      this.writeConfig(offset, from);
       return;
     }
-    if (this.#tooWide(index, offset, from.length)) return;
+    if (this.tooWide(index, offset, from.length)) return;
     for (let done = 0; done < from.length; ) {
       const at = offset + done;
       const size = accessSize(at, from.length - done);
       let value = 0;
       for (let byte = size - 1; byte >= 0; byte--) value = (value << 8) | from[done + byte]!;
-      this.#device.write(index, at, size, value >>> 0);
+      this.device.write(index, at, size, value >>> 0);
       done += size;
     }
   }
 
-  #tooWide(bar: number, offset: number, length: number): boolean {
-    const device = this.#device;
+  private tooWide(bar: number, offset: number, length: number): boolean {
+    const device = this.device;
     return (
       length === WIDE &&
       offset % WIDE === 0 &&
@@ -210,22 +216,22 @@ export class PciEndpoint implements PciFunction {
 
   interruptsEnabled(index: number, vectors: number): void {
     this.interrupts.arm(index, vectors);
-    this.#showArmed(index, vectors);
+    this.showArmed(index, vectors);
   }
 
   poll(): boolean {
-    return this.#open && this.#device.poll();
+    return this.isOpen && this.device.poll();
   }
 
-  #writeConfig(offset: number, from: Uint8Array): void {
-    const power = this.#power;
+  private writeConfig(offset: number, from: Uint8Array): void {
+    const power = this.power;
     const state = power ? this.config.word(power.offset + PciPm.CTRL) & PciPm.STATE_MASK : 0;
     this.config.write(offset, from);
-    if (power) this.#powerWritten(power, state);
-    this.#commandChanged();
-    this.#device.configWritten?.(offset, from.length);
-    if (!this.#express) return;
-    const control = this.#express.offset + PciExpress.DEVICE_CONTROL;
+    if (power) this.powerWritten(power, state);
+    this.commandChanged();
+    this.device.configWritten?.(offset, from.length);
+    if (!this.express) return;
+    const control = this.express.offset + PciExpress.DEVICE_CONTROL;
     const value = this.config.word(control);
     if ((value & PciExpress.INITIATE_FUNCTION_LEVEL_RESET) === 0) return;
     this.config.setWord(control, value & ~PciExpress.INITIATE_FUNCTION_LEVEL_RESET);
@@ -233,12 +239,12 @@ export class PciEndpoint implements PciFunction {
   }
 
   /** Only D0 and D3hot exist; a write of another state is ignored. */
-  #powerWritten(power: Capability<'power'>, before: number): void {
+  private powerWritten(power: Capability<'power'>, before: number): void {
     const state = this.config.word(power.offset + PciPm.CTRL) & PciPm.STATE_MASK;
-    if (state !== 0 && state !== PciPm.D3_HOT) this.#setPowerState(power, before);
+    if (state !== 0 && state !== PciPm.D3_HOT) this.setPowerState(power, before);
   }
 
-  #setPowerState(power: Capability<'power'>, state: number): void {
+  private setPowerState(power: Capability<'power'>, state: number): void {
     const at = power.offset + PciPm.CTRL;
     this.config.setWord(at, (this.config.word(at) & ~PciPm.STATE_MASK) | state);
   }
@@ -247,15 +253,15 @@ export class PciEndpoint implements PciFunction {
    * Bus mastering and the pin follow the command register; a function in D3hot does no DMA (PCI PM
    * 1.2, 5.4.1).
    */
-  #commandChanged(): void {
+  private commandChanged(): void {
     const command = this.config.word(PciConfig.COMMAND);
     const asleep =
-      this.#power && (this.config.word(this.#power.offset + PciPm.CTRL) & PciPm.STATE_MASK) !== 0;
-    this.dma.enabled = this.#open && (command & PciCommand.MASTER) !== 0 && !asleep;
+      this.power && (this.config.word(this.power.offset + PciPm.CTRL) & PciPm.STATE_MASK) !== 0;
+    this.dma.enabled = this.isOpen && (command & PciCommand.MASTER) !== 0 && !asleep;
     this.interrupts.disablePin((command & PciCommand.INTX_DISABLE) !== 0);
   }
 
-  #showPin(): void {
+  private showPin(): void {
     const status = this.config.word(PciConfig.STATUS) & ~PciStatus.INTERRUPT;
     this.config.setWord(
       PciConfig.STATUS,
@@ -263,18 +269,18 @@ export class PciEndpoint implements PciFunction {
     );
   }
 
-  #showArmed(index: number, vectors: number): void {
-    if (index === PciInterruptIndex.MSI && this.#msi) {
-      const flags = this.#msi.offset + PciMsi.FLAGS;
+  private showArmed(index: number, vectors: number): void {
+    if (index === PciInterruptIndex.MSI && this.msi) {
+      const flags = this.msi.offset + PciMsi.FLAGS;
       const off = this.config.word(flags) & ~(PciMsi.ENABLE | PciMsi.QUEUE_SIZE);
       const size = vectors > 0 ? Math.ceil(Math.log2(vectors)) << 4 : 0;
       this.config.setWord(flags, vectors > 0 ? off | size | PciMsi.ENABLE : off);
     }
-    if (index === PciInterruptIndex.MSIX && this.#msix) {
-      const flags = this.#msix.offset + PciMsix.FLAGS;
+    if (index === PciInterruptIndex.MSIX && this.msix) {
+      const flags = this.msix.offset + PciMsix.FLAGS;
       const off = this.config.word(flags) & ~PciMsix.ENABLE;
       this.config.setWord(flags, vectors > 0 ? off | PciMsix.ENABLE : off);
-      this.#showTable(vectors);
+      this.showTable(vectors);
     }
   }
 
@@ -283,8 +289,8 @@ export class PciEndpoint implements PciFunction {
    * It is there to be looked at: SET_IRQS alone decides what is signalled, so nothing is ever
    * pending.
    */
-  #showTable(vectors: number): void {
-    const msix = this.#msix;
+  private showTable(vectors: number): void {
+    const msix = this.msix;
     if (!msix) return;
     const { bytes } = this.barMemory(msix.bar);
     for (let vector = 0; vector < msix.vectors; vector++) {
@@ -293,6 +299,13 @@ export class PciEndpoint implements PciFunction {
     }
   }
 }
+/** Zeroes all of a BAR's memory; what is large goes back to the host. */
+function clear(memory: DmaBuffer): void {
+  const { length } = memory.bytes;
+  if (memory.discard && length > LARGE) memory.discard(0, length);
+  else memory.bytes.fill(0);
+}
+
 /** How vfio-pci cuts an access to a BAR: naturally aligned, at most 4 bytes (vfio_pci_rdwr.c). */
 function accessSize(offset: number, left: number): number {
   if (left >= 4 && offset % 4 === 0) return 4;

@@ -5,11 +5,11 @@ import type { InterruptSink } from '../../vfio/pci-function.js';
  * A function's interrupts: the pin, and messages when MSI or MSI-X is on; then the pin is silent.
  */
 export class Interrupts {
-  #sink: InterruptSink | null = null;
-  readonly #armed = [0, 0, 0];
-  #pin = false;
-  #pinDisabled = false;
-  #shown = false;
+  private sink: InterruptSink | null = null;
+  private readonly armedVectors = [0, 0, 0];
+  private pinLevel = false;
+  private pinDisabled = false;
+  private shown = false;
 
   /** Interrupts are messages now (MSI or MSI-X). */
   get messages(): boolean {
@@ -18,32 +18,32 @@ export class Interrupts {
 
   /** Level of the pin that the device asks for, whether or not it reaches the sink. */
   get pinAsserted(): boolean {
-    return this.#pin;
+    return this.pinLevel;
   }
 
   /** Vectors of an index (INTx, MSI, MSI-X) that are on. */
   armed(index: number): number {
-    return this.#armed[index] ?? 0;
+    return this.armedVectors[index] ?? 0;
   }
 
   connect(sink: InterruptSink | null): void {
-    this.#sink = sink;
-    this.#armed.fill(0);
-    this.#pin = false;
-    this.#pinDisabled = false;
-    this.#shown = false;
+    this.sink = sink;
+    this.armedVectors.fill(0);
+    this.pinLevel = false;
+    this.pinDisabled = false;
+    this.shown = false;
   }
 
   /** SET_IRQS switched `vectors` of an index on (0: off). */
   arm(index: number, vectors: number): void {
-    if (index < this.#armed.length) this.#armed[index] = vectors;
-    this.#show();
+    if (index < this.armedVectors.length) this.armedVectors[index] = vectors;
+    this.show();
   }
 
   /** Command register: the pin may not be asserted. */
   disablePin(disabled: boolean): void {
-    this.#pinDisabled = disabled;
-    this.#show();
+    this.pinDisabled = disabled;
+    this.show();
   }
 
   /**
@@ -52,22 +52,22 @@ export class Interrupts {
    */
   message(vector: number): boolean {
     const msi = this.armed(PciInterruptIndex.MSI);
-    if (this.armed(PciInterruptIndex.MSIX) > 0) this.#sink?.msix(vector);
-    else if (msi > 0) this.#sink?.msi(Math.min(vector, msi - 1));
+    if (this.armed(PciInterruptIndex.MSIX) > 0) this.sink?.msix(vector);
+    else if (msi > 0) this.sink?.msi(Math.min(vector, msi - 1));
     else return false;
     return true;
   }
 
   /** Sets the level of the pin. */
   pin(asserted: boolean): void {
-    this.#pin = asserted;
-    this.#show();
+    this.pinLevel = asserted;
+    this.show();
   }
 
-  #show(): void {
-    const level = this.#pin && !this.#pinDisabled && !this.messages;
-    if (level === this.#shown) return;
-    this.#shown = level;
-    this.#sink?.intx(level);
+  private show(): void {
+    const level = this.pinLevel && !this.pinDisabled && !this.messages;
+    if (level === this.shown) return;
+    this.shown = level;
+    this.sink?.intx(level);
   }
 }

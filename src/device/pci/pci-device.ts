@@ -7,7 +7,7 @@ export interface PciDevice {
   reset(): void;
   /**
    * Reads a BAR's register: `size` is 1, 2 or 4 bytes and `offset` a multiple of it. Returns an
-   * unsigned number; bits beyond `size` are cut.
+   * unsigned number; bits beyond `size` are cut. `poll` has looked at what was stored before.
    */
   read(bar: number, offset: number, size: number): number;
   /** Writes a BAR's register; the same of `offset` and `size`. */
@@ -25,7 +25,8 @@ export interface PciDevice {
   readonly stalls?: boolean;
   /**
    * Looks at memory that the program writes without telling and does what work there is; true:
-   * there was some.
+   * there was some. Called often, and before every access by a call: a read pushes posted writes
+   * (PCI Express 2.4.1).
    */
   poll(): boolean;
   /**

@@ -17,11 +17,11 @@ const ACK = COMMAND_BYTES;
 
 /** The control queue (5.1.6.5): it knows how to set the number of pairs. */
 export class ControlQueue {
-  readonly #transport: VirtioTransport;
-  readonly #work: Workspace;
-  readonly #buffer: DmaBuffer;
+  private readonly transport: VirtioTransport;
+  private readonly work: Workspace;
+  private readonly buffer: DmaBuffer;
   /** Sets the number of pairs in use; false: not valid. */
-  readonly #setPairs: (pairs: number) => boolean;
+  private readonly setPairs: (pairs: number) => boolean;
 
   constructor(
     transport: VirtioTransport,
@@ -29,51 +29,51 @@ export class ControlQueue {
     allocate: AllocateDma,
     setPairs: (pairs: number) => boolean,
   ) {
-    this.#transport = transport;
-    this.#work = work;
-    this.#buffer = allocate(COMMAND_BYTES + 1);
-    this.#setPairs = setPairs;
+    this.transport = transport;
+    this.work = work;
+    this.buffer = allocate(COMMAND_BYTES + 1);
+    this.setPairs = setPairs;
   }
 
   /** Carries out the next command, where there is one. */
   poll(queue: VirtQueue): boolean {
-    if (!this.#transport.awake(queue)) return false;
-    if (!this.#run(queue)) this.#transport.breakDown();
+    if (!this.transport.awake(queue)) return false;
+    if (!this.run(queue)) this.transport.breakDown();
     return true;
   }
 
-  #run(queue: VirtQueue): boolean {
-    const transport = this.#transport;
+  private run(queue: VirtQueue): boolean {
+    const transport = this.transport;
     const { dma } = transport.endpoint;
-    const { reads, writes } = this.#work;
+    const { reads, writes } = this.work;
     reads.clear();
     queue.appendLook(reads);
     if (!dma.read(reads, null) || !queue.looked()) return false;
     if (queue.takeInterrupt()) transport.interrupt(queue);
     if (queue.waiting === 0) queue.active = false;
     writes.clear();
-    if (queue.waiting > 0 && !this.#command(queue)) return false;
+    if (queue.waiting > 0 && !this.command(queue)) return false;
     queue.appendUsed(writes);
     return dma.write(writes, null);
   }
 
   /** One command: class, command and data to read, an answer of one byte to write. */
-  #command(queue: VirtQueue): boolean {
-    const { dma } = this.#transport.endpoint;
-    const { chain, reads, writes } = this.#work;
+  private command(queue: VirtQueue): boolean {
+    const { dma } = this.transport.endpoint;
+    const { chain, reads, writes } = this.work;
     const { head } = queue;
     reads.clear();
     chain.appendIndirect(reads, queue, head, 0);
     if (!dma.read(reads, null) || !chain.load(queue, head, 0) || chain.writable === 0) return false;
-    const { bytes } = this.#buffer;
+    const { bytes } = this.buffer;
     bytes.fill(0);
     reads.clear();
-    chain.appendReadable(reads, 0, Math.min(chain.readable, COMMAND_BYTES), this.#buffer, 0);
+    chain.appendReadable(reads, 0, Math.min(chain.readable, COMMAND_BYTES), this.buffer, 0);
     if (!dma.read(reads, null)) return false;
     const known =
       chain.readable === COMMAND_BYTES && bytes[0] === MULTIQUEUE && bytes[1] === VQ_PAIRS_SET;
-    bytes[ACK] = known && this.#setPairs(bytes[2]! | (bytes[3]! << 8)) ? OK : ERROR;
-    chain.appendWritable(writes, 1, this.#buffer, ACK);
+    bytes[ACK] = known && this.setPairs(bytes[2]! | (bytes[3]! << 8)) ? OK : ERROR;
+    chain.appendWritable(writes, 1, this.buffer, ACK);
     queue.take();
     queue.push(head, 1);
     return true;

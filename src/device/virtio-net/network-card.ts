@@ -43,52 +43,52 @@ function queueCount(pairs: number): number {
 
 /** A virtio network card (5.1) without offloads. */
 class NetworkCard implements VirtioDevice {
-  readonly #transport: VirtioTransport;
-  readonly #pairs: readonly QueuePair[];
-  readonly #control: ControlQueue;
+  private readonly transport: VirtioTransport;
+  private readonly pairs: readonly QueuePair[];
+  private readonly control: ControlQueue;
   /** Pairs in use, from the first on (5.1.6.5.6). */
-  #used = 1;
+  private used = 1;
   /**
    * The control queue lies behind the pairs; behind the first one for a driver that does not know
    * of more (5.1.2).
    */
-  #controlIndex = -1;
+  private controlIndex = -1;
 
   constructor(transport: VirtioTransport, { pairs, network }: CardOptions, allocate: AllocateDma) {
     const work = new Workspace(allocate);
-    this.#transport = transport;
-    this.#pairs = Array.from(
+    this.transport = transport;
+    this.pairs = Array.from(
       { length: pairs },
       (_, index) => new QueuePair(transport, index, work, network),
     );
-    this.#control = new ControlQueue(transport, work, allocate, (count) => this.#setPairs(count));
+    this.control = new ControlQueue(transport, work, allocate, (count) => this.setPairs(count));
   }
 
   reset(): void {
-    this.#used = 1;
-    this.#controlIndex = -1;
+    this.used = 1;
+    this.controlIndex = -1;
   }
 
   start(): void {
-    const { features } = this.#transport;
-    for (const pair of this.#pairs) pair.start(features.has(NetFeature.MRG_RXBUF));
+    const { features } = this.transport;
+    for (const pair of this.pairs) pair.start(features.has(NetFeature.MRG_RXBUF));
     if (!features.has(NetFeature.CTRL_VQ)) return;
-    this.#controlIndex = features.has(NetFeature.MQ) ? 2 * this.#pairs.length : 2;
-    this.#transport.queues[this.#controlIndex]!.quiet = false;
+    this.controlIndex = features.has(NetFeature.MQ) ? 2 * this.pairs.length : 2;
+    this.transport.queues[this.controlIndex]!.quiet = false;
   }
 
   poll(): boolean {
     let found = false;
-    if (this.#controlIndex >= 0 && this.#control.poll(this.#transport.queues[this.#controlIndex]!))
+    if (this.controlIndex >= 0 && this.control.poll(this.transport.queues[this.controlIndex]!))
       found = true;
-    for (let index = 0; index < this.#used; index++) if (this.#pairs[index]!.poll()) found = true;
+    for (let index = 0; index < this.used; index++) if (this.pairs[index]!.poll()) found = true;
     return found;
   }
 
-  #setPairs(count: number): boolean {
-    if (!this.#transport.features.has(NetFeature.MQ) || count < 1 || count > this.#pairs.length)
+  private setPairs(count: number): boolean {
+    if (!this.transport.features.has(NetFeature.MQ) || count < 1 || count > this.pairs.length)
       return false;
-    this.#used = count;
+    this.used = count;
     return true;
   }
 }

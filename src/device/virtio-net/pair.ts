@@ -46,13 +46,13 @@ export class Workspace {
  */
 export class QueuePair {
   /** Frames may be spread over several receive buffers (VIRTIO_NET_F_MRG_RXBUF). */
-  #mergeable = false;
+  private mergeable = false;
   readonly rx: VirtQueue;
   readonly tx: VirtQueue;
-  readonly #transport: VirtioTransport;
-  readonly #work: Workspace;
+  private readonly transport: VirtioTransport;
+  private readonly work: Workspace;
   /** Null: what is sent comes back. */
-  readonly #network: NetworkPort | null;
+  private readonly network: NetworkPort | null;
 
   constructor(
     transport: VirtioTransport,
@@ -60,11 +60,11 @@ export class QueuePair {
     work: Workspace,
     network: NetworkPort | null,
   ) {
-    this.#transport = transport;
+    this.transport = transport;
     this.rx = transport.queues[2 * index]!;
     this.tx = transport.queues[2 * index + 1]!;
-    this.#work = work;
-    this.#network = network;
+    this.work = work;
+    this.network = network;
   }
 
   /**
@@ -72,60 +72,60 @@ export class QueuePair {
    * frame.
    */
   start(mergeable: boolean): void {
-    this.#mergeable = mergeable;
+    this.mergeable = mergeable;
     this.rx.quiet = true;
     this.tx.quiet = false;
   }
 
   /** Hot where there is nothing to do. True: frames have moved. */
   poll(): boolean {
-    const isAwake = this.#transport.awake(this.tx);
-    if (this.#network === null) return isAwake && this.#loop();
-    const hasSent = isAwake && this.#send(this.#network);
-    return (this.rx.enabled && this.#transport.running && this.#arrive(this.#network)) || hasSent;
+    const isAwake = this.transport.awake(this.tx);
+    if (this.network === null) return isAwake && this.loop();
+    const hasSent = isAwake && this.send(this.network);
+    return (this.rx.enabled && this.transport.running && this.arrive(this.network)) || hasSent;
   }
 
   /** What is sent comes back. */
-  #loop(): boolean {
+  private loop(): boolean {
     const { tx, rx } = this;
     let found = false;
     for (let batch = 0; batch < BATCHES_PER_TURN && tx.active; batch++) {
       // Receive buffers that an earlier look found are as good as new ones, where each takes a
       // frame.
-      const needsRx = this.#mergeable || rx.undecided || rx.waiting < BATCH_FRAMES;
-      if (!this.#look(true, needsRx)) return true;
+      const needsRx = this.mergeable || rx.undecided || rx.waiting < BATCH_FRAMES;
+      if (!this.look(true, needsRx)) return true;
       if (tx.waiting === 0) {
         tx.active = false;
         break;
       }
       found = true;
-      if (!this.#takeSent() || !this.#give(true)) return true;
-      this.#rest();
+      if (!this.takeSent() || !this.give(true)) return true;
+      this.rest();
     }
     return found;
   }
 
   /** What is sent goes out to the network. */
-  #send(network: NetworkPort): boolean {
+  private send(network: NetworkPort): boolean {
     const { tx } = this;
-    const { frames } = this.#work;
-    if (!this.#look(true, false)) return true;
+    const { frames } = this.work;
+    if (!this.look(true, false)) return true;
     if (tx.waiting === 0) {
       tx.active = false;
       return false;
     }
-    if (!this.#takeSent()) return true;
+    if (!this.takeSent()) return true;
     for (let index = 0; index < frames.count; index++)
       network.send(frames.buffer, frames.start[index]! + HEADER_BYTES, frames.length[index]!);
-    if (this.#give(false)) this.#rest();
+    if (this.give(false)) this.rest();
     return true;
   }
 
   /** What has arrived comes in, as far as there are buffers. */
-  #arrive(network: NetworkPort): boolean {
+  private arrive(network: NetworkPort): boolean {
     const { rx } = this;
-    const { frames } = this.#work;
-    if ((rx.waiting === 0 || rx.undecided) && !this.#look(false, true)) return true;
+    const { frames } = this.work;
+    if ((rx.waiting === 0 || rx.undecided) && !this.look(false, true)) return true;
     frames.clear();
     while (frames.count < rx.waiting && frames.room) {
       const length = network.receive(frames.buffer, frames.next, FRAME_MOST);
@@ -133,7 +133,7 @@ export class QueuePair {
       frames.add(length);
     }
     if (frames.count === 0) return false;
-    if (this.#give(true)) this.#rest();
+    if (this.give(true)) this.rest();
     return true;
   }
 
@@ -141,39 +141,39 @@ export class QueuePair {
    * Looks at the queues and sends the interrupts that are due since the last look. False: something
    * is wrong with them.
    */
-  #look(tx: boolean, rx: boolean): boolean {
-    const transport = this.#transport;
-    const list = this.#work.reads;
+  private look(tx: boolean, rx: boolean): boolean {
+    const transport = this.transport;
+    const list = this.work.reads;
     const looksAtRx = rx && this.rx.enabled;
     list.clear();
     if (tx) this.tx.appendLook(list);
     if (looksAtRx) this.rx.appendLook(list);
     const isRead = transport.endpoint.dma.read(list, null);
     if (!isRead || (tx && !this.tx.looked()) || (looksAtRx && !this.rx.looked()))
-      return this.#breakDown();
+      return this.breakDown();
     if (looksAtRx && this.rx.takeInterrupt()) transport.interrupt(this.rx);
     if (tx && this.tx.takeInterrupt()) transport.interrupt(this.tx);
     return true;
   }
 
   /** Takes a batch of the driver's frames. False: it broke a rule. */
-  #takeSent(): boolean {
+  private takeSent(): boolean {
     const { tx } = this;
-    const { frames, chain, reads } = this.#work;
-    const { dma } = this.#transport.endpoint;
+    const { frames, chain, reads } = this.work;
+    const { dma } = this.transport.endpoint;
     const count = Math.min(tx.waiting, BATCH_FRAMES);
     frames.clear();
     reads.clear();
     if (tx.indirect) {
       for (let slot = 0; slot < count; slot++)
         chain.appendIndirect(reads, tx, tx.headAt(slot), slot);
-      if (reads.count > 0 && !dma.read(reads, null)) return this.#breakDown();
+      if (reads.count > 0 && !dma.read(reads, null)) return this.breakDown();
       reads.clear();
     }
     for (let slot = 0; slot < count && frames.room && reads.room >= FRAME_PIECES; slot++) {
       const { head } = tx;
       if (!chain.load(tx, head, slot) || chain.writable > 0 || chain.readable < HEADER_BYTES)
-        return this.#breakDown();
+        return this.breakDown();
       const length = chain.readable - HEADER_BYTES;
       if (length >= FRAME_LEAST && length <= FRAME_MOST) {
         // Its header is empty, because no offload is offered.
@@ -183,47 +183,46 @@ export class QueuePair {
       tx.take();
       tx.push(head, 0);
     }
-    return dma.read(reads, null) || this.#breakDown();
+    return dma.read(reads, null) || this.breakDown();
   }
 
   /**
    * Writes the frames of the batch to receive buffers, where it is asked to, and then the used
    * rings.
    */
-  #give(receives: boolean): boolean {
+  private give(receives: boolean): boolean {
     const { tx, rx } = this;
-    const { frames, writes } = this.#work;
+    const { frames, writes } = this.work;
     writes.clear();
     if (receives && rx.enabled) {
       for (let index = 0; index < frames.count; index++)
-        if (!this.#receive(frames.start[index]!, HEADER_BYTES + frames.length[index]!))
-          return this.#breakDown();
+        if (!this.receive(frames.start[index]!, HEADER_BYTES + frames.length[index]!))
+          return this.breakDown();
       rx.appendUsed(writes);
     }
     tx.appendUsed(writes);
-    return this.#transport.endpoint.dma.write(writes, null) || this.#breakDown();
+    return this.transport.endpoint.dma.write(writes, null) || this.breakDown();
   }
 
   /**
    * Puts a frame with its header, `bytes` bytes at `start`, into buffers of the driver, or drops
    * it. False: a rule was broken.
    */
-  #receive(start: number, bytes: number): boolean {
+  private receive(start: number, bytes: number): boolean {
     const { rx } = this;
-    const { chain, frames, writes } = this.#work;
+    const { chain, frames, writes } = this.work;
     const before = writes.count;
     let buffers = 0;
     let done = 0;
     while (done < bytes) {
-      const fits = rx.waiting > 0 && (buffers === 0 || this.#mergeable);
+      const fits = rx.waiting > 0 && (buffers === 0 || this.mergeable);
       if (!fits || writes.room < FRAME_PIECES + RING_PIECES) {
         rx.undo(buffers);
         writes.count = before;
         return true;
       }
       const { head } = rx;
-      if (!this.#loadReceive(head) || (buffers === 0 && chain.writable < HEADER_BYTES))
-        return false;
+      if (!this.loadReceive(head) || (buffers === 0 && chain.writable < HEADER_BYTES)) return false;
       const part = Math.min(bytes - done, chain.writable);
       chain.appendWritable(writes, part, frames.buffer, start + done);
       rx.take();
@@ -236,13 +235,13 @@ export class QueuePair {
     return true;
   }
 
-  #loadReceive(head: number): boolean {
+  private loadReceive(head: number): boolean {
     const { rx } = this;
-    const { chain, reads } = this.#work;
+    const { chain, reads } = this.work;
     if (rx.indirect) {
       reads.clear();
       chain.appendIndirect(reads, rx, head, 0);
-      if (reads.count > 0 && !this.#transport.endpoint.dma.read(reads, null)) return false;
+      if (reads.count > 0 && !this.transport.endpoint.dma.read(reads, null)) return false;
     }
     return chain.load(rx, head, 0) && chain.readable === 0;
   }
@@ -251,15 +250,15 @@ export class QueuePair {
    * After a batch: another look is due only for an interrupt, or for buffers of which the driver
    * may have said nothing.
    */
-  #rest(): void {
+  private rest(): void {
     const { tx, rx } = this;
-    if (!this.#transport.canInterrupt(tx)) tx.skipInterrupt();
-    if (!this.#transport.canInterrupt(rx)) rx.skipInterrupt();
+    if (!this.transport.canInterrupt(tx)) tx.skipInterrupt();
+    if (!this.transport.canInterrupt(rx)) rx.skipInterrupt();
     if (tx.waiting === 0 && !tx.eventIndex && !tx.undecided && !rx.undecided) tx.active = false;
   }
 
-  #breakDown(): false {
-    this.#transport.breakDown();
+  private breakDown(): false {
+    this.transport.breakDown();
     return false;
   }
 }

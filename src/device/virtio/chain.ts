@@ -28,20 +28,20 @@ export class Chain {
   /** Bytes of the device's reads and writes. */
   readable = 0;
   writable = 0;
-  #count = 0;
+  private count = 0;
   /** The first part to write. */
-  #firstWritable = 0;
-  readonly #page = new Float64Array(QUEUE_ENTRIES);
-  readonly #offset = new Int32Array(QUEUE_ENTRIES);
-  readonly #length = new Float64Array(QUEUE_ENTRIES);
-  readonly #indirect: DmaBuffer;
-  readonly #indirectWords: Uint32Array;
+  private firstWritable = 0;
+  private readonly page = new Float64Array(QUEUE_ENTRIES);
+  private readonly offset = new Int32Array(QUEUE_ENTRIES);
+  private readonly length = new Float64Array(QUEUE_ENTRIES);
+  private readonly indirect: DmaBuffer;
+  private readonly indirectWords: Uint32Array;
 
   /** `slots`: buffers of a batch. */
   constructor(allocate: AllocateDma, slots: number) {
-    this.#indirect = allocate(slots * QUEUE_ENTRIES * DESCRIPTOR_BYTES);
-    const { bytes } = this.#indirect;
-    this.#indirectWords = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+    this.indirect = allocate(slots * QUEUE_ENTRIES * DESCRIPTOR_BYTES);
+    const { bytes } = this.indirect;
+    this.indirectWords = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
   }
 
   /** Adds the fetch of the indirect table of the buffer at `head`, where it has one that can be. */
@@ -56,7 +56,7 @@ export class Chain {
         if (!tableAllowed(bytes, size)) return;
         const page = pageOf(table, word);
         const target = slot * QUEUE_ENTRIES * DESCRIPTOR_BYTES;
-        list.appendRange(page, table[word]! & 0xfff, bytes, this.#indirect, target, 0);
+        list.appendRange(page, table[word]! & 0xfff, bytes, this.indirect, target, 0);
         return;
       }
       if ((flags & NEXT) === 0) return;
@@ -72,8 +72,8 @@ export class Chain {
   load(queue: VirtQueue, head: number, slot: number): boolean {
     this.readable = 0;
     this.writable = 0;
-    this.#count = 0;
-    this.#firstWritable = 0;
+    this.count = 0;
+    this.firstWritable = 0;
     let table = queue.table;
     let base = 0;
     let entries = queue.size;
@@ -88,18 +88,18 @@ export class Chain {
         if (isIndirect || !queue.indirect || (flags & NEXT) !== 0) return false;
         if (!tableAllowed(length, queue.size)) return false;
         isIndirect = true;
-        table = this.#indirectWords;
+        table = this.indirectWords;
         base = slot * QUEUE_ENTRIES * WORDS;
         entries = length / DESCRIPTOR_BYTES;
         at = 0;
         continue;
       }
-      if (this.#count === queue.size) return false;
-      if (!this.#add(table, word, length, (flags & WRITE) !== 0)) return false;
+      if (this.count === queue.size) return false;
+      if (!this.add(table, word, length, (flags & WRITE) !== 0)) return false;
       if ((flags & NEXT) === 0) break;
       at = flags >>> 16;
     }
-    if (this.writable === 0) this.#firstWritable = this.#count;
+    if (this.writable === 0) this.firstWritable = this.count;
     return true;
   }
 
@@ -113,21 +113,21 @@ export class Chain {
     buffer: DmaBuffer,
     offset: number,
   ): void {
-    this.#append(list, 0, skip, length, buffer, offset);
+    this.append(list, 0, skip, length, buffer, offset);
   }
 
   /** Adds DMA between `buffer` and the first `length` of the bytes to write. */
   appendWritable(list: DmaList, length: number, buffer: DmaBuffer, offset: number): void {
-    this.#append(list, this.#firstWritable, 0, length, buffer, offset);
+    this.append(list, this.firstWritable, 0, length, buffer, offset);
   }
 
-  #add(table: Uint32Array, word: number, length: number, isWrite: boolean): boolean {
-    const part = this.#count++;
-    this.#page[part] = pageOf(table, word);
-    this.#offset[part] = table[word]! & 0xfff;
-    this.#length[part] = length;
+  private add(table: Uint32Array, word: number, length: number, isWrite: boolean): boolean {
+    const part = this.count++;
+    this.page[part] = pageOf(table, word);
+    this.offset[part] = table[word]! & 0xfff;
+    this.length[part] = length;
     if (isWrite) {
-      if (this.writable === 0) this.#firstWritable = part;
+      if (this.writable === 0) this.firstWritable = part;
       this.writable += length;
       return true;
     }
@@ -135,7 +135,7 @@ export class Chain {
     return this.writable === 0;
   }
 
-  #append(
+  private append(
     list: DmaList,
     from: number,
     skip: number,
@@ -147,13 +147,13 @@ export class Chain {
     let passed = skip;
     let target = offset;
     for (let part = from; left > 0; part++) {
-      const bytes = this.#length[part]!;
+      const bytes = this.length[part]!;
       if (passed >= bytes) {
         passed -= bytes;
         continue;
       }
       const take = Math.min(bytes - passed, left);
-      list.appendRange(this.#page[part]!, this.#offset[part]! + passed, take, buffer, target, 0);
+      list.appendRange(this.page[part]!, this.offset[part]! + passed, take, buffer, target, 0);
       passed = 0;
       target += take;
       left -= take;

@@ -10,34 +10,34 @@ const { DESCRIPTORS } = QueueAddress;
  * the table read as none.
  */
 export class CommonConfiguration {
-  readonly #transport: VirtioTransport;
-  #deviceFeatureSelect = 0;
-  #driverFeatureSelect = 0;
-  #queueSelect = 0;
+  private readonly transport: VirtioTransport;
+  private deviceFeatureSelect = 0;
+  private driverFeatureSelect = 0;
+  private queueSelect = 0;
 
   constructor(transport: VirtioTransport) {
-    this.#transport = transport;
+    this.transport = transport;
   }
 
   reset(): void {
-    this.#deviceFeatureSelect = 0;
-    this.#driverFeatureSelect = 0;
-    this.#queueSelect = 0;
+    this.deviceFeatureSelect = 0;
+    this.driverFeatureSelect = 0;
+    this.queueSelect = 0;
   }
 
   read(offset: number, size: number): number {
     if (size !== fieldSize(offset)) return 0;
-    const transport = this.#transport;
+    const transport = this.transport;
     const { features } = transport;
     switch (offset) {
       case CommonRegister.DEVICE_FEATURE_SELECT:
-        return this.#deviceFeatureSelect;
+        return this.deviceFeatureSelect;
       case CommonRegister.DEVICE_FEATURE:
-        return features.offeredWord(this.#deviceFeatureSelect);
+        return features.offeredWord(this.deviceFeatureSelect);
       case CommonRegister.DRIVER_FEATURE_SELECT:
-        return this.#driverFeatureSelect;
+        return this.driverFeatureSelect;
       case CommonRegister.DRIVER_FEATURE:
-        return features.takenWord(this.#driverFeatureSelect);
+        return features.takenWord(this.driverFeatureSelect);
       case CommonRegister.CONFIG_MSIX_VECTOR:
         return transport.configVector;
       case CommonRegister.NUM_QUEUES:
@@ -45,9 +45,9 @@ export class CommonConfiguration {
       case CommonRegister.DEVICE_STATUS:
         return transport.status;
       case CommonRegister.QUEUE_SELECT:
-        return this.#queueSelect;
+        return this.queueSelect;
       default: {
-        const queue = this.#queue;
+        const queue = this.queue;
         return queue ? readQueue(queue, offset) : 0;
       }
     }
@@ -55,60 +55,60 @@ export class CommonConfiguration {
 
   write(offset: number, size: number, value: number): void {
     if (size !== fieldSize(offset)) return;
-    const transport = this.#transport;
+    const transport = this.transport;
     switch (offset) {
       case CommonRegister.DEVICE_FEATURE_SELECT:
-        this.#deviceFeatureSelect = value;
+        this.deviceFeatureSelect = value;
         break;
       case CommonRegister.DRIVER_FEATURE_SELECT:
-        this.#driverFeatureSelect = value;
+        this.driverFeatureSelect = value;
         break;
       case CommonRegister.DRIVER_FEATURE:
         // Settled with FEATURES_OK.
         if ((transport.status & DeviceStatus.FEATURES_OK) === 0)
-          transport.features.setTaken(this.#driverFeatureSelect, value);
+          transport.features.setTaken(this.driverFeatureSelect, value);
         break;
       case CommonRegister.CONFIG_MSIX_VECTOR:
-        transport.configVector = this.#vector(value);
+        transport.configVector = this.vector(value);
         break;
       case CommonRegister.DEVICE_STATUS:
         if (value === 0) transport.reset();
         else transport.addStatus(value);
         break;
       case CommonRegister.QUEUE_SELECT:
-        this.#queueSelect = value;
+        this.queueSelect = value;
         break;
       default: {
-        const queue = this.#queue;
-        if (queue) this.#writeQueue(queue, offset, value);
+        const queue = this.queue;
+        if (queue) this.writeQueue(queue, offset, value);
       }
     }
   }
 
   /** A queue that is enabled keeps its place and size until it is reset. */
-  #writeQueue(queue: VirtQueue, offset: number, value: number): void {
+  private writeQueue(queue: VirtQueue, offset: number, value: number): void {
     if (offset === CommonRegister.QUEUE_MSIX_VECTOR) {
-      queue.vector = this.#vector(value);
+      queue.vector = this.vector(value);
     } else if (offset === CommonRegister.QUEUE_RESET) {
-      if (value === 1 && this.#transport.features.has(Feature.RING_RESET)) queue.reset();
+      if (value === 1 && this.transport.features.has(Feature.RING_RESET)) queue.reset();
     } else if (!queue.enabled) {
       if (offset === CommonRegister.QUEUE_SIZE) {
         if (isQueueSize(value)) queue.size = value;
       } else if (offset === CommonRegister.QUEUE_ENABLE) {
-        if (value === 1) this.#transport.enabled(queue);
+        if (value === 1) this.transport.enabled(queue);
       } else if (isAddress(offset)) {
         queue.addresses[addressWord(offset)] = value;
       }
     }
   }
 
-  get #queue(): VirtQueue | undefined {
-    return this.#transport.queues[this.#queueSelect];
+  private get queue(): VirtQueue | undefined {
+    return this.transport.queues[this.queueSelect];
   }
 
   /** The driver learns by reading back that there is no such vector. */
-  #vector(value: number): number {
-    return value <= this.#transport.queues.length ? value : NO_VECTOR;
+  private vector(value: number): number {
+    return value <= this.transport.queues.length ? value : NO_VECTOR;
   }
 }
 

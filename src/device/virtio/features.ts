@@ -5,9 +5,9 @@ export class Features {
   /** What the device offers. */
   readonly offered = new Uint32Array(WORDS);
   /** What the driver has said that it takes. */
-  readonly #taken = new Uint32Array(WORDS);
+  private readonly taken = new Uint32Array(WORDS);
   /** The driver asked for a bit beyond the words. */
-  #beyond = false;
+  private beyond = false;
 
   /** `bits`: feature numbers, below 64. */
   constructor(bits: readonly number[]) {
@@ -15,8 +15,8 @@ export class Features {
   }
 
   reset(): void {
-    this.#taken.fill(0);
-    this.#beyond = false;
+    this.taken.fill(0);
+    this.beyond = false;
   }
 
   /** Word `select` of what is offered. */
@@ -25,24 +25,22 @@ export class Features {
   }
 
   takenWord(select: number): number {
-    return this.#taken[select] ?? 0;
+    return this.taken[select] ?? 0;
   }
 
   setTaken(select: number, value: number): void {
-    if (select < WORDS) this.#taken[select] = value;
-    else if (value !== 0) this.#beyond = true;
+    if (select < WORDS) this.taken[select] = value;
+    else if (value !== 0) this.beyond = true;
   }
 
   /** The driver takes nothing that is not offered. */
   get acceptable(): boolean {
-    return (
-      !this.#beyond && this.#taken.every((word, index) => (word & ~this.offered[index]!) === 0)
-    );
+    return !this.beyond && this.taken.every((word, index) => (word & ~this.offered[index]!) === 0);
   }
 
   /** Whether a feature is offered and taken. */
   has(bit: number): boolean {
     const word = bit >>> 5;
-    return ((this.#taken[word]! & this.offered[word]!) >>> (bit & 31)) % 2 !== 0;
+    return ((this.taken[word]! & this.offered[word]!) >>> (bit & 31)) % 2 !== 0;
   }
 }

@@ -57,16 +57,16 @@ export class VirtQueue {
   /** Descriptors of the last look, four words each. */
   readonly table: Uint32Array;
   /** Next buffer to take, and the end of those that the last look found. */
-  #next = 0;
-  #available = 0;
+  private next = 0;
+  private available = 0;
   /** End of the used ring: as written by `appendUsed`, and with what was pushed since. */
-  #written = 0;
-  #used = 0;
+  private written = 0;
+  private used = 0;
   /** End of the used ring when it was last decided whether to interrupt. */
-  #decided = 0;
-  readonly #buffer: DmaBuffer;
-  readonly #shorts: Uint16Array;
-  readonly #words: Uint32Array;
+  private decided = 0;
+  private readonly buffer: DmaBuffer;
+  private readonly shorts: Uint16Array;
+  private readonly words: Uint32Array;
 
   constructor(
     readonly index: number,
@@ -74,10 +74,10 @@ export class VirtQueue {
   ) {
     const buffer = allocate(Copy.SIZE);
     const { bytes } = buffer;
-    this.#buffer = buffer;
-    this.#shorts = new Uint16Array(bytes.buffer, bytes.byteOffset, Copy.SIZE / 2);
-    this.#words = new Uint32Array(bytes.buffer, bytes.byteOffset, Copy.SIZE / 4);
-    this.table = this.#words.subarray(
+    this.buffer = buffer;
+    this.shorts = new Uint16Array(bytes.buffer, bytes.byteOffset, Copy.SIZE / 2);
+    this.words = new Uint32Array(bytes.buffer, bytes.byteOffset, Copy.SIZE / 4);
+    this.table = this.words.subarray(
       Copy.TABLE / 4,
       (Copy.TABLE + QUEUE_ENTRIES * DESCRIPTOR_BYTES) / 4,
     );
@@ -89,7 +89,7 @@ export class VirtQueue {
     this.vector = NO_VECTOR;
     this.addresses.fill(0);
     this.active = false;
-    this.#next = this.#available = this.#written = this.#used = this.#decided = 0;
+    this.next = this.available = this.written = this.used = this.decided = 0;
   }
 
   /** Whether the rings lie where they may (2.7: alignments of 16, 2 and 4). */
@@ -101,21 +101,21 @@ export class VirtQueue {
 
   /** Buffers that the last poll found and that have not been taken. */
   get waiting(): number {
-    return (this.#available - this.#next) & INDEX_MASK;
+    return (this.available - this.next) & INDEX_MASK;
   }
 
   /** Buffers were used and the driver may want to hear of it: a look decides. */
   get undecided(): boolean {
-    return this.#decided !== this.#written;
+    return this.decided !== this.written;
   }
 
   /** Adds what a look copies. */
   appendLook(list: DmaList): void {
     const { DESCRIPTORS, DRIVER } = QueueAddress;
-    this.#append(list, DRIVER, 0, 4, Copy.AVAILABLE);
+    this.append(list, DRIVER, 0, 4, Copy.AVAILABLE);
     // With used_event behind the ring.
-    this.#append(list, DRIVER, 4, this.size * 2 + 2, Copy.RING);
-    this.#append(list, DESCRIPTORS, 0, this.size * DESCRIPTOR_BYTES, Copy.TABLE);
+    this.append(list, DRIVER, 4, this.size * 2 + 2, Copy.RING);
+    this.append(list, DESCRIPTORS, 0, this.size * DESCRIPTOR_BYTES, Copy.TABLE);
   }
 
   /**
@@ -123,7 +123,7 @@ export class VirtQueue {
    * has entries.
    */
   looked(): boolean {
-    this.#available = this.#shorts[Copy.AVAILABLE / 2 + 1]!;
+    this.available = this.shorts[Copy.AVAILABLE / 2 + 1]!;
     return this.waiting <= this.size;
   }
 
@@ -132,18 +132,18 @@ export class VirtQueue {
    * (2.7.7, 2.7.10).
    */
   takeInterrupt(): boolean {
-    const before = this.#decided;
-    const now = this.#written;
+    const before = this.decided;
+    const now = this.written;
     if (before === now) return false;
-    this.#decided = now;
-    if (!this.eventIndex) return (this.#shorts[Copy.AVAILABLE / 2]! & NO_INTERRUPT) === 0;
-    const event = this.#shorts[Copy.RING / 2 + this.size]!;
+    this.decided = now;
+    if (!this.eventIndex) return (this.shorts[Copy.AVAILABLE / 2]! & NO_INTERRUPT) === 0;
+    const event = this.shorts[Copy.RING / 2 + this.size]!;
     return ((now - event - 1) & INDEX_MASK) < ((now - before) & INDEX_MASK);
   }
 
   /** No interrupt is to be sent for what was used so far. */
   skipInterrupt(): void {
-    this.#decided = this.#written;
+    this.decided = this.written;
   }
 
   /** Head of the buffer that is taken next; there must be one. Any 16 bits. */
@@ -153,57 +153,63 @@ export class VirtQueue {
 
   /** Head of the `ahead`-th buffer behind the next one. */
   headAt(ahead: number): number {
-    return this.#shorts[Copy.RING / 2 + ((this.#next + ahead) & (this.size - 1))]!;
+    return this.shorts[Copy.RING / 2 + ((this.next + ahead) & (this.size - 1))]!;
   }
 
   /** Takes the next buffer. */
   take(): void {
-    this.#next = (this.#next + 1) & INDEX_MASK;
+    this.next = (this.next + 1) & INDEX_MASK;
   }
 
   /**
    * Gives a buffer back with `length` bytes written to it; the driver sees it after `appendUsed`.
    */
   push(head: number, length: number): void {
-    const at = Copy.ELEMENTS / 4 + (this.#used & (this.size - 1)) * 2;
-    this.#words[at] = head;
-    this.#words[at + 1] = length;
-    this.#used = (this.#used + 1) & INDEX_MASK;
+    const at = Copy.ELEMENTS / 4 + (this.used & (this.size - 1)) * 2;
+    this.words[at] = head;
+    this.words[at + 1] = length;
+    this.used = (this.used + 1) & INDEX_MASK;
   }
 
   /** Undoes the last `count` takes and pushes. */
   undo(count: number): void {
-    this.#next = (this.#next - count) & INDEX_MASK;
-    this.#used = (this.#used - count) & INDEX_MASK;
+    this.next = (this.next - count) & INDEX_MASK;
+    this.used = (this.used - count) & INDEX_MASK;
   }
 
   /** Adds the writes that show the driver what was pushed: elements, then the index. */
   appendUsed(list: DmaList): void {
-    const count = (this.#used - this.#written) & INDEX_MASK;
+    const count = (this.used - this.written) & INDEX_MASK;
     if (count === 0) return;
-    const first = this.#written & (this.size - 1);
+    const first = this.written & (this.size - 1);
     const run = Math.min(count, this.size - first);
-    this.#appendElements(list, first, run);
-    if (count > run) this.#appendElements(list, 0, count - run);
-    this.#written = this.#used;
-    this.#shorts[Copy.USED / 2] = this.quiet ? NO_NOTIFY : 0;
-    this.#shorts[Copy.USED / 2 + 1] = this.#used;
-    this.#append(list, QueueAddress.DEVICE, 0, 4, Copy.USED);
+    this.appendElements(list, first, run);
+    if (count > run) this.appendElements(list, 0, count - run);
+    this.written = this.used;
+    this.shorts[Copy.USED / 2] = this.quiet ? NO_NOTIFY : 0;
+    this.shorts[Copy.USED / 2 + 1] = this.used;
+    this.append(list, QueueAddress.DEVICE, 0, 4, Copy.USED);
     if (!this.eventIndex || this.quiet) return;
     // avail_event: the driver notifies of the first buffer that the device has not taken.
-    this.#shorts[Copy.AVAILABLE_EVENT / 2] = this.#next;
-    this.#append(list, QueueAddress.DEVICE, 4 + this.size * USED_BYTES, 2, Copy.AVAILABLE_EVENT);
+    this.shorts[Copy.AVAILABLE_EVENT / 2] = this.next;
+    this.append(list, QueueAddress.DEVICE, 4 + this.size * USED_BYTES, 2, Copy.AVAILABLE_EVENT);
   }
 
-  #appendElements(list: DmaList, first: number, count: number): void {
+  private appendElements(list: DmaList, first: number, count: number): void {
     const at = first * USED_BYTES;
-    this.#append(list, QueueAddress.DEVICE, 4 + at, count * USED_BYTES, Copy.ELEMENTS + at);
+    this.append(list, QueueAddress.DEVICE, 4 + at, count * USED_BYTES, Copy.ELEMENTS + at);
   }
 
   /** Adds `length` bytes at `offset` of one of the queue's areas. */
-  #append(list: DmaList, address: number, offset: number, length: number, copy: number): void {
+  private append(
+    list: DmaList,
+    address: number,
+    offset: number,
+    length: number,
+    copy: number,
+  ): void {
     const low = this.addresses[address]!;
     const page = this.addresses[address + 1]! * 2 ** 20 + (low >>> 12);
-    list.appendRange(page, (low & 0xfff) + offset, length, this.#buffer, copy, 0);
+    list.appendRange(page, (low & 0xfff) + offset, length, this.buffer, copy, 0);
   }
 }

@@ -56,14 +56,14 @@ export class VirtioTransport implements PciDevice {
   readonly queues: readonly VirtQueue[];
   status = 0;
   configVector = NO_VECTOR;
-  readonly #device: VirtioDevice;
-  readonly #config: Uint8Array;
-  readonly #common: CommonConfiguration;
+  private readonly device: VirtioDevice;
+  private readonly config: Uint8Array;
+  private readonly common: CommonConfiguration;
   /** One word for each queue, in the page that may be mapped. */
-  readonly #notifications: Int32Array;
+  private readonly notifications: Int32Array;
   /** The device may work on its queues. */
-  #running = false;
-  #isr = 0;
+  private isRunning = false;
+  private isr = 0;
 
   constructor(endpoint: PciEndpoint, allocate: AllocateDma, parts: VirtioParts) {
     this.endpoint = endpoint;
@@ -72,33 +72,33 @@ export class VirtioTransport implements PciDevice {
       { length: parts.queues },
       (_, index) => new VirtQueue(index, allocate),
     );
-    this.#config = parts.config;
-    this.#common = new CommonConfiguration(this);
+    this.config = parts.config;
+    this.common = new CommonConfiguration(this);
     const { bytes } = endpoint.barMemory(VIRTIO_BAR);
-    this.#notifications = new Int32Array(
+    this.notifications = new Int32Array(
       bytes.buffer,
       bytes.byteOffset + VirtioBar.NOTIFY,
       parts.queues,
     );
-    this.#device = parts.createDevice(this);
+    this.device = parts.createDevice(this);
   }
 
   reset(): void {
     this.status = 0;
     this.configVector = NO_VECTOR;
-    this.#running = false;
-    this.#isr = 0;
+    this.isRunning = false;
+    this.isr = 0;
     this.features.reset();
-    this.#common.reset();
+    this.common.reset();
     for (const queue of this.queues) queue.reset();
-    this.#notifications.fill(NOT_NOTIFIED);
+    this.notifications.fill(NOT_NOTIFIED);
     this.endpoint.interrupts.pin(false);
-    this.#device.reset();
+    this.device.reset();
   }
 
   /** The driver is ready and nothing is broken. */
   get running(): boolean {
-    return this.#running;
+    return this.isRunning;
   }
 
   /**
@@ -106,11 +106,11 @@ export class VirtioTransport implements PciDevice {
    * some. Hot.
    */
   awake(queue: VirtQueue): boolean {
-    if (this.#notifications[queue.index] !== NOT_NOTIFIED) {
-      this.#notifications[queue.index] = NOT_NOTIFIED;
+    if (this.notifications[queue.index] !== NOT_NOTIFIED) {
+      this.notifications[queue.index] = NOT_NOTIFIED;
       queue.active = true;
     }
-    return queue.active && queue.enabled && this.#running;
+    return queue.active && queue.enabled && this.isRunning;
   }
 
   /**
@@ -118,32 +118,31 @@ export class VirtioTransport implements PciDevice {
    * the device (2.1.2).
    */
   breakDown(): void {
-    this.#running = false;
+    this.isRunning = false;
     if ((this.status & DeviceStatus.NEEDS_RESET) !== 0) return;
     this.status |= DeviceStatus.NEEDS_RESET;
     if ((this.status & DeviceStatus.DRIVER_OK) !== 0)
-      this.#interrupt(this.configVector, IsrStatus.CONFIG);
+      this.signal(this.configVector, IsrStatus.CONFIG);
   }
 
   /** Whether an interrupt for a queue can reach the driver at all. */
   canInterrupt(queue: VirtQueue): boolean {
-    return queue.vector !== NO_VECTOR || !this.#usesMessages;
+    return queue.vector !== NO_VECTOR || !this.usesMessages;
   }
 
   /** Tells the driver of used buffers. */
   interrupt(queue: VirtQueue): void {
-    this.#interrupt(queue.vector, IsrStatus.QUEUE);
+    this.signal(queue.vector, IsrStatus.QUEUE);
   }
 
   read(bar: number, offset: number, size: number): number {
     if (bar !== VIRTIO_BAR) return 0;
-    this.poll();
-    if (offset < VirtioBar.ISR) return this.#common.read(offset, size);
-    if (offset === VirtioBar.ISR) return this.#takeIsr();
+    if (offset < VirtioBar.ISR) return this.common.read(offset, size);
+    if (offset === VirtioBar.ISR) return this.takeIsr();
     if (offset >= VirtioBar.DEVICE && offset < VirtioBar.NOTIFY) {
       let value = 0;
       for (let byte = size - 1; byte >= 0; byte--)
-        value = value * 256 + (this.#config[offset - VirtioBar.DEVICE + byte] ?? 0);
+        value = value * 256 + (this.config[offset - VirtioBar.DEVICE + byte] ?? 0);
       return value;
     }
     return 0;
@@ -151,19 +150,19 @@ export class VirtioTransport implements PciDevice {
 
   write(bar: number, offset: number, size: number, value: number): void {
     if (bar !== VIRTIO_BAR) return;
-    if (offset < VirtioBar.ISR) this.#common.write(offset, size, value);
-    else if (offset >= VirtioBar.NOTIFY) this.#notified(offset - VirtioBar.NOTIFY);
+    if (offset < VirtioBar.ISR) this.common.write(offset, size, value);
+    else if (offset >= VirtioBar.NOTIFY) this.notified(offset - VirtioBar.NOTIFY);
     this.poll();
   }
 
   poll(): boolean {
-    return this.#running && this.endpoint.dma.enabled && this.#device.poll();
+    return this.isRunning && this.endpoint.dma.enabled && this.device.poll();
   }
 
   configRead(offset: number, length: number): void {
     if (offset >= PciWindow.DATA + 4 || offset + length <= PciWindow.DATA) return;
     const { config } = this.endpoint;
-    const size = this.#windowSize();
+    const size = this.windowSize();
     if (size === 0) return;
     const value = this.read(VIRTIO_BAR, config.long(PciWindow.OFFSET), size);
     config.setLong(PciWindow.DATA, value);
@@ -172,7 +171,7 @@ export class VirtioTransport implements PciDevice {
   configWritten(offset: number, length: number): void {
     if (offset >= PciWindow.DATA + 4 || offset + length <= PciWindow.DATA) return;
     const { config } = this.endpoint;
-    const size = this.#windowSize();
+    const size = this.windowSize();
     if (size === 0) return;
     const value = config.long(PciWindow.DATA) % 256 ** size;
     this.write(VIRTIO_BAR, config.long(PciWindow.OFFSET), size, value);
@@ -185,7 +184,7 @@ export class VirtioTransport implements PciDevice {
   addStatus(value: number): void {
     const { FEATURES_OK, DRIVER_OK, NEEDS_RESET } = DeviceStatus;
     let added = value & ~this.status & ~NEEDS_RESET;
-    if ((added & FEATURES_OK) !== 0 && !this.#featuresAcceptable()) added &= ~FEATURES_OK;
+    if ((added & FEATURES_OK) !== 0 && !this.featuresAcceptable()) added &= ~FEATURES_OK;
     this.status |= added;
     if ((added & FEATURES_OK) !== 0) {
       for (const queue of this.queues) {
@@ -195,7 +194,7 @@ export class VirtioTransport implements PciDevice {
     }
     if ((added & DRIVER_OK) !== 0 && (this.status & NEEDS_RESET) === 0) {
       if ((this.status & FEATURES_OK) === 0) this.breakDown();
-      else this.#start();
+      else this.start();
     }
   }
 
@@ -206,15 +205,15 @@ export class VirtioTransport implements PciDevice {
     if (!queue.aligned) this.breakDown();
   }
 
-  #start(): void {
-    this.#running = true;
+  private start(): void {
+    this.isRunning = true;
     // Buffers that were made available before are found without a notification.
     for (const queue of this.queues) queue.active = queue.enabled;
-    this.#device.start();
+    this.device.start();
   }
 
   /** A device behind an IOMMU takes no driver that does not use it (6.1). */
-  #featuresAcceptable(): boolean {
+  private featuresAcceptable(): boolean {
     const { features } = this;
     return (
       features.acceptable &&
@@ -223,13 +222,13 @@ export class VirtioTransport implements PciDevice {
     );
   }
 
-  #notified(offset: number): void {
+  private notified(offset: number): void {
     const index = Math.floor(offset / VirtioBar.NOTIFY_MULTIPLIER);
-    if (index < this.queues.length) this.#notifications[index] = index;
+    if (index < this.queues.length) this.notifications[index] = index;
   }
 
   /** Bytes of the access that the window in config space stands for; 0 where it is not valid. */
-  #windowSize(): number {
+  private windowSize(): number {
     const { config } = this.endpoint;
     const size = config.long(PciWindow.LENGTH);
     const offset = config.long(PciWindow.OFFSET);
@@ -238,24 +237,24 @@ export class VirtioTransport implements PciDevice {
     return possible && bar === VIRTIO_BAR && offset + size <= VirtioBar.SIZE ? size : 0;
   }
 
-  #takeIsr(): number {
-    const isr = this.#isr;
-    this.#isr = 0;
+  private takeIsr(): number {
+    const isr = this.isr;
+    this.isr = 0;
     this.endpoint.interrupts.pin(false);
     return isr;
   }
 
-  get #usesMessages(): boolean {
+  private get usesMessages(): boolean {
     return this.endpoint.interrupts.armed(PciInterruptIndex.MSIX) > 0;
   }
 
-  #interrupt(vector: number, cause: number): void {
+  private signal(vector: number, cause: number): void {
     const { interrupts } = this.endpoint;
-    if (this.#usesMessages) {
+    if (this.usesMessages) {
       if (vector !== NO_VECTOR) interrupts.message(vector);
       return;
     }
-    this.#isr |= cause;
+    this.isr |= cause;
     interrupts.pin(true);
   }
 }

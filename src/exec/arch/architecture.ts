@@ -62,6 +62,8 @@ export type CurrentCall =
   | 'fchmodat'
   | 'fcntl'
   | 'ftruncate'
+  | 'fstatfs'
+  | 'getcwd'
   | 'getxattr'
   | 'io_uring_setup'
   | 'ioctl'
@@ -99,6 +101,7 @@ export type CurrentCall =
   | 'seccomp'
   | 'shmat'
   | 'shmdt'
+  | 'statfs'
   | 'statx'
   | 'sync_file_range'
   | 'unlinkat'
@@ -146,8 +149,14 @@ export interface StatLayout {
   readonly bytes: number;
   /** u32 */
   readonly mode: number;
+  /** u32, and behind it the group, u32. */
+  readonly owner: number;
   /** u64, of which the encoded device number takes the low half. */
   readonly rdev: number;
+  /** i64 */
+  readonly size: number;
+  /** i64 */
+  readonly blocks: number;
 }
 
 /** struct epoll_event: u32 events at 0, then u64 data, with or without padding between. */

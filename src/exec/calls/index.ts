@@ -3,9 +3,11 @@ import { openUnbind } from '../machine/unbind.js';
 import { ProcFiles } from '../process/proc-files.js';
 import { type CallContext, type HandlerTable, handlersByNumber } from './context.js';
 import { DescriptorCalls } from './descriptor-calls.js';
+import { DirectoryCalls } from './directory-calls.js';
 import { FileCalls } from './file-calls.js';
 import { LockCalls } from './lock-calls.js';
 import { MemoryCalls } from './memory-calls.js';
+import { PathArguments } from './path-arguments.js';
 import { PathCalls } from './path-calls.js';
 
 export { type CallContext, callContext, setAside } from './context.js';
@@ -19,12 +21,20 @@ export function handlersOf(
   const locks = new LockCalls(context);
   const memory = new MemoryCalls(context, locks);
   const file = new FileCalls(context, memory, locks);
+  const paths = new PathArguments(context.call, shadow);
   const path = new PathCalls(
     context,
-    shadow,
+    paths,
     (node, closeOnExec, name) => file.open(node, closeOnExec, name),
     new ProcFiles(processes, files, descriptors),
     () => openUnbind(machine, events),
   );
-  return handlersByNumber(architecture, [memory, locks, path, file, new DescriptorCalls(context)]);
+  return handlersByNumber(architecture, [
+    memory,
+    locks,
+    path,
+    new DirectoryCalls(context, paths),
+    file,
+    new DescriptorCalls(context),
+  ]);
 }

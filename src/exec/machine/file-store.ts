@@ -1,6 +1,7 @@
-import { fstatSync } from 'node:fs';
+import { fstatSync, type Stats } from 'node:fs';
 import { Errno, errnoName } from '../../abi/errno.js';
 import { type BlockFileOptions, type BlockStore, CHUNK_BYTES } from '../../device/index.js';
+import { notAFile, statNamed } from '../../input/named-file.js';
 import { UserError } from '../../input/user-error.js';
 import type { DmaBuffer } from '../../mm/frame-memory.js';
 import {
@@ -14,6 +15,7 @@ import {
   mapShared,
   O_CLOEXEC,
   O_CREAT,
+  O_NONBLOCK,
   O_RDONLY,
   O_RDWR,
   open,
@@ -47,8 +49,12 @@ export function openBlockFile(path: string, { bytes, readOnly }: BlockFileOption
     bytes: size,
     readOnly,
     chunk: (index) => chunks[index]!,
-    read: (offset, length, into) =>
-      whole(length, (done) => pread(fd, into.address + done, length - done, offset + done)),
+    read: (offset, length, into, intoOffset = 0) =>
+      whole(length, (done) =>
+        pread(fd, into.address + intoOffset + done, length - done, offset + done),
+      ),
+    write: (offset, length, from) =>
+      whole(length, (done) => pwrite(fd, from.address + done, length - done, offset + done)),
     zero(offset, length) {
       if (fallocate(fd, FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE, offset, length) === 0) return true;
       zeros ??= allocateNative(ZEROS_BYTES);
@@ -72,14 +78,30 @@ function whole(length: number, transfer: (done: number) => number): boolean {
   return true;
 }
 
+/** Throws UserError where there is something else than a file. */
+function checkRegular(path: string, look: () => Stats | null): void {
+  let stat: Stats | null = null;
+  try {
+    stat = look();
+  } catch {
+    // Why it cannot be reached is said where it is opened.
+  }
+  const kind = stat === null ? null : notAFile(stat);
+  if (kind !== null)
+    throw new UserError(`${path} is ${kind}, not a regular file, so it cannot be a disk`);
+}
+
 /** Opens, locks and grows the file. Throws UserError. */
 function openDisk(
   path: string,
   bytes: number | null,
   readOnly: boolean,
 ): { fd: number; size: number } {
+  // Opening alone waits for a pipe's other end, and does something to some devices.
+  checkRegular(path, () => statNamed(path));
   const create = bytes === null || readOnly ? 0 : O_CREAT;
-  const fd = open(path, (readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC | create, 0o644);
+  const flags = (readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | create;
+  const fd = open(path, flags, 0o644);
   if (fd < 0) {
     const code = errno();
     let hint = '';
@@ -92,8 +114,7 @@ function openDisk(
     if (flock(fd, (readOnly ? LOCK_SHARED : LOCK_EXCLUSIVE) | LOCK_NONBLOCK) < 0)
       throw new UserError(`${path} is the disk of another run`);
     const stat = fstatSync(fd);
-    if (!stat.isFile())
-      throw new UserError(`${path} is not a regular file, so it cannot be a disk`);
+    checkRegular(path, () => stat);
     const size = Math.max(stat.size, bytes ?? 0);
     if (size > stat.size) {
       if (readOnly)

@@ -3,7 +3,7 @@
  * programs find them.
  */
 
-import type { KernelVersion } from '../../abi/kernel.js';
+import { type KernelVersion, kernelProfile } from '../../abi/kernel.js';
 import { PciRegionIndex } from '../../abi/pci.js';
 import { REGION_OFFSET } from '../../abi/vfio.js';
 import { OptionError } from '../../device/index.js';
@@ -12,6 +12,7 @@ import { UserError } from '../../input/user-error.js';
 import { IommuDevice } from '../../iommu/device.js';
 import type { Counters, Observer } from '../../iommu/observer.js';
 import { TableMemory } from '../../iommu/stage1.js';
+import type { DmaBuffer } from '../../mm/frame-memory.js';
 import { allocateNative, mapShared } from '../../mm/process/libc.js';
 import { ProcessMemory } from '../../mm/process/memory.js';
 import { functionOf } from '../../vfio/device-file.js';
@@ -23,7 +24,8 @@ import type { DeviceNodes } from './device-node.js';
 import { openBlockFile } from './file-store.js';
 import type { DeviceSpec, MachineSpec } from './machine-spec.js';
 import type { ShadowTree } from './shadow.js';
-import { buildShadow, firstFreeGroup } from './sysfs.js';
+import { firstFreeGroup } from './sysfs/host-numbers.js';
+import { buildShadow } from './sysfs/index.js';
 import { openTap } from './tap.js';
 
 export interface HardwareOptions {
@@ -35,6 +37,8 @@ export interface HardwareOptions {
   /** Reads recorded devices, where there are any. */
   readonly openModel?: (path: string) => RecordedModel;
   readonly observer: Observer | null;
+  /** Told of the shadow's folder before it is made. */
+  readonly announceFolder: (path: string) => void;
 }
 
 export interface Hardware {
@@ -79,7 +83,13 @@ export function buildHardware(options: HardwareOptions): Hardware {
   return {
     machine,
     memory,
-    shadow: buildShadow(groups, options.spec.geometry),
+    shadow: buildShadow({
+      groups,
+      geometry: options.spec.geometry,
+      vfio: options.spec.vfio,
+      kernel: kernelProfile(options.kernel),
+      announceFolder: options.announceFolder,
+    }),
     deviceFiles: new Set([...backings.values()].map(({ key }) => key)),
     nodes: {
       open: (node) =>
@@ -112,6 +122,7 @@ function makeFunction(
     allocate: allocateNative,
     regionMemory: (index: number, bytes: number) =>
       mapShared(backing.fd, index * REGION_OFFSET, bytes),
+    frameOf: (buffer: DmaBuffer) => memory.frameOf(buffer),
     openBlockFile,
     openTap,
     ...(options.openModel === undefined ? {} : { openModel: options.openModel }),

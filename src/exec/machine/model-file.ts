@@ -2,9 +2,9 @@
 import { z } from 'zod';
 import { PciInterruptIndex, PciRegionIndex } from '../../abi/pci.js';
 import type { RecordedModel } from '../../device/kinds.js';
-import { readUserFile } from '../../input/files.js';
+import { readNamed } from '../../input/named-file.js';
 import { bytes as sizeInBytes } from '../../input/schemas.js';
-import { parseUserFile } from '../../input/user-file.js';
+import { parseUserFile, TEXT_MOST_BYTES } from '../../input/user-file.js';
 import type { PciRegion } from '../../vfio/pci-function.js';
 
 const hex = z.string().regex(/^([0-9a-fA-F]{2})*$/, 'must be bytes in hexadecimal');
@@ -39,7 +39,8 @@ const NONE: PciRegion = { size: 0, readable: false, writable: false, mappable: f
 
 /** Reads a recorded device. Throws UserError. */
 export function openModel(path: string): RecordedModel {
-  const text = readUserFile(path, 'the recorded device').toString('utf8');
+  const file = { what: 'the recorded device', path };
+  const text = readNamed(file, TEXT_MOST_BYTES).toString('utf8');
   const { data, error } = parseUserFile(text, path, modelSchema);
   const config = new Uint8Array(data.configBytes);
   for (const [offset, bytes] of Object.entries(data.config)) {

@@ -4,7 +4,8 @@ import { allocateNative, write } from '../../mm/process/libc.js';
 
 /** On a busy machine a fork may be carried out long after we let it go on. */
 const FORK_TICKS = 40;
-const LINE_BYTES = 4096;
+/** Room for the longest path. */
+const LINE_BYTES = 8192;
 
 export class GuardReport {
   /** Processes that the guard knows, with their start times. */

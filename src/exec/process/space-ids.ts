@@ -1,5 +1,4 @@
-/** Address spaces that a run can have at a time. */
-const SPACES_MAX = 4096;
+import { SPACES_MAX } from '../../mm/process/space.js';
 
 /** The small numbers of address spaces, which are part of frame numbers. */
 export class SpaceIds {

@@ -2,6 +2,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import { Bug } from '../../abi/bug.js';
 import { kernelProfile } from '../../abi/kernel.js';
+import { UserError } from '../../input/user-error.js';
 import { Counters } from '../../iommu/observer.js';
 import { endTransfers, pagesMayWait } from '../../mm/process/remote-transfer.js';
 import type { Picture } from '../../trace/live-picture.js';
@@ -36,6 +37,8 @@ export interface EngineOptions {
   readonly guardFd: number;
   /** The guard, which the main thread reaps; 0 where there is none. */
   readonly guardPid: number;
+  /** Counts up while the engine does its rounds. */
+  readonly pulse: Int32Array;
   /** Where a live view listens and asks. */
   readonly live: MessagePort | null;
 }
@@ -47,8 +50,8 @@ export interface Served {
   readonly picture: Picture | null;
   /** Told to stop while processes were still served. */
   readonly stopped: boolean;
-  /** Why the trace is incomplete, or null. */
-  readonly traceError: string | null;
+  /** What is missing of the files that the run wrote, a sentence each. */
+  readonly missing: readonly string[];
 }
 
 /** How often the loop looks after what happens without notice. */
@@ -70,9 +73,27 @@ export async function serve(
   options: EngineOptions,
   pageOut: (request: PageOutRequest) => void,
 ): Promise<Served> {
-  const { exec, guardFd, live } = options;
+  const { exec, live } = options;
   const counters = new Counters(nowUs);
   const observers = new RunObservers(exec, live !== null, counters, nowUs);
+  try {
+    const served = await serveObserved(options, counters, observers, pageOut);
+    return { ...served, missing: observers.close() };
+  } catch (error) {
+    if (error instanceof UserError) observers.discard();
+    else observers.close(); // What they have so far is worth most now.
+    throw error;
+  }
+}
+
+async function serveObserved(
+  options: EngineOptions,
+  counters: Counters,
+  observers: RunObservers,
+  pageOut: (request: PageOutRequest) => void,
+): Promise<Omit<Served, 'missing'>> {
+  const { exec, guardFd } = options;
+  const guard = new GuardReport(guardFd);
   const hasRecorded = exec.machine.groups.some(({ devices }) =>
     devices.some(({ kind }) => kind === 'recorded'),
   );
@@ -84,18 +105,13 @@ export async function serve(
     premapPages: exec.premapPages,
     counters,
     observer: observers.observer,
+    announceFolder: (path) => guard.directory(path),
   });
-  const guard = new GuardReport(guardFd);
-  guard.directory(hardware.shadow.root);
-  let traceError: string | null = null;
-  let served: Omit<Served, 'traceError'>;
   try {
-    served = new Engine(options, { counters, observers, hardware, guard, pageOut }).run();
+    return new Engine(options, { counters, observers, hardware, guard, pageOut }).run();
   } finally {
     hardware.shadow.remove();
-    traceError = observers.close(); // What it has so far is worth most where the run failed.
   }
-  return { ...served, traceError };
 }
 
 interface EngineParts {
@@ -119,12 +135,13 @@ class Engine {
     this.report = new LaunchReport(options.reportFd);
   }
 
-  run(): Omit<Served, 'traceError'> {
+  run(): Omit<Served, 'missing'> {
     const { arch, residentMemory, report } = this;
-    const { exec, guardPid, live, stopFd, window } = this.options;
+    const { exec, guardPid, live, pulse, stopFd, window } = this.options;
     const { counters, guard, hardware, observers, pageOut } = this.parts;
     const { watch } = observers;
     const { fd, pid } = report.takeListener(arch);
+    observers.pid = pid;
     const listener = new Listener(fd);
     const events = new EventSet(arch, stopFd, HOUSEKEEPING_MS);
     const log = watch === null ? null : new CallLog(listener, arch.nr.ioctl, nowMs);
@@ -174,6 +191,7 @@ class Engine {
       reapedByNode: [pid, guardPid],
       nowMs,
       housekeeping: () => {
+        Atomics.add(pulse, 0, 1);
         observers.tick();
         this.sampleMemory(processes);
         sampler?.tick();

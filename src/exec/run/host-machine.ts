@@ -129,6 +129,13 @@ export function callersDescriptorLimit(): [soft: number, hard: number] | null {
   }
 }
 
+/** Whether what is typed at our terminal, if we have one, reaches our process group. */
+export function isInForeground(): boolean {
+  const stat = readFileSync('/proc/self/stat', 'latin1');
+  const [, , group, , terminal, foreground] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return terminal !== '0' && group === foreground;
+}
+
 const nameOf = (pid: number): string => readFileSync(`/proc/${pid}/comm`, 'latin1').trim();
 
 /** Soft and hard RLIMIT_NOFILE of a process. */

@@ -1,15 +1,16 @@
-import { UserError } from '../../input/user-error.js';
 import type { Counters, Observer } from '../../iommu/observer.js';
 import { LivePicture, type Picture } from '../../trace/live-picture.js';
 import { Recorder } from '../../trace/recorder.js';
 import { tee } from '../../trace/tee.js';
-import { openTrace, type Trace } from '../../trace/trace-file.js';
+import { openTrace, type Trace, type TracedTask } from '../../trace/trace-file.js';
 import { LiveWatch } from '../live/watch.js';
 import type { ExecOptions } from './exec-options.js';
 
 /** Who notes what happens in a run: trace and recording files, a report's picture, a live view. */
 export class RunObservers {
   readonly observer: Observer | null;
+  /** The program's process, once it is known. */
+  pid = 0;
   /** What a live view notes; null: there is none. */
   readonly watch: LiveWatch | null;
   private readonly trace: Trace | null;
@@ -23,11 +24,14 @@ export class RunObservers {
   constructor(options: ExecOptions, isWatched: boolean, counters: Counters, nowUs: () => number) {
     const { program, arguments: words, kernel, iopf, premapPages, trace, record } = options;
     const header = { program, arguments: words, kernel, iopf, premap: premapPages };
-    this.trace = trace === null ? null : forUser('trace', trace, () => openTrace(trace, nowUs));
-    this.recorder =
-      record === null
-        ? null
-        : forUser('recording', record, () => new Recorder(record, header, counters, nowUs));
+    const task = (): TracedTask => ({ name: program, pid: this.pid });
+    this.trace = trace === null ? null : openTrace(trace, nowUs, task);
+    try {
+      this.recorder = record === null ? null : new Recorder(record, header, counters, nowUs);
+    } catch (error) {
+      this.trace?.discard();
+      throw error;
+    }
     this.drawn = options.picture ? new LivePicture(counters, nowUs) : null;
     this.watch = isWatched ? new LiveWatch(counters, nowUs) : null;
     this.observer = tee([this.trace?.observer ?? null, this.recorder, this.drawn, this.watch]);
@@ -35,6 +39,7 @@ export class RunObservers {
 
   /** Every 50 ms or so. */
   tick(): void {
+    this.trace?.tick();
     this.recorder?.tick();
     this.drawn?.tick();
   }
@@ -44,23 +49,15 @@ export class RunObservers {
     return (this.drawn ?? this.watch)?.picture ?? null;
   }
 
-  /** Closes the files. Returns why the trace is incomplete, or null. */
-  close(): string | null {
-    this.recorder?.close();
-    return this.trace?.close() ?? null;
+  /** Closes the files. Returns what is missing of them, a sentence each. */
+  close(): string[] {
+    const missing = [this.trace?.close() ?? null, this.recorder?.close() ?? null];
+    return missing.filter((sentence) => sentence !== null);
   }
-}
 
-/**
- * Opens a file that the run writes; what the system says against it is for the user. Throws
- * UserError.
- */
-function forUser<File>(what: string, path: string, open: () => File): File {
-  try {
-    return open();
-  } catch (error) {
-    throw new UserError(
-      `cannot write the ${what} ${path}: ${(error as NodeJS.ErrnoException).code}`,
-    );
+  /** Nothing ran: the files are as they were. */
+  discard(): void {
+    this.trace?.discard();
+    this.recorder?.discard();
   }
 }

@@ -13,6 +13,7 @@ import {
   allocateNative,
   close,
   eventfd,
+  exitNow,
   fcntl,
   must,
   O_CLOEXEC,
@@ -36,6 +37,7 @@ import {
   descriptorWindow,
   findProgram,
   inheritedDescriptors,
+  isInForeground,
 } from './host-machine.js';
 import type { LaunchRequest } from './launcher.js';
 import type { RunSummary } from './summary.js';
@@ -43,8 +45,10 @@ import { tell } from './tell.js';
 
 const PR_SET_CHILD_SUBREAPER = 36;
 const F_GETFL = 3;
-/** What a terminal sends to the whole foreground group: the program gets its own. */
-const ignoredSignals = ['SIGINT', 'SIGQUIT'] as const;
+/** What a terminal sends to the whole foreground group: the program gets its own then. */
+const interruptSignals = ['SIGINT', 'SIGQUIT'] as const;
+/** So long an engine that was asked to end may be still before it is given up. */
+const STUCK_MS = 3000;
 const passedSignals = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
 
 const scratch = allocateNative(16);
@@ -139,10 +143,11 @@ async function runFor(
     stopFd,
     guardFd: guardPipe.write,
     guardPid: guard.pid ?? 0,
+    pulse: new Int32Array(new SharedArrayBuffer(4)),
     live: live?.engine ?? null,
   };
   const worker = startEngine(engineOptions, program);
-  const stopPassing = passSignals(program, stopFd);
+  const stopPassing = passSignals(program, stopFd, engineOptions.pulse);
   const ended = endOf(program);
   const message = await endOfEngine(worker, arch);
   await live?.over;
@@ -156,8 +161,7 @@ async function runFor(
   close(report.read);
   close(stopFd);
   if (message.kind === 'refused') throw new UserError(message.message, message.exitCode);
-  if (message.kind === 'done' && message.traceError !== null)
-    tell(`the trace ${options.trace} is incomplete: ${message.traceError}`);
+  if (message.kind === 'done') message.missing.forEach(tell);
   if (message.kind === 'bug') throw new Error(`defect in iopf: ${message.message}`);
   const summary = {
     program: options.program,
@@ -240,29 +244,47 @@ function endOfEngine(
 
 /**
  * Passes signals to the program until the returned function is called. Once it has exited and only
- * others are served, those that ask to end stop the run.
+ * others are served, those that ask to end stop the run. Where the engine itself hangs then, in a
+ * file or a disk of the host, the run ends without it.
  */
-function passSignals(program: ChildProcess, stopFd: number): () => void {
+function passSignals(program: ChildProcess, stopFd: number, pulse: Int32Array): () => void {
   const hasExited = (): boolean => program.exitCode !== null || program.signalCode !== null;
+  let watch: NodeJS.Timeout | undefined;
   const stop = (): void => {
     scratch.bytes.fill(0, 0, 8);
     scratch.bytes[0] = 1;
     write(stopFd, scratch.address, 8);
   };
-  const ignore = (): void => {
+  const endIfStuck = (signal: NodeJS.Signals): void => {
+    const before = Atomics.load(pulse, 0);
+    clearTimeout(watch);
+    watch = setTimeout(() => {
+      if (Atomics.load(pulse, 0) !== before) return;
+      tell(`the engine does not answer: a file of the host takes its time; ended by ${signal}`);
+      program.kill('SIGKILL');
+      exitNow(128 + constants.signals[signal]); // What else there is the guard ends.
+    }, STUCK_MS);
+  };
+  const interrupt = (signal: NodeJS.Signals): void => {
     if (hasExited()) stop();
+    // A terminal tells the whole foreground group, others tell iopf alone.
+    else if (!isInForeground()) program.kill(signal);
+    endIfStuck(signal);
   };
   // A job that is stopped must stop as a whole, or the shell waits for it.
   const suspend = (): void => void process.kill(process.pid, 'SIGSTOP');
   const pass = (signal: NodeJS.Signals): void => {
     if (!hasExited()) program.kill(signal);
-    else if (signal === 'SIGTERM' || signal === 'SIGHUP') stop();
+    if (signal !== 'SIGTERM' && signal !== 'SIGHUP') return;
+    if (hasExited()) stop();
+    endIfStuck(signal);
   };
-  for (const signal of ignoredSignals) process.on(signal, ignore);
+  for (const signal of interruptSignals) process.on(signal, interrupt);
   for (const signal of passedSignals) process.on(signal, pass);
   process.on('SIGTSTP', suspend);
   return () => {
-    for (const signal of ignoredSignals) process.off(signal, ignore);
+    clearTimeout(watch);
+    for (const signal of interruptSignals) process.off(signal, interrupt);
     for (const signal of passedSignals) process.off(signal, pass);
     process.off('SIGTSTP', suspend);
   };

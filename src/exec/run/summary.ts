@@ -1,6 +1,7 @@
 /** What a run was, in numbers; `--json` writes it as it is. Bytes count 4 KiB pages. */
 
 import type { KernelVersion } from '../../abi/kernel.js';
+import { printable } from '../../input/printable.js';
 import { formatSize } from '../../input/size.js';
 import { LATENCY_BUCKET_NAMES } from '../../iommu/latency.js';
 import type { Counters } from '../../iommu/observer.js';
@@ -129,7 +130,7 @@ export function formatSummary(run: RunSummary): string {
     ],
     ['intercepted calls', `${run.interceptedCalls} in ${run.wallSeconds.toFixed(2)} s`],
   ];
-  const head = `iopf: ${run.program}: ${howItEnded(run)}; IOPF ${run.iopf}, pre-map ${run.premap}, Linux ${run.kernel} ABI`;
+  const head = `iopf: ${printable(run.program)}: ${howItEnded(run)}; IOPF ${run.iopf}, pre-map ${run.premap}, Linux ${run.kernel} ABI`;
   return [head, ...lines.map(([name, value]) => `  ${name.padEnd(19)}${value}`)].join('\n');
 }
 

@@ -131,6 +131,7 @@ export const execvp = declare<(file: string, argv: (string | null)[]) => number>
 export const PROT_READ = 1;
 export const PROT_WRITE = 2;
 const MADV_DONTNEED = 4;
+const MADV_REMOVE = 9;
 export const MAP_SHARED = 1;
 export const MAP_PRIVATE = 2;
 export const MAP_FIXED = 0x10;
@@ -199,5 +200,13 @@ export function mapShared(
   protection = PROT_READ | PROT_WRITE,
 ): DmaBuffer {
   const address = must('mmap', mmap(0, bytes, protection, MAP_SHARED, fd, offset));
-  return { bytes: bytesAt(address, bytes), address };
+  const memory = bytesAt(address, bytes);
+  return {
+    bytes: memory,
+    address,
+    discard(offset, length) {
+      if (madvise(address + offset, length, MADV_REMOVE) < 0)
+        memory.fill(0, offset, offset + length);
+    },
+  };
 }

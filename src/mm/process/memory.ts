@@ -1,11 +1,14 @@
 import { Bug } from '../../abi/bug.js';
 import { PAGE_SIZE } from '../address-space.js';
-import type { FrameMemory, SegmentList } from '../frame-memory.js';
+import type { DmaBuffer, FrameMemory, SegmentList } from '../frame-memory.js';
 import { IOVEC_MAX, IovecArray } from './iovec.js';
 import { deviceReadv, deviceWritev } from './remote-transfer.js';
-import { FRAMES_PER_SPACE, type ProcessSpace } from './space.js';
+import { FRAMES_PER_SPACE, type ProcessSpace, SPACES_MAX } from './space.js';
 
 type Transfer = typeof deviceReadv;
+
+/** The space of this process: devices' own memory. */
+const OWN_SPACE = SPACES_MAX;
 
 /**
  * Memory of live processes, by the frames that their spaces hand out. Buffers need native
@@ -28,6 +31,11 @@ export class ProcessMemory implements FrameMemory {
   placeOf(frame: number): { pid: number; page: number } {
     const id = Math.floor(frame / FRAMES_PER_SPACE);
     return { pid: this.spaces.get(id)?.pid ?? 0, page: frame - id * FRAMES_PER_SPACE };
+  }
+
+  /** The frame of the first page of memory of this process, page aligned. */
+  frameOf(buffer: DmaBuffer): number {
+    return OWN_SPACE * FRAMES_PER_SPACE + buffer.address / PAGE_SIZE;
   }
 
   read(list: SegmentList): number {
@@ -58,11 +66,12 @@ export class ProcessMemory implements FrameMemory {
         bytes += list.length[segment]!;
       }
       const space = this.spaces.get(id);
-      if (space === undefined || (space.suspect && !space.alive)) return moved;
-      const got = transfer(space.task, local.address, local.count, remote.address, remote.count);
+      if (space === undefined ? id !== OWN_SPACE : space.suspect && !space.alive) return moved;
+      const task = space?.task ?? process.pid;
+      const got = transfer(task, local.address, local.count, remote.address, remote.count);
       if (got > 0) moved += got;
       if (got !== bytes) {
-        space.forgetProtections();
+        space?.forgetProtections();
         return moved;
       }
     }

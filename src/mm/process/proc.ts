@@ -51,7 +51,7 @@ export function lockLimitBytes(task: number): number {
   return soft === undefined ? 0 : Number(soft);
 }
 
-/** capable(CAP_IPC_LOCK): the capability of another user namespace than the first does not count. */
+/** capable(CAP_IPC_LOCK), which a user namespace other than the first does not give. */
 export function hasIpcLock(task: number): boolean {
   const match = /^CapEff:\s+([0-9a-f]+)/m.exec(textOf(`/proc/${task}/status`));
   if (match === null || ((Number.parseInt(match[1]!.slice(-8), 16) >>> CAP_IPC_LOCK) & 1) === 0)

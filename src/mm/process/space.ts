@@ -26,6 +26,9 @@ import { type Area, VmaCache } from './vmas.js';
 /** Pages per space in the frame numbers: 2^40 pages are the 52 bits of a 5-level address. */
 export const FRAMES_PER_SPACE = 2 ** 40;
 
+/** Spaces of programs that exist at once; frames behind them are memory of the engine itself. */
+export const SPACES_MAX = 4096;
+
 /** User space with five-level page tables. */
 const USER_BYTES = 2 ** 56;
 const RLIMIT_MEMLOCK = 8;

@@ -3,7 +3,7 @@
  * one after another.
  */
 import { z } from 'zod';
-import { duration, someBytes } from '../../input/schemas.js';
+import { bytesUpTo, duration, someBytes, TRANSFER_MOST_BYTES, times } from '../../input/schemas.js';
 import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
 import { RAM_IOVA } from '../timed-program.js';
 import type { Workload } from '../workload.js';
@@ -16,8 +16,8 @@ export const block = z.strictObject({
   /** Memory that buffers are taken from: a page cache, or a program's own. */
   buffers: someBytes,
   pattern: z.enum(['random', 'sequential']),
-  ioBytes: someBytes,
-  ios: z.number().int().positive(),
+  ioBytes: bytesUpTo(TRANSFER_MOST_BYTES, '256M'),
+  ios: times,
   /** Share of writes to the disk, which read memory. */
   writes: z.number().min(0).max(1).default(0),
   /** What the disk takes for a command, and the bytes per second that it moves. */
@@ -45,6 +45,7 @@ export function blockIo(spec: Block): Workload {
       guest.access(page, pages, access);
       guest.access(RAM_IOVA + 2 + (io % 2), 1, WRITE);
       guest.work(time);
+      guest.share = io / spec.ios;
       yield;
     }
   };

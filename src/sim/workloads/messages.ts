@@ -3,7 +3,7 @@
  * contexts in rotation.
  */
 import { z } from 'zod';
-import { duration, someBytes } from '../../input/schemas.js';
+import { bytesUpTo, duration, someBytes, TRANSFER_MOST_BYTES, times } from '../../input/schemas.js';
 import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
 import { RAM_IOVA } from '../timed-program.js';
 import type { Workload } from '../workload.js';
@@ -14,19 +14,19 @@ const AREA_ALIGNMENT = 512;
 export const messages = z.strictObject({
   kind: z.literal('messages'),
   memory: someBytes,
-  messageBytes: someBytes,
-  sends: z.number().int().positive(),
+  messageBytes: bytesUpTo(TRANSFER_MOST_BYTES, '256M'),
+  sends: times,
   contexts: z.number().int().min(1).max(64).default(2),
   /** What the program does before its first message. */
   setup: duration,
   /** Of the accelerator: bytes of message per second. */
   bandwidth: someBytes,
   queue: z.strictObject({
-    submissionBytes: z.number().int().positive(),
-    completionBytes: z.number().int().positive(),
-    entries: z.number().int().positive(),
+    submissionBytes: z.number().int().min(1).max(4096),
+    completionBytes: z.number().int().min(1).max(4096),
+    entries: z.number().int().min(1).max(65_536),
     /** Pages of tables that the device reads when a context begins. */
-    tablePages: z.number().int().min(0),
+    tablePages: z.number().int().min(0).max(AREA_ALIGNMENT),
     /** Whether queues are in memory that faults; false: a host driver holds them. */
     faults: z.boolean().default(true),
   }),
@@ -75,6 +75,7 @@ export function messageLoop(spec: Messages): Workload {
           WRITE,
         );
       guest.work(per * 1e6);
+      guest.share = send / spec.sends;
       yield;
     }
   };

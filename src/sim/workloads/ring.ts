@@ -3,7 +3,7 @@
  * recycles.
  */
 import { z } from 'zod';
-import { duration, someBytes } from '../../input/schemas.js';
+import { duration, rate, someBytes, times } from '../../input/schemas.js';
 import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
 import { RAM_IOVA } from '../timed-program.js';
 import type { Workload } from '../workload.js';
@@ -17,8 +17,8 @@ export const ring = z.strictObject({
   pool: someBytes,
   bufferBytes: z.number().int().min(64).max(65_536).default(2048),
   entries: z.number().int().min(1).max(65_536).default(512),
-  packets: z.number().int().positive(),
-  packetsPerSecond: z.number().positive(),
+  packets: times,
+  packetsPerSecond: rate,
   /** What the device takes for a packet. */
   packetTime: duration,
   /** Which free buffer is next: the one that waits longest, or the one used last. */
@@ -66,7 +66,9 @@ export function networkRing(spec: Ring): Workload {
       guest.access(descriptor, 1, WRITE);
       guest.work(spec.packetTime);
       guest.touchMemory(page - RAM_IOVA, pagesPer);
-      if (packet % 64 === 63) yield;
+      if (packet % 64 !== 63) continue;
+      guest.share = packet / spec.packets;
+      yield;
     }
   };
 }

@@ -1,0 +1,140 @@
+/**
+ * A thread that checks, and somebody who watches it: what a user's file does to its thread is told
+ * as the file's mistake.
+ */
+import { Worker } from 'node:worker_threads';
+import type { History } from '../report/history.js';
+import { described, ScenarioMistake } from '../verify/scenario-mistake.js';
+import { Unsound } from '../verify/unsound.js';
+import type { Job, ScenarioRef, ScenarioReport } from './job.js';
+
+export type ThreadRequest =
+  | { readonly kind: 'job'; readonly job: Job }
+  /** Which scenarios a file exports. */
+  | { readonly kind: 'list'; readonly module: string }
+  | {
+      readonly kind: 'replay';
+      readonly ref: ScenarioRef;
+      readonly order: readonly number[];
+      readonly variant: string | null;
+    };
+
+/** What a replay came to. */
+export interface ReplayAnswer {
+  readonly actors: readonly string[];
+  readonly steps: History['steps'];
+  readonly violation: {
+    readonly row: string;
+    readonly invariant: string;
+    readonly detail: string;
+  } | null;
+}
+
+export type ThreadMessage =
+  | { readonly kind: 'report'; readonly report: ScenarioReport }
+  | { readonly kind: 'progress'; readonly scenario: string; readonly states: number }
+  | { readonly kind: 'done' }
+  | { readonly kind: 'names'; readonly names: readonly string[] }
+  | { readonly kind: 'replayed'; readonly answer: ReplayAnswer }
+  | { readonly kind: 'refused'; readonly why: keyof typeof refusals; readonly message: string };
+
+/** What a thread refuses with, as an error of this one. */
+const refusals = { mistake: ScenarioMistake, unsound: Unsound, range: RangeError } as const;
+
+/** No step takes so long, nor does loading a file, even on a machine that is busy. */
+const STUCK_MS = 10_000;
+
+export class CheckThread {
+  private readonly pulse = new Int32Array(new SharedArrayBuffer(8));
+  private readonly worker: Worker;
+  private settle: { resolve(last: ThreadMessage): void; reject(error: unknown): void } | null =
+    null;
+  private watch: NodeJS.Timeout | undefined;
+  private tell: (message: ThreadMessage) => void = () => {};
+  private file: string | null = null;
+
+  constructor(private readonly stuckMs = STUCK_MS) {
+    this.worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: this.pulse });
+    this.worker.on('message', (message: ThreadMessage) => this.take(message));
+    this.worker.on('error', (error: unknown) => this.fail(this.ofFile('throws', error) ?? error));
+    this.worker.on('exit', () =>
+      this.fail(
+        this.file === null
+          ? new Error('a thread of the check ended by itself')
+          : new ScenarioMistake(`${this.file} ends its own thread (process.exit)`),
+      ),
+    );
+  }
+
+  /**
+   * What the thread says last; what it says before goes to `tell`. `file`: the file of a user that
+   * it runs, or null. Rejects with ScenarioMistake, Unsound, RangeError.
+   */
+  ask(
+    request: ThreadRequest,
+    file: string | null,
+    tell: (message: ThreadMessage) => void = () => {},
+  ): Promise<ThreadMessage> {
+    this.file = file;
+    this.tell = tell;
+    if (file !== null) this.watchSteps(file);
+    return new Promise((resolve, reject) => {
+      this.settle = { resolve, reject };
+      this.worker.postMessage(request);
+    });
+  }
+
+  async end(): Promise<void> {
+    clearInterval(this.watch);
+    this.settle = null;
+    await this.worker.terminate();
+  }
+
+  private take(message: ThreadMessage): void {
+    if (message.kind === 'report' || message.kind === 'progress') {
+      this.tell(message);
+      return;
+    }
+    if (message.kind === 'refused') {
+      this.fail(new refusals[message.why](message.message));
+      return;
+    }
+    clearInterval(this.watch);
+    const { settle } = this;
+    this.settle = null;
+    settle?.resolve(message);
+  }
+
+  private fail(error: unknown): void {
+    clearInterval(this.watch);
+    const { settle } = this;
+    this.settle = null;
+    settle?.reject(error);
+  }
+
+  private ofFile(does: string, error: unknown): ScenarioMistake | null {
+    if (this.file === null) return null;
+    const what = error instanceof Error ? `${error.name}: ${error.message}` : described(error);
+    return new ScenarioMistake(`${this.file} ${does} ${what}`);
+  }
+
+  /** A thread that is in one step for too long is ended: nothing else can. */
+  private watchSteps(file: string): void {
+    let steps = Atomics.load(this.pulse, 0);
+    clearInterval(this.watch);
+    this.watch = setInterval(() => {
+      const now = Atomics.load(this.pulse, 0);
+      if (now !== steps) {
+        steps = now;
+        return;
+      }
+      const actor = Atomics.load(this.pulse, 1);
+      const which =
+        now === 0 ? 'before its first step' : `in a step of its actor ${actor} (from 0)`;
+      this.fail(
+        new ScenarioMistake(`${file} does not come to an end: ${this.stuckMs / 1000} s ${which}`),
+      );
+      void this.worker.terminate();
+    }, this.stuckMs);
+  }
+}

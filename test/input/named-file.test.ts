@@ -1,0 +1,107 @@
+import { execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  linkSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import { checkDistinct, readNamed } from '../../src/input/named-file.js';
+import { openOutput, writeOutput } from '../../src/input/output-file.js';
+import { printable } from '../../src/input/printable.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'test-files-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+const at = (name: string): string => join(folder, name);
+execFileSync('mkfifo', [at('fifo')]);
+writeFileSync(at('a'), 'old');
+symlinkSync('a', at('link'));
+linkSync(at('a'), at('hard'));
+
+describe('what is read', () => {
+  test.each([
+    ['fifo', 'a pipe'],
+    ['.', 'a directory'],
+  ])('is a file: %s is refused at once, and nothing waits', (name, kind) => {
+    expect(() => readNamed({ what: 'the input', path: at(name) }, 99)).toThrow(
+      `it is ${kind}; a file is needed`,
+    );
+  });
+
+  test('is a file and no device, which may have no end', () => {
+    expect(() => readNamed({ what: 'the input', path: '/dev/zero' }, 99)).toThrow('a device');
+  });
+
+  test('has a bound', () => {
+    expect(() => readNamed({ what: 'a scenario', path: at('a') }, 2)).toThrow('is too large');
+    expect(readNamed({ what: 'a scenario', path: at('a') }, 3).toString()).toBe('old');
+  });
+});
+
+describe('what is written', () => {
+  test('takes the old file’s place when it is whole, with its mode, through a link', () => {
+    chmodSync(at('a'), 0o600);
+    const output = openOutput(at('link'));
+    output.put('new');
+    expect(readFileSync(at('a'), 'utf8')).toBe('old');
+    output.commit();
+    expect(readFileSync(at('a'), 'utf8')).toBe('new');
+    expect(statSync(at('a')).mode & 0o777).toBe(0o600);
+  });
+
+  test('leaves nothing behind where it is given up', () => {
+    const before = readdirSync(folder).sort();
+    const output = openOutput(at('b'));
+    output.put('half');
+    output.discard();
+    expect(readdirSync(folder).sort()).toEqual(before);
+  });
+
+  test('goes into no pipe that nobody may read', () => {
+    expect(() => writeOutput(at('fifo'), 'x')).toThrow('it is a pipe; a file is needed');
+  });
+
+  test('goes to devices as it is', () => {
+    writeOutput('/dev/null', 'x');
+    expect(() => writeOutput('/dev/full', 'x')).toThrow('cannot write /dev/full: ENOSPC');
+    expect(statSync('/dev/full').isCharacterDevice()).toBe(true);
+  });
+});
+
+describe('a file', () => {
+  const json = { what: '--json', path: at('c') };
+  test.each([
+    ['is input or output, by any of its names', { what: 'the input', path: at('link') }],
+    ['is input or output, by a second name', { what: 'the input', path: at('hard') }],
+  ])('%s', (_, input) => {
+    writeFileSync(at('a'), 'x');
+    rmSync(at('hard'));
+    linkSync(at('a'), at('hard'));
+    const output = { what: '--output', path: at('a') };
+    expect(() => checkDistinct([output], [input])).toThrow('which would write over it');
+  });
+
+  test('that is not there yet is named once', () => {
+    const html = { what: '--html', path: join(folder, 'x', '..', 'c') };
+    expect(() => checkDistinct([json, { ...html, path: at('./c') }], [])).toThrow('named twice');
+  });
+
+  test('may be model and input, but no input twice', () => {
+    const input = { what: 'an input', path: at('a') };
+    checkDistinct([json], [input, { what: '--model', path: at('a') }]);
+    expect(() => checkDistinct([], [input, input])).toThrow('named twice');
+  });
+});
+
+test('what others wrote does nothing to a terminal, and is one line', () => {
+  expect(printable('a\x1b]0;x\x07\n9.9 map\u202e\ttab')).toBe(
+    'a\\x1b]0;x\\x07\\x0a9.9 map\\u202e\ttab',
+  );
+});
