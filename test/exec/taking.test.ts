@@ -90,10 +90,9 @@ describe.skipIf(!have('cc', 'calls that take memory away'))('memory under a mapp
     expect(events.filter(({ kind }) => kind === 'page-lost')).toEqual([]);
   });
 
-  test.each(taking)(
+  test.for(taking)(
     'R3.1: %s is told before the device touches the memory again',
-    (event, ...rest) => {
-      const context = rest[0] as unknown as Parameters<typeof skip>[0];
+    (event, context) => {
       const line = run.stdout.split('\n').find((text) => text.startsWith(`skip ${event}:`));
       if (line !== undefined) skip(context, line);
       expect(takings(event)).toBe(1);

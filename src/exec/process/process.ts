@@ -11,7 +11,7 @@ import type { EventSet } from '../seccomp/event-set.js';
 import type { GuardReport } from './guard-report.js';
 import type { OpenFile } from './open-files.js';
 import { SpaceIds } from './space-ids.js';
-import { isAlive, livingTask, sharesMemory, threadGroup } from './tasks.js';
+import { isAlive, livingTask, parentOf, sharesMemory, threadGroup } from './tasks.js';
 
 /** Threads of processes that never spoke to VFIO, remembered only to spare look-ups. */
 const STRANGERS_MAX = 4096;
@@ -136,7 +136,8 @@ export class ProcessTable {
     this.byThread.delete(tid);
     process.ending.add(tid);
     if (process.task === tid) process.task = livingTask(process.pid, process.ending) || tid;
-    if (process.space.task === tid) process.space.task = process.task;
+    if (process.task === tid) this.handOn(process);
+    else if (process.space.task === tid) process.space.task = process.task;
   }
 
   /** Lets the thread names of strangers expire: a number may be another's by now. */
@@ -152,6 +153,18 @@ export class ProcessTable {
     if (this.byPid.size === 1) this.options.residentMemory.sample(this.all);
     process.leaving = tid;
     process.space.suspect = true;
+    this.handOn(process);
+  }
+
+  /**
+   * A process is about to go: its memory is reached through another that has the same, which may be
+   * its parent that VFIO does not know.
+   */
+  private handOn(process: Process): void {
+    if (this.otherUser(process) === undefined) {
+      const parent = parentOf(process.pid);
+      if (sharesMemory(this.options.architecture, process.pid, parent)) this.enter(parent);
+    }
     const other = this.otherUser(process);
     if (other !== undefined) process.space.task = other.task;
   }

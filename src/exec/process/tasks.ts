@@ -3,10 +3,12 @@
  * has ended has neither memory nor descriptors, and the main thread may end first.
  */
 import { readdirSync, readFileSync } from 'node:fs';
-import { syscall } from '../../mm/process/libc.js';
+import { close, syscall } from '../../mm/process/libc.js';
 import type { Architecture } from '../arch/index.js';
 
 const KCMP_VM = 1;
+/** PIDFD_THREAD (linux/pidfd.h): of a thread that need not be the first; since Linux 6.9. */
+const PIDFD_THREAD = 0o200;
 
 /** A task has not ended. */
 export function isAlive(tid: number): boolean {
@@ -30,6 +32,31 @@ export function livingTask(pid: number, ending: ReadonlySet<number>): number {
 /** Whether two tasks have the same memory; false where the kernel does not say (CONFIG_KCMP). */
 export function sharesMemory({ nr }: Architecture, tid: number, other: number): boolean {
   return syscall(nr.kcmp, tid, other, KCMP_VM, 0, 0, 0) === 0;
+}
+
+/** A process by its task, of which the first is as good as any while it lives. */
+export interface ReachedProcess {
+  readonly pid: number;
+  readonly pidfd: number;
+  readonly task: number;
+}
+
+/** Our own descriptor for one of a process's, or -1 and errno. */
+export function takeDescriptor(
+  { nr }: Architecture,
+  { pid, pidfd, task }: ReachedProcess,
+  fd: number,
+): number {
+  if (task === pid) return syscall(nr.pidfd_getfd, pidfd, fd, 0, 0, 0, 0);
+  const ofTask = syscall(nr.pidfd_open, task, PIDFD_THREAD, 0, 0, 0, 0);
+  const taken = syscall(nr.pidfd_getfd, ofTask, fd, 0, 0, 0, 0);
+  if (ofTask >= 0) close(ofTask);
+  return taken;
+}
+
+/** The process that a process is a child of, or 0. */
+export function parentOf(pid: number): number {
+  return Number(statFields(pid)[1] ?? 0);
 }
 
 /** The thread group (process) of a thread, or 0 where it is gone. */
