@@ -19,6 +19,8 @@ export interface Architecture {
    * addresses, which every distribution's kernel has.
    */
   readonly taskSize: number;
+  /** Loads and stores of mapped registers can be answered: exec/trap knows its instructions. */
+  readonly traps: boolean;
 }
 
 /**
@@ -42,7 +44,9 @@ export type LegacyCall =
   | 'readlink'
   | 'rmdir'
   | 'stat'
-  | 'unlink';
+  | 'tuxcall'
+  | 'unlink'
+  | 'vfork';
 
 export type CurrentCall =
   | 'brk'
@@ -75,6 +79,7 @@ export type CurrentCall =
   | 'madvise'
   | 'memfd_secret'
   | 'mkdirat'
+  | 'mknodat'
   | 'mlock'
   | 'mlock2'
   | 'mmap'
@@ -98,12 +103,16 @@ export type CurrentCall =
   | 'readlinkat'
   | 'readv'
   | 'remap_file_pages'
+  | 'rt_sigaction'
+  | 'rt_sigprocmask'
+  | 'rt_tgsigqueueinfo'
   | 'seccomp'
   | 'shmat'
   | 'shmdt'
   | 'statfs'
   | 'statx'
   | 'sync_file_range'
+  | 'tkill'
   | 'unlinkat'
   | 'userfaultfd'
   | 'write'

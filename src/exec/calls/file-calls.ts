@@ -1,11 +1,12 @@
 /** System calls on VFIO's files: opening, ioctl, read and write, mapping. */
 import { Errno, VfioError } from '../../abi/errno.js';
-import type { VfioFile } from '../../file/file.js';
+import type { MmapRequest, VfioFile } from '../../file/file.js';
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE } from '../../mm/process/libc.js';
 import type { DeviceNode } from '../machine/device-node.js';
 import type { OpenFile } from '../process/open-files.js';
 import { Uffdio } from '../seccomp/filter.js';
 import { Later } from '../seccomp/later.js';
+import type { Traps } from '../trap/traps.js';
 import type { CallContext, Handlers } from './context.js';
 import type { LockCalls } from './lock-calls.js';
 import type { MemoryCalls } from './memory-calls.js';
@@ -30,6 +31,8 @@ export class FileCalls {
     private readonly context: CallContext,
     private readonly memory: MemoryCalls,
     private readonly locks: LockCalls,
+    /** Null: nothing that would have to trap can be mapped. */
+    private readonly traps: Traps | null,
   ) {
     const { call } = context;
     this.handlers = {
@@ -160,16 +163,32 @@ export class FileCalls {
       if (opened !== null && opened !== 'other') {
         if (this.context.files.isBusy) throw new Later();
         log?.noteFile(process.pid, fd, opened);
-        opened.file.mmap(caller, {
+        const request = {
           length: call.argument(1),
           protection: call.int(2),
           flags,
           offset: call.argument(5),
-        });
+        };
+        if (this.mapFile(opened, request)) return;
       }
     }
-    if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) === MAP_FIXED) this.memory.unmap();
-    else call.proceed();
+    if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) === MAP_FIXED) {
+      this.traps?.replaceMapping();
+      this.memory.unmap();
+    } else call.proceed();
+  }
+
+  /** True: the call has its answer; false: the kernel may make the mapping. Throws VfioError. */
+  private mapFile({ file, pciFunction }: OpenFile, request: MmapRequest): boolean {
+    const { caller, refused } = this.context;
+    try {
+      const trapped = file.mmap(caller, request);
+      return trapped.length > 0 && this.traps!.map(pciFunction!, request, trapped);
+    } catch (error) {
+      if (pciFunction !== null && this.traps === null)
+        refused.noteSparse(pciFunction, request.offset, request.length);
+      throw error;
+    }
   }
 
   /**

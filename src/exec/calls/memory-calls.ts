@@ -57,7 +57,7 @@ export class MemoryCalls {
       fallocate: () => this.dropFile(call.argument(2), call.argument(3)),
       userfaultfd: () => this.userfaultfd(),
       fork: () => this.fork(true),
-      clone: () => this.fork(true),
+      clone: () => this.fork((call.uint(0) & CLONE_VM) === 0),
       clone3: () => this.clone3(),
       execve: () => this.leave(),
       execveat: () => this.leave(),

@@ -102,6 +102,9 @@ export class PathCalls {
     const access = flags & O_ACCMODE;
     if (node.kind === 'device' && (flags & (O_PATH | O_DIRECTORY)) === 0)
       return this.openNode(node.device, closeOnExec, name!);
+    // A stand-in for a descriptor of the node itself: fstat(2) sees a character device.
+    if (node.kind === 'device' && (flags & O_DIRECTORY) === 0)
+      return this.openOnHost('/dev/null', O_RDONLY, closeOnExec);
     if (node.kind === 'unbind' && access === O_WRONLY)
       return this.answerWithOpened(this.openUnbind(), closeOnExec);
     if (access !== O_RDONLY || (flags & O_TRUNC) !== 0)

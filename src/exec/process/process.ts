@@ -127,6 +127,11 @@ export class ProcessTable {
     return process;
   }
 
+  /** The process of a thread, VFIO's or not; 0: it is gone. */
+  processOf(tid: number): number {
+    return this.byThread.get(tid)?.pid ?? threadGroup(tid);
+  }
+
   /** A thread is about to end: from now on its process is reached through another one. */
   threadExits(tid: number): void {
     const process = this.known(tid);

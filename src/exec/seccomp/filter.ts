@@ -35,6 +35,9 @@ const CLONE_VM = 0x100;
 const SHM_REMAP = 0o40000;
 /** Modes of fallocate that take bytes away: PUNCH_HOLE, COLLAPSE, ZERO and INSERT_RANGE. */
 const FALLOC_TAKES = 2 | 8 | 0x10 | 0x20;
+const CLONE_THREAD = 0x10000;
+const SIG_UNBLOCK = 1;
+const SIGSEGV = 11;
 const F_DUPFD = 0;
 export const F_DUPFD_CLOEXEC = 1030;
 const VFIO_TYPE_BYTE = 0x3b00; // ';' in an ioctl number's second byte
@@ -121,8 +124,15 @@ const onDescriptor: readonly SystemCall[] = [
   'pwritev2',
 ];
 
-/** Builds the filter: the bytes of `struct sock_filter[]`. */
-export function buildFilter(architecture: Architecture, window: DescriptorWindow): Uint8Array {
+/**
+ * Builds the filter: the bytes of `struct sock_filter[]`. `traps`: with the calls that are needed
+ * where registers trap.
+ */
+export function buildFilter(
+  architecture: Architecture,
+  window: DescriptorWindow,
+  traps = false,
+): Uint8Array {
   const program: (Instruction | string)[] = [];
   const { nr } = architecture;
   const jumpCall = (call: SystemCall, to: string): void => {
@@ -158,6 +168,12 @@ export function buildFilter(architecture: Architecture, window: DescriptorWindow
   jumpCall('clone', 'clone');
   jumpCall('fallocate', 'fallocate');
   jumpCall('shmat', 'shmat');
+  if (traps) {
+    jumpCall('tuxcall', 'notify');
+    jumpCall('vfork', 'notify');
+    jumpCall('rt_sigprocmask', 'mask');
+    jumpCall('rt_sigaction', 'action');
+  }
   // io_uring would do all of this without system calls.
   jump(EQUAL, nr.io_uring_setup, 'refuse', 'allow');
 
@@ -199,7 +215,7 @@ export function buildFilter(architecture: Architecture, window: DescriptorWindow
 
   program.push('clone');
   load(argument(0));
-  program.push({ code: AND, k: CLONE_VM });
+  program.push({ code: AND, k: traps ? CLONE_THREAD : CLONE_VM });
   jump(EQUAL, 0, 'notify', 'allow');
 
   program.push('fallocate');
@@ -211,6 +227,24 @@ export function buildFilter(architecture: Architecture, window: DescriptorWindow
   load(argument(2));
   program.push({ code: AND, k: SHM_REMAP });
   jump(EQUAL, 0, 'allow', 'notify');
+  if (traps) {
+    // What may block SIGSEGV, or have it blocked; and SIGSEGV's own action, looked at too.
+    program.push('mask');
+    load(argument(0));
+    jump(EQUAL, SIG_UNBLOCK, 'allow');
+    load(argument(1));
+    jump(EQUAL, 0, undefined, 'notify');
+    load(argument(1) + 4);
+    jump(EQUAL, 0, 'allow', 'notify');
+
+    program.push('action');
+    load(argument(0));
+    jump(EQUAL, SIGSEGV, 'notify');
+    load(argument(1));
+    jump(EQUAL, 0, undefined, 'notify');
+    load(argument(1) + 4);
+    jump(EQUAL, 0, 'allow', 'notify');
+  }
 
   program.push('allow', { code: RETURN, k: RETURN_ALLOW });
   program.push('notify', { code: RETURN, k: RETURN_NOTIFY });

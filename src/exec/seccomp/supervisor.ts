@@ -58,6 +58,8 @@ export interface SupervisorOptions {
   readonly log: CallLog | null;
   /** Puts the call that is being handled aside; the function takes it up again. */
   readonly setAside: () => () => void;
+  /** Sees each call before its handler; true: the call has its answer. */
+  readonly traps?: { take(): boolean } | null;
 }
 
 /** The run must end while a page is waited for. */
@@ -78,6 +80,7 @@ export class Supervisor {
   private readonly log: CallLog | null;
   /** Calls on VFIO's files that came while a page was waited for. */
   private readonly later: ReceivedCall[] = [];
+  private readonly traps: { take(): boolean } | null;
 
   constructor(private readonly options: SupervisorOptions) {
     const { listener, events, files } = options;
@@ -85,6 +88,7 @@ export class Supervisor {
     this.files = files;
     this.handlers = options.handlers;
     this.log = options.log;
+    this.traps = options.traps ?? null;
     const fds = new Int32Array(this.polls.bytes.buffer, 0, POLLED * 2);
     [fds[0], fds[2]] = [listener.fd, events.fd];
     this.revents[2] = this.revents[6] = POLLIN;
@@ -195,6 +199,7 @@ export class Supervisor {
 
   private dispatch(): void {
     this.interceptedCalls++;
+    if (this.traps?.take()) return;
     const handler = this.handlers[this.listener.nr];
     if (handler === undefined) return this.listener.proceed();
     if (this.log !== null) this.log.begin();

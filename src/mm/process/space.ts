@@ -318,7 +318,13 @@ export class ProcessSpace implements AddressSpace {
       mayPagesWait() && allowed > 1
         ? 1 + this.pagemap.presentFrom(first + 1, allowed - 1)
         : allowed;
-    return touchPages(this.task, first, wanted);
+    for (let got = 0; ; ) {
+      got += touchPages(this.task, first + got, wanted - got);
+      // Registers that trap let nobody touch them, but may be mapped for DMA as all of a device.
+      const device = got < wanted ? this.vmas.devicePages(first + got, wanted - got) : 0;
+      if (device === 0) return got;
+      got += device;
+    }
   }
 
   /**

@@ -96,6 +96,7 @@ const context = callContext({
   guard,
   log: null,
   pagesMayWait: () => undefined,
+  tell: () => undefined,
 });
 new Supervisor({
   listener,
