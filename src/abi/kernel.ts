@@ -41,6 +41,11 @@ const kernelBehaviours = {
    * zero page was used.
    */
   zeroPageUnshared: row(false, true, true),
+  /**
+   * Pages of a shared mapping of a file whose file system keeps track of what is dirty (all but
+   * tmpfs and hugetlbfs) are pinned for writing; since 6.5 that is EFAULT.
+   */
+  pinsDirtyFiles: row(true, false, false),
   /** The widest access that a read or write of a BAR is cut into, in bytes. */
   barAccess: row(4, 8, 8),
   /** MSI-X vectors can be armed one by one after others are on. */
