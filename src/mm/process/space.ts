@@ -147,7 +147,7 @@ export class ProcessSpace implements AddressSpace {
   }
 
   get lockLimitPages(): number {
-    // Refused where the process has another user by now, and we no privilege.
+    // Refused where the process has another user by now, and iopf no privilege.
     if (prlimit(this.task, RLIMIT_MEMLOCK, 0, rlimit.address) !== 0)
       return Math.floor(lockLimitBytes(this.task) / PAGE_SIZE);
     const low = rlimitWords[0]!;
