@@ -262,7 +262,9 @@ export class ProcessTable {
     return other === undefined || sharesMemory(architecture, process.pid, other.task);
   }
 
-  /** The address space that a thread of a process new to us shares with another; null: none. */
+  /**
+   * The address space that a thread of a process not seen before shares with another; null: none.
+   */
   private sharedSpace(tid: number): ProcessSpace | null {
     for (const { space } of this.byPid.values())
       if (sharesMemory(this.options.architecture, tid, space.task)) return space;
