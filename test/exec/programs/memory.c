@@ -456,6 +456,12 @@ static void pin_files(int pins)
 	} else {
 		REFUSED(map(memory + 4 * PAGE, IOVA, PAGE, READ_WRITE), EFAULT);
 		REFUSED(map(memory, IOVA, 8 * PAGE, READ_WRITE), EFAULT);
+		/* One file behind another, and other memory between them. */
+		char *mixed = anonymous(3 * PAGE);
+		for (int at = 0; at < 3; at += 2)
+			MUST(mmap(mixed + at * PAGE, PAGE, PROT_READ | PROT_WRITE,
+				  MAP_SHARED | MAP_FIXED, file, at * PAGE));
+		REFUSED(map(mixed, IOVA, 3 * PAGE, READ_WRITE), EFAULT);
 		/* VFIO_DMA_MAP_FLAG_PINNED */
 		if (!off)
 			REFUSED(map(memory, IOVA, 8 * PAGE, READ_WRITE | 8), EFAULT);
