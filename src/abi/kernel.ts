@@ -20,7 +20,7 @@ const row = <T>(from61: T, from612: T, from72: T): Behaviour<T> => ({
   '7.2': from72,
 });
 
-export const kernelBehaviours = {
+const kernelBehaviours = {
   /** The answer of SET_CONTAINER with a descriptor that is no container. */
   notAContainer: row<'EINVAL' | 'EBADFD'>('EINVAL', 'EBADFD', 'EBADFD'),
   /** Each capability of an info chain begins at a multiple of this many bytes. */
