@@ -50,6 +50,13 @@ export const kernelBehaviours = {
    * possible.
    */
   hotResetNeedsGroups: row(false, true, true),
+  /**
+   * VT-d lets a device read what is pinned for writing alone: its page-table entries always have
+   * the read bit.
+   */
+  pinnedIsReadable: row(true, true, false),
+  /** VFIO_DEVICE_FEATURE_DMA_BUF is a feature of every PCI device. */
+  dmaBufFeature: row(false, false, true),
 } as const;
 
 export type KernelProfile = {

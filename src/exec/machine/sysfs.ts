@@ -39,7 +39,7 @@ export function firstFreeGroup(): number {
 /** `announce` is told the tree's folder before it is made. Throws UserError. */
 export function buildShadow(
   groups: readonly ShadowGroup[],
-  geometry: IommuProperties,
+  geometry: IommuProperties | null,
   announce: (folder: string) => void,
 ): ShadowTree {
   const tree = new ShadowTree(announce);
@@ -52,8 +52,8 @@ export function buildShadow(
   }
 }
 
-function fill(tree: ShadowTree, groups: readonly ShadowGroup[], geometry: IommuProperties): void {
-  const reserved = geometry.reserved
+function fill(tree: ShadowTree, groups: readonly ShadowGroup[], geometry: IommuProperties | null): void {
+  const reserved = (geometry?.reserved ?? [])
     .map(({ firstPage, pages, kind }) => {
       const start = firstPage * PAGE_SIZE;
       return `${hex(start, 16)} ${hex(start + pages * PAGE_SIZE - 1, 16)} ${kind}\n`;

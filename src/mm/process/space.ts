@@ -19,7 +19,7 @@ import { allocateNative, prlimit } from './libc.js';
 import { Pagemap, Presence } from './pagemap.js';
 import { PinCounts } from './pin-counts.js';
 import { copyFromProcess, copyToProcess, touchPages, writeFault } from './remote-memory.js';
-import { type Area, VmaCache } from './vmas.js';
+import { type Area, type MappedDevice, VmaCache } from './vmas.js';
 
 /** Pages per space in the frame numbers: 2^40 pages are the 52 bits of a 5-level address. */
 export const FRAMES_PER_SPACE = 2 ** 40;
@@ -45,8 +45,10 @@ export interface CopyWatcher {
 }
 
 export interface ProcessSpaceOptions {
-  /** The files behind devices, by `fileKey`: their pages are no ordinary memory. */
-  readonly deviceFiles: ReadonlySet<string>;
+  /**
+   * Devices by the `fileKey` of the files behind them: their pages are no ordinary memory.
+   */
+  readonly deviceFiles: ReadonlyMap<string, MappedDevice>;
   /**
    * Pinning a page that was never written takes the shared zero page, as kernels did before 6.2.
    */
@@ -235,7 +237,7 @@ export class ProcessSpace implements AddressSpace {
   evictableAreas(): readonly Area[] {
     return this.vmas
       .all()
-      .filter((area) => !area.isDevice && (!area.isPrivate || (area.permission & WRITE) !== 0));
+      .filter((area) => area.device === null && (!area.isPrivate || (area.permission & WRITE) !== 0));
   }
 
   /** The first page in [page, end) that is pinned, or that is not; `end` where there is none. */

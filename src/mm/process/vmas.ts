@@ -23,6 +23,12 @@ let canQuery = true;
 
 const chunk = Buffer.allocUnsafe(1 << 16);
 
+/** A device whose registers processes map. */
+export interface MappedDevice {
+  /** Whether its memory is decoded: pages that it does not decode cannot be accessed. */
+  readonly isDecoding: () => boolean;
+}
+
 /** Pages [first, end) with one permission. */
 export interface Area {
   readonly first: number;
@@ -30,8 +36,8 @@ export interface Area {
   readonly permission: number;
   /** MAP_PRIVATE: a fork shares its pages until one side writes. */
   readonly isPrivate: boolean;
-  /** A device's registers: no ordinary memory. */
-  readonly isDevice: boolean;
+  /** Whose registers they are, which is no ordinary memory; null: nobody's. */
+  readonly device: MappedDevice | null;
   /** Page of its file at `first`; -1: there is no file behind it. */
   readonly filePage: number;
 }
@@ -45,10 +51,10 @@ export class VmaCache {
   private areas: Area[] = [];
   private fd: number;
 
-  /** `deviceFiles`: the files behind devices, by `fileKey`. */
+  /** `deviceFiles`: devices by the `fileKey` of the files behind them. */
   constructor(
     path: string,
-    private readonly deviceFiles: ReadonlySet<string>,
+    private readonly deviceFiles: ReadonlyMap<string, MappedDevice>,
   ) {
     // Opened at once: the descriptor means this memory, whatever the process execs later.
     this.fd = openOrGone(path);
@@ -83,11 +89,11 @@ export class VmaCache {
     const { areas } = this;
     for (let index = 0; index < areas.length; index++) {
       const area = areas[index]!;
-      if (page >= area.first && page < area.end) return area.isDevice;
+      if (page >= area.first && page < area.end) return area.device !== null;
     }
     return (
       this.learn(page) &&
-      this.areas.some((area) => page >= area.first && page < area.end && area.isDevice)
+      this.areas.some((area) => page >= area.first && page < area.end && area.device !== null)
     );
   }
 
@@ -126,6 +132,7 @@ export class VmaCache {
     for (let index = this.indexOf(first); index < this.areas.length && page < end; index++) {
       const area = this.areas[index]!;
       if (area.first > page || (area.permission & access) !== access) break;
+      if (access !== 0 && area.device?.isDecoding() === false) break;
       page = area.end;
     }
     return Math.min(page, end) - first;
@@ -157,22 +164,22 @@ export class VmaCache {
       permission:
         ((flags & VMA_READABLE) !== 0 ? READ : 0) | ((flags & VMA_WRITABLE) !== 0 ? WRITE : 0),
       isPrivate: (flags & VMA_SHARED) === 0,
-      isDevice: this.isDevice(queryWords[18]!, queryWords[19]!, inode),
+      device: this.deviceOf(queryWords[18]!, queryWords[19]!, inode),
       filePage: inode === 0 ? -1 : (queryWords[15]! * HIGH + queryWords[14]!) / PAGE_SIZE,
     });
     return true;
   }
 
-  private isDevice(major: number, minor: number, inode: number): boolean {
-    return this.deviceFiles.has(fileKey(major, minor, inode));
+  private deviceOf(major: number, minor: number, inode: number): MappedDevice | null {
+    return this.deviceFiles.get(fileKey(major, minor, inode)) ?? null;
   }
 
   /** Of a line of the text: range, permission, offset, device, inode, path. */
-  private fileOfLine(line: string): { isDevice: boolean; filePage: number } {
+  private fileOfLine(line: string): { device: MappedDevice | null; filePage: number } {
     const [, , offset = '', device = '', inode = ''] = line.split(/ +/, 5);
     const [major = '', minor = ''] = device.split(':');
     return {
-      isDevice: this.isDevice(
+      device: this.deviceOf(
         Number.parseInt(major, 16),
         Number.parseInt(minor, 16),
         Number(inode),
