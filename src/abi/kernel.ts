@@ -57,6 +57,8 @@ export const kernelBehaviours = {
   pinnedIsReadable: row(true, true, false),
   /** VFIO_DEVICE_FEATURE_DMA_BUF is a feature of every PCI device. */
   dmaBufFeature: row(false, false, true),
+  /** vfio_virqfd is a module of its own; then it became part of vfio. */
+  virqfdModule: row(true, false, false),
 } as const;
 
 export type KernelProfile = {

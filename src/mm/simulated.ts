@@ -215,7 +215,8 @@ export class SimulatedSpace implements AddressSpace {
     this.pages.drop(first, count);
     for (const { locked, first: start, end, file } of removed) {
       if (locked) this.lockedPages -= end - start;
-      if (file !== null && !this.areas.list.some((area) => area.file === file)) file.unmapped(this.advice);
+      if (file !== null && !this.areas.list.some((area) => area.file === file))
+        file.unmapped(this.advice);
     }
   }
 

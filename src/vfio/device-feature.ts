@@ -86,8 +86,7 @@ function getDmaBuf(caller: Caller, argument: number, flags: number): void {
   if ((flags & SET) !== 0) fail('EINVAL');
   if ((flags & PROBE) !== 0) return;
   if ((flags & GET) === 0) fail('EINVAL');
-  if (feature.u32(DeviceFeature.at.argsz) < DeviceFeature.size + DmaBufRequest.size)
-    fail('EINVAL');
+  if (feature.u32(DeviceFeature.at.argsz) < DeviceFeature.size + DmaBufRequest.size) fail('EINVAL');
   if (!caller.mm.copyFrom(argument + DeviceFeature.size, dmaBufRequest.bytes)) fail('EFAULT');
   const { region_index: index, flags: reserved, nr_ranges: ranges } = DmaBufRequest.at;
   if (dmaBufRequest.u32(ranges) === 0 || dmaBufRequest.u32(reserved) !== 0) fail('EINVAL');

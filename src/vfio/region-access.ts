@@ -5,13 +5,7 @@
 import { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
 import type { KernelProfile } from '../abi/kernel.js';
-import {
-  PciBar,
-  PciCapability,
-  PciConfig,
-  PciMsix,
-  PciRegionIndex,
-} from '../abi/pci.js';
+import { PciBar, PciCapability, PciConfig, PciMsix, PciRegionIndex } from '../abi/pci.js';
 import { REGION_OFFSET } from '../abi/vfio.js';
 import type { Caller } from '../file/caller.js';
 import type { MmapRequest } from '../file/file.js';

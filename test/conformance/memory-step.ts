@@ -39,10 +39,7 @@ export function memoryKind(kind: string): MemoryKind {
 }
 
 /** Does a memory step and returns what `out` is; null: it is no memory step. Throws VfioError. */
-export function memoryStep(
-  mm: ProcessMemory,
-  step: VectorStep,
-): { readonly out?: string } | null {
+export function memoryStep(mm: ProcessMemory, step: VectorStep): { readonly out?: string } | null {
   const { space } = mm;
   const first = pageOf(step.addr ?? 0);
   const count = pagesOf(step.size ?? 0);

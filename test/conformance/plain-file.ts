@@ -40,7 +40,11 @@ export function seek(open: OpenFile, { offset, whence = SEEK_SET }: VectorStep):
   const { what } = open;
   if (what instanceof EventFile || what === 'other') return 0;
   if (!(what instanceof SimulatedFile)) return fail('ESPIPE');
-  const bases: Readonly<Record<number, number>> = { [SEEK_SET]: 0, [SEEK_CUR]: open.position, [SEEK_END]: what.size * PAGE_SIZE };
+  const bases: Readonly<Record<number, number>> = {
+    [SEEK_SET]: 0,
+    [SEEK_CUR]: open.position,
+    [SEEK_END]: what.size * PAGE_SIZE,
+  };
   const to = (bases[whence] ?? fail('EINVAL')) + Number(offset);
   if (to < 0) fail('EINVAL');
   open.position = to;

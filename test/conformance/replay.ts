@@ -225,7 +225,6 @@ class Replay {
   }
 
   private ioctl(process: Process, step: VectorStep): Success {
-    const { what } = process.get(this.fd(step));
     const lookUp = {
       number: (name: string) => this.number(name),
       text: (text: string) => this.fill(text),
@@ -234,6 +233,7 @@ class Replay {
     const request = step.nr!;
     let ret: number;
     try {
+      const { what } = process.get(this.fd(step));
       ret = isVfio(what) ? callIoctl(process, what, request, argument) : fail('ENOTTY');
     } finally {
       this.output = takeArgument(process.mm, step.arg, argument);

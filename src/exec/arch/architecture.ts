@@ -60,6 +60,8 @@ export type CurrentCall =
   | 'faccessat2'
   | 'fchmodat'
   | 'fcntl'
+  | 'fstatfs'
+  | 'getcwd'
   | 'getxattr'
   | 'io_uring_setup'
   | 'ioctl'
@@ -94,6 +96,7 @@ export type CurrentCall =
   | 'remap_file_pages'
   | 'seccomp'
   | 'shmdt'
+  | 'statfs'
   | 'statx'
   | 'sync_file_range'
   | 'unlinkat'
@@ -140,8 +143,14 @@ export interface StatLayout {
   readonly bytes: number;
   /** u32 */
   readonly mode: number;
+  /** u32, and behind it the group, u32. */
+  readonly owner: number;
   /** u64, of which the encoded device number takes the low half. */
   readonly rdev: number;
+  /** i64 */
+  readonly size: number;
+  /** i64 */
+  readonly blocks: number;
 }
 
 /** struct epoll_event: u32 events at 0, then u64 data, with or without padding between. */

@@ -33,11 +33,14 @@ export const x64: Architecture = {
     exit: 60,
     shmdt: 67,
     fcntl: 72,
+    getcwd: 79,
     mkdir: 83,
     rmdir: 84,
     unlink: 87,
     readlink: 89,
     chmod: 90,
+    statfs: 137,
+    fstatfs: 138,
     mlock: 149,
     getxattr: 191,
     lgetxattr: 192,
@@ -79,7 +82,7 @@ export const x64: Architecture = {
     O_DIRECTORY: 0o200000,
     O_NOFOLLOW: 0o400000,
   },
-  stat: { bytes: 144, mode: 24, rdev: 40 },
+  stat: { bytes: 144, mode: 24, owner: 28, rdev: 40, size: 48, blocks: 64 },
   // Packed, as on 32-bit x86.
   epollEvent: { bytes: 12, data: 4 },
   // One page less than half of 48 bits (processor erratum of SYSRET).

@@ -3,7 +3,7 @@
  * programs find them.
  */
 
-import type { KernelVersion } from '../../abi/kernel.js';
+import { type KernelVersion, kernelProfile } from '../../abi/kernel.js';
 import { PciRegionIndex } from '../../abi/pci.js';
 import { REGION_OFFSET } from '../../abi/vfio.js';
 import { OptionError } from '../../device/index.js';
@@ -26,7 +26,8 @@ import type { DeviceNodes } from './device-node.js';
 import { openBlockFile } from './file-store.js';
 import type { DeviceSpec, MachineSpec } from './machine-spec.js';
 import type { ShadowTree } from './shadow.js';
-import { buildShadow, firstFreeGroup } from './sysfs.js';
+import { firstFreeGroup } from './sysfs/host-numbers.js';
+import { buildShadow } from './sysfs/index.js';
 import { openTap } from './tap.js';
 
 export interface HardwareOptions {
@@ -84,7 +85,13 @@ export function buildHardware(options: HardwareOptions): Hardware {
   return {
     machine,
     memory,
-    shadow: buildShadow(groups, options.spec.geometry, options.announceFolder),
+    shadow: buildShadow({
+      groups,
+      geometry: options.spec.geometry,
+      vfio: options.spec.vfio,
+      kernel: kernelProfile(options.kernel),
+      announceFolder: options.announceFolder,
+    }),
     deviceFiles: new Map(
       [...backings].map(([pciFunction, { key }]) => [
         key,

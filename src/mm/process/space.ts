@@ -237,7 +237,9 @@ export class ProcessSpace implements AddressSpace {
   evictableAreas(): readonly Area[] {
     return this.vmas
       .all()
-      .filter((area) => area.device === null && (!area.isPrivate || (area.permission & WRITE) !== 0));
+      .filter(
+        (area) => area.device === null && (!area.isPrivate || (area.permission & WRITE) !== 0),
+      );
   }
 
   /** The first page in [page, end) that is pinned, or that is not; `end` where there is none. */

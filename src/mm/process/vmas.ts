@@ -179,11 +179,7 @@ export class VmaCache {
     const [, , offset = '', device = '', inode = ''] = line.split(/ +/, 5);
     const [major = '', minor = ''] = device.split(':');
     return {
-      device: this.deviceOf(
-        Number.parseInt(major, 16),
-        Number.parseInt(minor, 16),
-        Number(inode),
-      ),
+      device: this.deviceOf(Number.parseInt(major, 16), Number.parseInt(minor, 16), Number(inode)),
       filePage: inode === '0' ? -1 : Number.parseInt(offset, 16) / PAGE_SIZE,
     };
   }

@@ -291,8 +291,7 @@ export class LiveProcess {
   private setUp(memory: VectorMemory): void {
     const address = Number(memory.addr);
     const prot = memory.fill === undefined ? memory.prot : 'rw';
-    const fd =
-      memory.fd === undefined ? this.place(address, memory.size, prot, memory.kind) : -1;
+    const fd = memory.fd === undefined ? this.place(address, memory.size, prot, memory.kind) : -1;
     if (memory.fd !== undefined) this.mapFile({ ...memory, prot }, address, memory.size);
     if (fd >= 0) this.names.set(`_m${memory.name}`, fd);
     const touched = /^page (\d+) .*was written/.exec(memory.note ?? '')?.[1];

@@ -80,7 +80,6 @@ const processes = new ProcessTable({
 });
 const shadow = new ShadowTree();
 shadow.device('/dev/vfio/vfio', containerNode);
-shadow.mergeHost(['/dev/vfio']);
 const context = callContext({
   call: listener,
   architecture: arch,
