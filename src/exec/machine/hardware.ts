@@ -41,6 +41,8 @@ export interface HardwareOptions {
   readonly observer: Observer | null;
   /** Told of the shadow's folder before it is made. */
   readonly announceFolder: (path: string) => void;
+  /** Accesses to mapped registers reach the devices. */
+  readonly traps: boolean;
 }
 
 export interface Hardware {
@@ -50,6 +52,8 @@ export interface Hardware {
   /** Devices by the `fileKey` of the files behind them. */
   readonly deviceFiles: ReadonlyMap<string, MappedDevice>;
   readonly nodes: DeviceNodes;
+  /** Every function of the machine. */
+  readonly functions: readonly PciFunction[];
 }
 
 export function buildHardware(options: HardwareOptions): Hardware {
@@ -104,6 +108,7 @@ export function buildHardware(options: HardwareOptions): Hardware {
       functionOf,
       backing: (pciFunction) => backings.get(pciFunction)!,
     },
+    functions: [...backings.keys()],
   };
 }
 
@@ -127,6 +132,7 @@ function makeFunction(
   const host = {
     frames: memory,
     allocate: allocateNative,
+    traps: options.traps,
     regionMemory: (index: number, bytes: number) =>
       mapShared(backing.fd, index * REGION_OFFSET, bytes),
     frameOf: (buffer: DmaBuffer) => memory.frameOf(buffer),
