@@ -32,6 +32,9 @@ const NO_REGISTER = 0xffffffff;
  *   not for STATUS, and a write of what the register shows is not seen. A program that needs each
  *   access to count uses pread and pwrite, or the device is made with `mmap=off`.
  *
+ * What is found written is loaded again atomically, before the registers that go with it; START is
+ * cleared atomically, behind the transfer (memory order).
+ *
  * A transfer that meets a page which a guest must bring (R8.1) is left there, START stays set, and
  * `poll` goes on with it; what is written to the DMA registers meanwhile is lost, as on the real
  * device.
@@ -141,7 +144,7 @@ export class EduDevice implements PciDevice {
       found = true;
     }
     if (words[word(EduRegister.FACTORIAL)] !== this.factorial) {
-      this.compute(words[word(EduRegister.FACTORIAL)]!);
+      this.compute(Atomics.load(words, word(EduRegister.FACTORIAL)));
       found = true;
     }
     const raised = words[word(EduRegister.INTERRUPT_RAISE)]!;
@@ -157,8 +160,8 @@ export class EduDevice implements PciDevice {
       found = true;
     }
     if (this.running) return this.goOn() || found;
-    const command = words[word(EduRegister.DMA_COMMAND)]!;
-    if ((command & EduDma.START) !== 0) {
+    if ((words[word(EduRegister.DMA_COMMAND)]! & EduDma.START) !== 0) {
+      Atomics.load(words, word(EduRegister.DMA_COMMAND));
       this.begin();
       found = true;
     }
@@ -206,7 +209,7 @@ export class EduDevice implements PciDevice {
     if (this.fits && !this.move()) return;
     this.running = false;
     const command = this.register(EduRegister.DMA_COMMAND);
-    this.words[word(EduRegister.DMA_COMMAND)] = command & ~EduDma.START;
+    Atomics.store(this.words, word(EduRegister.DMA_COMMAND), command & ~EduDma.START);
     if ((command & EduDma.INTERRUPT) !== 0) this.raise(EduEvent.DMA);
   }
 
