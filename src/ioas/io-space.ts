@@ -193,7 +193,6 @@ export class IoSpace implements IopfBackend, PinnableSpace {
     if (watched) this.iopf.mappingRemoved(mapping);
     source.mm = mm;
     source.vaddrPage = vaddrPage;
-    mapping.sourceMoved();
     if (watched) this.iopf.mappingAdded(mapping);
     this.observer?.mappingAdded?.(mapping);
     source.vaddrInvalid = false;

@@ -18,10 +18,6 @@ export class Mapping {
   /** Pages that device drivers have pinned (R6.2); null: none. */
   driverPins: DriverPins | null = null;
 
-  /** Whose memory it is, and where its first page is there: the source's, at hand for faults. */
-  mm: AddressSpace;
-  vaddrPage: number;
-
   /** Neighbours in a chain of the index by address; the index's alone. */
   chainNext: Mapping | null = null;
   chainPrevious: Mapping | null = null;
@@ -38,8 +34,6 @@ export class Mapping {
     readonly pinnedByFlag = false,
   ) {
     this.mapped = new PageBitmap(pages);
-    this.mm = source.mm;
-    this.vaddrPage = source.vaddrPage + sourcePage;
   }
 
   /** One more than the last IOVA page. */
@@ -47,9 +41,13 @@ export class Mapping {
     return this.iovaPage + this.pages;
   }
 
-  /** The source is found elsewhere from now on. */
-  sourceMoved(): void {
-    this.mm = this.source.mm;
-    this.vaddrPage = this.source.vaddrPage + this.sourcePage;
+  /** Whose memory it is. */
+  get mm(): AddressSpace {
+    return this.source.mm;
+  }
+
+  /** Where its first page is in that memory. Derived: to keep it costs MAP_DMA a boxed double. */
+  get vaddrPage(): number {
+    return this.source.vaddrPage + this.sourcePage;
   }
 }

@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { pageDocument } from './page-document.js';
 import type { Report } from './report.js';
 
-export type { Report, ReportHistory, ReportRun, ReportTable } from './report.js';
+export type { Report } from './report.js';
 
 /** The bundle; where this is built, and where it runs from source. */
 const BUNDLE_FOLDERS = ['../page/', '../../dist/src/page/'];

@@ -19,7 +19,7 @@ describe('a shell', () => {
     const text = await shell(`
       ls -la /dev/vfio | sed 1d | awk '{ print $1, $NF }'
       ls /dev/vfio/.. | grep -x null
-      find /dev/vfio/ -name vfio -perm 666
+      find /dev/vfio/ -name vfio -type c -perm 666
       realpath /dev/vfio/../null /dev/vfio/vfio
       stat -c '%F %t:%T' /dev/vfio/vfio
       test -r /dev/vfio/vfio && test -w /dev/vfio/vfio && ! test -x /dev/vfio/vfio && echo usable`);
@@ -99,6 +99,7 @@ import os
 os.fchdir(os.open('/dev/vfio', os.O_DIRECTORY))
 print(os.getcwd(), os.readlink('/proc/self/cwd'), 'null' in os.listdir('..'), 'vfio' in os.listdir())
 print(oct(os.stat('vfio').st_mode), os.path.realpath('.'), os.path.exists('../vfio/vfio'))
+os.close(os.open('/dev/vfio/vfio', os.O_PATH))
 bus = os.open('/sys/bus/pci/devices', os.O_DIRECTORY)
 host = [name for name in os.listdir(bus) if name not in ('${nvme}', '0000:00:1e.0')]
 for name in host + ['${nvme}']:

@@ -1,4 +1,4 @@
-/** What the shadow shows of a device, by kernel: names against what Linux has, formats by its ABI. */
+/** What the shadow shows of a device, by kernel: names, and formats by Documentation/ABI. */
 import { lstatSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
@@ -26,6 +26,7 @@ function machine(devices: string, kernel: KernelVersion, change: Partial<Machine
     counters: new Counters(() => 0),
     observer: null,
     announceFolder: () => {},
+    traps: true,
   });
 }
 

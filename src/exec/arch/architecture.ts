@@ -19,6 +19,8 @@ export interface Architecture {
    * addresses, which every distribution's kernel has.
    */
   readonly taskSize: number;
+  /** Loads and stores of mapped registers can be answered: exec/trap knows its instructions. */
+  readonly traps: boolean;
 }
 
 /**
@@ -42,7 +44,9 @@ export type LegacyCall =
   | 'readlink'
   | 'rmdir'
   | 'stat'
-  | 'unlink';
+  | 'tuxcall'
+  | 'unlink'
+  | 'vfork';
 
 export type CurrentCall =
   | 'brk'
@@ -58,19 +62,24 @@ export type CurrentCall =
   | 'exit_group'
   | 'faccessat'
   | 'faccessat2'
+  | 'fallocate'
   | 'fchmodat'
   | 'fcntl'
+  | 'ftruncate'
   | 'fstatfs'
   | 'getcwd'
   | 'getxattr'
   | 'io_uring_setup'
   | 'ioctl'
+  | 'kcmp'
   | 'lgetxattr'
   | 'listxattr'
   | 'llistxattr'
   | 'lseek'
   | 'madvise'
+  | 'memfd_secret'
   | 'mkdirat'
+  | 'mknodat'
   | 'mlock'
   | 'mlock2'
   | 'mmap'
@@ -94,12 +103,18 @@ export type CurrentCall =
   | 'readlinkat'
   | 'readv'
   | 'remap_file_pages'
+  | 'rt_sigaction'
+  | 'rt_sigprocmask'
+  | 'rt_tgsigqueueinfo'
   | 'seccomp'
+  | 'shmat'
   | 'shmdt'
   | 'statfs'
   | 'statx'
   | 'sync_file_range'
+  | 'tkill'
   | 'unlinkat'
+  | 'userfaultfd'
   | 'write'
   | 'writev';
 

@@ -39,6 +39,8 @@ export interface HardwareOptions {
   readonly observer: Observer | null;
   /** Told of the shadow's folder before it is made. */
   readonly announceFolder: (path: string) => void;
+  /** Accesses to mapped registers reach the devices. */
+  readonly traps: boolean;
 }
 
 export interface Hardware {
@@ -48,6 +50,8 @@ export interface Hardware {
   /** The files behind devices, by `fileKey`. */
   readonly deviceFiles: ReadonlySet<string>;
   readonly nodes: DeviceNodes;
+  /** Every function of the machine. */
+  readonly functions: readonly PciFunction[];
 }
 
 export function buildHardware(options: HardwareOptions): Hardware {
@@ -97,6 +101,7 @@ export function buildHardware(options: HardwareOptions): Hardware {
       functionOf,
       backing: (pciFunction) => backings.get(pciFunction)!,
     },
+    functions: [...backings.keys()],
   };
 }
 
@@ -120,6 +125,7 @@ function makeFunction(
   const host = {
     frames: memory,
     allocate: allocateNative,
+    traps: options.traps,
     regionMemory: (index: number, bytes: number) =>
       mapShared(backing.fd, index * REGION_OFFSET, bytes),
     frameOf: (buffer: DmaBuffer) => memory.frameOf(buffer),

@@ -1,13 +1,21 @@
 /**
  * The files that stand for the nodes of the shadow, in a temporary folder: real ones, so that
- * descriptors, getdents(2) and reads work by themselves. They are made when a program asks for them.
+ * descriptors, getdents(2) and reads work by themselves. They are made when a program asks for
+ * them.
  */
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { UserError } from '../../input/user-error.js';
+import { allocateNative, syscall } from '../../mm/process/libc.js';
+import { architecture } from '../arch/index.js';
 import type { ShadowNode } from './shadow-node.js';
+
+const AT_FDCWD = -100;
+const S_IFCHR_RW = 0o020666;
+const NO_DEVICE = 0;
+const DEV_NULL = 0x103;
 
 export class ShadowFolder {
   readonly root: string;
@@ -61,6 +69,7 @@ export class ShadowFolder {
     if (this.made.has(path) && !isLive) return;
     this.makeDirectory(node.kind === 'directory' ? path : dirname(path));
     if (node.kind === 'link') makeLink(node.target, this.root + path);
+    else if (node.kind === 'device') makeCharacterDevice(this.root + path);
     else if (node.kind !== 'directory')
       writeFileSync(this.root + path, node.kind === 'file' ? contentOf(node.content) : '');
     this.made.add(path);
@@ -84,6 +93,20 @@ export class ShadowFolder {
       else makeLink(readlinkSync(other), this.root + other);
     }
   }
+}
+
+/**
+ * A device as getdents(2) shows it, which nobody opens: without a number (a whiteout, which needs
+ * no right, but cannot be on overlayfs), or as good as /dev/null; where neither may be, a file.
+ */
+function makeCharacterDevice(path: string): void {
+  const { nr } = architecture(process.arch)!;
+  const name = allocateNative(Buffer.byteLength(path) + 1);
+  name.bytes.set(Buffer.from(path));
+  const wasMade = [NO_DEVICE, DEV_NULL].some(
+    (device) => syscall(nr.mknodat, AT_FDCWD, name.address, S_IFCHR_RW, device, 0, 0) === 0,
+  );
+  if (!wasMade) writeFileSync(path, '');
 }
 
 /** One that was made before something else failed stays. */

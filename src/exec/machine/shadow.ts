@@ -2,8 +2,8 @@
  * The shadow of /dev/vfio and /sys: the paths by which a program finds the devices of the run.
  *
  * Terms: a *node* is a name that the shadow answers; a *merged* directory lists the host's entries
- * beside ours; what lies *above* is the host's, and leads to ours. Nodes are a table; the files that
- * stand for them are made when they are asked for (ShadowFolder).
+ * beside ours; what lies *above* is the host's, and leads to ours. Nodes are a table; the files
+ * that stand for them are made when they are asked for (ShadowFolder).
  */
 import { existsSync, realpathSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';

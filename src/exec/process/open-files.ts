@@ -49,6 +49,8 @@ export class OpenFiles {
   readonly openFunctions: PciFunction[] = [];
   /** Something was closed, or may have been: the next `reap` must look. */
   suspect = false;
+  /** A call or a device is in the middle of its work on them: nothing is released meanwhile. */
+  isBusy = false;
 
   get count(): number {
     return this.files.length;
@@ -87,6 +89,7 @@ export class OpenFiles {
 
   /** Releases every file that nobody refers to any more, oldest first. */
   reap(): void {
+    if (this.isBusy) return;
     this.suspect = false;
     for (let index = 0; index < this.files.length; ) {
       const opened = this.files[index]!;
@@ -101,6 +104,12 @@ export class OpenFiles {
       if (opened.pciFunction === null) close(opened.backing.fd);
       this.findOpenFunctions();
     }
+  }
+
+  /** A file of a device; null: none is open. */
+  deviceFile(pciFunction: PciFunction): VfioFile | null {
+    for (const opened of this.files) if (opened.pciFunction === pciFunction) return opened.file;
+    return null;
   }
 
   private findOpenFunctions(): void {

@@ -4,9 +4,10 @@ import { Bug } from '../../abi/bug.js';
 import { kernelProfile } from '../../abi/kernel.js';
 import { UserError } from '../../input/user-error.js';
 import { Counters } from '../../iommu/observer.js';
+import { endTransfers, pagesMayWait } from '../../mm/process/remote-transfer.js';
 import type { Picture } from '../../trace/live-picture.js';
 import { type Architecture, architecture } from '../arch/index.js';
-import { callContext, handlersOf } from '../calls/index.js';
+import { callContext, handlersOf, setAside } from '../calls/index.js';
 import { CallLog } from '../live/call-log.js';
 import { Sampler } from '../live/sampler.js';
 import { buildHardware, type Hardware } from '../machine/hardware.js';
@@ -19,10 +20,12 @@ import { EventSet } from '../seccomp/event-set.js';
 import type { DescriptorWindow } from '../seccomp/filter.js';
 import { Listener } from '../seccomp/listener.js';
 import { Supervisor } from '../seccomp/supervisor.js';
+import { Traps } from '../trap/traps.js';
 import type { ExecOptions } from './exec-options.js';
 import { LaunchReport } from './launch-report.js';
 import { RunObservers } from './run-observers.js';
 import { type EngineSummary, summarize } from './summary.js';
+import { tell } from './tell.js';
 
 /** What the engine's thread is given. */
 export interface EngineOptions {
@@ -105,6 +108,7 @@ async function serveObserved(
     counters,
     observer: observers.observer,
     announceFolder: (path) => guard.directory(path),
+    traps: exec.traps && architecture(process.arch)!.traps,
   });
   try {
     return new Engine(options, { counters, observers, hardware, guard, pageOut }).run();
@@ -144,6 +148,7 @@ class Engine {
     const listener = new Listener(fd);
     const events = new EventSet(arch, stopFd, HOUSEKEEPING_MS);
     const log = watch === null ? null : new CallLog(listener, arch.nr.ioctl, nowMs);
+    const kernel = kernelProfile(exec.kernel);
     const processes = new ProcessTable({
       architecture: arch,
       memory: hardware.memory,
@@ -151,7 +156,8 @@ class Engine {
       space: {
         copyWatcher: log,
         deviceFiles: hardware.deviceFiles,
-        sharesZeroPage: !kernelProfile(exec.kernel).zeroPageUnshared,
+        sharesZeroPage: !kernel.zeroPageUnshared,
+        pinsDirtyFiles: kernel.pinsDirtyFiles,
         countsPins: exec.reclaimBytes !== null,
         taskSize: arch.taskSize,
       },
@@ -168,8 +174,11 @@ class Engine {
       events,
       guard,
       log,
+      pagesMayWait: () => pagesMayWait(supervisor),
+      tell,
     });
     const { files } = context;
+    const traps = exec.traps && arch.traps ? new Traps(context, hardware.functions) : null;
     const summary = (): EngineSummary =>
       summarize(counters, supervisor.interceptedCalls, residentMemory.summary, scan);
     const { machine, memory } = hardware;
@@ -180,7 +189,7 @@ class Engine {
     const supervisor: Supervisor = new Supervisor({
       listener,
       events,
-      handlers: handlersOf(context, hardware),
+      handlers: handlersOf(context, hardware, traps),
       processes,
       files,
       guard,
@@ -194,8 +203,11 @@ class Engine {
       },
       background,
       log,
+      setAside: () => setAside(context),
+      traps,
     });
     const stopped = supervisor.run() === 'stopped';
+    endTransfers();
     sampler?.end();
     if (files.count === 0) checkNothingLeft(counters);
     report.checkStarted(exec.program);

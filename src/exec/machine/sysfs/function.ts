@@ -68,7 +68,7 @@ export function addFunction(tree: ShadowTree, pci: PciFunction, place: FunctionP
   addVfioDevice(tree, place);
 }
 
-/** The vfio device (Linux 6.1): without a node of its own, as where CONFIG_VFIO_DEVICE_CDEV is off. */
+/** The vfio device (Linux 6.1), without a node: as where CONFIG_VFIO_DEVICE_CDEV is off. */
 function addVfioDevice(tree: ShadowTree, { path, vfioDevice }: FunctionPlace): void {
   const name = `vfio${vfioDevice}`;
   const device = `${path}/vfio-dev/${name}`;
