@@ -179,9 +179,10 @@ export class VmaCache {
     this.insert({
       first: (queryWords[7]! * HIGH + queryWords[6]!) / PAGE_SIZE,
       end: (queryWords[9]! * HIGH + queryWords[8]!) / PAGE_SIZE,
-      permission: device !== null
-        ? DEVICE_PERMISSION
-        : ((flags & VMA_READABLE) !== 0 ? READ : 0) | ((flags & VMA_WRITABLE) !== 0 ? WRITE : 0),
+      permission:
+        device !== null
+          ? DEVICE_PERMISSION
+          : ((flags & VMA_READABLE) !== 0 ? READ : 0) | ((flags & VMA_WRITABLE) !== 0 ? WRITE : 0),
       isPrivate: (flags & VMA_SHARED) === 0,
       inode,
       fileSystem: `${queryWords[18]!}:${queryWords[19]!}`,
