@@ -3,7 +3,7 @@
  * reference is gone.
  *
  * Each open file is a *description* (struct file) of a memfd, put into the program. Nothing here
- * counts closes: we hold an open-file-description lock on the description and probe it from another
+ * counts closes: an open-file-description lock is taken on the description and probed from another
  * one. The lock ends with the last descriptor or mapping, in whatever process: the kernel's own
  * rule for files (fcntl(2), F_OFD_SETLK).
  */
@@ -37,8 +37,8 @@ export interface OpenFile {
   /** The function behind a device's file. */
   readonly pciFunction: PciFunction | null;
   readonly backing: Backing;
-  /** Byte of the backing that the program's description has locked. */
-  readonly lock: number;
+  /** Bytes of the backing that the program's descriptions, one per open and dup, have locked. */
+  readonly locks: number[];
   /** Where read(2) and write(2) go on, in bytes. */
   position: number;
 }
@@ -57,8 +57,8 @@ export class OpenFiles {
   }
 
   /**
-   * Our descriptor for a new description of the backing, locked; to be given to the program, then
-   * closed here.
+   * The engine's descriptor for a new description of the backing, locked; to be given to the
+   * program, then closed here.
    */
   describe(backing: Backing): { fd: number; lock: number } {
     const fd = must('open', open(`/proc/self/fd/${backing.fd}`, O_RDWR | O_CLOEXEC, 0));
@@ -69,15 +69,15 @@ export class OpenFiles {
   }
 
   add(file: VfioFile, pciFunction: PciFunction | null, backing: Backing, lock: number): OpenFile {
-    const opened = { file, pciFunction, backing, lock, position: 0 };
+    const opened = { file, pciFunction, backing, locks: [lock], position: 0 };
     this.files.push(opened);
     this.findOpenFunctions();
     return opened;
   }
 
   /**
-   * The file that a descriptor of a process means, by its inode; null where it is none of ours or
-   * not open.
+   * The file that a descriptor of a process means, by its inode; null where it is no VFIO
+   * file, or not open.
    */
   identify(tid: number, fd: number): OpenFile | 'other' | null {
     const stat = statOf(`/proc/${tid}/fd/${fd}`);
@@ -93,9 +93,9 @@ export class OpenFiles {
     this.suspect = false;
     for (let index = 0; index < this.files.length; ) {
       const opened = this.files[index]!;
-      setLock(F_WRLCK, opened.lock);
-      must('F_OFD_GETLK', fcntl(opened.backing.fd, F_OFD_GETLK, flock.address));
-      if (flockShorts[0] !== F_UNLCK) {
+      const { backing, locks } = opened;
+      while (locks.length > 0 && !isHeld(backing, locks[0]!)) locks.shift();
+      if (locks.length > 0) {
         index++;
         continue;
       }
@@ -126,6 +126,13 @@ function statOf(path: string): Stats | null {
   } catch {
     return null;
   }
+}
+
+/** Whether anybody still has the description that locked this byte. */
+function isHeld({ fd }: Backing, lock: number): boolean {
+  setLock(F_WRLCK, lock);
+  must('F_OFD_GETLK', fcntl(fd, F_OFD_GETLK, flock.address));
+  return flockShorts[0] !== F_UNLCK;
 }
 
 function setLock(type: number, start: number): void {

@@ -21,11 +21,13 @@ import {
   prctl,
   write,
 } from '../../mm/process/libc.js';
+import type { Limit } from '../../mm/process/limits.js';
 import type { Picture } from '../../trace/live-picture.js';
 import { type Architecture, architecture } from '../arch/index.js';
 import { LiveLink } from '../live/link.js';
 import { carryOut, type PageOutRequest } from '../reclaim/page-out.js';
 import { buildFilter, type DescriptorWindow } from '../seccomp/filter.js';
+import { makeSocketPair } from './descriptor-message.js';
 import type { EngineOptions } from './engine.js';
 import type { EngineMessage } from './engine-thread.js';
 import type { ExecOptions } from './exec-options.js';
@@ -70,7 +72,7 @@ export interface RunWatcher {
   tell(message: LiveMessage): void;
 }
 
-/** Runs a program on our VFIO to its end. Throws UserError where it cannot begin. */
+/** Runs a program on emulated VFIO to its end. Throws UserError where it cannot begin. */
 export async function runProgram(
   options: ExecOptions,
   watcher: RunWatcher | null = null,
@@ -81,7 +83,7 @@ export async function runProgram(
   const inherit = inheritedDescriptors();
   const file = findProgram(options.program);
   const limit = callersDescriptorLimit();
-  const window = descriptorWindow(limit?.[0] ?? Number.POSITIVE_INFINITY);
+  const window = descriptorWindow(limit);
   const caller: Caller = { inherit, file, limit, window };
   if (watcher === null) return runFor(options, arch, caller, null);
   const live = new LiveLink(arch, (message) => watcher.tell(message));
@@ -93,12 +95,12 @@ export async function runProgram(
   }
 }
 
-/** What comes from who called us. */
+/** What comes from who called iopf. */
 interface Caller {
   readonly inherit: readonly number[];
   /** The program's file. */
   readonly file: string;
-  readonly limit: ReturnType<typeof callersDescriptorLimit>;
+  readonly limit: Limit;
   readonly window: DescriptorWindow;
 }
 
@@ -108,11 +110,11 @@ async function runFor(
   { inherit, file, limit, window }: Caller,
   live: LiveLink | null,
 ): Promise<RunResult> {
-  // Orphans of the program become our children, so that we may go on reading their memory (Yama)
-  // and can reap them.
+  // Orphans of the program become children of this process, which so may go on reading their
+  // memory (Yama) and can reap them.
   prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 
-  const report = makePipe();
+  const [report, launcherReport] = makeSocketPair();
   const guardPipe = makePipe();
   const guard = startGuard(guardPipe.read);
   close(guardPipe.read);
@@ -133,13 +135,13 @@ async function runFor(
     launch,
     [options.program, ...options.arguments],
     inherit,
-    report.write,
+    launcherReport,
   );
-  close(report.write);
+  close(launcherReport);
   const engineOptions: EngineOptions = {
     exec: options,
     window,
-    reportFd: report.read,
+    reportFd: report,
     stopFd,
     guardFd: guardPipe.write,
     guardPid: guard.pid ?? 0,
@@ -158,7 +160,7 @@ async function runFor(
   // Without this word the guard ends whatever still runs: nobody would answer it any more.
   if (message.kind === 'done' && !message.stopped) write(guardPipe.write, putText('end\n'), 4);
   close(guardPipe.write);
-  close(report.read);
+  close(report);
   close(stopFd);
   if (message.kind === 'refused') throw new UserError(message.message, message.exitCode);
   if (message.kind === 'done') message.missing.forEach(tell);
@@ -182,14 +184,15 @@ export function exitCodeOf(run: RunSummary): number {
   return run.exitCode ?? 0;
 }
 
-/** Where it cannot begin, the program ends: nobody would answer it, and it would keep us alive. */
+/**
+ * Where it cannot begin, the program ends: nobody would answer it, and it would keep iopf alive.
+ */
 function startEngine(options: EngineOptions, program: ChildProcess): Worker {
   try {
     return new Worker(new URL('./engine-thread.js', import.meta.url), {
       workerData: options,
       transferList: options.live === null ? [] : [options.live],
-      // Else Node opens our stdout and stderr, and makes pipes that the program shares
-      // non-blocking.
+      // Else Node opens stdout and stderr, and makes pipes that the program shares non-blocking.
       stdout: true,
       stderr: true,
     });
