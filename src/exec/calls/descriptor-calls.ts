@@ -49,10 +49,7 @@ export class DescriptorCalls {
     descriptors.forget(processes.known(call.tid), fd);
   }
 
-  /**
-   * dup and F_DUPFD: the duplicate gets a number in the window too, where its calls are
-   * intercepted.
-   */
+  /** dup and F_DUPFD: the duplicate gets a number in the window too, where its calls reach us. */
   private duplicate(least: number, closeOnExec: boolean): void {
     const { architecture, call, caller, descriptors, log } = this.context;
     const process = caller.enter();

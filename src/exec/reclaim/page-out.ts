@@ -61,7 +61,7 @@ export function carryOut(request: PageOutRequest, { nr }: Architecture): void {
   Atomics.store(answer, 0, 1);
 }
 
-/** Why the host does not let iopf take memory of a process away, an errno, or 0: it does. */
+/** Why the host does not let us take memory of a process away, an errno, or 0: it does. */
 export function pageOutErrno(pid: number, { nr }: Architecture): number {
   const pidfd = syscall(nr.pidfd_open, pid, 0, 0, 0, 0, 0);
   if (pidfd < 0) return errno();

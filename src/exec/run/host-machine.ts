@@ -80,9 +80,7 @@ export function cannotRun(program: string, code: string, about: string): UserErr
   return new UserError(`cannot run ${program}: ${code}${about}`, code === 'ENOENT' ? 127 : 126);
 }
 
-/**
- * The descriptors 3 and up that iopf's caller left open for the program: not Node's, not iopf's.
- */
+/** The descriptors 3 and up that our caller left open for the program: neither Node's nor ours. */
 export function inheritedDescriptors(): number[] {
   const links = new Map<number, string>();
   for (const name of readdirSync('/proc/self/fd')) {
@@ -105,8 +103,8 @@ export function inheritedDescriptors(): number[] {
 }
 
 /**
- * RLIMIT_NOFILE as it was before Node raised it: that of the process which called iopf, past npm
- * and its shell. Null where it cannot be told, or nothing was raised.
+ * RLIMIT_NOFILE as it was before Node raised it: that of the process which called us, past npm and
+ * its shell. Null where it cannot be told, or nothing was raised.
  */
 export function callersDescriptorLimit(): [soft: number, hard: number] | null {
   try {
@@ -131,7 +129,7 @@ export function callersDescriptorLimit(): [soft: number, hard: number] | null {
   }
 }
 
-/** Whether what is typed at the terminal, if there is one, reaches this process group. */
+/** Whether what is typed at our terminal, if we have one, reaches our process group. */
 export function isInForeground(): boolean {
   const stat = readFileSync('/proc/self/stat', 'latin1');
   const [, , group, , terminal, foreground] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
@@ -149,7 +147,7 @@ function limitText(pid: number): string {
 }
 
 /**
- * Where descriptors of VFIO files lie, below a soft limit: SECCOMP_IOCTL_NOTIF_ADDFD cannot
+ * Where the descriptors that we hand out lie, below a soft limit: SECCOMP_IOCTL_NOTIF_ADDFD cannot
  * go above it. Throws UserError where that leaves the launcher too few of its own.
  */
 export function descriptorWindow(softLimit: number): DescriptorWindow {

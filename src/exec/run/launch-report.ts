@@ -18,8 +18,8 @@ export class LaunchReport {
   constructor(private readonly fd: number) {}
 
   /**
-   * Waits for the launcher's filter. Returns its listener as a descriptor of the
-   * engine's, and the launcher's process. Throws UserError.
+   * Waits for the launcher's filter. Returns its listener as a descriptor of ours, and the
+   * launcher's process. Throws UserError.
    */
   takeListener({ nr }: Architecture): { fd: number; pid: number } {
     const report = this.read(true);
