@@ -334,11 +334,17 @@ export class ProcessSpace implements AddressSpace {
    */
   private pinnable(first: number, count: number, access: number): number {
     let able = this.vmas.allowed(first, count, access);
-    if ((access & WRITE) !== 0 && this.options.pinsDirtyFiles !== true)
-      for (const area of this.vmas.known(first, first + able))
-        if (!area.isPrivate && !area.isDevice && area.inode !== 0)
-          if (tracksDirtyPages(this.task, area.fileSystem)) able = Math.max(0, area.first - first);
+    if ((access & WRITE) !== 0 && this.options.pinsDirtyFiles !== true) {
+      const refused = this.vmas
+        .known(first, first + able)
+        .find((area) => area.inode !== 0 && !area.isPrivate && !area.isDevice && this.tracks(area));
+      if (refused !== undefined) able = Math.max(0, refused.first - first);
+    }
     return mayPagesWait() ? this.untilHandled(first, Math.min(able, count), access) : able;
+  }
+
+  private tracks({ fileSystem }: Area): boolean {
+    return tracksDirtyPages(this.task, fileSystem);
   }
 
   /** How many pages from `first` on, at most `count`, need no userfaultfd handler. */

@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -373,6 +374,43 @@ static void child_status(const char *address)
 }
 
 /* Vectors, positions and numbers as the VFS has them. */
+/* A number that is used again means what it was given last. */
+static void numbers(const char *address)
+{
+	struct vfio_device_info info = { .argsz = sizeof(info) };
+	uint32_t word = 0;
+	int null = MUST(open("/dev/null", O_RDWR));
+
+	set_up(address);
+	int low = MUST(fcntl(null, F_DUPFD, 3)), high = MUST(dup(device));
+	MUST(dup2(device, low));
+	for (int index = 0; index < 2; index++) {
+		int number = index == 0 ? low : high;
+
+		MUST(ioctl(number, VFIO_DEVICE_GET_INFO, &info));
+		MUST(close(number));
+		REFUSED(ioctl(number, VFIO_DEVICE_GET_INFO, &info), EBADF);
+		MUST(dup2(null, number));
+		REFUSED(ioctl(number, VFIO_DEVICE_GET_INFO, &info), ENOTTY);
+		MUST(dup2(device, number));
+		MUST(ioctl(number, VFIO_DEVICE_GET_INFO, &info));
+		MUST(close(number));
+	}
+	int kept = MUST(fcntl(device, F_DUPFD, 3)), lost = MUST(fcntl(device, F_DUPFD_CLOEXEC, 3));
+	if (fcntl(kept, F_GETFD) != 0 || fcntl(lost, F_GETFD) != FD_CLOEXEC)
+		fail("FD_CLOEXEC of duplicates");
+	close(kept);
+	close(lost);
+	/* A read with an offset, which may be 0, leaves the position. */
+	MUST(pread(device, &word, 4, 0));
+	MUST(read(device, &word, 4));
+	if (word != 0x010000ed)
+		fail("read behind pread: %x", word);
+	/* The device is released by the time of the next call. */
+	close(device);
+	MUST(ioctl(group, VFIO_GROUP_UNSET_CONTAINER));
+}
+
 static void vectors(const char *address)
 {
 	uint32_t first = 0, second = 0;
@@ -432,24 +470,86 @@ static void low_limit(const char *address)
 	REFUSED(open("/dev/vfio/vfio", O_RDWR), EMFILE);
 }
 
-/* MSI arrives at an eventfd. */
-static void interrupt(const char *address)
+static int set_msi(int eventfd)
 {
 	struct {
 		struct vfio_irq_set set;
 		int32_t fd;
 	} irq = { { sizeof(irq), VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
-		    VFIO_PCI_MSI_IRQ_INDEX, 0, 1 }, 0 };
+		    VFIO_PCI_MSI_IRQ_INDEX, 0, 1 }, eventfd };
+
+	return ioctl(device, VFIO_DEVICE_SET_IRQS, &irq);
+}
+
+/* The device raises its MSI, and it arrives at the eventfd. */
+static void await_msi(int eventfd)
+{
 	uint32_t raise = 1;
 	uint64_t count = 0;
 
-	set_up(address);
-	irq.fd = MUST(eventfd(0, 0));
-	MUST(ioctl(device, VFIO_DEVICE_SET_IRQS, &irq));
 	MUST(pwrite(device, &raise, 4, REGION(0) + 0x60));
-	MUST(read(irq.fd, &count, 8));
+	MUST(read(eventfd, &count, 8));
 	if (count != 1)
 		fail("count %lu", count);
+}
+
+/* MSI arrives at an eventfd. */
+static void interrupt(const char *address)
+{
+	int fd;
+
+	set_up(address);
+	fd = MUST(eventfd(0, 0));
+	MUST(set_msi(fd));
+	await_msi(fd);
+}
+
+/* One that the parent made, and one that was made before thousands of others. */
+static void old_eventfds(const char *address)
+{
+	int status, first = MUST(eventfd(0, 0));
+
+	for (int count = 0; count < 3000; count++)
+		MUST(close(MUST(eventfd(0, 0))));
+	if (MUST(fork()) == 0) {
+		set_up(address);
+		MUST(set_msi(first));
+		await_msi(first);
+		exit(0);
+	}
+	MUST(wait(&status));
+	if (status)
+		fail("the child ended with %x", status);
+}
+
+/* An eventfd that comes over the socket 9, from outside of the run. */
+static void given_eventfd(const char *address)
+{
+	char byte, control[CMSG_SPACE(sizeof(int))];
+	struct iovec vector = { &byte, 1 };
+	struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control,
+				  .msg_controllen = sizeof(control) };
+	int fd;
+
+	MUST(recvmsg(9, &message, 0));
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
+	set_up(address);
+	if (set_msi(fd) == 0)
+		await_msi(fd);
+	else
+		printf("%s\n", strerrorname_np(errno));
+}
+
+/* What the host says to calls that containers are denied, with arguments that mean nothing. */
+static void rights(const char *address)
+{
+	(void)address;
+	for (int call = 0; call < 3; call++) {
+		const int numbers[] = { SYS_pidfd_getfd, SYS_process_madvise, SYS_unshare };
+
+		syscall(numbers[call], -1, 0, 0, 0, 0);
+		printf("%s\n", strerrorname_np(errno));
+	}
 }
 
 /*
@@ -607,8 +707,10 @@ static const struct {
 	{ "duplicates", duplicates },	{ "mapped-bar", mapped_bar }, { "bad-pointers", bad_pointers },
 	{ "low-limit", low_limit },	{ "interrupt", interrupt },   { "orphan", orphan },
 	{ "stress", stress },		{ "paths", paths },
-	{ "child-status", child_status }, { "vectors", vectors },
+	{ "child-status", child_status }, { "vectors", vectors }, { "numbers", numbers },
 	{ "idle-threads", idle_threads },		{ "resample", resample },
+	{ "old-eventfds", old_eventfds },		{ "given-eventfd", given_eventfd },
+	{ "rights", rights },
 };
 
 int main(int argc, char **argv)
