@@ -21,7 +21,7 @@ import { PinCounts } from './pin-counts.js';
 import { flaggedPages, hasIpcLock, lockLimitBytes, textOf } from './proc.js';
 import { copyFromProcess, copyToProcess, touchPages, writeFault } from './remote-memory.js';
 import { mayPagesWait } from './remote-transfer.js';
-import { type Area, VmaCache } from './vmas.js';
+import { type Area, type MappedDevice, VmaCache } from './vmas.js';
 
 /** Pages per space in the frame numbers: 2^40 pages are the 52 bits of a 5-level address. */
 export const FRAMES_PER_SPACE = 2 ** 40;
@@ -46,8 +46,10 @@ export interface CopyWatcher {
 }
 
 export interface ProcessSpaceOptions {
-  /** The files behind devices, by `fileKey`: their pages are no ordinary memory. */
-  readonly deviceFiles: ReadonlySet<string>;
+  /**
+   * Devices by the `fileKey` of the files behind them: their pages are no ordinary memory.
+   */
+  readonly deviceFiles: ReadonlyMap<string, MappedDevice>;
   /**
    * Pinning a page that was never written takes the shared zero page, as kernels did before 6.2.
    */
@@ -78,7 +80,7 @@ export class ProcessSpace implements AddressSpace {
   private openedPagemap: Pagemap | null = null;
   private readonly copyWatcher: CopyWatcher | null;
   readonly taskSize: number;
-  /** Pages in our own part of the locked-memory account. */
+  /** Pages that VFIO has charged to the locked-memory account. */
   accountedPages = 0;
 
   constructor(
@@ -147,7 +149,7 @@ export class ProcessSpace implements AddressSpace {
   }
 
   get lockLimitPages(): number {
-    // Refused where the process has another user by now, and we no privilege.
+    // Refused where the process has another user by now, and iopf no privilege.
     if (prlimit(this.task, RLIMIT_MEMLOCK, 0, rlimit.address) !== 0)
       return Math.floor(lockLimitBytes(this.task) / PAGE_SIZE);
     const low = rlimitWords[0]!;
@@ -166,9 +168,9 @@ export class ProcessSpace implements AddressSpace {
   }
 
   /**
-   * Whether mlock(2) of these bytes stays within the limit together with our account (kernel:
-   * do_mlock). Pages that are locked already are not counted twice. Where we account nothing the
-   * kernel decides.
+   * Whether mlock(2) of these bytes stays within the limit together with what VFIO has charged
+   * (kernel: do_mlock). Pages that are locked already are not counted twice. Where VFIO has charged
+   * nothing the kernel decides.
    */
   mayLock(address: number, length: number): boolean {
     if (this.accountedPages === 0 || this.ipcLock) return true;
@@ -229,7 +231,7 @@ export class ProcessSpace implements AddressSpace {
     const begin = Math.floor(offset / PAGE_SIZE);
     const stop = Math.ceil((offset + length) / PAGE_SIZE);
     for (const area of this.vmas.all()) {
-      if (area.inode !== inode || area.isDevice) continue;
+      if (area.inode !== inode || area.device !== null) continue;
       const first = area.first + Math.max(0, begin - area.filePage);
       const end = Math.min(area.end, area.first + stop - area.filePage);
       if (first < end) this.invalidate(first * PAGE_SIZE, (end - first) * PAGE_SIZE);
@@ -270,7 +272,9 @@ export class ProcessSpace implements AddressSpace {
   evictableAreas(): readonly Area[] {
     return this.vmas
       .all()
-      .filter((area) => !area.isDevice && (!area.isPrivate || (area.permission & WRITE) !== 0));
+      .filter(
+        (area) => area.device === null && (!area.isPrivate || (area.permission & WRITE) !== 0),
+      );
   }
 
   /** The first page in [page, end) that is pinned, or that is not; `end` where there is none. */
@@ -334,11 +338,20 @@ export class ProcessSpace implements AddressSpace {
    */
   private pinnable(first: number, count: number, access: number): number {
     let able = this.vmas.allowed(first, count, access);
-    if ((access & WRITE) !== 0 && this.options.pinsDirtyFiles !== true)
-      for (const area of this.vmas.known(first, first + able))
-        if (!area.isPrivate && !area.isDevice && area.inode !== 0)
-          if (tracksDirtyPages(this.task, area.fileSystem)) able = Math.max(0, area.first - first);
+    if ((access & WRITE) !== 0 && this.options.pinsDirtyFiles !== true) {
+      const refused = this.vmas
+        .known(first, first + able)
+        .find(
+          (area) =>
+            area.inode !== 0 && !area.isPrivate && area.device === null && this.tracks(area),
+        );
+      if (refused !== undefined) able = Math.max(0, refused.first - first);
+    }
     return mayPagesWait() ? this.untilHandled(first, Math.min(able, count), access) : able;
+  }
+
+  private tracks({ fileSystem }: Area): boolean {
+    return tracksDirtyPages(this.task, fileSystem);
   }
 
   /** How many pages from `first` on, at most `count`, need no userfaultfd handler. */

@@ -75,7 +75,7 @@ const processes = new ProcessTable({
   architecture: arch,
   memory: new ProcessMemory(),
   events,
-  space: { deviceFiles: new Set(), sharesZeroPage: false },
+  space: { deviceFiles: new Map(), sharesZeroPage: false },
   guard,
   residentMemory: new ResidentMemory(),
 });

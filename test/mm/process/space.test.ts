@@ -19,7 +19,7 @@ const MADV_DONTNEED = 4;
 const frames = new Float64Array(PAGES);
 
 const spaceOf = (countsPins = false): ProcessSpace =>
-  new ProcessSpace(0, process.pid, { deviceFiles: new Set(), sharesZeroPage: false, countsPins });
+  new ProcessSpace(0, process.pid, { deviceFiles: new Map(), sharesZeroPage: false, countsPins });
 
 /** Pages of [first, first + PAGES) that are in memory and not the zero page. */
 function present({ pagemap }: ProcessSpace, first: number): number {
@@ -98,7 +98,9 @@ test('reclaim is shown what the program writes or shares, and no device’s regi
   const shared = must('mmap', mmap(0, 4 * PAGE_SIZE, 1, MAP_SHARED, fd, 2 * PAGE_SIZE)) / PAGE_SIZE;
   const own = allocateNative(4 * PAGE_SIZE).address / PAGE_SIZE;
   const { dev, ino } = fstatSync(fd);
-  const deviceFiles = new Set([fileKey((dev >>> 8) & 0xfff, dev & 0xff, ino)]);
+  const deviceFiles = new Map([
+    [fileKey((dev >>> 8) & 0xfff, dev & 0xff, ino), { isDecoding: () => true }],
+  ]);
   const other = new ProcessSpace(0, process.pid, { deviceFiles, sharesZeroPage: false });
   expect(other.evictableAreas().some(({ first }) => first === shared)).toBe(false);
   const areas = spaceOf().evictableAreas();
