@@ -6,14 +6,7 @@
  * Frames are therefore `id * 2^40 + page number`.
  */
 import { Errno } from '../../abi/errno.js';
-import {
-  type AddressSpace,
-  type MmuNotifier,
-  PAGE_SIZE,
-  READ,
-  WRITE,
-  X86_64_TASK_SIZE,
-} from '../address-space.js';
+import { type AddressSpace, type MmuNotifier, PAGE_SIZE, READ, WRITE } from '../address-space.js';
 import { tracksDirtyPages } from './file-systems.js';
 import { allocateNative, prlimit } from './libc.js';
 import { Pagemap, Presence } from './pagemap.js';
@@ -29,7 +22,7 @@ export const FRAMES_PER_SPACE = 2 ** 40;
 /** Spaces of programs that exist at once; frames behind them are memory of the engine itself. */
 export const SPACES_MAX = 4096;
 
-/** User space with five-level page tables. */
+/** No architecture's user space is larger: x86-64 with five-level page tables has this. */
 const USER_BYTES = 2 ** 56;
 const RLIMIT_MEMLOCK = 8;
 const HIGH = 2 ** 32;
@@ -59,8 +52,8 @@ export interface ProcessSpaceOptions {
   /** Somebody asks for `nextEvictable`: pins are remembered by page. */
   readonly countsPins?: boolean;
   readonly copyWatcher?: CopyWatcher | null;
-  /** As `AddressSpace.taskSize`; without it x86-64's. */
-  readonly taskSize?: number;
+  /** As `AddressSpace.taskSize`. */
+  readonly taskSize: number;
 }
 
 export class ProcessSpace implements AddressSpace {
@@ -90,7 +83,7 @@ export class ProcessSpace implements AddressSpace {
     /** A thread that is alive and has this memory, by which it is reached. */
     public task = pid,
   ) {
-    this.taskSize = options.taskSize ?? X86_64_TASK_SIZE;
+    this.taskSize = options.taskSize;
     this.copyWatcher = options.copyWatcher ?? null;
     this.vmas = new VmaCache(`/proc/${task}/maps`, options.deviceFiles);
     this.pins = options.countsPins === true ? new PinCounts() : null;
