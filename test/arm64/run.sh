@@ -93,6 +93,6 @@ cp "$cache/base.cpio" "$work/initrd"
 timeout "${TIMEOUT:-1800}" qemu-system-aarch64 -M virt -cpu max,pauth-impdef=on -smp 2 -m 1536M \
   -accel tcg,thread=multi -nic none -display none -monitor none -serial stdio -no-reboot \
   -kernel "$cache/vmlinuz" -initrd "$work/initrd" \
-  -append "console=ttyAMA0 quiet panic=-1 -- $*" </dev/null | tr -d '\r' | tee "$work/console"
+  -append "console=ttyAMA0 quiet panic=-1 -- $*" </dev/null | sed -u 's|\r$||' | tee "$work/console"
 echo "test:arm64: $SECONDS s with download and boot"
 grep -q '^smoke: all passed' "$work/console"

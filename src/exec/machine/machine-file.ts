@@ -33,7 +33,13 @@ const NO_IOMMU = 'none';
 
 const machineSchema = z.strictObject(
   {
-    iommu: z.union([z.literal(NO_IOMMU), iommuSchema]).optional(),
+    // A union would lose where in the mapping an error stands.
+    iommu: z
+      .preprocess(
+        (given) => (given === NO_IOMMU ? null : given === null ? NO_IOMMU : given),
+        iommuSchema.nullable(),
+      )
+      .optional(),
     vfio: vfioSchema.optional(),
     groups: z
       .array(
@@ -66,7 +72,7 @@ const machineSchema = z.strictObject(
  */
 export function parseMachine(text: string, name: string): MachineSpec {
   const { data, error, place } = parseUserFile(text, name, machineSchema);
-  if (data.iommu === NO_IOMMU) {
+  if (data.iommu === null) {
     if (data.groups !== undefined)
       throw error(['groups'], 'a machine without an IOMMU (iommu: none) has no groups');
     return { geometry: null, vfio: data.vfio ?? defaultVfio, groups: [] };

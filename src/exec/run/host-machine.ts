@@ -129,7 +129,8 @@ export function inheritedDescriptors(): number[] {
 
 /**
  * RLIMIT_NOFILE as the caller of iopf set it. Node has raised the soft limit to the hard one by
- * now: what it was `bin/iopf` has noted; without `bin/iopf`, it is what Node made of it.
+ * now: what it was `bin/iopf` has noted; where iopf was not started by that, it is what Node made
+ * of it.
  */
 export function callersDescriptorLimit(): Limit {
   const noted = Number(process.env[SOFT_LIMIT_NOTE]); // 'unlimited' is NaN
