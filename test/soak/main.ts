@@ -26,8 +26,9 @@ import { runRound } from './run-round.js';
 const PR_SET_CHILD_SUBREAPER = 36;
 /** So long a round may take beyond its work: a machine may be busy. */
 const PATIENCE_SECONDS = 60;
+const CLEARING_MS = 20_000;
 
-function prepare(folder: string): Prepared {
+function prepare(folder: string, records: boolean): Prepared {
   const isRoot = process.getuid!() === 0;
   const hostile = join(folder, 'hostile');
   const programs = join(repository, 'test/soak/programs');
@@ -42,6 +43,7 @@ function prepare(folder: string): Prepared {
     return { hostile: null, recording: null, isRoot };
   }
   if (compiler.status !== 0) throw new Error(compiler.stderr);
+  if (!records) return { hostile, recording: null, isRoot };
   const recording = join(folder, 'recording');
   const record = [iopf, 'exec', '--quiet', '--record', recording, ...devices, '--', hostile];
   const run = spawnSync(process.execPath, [...record, '1', '100', 'memory'], { encoding: 'utf8' });
@@ -67,6 +69,7 @@ async function main(): Promise<number> {
   const seed = Number(values.seed ?? process.hrtime.bigint() % 1_000_000_007n);
   const patienceMs = 1000 * Number(values.patience);
   const canary = values.canary as Canary | undefined;
+  const patience = { endMs: patienceMs, clearingMs: canary === undefined ? CLEARING_MS : 1000 };
   if (
     !(minutes > 0 && Number.isSafeInteger(seed) && patienceMs > 0) ||
     (canary !== undefined && !canaries.includes(canary))
@@ -82,12 +85,12 @@ async function main(): Promise<number> {
   const started = performance.now();
   const end = started + 60_000 * minutes;
   const counts = new Map<Kind, number>();
-  const prepared = prepare(folder);
+  const prepared = prepare(folder, canary === undefined);
   const only = values.round === undefined ? null : Number(values.round);
   for (let index = only ?? 0; performance.now() < end; index++) {
     const round =
       canary === undefined ? drawRound(roundSeed(seed, index), prepared) : plant(canary, prepared);
-    const fault = await runRound(round, folder, patienceMs);
+    const fault = await runRound(round, folder, patience);
     if (fault !== null) {
       console.log(`soak: --seed ${seed} --round ${index} ${fault}\n  ${show(round)}`);
       return 1;

@@ -18,18 +18,24 @@ import { allocateNative, waitpid } from '../../src/mm/process/libc.js';
 import type { Round } from './rounds.js';
 
 const WNOHANG = 1;
-/** So long what a killed iopf leaves may take to be cleared up by its guard. */
-const CLEARING_MS = 20_000;
 const LOOK_MS = 20;
 /** What only a defect prints. */
 const defect =
   /defect in iopf|^ {4}at |node:internal|^\(node:\d+\)|\b(Type|Range|Reference|System)Error\b|\bBug:/m;
 
+/** How long, in ms, is waited until something is a fault. */
+export interface Patience {
+  /** Beyond the round's work, for its end. */
+  readonly endMs: number;
+  /** For the guard of a killed iopf to clear up. */
+  readonly clearingMs: number;
+}
+
 /** Runs the round in a new folder below `above`; returns what was wrong, or null. */
 export async function runRound(
   round: Round,
   above: string,
-  patienceMs: number,
+  { endMs, clearingMs }: Patience,
 ): Promise<string | null> {
   const folder = mkdtempSync(join(above, 'round-'));
   const temporary = join(folder, 'tmp');
@@ -45,17 +51,17 @@ export async function runRound(
   });
   out.forEach(closeSync);
   const faults: string[] = [];
-  const code = await endOf(child, round, patienceMs);
+  const code = await endOf(child, round, endMs);
   if (code === null) {
     faults.push(`hangs: ${describeProcesses(descendants())}`);
     descendants().forEach(end);
   }
-  const processes = await until(() => alive(child.pid!), CLEARING_MS);
+  const processes = await until(() => alive(child.pid!), clearingMs);
   if (processes.length > 0 && code !== null)
     faults.push(`leaves processes: ${describeProcesses(processes)}`);
   processes.forEach(end);
-  await until(() => alive(child.pid!), CLEARING_MS);
-  const left = await until(() => readdirSync(temporary), processes.length > 0 ? 0 : CLEARING_MS);
+  await until(() => alive(child.pid!), clearingMs);
+  const left = await until(() => readdirSync(temporary), processes.length > 0 ? 0 : clearingMs);
   if (left.length > 0) faults.push(`leaves files: ${left.join(', ')}`);
   const memory = sharedMemory().filter((name) => !shared.includes(name));
   if (memory.length > 0) faults.push(`leaves in /dev/shm: ${memory.join(', ')}`);

@@ -1,8 +1,11 @@
 /** The inodes behind VFIO's files: what the descriptors that a program gets are descriptions of. */
 import { fstatSync } from 'node:fs';
+import { Errno } from '../../abi/errno.js';
+import { UserError } from '../../input/user-error.js';
 import {
   allocateNative,
   close,
+  errno,
   fcntl,
   ftruncate,
   memfdCreate,
@@ -42,8 +45,14 @@ export interface Backing {
 
 export function makeBacking(name: string, bytes: number): Backing {
   const fd = must('memfd_create', memfdCreate(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  // Neither can fail of a new memfd, for want of descriptors least of all.
-  must('ftruncate', ftruncate(fd, bytes));
+  const result = ftruncate(fd, bytes);
+  if (result < 0 && errno() === Errno.EFBIG)
+    throw new UserError(
+      'the file size limit is too low for a device, whose regions are 1 TiB apart in a file of ' +
+        'no memory; iopf exec needs none (ulimit -f unlimited)',
+    );
+  // Neither can fail of a new memfd otherwise, for want of descriptors least of all.
+  must('ftruncate', result);
   must('F_ADD_SEALS', fcntl(fd, F_ADD_SEALS, SEALS));
   const { dev, ino } = fstatSync(fd);
   // Linux's 64-bit device numbers, as far as the file systems of the kernel itself use them.

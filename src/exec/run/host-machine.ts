@@ -25,8 +25,10 @@ const LEAST_DESCRIPTORS = 128;
 /** Programs that close "all" descriptors stop here, and RLIMIT_NOFILE is this by default. */
 const WINDOW_TOP = 1024;
 
-/** Throws UserError where this machine cannot run programs under a filter at all. */
+/** Throws UserError where programs cannot be run under a filter at all here. */
 export function checkHost(): void {
+  if (!hasDirectory())
+    throw new UserError('the current directory is gone; iopf exec needs one that is there (cd)');
   if (process.platform !== 'linux')
     throw new UserError(`iopf exec needs Linux, not ${process.platform}`);
   if (architecture(process.arch) === null)
@@ -46,6 +48,16 @@ export function checkHost(): void {
     throw new UserError(
       'the kernel offers no SECCOMP_RET_USER_NOTIF; iopf exec needs Linux 5.14 or later',
     );
+}
+
+/** Whether the current directory is there, without which Node begins no thread. */
+function hasDirectory(): boolean {
+  try {
+    process.cwd();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Finds a program as execvp would. Throws UserError. */
@@ -122,8 +134,11 @@ export function callersDescriptorLimit(): [soft: number, hard: number] | null {
       if (!isNpm && !isNpmsShell) break;
       pid = parent;
     }
-    const [soft = '', hard = ''] = limitText(pid).split(' ');
-    return soft === 'unlimited' || hard === 'unlimited' ? null : [Number(soft), Number(hard)];
+    const [soft = 0, hard = 0] = limitText(pid).split(' ').map(limitNumber);
+    // Whoever became us by exec may have lowered its own (`ulimit -n 256; exec iopf …`).
+    const most = limitNumber(limitText(process.pid).split(' ')[1]!);
+    const limits: [number, number] = [Math.min(soft, most), Math.min(hard, most)];
+    return limits.every(Number.isFinite) ? limits : null;
   } catch {
     return null;
   }
@@ -137,6 +152,9 @@ export function isInForeground(): boolean {
 }
 
 const nameOf = (pid: number): string => readFileSync(`/proc/${pid}/comm`, 'latin1').trim();
+
+const limitNumber = (text: string): number =>
+  text === 'unlimited' ? Number.POSITIVE_INFINITY : Number(text);
 
 /** Soft and hard RLIMIT_NOFILE of a process. */
 function limitText(pid: number): string {

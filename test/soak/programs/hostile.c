@@ -76,6 +76,10 @@ static void edu_step(uint64_t from, uint64_t to, uint32_t command)
 	MUST(pwrite(edu.device, &to, 8, REGION(0) + 0x88));
 	MUST(pwrite(edu.device, &count, 8, REGION(0) + 0x90));
 	MUST(pwrite(edu.device, &command, 4, REGION(0) + 0x98));
+	/* A page that the program itself brings takes its time. */
+	do
+		MUST(pread(edu.device, &command, 4, REGION(0) + 0x98));
+	while (command & 1);
 }
 
 void edu_copy(uint64_t from, uint64_t to)
@@ -202,6 +206,12 @@ static void *work(void *argument)
 	_exit(7);
 }
 
+/* The first pthread_exit opens a library, which a signal without SA_RESTART would make fail. */
+static void *exit_first(void *argument)
+{
+	pthread_exit(argument);
+}
+
 int main(int argc, char **argv)
 {
 	int leader_ends = 0, restart = 1;
@@ -224,6 +234,8 @@ int main(int argc, char **argv)
 	struct sigaction action = { .sa_handler = on_signal, .sa_flags = restart ? SA_RESTART : 0 };
 	sigaction(SIGALRM, &action, NULL);
 	interruptible = !restart;
+	pthread_create(&worker, NULL, exit_first, NULL);
+	pthread_join(worker, NULL);
 	edu = open_vfio(EDU);
 	for (int at = 3; at < argc; at++)
 		for (unsigned index = 0; index < ATTACKS; index++)
