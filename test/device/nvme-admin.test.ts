@@ -759,7 +759,7 @@ describe('options', () => {
   it('wrong ones are told with what is allowed', () => {
     expect(make({ sise: '64M' })).toThrow(
       new OptionError(
-        "device nvme has no option 'sise'; it takes size, file, block, readonly, cmb, serial",
+        "device nvme has no option 'sise'; it takes size, file, block, readonly, cmb, mmap, serial",
       ),
     );
     for (const size of ['', '0', '64X', '-1', '1.5M', '1000', '17T', 'x']) {
