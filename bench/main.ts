@@ -8,6 +8,7 @@ import { benchIntercept } from './intercept.js';
 import { benchLive } from './live.js';
 import { benchNet } from './net.js';
 import { benchPoll } from './poll.js';
+import { benchRegisters } from './registers.js';
 
 /** Runs a bench that wants a process of its own. */
 const script = (name: string) => (): void => {
@@ -24,6 +25,7 @@ const benches: Record<string, (rounds: number) => void | Promise<void>> = {
   intercept: benchIntercept,
   disk: benchDisk,
   poll: benchPoll,
+  registers: benchRegisters,
   net: benchNet,
   guest: benchGuest,
   reclaim: script('reclaim'),
