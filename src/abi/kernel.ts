@@ -50,6 +50,8 @@ export const kernelBehaviours = {
    * possible.
    */
   hotResetNeedsGroups: row(false, true, true),
+  /** vfio_virqfd is a module of its own; then it became part of vfio. */
+  virqfdModule: row(true, false, false),
 } as const;
 
 export type KernelProfile = {

@@ -11,6 +11,8 @@ import { progressLine } from './progress.js';
 import { endOf, occasionally, openView, uiOption } from './ui.js';
 import { wholeNumber } from './whole-number.js';
 
+const SHOW_EVERY_MS = 1000;
+
 interface Options {
   readonly policy?: string;
   readonly model?: string;
@@ -56,11 +58,22 @@ async function run(inputs: string[], options: Options): Promise<void> {
     withMaps: options.html !== undefined || options.ui !== undefined,
   };
   const line = progressLine();
+  // A thread says nothing in the middle of a long step.
+  let last = { what: 'the first run', share: 0 };
+  const show = (what: string, share: number): void => {
+    last = { what, share };
+    line.show(what, share);
+  };
+  const timer = setInterval(() => line.show(last.what, last.share), SHOW_EVERY_MS);
+  const clear = (): void => {
+    clearInterval(timer);
+    line.clear();
+  };
   if (options.ui === undefined) {
     const result = await compare({
       ...order,
-      progress: ({ what, share }) => line.show(what, share),
-    }).finally(() => line.clear());
+      progress: ({ what, share }) => show(what, share),
+    }).finally(clear);
     await conclude(result, options);
     return;
   }
@@ -74,12 +87,12 @@ async function run(inputs: string[], options: Options): Promise<void> {
     const result = await compare({
       ...order,
       progress: ({ done, total, what, share, soFar }) => {
-        line.show(what, share);
+        show(what, share);
         view.tell({ kind: 'progress', done, total, what });
         const result = soFar();
         if (result !== null) report(result);
       },
-    }).finally(() => line.clear());
+    }).finally(clear);
     view.tell({ kind: 'report', report: comparisonReport(result) });
     await conclude(result, options);
     view.tell(endOf(started));

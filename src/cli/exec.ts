@@ -34,6 +34,7 @@ interface Options {
   readonly premap: number;
   readonly reclaim?: number;
   readonly reclaimScan?: number;
+  readonly traps: 'on' | 'off';
   readonly json?: string;
   readonly trace?: string;
   readonly record?: string;
@@ -85,6 +86,14 @@ export function execCommand(): Command {
       'every so many milliseconds, look for pages that have left memory',
       wholeNumber(1, RECLAIM_SCAN_MOST_MS, 'milliseconds'),
     )
+    .addOption(
+      new Option(
+        '--traps <mode>',
+        'on: a mapped BAR answers each load and store as the device does; off: only its plain memory can be mapped',
+      )
+        .choices(['on', 'off'])
+        .default('on'),
+    )
     .option('--json <file>', 'write the summary as JSON')
     .option('--trace <file>', 'write a trace: kernel text, or Chrome/Perfetto JSON for *.json')
     .option('--record <file>', 'write a recording, for iopf compare and iopf trace')
@@ -109,6 +118,7 @@ async function run(program: string, args: string[], options: Options): Promise<v
     premapPages: options.premap,
     reclaimBytes: options.reclaim ?? null,
     reclaimScanMs: options.reclaimScan ?? null,
+    traps: options.traps === 'on',
     trace: options.trace ?? null,
     record: options.record ?? null,
     picture: options.html !== undefined,

@@ -22,6 +22,11 @@ export interface NetworkPort {
 
 /** What a device gets from the run around it. */
 export interface DeviceHost {
+  /**
+   * False: accesses to a mapped BAR cannot reach a device, so that programs are told to map only
+   * what is plain memory.
+   */
+  readonly traps?: boolean;
   /** The memory that translated DMA reaches. */
   readonly frames: FrameMemory;
   readonly allocate: AllocateDma;

@@ -5,6 +5,7 @@ import { recorded } from './recorded/kind.js';
 import { virtioNet } from './virtio-net/kind.js';
 
 export { type RecordedModel, recordedFunction } from './recorded/function.js';
+export { type RecordedRegister, registerAccesses } from './recorded/registers.js';
 
 /** Every kind of device that iopf has, by its name. */
 export const deviceKinds: ReadonlyMap<string, DeviceKind> = new Map(

@@ -7,6 +7,11 @@ import { PAGE_SIZE } from '../mm/address-space.js';
  */
 export class OptionError extends Error {}
 
+/** The key that kinds with registers take. */
+export const mmapOption = {
+  mmap: 'whole (the default), or sparse: only what is plain memory can be mapped, as KVM needs it',
+} as const;
+
 /** Option keys of a device kind, each with its description in the help text. */
 export type OptionTable = Readonly<Record<string, string>>;
 
@@ -60,6 +65,11 @@ export class DeviceOptions {
     const word = words.find((candidate) => candidate === given);
     if (word === undefined) this.refuse(key, `one of ${words.join(', ')}`);
     return word;
+  }
+
+  /** `mmap=sparse`. */
+  get isSparse(): boolean {
+    return this.choice('mmap', ['whole', 'sparse'], 'whole') === 'sparse';
   }
 
   /**

@@ -24,6 +24,12 @@ export interface MmapRequest {
   readonly offset: number;
 }
 
+/** A part of a mapping, in bytes from its start. */
+export interface MappedPart {
+  readonly offset: number;
+  readonly size: number;
+}
+
 /**
  * An open file of VFIO: container, group or device. Calls return what the system call returns or
  * throw VfioError with its errno. Numbers above 2^53 arrive rounded, which no valid argument is.
@@ -45,8 +51,19 @@ export interface VfioFile {
    * told now and whenever that changes. Absent: it is as a regular file to both.
    */
   watchReadable?(tell: (readable: boolean) => void): void;
-  /** Checks an mmap(2) of this file; returns when the mapping may be made, else throws. */
-  mmap(caller: Caller, request: MmapRequest): void;
+  /**
+   * Checks an mmap(2) of this file; returns when the mapping may be made, else throws. Returns the
+   * parts of the mapping, in bytes from its start, that must trap: each access to them comes to
+   * `load` or `store`.
+   */
+  mmap(caller: Caller, request: MmapRequest): readonly MappedPart[];
+  /**
+   * A load of 1, 2, 4 or 8 bytes from a mapping of the file, at an offset of the file. False:
+   * nothing answers there, and the program gets SIGBUS. Absent: no mapping traps.
+   */
+  load?(offset: number, into: Uint8Array): boolean;
+  /** A store; as `load`. */
+  store?(offset: number, from: Uint8Array): boolean;
   /** The last reference (descriptor or mapping) is gone. */
   release(): void;
 }

@@ -161,19 +161,19 @@ export class IoSpace implements IopfBackend, PinnableSpace {
     this.mappings.insert(mapping);
     this.counters.addMapped(mapping.pages);
     this.observer?.mappingAdded?.(mapping);
-    for (const log of this.logs) log.add(mapping);
+    for (let i = 0; i < this.logs.length; i++) this.logs[i]!.add(mapping);
   }
 
   /** A mapping goes; drivers that have pinned pages of it are told first. */
   unmap(mapping: Mapping): void {
     this.pins.unmapping(mapping);
     this.mappings.remove(mapping);
-    if (mapping.source.vaddrInvalid) this.invalidVaddrs--;
+    if (this.invalidVaddrs !== 0 && mapping.source.vaddrInvalid) this.invalidVaddrs--;
     this.counters.addMapped(-mapping.pages);
     this.observer?.mappingRemoved?.(mapping);
     if (mapping.pinned) this.dropPinned(mapping);
     else this.iopf.mappingRemoved(mapping);
-    for (const log of this.logs) log.remove(mapping);
+    for (let i = 0; i < this.logs.length; i++) this.logs[i]!.remove(mapping);
   }
 
   /** The address of a mapping leads nowhere until it is moved. */

@@ -30,6 +30,7 @@ export class MappingIndex {
     const slot = this.trie.findFrom(iovaPage);
     // What is beyond lies behind all that is not.
     if (slot >= 0) return this.bySlot[slot]!;
+    if (this.beyond.length === 0) return null;
     return this.beyond.find((mapping) => mapping.iovaEnd > iovaPage) ?? null;
   }
 
@@ -41,6 +42,7 @@ export class MappingIndex {
   /** Whether a mapping has a page in [first, first + count). */
   overlaps(first: number, count: number): boolean {
     if (this.trie.findFrom(first, first + count) >= 0) return true;
+    if (this.beyond.length === 0) return false;
     return this.beyond.some((at) => at.iovaPage < first + count && at.iovaEnd > first);
   }
 

@@ -26,8 +26,8 @@ export class UserPages {
   lockedPages = 0;
   /** The address leads nowhere at the moment (VFIO_DMA_UNMAP_FLAG_VADDR). */
   vaddrInvalid = false;
-  private holders: Holder[] | null = null;
-  private pinned: PinnedRuns | null = null;
+  /** Null: nothing was pinned yet, as it is for memory that faults. */
+  private pins: { readonly holders: Holder[]; readonly runs: PinnedRuns } | null = null;
 
   constructor(
     public mm: AddressSpace,
@@ -59,23 +59,23 @@ export class UserPages {
       this.unpinUnheld(first, at);
       throw error;
     }
-    this.holders ??= [];
-    this.holders.push({ first, end });
+    this.madePins.holders.push({ first, end });
     return total;
   }
 
   /** Undoes one `pin` of the same range. Returns how many pages nobody else held. */
   unpin(first: number, count: number): number {
     const end = first + count;
-    const index = (this.holders ?? []).findIndex((at) => at.first === first && at.end === end);
+    const { holders } = this.madePins;
+    const index = holders.findIndex((at) => at.first === first && at.end === end);
     if (index < 0) throw new Bug('pages are not pinned', { first, count });
-    this.holders!.splice(index, 1);
+    holders.splice(index, 1);
     return this.unpinUnheld(first, end);
   }
 
   /** What is pinned of [first, first + count), in order. */
   pinnedRuns(first: number, count: number): Iterable<PinnedRun> {
-    return this.pinned === null ? [] : this.pinned.within(first, first + count);
+    return this.pins === null ? [] : this.pins.runs.within(first, first + count);
   }
 
   /** 0, or ENOMEM: above the limit, and then nothing is charged. */
@@ -107,6 +107,11 @@ export class UserPages {
     this.account = account;
   }
 
+  private get madePins(): { readonly holders: Holder[]; readonly runs: PinnedRuns } {
+    this.pins ??= { holders: [], runs: new PinnedRuns() };
+    return this.pins;
+  }
+
   private pinBatch(first: number, most: number): number {
     const { mm } = this;
     const got = mm.pin(this.vaddrPage + first, most, this.permission, frames);
@@ -115,8 +120,8 @@ export class UserPages {
       mm.unpin(frames, got);
       throw new VfioError(Errno.ENOMEM);
     }
-    this.pinned ??= new PinnedRuns();
-    for (let i = 0; i < got; i++) this.pinned.add(first + i, frames[i]!, isCharged(mm, frames[i]!));
+    const { runs } = this.madePins;
+    for (let i = 0; i < got; i++) runs.add(first + i, frames[i]!, isCharged(mm, frames[i]!));
     return got;
   }
 
@@ -126,7 +131,7 @@ export class UserPages {
     for (let at = this.nextUnheld(first, end); at < end; ) {
       const stop = this.heldFrom(at, end);
       for (const run of this.pinnedRuns(at, stop - at)) this.unpinRun(run);
-      this.pinned?.remove(at, stop);
+      this.madePins.runs.remove(at, stop);
       total += stop - at;
       at = this.nextUnheld(stop, end);
     }
@@ -147,7 +152,7 @@ export class UserPages {
     let at = page;
     for (let moved = true; moved && at < end; ) {
       moved = false;
-      for (const holder of this.holders ?? [])
+      for (const holder of this.madePins.holders)
         if (holder.first <= at && at < holder.end) {
           at = holder.end;
           moved = true;
@@ -159,7 +164,7 @@ export class UserPages {
   /** The first page behind `page`, which nobody holds, that somebody holds, at most `end`. */
   private heldFrom(page: number, end: number): number {
     let at = end;
-    for (const holder of this.holders ?? [])
+    for (const holder of this.madePins.holders)
       if (holder.first > page && holder.first < at) at = holder.first;
     return at;
   }

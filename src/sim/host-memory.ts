@@ -12,6 +12,9 @@ export interface PageOwner {
 /** Pages in use, of all guests together: each takes about 60 bytes of our own memory. */
 export const SIMULATED_MOST_PAGES = 2 ** 25;
 
+export const PINS_TOO_MUCH =
+  'static pinning of more than 128 GiB is not simulated: it goes page by page';
+
 /** A run that would take too much of this machine. */
 export class TooLarge extends Error {}
 

@@ -6,7 +6,7 @@ import { PAGE_SIZE } from '../mm/address-space.js';
 import { AddressMap, type AddressMapData } from '../trace/address-map.js';
 import type { TimelineStep } from '../trace/timeline.js';
 import type { CostModel } from './cost-model.js';
-import { HostMemory, TooLarge } from './host-memory.js';
+import { HostMemory, PINS_TOO_MUCH, SIMULATED_MOST_PAGES, TooLarge } from './host-memory.js';
 import type { Policy } from './policy.js';
 import { Random } from './random.js';
 import { TimedProgram } from './timed-program.js';
@@ -61,6 +61,8 @@ export interface RunOrder {
   readonly seed: number;
   /** Also draws the address × time map of the first guest. */
   readonly withMap?: boolean;
+  /** Memory of all programs together, where it is known beforehand. */
+  readonly memoryBytes?: number;
   /** Told now and then which share of the run is done, 0 to 1. */
   readonly progress?: (share: number) => void;
   /** Told what the engine does; gets the clock in microseconds. */
@@ -73,6 +75,9 @@ const SEED_STEP = 0x9e3779b1;
 
 export function runOnce(order: RunOrder): RunOutcome {
   const { policy, model, seed } = order;
+  // Before any of it is pinned: that takes its time, page by page.
+  if (policy.pinned && (order.memoryBytes ?? 0) > SIMULATED_MOST_PAGES * PAGE_SIZE)
+    return { kind: 'impossible', input: order.input, policy: policy.name, why: PINS_TOO_MUCH };
   const host = new HostMemory(policy.memoryBytes);
   const guests = order.workloads.map((_, index): TimedProgram => {
     const observer = order.observe?.(() => guests[index]!.now) ?? null;

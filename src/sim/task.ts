@@ -33,6 +33,7 @@ export function runTask(task: Task, progress: (share: number) => void = () => {}
 }
 
 function orderOf(input: Input, task: Task): RunOrder {
+  const spec = input.kind === 'scenario' ? input.scenario.workload : null;
   return {
     input: task.path,
     workloads:
@@ -41,6 +42,7 @@ function orderOf(input: Input, task: Task): RunOrder {
     model: readModel(task.model),
     seed: task.seed,
     withMap: task.withMap,
+    ...(spec?.kind === 'vms' ? { memoryBytes: spec.count * spec.vm.memory } : {}),
   };
 }
 

@@ -18,7 +18,13 @@ import type { AddressMap } from '../trace/address-map.js';
 import { Timeline } from '../trace/timeline.js';
 import { SimulatedContainer } from './container.js';
 import type { Costs } from './cost-model.js';
-import { type HostMemory, type PageOwner, SIMULATED_MOST_PAGES, TooLarge } from './host-memory.js';
+import {
+  type HostMemory,
+  type PageOwner,
+  PINS_TOO_MUCH,
+  SIMULATED_MOST_PAGES,
+  TooLarge,
+} from './host-memory.js';
 import { PageSet } from './page-set.js';
 import type { Policy } from './policy.js';
 
@@ -122,10 +128,7 @@ export class TimedProgram implements Observer, PageOwner {
     pinned = false,
   ): void {
     if (this.policy.pinned || pinned) {
-      if (this.host.memory.pinned + pages > SIMULATED_MOST_PAGES)
-        throw new TooLarge(
-          'static pinning of more than 128 GiB is not simulated: it goes page by page',
-        );
+      if (this.host.memory.pinned + pages > SIMULATED_MOST_PAGES) throw new TooLarge(PINS_TOO_MUCH);
       if (this.host.limited) this.host.makeRoom(pages);
     }
     this.pinning = true;

@@ -110,7 +110,7 @@ export class ContainerFile implements VfioFile {
     return fail('EINVAL');
   }
 
-  mmap(): void {
+  mmap(): never {
     fail('ENODEV');
   }
 

@@ -2,7 +2,7 @@
 import { fail } from '../abi/errno.js';
 import { DeviceIoctl, Stage1DeviceIoctl } from '../abi/vfio.js';
 import type { Caller } from '../file/caller.js';
-import type { MmapRequest, VfioFile } from '../file/file.js';
+import type { MappedPart, MmapRequest, VfioFile } from '../file/file.js';
 import type { IoSpace } from '../ioas/io-space.js';
 import type { DeviceBinding } from './binding.js';
 import type { VfioDevice } from './device.js';
@@ -88,8 +88,16 @@ class DeviceFile implements VfioFile {
     return this.device.regions.write(caller, address, count, offset);
   }
 
-  mmap(_caller: Caller, request: MmapRequest): void {
-    this.device.regions.mmap(request);
+  mmap(_caller: Caller, request: MmapRequest): readonly MappedPart[] {
+    return this.device.regions.mmap(request);
+  }
+
+  load(offset: number, into: Uint8Array): boolean {
+    return this.device.regions.load(offset, into);
+  }
+
+  store(offset: number, from: Uint8Array): boolean {
+    return this.device.regions.store(offset, from);
   }
 
   release(): void {

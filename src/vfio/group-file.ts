@@ -53,7 +53,7 @@ export class GroupFile implements VfioFile {
     return fail('EINVAL');
   }
 
-  mmap(): void {
+  mmap(): never {
     fail('ENODEV');
   }
 

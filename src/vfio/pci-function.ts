@@ -7,8 +7,8 @@
  */
 import type { IommuDevice } from '../iommu/device.js';
 
-/** A part of a region that may be mapped, in bytes from the region's start. */
-export interface SparseArea {
+/** A part of a region, in bytes from the region's start. */
+export interface RegionArea {
   readonly offset: number;
   readonly size: number;
 }
@@ -23,7 +23,12 @@ export interface PciRegion {
    * The parts that may be mapped, where that is not the whole region
    * (VFIO_REGION_INFO_CAP_SPARSE_MMAP).
    */
-  readonly sparse?: readonly SparseArea[];
+  readonly sparse?: readonly RegionArea[];
+  /**
+   * The parts of what may be mapped, in whole pages and ascending, where each access must reach the
+   * function, because a page of memory cannot answer it. Absent: a mapping is plain memory.
+   */
+  readonly trapped?: readonly RegionArea[];
   /**
    * The BAR holds the MSI-X table and may be mapped over it (VFIO_REGION_INFO_CAP_MSIX_MAPPABLE).
    */

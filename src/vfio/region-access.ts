@@ -16,7 +16,7 @@ import {
 } from '../abi/pci.js';
 import { REGION_OFFSET } from '../abi/vfio.js';
 import type { Caller } from '../file/caller.js';
-import type { MmapRequest } from '../file/file.js';
+import type { MappedPart, MmapRequest } from '../file/file.js';
 import { PAGE_SIZE } from '../mm/address-space.js';
 import { findCapability, readConfig16, readConfig32 } from './config-access.js';
 import type { PciFunction } from './pci-function.js';
@@ -95,27 +95,51 @@ export class RegionAccess {
   }
 
   /**
-   * EINVAL unless the range lies in a BAR that may be mapped, and in its sparse areas where it has
-   * some.
+   * A load of `into.length` bytes (1, 2, 4 or 8) from a mapped BAR, at an offset of the file.
+   * False: its memory is off, nothing answers, and the program gets SIGBUS (kernel:
+   * vfio_pci_mmap_huge_fault).
    */
-  mmap(request: MmapRequest): void {
-    const index = Math.floor(request.offset / REGION_OFFSET);
+  load(offset: number, into: Uint8Array): boolean {
+    if (!this.memoryEnabled()) return false;
+    this.pciFunction.readRegion(indexOf(offset), offset % REGION_OFFSET, into);
+    return true;
+  }
+
+  /** A store; as `load`. */
+  store(offset: number, from: Uint8Array): boolean {
+    if (!this.memoryEnabled()) return false;
+    this.pciFunction.writeRegion(indexOf(offset), offset % REGION_OFFSET, from);
+    return true;
+  }
+
+  /**
+   * EINVAL unless the range lies in a BAR that may be mapped, and in its sparse areas where it has
+   * some. Returns the parts of the range, from its start, whose accesses must come to `load` and
+   * `store`.
+   */
+  mmap(request: MmapRequest): readonly MappedPart[] {
+    const index = indexOf(request.offset);
     const start = request.offset % REGION_OFFSET;
     const end = start + request.length;
     const type = request.flags & MAP_TYPE;
     if (type !== MAP_SHARED && type !== MAP_SHARED_VALIDATE) fail('EINVAL');
     const region = index <= BAR5 ? this.pciFunction.regions[index] : undefined;
-    if (!region?.mappable || end > Math.ceil(region.size / PAGE_SIZE) * PAGE_SIZE) fail('EINVAL');
+    if (!region?.mappable || end > pagesUp(region.size)) fail('EINVAL');
     if (
       region.sparse &&
       !region.sparse.some((area) => start >= area.offset && end <= area.offset + area.size)
     ) {
       fail('EINVAL');
     }
+    return (region.trapped ?? []).flatMap((area) => {
+      const from = Math.max(area.offset, start);
+      const to = Math.min(pagesUp(area.offset + area.size), pagesUp(end));
+      return from < to ? [{ offset: from - start, size: to - from }] : [];
+    });
   }
 
   private locate(offset: number, count: number): void {
-    const index = Math.floor(offset / REGION_OFFSET);
+    const index = indexOf(offset);
     const position = offset % REGION_OFFSET;
     const region = index < COUNT && index !== VGA ? this.pciFunction.regions[index] : undefined;
     if (!region) fail('EINVAL');
@@ -166,6 +190,15 @@ export class RegionAccess {
       (readConfig16(this.pciFunction, PciConfig.BASE_ADDRESS_0 + 4 * index) & PciBar.SPACE_IO) !== 0
     );
   }
+}
+
+/** The region that an offset of a device file lies in. */
+function indexOf(offset: number): number {
+  return Math.floor(offset / REGION_OFFSET);
+}
+
+function pagesUp(bytes: number): number {
+  return Math.ceil(bytes / PAGE_SIZE) * PAGE_SIZE;
 }
 
 /**

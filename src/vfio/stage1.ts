@@ -91,7 +91,7 @@ class Stage1File implements VfioFile {
     return this.queue.write(bytes);
   }
 
-  mmap(): void {
+  mmap(): never {
     fail('ENODEV');
   }
 

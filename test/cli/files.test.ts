@@ -59,11 +59,20 @@ describe('iopf exec', () => {
     expect(code).toBe(4);
   });
 
-  test('says that its folder for temporary files is full', () => {
-    // A file may have no bytes: as on a disk that is full.
-    const { code, error } = iopf(['exec', '--', 'true'], 'ulimit -f 0;');
-    expect(error).toMatch(/^iopf: cannot make a directory in .*: EFBIG; set TMPDIR to another/);
+  test('says that it has no folder for temporary files', () => {
+    const { code, error } = iopf(['exec', '--', 'true'], 'export TMPDIR=/proc/none;');
+    expect(error).toBe(
+      'iopf: cannot make a directory in /proc/none: ENOENT; set TMPDIR to another one\n',
+    );
     expect(code).toBe(2);
+  });
+
+  test('shows nothing of sysfs where its folder for temporary files is full', () => {
+    // A file may have no bytes: as on a disk that is full.
+    const program = ['--', 'cat', '/sys/module/vfio/initstate'];
+    const { code, error } = iopf(['exec', '--quiet', ...program], 'ulimit -f 0;');
+    expect(error).toBe('cat: /sys/module/vfio/initstate: File too large\n');
+    expect(code).toBe(1);
   });
 });
 

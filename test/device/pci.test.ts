@@ -48,6 +48,7 @@ describe('config space as a real vfio-pci showed it', () => {
       writable: true,
       mappable: true,
       msixMappable: true,
+      trapped: [{ offset: 0, size: 0x1000 }],
     });
     expect(device.regions.slice(1, 7).every(({ size }) => size === 0)).toBe(true);
     expect(device.regions[7]).toMatchObject({ size: 4096, mappable: false });
@@ -62,6 +63,7 @@ describe('config space as a real vfio-pci showed it', () => {
       readable: true,
       writable: true,
       mappable: true,
+      trapped: [{ offset: 0, size: 0x100000 }],
     });
     expect(device.regions[7]).toMatchObject({ size: 256 });
     expect(device.interruptCounts).toEqual([1, 1, 0, 0, 1]);

@@ -38,8 +38,17 @@ describe('the function', () => {
       expect(ends[i]![0]).toBeGreaterThanOrEqual(ends[i - 1]![1]);
   });
 
-  it('lets a program map the notifications, and nothing else of that BAR', () => {
+  it('has registers that trap, and notifications that are plain memory', () => {
     const driver = new VirtioDriver();
+    const notify = driver.structure(CapabilityType.NOTIFY);
+    const region = driver.device.regions[VIRTIO_BAR]!;
+    expect(region).toMatchObject({ mappable: true, trapped: [{ offset: 0, size: notify.offset }] });
+    expect(region.sparse).toBeUndefined();
+    expect(notify.offset + PAGE_SIZE).toBe(region.size);
+  });
+
+  it('mmap=sparse lets a program map the notifications, and nothing else of that BAR', () => {
+    const driver = new VirtioDriver({ device: { mmap: 'sparse' } });
     const notify = driver.structure(CapabilityType.NOTIFY);
     const region = driver.device.regions[VIRTIO_BAR]!;
     expect(region.mappable).toBe(true);

@@ -3,9 +3,10 @@ import { Errno } from '../../src/abi/errno.js';
 import { runDirect } from '../../src/flow/direct.js';
 import { Mapping } from '../../src/ioas/mapping.js';
 import { UserPages } from '../../src/ioas/user-pages.js';
-import { IommuDevice } from '../../src/iommu/device.js';
+import type { IommuDevice } from '../../src/iommu/device.js';
 import type { Domain } from '../../src/iommu/domain.js';
 import { defaultGeometry } from '../../src/iommu/geometry.js';
+import { IommuGroup } from '../../src/iommu/group.js';
 import { WAITS } from '../../src/iommu/page-request.js';
 import { READ, WRITE } from '../../src/mm/address-space.js';
 import { errnoOf } from '../errno-of.js';
@@ -65,9 +66,7 @@ describe('a space without a domain', () => {
     runDirect(container.iopf.enable());
     container.map(IOVA, 4, VADDR);
     container.map(IOVA + 8, 2, VADDR + 8, RW, { pinned: true });
-    const probe = new IommuDevice({ address: '0000:00:0f.0' });
-    const group = { ...probe, faultable: null } as never;
-    container.space.pins.pin(group, IOVA + 1, 1, WRITE, frames);
+    container.space.pins.pin(new IommuGroup(1), IOVA + 1, 1, WRITE, frames);
     expect(state()).toEqual([1, 1, 1, 0]);
     const device = container.attach();
     expect(device.translate(IOVA + 1, WRITE)).toBe(frames[0]);
@@ -185,6 +184,21 @@ describe('a page request', () => {
     while (container.iopf.handler.pageIns.length === 0) fault.next();
     expect(container.iopf.handler.answer(device, IOVA, WRITE)).toBe(WAITS);
     expect(runDirect(fault)).toBe(true);
+  });
+
+  test('R6.2: whose page a driver pins meanwhile finds it there', () => {
+    driver();
+    const device = container.attach();
+    const group = new IommuGroup(1);
+    group.add(device);
+    runDirect(container.iopf.enable());
+    container.map(IOVA, 4, VADDR);
+    const fault = device.faultFlow(IOVA, WRITE);
+    while (container.iopf.handler.pageIns.length === 0) fault.next();
+    container.space.pins.pin(group, IOVA, 1, WRITE, frames);
+    expect(runDirect(fault)).toBe(true);
+    expect(device.translate(IOVA, WRITE)).toBe(frames[0]);
+    expect([container.counters.pagesFaultedIn, container.counters.pageInsRetried]).toEqual([0, 1]);
   });
 
   test('R4.1: at the last page of its mapping brings in that page alone', () => {

@@ -168,6 +168,24 @@ describe('static pinning', () => {
     expect(comparison.impossible).toMatchObject([{ policy: 'static' }]);
     expect(comparison.runs).toMatchObject([{ policy: 'iopf', mappedBytesPeak: 2 ** 40 }]);
   });
+
+  it('of many guests that are too large together is not begun; what it needs is known all the same', async () => {
+    const text = `model: fast
+workload:
+  kind: vms
+  count: 40
+  slowdownBound: 5
+  vm:
+    memory: 16G
+    boot: { reads: 1M, touched: 1M, bandwidth: 2G, latency: 50us }
+    idle: { time: 10ms, workingSet: 1M, iosPerSecond: 500 }
+`;
+    const inputs = [file('many.yaml', text)];
+    const order = { inputs, policies: ['static'], model: null, seed: 1, jobs: 1 };
+    const { comparison } = await compare(order);
+    expect(comparison.impossible).toMatchObject([{ why: expect.stringContaining('128 GiB') }]);
+    expect(comparison.overcommit).toMatchObject([{ hostBytes: 640 * 2 ** 30, slowdownPercent: 0 }]);
+  });
 });
 
 describe('the overcommit question', () => {

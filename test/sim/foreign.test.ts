@@ -88,7 +88,7 @@ describe('a scenario', () => {
     ['ioBytes: 16K', 'ioBytes: 512G', 'x:6: workload.ioBytes: must be at most 256M'],
     ['ioBytes: 16K', 'ioBytes: 64M', 'x:6: workload.ioBytes: are more than buffers'],
     ['buffers: 32M', 'buffers: 1T', 'x:4: workload.buffers: are more than memory'],
-    ['memory: 64M', 'memory: 9000T', 'x:3: workload.memory: must be at most 256T'],
+    ['memory: 64M', 'memory: 300T', 'x:3: workload.memory: must be at most 256T'],
     ['ios: 3000', 'ios: 1e15', 'x:7: workload.ios: Too big: expected number to be <=1000000000'],
     ['latency: 20us', 'latency: 99999999s', 'x:8: workload.latency: must be at most 1000000s'],
   ])('with %s as %s is refused', (was, is, message) => {

@@ -134,6 +134,23 @@ describe('who is let in:', () => {
     },
   );
 
+  test('connections that ask for nothing cannot keep the owner out, however many there are', async () => {
+    const served = await view();
+    const idle = Array.from({ length: 200 }, () => connect(Number(port(served)), '127.0.0.1'));
+    for (const socket of idle) {
+      socket.on('error', () => {}).resume();
+      open.push({ close: () => socket.destroy() });
+    }
+    await Promise.all(idle.map((socket) => new Promise((done) => socket.once('connect', done))));
+    expect((await get(served, '')).status).toBe(200);
+    // Those beyond 64 are gone; the owner's own is none of them.
+    await until(
+      () => idle.filter((socket) => !socket.destroyed).length <= 64,
+      () => 'idle connections are still there',
+    );
+    expect((await get(served, '')).status).toBe(200);
+  });
+
   test('a port that is taken is one message for the user', async () => {
     const other = createServer();
     await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));

@@ -126,10 +126,7 @@ export class Execution {
     } catch (error) {
       if (error instanceof Violation || error instanceof DeadWait) throw error;
       const where = this.place(who);
-      throw (
-        mistakeIn(where, error) ??
-        new ScenarioMistake(`${where}: ${(error as Error).name}: ${(error as Error).message}`)
-      );
+      throw mistakeIn(where, error) ?? new ScenarioMistake(`${where}: ${String(error)}`);
     }
   }
 

@@ -1,3 +1,5 @@
+import { VfioError } from '../../abi/errno.js';
+
 /**
  * A scenario of a user cannot be run as it is written: no violation, and nothing that a design
  * could mend. The message says which scenario or actor, and what is wrong.
@@ -28,6 +30,8 @@ export function mistakeIn(where: string, error: unknown): ScenarioMistake | null
     return error.message.startsWith(where)
       ? error
       : new ScenarioMistake(`${where}: ${error.message}`);
+  // An errno that nobody took: the engine's, and no Error.
+  if (error instanceof VfioError) return null;
   const { name, message, stack } = (error ?? {}) as Partial<Error>;
   if (typeof stack !== 'string')
     return new ScenarioMistake(`${where} throws ${described(error)}, which is no Error`);

@@ -22,16 +22,6 @@ const NO_REGISTER = 0xffffffff;
  * complete when the write that starts them returns; a program that spins on STATUS or DMA_COMMAND
  * finds them idle at its first look.
  *
- * The registers live in the BAR's memory, which a program may map. A plain page cannot trap, so
- * `poll` finds what was written by comparing, and that is exact where the device gives its answer
- * by changing the same register:
- * - DMA_COMMAND: the program sets START and the device clears it when done, as on the real device.
- * - INTERRUPT_RAISE and INTERRUPT_ACKNOWLEDGE are zero again once taken, so the same value can come
- *   twice; what is written twice between two polls counts once.
- * - LIVENESS and FACTORIAL answer at the next poll: a program that maps them waits for the value,
- *   not for STATUS, and a write of what the register shows is not seen. A program that needs each
- *   access to count uses pread and pwrite, or the device is made with `mmap=off`.
- *
  * A transfer that meets a page which a guest must bring (R8.1) is left there, START stays set, and
  * `poll` goes on with it; what is written to the DMA registers meanwhile is lost, as on the real
  * device.
@@ -39,10 +29,8 @@ const NO_REGISTER = 0xffffffff;
 export class EduDevice implements PciDevice {
   private readonly endpoint: PciEndpoint;
   private readonly dmaMask: number;
-  private readonly words: Uint32Array;
+  private readonly words = new Uint32Array(word(EduRegister.END));
   private readonly buffer: DmaBuffer;
-  private liveness = 0;
-  private factorial = 0;
   private interruptStatus = 0;
   readonly stalls: boolean;
   /** What it pins, where it cannot wait everywhere; null: nothing. */
@@ -70,15 +58,11 @@ export class EduDevice implements PciDevice {
     this.buffer = allocate(EDU_BUFFER_BYTES);
     this.endpoint = endpoint;
     this.dmaMask = dmaMask;
-    const { bytes } = endpoint.barMemory(0);
-    this.words = new Uint32Array(bytes.buffer, bytes.byteOffset, word(EduRegister.END));
   }
 
   reset(): void {
     this.words.fill(0);
     this.words[word(EduRegister.IDENTIFICATION)] = EDU_IDENTIFICATION;
-    this.liveness = 0;
-    this.factorial = 0;
     this.interruptStatus = 0;
     this.running = false;
     this.pins?.release();
@@ -107,7 +91,7 @@ export class EduDevice implements PciDevice {
     if (size !== 4) return;
     switch (offset) {
       case EduRegister.LIVENESS:
-        this.answerLiveness(value);
+        this.words[word(offset)] = ~value;
         break;
       case EduRegister.FACTORIAL:
         this.compute(value);
@@ -124,7 +108,7 @@ export class EduDevice implements PciDevice {
       default:
         if (offset < EduRegister.DMA_SOURCE || offset >= EduRegister.END || this.running) break;
         this.words[word(offset)] = value;
-        this.poll();
+        if (offset === EduRegister.DMA_COMMAND && (value & EduDma.START) !== 0) this.begin();
     }
   }
 
@@ -133,41 +117,9 @@ export class EduDevice implements PciDevice {
     return offset >= EduRegister.DMA_SOURCE;
   }
 
+  /** Goes on with a transfer that waits for a page; nothing else is left undone. */
   poll(): boolean {
-    const words = this.words;
-    let found = false;
-    if (words[word(EduRegister.LIVENESS)] !== this.liveness) {
-      this.answerLiveness(words[word(EduRegister.LIVENESS)]!);
-      found = true;
-    }
-    if (words[word(EduRegister.FACTORIAL)] !== this.factorial) {
-      this.compute(words[word(EduRegister.FACTORIAL)]!);
-      found = true;
-    }
-    const raised = words[word(EduRegister.INTERRUPT_RAISE)]!;
-    if (raised !== 0) {
-      words[word(EduRegister.INTERRUPT_RAISE)] = 0;
-      this.raise(raised);
-      found = true;
-    }
-    const acknowledged = words[word(EduRegister.INTERRUPT_ACKNOWLEDGE)]!;
-    if (acknowledged !== 0) {
-      words[word(EduRegister.INTERRUPT_ACKNOWLEDGE)] = 0;
-      this.acknowledge(acknowledged);
-      found = true;
-    }
-    if (this.running) return this.goOn() || found;
-    const command = words[word(EduRegister.DMA_COMMAND)]!;
-    if ((command & EduDma.START) !== 0) {
-      this.begin();
-      found = true;
-    }
-    return found;
-  }
-
-  private answerLiveness(value: number): void {
-    this.liveness = ~value >>> 0;
-    this.words[word(EduRegister.LIVENESS)] = this.liveness;
+    return this.running && this.goOn();
   }
 
   /** Modulo 2^32, which is 0 from 34! on. */
@@ -175,8 +127,7 @@ export class EduDevice implements PciDevice {
     let product = value < 34 ? 1 : 0;
     for (let factor = value; product !== 0 && factor > 1; factor--)
       product = Math.imul(product, factor);
-    this.factorial = product >>> 0;
-    this.words[word(EduRegister.FACTORIAL)] = this.factorial;
+    this.words[word(EduRegister.FACTORIAL)] = product;
     if ((this.words[word(EduRegister.STATUS)]! & EDU_STATUS_INTERRUPT) !== 0)
       this.raise(EduEvent.FACTORIAL);
   }

@@ -1,5 +1,5 @@
 import type { DeviceKind } from '../kind.js';
-import { DeviceOptions } from '../options.js';
+import { DeviceOptions, mmapOption } from '../options.js';
 import type { PciDescription } from '../pci/description.js';
 import { PciEndpoint } from '../pci/endpoint.js';
 import { EduDevice } from './edu-device.js';
@@ -9,10 +9,10 @@ const options = {
   dma_mask: 'addresses of DMA are cut to these bits: 2^n - 1, 0xfffffff unless given',
   faultable:
     'IOVAs on which it can wait for a page, none or START-END[+START-END…] in bytes; it pins the others; all unless given',
-  mmap: 'on (as the real device) or off: BAR 0 cannot be mapped, so that every access counts',
+  ...mmapOption,
 };
 
-function description(mappable: boolean): PciDescription {
+function description(sparse: boolean): PciDescription {
   return {
     vendor: 0x1234,
     device: 0x11e8,
@@ -22,7 +22,16 @@ function description(mappable: boolean): PciDescription {
     classCode: 0x00ff00,
     pin: true,
     line: 0x0b,
-    bars: [{ index: 0, size: EDU_BAR_BYTES, address: 0xfe000000, mappable }],
+    bars: [
+      {
+        index: 0,
+        size: EDU_BAR_BYTES,
+        address: 0xfe000000,
+        mappable: true,
+        trapped: [{ offset: 0, size: EDU_BAR_BYTES }],
+      },
+    ],
+    sparse,
     capabilities: [{ kind: 'msi', offset: 0x40, vectors: 1 }],
   };
 }
@@ -38,12 +47,11 @@ export const edu: DeviceKind = {
     if (dmaMask < 0xfff || dmaMask >= 2 ** 53 || !Number.isInteger(Math.log2(dmaMask + 1))) {
       parsed.refuse('dma_mask', '2^n - 1 from 0xfff to 0x1fffffffffffff');
     }
-    const mappable = parsed.choice('mmap', ['on', 'off'], 'on') === 'on';
     const faultable = parsed.pageRanges('faultable');
     context.iommu.faultable = faultable;
     return new PciEndpoint(
       'edu',
-      description(mappable),
+      description(parsed.isSparse),
       context,
       (endpoint) => new EduDevice(endpoint, context.host.allocate, dmaMask, faultable),
     );

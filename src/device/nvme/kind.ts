@@ -1,7 +1,7 @@
 import { PAGE_SIZE } from '../../mm/address-space.js';
 import { type BlockStore, memoryStore } from '../block-store.js';
 import type { DeviceKind } from '../kind.js';
-import { DeviceOptions, OptionError } from '../options.js';
+import { DeviceOptions, mmapOption, OptionError } from '../options.js';
 import type { PciDescription } from '../pci/description.js';
 import { type EndpointContext, PciEndpoint } from '../pci/endpoint.js';
 import { NvmeController } from './controller.js';
@@ -17,6 +17,7 @@ const options = {
     'bytes of a block: 512 (the default) or 4096; Format NVM can change it for the rest of the run',
   readonly: 'on: the disk can only be read, and several runs can have the same file',
   cmb: 'size of a controller memory buffer in BAR 2: a power of two from 4K to 1G; none unless given',
+  ...mmapOption,
   serial: 'serial number, 1 to 20 printable ASCII characters; made of the address unless given',
 };
 
@@ -37,7 +38,16 @@ const description: PciDescription = {
   classCode: 0x010802,
   pin: true,
   line: 0x0a,
-  bars: [{ index: 0, size: Register.SIZE, address: 0xfdc00000, wide: true, mappable: true }],
+  bars: [
+    {
+      index: 0,
+      size: Register.SIZE,
+      address: 0xfdc00000,
+      wide: true,
+      mappable: true,
+      trapped: [{ offset: 0, size: Register.DOORBELLS }],
+    },
+  ],
   capabilities: [
     {
       kind: 'msix',
@@ -116,7 +126,7 @@ export const nvme: DeviceKind = {
     const buffer = bufferBytes(parsed, context);
     return new PciEndpoint(
       'nvme',
-      buffer === 0 ? description : withBuffer(buffer),
+      { ...(buffer === 0 ? description : withBuffer(buffer)), sparse: parsed.isSparse },
       context,
       (endpoint) => {
         const memory = new ControllerMemory(

@@ -116,7 +116,8 @@ export class ConfigSpace {
     writable.setUint8(PciConfig.INTERRUPT_LINE, 0xff);
     for (const bar of description.bars) {
       const at = PciConfig.BASE_ADDRESS_0 + 4 * bar.index;
-      view.setUint32(at, bar.address | (bar.wide ? PciBar.MEMORY_TYPE_64 : 0), true);
+      const type = bar.io ? PciBar.SPACE_IO : bar.wide ? PciBar.MEMORY_TYPE_64 : 0;
+      view.setUint32(at, bar.address | type, true);
       writable.setUint32(at, -bar.size, true);
       if (bar.wide) writable.setUint32(at + 4, 0xffffffff, true);
     }

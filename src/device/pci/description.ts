@@ -1,18 +1,23 @@
-import type { SparseArea } from '../../vfio/pci-function.js';
+import type { RegionArea } from '../../vfio/pci-function.js';
 
-/** A base address register: memory space only. */
+/** A base address register. */
 export interface BarDescription {
   readonly index: number;
-  /** Bytes; a power of two, at least 4096. */
+  /** Bytes; a power of two, at least 4096; of I/O space, from 4 to 256. */
   readonly size: number;
+  /** I/O space; it cannot be mapped. Absent: memory space. */
+  readonly io?: boolean;
   /** Where firmware put it: multiple of its size, below 2^32. */
   readonly address: number;
   /** Takes two registers; then `index + 1` is not used. */
   readonly wide?: boolean;
   /** The program may map it; else every access is a call to the device. */
   readonly mappable: boolean;
-  /** The parts that may be mapped, where that is not all. */
-  readonly sparse?: readonly SparseArea[];
+  /**
+   * The parts, in whole pages and ascending, whose accesses must reach the device: a program that
+   * maps them has each load and store answered. The others are plain memory (`barMemory`).
+   */
+  readonly trapped?: readonly RegionArea[];
 }
 
 /**
@@ -56,5 +61,7 @@ export interface PciDescription {
   /** What firmware left in the interrupt line register. */
   readonly line: number;
   readonly bars: readonly BarDescription[];
+  /** Only what is plain memory may be mapped, and programs are told so (`mmap=sparse`). */
+  readonly sparse?: boolean;
   readonly capabilities: readonly CapabilityDescription[];
 }

@@ -24,6 +24,7 @@ import { ConfigSpace } from './config-space.js';
 import type { CapabilityDescription, PciDescription } from './description.js';
 import { Interrupts } from './interrupts.js';
 import type { PciDevice } from './pci-device.js';
+import { sparseRegion } from './sparse-region.js';
 
 /** Where a function lives. */
 export interface EndpointContext {
@@ -92,15 +93,17 @@ export class PciEndpoint implements PciFunction {
     this.interruptCounts = counts;
     const regions = new Array<PciRegion>(PciRegionIndex.COUNT).fill(NO_REGION);
     for (const bar of description.bars) {
-      const { index, size, mappable, sparse } = bar;
-      regions[index] = {
+      const { index, size, mappable, trapped } = bar;
+      const region: PciRegion = {
         size,
         readable: true,
         writable: true,
         mappable,
-        ...(sparse ? { sparse } : {}),
+        ...(trapped ? { trapped } : {}),
         ...(mappable && this.msix?.bar === index ? { msixMappable: true } : {}),
       };
+      const isSparse = description.sparse === true || context.host.traps === false;
+      regions[index] = isSparse ? sparseRegion(region) : region;
       this.barMemories[index] = mappable
         ? context.host.regionMemory(index, size)
         : allocatePlain(size);

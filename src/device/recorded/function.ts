@@ -5,6 +5,8 @@
 import { PciBar, PciConfig, PciRegionIndex } from '../../abi/pci.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import type { PciFunction, PciRegion } from '../../vfio/pci-function.js';
+import { sparseRegion } from '../pci/sparse-region.js';
+import { type RecordedRegister, RecordedRegisters } from './registers.js';
 
 export interface RecordedModel {
   /** Config space, 256 or 4096 bytes. */
@@ -13,8 +15,8 @@ export interface RecordedModel {
   readonly regions: readonly PciRegion[];
   /** Vectors per interrupt index (five). */
   readonly interrupts: readonly number[];
-  /** What region 0 reads as: 32-bit registers by offset, zero elsewhere. */
-  readonly registers: ReadonlyMap<number, number>;
+  /** 32-bit registers of region 0 by offset; zero elsewhere. */
+  readonly registers: ReadonlyMap<number, RecordedRegister>;
   /** What the ROM, region 6, begins with; the rest of it is zero. */
   readonly rom: Uint8Array;
   /**
@@ -29,15 +31,22 @@ export function recordedFunction(
   model: RecordedModel,
   address: string,
   iommu: IommuDevice,
+  traps = true,
 ): PciFunction {
   const config = model.config.slice();
   const writable = writableBits(model.regions);
-  const begin = (): void => config.set(model.config);
+  const registers = new RecordedRegisters(model.registers, model.narrowReads === 'low');
+  const begin = (): void => {
+    config.set(model.config);
+    registers.reset();
+  };
   return {
     kind: 'recorded',
     address,
     iommu,
-    regions: model.regions,
+    regions: model.regions.map((region) =>
+      traps ? trappedRegion(region) : sparseRegion(trappedRegion(region)),
+    ),
     interruptCounts: model.interrupts,
     resettable: model.resettable,
     open: begin,
@@ -45,11 +54,12 @@ export function recordedFunction(
     reset: begin,
     readRegion(index, offset, into) {
       if (index === PciRegionIndex.CONFIG) into.set(config.subarray(offset, offset + into.length));
-      else if (index === PciRegionIndex.BAR0) readRegisters(model, offset, into);
+      else if (index === PciRegionIndex.BAR0) registers.read(offset, into);
       else into.fill(0);
       if (index === PciRegionIndex.ROM) into.set(model.rom.subarray(offset, offset + into.length));
     },
     writeRegion(index, offset, from) {
+      if (index === PciRegionIndex.BAR0) registers.write(offset, from);
       if (index !== PciRegionIndex.CONFIG) return;
       for (let byte = 0; byte < from.length; byte++) {
         const mask = writable[offset + byte] ?? 0;
@@ -59,6 +69,12 @@ export function recordedFunction(
     interruptsEnabled() {},
     poll: () => false,
   };
+}
+
+/** Nothing of a recorded device is memory. */
+function trappedRegion(region: PciRegion): PciRegion {
+  if (!region.mappable) return region;
+  return { ...region, trapped: [{ offset: 0, size: region.size }] };
 }
 
 /**
@@ -78,17 +94,4 @@ function writableBits(regions: readonly PciRegion[]): Uint8Array {
   const rom = regions[PciRegionIndex.ROM]!.size;
   if (rom > 0) view.setUint32(PciConfig.ROM_ADDRESS, -rom | PciBar.ROM_ENABLE, true);
   return mask;
-}
-
-function readRegisters(
-  { registers, narrowReads }: RecordedModel,
-  offset: number,
-  into: Uint8Array,
-): void {
-  const isNarrow = into.length < 4 && narrowReads === 'low';
-  for (let byte = 0; byte < into.length; byte++) {
-    const at = offset + byte;
-    const register = registers.get(at - (at % 4)) ?? 0;
-    into[byte] = register >>> (8 * (isNarrow ? byte : at % 4));
-  }
 }

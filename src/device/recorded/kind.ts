@@ -14,6 +14,6 @@ export const recorded: DeviceKind = {
     if (path === undefined) throw new OptionError('device recorded needs file=PATH');
     if (host.openModel === undefined)
       throw new OptionError('device recorded: this run has no files');
-    return recordedFunction(host.openModel(path), address, iommu);
+    return recordedFunction(host.openModel(path), address, iommu, host.traps);
   },
 };

@@ -1,6 +1,6 @@
 import type { NetworkPort } from '../device-host.js';
 import type { DeviceKind } from '../kind.js';
-import { DeviceOptions, OptionError } from '../options.js';
+import { DeviceOptions, mmapOption, OptionError } from '../options.js';
 import { type EndpointContext, PciEndpoint } from '../pci/endpoint.js';
 import { virtioDescription } from '../virtio/description.js';
 import { VirtioTransport } from '../virtio/transport.js';
@@ -11,6 +11,9 @@ const options = {
   mac: 'Ethernet address, 52:54:00:12:34:56; made of the PCI address unless given',
   tap: 'joins the Linux tap of this name; without it every frame that is sent comes back',
   queues: `pairs of a receive and a transmit queue, 1 (the default) to ${PAIRS}; 1 with tap=`,
+  legacy:
+    'off (the default: virtio 1.2 only), on (transitional: an I/O BAR beside it), or only (no virtio 1.2)',
+  ...mmapOption,
 };
 
 /** Virtio's number of a network card (5). */
@@ -64,17 +67,20 @@ export const virtioNet: DeviceKind = {
       parsed.refuse('queues', `a number from 1 to ${PAIRS}`);
     if (pairs > 1 && parsed.text('tap') !== undefined)
       parsed.refuse('queues', 'only 1 together with tap=');
+    const legacy = parsed.choice('legacy', ['off', 'on', 'only'], 'off');
     const { allocate } = context.host;
-    const parts = networkCard({ mac, pairs, network: openNetwork(parsed, context) }, allocate);
+    const network = openNetwork(parsed, context);
+    const parts = networkCard({ mac, pairs, network, legacy }, allocate);
     const description = virtioDescription({
       device: NETWORK,
       classCode: ETHERNET,
       configBytes: NetConfig.SIZE,
       queues: parts.queues,
+      legacy,
     });
     return new PciEndpoint(
       'virtio-net',
-      description,
+      { ...description, sparse: parsed.isSparse },
       context,
       (endpoint) => new VirtioTransport(endpoint, allocate, parts),
     );

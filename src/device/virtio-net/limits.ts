@@ -2,6 +2,8 @@
 
 /** struct virtio_net_hdr with num_buffers, in front of every frame (5.1.6). */
 export const HEADER_BYTES = 12;
+/** The same of a legacy driver that does not merge buffers: without num_buffers. */
+export const LEGACY_HEADER_BYTES = 10;
 export const NUM_BUFFERS = 10;
 /**
  * Frames: an Ethernet header, to the largest MTU behind one with a VLAN tag. Others are dropped.

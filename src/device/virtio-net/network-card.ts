@@ -1,7 +1,9 @@
 import type { AllocateDma } from '../../mm/frame-memory.js';
 import type { NetworkPort } from '../device-host.js';
+import { Feature, type LegacyMode } from '../virtio/registers.js';
 import type { VirtioDevice, VirtioParts, VirtioTransport } from '../virtio/transport.js';
 import { ControlQueue } from './control.js';
+import { HEADER_BYTES, LEGACY_HEADER_BYTES } from './limits.js';
 import { QueuePair, Workspace } from './pair.js';
 
 /** Feature numbers of a network card (5.1.3). */
@@ -18,6 +20,7 @@ export interface CardOptions {
   readonly pairs: number;
   /** What the card is joined to; null: what is sent comes back. */
   readonly network: NetworkPort | null;
+  readonly legacy: LegacyMode;
 }
 
 /** A network card's part of a virtio function: its configuration, features and queues. */
@@ -32,6 +35,7 @@ export function networkCard(options: CardOptions, allocate: AllocateDma): Virtio
     features: [MAC, STATUS, MRG_RXBUF, ...(pairs > 1 ? [CTRL_VQ, MQ] : [])],
     config,
     queues: queueCount(pairs),
+    legacy: options.legacy,
     createDevice: (transport) => new NetworkCard(transport, options, allocate),
   };
 }
@@ -71,7 +75,10 @@ class NetworkCard implements VirtioDevice {
 
   start(): void {
     const { features } = this.transport;
-    for (const pair of this.pairs) pair.start(features.has(NetFeature.MRG_RXBUF));
+    const mergeable = features.has(NetFeature.MRG_RXBUF);
+    const isModern = features.has(Feature.VERSION_1);
+    const headerBytes = isModern || mergeable ? HEADER_BYTES : LEGACY_HEADER_BYTES;
+    for (const pair of this.pairs) pair.start(mergeable, headerBytes);
     if (!features.has(NetFeature.CTRL_VQ)) return;
     this.controlIndex = features.has(NetFeature.MQ) ? 2 * this.pairs.length : 2;
     this.transport.queues[this.controlIndex]!.quiet = false;

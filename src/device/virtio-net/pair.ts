@@ -47,6 +47,8 @@ export class Workspace {
 export class QueuePair {
   /** Frames may be spread over several receive buffers (VIRTIO_NET_F_MRG_RXBUF). */
   private mergeable = false;
+  /** Of the driver's header; ours is HEADER_BYTES, and has what is left out in front. */
+  private headerBytes = HEADER_BYTES;
   readonly rx: VirtQueue;
   readonly tx: VirtQueue;
   private readonly transport: VirtioTransport;
@@ -71,8 +73,9 @@ export class QueuePair {
    * DRIVER_OK. The driver need not tell of receive buffers: they are looked for when there is a
    * frame.
    */
-  start(mergeable: boolean): void {
+  start(mergeable: boolean, headerBytes: number): void {
     this.mergeable = mergeable;
+    this.headerBytes = headerBytes;
     this.rx.quiet = true;
     this.tx.quiet = false;
   }
@@ -162,6 +165,7 @@ export class QueuePair {
     const { frames, chain, reads } = this.work;
     const { dma } = this.transport.endpoint;
     const count = Math.min(tx.waiting, BATCH_FRAMES);
+    const header = this.headerBytes;
     frames.clear();
     reads.clear();
     if (tx.indirect) {
@@ -172,12 +176,12 @@ export class QueuePair {
     }
     for (let slot = 0; slot < count && frames.room && reads.room >= FRAME_PIECES; slot++) {
       const { head } = tx;
-      if (!chain.load(tx, head, slot) || chain.writable > 0 || chain.readable < HEADER_BYTES)
+      if (!chain.load(tx, head, slot) || chain.writable > 0 || chain.readable < header)
         return this.breakDown();
-      const length = chain.readable - HEADER_BYTES;
+      const length = chain.readable - header;
       if (length >= FRAME_LEAST && length <= FRAME_MOST) {
         // Its header is empty, because no offload is offered.
-        chain.appendReadable(reads, HEADER_BYTES, length, frames.buffer, frames.next);
+        chain.appendReadable(reads, header, length, frames.buffer, frames.next);
         frames.add(length);
       }
       tx.take();
@@ -196,8 +200,7 @@ export class QueuePair {
     writes.clear();
     if (receives && rx.enabled) {
       for (let index = 0; index < frames.count; index++)
-        if (!this.receive(frames.start[index]!, HEADER_BYTES + frames.length[index]!))
-          return this.breakDown();
+        if (!this.receive(frames.start[index]!, frames.length[index]!)) return this.breakDown();
       rx.appendUsed(writes);
     }
     tx.appendUsed(writes);
@@ -205,11 +208,14 @@ export class QueuePair {
   }
 
   /**
-   * Puts a frame with its header, `bytes` bytes at `start`, into buffers of the driver, or drops
+   * Puts a frame of `length` bytes, whose header is at `start`, into buffers of the driver, or drops
    * it. False: a rule was broken.
    */
-  private receive(start: number, bytes: number): boolean {
+  private receive(start: number, length: number): boolean {
     const { rx } = this;
+    const header = this.headerBytes;
+    const first = start + HEADER_BYTES - header;
+    const bytes = header + length;
     const { chain, frames, writes } = this.work;
     const before = writes.count;
     let buffers = 0;
@@ -222,14 +228,15 @@ export class QueuePair {
         return true;
       }
       const { head } = rx;
-      if (!this.loadReceive(head) || (buffers === 0 && chain.writable < HEADER_BYTES)) return false;
+      if (!this.loadReceive(head) || (buffers === 0 && chain.writable < header)) return false;
       const part = Math.min(bytes - done, chain.writable);
-      chain.appendWritable(writes, part, frames.buffer, start + done);
+      chain.appendWritable(writes, part, frames.buffer, first + done);
       rx.take();
       rx.push(head, part);
       buffers++;
       done += part;
     }
+    if (header !== HEADER_BYTES) return true;
     frames.buffer.bytes[start + NUM_BUFFERS] = buffers & 0xff;
     frames.buffer.bytes[start + NUM_BUFFERS + 1] = buffers >>> 8;
     return true;

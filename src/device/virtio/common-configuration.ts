@@ -1,5 +1,5 @@
 import { QUEUE_ENTRIES, QueueAddress, type VirtQueue } from './queue.js';
-import { CommonRegister, DeviceStatus, Feature, NO_VECTOR } from './registers.js';
+import { CommonRegister, DeviceStatus, Feature } from './registers.js';
 import type { VirtioTransport } from './transport.js';
 
 const { DESCRIPTORS } = QueueAddress;
@@ -69,7 +69,7 @@ export class CommonConfiguration {
           transport.features.setTaken(this.driverFeatureSelect, value);
         break;
       case CommonRegister.CONFIG_MSIX_VECTOR:
-        transport.configVector = this.vector(value);
+        transport.configVector = transport.vector(value);
         break;
       case CommonRegister.DEVICE_STATUS:
         if (value === 0) transport.reset();
@@ -88,7 +88,7 @@ export class CommonConfiguration {
   /** A queue that is enabled keeps its place and size until it is reset. */
   private writeQueue(queue: VirtQueue, offset: number, value: number): void {
     if (offset === CommonRegister.QUEUE_MSIX_VECTOR) {
-      queue.vector = this.vector(value);
+      queue.vector = this.transport.vector(value);
     } else if (offset === CommonRegister.QUEUE_RESET) {
       if (value === 1 && this.transport.features.has(Feature.RING_RESET)) queue.reset();
     } else if (!queue.enabled) {
@@ -104,11 +104,6 @@ export class CommonConfiguration {
 
   private get queue(): VirtQueue | undefined {
     return this.transport.queues[this.queueSelect];
-  }
-
-  /** The driver learns by reading back that there is no such vector. */
-  private vector(value: number): number {
-    return value <= this.transport.queues.length ? value : NO_VECTOR;
   }
 }
 

@@ -1,7 +1,10 @@
-import type { CapabilityDescription, PciDescription } from '../pci/description.js';
+import type { BarDescription, CapabilityDescription, PciDescription } from '../pci/description.js';
 import {
   CapabilityType,
   CommonRegister,
+  LEGACY_BAR,
+  LEGACY_BAR_BYTES,
+  type LegacyMode,
   MSIX_BAR,
   MsixBar,
   VIRTIO_BAR,
@@ -50,6 +53,22 @@ const windowWritable = Uint8Array.from({ length: 18 }, (_, index) =>
   index === 2 || index >= 6 ? 0xff : 0,
 );
 
+const legacyBar: BarDescription = {
+  index: LEGACY_BAR,
+  size: LEGACY_BAR_BYTES,
+  address: 0xc000,
+  io: true,
+  mappable: false,
+};
+const modernBar: BarDescription = {
+  index: VIRTIO_BAR,
+  size: VirtioBar.SIZE,
+  address: 0xfe404000,
+  wide: true,
+  mappable: true,
+  trapped: [{ offset: 0, size: VirtioBar.NOTIFY }],
+};
+
 export interface VirtioIdentity {
   /** Virtio's number of the kind of device (5): 1 is a network card. */
   readonly device: number;
@@ -57,17 +76,22 @@ export interface VirtioIdentity {
   /** Bytes of device configuration. */
   readonly configBytes: number;
   readonly queues: number;
+  readonly legacy: LegacyMode;
 }
 
+/** Transitional devices have ids of their own (4.1.2.3), which of network cards is the first. */
+const TRANSITIONAL_ID = 0x1000 - 1;
+
 /**
- * A modern, non-transitional function (4.1.2): one MSI-X vector for each queue and one for changes
- * of configuration.
+ * A function (4.1.2), modern, transitional or legacy: one MSI-X vector for each queue and one for
+ * changes of configuration.
  */
 export function virtioDescription({
   device,
   classCode,
   configBytes,
   queues,
+  legacy,
 }: VirtioIdentity): PciDescription {
   const inBar = (
     type: number,
@@ -110,26 +134,22 @@ export function virtioDescription({
     },
     { kind: 'express', offset: Capability.EXPRESS },
   ];
+  const isModern = legacy !== 'only';
+  const hasLegacy = legacy !== 'off';
   return {
     vendor: 0x1af4,
-    device: 0x1040 + device,
+    device: (hasLegacy ? TRANSITIONAL_ID : 0x1040) + device,
     subsystemVendor: 0x1af4,
-    subsystem: 0x1100,
-    revision: 1,
+    subsystem: hasLegacy ? device : 0x1100,
+    revision: hasLegacy ? 0 : 1,
     classCode,
     pin: true,
     line: 0x0b,
     bars: [
+      ...(hasLegacy ? [legacyBar] : []),
       { index: MSIX_BAR, size: MsixBar.SIZE, address: 0xfe400000, mappable: true },
-      {
-        index: VIRTIO_BAR,
-        size: VirtioBar.SIZE,
-        address: 0xfe404000,
-        wide: true,
-        mappable: true,
-        sparse: [{ offset: NOTIFY, size: NOTIFY_BYTES }],
-      },
+      ...(isModern ? [modernBar] : []),
     ],
-    capabilities,
+    capabilities: isModern ? capabilities : capabilities.filter(({ kind }) => kind !== 'vendor'),
   };
 }

@@ -15,6 +15,7 @@ export const DeviceStatus = {
 
 /** Feature bits that belong to no kind of device (6), by number. */
 export const Feature = {
+  ANY_LAYOUT: 27,
   INDIRECT_DESC: 28,
   EVENT_IDX: 29,
   VERSION_1: 32,
@@ -45,6 +46,27 @@ export const CommonRegister = {
   QUEUE_RESET: 58,
   SIZE: 60,
 } as const;
+
+/** The legacy interface's registers (4.1.4.8), bytes of its I/O BAR. */
+export const LegacyRegister = {
+  DEVICE_FEATURES: 0,
+  DRIVER_FEATURES: 4,
+  QUEUE_ADDRESS: 8,
+  QUEUE_SIZE: 12,
+  QUEUE_SELECT: 14,
+  QUEUE_NOTIFY: 16,
+  DEVICE_STATUS: 18,
+  ISR: 19,
+  /** The device's configuration; behind the vectors while MSI-X is on. */
+  CONFIG: 20,
+  CONFIG_VECTOR: 20,
+  QUEUE_VECTOR: 22,
+  CONFIG_MSIX: 24,
+} as const;
+export const LEGACY_BAR = 0;
+/** off: virtio 1.2 only. on: transitional, with both interfaces. only: the legacy one alone. */
+export type LegacyMode = 'off' | 'on' | 'only';
+export const LEGACY_BAR_BYTES = 0x40;
 
 /** No MSI-X vector (4.1.4.3). */
 export const NO_VECTOR = 0xffff;

@@ -5,8 +5,18 @@ import type { PciDevice } from '../pci/pci-device.js';
 import { CommonConfiguration } from './common-configuration.js';
 import { PciWindow } from './description.js';
 import { Features } from './features.js';
+import { LegacyRegisters } from './legacy-registers.js';
 import { VirtQueue } from './queue.js';
-import { DeviceStatus, Feature, IsrStatus, NO_VECTOR, VIRTIO_BAR, VirtioBar } from './registers.js';
+import {
+  DeviceStatus,
+  Feature,
+  IsrStatus,
+  LEGACY_BAR,
+  type LegacyMode,
+  NO_VECTOR,
+  VIRTIO_BAR,
+  VirtioBar,
+} from './registers.js';
 
 /** What a kind of virtio device is, above its transport. */
 export interface VirtioDevice {
@@ -27,6 +37,8 @@ export interface VirtioParts {
   /** Device configuration (5): what the driver reads. */
   readonly config: Uint8Array;
   readonly queues: number;
+  /** Whether it has the legacy interface: not, beside the modern one, or alone. */
+  readonly legacy: LegacyMode;
   createDevice(transport: VirtioTransport): VirtioDevice;
 }
 
@@ -59,6 +71,8 @@ export class VirtioTransport implements PciDevice {
   private readonly device: VirtioDevice;
   private readonly config: Uint8Array;
   private readonly common: CommonConfiguration;
+  /** Null: there is no legacy interface. */
+  private readonly legacy: LegacyRegisters | null;
   /** One word for each queue, in the page that may be mapped. */
   private readonly notifications: Int32Array;
   /** The device may work on its queues. */
@@ -67,19 +81,22 @@ export class VirtioTransport implements PciDevice {
 
   constructor(endpoint: PciEndpoint, allocate: AllocateDma, parts: VirtioParts) {
     this.endpoint = endpoint;
-    this.features = new Features([...transportFeatures, ...parts.features]);
+    this.features = new Features([
+      ...transportFeatures,
+      ...(parts.legacy === 'off' ? [] : [Feature.ANY_LAYOUT]),
+      ...parts.features,
+    ]);
     this.queues = Array.from(
       { length: parts.queues },
       (_, index) => new VirtQueue(index, allocate),
     );
     this.config = parts.config;
     this.common = new CommonConfiguration(this);
-    const { bytes } = endpoint.barMemory(VIRTIO_BAR);
-    this.notifications = new Int32Array(
-      bytes.buffer,
-      bytes.byteOffset + VirtioBar.NOTIFY,
-      parts.queues,
-    );
+    this.legacy = parts.legacy === 'off' ? null : new LegacyRegisters(this);
+    this.notifications =
+      parts.legacy === 'only'
+        ? new Int32Array(parts.queues)
+        : mappedNotifications(endpoint, parts.queues);
     this.device = parts.createDevice(this);
   }
 
@@ -90,6 +107,7 @@ export class VirtioTransport implements PciDevice {
     this.isr = 0;
     this.features.reset();
     this.common.reset();
+    this.legacy?.reset();
     for (const queue of this.queues) queue.reset();
     this.notifications.fill(NOT_NOTIFIED);
     this.endpoint.interrupts.pin(false);
@@ -136,23 +154,36 @@ export class VirtioTransport implements PciDevice {
   }
 
   read(bar: number, offset: number, size: number): number {
+    this.poll();
+    if (bar === LEGACY_BAR && this.legacy !== null) return this.legacy.read(offset, size);
     if (bar !== VIRTIO_BAR) return 0;
     if (offset < VirtioBar.ISR) return this.common.read(offset, size);
     if (offset === VirtioBar.ISR) return this.takeIsr();
-    if (offset >= VirtioBar.DEVICE && offset < VirtioBar.NOTIFY) {
-      let value = 0;
-      for (let byte = size - 1; byte >= 0; byte--)
-        value = value * 256 + (this.config[offset - VirtioBar.DEVICE + byte] ?? 0);
-      return value;
-    }
+    if (offset >= VirtioBar.DEVICE && offset < VirtioBar.NOTIFY)
+      return this.readConfig(offset - VirtioBar.DEVICE, size);
     return 0;
   }
 
   write(bar: number, offset: number, size: number, value: number): void {
-    if (bar !== VIRTIO_BAR) return;
-    if (offset < VirtioBar.ISR) this.common.write(offset, size, value);
-    else if (offset >= VirtioBar.NOTIFY) this.notified(offset - VirtioBar.NOTIFY);
+    if (bar === LEGACY_BAR) this.legacy?.write(offset, size, value);
+    else if (bar !== VIRTIO_BAR) return;
+    else if (offset < VirtioBar.ISR) this.common.write(offset, size, value);
+    else if (offset >= VirtioBar.NOTIFY)
+      this.notify(Math.floor((offset - VirtioBar.NOTIFY) / VirtioBar.NOTIFY_MULTIPLIER));
     this.poll();
+  }
+
+  /** Reads the device's configuration; it is 0 behind its end. */
+  readConfig(offset: number, size: number): number {
+    let value = 0;
+    for (let byte = size - 1; byte >= 0; byte--)
+      value = value * 256 + (this.config[offset + byte] ?? 0);
+    return value;
+  }
+
+  /** A driver writes a vector, and learns by reading back that there is no such. */
+  vector(value: number): number {
+    return value <= this.queues.length ? value : NO_VECTOR;
   }
 
   poll(): boolean {
@@ -186,16 +217,25 @@ export class VirtioTransport implements PciDevice {
     let added = value & ~this.status & ~NEEDS_RESET;
     if ((added & FEATURES_OK) !== 0 && !this.featuresAcceptable()) added &= ~FEATURES_OK;
     this.status |= added;
-    if ((added & FEATURES_OK) !== 0) {
-      for (const queue of this.queues) {
-        queue.eventIndex = this.features.has(Feature.EVENT_IDX);
-        queue.indirect = this.features.has(Feature.INDIRECT_DESC);
-      }
-    }
+    if ((added & FEATURES_OK) !== 0) this.takeQueueFeatures();
     if ((added & DRIVER_OK) !== 0 && (this.status & NEEDS_RESET) === 0) {
       if ((this.status & FEATURES_OK) === 0) this.breakDown();
       else this.start();
     }
+  }
+
+  /**
+   * The same through the legacy interface, which does not know FEATURES_OK, nor features from 32 on
+   * (3.1.2): its driver says DRIVER_OK at once. Its DMA goes through the IOMMU too.
+   */
+  setLegacyStatus(value: number): void {
+    const { DRIVER_OK, NEEDS_RESET } = DeviceStatus;
+    const added = value & ~this.status;
+    this.status = value | (this.status & NEEDS_RESET);
+    if ((added & DRIVER_OK) === 0 || (this.status & NEEDS_RESET) !== 0) return;
+    this.takeQueueFeatures();
+    if (this.features.acceptable) this.start();
+    else this.breakDown();
   }
 
   /** A queue was enabled: before DRIVER_OK, or after it was reset alone. */
@@ -203,6 +243,13 @@ export class VirtioTransport implements PciDevice {
     queue.enabled = true;
     queue.active = true;
     if (!queue.aligned) this.breakDown();
+  }
+
+  private takeQueueFeatures(): void {
+    for (const queue of this.queues) {
+      queue.eventIndex = this.features.has(Feature.EVENT_IDX);
+      queue.indirect = this.features.has(Feature.INDIRECT_DESC);
+    }
   }
 
   private start(): void {
@@ -222,8 +269,8 @@ export class VirtioTransport implements PciDevice {
     );
   }
 
-  private notified(offset: number): void {
-    const index = Math.floor(offset / VirtioBar.NOTIFY_MULTIPLIER);
+  /** The driver tells of buffers in a queue. */
+  notify(index: number): void {
     if (index < this.queues.length) this.notifications[index] = index;
   }
 
@@ -237,14 +284,15 @@ export class VirtioTransport implements PciDevice {
     return possible && bar === VIRTIO_BAR && offset + size <= VirtioBar.SIZE ? size : 0;
   }
 
-  private takeIsr(): number {
+  /** Reads the ISR status, which clears it and lets the pin go. */
+  takeIsr(): number {
     const isr = this.isr;
     this.isr = 0;
     this.endpoint.interrupts.pin(false);
     return isr;
   }
 
-  private get usesMessages(): boolean {
+  get usesMessages(): boolean {
     return this.endpoint.interrupts.armed(PciInterruptIndex.MSIX) > 0;
   }
 
@@ -257,4 +305,9 @@ export class VirtioTransport implements PciDevice {
     this.isr |= cause;
     interrupts.pin(true);
   }
+}
+
+function mappedNotifications(endpoint: PciEndpoint, queues: number): Int32Array {
+  const { bytes } = endpoint.barMemory(VIRTIO_BAR);
+  return new Int32Array(bytes.buffer, bytes.byteOffset + VirtioBar.NOTIFY, queues);
 }

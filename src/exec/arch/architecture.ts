@@ -19,6 +19,8 @@ export interface Architecture {
    * addresses, which every distribution's kernel has.
    */
   readonly taskSize: number;
+  /** Loads and stores of mapped registers can be answered: exec/trap knows its instructions. */
+  readonly traps: boolean;
 }
 
 /**
@@ -42,7 +44,9 @@ export type LegacyCall =
   | 'readlink'
   | 'rmdir'
   | 'stat'
-  | 'unlink';
+  | 'tuxcall'
+  | 'unlink'
+  | 'vfork';
 
 export type CurrentCall =
   | 'brk'
@@ -60,6 +64,8 @@ export type CurrentCall =
   | 'faccessat2'
   | 'fchmodat'
   | 'fcntl'
+  | 'fstatfs'
+  | 'getcwd'
   | 'getxattr'
   | 'io_uring_setup'
   | 'ioctl'
@@ -69,6 +75,7 @@ export type CurrentCall =
   | 'lseek'
   | 'madvise'
   | 'mkdirat'
+  | 'mknodat'
   | 'mlock'
   | 'mlock2'
   | 'mmap'
@@ -92,10 +99,15 @@ export type CurrentCall =
   | 'readlinkat'
   | 'readv'
   | 'remap_file_pages'
+  | 'rt_sigaction'
+  | 'rt_sigprocmask'
+  | 'rt_tgsigqueueinfo'
   | 'seccomp'
   | 'shmdt'
+  | 'statfs'
   | 'statx'
   | 'sync_file_range'
+  | 'tkill'
   | 'unlinkat'
   | 'write'
   | 'writev';
@@ -140,8 +152,14 @@ export interface StatLayout {
   readonly bytes: number;
   /** u32 */
   readonly mode: number;
+  /** u32, and behind it the group, u32. */
+  readonly owner: number;
   /** u64, of which the encoded device number takes the low half. */
   readonly rdev: number;
+  /** i64 */
+  readonly size: number;
+  /** i64 */
+  readonly blocks: number;
 }
 
 /** struct epoll_event: u32 events at 0, then u64 data, with or without padding between. */

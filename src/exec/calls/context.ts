@@ -9,6 +9,7 @@ import type { ProcessTable } from '../process/process.js';
 import type { EventSet } from '../seccomp/event-set.js';
 import type { DescriptorWindow } from '../seccomp/filter.js';
 import type { Listener } from '../seccomp/listener.js';
+import { RefusedMappings } from '../trap/refused-mappings.js';
 
 /** What the handlers of system calls are made from. */
 export interface CallParts {
@@ -22,6 +23,8 @@ export interface CallParts {
   readonly guard: GuardReport;
   /** Where VFIO's calls are noted, if anybody looks. */
   readonly log: CallLog | null;
+  /** Tells the user something. */
+  readonly tell: (text: string) => void;
 }
 
 /** What they share. */
@@ -29,6 +32,7 @@ export interface CallContext extends CallParts {
   readonly files: OpenFiles;
   readonly descriptors: Descriptors;
   readonly caller: CallingProcess;
+  readonly refused: RefusedMappings;
 }
 
 export function callContext(parts: CallParts): CallContext {
@@ -36,7 +40,11 @@ export function callContext(parts: CallParts): CallContext {
   const files = new OpenFiles();
   const descriptors = new Descriptors(call, window, files, nodes);
   const caller = new CallingProcess(call, architecture, processes, descriptors, events);
-  return { ...parts, files, descriptors, caller };
+  const noTraps = architecture.traps
+    ? 'nothing traps with --traps off'
+    : `nothing traps on ${architecture.name}, whose instructions are not known here`;
+  const refused = new RefusedMappings(parts.tell, noTraps);
+  return { ...parts, files, descriptors, caller, refused };
 }
 
 /** Each answers the current call, or throws VfioError for an errno that answers it. */
@@ -45,10 +53,15 @@ export type Handlers = Readonly<Partial<Record<SystemCall, () => void>>>;
 /** Handlers by system call number. */
 export type HandlerTable = readonly ((() => void) | undefined)[];
 
+/** Each looks at the current call first; true: it has its answer, and no handler is asked. */
+export type FirstLooks = Readonly<Partial<Record<SystemCall, () => boolean>>>;
+
 /** Calls that the architecture does not have drop out. */
 export function handlersByNumber(
   { nr }: Architecture,
   rooms: readonly { readonly handlers: Handlers }[],
+  first: FirstLooks,
+  proceed: () => void,
 ): HandlerTable {
   const highest = Math.max(...Object.values(nr));
   const table: ((() => void) | undefined)[] = new Array(highest + 1).fill(undefined);
@@ -57,5 +70,13 @@ export function handlersByNumber(
       const number = nr[name as SystemCall];
       if (number !== undefined) table[number] = handler;
     }
+  for (const [name, look] of Object.entries(first)) {
+    const number = nr[name as SystemCall];
+    if (number === undefined) continue;
+    const handler = table[number] ?? proceed;
+    table[number] = () => {
+      if (!look()) handler();
+    };
+  }
   return table;
 }

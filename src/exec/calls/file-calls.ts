@@ -1,9 +1,10 @@
 /** System calls on VFIO's files: opening, ioctl, read and write, mapping. */
 import { Errno, VfioError } from '../../abi/errno.js';
-import type { VfioFile } from '../../file/file.js';
+import type { MmapRequest, VfioFile } from '../../file/file.js';
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE } from '../../mm/process/libc.js';
 import type { DeviceNode } from '../machine/device-node.js';
 import type { OpenFile } from '../process/open-files.js';
+import type { Traps } from '../trap/traps.js';
 import type { CallContext, Handlers } from './context.js';
 
 const IOVEC_BYTES = 16;
@@ -23,6 +24,8 @@ export class FileCalls {
     private readonly context: CallContext,
     /** Carries out a mapping that takes away what lies there. */
     private readonly replaceMapping: () => void,
+    /** Null: nothing that would have to trap can be mapped. */
+    private readonly traps: Traps | null,
   ) {
     const { call } = context;
     this.handlers = {
@@ -145,16 +148,30 @@ export class FileCalls {
       const opened = descriptors.lookUp(process, fd);
       if (opened !== null && opened !== 'other') {
         log?.noteFile(process.pid, fd, opened);
-        opened.file.mmap(caller, {
+        const request = {
           length: call.argument(1),
           protection: call.int(2),
           flags,
           offset: call.argument(5),
-        });
+        };
+        if (this.mapFile(opened, request)) return;
       }
     }
     if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) === MAP_FIXED) this.replaceMapping();
     else call.proceed();
+  }
+
+  /** True: the call has its answer; false: the kernel may make the mapping. Throws VfioError. */
+  private mapFile({ file, pciFunction }: OpenFile, request: MmapRequest): boolean {
+    const { caller, refused } = this.context;
+    try {
+      const trapped = file.mmap(caller, request);
+      return trapped.length > 0 && this.traps!.map(pciFunction!, request, trapped);
+    } catch (error) {
+      if (pciFunction !== null && this.traps === null)
+        refused.noteSparse(pciFunction, request.offset, request.length);
+      throw error;
+    }
   }
 
   /**

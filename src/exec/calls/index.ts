@@ -1,10 +1,13 @@
 import type { Hardware } from '../machine/hardware.js';
 import { openUnbind } from '../machine/unbind.js';
 import { ProcFiles } from '../process/proc-files.js';
+import type { Traps } from '../trap/traps.js';
 import { type CallContext, type HandlerTable, handlersByNumber } from './context.js';
 import { DescriptorCalls } from './descriptor-calls.js';
+import { DirectoryCalls } from './directory-calls.js';
 import { FileCalls } from './file-calls.js';
 import { MemoryCalls } from './memory-calls.js';
+import { PathArguments } from './path-arguments.js';
 import { PathCalls } from './path-calls.js';
 
 export { type CallContext, callContext } from './context.js';
@@ -13,16 +16,27 @@ export { type CallContext, callContext } from './context.js';
 export function handlersOf(
   context: CallContext,
   { machine, shadow }: Pick<Hardware, 'machine' | 'shadow'>,
+  traps: Traps | null = null,
 ): HandlerTable {
-  const { architecture, descriptors, events, files, processes } = context;
+  const { architecture, call, descriptors, events, files, processes } = context;
   const memory = new MemoryCalls(context);
-  const file = new FileCalls(context, memory.unmap);
+  const replaceMapping = (): void => {
+    traps?.replaceMapping();
+    memory.unmap();
+  };
+  const file = new FileCalls(context, replaceMapping, traps);
+  const paths = new PathArguments(context.call, shadow);
   const path = new PathCalls(
     context,
-    shadow,
+    paths,
     (node, closeOnExec, name) => file.open(node, closeOnExec, name),
     new ProcFiles(processes, files, descriptors),
     () => openUnbind(machine, events),
   );
-  return handlersByNumber(architecture, [memory, path, file, new DescriptorCalls(context)]);
+  return handlersByNumber(
+    architecture,
+    [memory, path, new DirectoryCalls(context, paths), file, new DescriptorCalls(context)],
+    traps?.first ?? {},
+    () => call.proceed(),
+  );
 }

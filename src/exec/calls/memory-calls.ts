@@ -39,7 +39,7 @@ export class MemoryCalls {
       // Where the segment ends is not in the call.
       shmdt: this.on((space) => space.invalidateAll(), true),
       fork: () => this.fork(true),
-      clone: () => this.fork(true),
+      clone: () => this.fork((call.uint(0) & CLONE_VM) === 0),
       clone3: () => this.clone3(),
       execve: () => this.leave(),
       execveat: () => this.leave(),

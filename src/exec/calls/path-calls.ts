@@ -1,41 +1,33 @@
 /**
  * System calls that name a path: those that name our devices are answered from the shadow tree, all
  * others go on.
- *
- * Paths are handled as bytes, in strings of one character each (latin1). A program could change the
- * string after we looked; then it sees its host's file instead of ours, which harms nobody.
  */
-import { readlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { statSync, writeFileSync } from 'node:fs';
 import { Errno, VfioError } from '../../abi/errno.js';
-import { IovecArray } from '../../mm/process/iovec.js';
 import {
-  allocateNative,
   close,
   errno,
   memfdCreate,
   O_CLOEXEC,
   O_RDONLY,
   open,
-  processVmReadv,
-  processVmWritev,
   syscall,
 } from '../../mm/process/libc.js';
-import { copyString } from '../../mm/process/remote-memory.js';
-import { type DeviceNode, encodeDeviceNumber } from '../machine/device-node.js';
-import type { ShadowTree } from '../machine/shadow.js';
+import type { DeviceNode } from '../machine/device-node.js';
+import { encodeDeviceNumber } from '../machine/device-node.js';
+import { appearance, type Found, permissions } from '../machine/shadow-node.js';
 import type { ProcFiles } from '../process/proc-files.js';
 import type { CallContext, Handlers } from './context.js';
+import { AT_FDCWD, PATH_MAX, type PathArguments, scratch, scratchView } from './path-arguments.js';
 
-const PATH_MAX = 4096;
 const MFD_CLOEXEC = 1;
-const AT_FDCWD = -100;
 const AT_SYMLINK_NOFOLLOW = 0x100;
 const O_ACCMODE = 3;
+const READABLE = 0o444;
 const STATX_BYTES = 256;
-const S_IFCHR_RW = 0o020666;
-
-type Found = NonNullable<ReturnType<ShadowTree['resolve']>>;
+const HIGH = 2 ** 32;
+/** struct statx (linux/stat.h), which is the same on all architectures. */
+const statx = { owner: 20, mode: 28, size: 40, blocks: 48, major: 128, minor: 132 } as const;
 
 /**
  * Opens a node for the calling program and answers its call, or throws VfioError. `path` as the
@@ -43,17 +35,12 @@ type Found = NonNullable<ReturnType<ShadowTree['resolve']>>;
  */
 export type OpenNode = (node: DeviceNode, closeOnExec: boolean, path: string) => void;
 
-const scratch = allocateNative(2 * PATH_MAX);
-const scratchView = new DataView(scratch.bytes.buffer);
-const local = new IovecArray(1);
-const remote = new IovecArray(1);
-
 export class PathCalls {
   readonly handlers: Handlers;
 
   constructor(
     private readonly context: CallContext,
-    private readonly tree: ShadowTree,
+    private readonly paths: PathArguments,
     private readonly openNode: OpenNode,
     private readonly procFiles: ProcFiles,
     /**
@@ -92,25 +79,63 @@ export class PathCalls {
   }
 
   private open(directory: number, path: number, flags: number): void {
-    const { nr, openFlags } = this.context.architecture;
-    const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_TRUNC, O_WRONLY } = openFlags;
+    const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_TRUNC, O_WRONLY } =
+      this.context.architecture.openFlags;
+    const { call } = this.context;
     const closeOnExec = (flags & O_CLOEXEC) !== 0;
-    const name = this.path(path);
-    const status = name === null ? null : this.procFiles.status(name, this.context.call.tid);
+    const name = this.paths.string(path);
+    const status = name === null ? null : this.procFiles.status(name, call.tid);
     if (status !== null) return this.answerWithText(status, closeOnExec);
-    const found = this.findNamed(directory, name, (flags & O_NOFOLLOW) === 0);
-    if (found === null) return this.context.call.proceed();
+    const found = this.paths.findNamed(directory, name, (flags & O_NOFOLLOW) === 0);
+    if (found === null) return call.proceed();
+    const { node } = found;
+    if (node.kind === 'outside') return this.openOutside(found.path, flags, closeOnExec);
+    // Descriptors of links themselves cannot be handed out. Below a directory of ours the kernel
+    // finds the link.
+    if (node.kind === 'link' && (flags & O_PATH) !== 0 && name!.charCodeAt(0) !== 0x2f)
+      return call.proceed();
     if ((flags & (O_CREAT | O_EXCL)) === (O_CREAT | O_EXCL)) throw new VfioError(Errno.EEXIST);
-    if (found.node.kind === 'device' && (flags & (O_PATH | O_DIRECTORY)) === 0) {
-      this.openNode(found.node.device, closeOnExec, name!);
-      return;
-    }
-    if (found.node.kind === 'unbind' && (flags & O_ACCMODE) === O_WRONLY)
+    const access = flags & O_ACCMODE;
+    if (node.kind === 'device' && (flags & (O_PATH | O_DIRECTORY)) === 0)
+      return this.openNode(node.device, closeOnExec, name!);
+    // A stand-in for a descriptor of the node itself: fstat(2) sees a character device.
+    if (node.kind === 'device' && (flags & O_DIRECTORY) === 0)
+      return this.openOnHost('/dev/null', O_RDONLY, closeOnExec);
+    if (node.kind === 'unbind' && access === O_WRONLY)
       return this.answerWithOpened(this.openUnbind(), closeOnExec);
-    if ((flags & (O_ACCMODE | O_TRUNC)) !== 0)
-      throw new VfioError(found.node.kind === 'directory' ? Errno.EISDIR : Errno.EACCES);
-    const fd = this.onHost(found.path, (host) =>
-      syscall(nr.openat, AT_FDCWD, host, (flags & ~O_PATH) | O_CLOEXEC, 0, 0, 0),
+    if (access !== O_RDONLY || (flags & O_TRUNC) !== 0)
+      throw new VfioError(node.kind === 'directory' ? Errno.EISDIR : Errno.EACCES);
+    if ((flags & O_PATH) === 0) {
+      // Root is no exception in sysfs (kernel: KERNFS_ROOT_EXTRA_OPEN_PERM_CHECK).
+      if (((permissions(node) ?? READABLE) & READABLE) === 0) throw new VfioError(Errno.EACCES);
+      if (node.kind === 'file' && typeof node.content === 'number')
+        throw new VfioError(node.content);
+    }
+    this.openOnHost(found.path, flags, closeOnExec);
+  }
+
+  /**
+   * A file of the host that the kernel cannot reach. It is opened with our rights, so only for who
+   * has the same, and nothing that could make us wait.
+   */
+  private openOutside(path: string, flags: number, closeOnExec: boolean): void {
+    const { O_CREAT } = this.context.architecture.openFlags;
+    try {
+      const stats = statSync(path);
+      const isSame = statSync(`/proc/${this.context.call.tid}`).uid === process.geteuid!();
+      if (!isSame || (flags & O_CREAT) !== 0 || !(stats.isDirectory() || stats.isFile()))
+        throw new VfioError(Errno.EACCES);
+    } catch (error) {
+      if (error instanceof VfioError) throw error;
+      throw new VfioError(-(error as NodeJS.ErrnoException).errno!);
+    }
+    this.openOnHost(path, flags, closeOnExec);
+  }
+
+  private openOnHost(path: string, flags: number, closeOnExec: boolean): void {
+    const { nr, openFlags } = this.context.architecture;
+    const fd = this.paths.onHost(path, (host) =>
+      syscall(nr.openat, AT_FDCWD, host, (flags & ~openFlags.O_PATH) | O_CLOEXEC, 0, 0, 0),
     );
     this.answerWithOpened(fd, closeOnExec);
   }
@@ -138,166 +163,137 @@ export class PathCalls {
   private openat2(): void {
     const { call } = this.context;
     // struct open_how: the low half of flags holds all that concerns us.
-    if (!readBytes(call.tid, call.argument(2), 8)) return call.proceed();
+    if (!this.paths.readBytes(call.argument(2), 8)) return call.proceed();
     this.open(call.int(0), 1, scratchView.getInt32(0, true));
   }
 
   private stat(directory: number, path: number, buffer: number, follow: boolean): void {
-    const found = this.findNamed(directory, this.path(path), follow, true);
+    const found = this.paths.find(directory, path, follow);
     if (found === null) return this.context.call.proceed();
-    const flags = followFlag(found, follow);
     const { nr, stat } = this.context.architecture;
-    const result = this.onHost(found.path, (name) =>
+    const flags = followFlag(found, follow);
+    const result = this.paths.onHost(found.path, (name) =>
       syscall(nr.newfstatat, AT_FDCWD, name, scratch.address, flags, 0, 0),
     );
     if (result < 0) throw new VfioError(errno());
-    if (found.node.kind === 'device') {
-      scratchView.setUint32(stat.mode, S_IFCHR_RW, true);
-      scratchView.setUint32(stat.rdev, encodeDeviceNumber(found.node.device), true);
+    const shown = appearance(found);
+    if (shown !== null) {
+      if (shown.mode !== null) scratchView.setUint32(stat.mode, shown.mode, true);
+      if (shown.ofRoot) putWide(stat.owner, 0); // and its group
+      putWide(stat.size, shown.size);
+      putWide(stat.blocks, 0);
+      if (shown.device !== null)
+        scratchView.setUint32(stat.rdev, encodeDeviceNumber(shown.device), true);
     }
-    this.answerBytes(buffer, stat.bytes, 0);
+    this.paths.answerBytes(buffer, stat.bytes, 0);
   }
 
   private statx(follow: boolean): void {
-    const { call } = this.context;
-    const found = this.findNamed(call.int(0), this.path(1), follow, true);
+    const { architecture, call } = this.context;
+    const found = this.paths.find(call.int(0), 1, follow);
     if (found === null) return call.proceed();
     const flags = followFlag(found, follow);
-    const result = this.onHost(found.path, (name) =>
-      syscall(
-        this.context.architecture.nr.statx,
-        AT_FDCWD,
-        name,
-        flags,
-        call.uint(3),
-        scratch.address,
-        0,
-      ),
+    const result = this.paths.onHost(found.path, (name) =>
+      syscall(architecture.nr.statx, AT_FDCWD, name, flags, call.uint(3), scratch.address, 0),
     );
     if (result < 0) throw new VfioError(errno());
-    if (found.node.kind === 'device') {
-      scratchView.setUint16(28, S_IFCHR_RW, true);
-      const { major, minor } = found.node.device;
-      scratchView.setUint32(128, major, true);
-      scratchView.setUint32(132, minor, true);
+    const shown = appearance(found);
+    if (shown !== null) {
+      if (shown.mode !== null) scratchView.setUint16(statx.mode, shown.mode, true);
+      if (shown.ofRoot) putWide(statx.owner, 0); // and its group
+      putWide(statx.size, shown.size);
+      putWide(statx.blocks, 0);
+      if (shown.device !== null) {
+        scratchView.setUint32(statx.major, shown.device.major, true);
+        scratchView.setUint32(statx.minor, shown.device.minor, true);
+      }
     }
-    this.answerBytes(call.argument(4), STATX_BYTES, 0);
+    this.paths.answerBytes(call.argument(4), STATX_BYTES, 0);
   }
 
   private access(directory: number, path: number, mode: number): void {
-    const found = this.find(directory, path, true);
+    const found = this.paths.find(directory, path, true);
     if (found === null) return this.context.call.proceed();
-    const W_OK = 2;
-    if (found.node.kind === 'file' && (mode & W_OK) !== 0) throw new VfioError(Errno.EACCES);
+    if (found.node.kind === 'outside') {
+      const { nr } = this.context.architecture;
+      const result = this.paths.onHost(found.path, (name) =>
+        syscall(nr.faccessat, AT_FDCWD, name, mode, 0, 0, 0),
+      );
+      if (result < 0) throw new VfioError(errno());
+    } else if ((mode & ~allowed(found)) !== 0) throw new VfioError(Errno.EACCES);
     this.context.call.respond(0);
   }
 
   /** The shadow cannot be changed, and no folder be made in its place on the host. */
   private refuseOurs(directory: number, path: number, error: number): void {
-    if (this.find(directory, path, false) !== null) throw new VfioError(error);
-    this.context.call.proceed();
+    const found = this.paths.find(directory, path, false);
+    if (found === null) this.context.call.proceed();
+    else throw new VfioError(found.node.kind === 'outside' ? Errno.EACCES : error);
   }
 
   private noAttribute(follow: boolean): void {
-    if (this.find(AT_FDCWD, 0, follow) === null) this.context.call.proceed();
+    if (this.paths.find(AT_FDCWD, 0, follow) === null) this.context.call.proceed();
     else throw new VfioError(Errno.ENODATA);
   }
 
   private noAttributes(follow: boolean): void {
-    if (this.find(AT_FDCWD, 0, follow) === null) this.context.call.proceed();
+    if (this.paths.find(AT_FDCWD, 0, follow) === null) this.context.call.proceed();
     else this.context.call.respond(0);
   }
 
   private readlink(directory: number, path: number, buffer: number, size: number): void {
-    const name = this.path(path);
-    let target = name === null ? null : this.procFiles.link(name, this.context.call.tid);
-    if (target === null) {
-      const found = this.findNamed(directory, name, false);
-      if (found === null) return this.context.call.proceed();
-      if (found.node.kind !== 'link') throw new VfioError(Errno.EINVAL);
-      target = found.node.target;
-    }
+    const name = this.paths.string(path);
+    const length = this.linkTarget(directory, name);
+    if (length === null) return this.context.call.proceed();
     if (size <= 0) throw new VfioError(Errno.EINVAL);
-    const bytes = Buffer.from(target, 'latin1').subarray(0, size);
-    scratch.bytes.set(bytes);
-    this.answerBytes(buffer, bytes.length, bytes.length);
+    const cut = Math.min(length, size);
+    this.paths.answerBytes(buffer, cut, cut);
   }
 
-  /** The shadow's node that the call means, or null where it means another file. */
-  private find(directory: number, pathArgument: number, follow: boolean): Found | null {
-    return this.findNamed(directory, this.path(pathArgument), follow);
-  }
-
-  private path(pathArgument: number): string | null {
-    return copyString(this.context.call.tid, this.context.call.argument(pathArgument), PATH_MAX);
-  }
-
-  /**
-   * `outside`: also a file of the host behind a directory of ours, which only `stat` may look at.
-   */
-  private findNamed(
-    directory: number,
-    path: string | null,
-    follow: boolean,
-    outside = false,
-  ): Found | null {
-    const { call } = this.context;
-    if (path === null || path === '') return null;
-    if (path.charCodeAt(0) === 0x2f) {
-      if (!this.tree.mayName(path)) return null;
-      const isFolder = path.endsWith('/');
-      const found = this.tree.resolve(path, follow || isFolder);
-      if (isFolder && (found?.node.kind === 'device' || found?.node.kind === 'file'))
-        throw new VfioError(Errno.ENOTDIR);
-      return found?.node.kind === 'outside' && !outside ? null : found;
+  /** Puts where a link leads into the scratch memory; returns its length, null: not ours to say. */
+  private linkTarget(directory: number, name: string | null): number | null {
+    const { tid } = this.context.call;
+    if (name?.startsWith('/proc/')) {
+      const target = this.procFiles.link(name, tid) ?? this.paths.ownProcLink(name);
+      if (target !== null) return putText(target);
     }
-    // A relative path means ours only below a directory of ours, and there only a device file needs
-    // us.
-    if (!this.tree.mayNameDevice(path)) return null;
-    try {
-      const base = readlinkSync(
-        directory === AT_FDCWD ? `/proc/${call.tid}/cwd` : `/proc/${call.tid}/fd/${directory}`,
-      );
-      const found = this.tree.resolve(join(this.tree.program(base), path), follow);
-      return found?.node.kind === 'device' ? found : null;
-    } catch {
-      return null;
-    }
+    const found = this.paths.findNamed(directory, name, false);
+    if (found === null) return null;
+    if (found.node.kind === 'link') return putText(found.node.target);
+    if (found.node.kind !== 'outside') throw new VfioError(Errno.EINVAL);
+    const { nr } = this.context.architecture;
+    const length = this.paths.onHost(found.path, (host) =>
+      syscall(nr.readlinkat, AT_FDCWD, host, scratch.address, PATH_MAX, 0, 0),
+    );
+    if (length < 0) throw new VfioError(errno());
+    return length;
   }
+}
 
-  /**
-   * Runs a call of ours on the host's name of a shadow path, which is put behind the scratch bytes.
-   */
-  private onHost(path: string, call: (name: number) => number): number {
-    const bytes = Buffer.from(`${this.tree.host(path)}\0`, 'latin1');
-    if (bytes.length > PATH_MAX) throw new VfioError(Errno.ENAMETOOLONG);
-    scratch.bytes.set(bytes, PATH_MAX);
-    return call(scratch.address + PATH_MAX);
-  }
+/** Puts 64 bits into the scratch memory. */
+function putWide(offset: number, value: number): void {
+  scratchView.setUint32(offset, value % HIGH, true);
+  scratchView.setUint32(offset + 4, Math.floor(value / HIGH), true);
+}
 
-  /** Copies scratch bytes to the program and answers its call, with EFAULT where that cannot be. */
-  private answerBytes(address: number, length: number, value: number): void {
-    local.count = remote.count = 0;
-    local.push(scratch.address, length);
-    remote.push(address, length);
-    const { call } = this.context;
-    const written = processVmWritev(call.tid, local.address, 1, remote.address, 1, 0);
-    if (written === length) call.respond(value);
-    else throw new VfioError(Errno.EFAULT);
-  }
+/** Returns its length. */
+function putText(text: string): number {
+  const bytes = Buffer.from(text, 'latin1');
+  scratch.bytes.set(bytes);
+  return bytes.length;
+}
+
+/** What access(2) allows on a node: bits of 4 read, 2 write, 1 execute. */
+function allowed({ node }: Found): number {
+  const [READ, WRITE, EXECUTE] = [4, 2, 1];
+  if (node.kind === 'unbind') return WRITE;
+  if (node.kind === 'file') return (node.mode & READABLE) === 0 ? 0 : READ;
+  return READ | WRITE | (node.kind === 'device' ? 0 : EXECUTE);
 }
 
 /**
  * A link of ours has been followed as far as it should be; the host's own is followed by the host.
  */
-function followFlag(found: Found, follow: boolean): number {
-  return found.node.kind === 'outside' && follow ? 0 : AT_SYMLINK_NOFOLLOW;
-}
-
-/** Reads bytes of the program into the scratch memory. */
-function readBytes(tid: number, address: number, length: number): boolean {
-  local.count = remote.count = 0;
-  local.push(scratch.address, length);
-  remote.push(address, length);
-  return processVmReadv(tid, local.address, 1, remote.address, 1, 0) === length;
+function followFlag({ node }: Found, follow: boolean): number {
+  return node.kind === 'outside' && follow ? 0 : AT_SYMLINK_NOFOLLOW;
 }

@@ -3,16 +3,18 @@ import type { PciFunction } from '../../vfio/pci-function.js';
 import type { Backing } from '../process/backing.js';
 
 /** A character device by which programs reach VFIO, and its number. */
-export type DeviceNode =
-  /** /dev/vfio/vfio */
-  | { readonly kind: 'container'; readonly major: number; readonly minor: number }
-  /** /dev/vfio/GROUP */
-  | {
-      readonly kind: 'group';
-      readonly group: number;
-      readonly major: number;
-      readonly minor: number;
-    };
+export type DeviceNode = NodeNumbers &
+  (
+    | /** /dev/vfio/vfio */ { readonly kind: 'container' }
+    | /** /dev/vfio/GROUP */ { readonly kind: 'group'; readonly group: number }
+  );
+
+interface NodeNumbers {
+  readonly major: number;
+  readonly minor: number;
+  /** Permission bits that the kernel gives it; it belongs to who runs iopf. */
+  readonly mode: number;
+}
 
 /** What stands behind the nodes of a run. */
 export interface DeviceNodes {
@@ -25,13 +27,18 @@ export interface DeviceNodes {
 }
 
 /** VFIO_MINOR among the misc devices (linux/miscdevice.h). */
-export const containerNode: DeviceNode = { kind: 'container', major: 10, minor: 196 };
+export const containerNode: DeviceNode = {
+  kind: 'container',
+  major: 10,
+  minor: 196,
+  mode: 0o666,
+};
 
 /** Groups have a dynamic major; this is one that Linux hands out. */
 const GROUP_MAJOR = 511;
 
 export function groupNode(group: number): DeviceNode {
-  return { kind: 'group', group, major: GROUP_MAJOR, minor: group };
+  return { kind: 'group', group, major: GROUP_MAJOR, minor: group, mode: 0o600 };
 }
 
 /** A device number as struct stat has it (linux/kdev_t.h, new_encode_dev): 32 bits. */

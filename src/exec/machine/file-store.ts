@@ -88,7 +88,7 @@ function checkRegular(path: string, look: () => Stats | null): void {
   }
   const kind = stat === null ? null : notAFile(stat);
   if (kind !== null)
-    throw new UserError(`${path} is ${kind}, not a regular file, so it cannot be a disk`);
+    throw new UserError(`${path} is not a regular file but ${kind}, so it cannot be a disk`);
 }
 
 /** Opens, locks and grows the file. Throws UserError. */

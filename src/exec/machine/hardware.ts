@@ -3,7 +3,7 @@
  * programs find them.
  */
 
-import type { KernelVersion } from '../../abi/kernel.js';
+import { type KernelVersion, kernelProfile } from '../../abi/kernel.js';
 import { PciRegionIndex } from '../../abi/pci.js';
 import { REGION_OFFSET } from '../../abi/vfio.js';
 import { OptionError } from '../../device/index.js';
@@ -24,7 +24,8 @@ import type { DeviceNodes } from './device-node.js';
 import { openBlockFile } from './file-store.js';
 import type { DeviceSpec, MachineSpec } from './machine-spec.js';
 import type { ShadowTree } from './shadow.js';
-import { buildShadow, firstFreeGroup } from './sysfs.js';
+import { firstFreeGroup } from './sysfs/host-numbers.js';
+import { buildShadow } from './sysfs/index.js';
 import { openTap } from './tap.js';
 
 export interface HardwareOptions {
@@ -38,6 +39,8 @@ export interface HardwareOptions {
   readonly observer: Observer | null;
   /** Told of the shadow's folder before it is made. */
   readonly announceFolder: (path: string) => void;
+  /** Accesses to mapped registers reach the devices. */
+  readonly traps: boolean;
 }
 
 export interface Hardware {
@@ -47,6 +50,8 @@ export interface Hardware {
   /** The files behind devices, by `fileKey`. */
   readonly deviceFiles: ReadonlySet<string>;
   readonly nodes: DeviceNodes;
+  /** Every function of the machine. */
+  readonly functions: readonly PciFunction[];
 }
 
 export function buildHardware(options: HardwareOptions): Hardware {
@@ -82,7 +87,13 @@ export function buildHardware(options: HardwareOptions): Hardware {
   return {
     machine,
     memory,
-    shadow: buildShadow(groups, options.spec.geometry, options.announceFolder),
+    shadow: buildShadow({
+      groups,
+      geometry: options.spec.geometry,
+      vfio: options.spec.vfio,
+      kernel: kernelProfile(options.kernel),
+      announceFolder: options.announceFolder,
+    }),
     deviceFiles: new Set([...backings.values()].map(({ key }) => key)),
     nodes: {
       open: (node) =>
@@ -90,6 +101,7 @@ export function buildHardware(options: HardwareOptions): Hardware {
       functionOf,
       backing: (pciFunction) => backings.get(pciFunction)!,
     },
+    functions: [...backings.keys()],
   };
 }
 
@@ -113,6 +125,7 @@ function makeFunction(
   const host = {
     frames: memory,
     allocate: allocateNative,
+    traps: options.traps,
     regionMemory: (index: number, bytes: number) =>
       mapShared(backing.fd, index * REGION_OFFSET, bytes),
     frameOf: (buffer: DmaBuffer) => memory.frameOf(buffer),

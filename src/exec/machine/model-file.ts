@@ -1,7 +1,7 @@
 /** Recorded devices (`--device recorded@BDF,file=…`) from YAML files. */
 import { z } from 'zod';
 import { PciInterruptIndex, PciRegionIndex } from '../../abi/pci.js';
-import type { RecordedModel } from '../../device/kinds.js';
+import { type RecordedModel, type RecordedRegister, registerAccesses } from '../../device/kinds.js';
 import { readNamed } from '../../input/named-file.js';
 import { bytes as sizeInBytes } from '../../input/schemas.js';
 import { parseUserFile, TEXT_MOST_BYTES } from '../../input/user-file.js';
@@ -16,6 +16,8 @@ const region = z.strictObject({
 });
 const count = z.number().int().min(0).max(2048).default(0);
 
+const word = z.number().int().min(0).max(0xffffffff);
+
 const modelSchema = z.strictObject({
   // Bytes of config space by the offset at which they begin; the rest is zero.
   config: z.record(z.string().regex(/^\d+$/, 'must be an offset'), hex),
@@ -27,8 +29,22 @@ const modelSchema = z.strictObject({
   interrupts: z
     .strictObject({ intx: count, msi: count, msix: count, err: count, req: count })
     .prefault({}),
-  // 32-bit registers of BAR 0 by offset.
-  registers: z.record(z.string(), z.number().int()).default({}),
+  // 32-bit registers of BAR 0 by offset: a number, which can only be read, or what they do.
+  registers: z
+    .record(
+      z
+        .string()
+        .regex(/^\d+$/, 'must be an offset')
+        .refine((text) => Number(text) % 4 === 0, 'must be a multiple of 4'),
+      z.union([
+        word,
+        z.strictObject({
+          value: z.union([word, z.array(word).min(1)]).default(0),
+          access: z.enum(registerAccesses).default('read-only'),
+        }),
+      ]),
+    )
+    .default({}),
   // What a read of 1 or 2 bytes in the middle of a register finds: those bytes, or the register's
   // lowest.
   narrowReads: z.enum(['bytes', 'low']).default('bytes'),
@@ -36,6 +52,14 @@ const modelSchema = z.strictObject({
 });
 
 const NONE: PciRegion = { size: 0, readable: false, writable: false, mappable: false };
+
+type RegisterText = z.infer<typeof modelSchema>['registers'][string];
+
+function registerOf(text: RegisterText): RecordedRegister {
+  const { value, access } =
+    typeof text === 'number' ? { value: text, access: 'read-only' as const } : text;
+  return { access, values: Array.isArray(value) ? value : [value] };
+}
 
 /** Reads a recorded device. Throws UserError. */
 export function openModel(path: string): RecordedModel {
@@ -76,7 +100,10 @@ export function openModel(path: string): RecordedModel {
   counts[PciInterruptIndex.ERR] = interrupts.err;
   counts[PciInterruptIndex.REQ] = interrupts.req;
   const registers = new Map(
-    Object.entries(data.registers).map(([offset, value]) => [Number(offset), value]),
+    Object.entries(data.registers).map(([offset, register]) => [
+      Number(offset),
+      registerOf(register),
+    ]),
   );
   const { narrowReads, resettable } = data;
   return { config, regions, interrupts: counts, registers, rom, narrowReads, resettable };

@@ -1,159 +1,171 @@
 /**
  * The shadow of /dev/vfio and /sys: the paths by which a program finds the devices of the run.
  *
- * It is a real directory tree in a temporary place, so that directory descriptors, relative opens
- * and readdir work by themselves; only names are translated. Directories that the host has too show
- * both.
+ * Terms: a *node* is a name that the shadow answers; a *merged* directory lists the host's entries
+ * beside ours; what lies *above* is the host's, and leads to ours. Nodes are a table; the files
+ * that stand for them are made when they are asked for (ShadowFolder).
  */
-
-import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, realpathSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
-import { UserError } from '../../input/user-error.js';
+import { Bug } from '../../abi/bug.js';
 import type { DeviceNode } from './device-node.js';
-
-/** A name that the shadow answers. */
-export type ShadowNode =
-  | { readonly kind: 'directory' }
-  | { readonly kind: 'file' }
-  | { readonly kind: 'link'; readonly target: string }
-  | { readonly kind: 'device'; readonly device: DeviceNode }
-  /** vfio-pci's `unbind`, which takes a device from VFIO when its address is written there. */
-  | { readonly kind: 'unbind' }
-  /**
-   * A file of the host that is reached through `..` from a directory of ours, which the kernel
-   * could not follow.
-   */
-  | { readonly kind: 'outside' };
+import { ShadowFolder } from './shadow-folder.js';
+import { ATTRIBUTE_BYTES, type Content, type Found, type ShadowNode } from './shadow-node.js';
 
 const LINKS_MAX = 40;
+const DOT = 0x2e;
+const SLASH = 0x2f;
+/** A name is ours only if it begins so, once `.`, `..` and double slashes are gone from it. */
+const BEGINNINGS = ['/sys/', '/dev/vfio'];
 
 export class ShadowTree {
-  /** Where the tree lies on the host. */
-  readonly root: string;
-  /** The same as bytes, one in each character. */
-  private readonly rootBytes: string;
   private readonly nodes = new Map<string, ShadowNode>();
-  /** Last names of device nodes. */
-  private readonly deviceNames = new Set<string>();
-  /** `/` and the name of each node that lies in a directory of the host. */
-  private gates: readonly string[] = [];
+  /** Names of the nodes in each directory. */
+  private readonly entries = new Map<string, string[]>();
+  private readonly folder: ShadowFolder;
+  /** Directories of the host that lead to ours. */
+  private readonly above = new Set<string>();
+  /**
+   * Names of nodes, and of the host's entries in directories that were listed: what relative paths
+   * that we must follow begin with or end in.
+   */
+  private readonly names = new Set<string>();
 
   /** `announce` is told the folder before it is made. Throws UserError. */
   constructor(announce: (folder: string) => void = () => {}) {
-    this.root = temporaryFolder(announce);
-    this.rootBytes = Buffer.from(this.root).toString('latin1');
+    this.folder = new ShadowFolder(this.nodes, this.entries, this.names, announce);
   }
 
-  /** Makes a directory and those above it. */
+  /** Where files that stand for nodes lie on the host. */
+  get root(): string {
+    return this.folder.root;
+  }
+
+  /** A directory in which only ours is seen. */
   directory(path: string): void {
-    if (this.nodes.has(path) || path === '/') return;
-    this.directory(dirname(path));
-    mkdirSync(this.own(path), { recursive: true });
-    this.nodes.set(path, { kind: 'directory' });
+    this.add(path, { kind: 'directory', merged: false });
   }
 
-  file(path: string, content: string | Uint8Array): void {
-    this.directory(dirname(path));
-    writeFileSync(this.own(path), content);
-    this.nodes.set(path, { kind: 'file' });
+  /** A directory that lists the host's entries, if the host has it, beside ours. */
+  merged(path: string): void {
+    if (this.nodes.get(path)?.kind !== 'directory')
+      this.add(path, { kind: 'directory', merged: true });
   }
 
+  /** An attribute of sysfs. */
+  file(path: string, content: Content, mode = 0o444): void {
+    this.add(path, { kind: 'file', mode, size: ATTRIBUTE_BYTES, content });
+  }
+
+  /** A binary file of sysfs; `content` as ShadowFile has it. */
+  binary(path: string, size: number, content: Content | number, mode: number): void {
+    this.add(path, { kind: 'file', mode, size, content });
+  }
+
+  /** A relative link, which ends in the target's name even where that is above (kernfs). */
   link(path: string, targetPath: string): void {
-    this.directory(dirname(path));
-    const target = relative(dirname(path), targetPath);
-    symlinkSync(target, this.own(path));
-    this.nodes.set(path, { kind: 'link', target });
+    const target = join(relative(dirname(path), dirname(targetPath)), basename(targetPath));
+    this.add(path, { kind: 'link', target });
   }
 
   device(path: string, device: DeviceNode): void {
-    this.directory(dirname(path));
-    writeFileSync(this.own(path), '');
-    this.nodes.set(path, { kind: 'device', device });
-    this.deviceNames.add(basename(path));
+    this.add(path, { kind: 'device', device });
   }
 
   unbind(path: string): void {
-    this.file(path, '');
-    this.nodes.set(path, { kind: 'unbind' });
+    this.add(path, { kind: 'unbind' });
   }
 
-  /**
-   * The tree is complete: directories that exist on the host get the host's entries beside ours, or
-   * stay the host's.
-   */
-  mergeHost(listed: readonly string[]): void {
-    for (const path of [...this.nodes.keys()]) {
-      if (this.nodes.get(path)!.kind !== 'directory' || !existsSync(path)) continue;
-      if (!listed.includes(path)) {
-        this.nodes.delete(path);
-        continue;
-      }
-      for (const entry of readdirSync(path))
-        if (!this.nodes.has(join(path, entry)))
-          symlinkSync(join(path, entry), this.own(join(path, entry)));
+  private add(path: string, node: ShadowNode): void {
+    if (!BEGINNINGS.some((beginning) => path.startsWith(beginning)))
+      throw new Bug('a path that the first look does not let pass', { path });
+    const [directory, name] = [dirname(path), basename(path)];
+    if (!this.nodes.has(path)) {
+      const others = this.entries.get(directory);
+      if (others === undefined) this.entries.set(directory, [name]);
+      else others.push(name);
     }
-    const outermost = [...this.nodes.keys()].filter((path) => !this.nodes.has(dirname(path)));
-    const names = new Set(outermost.map((path) => `/${basename(path)}`));
-    this.gates = [...names].filter(
-      (name) => ![...names].some((other) => other !== name && name.startsWith(other)),
-    );
+    this.nodes.set(path, node);
+    this.names.add(name);
+    this.leadTo(directory);
+  }
+
+  /** Makes directories above a node, but for those that the host has. */
+  private leadTo(path: string): void {
+    if (path === '/' || this.nodes.has(path) || this.above.has(path)) return;
+    if (existsSync(path)) {
+      this.above.add(path);
+      this.leadTo(dirname(path));
+    } else this.merged(path);
+  }
+
+  /** Whether an absolute path can be ours at all. Hot: every program opens hundreds of others. */
+  mayName(path: string): boolean {
+    for (let index = 0; index < BEGINNINGS.length; index++)
+      if (path.startsWith(BEGINNINGS[index]!)) return true;
+    if (!path.includes('/.') && !path.includes('//')) return false;
+    return path.includes('/sys') || path.includes('/vfio');
   }
 
   /**
-   * Whether an absolute path can be ours at all: nobody gets in but through a gate. Hot: every
-   * program opens hundreds of other files.
+   * Whether a relative path can be ours, or lead out of a directory of ours. Hot: only then is it
+   * asked which directory it begins at.
    */
-  mayName(path: string): boolean {
-    for (let index = 0; index < this.gates.length; index++)
-      if (path.includes(this.gates[index]!)) return true;
-    return false;
-  }
-
-  /** Whether a relative path can end in a device node. */
-  mayNameDevice(path: string): boolean {
-    return this.deviceNames.has(path.slice(path.lastIndexOf('/') + 1));
+  mayNameFrom(path: string): boolean {
+    let start = 0;
+    let end = path.length;
+    while (path.charCodeAt(start) === DOT && path.charCodeAt(start + 1) === SLASH) start += 2;
+    while (path.charCodeAt(end - 1) === SLASH) end--;
+    if (start >= end) return true;
+    const slash = path.lastIndexOf('/', end - 1);
+    if (slash < start) {
+      const name = path.slice(start, end);
+      return name === '.' || name === '..' || this.names.has(name);
+    }
+    if (path.includes('..') || this.names.has(path.slice(slash + 1, end))) return true;
+    return this.names.has(path.slice(start, path.indexOf('/', start)));
   }
 
   /**
    * Where a path that was resolved lies on the host, as bytes; one that is outside lies where it
-   * says.
+   * says. What stands for a node is made if need be.
    */
   host(path: string): string {
-    return this.nodes.has(path) ? this.rootBytes + path : path;
+    const node = this.nodes.get(path);
+    return node === undefined ? path : this.folder.place(path, node);
   }
 
-  private own(path: string): string {
-    return this.root + path;
+  /** The path in the program's eyes of a host path inside the folder; else null. */
+  program(path: string): string | null {
+    if (path === this.root) return '/';
+    return path.startsWith(`${this.root}/`) ? path.slice(this.root.length) : null;
   }
 
-  /** The path in the program's eyes of a host path inside the tree, or the path itself. */
-  program(path: string): string {
-    return path.startsWith(`${this.root}/`) ? path.slice(this.root.length) : path;
-  }
-
-  /** Follows an absolute path; null where it is not ours. `follow`: also a link in last place. */
-  resolve(path: string, follow: boolean): { path: string; node: ShadowNode } | null {
-    let rest = path.split('/');
+  /**
+   * Follows an absolute path; null where it is not ours. `follow`: also a link in last place.
+   * `fromOurs`: the kernel would follow it from a directory that stands for one of ours.
+   */
+  resolve(path: string, follow: boolean, fromOurs = false): Found | null {
+    let rest = path.split('/').filter((part) => part !== '' && part !== '.');
     let at = '';
     let links = 0;
-    let leftOurs = false;
+    let leftOurs = fromOurs;
+    const followsLast = follow || /\/\.?$/.test(path);
     for (let index = 0; index < rest.length; index++) {
       const part = rest[index]!;
-      if (part === '' || part === '.') continue;
       if (part === '..') {
-        leftOurs ||= this.nodes.has(at);
+        leftOurs ||= this.nodes.has(at) && !existsSync(at);
+        at = this.nodes.has(at) || this.above.has(at) ? at : realPath(at);
         at = at.slice(0, Math.max(at.lastIndexOf('/'), 0));
         continue;
       }
       const next = `${at}/${part}`;
       const node = this.nodes.get(next);
-      const isLast =
-        index === rest.length - 1 || rest.slice(index + 1).every((other) => other === '');
-      if (node?.kind === 'link' && (!isLast || follow)) {
+      if (node?.kind === 'link' && (followsLast || index < rest.length - 1)) {
         if (++links > LINKS_MAX) return null;
-        rest = [...node.target.split('/'), ...rest.slice(index + 1)];
+        const target = node.target.split('/');
+        rest = [...at.split('/').filter(Boolean), ...target, ...rest.slice(index + 1)];
+        at = '';
         index = -1;
         continue;
       }
@@ -165,27 +177,15 @@ export class ShadowTree {
   }
 
   remove(): void {
-    rmSync(this.root, { recursive: true, force: true });
+    this.folder.remove();
   }
 }
 
-/** Nobody else has a folder of this name: it is as random as a file of mkdtemp(3), and longer. */
-function temporaryFolder(announce: (folder: string) => void): string {
-  const folder = join(tmpdir(), `iopf-${randomBytes(9).toString('hex')}`);
-  announce(folder);
+/** What is above a directory of the host, whose path may lead through links. */
+function realPath(path: string): string {
   try {
-    mkdirSync(folder, { mode: 0o700 });
-    return folder;
-  } catch (error) {
-    throw cannotFill(error);
+    return path === '' ? '' : realpathSync(path);
+  } catch {
+    return path;
   }
-}
-
-/** What the host says against the tree, for the user: mostly a disk that is full. */
-export function cannotFill(error: unknown): unknown {
-  const { code, syscall } = error as NodeJS.ErrnoException;
-  if (syscall === undefined) return error;
-  return new UserError(
-    `cannot make a directory in ${tmpdir()}: ${code}; set TMPDIR to another one`,
-  );
 }

@@ -103,6 +103,12 @@ export class OpenFiles {
     }
   }
 
+  /** A file of a device; null: none is open. */
+  deviceFile(pciFunction: PciFunction): VfioFile | null {
+    for (const opened of this.files) if (opened.pciFunction === pciFunction) return opened.file;
+    return null;
+  }
+
   private findOpenFunctions(): void {
     const functions = new Set<PciFunction>();
     for (const { pciFunction } of this.files) if (pciFunction !== null) functions.add(pciFunction);

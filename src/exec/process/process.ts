@@ -107,6 +107,11 @@ export class ProcessTable {
     return process;
   }
 
+  /** The process of a thread, VFIO's or not; 0: it is gone. */
+  processOf(tid: number): number {
+    return this.byThread.get(tid)?.pid ?? threadGroup(tid);
+  }
+
   forgetThread(tid: number): void {
     this.strangers.delete(tid);
     const process = this.byThread.get(tid);

@@ -19,10 +19,12 @@ import { EventSet } from '../seccomp/event-set.js';
 import type { DescriptorWindow } from '../seccomp/filter.js';
 import { Listener } from '../seccomp/listener.js';
 import { Supervisor } from '../seccomp/supervisor.js';
+import { Traps } from '../trap/traps.js';
 import type { ExecOptions } from './exec-options.js';
 import { LaunchReport } from './launch-report.js';
 import { RunObservers } from './run-observers.js';
 import { type EngineSummary, summarize } from './summary.js';
+import { tell } from './tell.js';
 
 /** What the engine's thread is given. */
 export interface EngineOptions {
@@ -105,6 +107,7 @@ async function serveObserved(
     counters,
     observer: observers.observer,
     announceFolder: (path) => guard.directory(path),
+    traps: exec.traps && architecture(process.arch)!.traps,
   });
   try {
     return new Engine(options, { counters, observers, hardware, guard, pageOut }).run();
@@ -168,8 +171,10 @@ class Engine {
       events,
       guard,
       log,
+      tell,
     });
     const { files } = context;
+    const traps = exec.traps && arch.traps ? new Traps(context, hardware.functions) : null;
     const summary = (): EngineSummary =>
       summarize(counters, supervisor.interceptedCalls, residentMemory.summary, scan);
     const { machine, memory } = hardware;
@@ -180,7 +185,7 @@ class Engine {
     const supervisor: Supervisor = new Supervisor({
       listener,
       events,
-      handlers: handlersOf(context, hardware),
+      handlers: handlersOf(context, hardware, traps),
       processes,
       files,
       guard,
@@ -194,6 +199,7 @@ class Engine {
       },
       background,
       log,
+      traps,
     });
     const stopped = supervisor.run() === 'stopped';
     sampler?.end();

@@ -16,6 +16,8 @@ export interface ExecOptions {
   readonly reclaimBytes: number | null;
   /** Milliseconds between two looks at which pages have left memory; null: nobody looks. */
   readonly reclaimScanMs: number | null;
+  /** Loads and stores of mapped registers reach the devices; else those cannot be mapped. */
+  readonly traps: boolean;
   /** Trace file; its ending chooses the form: `.json` Chrome/Perfetto, else the kernel's text. */
   readonly trace: string | null;
   /** Recording: docs/recording.md. */

@@ -122,7 +122,7 @@ async function runFor(
   while (inherit.includes(reportInProgram)) reportInProgram++;
   const launch: LaunchRequest = {
     file,
-    filter: Buffer.from(buildFilter(arch, window)).toString('base64'),
+    filter: Buffer.from(buildFilter(arch, window, options.traps && arch.traps)).toString('base64'),
     seccompNumber: arch.nr.seccomp,
     reportFd: reportInProgram,
     inherit: [0, 1, 2, ...inherit],

@@ -27,6 +27,9 @@ const AT_LEAST = 0x35; // BPF_JMP | BPF_JGE | BPF_K
 const RETURN = 0x06; // BPF_RET | BPF_K
 
 const CLONE_VM = 0x100;
+const CLONE_THREAD = 0x10000;
+const SIG_UNBLOCK = 1;
+const SIGSEGV = 11;
 const F_DUPFD = 0;
 export const F_DUPFD_CLOEXEC = 1030;
 const VFIO_TYPE_BYTE = 0x3b00; // ';' in an ioctl number's second byte
@@ -80,6 +83,9 @@ const always: readonly SystemCall[] = [
   'mkdirat',
   'unlinkat',
   'fchmodat',
+  'getcwd',
+  'statfs',
+  'fstatfs',
   'mlock2',
   'execve',
   'execveat',
@@ -104,8 +110,15 @@ const onDescriptor: readonly SystemCall[] = [
   'pwritev2',
 ];
 
-/** Builds the filter: the bytes of `struct sock_filter[]`. */
-export function buildFilter(architecture: Architecture, window: DescriptorWindow): Uint8Array {
+/**
+ * Builds the filter: the bytes of `struct sock_filter[]`. `traps`: with the calls that are needed
+ * where registers trap.
+ */
+export function buildFilter(
+  architecture: Architecture,
+  window: DescriptorWindow,
+  traps = false,
+): Uint8Array {
   const program: (Instruction | string)[] = [];
   const { nr } = architecture;
   const jumpCall = (call: SystemCall, to: string): void => {
@@ -139,6 +152,12 @@ export function buildFilter(architecture: Architecture, window: DescriptorWindow
   jumpCall('dup3', 'dup2');
   jumpCall('close_range', 'close_range');
   jumpCall('clone', 'clone');
+  if (traps) {
+    jumpCall('tuxcall', 'notify');
+    jumpCall('vfork', 'notify');
+    jumpCall('rt_sigprocmask', 'mask');
+    jumpCall('rt_sigaction', 'action');
+  }
   // io_uring would do all of this without system calls.
   jump(EQUAL, nr.io_uring_setup, 'refuse', 'allow');
 
@@ -176,8 +195,27 @@ export function buildFilter(architecture: Architecture, window: DescriptorWindow
 
   program.push('clone');
   load(argument(0));
-  program.push({ code: AND, k: CLONE_VM });
+  program.push({ code: AND, k: traps ? CLONE_THREAD : CLONE_VM });
   jump(EQUAL, 0, 'notify', 'allow');
+
+  if (traps) {
+    // What may block SIGSEGV, or have it blocked; and SIGSEGV's own action, looked at too.
+    program.push('mask');
+    load(argument(0));
+    jump(EQUAL, SIG_UNBLOCK, 'allow');
+    load(argument(1));
+    jump(EQUAL, 0, undefined, 'notify');
+    load(argument(1) + 4);
+    jump(EQUAL, 0, 'allow', 'notify');
+
+    program.push('action');
+    load(argument(0));
+    jump(EQUAL, SIGSEGV, 'notify');
+    load(argument(1));
+    jump(EQUAL, 0, undefined, 'notify');
+    load(argument(1) + 4);
+    jump(EQUAL, 0, 'allow', 'notify');
+  }
 
   program.push('allow', { code: RETURN, k: RETURN_ALLOW });
   program.push('notify', { code: RETURN, k: RETURN_NOTIFY });

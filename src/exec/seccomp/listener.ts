@@ -22,6 +22,7 @@ const ADDFD_SEND = 2;
 const NOTIF_WORDS = 20;
 const PID = 2;
 const NR = 4;
+const POINTER = 6;
 const ARGS = 8;
 const RESPONSE = 32;
 const ADDFD = 48;
@@ -70,6 +71,16 @@ export class Listener {
 
   get nr(): number {
     return this.signedWords[NR]!;
+  }
+
+  /** The address behind the instruction that made the call. */
+  get returnsTo(): number {
+    return this.words[POINTER + 1]! * HIGH + this.words[POINTER]!;
+  }
+
+  /** The six arguments, low and high halves, copied. */
+  argumentWords(): Uint32Array {
+    return this.words.slice(ARGS, ARGS + 12);
   }
 
   /** Argument n (0 to 5) as an unsigned 64-bit number, rounded above 2^53. */

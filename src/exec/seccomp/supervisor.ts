@@ -53,6 +53,8 @@ export interface SupervisorOptions {
   readonly housekeeping: () => void;
   readonly background: Background;
   readonly log: CallLog | null;
+  /** Sees each call before its handler; true: the call has its answer. */
+  readonly traps?: { take(): boolean } | null;
 }
 
 export class Supervisor {
@@ -68,6 +70,7 @@ export class Supervisor {
   private readonly files: OpenFiles;
   private readonly handlers: SupervisorOptions['handlers'];
   private readonly log: CallLog | null;
+  private readonly traps: { take(): boolean } | null;
 
   constructor(private readonly options: SupervisorOptions) {
     const { listener, events, files } = options;
@@ -75,6 +78,7 @@ export class Supervisor {
     this.files = files;
     this.handlers = options.handlers;
     this.log = options.log;
+    this.traps = options.traps ?? null;
     const fds = new Int32Array(this.polls.bytes.buffer, 0, POLLED * 2);
     [fds[0], fds[2]] = [listener.fd, events.fd];
     this.revents[2] = this.revents[6] = POLLIN;
@@ -141,6 +145,7 @@ export class Supervisor {
 
   private dispatch(): void {
     this.interceptedCalls++;
+    if (this.traps?.take()) return;
     const handler = this.handlers[this.listener.nr];
     if (handler === undefined) return this.listener.proceed();
     if (this.log !== null) this.log.begin();

@@ -278,7 +278,13 @@ export class ProcessSpace implements AddressSpace {
   private touch(first: number, count: number, access: number): number {
     if (this.suspect && !this.alive) return 0;
     const allowed = this.vmas.allowed(first, count, access === WRITE ? READ | WRITE : access);
-    return touchPages(this.pid, first, allowed);
+    for (let got = 0; ; ) {
+      got += touchPages(this.pid, first + got, allowed - got);
+      // Registers that trap let nobody touch them, but may be mapped for DMA as all of a device.
+      const device = got < allowed ? this.vmas.devicePages(first + got, allowed - got) : 0;
+      if (device === 0) return got;
+      got += device;
+    }
   }
 
   private findZeroPages(first: number, end: number): void {

@@ -17,6 +17,8 @@ const VMA_READABLE = 1;
 const VMA_WRITABLE = 2;
 const VMA_SHARED = 8;
 const HIGH = 2 ** 32;
+/** Of a device's pages, whatever maps shows: those that trap allow nothing there. */
+const DEVICE_PERMISSION = READ | WRITE;
 const query = allocateNative(QUERY_BYTES);
 const queryWords = new Uint32Array(query.bytes.buffer, 0, QUERY_BYTES / 4);
 let canQuery = true;
@@ -91,6 +93,13 @@ export class VmaCache {
     );
   }
 
+  /** How many pages from `first` on, at most `count`, are known to be one device's. */
+  devicePages(first: number, count: number): number {
+    const area = this.areas[this.indexOf(first)];
+    if (area === undefined || area.first > first || !area.isDevice) return 0;
+    return Math.min(area.end - first, count);
+  }
+
   /** The areas as the kernel has them now; a copy, because an invalidation drops the cache. */
   all(): Area[] {
     this.reload();
@@ -151,13 +160,15 @@ export class VmaCache {
     }
     const flags = queryWords[10]!;
     const inode = queryWords[17]! * HIGH + queryWords[16]!;
+    const isDevice = this.isDevice(queryWords[18]!, queryWords[19]!, inode);
     this.insert({
       first: (queryWords[7]! * HIGH + queryWords[6]!) / PAGE_SIZE,
       end: (queryWords[9]! * HIGH + queryWords[8]!) / PAGE_SIZE,
-      permission:
-        ((flags & VMA_READABLE) !== 0 ? READ : 0) | ((flags & VMA_WRITABLE) !== 0 ? WRITE : 0),
+      permission: isDevice
+        ? DEVICE_PERMISSION
+        : ((flags & VMA_READABLE) !== 0 ? READ : 0) | ((flags & VMA_WRITABLE) !== 0 ? WRITE : 0),
       isPrivate: (flags & VMA_SHARED) === 0,
-      isDevice: this.isDevice(queryWords[18]!, queryWords[19]!, inode),
+      isDevice,
       filePage: inode === 0 ? -1 : (queryWords[15]! * HIGH + queryWords[14]!) / PAGE_SIZE,
     });
     return true;
@@ -208,12 +219,15 @@ export class VmaCache {
         const dash = line.indexOf('-');
         if (dash < 0) continue;
         const space = line.indexOf(' ', dash);
+        const file = this.fileOfLine(line);
+        const permission =
+          (line[space + 1] === 'r' ? READ : 0) | (line[space + 2] === 'w' ? WRITE : 0);
         this.areas.push({
           first: Number.parseInt(line.slice(0, dash), 16) / PAGE_SIZE,
           end: Number.parseInt(line.slice(dash + 1, space), 16) / PAGE_SIZE,
-          permission: (line[space + 1] === 'r' ? READ : 0) | (line[space + 2] === 'w' ? WRITE : 0),
+          permission: file.isDevice ? DEVICE_PERMISSION : permission,
           isPrivate: line[space + 4] === 'p',
-          ...this.fileOfLine(line),
+          ...file,
         });
       }
     } catch {

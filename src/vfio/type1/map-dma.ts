@@ -58,8 +58,7 @@ export function mapDma(caller: Caller, argument: number, type1: Type1): void {
   if (type1.mappingsAvailable === 0) fail('ENOSPC');
   if (!rangesCover(space.ranges, iovaPage, iovaPage + pages)) fail('EINVAL');
   const { mm } = caller;
-  const account = new ProcessAccount(mm, mm.ipcLock);
-  const source = new UserPages(mm, vaddrPage, pages, permission, account);
+  const source = new UserPages(mm, vaddrPage, pages, permission, type1.accountOf(mm));
   type1.map(new Mapping(iovaPage, pages, permission, source, 0, pinned));
 }
 

@@ -16,6 +16,8 @@ import type { IommuDevice } from '../../iommu/device.js';
 import { Domain, type DomainOptions } from '../../iommu/domain.js';
 import type { IommuProperties } from '../../iommu/geometry.js';
 import type { IommuGroup } from '../../iommu/group.js';
+import type { AddressSpace } from '../../mm/address-space.js';
+import { ProcessAccount } from '../../mm/lock-account.js';
 import type { MachineState } from '../machine-state.js';
 
 /**
@@ -82,6 +84,8 @@ export class Type1 {
   residues = new WeakMap<Mapping, Uint32Array>();
   private readonly domainOf = new Map<IommuGroup, Domain>();
   private readonly entryLimit: number;
+  /** The one that was asked for last: mostly it is asked for again. */
+  private account: ProcessAccount | null = null;
 
   constructor(
     readonly machine: MachineState,
@@ -99,6 +103,14 @@ export class Type1 {
       premap: machine.premap?.() ?? null,
       driversMayPin: version === 2,
     });
+  }
+
+  /** Where what a process maps now is charged. */
+  accountOf(mm: AddressSpace): ProcessAccount {
+    const unlimited = mm.ipcLock;
+    if (this.account === null || this.account.mm !== mm || this.account.unlimited !== unlimited)
+      this.account = new ProcessAccount(mm, unlimited);
+    return this.account;
   }
 
   /** Mappings that may still be made. */

@@ -80,7 +80,6 @@ const processes = new ProcessTable({
 });
 const shadow = new ShadowTree();
 shadow.device('/dev/vfio/vfio', containerNode);
-shadow.mergeHost(['/dev/vfio']);
 const context = callContext({
   call: listener,
   architecture: arch,
@@ -96,6 +95,7 @@ const context = callContext({
   events,
   guard,
   log: null,
+  tell: () => undefined,
 });
 new Supervisor({
   listener,

@@ -332,11 +332,13 @@ static void paths(const char *address)
 	REFUSED(stat("/dev/vfio/no-such-file", &status), ENOENT);
 	REFUSED(open("/dev/vfio/no-such-file", O_RDONLY), ENOENT);
 	REFUSED(readlink("/dev/vfio/vfio", link, sizeof(link)), EINVAL);
-	REFUSED(open("/sys/bus/pci/drivers/vfio-pci/bind", O_WRONLY), ENOENT);
+	REFUSED(open("/sys/bus/pci/drivers/vfio-pci/bind", O_WRONLY), EACCES);
+	MUST(open("/dev/vfio/../../etc/passwd", O_RDONLY));
+	MUST(open("/dev/vfio/..", O_RDONLY | O_DIRECTORY));
 	MUST(mkfifo("/tmp/torture-fifo", 0600));
 	int fifo = open("/dev/vfio/../../tmp/torture-fifo", O_RDONLY | O_NONBLOCK);
 	unlink("/tmp/torture-fifo");
-	if (fifo < 0 && errno != ENOENT)
+	if (fifo < 0 && errno != EACCES)
 		fail("a fifo of the host");
 }
 

@@ -1,0 +1,210 @@
+/**
+ * The trap page: memory at one fixed address of each program that may map registers. The first half
+ * is code, the second is *state*: what must be known of the address space when a register is
+ * touched.
+ *
+ * The state lies in the program's memory, not in ours, because it has the life of that memory: fork
+ * copies it, vfork and threads share it, exec drops it. The program can read and execute it; it is
+ * written through /proc/PID/mem.
+ */
+import { allocateNative, close, O_CLOEXEC, O_RDWR, open, pwrite } from '../../mm/process/libc.js';
+import { copyFromProcess } from '../../mm/process/remote-memory.js';
+import { SignalAction } from './signal-action.js';
+
+/** Where no loader, heap, stack or sanitizer's shadow lies. */
+export const TRAP_PAGE = 0x6fff_f000_0000;
+export const TRAP_PAGE_BYTES = 0x2000;
+/** The state's address. */
+export const TRAP_STATE = TRAP_PAGE + 0x1000;
+
+/** Bytes in front of the areas, and of an area. */
+const HEADER_BYTES = 64;
+const AREA_BYTES = 32;
+const AREAS_MAX = (TRAP_PAGE_BYTES - 0x1000 - HEADER_BYTES) / AREA_BYTES;
+/** What is read together with the saved registers: enough for most programs. */
+const AREAS_FIRST = 8;
+export const STATE_BYTES_FIRST = HEADER_BYTES + AREAS_FIRST * AREA_BYTES;
+
+const HIGH = 2 ** 32;
+/** `iopftrap`, as two words. */
+const MAGIC = [0x66706f69, 0x70617274] as const;
+// Words of the state.
+const OWNER = 2;
+const COUNT = 3;
+const ACTION = 4;
+const AREAS = HEADER_BYTES / 4;
+
+/** A trapped part of a mapped region: addresses [start, end) of the program. */
+export interface TrappedArea {
+  readonly start: number;
+  readonly end: number;
+  /** Offset of `start` in the device file. */
+  readonly offset: number;
+  /** Which function of the machine. */
+  readonly device: number;
+  /** PROT_READ, PROT_WRITE, PROT_EXEC, as the program asked for them. */
+  readonly protection: number;
+}
+
+/** Whether code of the trap page made a call that returns to this address. */
+export function isTrapPage(address: number): boolean {
+  return address >= TRAP_PAGE && address < TRAP_PAGE + TRAP_PAGE_BYTES;
+}
+
+const scratch = allocateNative(TRAP_PAGE_BYTES);
+
+/** Writes to a process's memory whatever its protection; false where that may not be. */
+export function forceWrite(tid: number, address: number, from: Uint8Array): boolean {
+  const fd = open(`/proc/${tid}/mem`, O_RDWR | O_CLOEXEC, 0);
+  if (fd < 0) return false;
+  scratch.bytes.set(from);
+  const written = pwrite(fd, scratch.address, from.length, address);
+  close(fd);
+  return written === from.length;
+}
+
+/** The state of an address space, copied. */
+export class TrapState {
+  /**
+   * The process whose SIGSEGV action this is, or 0: whose memory it is. A child of vfork has an
+   * action of its own and shares the memory.
+   */
+  owner = 0;
+  /** What the program believes that SIGSEGV does. */
+  action = SignalAction.initial;
+  /** Ascending, apart from each other. */
+  areas: TrappedArea[] = [];
+
+  /** The state of a thread's address space, or null where it has no trap page. */
+  static read(tid: number): TrapState | null {
+    const bytes = new Uint8Array(TRAP_PAGE_BYTES - 0x1000);
+    return copyFromProcess(tid, TRAP_STATE, bytes) ? TrapState.parse(bytes) : null;
+  }
+
+  /** False where the thread is gone, or its memory may not be written. */
+  write(tid: number): boolean {
+    return forceWrite(tid, TRAP_STATE, this.bytes());
+  }
+
+  bytes(): Uint8Array {
+    const words = new Uint32Array(AREAS + (this.areas.length * AREA_BYTES) / 4);
+    words.set(MAGIC);
+    words[OWNER] = this.owner;
+    words[COUNT] = this.areas.length;
+    words.set(this.action.words, ACTION);
+    this.areas.forEach((area, index) => {
+      const at = AREAS + (index * AREA_BYTES) / 4;
+      setLong(words, at, area.start);
+      setLong(words, at + 2, area.end);
+      setLong(words, at + 4, area.offset);
+      words[at + 6] = area.device;
+      words[at + 7] = area.protection;
+    });
+    return new Uint8Array(words.buffer);
+  }
+
+  /** Takes another area in; false: there is no room for it. */
+  add(area: TrappedArea): boolean {
+    if (this.areas.length >= AREAS_MAX) return false;
+    this.areas.push(area);
+    this.areas.sort((one, other) => one.start - other.start);
+    return true;
+  }
+
+  /** The areas that have bytes in [start, end). */
+  within(start: number, end: number): TrappedArea[] {
+    return this.areas.filter((area) => area.start < end && area.end > start);
+  }
+
+  /** Takes [start, end) out of the areas; false: there is no room for what is left. */
+  remove(start: number, end: number): boolean {
+    return this.replace(start, end, () => null);
+  }
+
+  /** Gives the areas in [start, end) another protection; false: there is no room for the pieces. */
+  protect(start: number, end: number, protection: number): boolean {
+    return this.replace(start, end, (area) => ({ ...area, protection }));
+  }
+
+  private replace(
+    start: number,
+    end: number,
+    change: (area: TrappedArea) => TrappedArea | null,
+  ): boolean {
+    const areas: TrappedArea[] = [];
+    for (const area of this.areas) {
+      const from = Math.max(area.start, start);
+      const to = Math.min(area.end, end);
+      if (from >= to) {
+        areas.push(area);
+        continue;
+      }
+      if (area.start < from) areas.push({ ...area, end: from });
+      const changed = change({
+        ...area,
+        start: from,
+        end: to,
+        offset: area.offset + from - area.start,
+      });
+      if (changed !== null) areas.push(changed);
+      if (area.end > to) areas.push({ ...area, start: to, offset: area.offset + to - area.start });
+    }
+    if (areas.length > AREAS_MAX) return false;
+    this.areas = areas;
+    return true;
+  }
+
+  private static parse(bytes: Uint8Array): TrapState | null {
+    const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+    if (!hasMagic(words, 0)) return null;
+    const state = new TrapState();
+    state.owner = words[OWNER]!;
+    state.action = new SignalAction(words.slice(ACTION, ACTION + SignalAction.WORDS));
+    for (let index = 0; index < words[COUNT]!; index++)
+      state.areas.push(areaAt(words, AREAS + (index * AREA_BYTES) / 4));
+    return state;
+  }
+}
+
+/**
+ * The area of a state's first bytes, from word `at` on, in which an address lies; null where there
+ * is none, 'more' where the areas go on behind those bytes. Hot.
+ */
+export function findArea(
+  words: Uint32Array,
+  at: number,
+  address: number,
+): TrappedArea | 'more' | null {
+  if (!hasMagic(words, at)) return null;
+  const count = words[at + COUNT]!;
+  for (let index = 0; index < count; index++) {
+    if (index === AREAS_FIRST) return 'more';
+    const area = at + AREAS + (index * AREA_BYTES) / 4;
+    if (address >= getLong(words, area) && address < getLong(words, area + 2))
+      return areaAt(words, area);
+  }
+  return null;
+}
+
+function hasMagic(words: Uint32Array, at: number): boolean {
+  return words[at] === MAGIC[0] && words[at + 1] === MAGIC[1];
+}
+
+function areaAt(words: Uint32Array, at: number): TrappedArea {
+  return {
+    start: getLong(words, at),
+    end: getLong(words, at + 2),
+    offset: getLong(words, at + 4),
+    device: words[at + 6]!,
+    protection: words[at + 7]!,
+  };
+}
+
+function getLong(words: Uint32Array, at: number): number {
+  return words[at + 1]! * HIGH + words[at]!;
+}
+
+function setLong(words: Uint32Array, at: number, value: number): void {
+  words[at] = value; // stores the low 32 bits
+  words[at + 1] = value / HIGH;
+}

@@ -1,0 +1,190 @@
+/**
+ * The machine code that a program gets (x86-64): a handler of SIGSEGV that makes one system call,
+ * and the steps by which it comes to be there.
+ */
+import { SIG_UNBLOCK, SIGSEGV } from '../signal-action.js';
+import { TRAP_PAGE, TRAP_PAGE_BYTES } from '../trap-page.js';
+
+/**
+ * The call by which the code speaks to us: `tuxcall`, a number that Linux has never given a meaning
+ * and never will. Its arguments are the handler's own, and the interrupted instruction's address.
+ */
+export const MARK = 184;
+/** What the handler does on an answer: an address from here on is jumped to. */
+export const Answer = { RETURN: 0, CALL: 1 } as const;
+/**
+ * Offsets in the handler's siginfo, which is ours by then: a system call to make (number, then six
+ * arguments), its result, and room for what it points to.
+ */
+export const Request = {
+  NUMBER: 0,
+  ARGUMENTS: 8,
+  RESULT: 56,
+  MEMORY: 64,
+  MEMORY_BYTES: 64,
+} as const;
+
+/** Where things lie in the trap page. */
+const HANDLER = 0x00;
+export const RESTORER = 0x80;
+const ACTION = 0x90;
+const MASK = 0xb0;
+const START = 0xc0;
+export const HANDLER_ADDRESS = TRAP_PAGE + HANDLER;
+export const RESTORER_ADDRESS = TRAP_PAGE + RESTORER;
+export const START_ADDRESS = TRAP_PAGE + START;
+
+const NR = { mmap: 9, rt_sigaction: 13, rt_sigprocmask: 14, rt_sigreturn: 15 } as const;
+const PROT_READ_EXEC = 5;
+const MAP_PRIVATE_ANONYMOUS = 0x22;
+const MAP_FIXED_NOREPLACE = 0x100000;
+const NO_FILE = 0xffffffff;
+const SIGSET_BYTES = 8;
+
+const Register = { rax: 0, rdx: 2, rsi: 6, rdi: 7, r8: 8, r9: 9, r10: 10 } as const;
+/** The registers of a system call's arguments, in their order. */
+const argumentRegisters = [
+  Register.rdi,
+  Register.rsi,
+  Register.rdx,
+  Register.r10,
+  Register.r8,
+  Register.r9,
+];
+const SYSCALL = [0x0f, 0x05];
+
+/** MOV r32, imm32, which clears the upper half and no flag. */
+function move(register: number, value: number): number[] {
+  return [...(register >= 8 ? [0x41] : []), 0xb8 + (register & 7), ...word(value)];
+}
+
+/** MOV r64, imm64. */
+function moveLong(register: number, low: number, high: number): number[] {
+  return [register >= 8 ? 0x49 : 0x48, 0xb8 + (register & 7), ...word(low), ...word(high)];
+}
+
+const moveAddress = (register: number, address: number): number[] =>
+  moveLong(register, address % 2 ** 32, address / 2 ** 32);
+
+const word = (value: number): number[] => [
+  value & 0xff,
+  (value >>> 8) & 0xff,
+  (value >>> 16) & 0xff,
+  (value >>> 24) & 0xff,
+];
+
+/**
+ * Entered with rdi = signal, rsi = siginfo, rdx = ucontext. A negative answer is a call that a
+ * signal interrupted before we received it, and is made again.
+ */
+const ask = [
+  ...[0x4c, 0x8b, 0x92, 0xa8, 0, 0, 0], // mov r10, [rdx + 168]: the saved rip
+  ...move(Register.rax, MARK),
+  ...SYSCALL,
+  ...[0x48, 0x85, 0xc0], // test rax, rax
+];
+// biome-ignore format: an instruction a line
+const makeCall = [
+  0x52, 0x57, 0x56, // push rdx; push rdi; push rsi
+  0x48, 0x8b, 0x06, // mov rax, [rsi]
+  0x48, 0x8b, 0x7e, 0x08, // mov rdi, [rsi + 8]
+  0x48, 0x8b, 0x56, 0x18, // mov rdx, [rsi + 24]
+  0x4c, 0x8b, 0x56, 0x20, // mov r10, [rsi + 32]
+  0x4c, 0x8b, 0x46, 0x28, // mov r8, [rsi + 40]
+  0x4c, 0x8b, 0x4e, 0x30, // mov r9, [rsi + 48]
+  0x48, 0x8b, 0x76, 0x10, // mov rsi, [rsi + 16]
+  ...SYSCALL,
+  0x5e, // pop rsi
+  0x48, 0x89, 0x46, 0x38, // mov [rsi + 56], rax
+  0x5f, 0x5a, // pop rdi; pop rdx
+];
+const decide = [
+  ...[0x78, -(ask.length + 2) & 0xff], // js ask
+  ...[0x75, 0x01], // jnz over the next
+  ...[0xc3], // ret: to the restorer
+  ...[0x48, 0x83, 0xf8, Answer.CALL], // cmp rax, CALL
+  ...[0x74, 0x02], // je makeCall
+  ...[0xff, 0xe0], // jmp rax
+];
+const asked = ask.length + decide.length + makeCall.length;
+const handler = [...ask, ...decide, ...makeCall, 0xeb, -(asked + 2) & 0xff];
+
+/** A call in the program as it was intercepted: its number, and its arguments as word pairs. */
+export interface InterceptedCall {
+  readonly nr: number;
+  readonly arguments: Uint32Array;
+  /** The address behind its instruction. */
+  readonly returnsTo: number;
+}
+
+/** Puts the registers of a call back; rcx and r11 belong to the kernel. */
+function restore({ nr, arguments: words }: InterceptedCall): number[] {
+  return [
+    ...argumentRegisters.flatMap((register, index) =>
+      moveLong(register, words[2 * index]!, words[2 * index + 1]!),
+    ),
+    ...move(Register.rax, nr),
+  ];
+}
+
+/**
+ * What replaces the code behind an intercepted call's instruction for a moment: it maps the trap
+ * page, tells us its address or an errno, and jumps to the address that we answer.
+ */
+export function mappingCode(): Uint8Array {
+  return Uint8Array.from([
+    ...moveAddress(Register.rdi, TRAP_PAGE),
+    ...move(Register.rsi, TRAP_PAGE_BYTES),
+    ...move(Register.rdx, PROT_READ_EXEC),
+    ...move(Register.r10, MAP_PRIVATE_ANONYMOUS | MAP_FIXED_NOREPLACE),
+    ...move(Register.r8, NO_FILE),
+    ...move(Register.r9, 0),
+    ...move(Register.rax, NR.mmap),
+    ...SYSCALL,
+    ...[0x48, 0x89, 0xc6], // mov rsi, rax
+    ...move(Register.rax, MARK),
+    ...SYSCALL,
+    ...[0xff, 0xe0], // jmp rax
+  ]);
+}
+
+/** Instead of the former, where the page could not be mapped: makes the intercepted call again. */
+export function givingUpCode(call: InterceptedCall): Uint8Array {
+  const code = restore(call);
+  // The call's own instruction lies in front of this code.
+  const back = -(code.length + 5 + SYSCALL.length);
+  return Uint8Array.from([...code, 0xe9, ...word(back)]);
+}
+
+/**
+ * The first page: the handler; and, run once, what installs it, lets SIGSEGV through and makes the
+ * intercepted call again.
+ */
+export function trapPageCode(call: InterceptedCall, action: Uint8Array): Uint8Array {
+  const instruction = call.returnsTo - SYSCALL.length;
+  const page = new Uint8Array(0x200);
+  page.set(handler, HANDLER);
+  page.set([...move(Register.rax, NR.rt_sigreturn), ...SYSCALL], RESTORER);
+  page.set(action, ACTION);
+  page.set(word(2 ** (SIGSEGV - 1)), MASK);
+  const start = [
+    ...move(Register.rdi, SIGSEGV),
+    ...moveAddress(Register.rsi, TRAP_PAGE + ACTION),
+    ...move(Register.rdx, 0),
+    ...move(Register.r10, SIGSET_BYTES),
+    ...move(Register.rax, NR.rt_sigaction),
+    ...SYSCALL,
+    ...move(Register.rdi, SIG_UNBLOCK),
+    ...moveAddress(Register.rsi, TRAP_PAGE + MASK),
+    ...move(Register.rdx, 0),
+    ...move(Register.r10, SIGSET_BYTES),
+    ...move(Register.rax, NR.rt_sigprocmask),
+    ...SYSCALL,
+    ...restore(call),
+    ...[0xff, 0x25, 0, 0, 0, 0], // jmp [rip]
+    ...word(instruction % 2 ** 32),
+    ...word(instruction / 2 ** 32),
+  ];
+  page.set(start, START);
+  return page;
+}

@@ -1,0 +1,114 @@
+/** Loads and stores of mapped registers, by a program in C that checks itself. */
+import { spawnSync } from 'node:child_process';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import { available, canDropPrivilege, have } from '../skip.js';
+import { edu, iopf, nvme, type RunResult, repository, runIopf } from './run-iopf.js';
+
+const address = '0000:05:00.0';
+const example = join(repository, 'examples/registers');
+const device = `recorded@${address},file=${join(example, 'registers.yaml')}`;
+const folder = mkdtempSync(join(tmpdir(), 'test-registers-'));
+chmodSync(folder, 0o755); // another user runs what is in it
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** The path of the compiled program, or null. */
+function compile(name: string, flags: readonly string[]): string | null {
+  const path = join(folder, name);
+  const source = join(example, 'registers.c');
+  const { status, stderr } = spawnSync(
+    'cc',
+    ['-O1', '-Wall', '-Werror', '-pthread', ...flags, '-o', path, source],
+    { encoding: 'utf8' },
+  );
+  return available(status === 0, `registers, ${name}`, stderr) ? path : null;
+}
+
+const canCompile = process.arch === 'x64' && have('cc', 'registers that are mapped');
+const program = canCompile ? compile('registers', []) : null;
+const fixed = canCompile ? compile('static', ['-static']) : null;
+
+async function run(words: readonly string[], options: readonly string[] = []): Promise<RunResult> {
+  return runIopf(['--device', device, ...options], words);
+}
+
+describe.skipIf(program === null)('a program that maps registers', () => {
+  test('finds each access answered as the device does', async () => {
+    const { code, stdout, stderr } = await run([program!, address]);
+    expect(stdout, stderr).toBe('');
+    expect(code).toBe(0);
+  });
+
+  test.skipIf(fixed === null)('may be linked statically', async () => {
+    const { code, stdout, stderr } = await run([fixed!, address]);
+    expect(stdout, stderr).toBe('');
+    expect(code).toBe(0);
+  });
+
+  test.skipIf(!canDropPrivilege('registers without privilege'))(
+    'may be run by a user without privilege',
+    () => {
+      const user = ['--reuid', '65534', '--regid', '65534', '--clear-groups'];
+      const exec = [process.execPath, iopf, 'exec', '--quiet', '--device', device, '--'];
+      const ran = spawnSync('setpriv', [...user, ...exec, program!, address], { encoding: 'utf8' });
+      expect(ran.stdout, ran.stderr).toBe('');
+      expect(ran.status).toBe(0);
+    },
+  );
+
+  const canTrace = have('strace', 'registers under strace');
+  test.skipIf(!canTrace)('can be traced', async () => {
+    const trace = join(folder, 'strace.txt');
+    const parts = ['kinds', 'threads', 'handlers', 'processes'];
+    const { code, stdout, stderr } = await run([
+      ...['strace', '-f', '-o', trace],
+      ...[program!, address, ...parts],
+    ]);
+    expect(stdout, stderr).toBe('');
+    expect(code).toBe(0);
+  });
+
+  const canDebug = have('gdb', 'registers under gdb');
+  test.skipIf(!canDebug)('can be debugged, if the debugger lets SIGSEGV through', async () => {
+    const { stdout, stderr } = await run([
+      ...['gdb', '-batch', '-ex', 'handle SIGSEGV nostop noprint pass', '-ex', 'run'],
+      ...['--args', program!, address, 'kinds', 'threads'],
+    ]);
+    expect(stdout, stderr).toMatch(/exited normally/);
+  });
+
+  test('ends at an instruction that is not known, which is named', async () => {
+    const { code, stderr } = await run([program!, address, 'unknown']);
+    expect(code).toBe(128 + 11);
+    expect(stderr).toMatch(
+      new RegExp(
+        `^iopf: recorded ${address}: BAR 0 \\+ 0x0 was touched by an instruction that cannot be ` +
+          `done for a register: cvtsi2sd xmm0,dword \\[\\w+\\] \\(f20f2a\\w+\\), at 0x\\w+ of process \\d+`,
+        'm',
+      ),
+    );
+  });
+
+  test('is told why it cannot map them with --traps off', async () => {
+    const { code, stderr } = await run([program!, address], ['--traps', 'off']);
+    expect(code).toBe(101);
+    expect(stderr).toMatch(
+      `iopf: recorded ${address}, BAR 0: a mapping of [0x0, 0x2000) was refused: registers there ` +
+        'must answer each access, and nothing traps with --traps off. ' +
+        'The program can map nothing of it, and reach all of it by pread and pwrite',
+    );
+  });
+
+  test('ends as a program does that never mapped any', async () => {
+    const plain = await runIopf(['--device', `edu@${edu}`], ['sh', '-c', 'kill -SEGV $$']);
+    expect(plain.code).toBe(128 + 11);
+    expect(plain.summary).toMatchObject({ exitCode: null, signal: 'SIGSEGV' });
+  });
+});
+
+test('a program that maps nothing is as it was', async () => {
+  const { code, stdout } = await runIopf(['--device', `nvme@${nvme}`], ['echo', 'as it was']);
+  expect([code, stdout]).toEqual([0, 'as it was\n']);
+});
