@@ -20,7 +20,7 @@ const row = <T>(from61: T, from612: T, from72: T): Behaviour<T> => ({
   '7.2': from72,
 });
 
-export const kernelBehaviours = {
+const kernelBehaviours = {
   /** The answer of SET_CONTAINER with a descriptor that is no container. */
   notAContainer: row<'EINVAL' | 'EBADFD'>('EINVAL', 'EBADFD', 'EBADFD'),
   /** Each capability of an info chain begins at a multiple of this many bytes. */
@@ -41,6 +41,11 @@ export const kernelBehaviours = {
    * zero page was used.
    */
   zeroPageUnshared: row(false, true, true),
+  /**
+   * Pages of a shared mapping of a file whose file system keeps track of what is dirty (all but
+   * tmpfs and hugetlbfs) are pinned for writing; since 6.5 that is EFAULT.
+   */
+  pinsDirtyFiles: row(true, false, false),
   /** The widest access that a read or write of a BAR is cut into, in bytes. */
   barAccess: row(4, 8, 8),
   /** MSI-X vectors can be armed one by one after others are on. */

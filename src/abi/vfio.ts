@@ -7,7 +7,7 @@
  */
 
 export const VFIO_API_VERSION = 0;
-export const VFIO_TYPE = 0x3b;
+const VFIO_TYPE = 0x3b;
 
 const io = (n: number): number => VFIO_TYPE * 256 + 100 + n;
 
@@ -182,5 +182,5 @@ export const DeviceFeatureFlag = {
 export const VFIO_DEVICE_FEATURE_MASK = 0xffff;
 
 /** A region's file offset is its index times this (vfio-pci). */
-export const REGION_OFFSET_SHIFT = 40;
+const REGION_OFFSET_SHIFT = 40;
 export const REGION_OFFSET = 2 ** REGION_OFFSET_SHIFT;

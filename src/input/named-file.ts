@@ -43,7 +43,7 @@ export function statNamed(path: string): Stats | null {
 /**
  * Opens a regular file for reading; `what` is how errors call it. Never waits. Throws UserError.
  */
-export function openNamed({ what, path }: NamedFile): { fd: number; size: number } {
+function openNamed({ what, path }: NamedFile): { fd: number; size: number } {
   const refuse = (stat: Stats): void => {
     const kind = notAFile(stat);
     if (kind !== null)

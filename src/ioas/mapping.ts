@@ -46,7 +46,7 @@ export class Mapping {
     return this.source.mm;
   }
 
-  /** Where its first page is in that memory. Derived: one more double to keep would cost MAP_DMA a box. */
+  /** Where its first page is in that memory. Derived: to keep it costs MAP_DMA a boxed double. */
   get vaddrPage(): number {
     return this.source.vaddrPage + this.sourcePage;
   }

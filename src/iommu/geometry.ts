@@ -31,7 +31,7 @@ export const PAGE_2M = 0x20_0000;
 export const PAGE_1G = 0x4000_0000;
 
 /** The x86 interrupt window 0xfee00000–0xfeefffff. */
-export const MSI_WINDOW: ReservedRegion = { firstPage: 0xfee00, pages: 0x100, kind: 'msi' };
+const MSI_WINDOW: ReservedRegion = { firstPage: 0xfee00, pages: 0x100, kind: 'msi' };
 
 /** VT-d with 48 bits: the vectors' main machine. */
 export const defaultGeometry: IommuProperties = {

@@ -2,7 +2,7 @@
  * Upper bounds of VT-d's latency buckets in microseconds (debugfs: dmar_perf_latency); the last
  * bucket has none.
  */
-export const LATENCY_BOUNDS_US: readonly number[] = [0.1, 1, 10, 100, 1_000, 10_000];
+const LATENCY_BOUNDS_US: readonly number[] = [0.1, 1, 10, 100, 1_000, 10_000];
 export const LATENCY_BUCKET_NAMES: readonly string[] = [
   '<0.1us',
   '0.1us-1us',

@@ -12,7 +12,7 @@ export interface PageRequestLimits {
   readonly partialRequests: number;
 }
 
-export const defaultPageRequestLimits: PageRequestLimits = {
+const defaultPageRequestLimits: PageRequestLimits = {
   pendingGroups: 512,
   partialRequests: 1024,
 };

@@ -1,6 +1,6 @@
 /** A comparison as a report. */
 import type { CompareResult } from '../sim/compare.js';
-import type { Report, ReportTable } from './html.js';
+import type { Report, ReportTable } from './report.js';
 
 export function comparisonReport({ comparison, outcomes }: CompareResult): Report {
   const inputs = [...new Set(comparison.runs.map(({ input }) => input))];

@@ -8,7 +8,7 @@ import { packageFile } from '../input/package-file.js';
 import { pageDocument } from './page-document.js';
 import type { Report } from './report.js';
 
-export type { Report, ReportHistory, ReportRun, ReportTable } from './report.js';
+export type { Report } from './report.js';
 
 interface Bundle {
   readonly style: string;

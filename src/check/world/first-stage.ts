@@ -28,7 +28,7 @@ import type { ProgramSpace } from './program-actor.js';
 import type { StepNotes } from './step-notes.js';
 
 /** What a first stage needs of the world. */
-interface Surroundings {
+interface FirstStageWorld {
   readonly notes: StepNotes;
   readonly ledger: Ledger;
   readonly memory: SimulatedMemory;
@@ -56,7 +56,7 @@ export class FirstStage {
   private readonly entry = new Uint8Array(8);
 
   constructor(
-    private readonly world: Surroundings,
+    private readonly world: FirstStageWorld,
     private readonly device: Device,
   ) {
     this.queue = new FaultQueue(() => 1);

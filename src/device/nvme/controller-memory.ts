@@ -12,7 +12,7 @@ const SIZE_SHIFT = 12;
 const REGISTERS_SHOWN = 1;
 const SPACE_ENABLED = 2;
 /** CMBSTS: it cannot have the address that CMBMSC gives it. */
-export const BASE_INVALID = 1;
+const BASE_INVALID = 1;
 /** Pages of the 64-bit address space. */
 const PAGES = 2 ** 52;
 

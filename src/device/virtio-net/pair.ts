@@ -208,8 +208,8 @@ export class QueuePair {
   }
 
   /**
-   * Puts a frame of `length` bytes, whose header is at `start`, into buffers of the driver, or drops
-   * it. False: a rule was broken.
+   * Puts a frame of `length` bytes, whose header is at `start`, into buffers of the driver, or
+   * drops it. False: a rule was broken.
    */
   private receive(start: number, length: number): boolean {
     const { rx } = this;

@@ -23,6 +23,8 @@ export interface CallParts {
   readonly guard: GuardReport;
   /** Where VFIO's calls are noted, if anybody looks. */
   readonly log: CallLog | null;
+  /** From now on a page of the program may be one that only the program can bring. */
+  readonly pagesMayWait: () => void;
   /** Tells the user something. */
   readonly tell: (text: string) => void;
 }
@@ -45,6 +47,25 @@ export function callContext(parts: CallParts): CallContext {
     : `nothing traps on ${architecture.name}, whose instructions are not known here`;
   const refused = new RefusedMappings(parts.tell, noTraps);
   return { ...parts, files, descriptors, caller, refused };
+}
+
+/**
+ * Puts the current call aside, so that others can be answered that are not on VFIO's files; the
+ * function takes it up again.
+ */
+export function setAside({ call, caller, files, log }: CallContext): () => void {
+  const received = call.setAside();
+  const takeUpCaller = caller.setAside();
+  const { isBusy } = files;
+  const isPaused = log?.isPaused ?? false;
+  files.isBusy = true;
+  if (log !== null) log.isPaused = true;
+  return () => {
+    call.takeUp(received);
+    takeUpCaller();
+    files.isBusy = isBusy;
+    if (log !== null) log.isPaused = isPaused;
+  };
 }
 
 /** Each answers the current call, or throws VfioError for an errno that answers it. */

@@ -1,6 +1,7 @@
 /** System calls that change what descriptor numbers mean: close, dup, and their like. */
 import { Errno, VfioError } from '../../abi/errno.js';
-import { close, syscall } from '../../mm/process/libc.js';
+import { close } from '../../mm/process/libc.js';
+import { takeDescriptor } from '../process/tasks.js';
 import { F_DUPFD_CLOEXEC } from '../seccomp/filter.js';
 import type { CallContext, Handlers } from './context.js';
 
@@ -58,7 +59,7 @@ export class DescriptorCalls {
     log?.noteFile(process.pid, fd, opened);
     if (least < 0 || least >= descriptors.window.end) return call.proceed();
     const number = descriptors.freeNumber(process, least);
-    const source = syscall(architecture.nr.pidfd_getfd, process.pidfd, fd, 0, 0, 0, 0);
+    const source = takeDescriptor(architecture, process, fd);
     if (source < 0) return call.proceed();
     const made = call.answerWithFile(source, number, closeOnExec);
     close(source);

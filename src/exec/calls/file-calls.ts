@@ -4,8 +4,12 @@ import type { MmapRequest, VfioFile } from '../../file/file.js';
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE } from '../../mm/process/libc.js';
 import type { DeviceNode } from '../machine/device-node.js';
 import type { OpenFile } from '../process/open-files.js';
+import { Uffdio } from '../seccomp/filter.js';
+import { Later } from '../seccomp/later.js';
 import type { Traps } from '../trap/traps.js';
 import type { CallContext, Handlers } from './context.js';
+import type { LockCalls } from './lock-calls.js';
+import type { MemoryCalls } from './memory-calls.js';
 
 const IOVEC_BYTES = 16;
 const IOVEC_MAX = 1024;
@@ -15,6 +19,9 @@ const SIGN = 2 ** 31;
 /** Requests that the kernel answers for any file: FIONCLEX, FIOCLEX, FIONBIO, FIOASYNC. */
 const vfsRequests = new Set([0x5450, 0x5451, 0x5421, 0x5452]);
 
+/** The widest register. */
+const REGISTER_BYTES = 8;
+
 type Direction = 'read' | 'write';
 
 export class FileCalls {
@@ -22,8 +29,8 @@ export class FileCalls {
 
   constructor(
     private readonly context: CallContext,
-    /** Carries out a mapping that takes away what lies there. */
-    private readonly replaceMapping: () => void,
+    private readonly memory: MemoryCalls,
+    private readonly locks: LockCalls,
     /** Null: nothing that would have to trap can be mapped. */
     private readonly traps: Traps | null,
   ) {
@@ -49,6 +56,7 @@ export class FileCalls {
   /** Answers the current call, an open of `path` that means the node. Throws VfioError. */
   open(node: DeviceNode, closeOnExec: boolean, path: string): void {
     const { caller, descriptors, files, log, nodes } = this.context;
+    if (files.isBusy) throw new Later();
     const process = caller.enter();
     log?.noteOpen(process.pid, node.kind, path);
     files.reap();
@@ -65,9 +73,11 @@ export class FileCalls {
 
   private ioctl(): void {
     const { call, caller, files } = this.context;
+    const request = call.uint(1);
+    if (request === Uffdio.MOVE || request === Uffdio.WRITEPROTECT)
+      this.memory.takeByUserfaultfd(request);
     const opened = this.enter(call.int(0));
     if (opened === null) return;
-    const request = call.uint(1);
     if (vfsRequests.has(request)) return call.proceed();
     if (files.suspect) files.reap();
     caller.answer(opened.file.ioctl(caller, request, call.argument(2)));
@@ -86,6 +96,9 @@ export class FileCalls {
     const opened = this.enter(call.int(0));
     if (opened === null) return;
     const at = position < 0 ? opened.position : position;
+    // On a bus, writes to registers are posted: what the device does then is not waited for.
+    if (direction === 'write' && opened.pciFunction !== null && call.argument(2) <= REGISTER_BYTES)
+      call.post(call.argument(2));
     const moved = opened.file[direction](caller, call.argument(1), call.argument(2), at);
     if (position < 0) moveOn(opened, moved);
     call.respond(moved);
@@ -143,10 +156,12 @@ export class FileCalls {
     const { call, caller, descriptors, log } = this.context;
     const flags = call.int(3);
     const fd = call.int(4);
+    this.locks.checkMap();
     if ((flags & MAP_ANONYMOUS) === 0 && descriptors.inWindow(fd)) {
       const process = caller.enter();
       const opened = descriptors.lookUp(process, fd);
       if (opened !== null && opened !== 'other') {
+        if (this.context.files.isBusy) throw new Later();
         log?.noteFile(process.pid, fd, opened);
         const request = {
           length: call.argument(1),
@@ -157,8 +172,10 @@ export class FileCalls {
         if (this.mapFile(opened, request)) return;
       }
     }
-    if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) === MAP_FIXED) this.replaceMapping();
-    else call.proceed();
+    if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) === MAP_FIXED) {
+      this.traps?.replaceMapping();
+      this.memory.unmap();
+    } else call.proceed();
   }
 
   /** True: the call has its answer; false: the kernel may make the mapping. Throws VfioError. */
@@ -179,10 +196,11 @@ export class FileCalls {
    * and this is null.
    */
   private enter(fd: number): OpenFile | null {
-    const { call, caller, descriptors, log } = this.context;
+    const { call, caller, descriptors, files, log } = this.context;
     const process = caller.enter();
     const opened = descriptors.lookUp(process, fd);
     if (opened !== null && opened !== 'other') {
+      if (files.isBusy) throw new Later();
       if (log !== null) log.noteFile(process.pid, fd, opened);
       return opened;
     }

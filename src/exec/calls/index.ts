@@ -6,11 +6,12 @@ import { type CallContext, type HandlerTable, handlersByNumber } from './context
 import { DescriptorCalls } from './descriptor-calls.js';
 import { DirectoryCalls } from './directory-calls.js';
 import { FileCalls } from './file-calls.js';
+import { LockCalls } from './lock-calls.js';
 import { MemoryCalls } from './memory-calls.js';
 import { PathArguments } from './path-arguments.js';
 import { PathCalls } from './path-calls.js';
 
-export { type CallContext, callContext } from './context.js';
+export { type CallContext, callContext, setAside } from './context.js';
 
 /** The handlers of every call that a run answers, by number. */
 export function handlersOf(
@@ -19,12 +20,9 @@ export function handlersOf(
   traps: Traps | null = null,
 ): HandlerTable {
   const { architecture, call, descriptors, events, files, processes } = context;
-  const memory = new MemoryCalls(context);
-  const replaceMapping = (): void => {
-    traps?.replaceMapping();
-    memory.unmap();
-  };
-  const file = new FileCalls(context, replaceMapping, traps);
+  const locks = new LockCalls(context);
+  const memory = new MemoryCalls(context, locks);
+  const file = new FileCalls(context, memory, locks, traps);
   const paths = new PathArguments(context.call, shadow);
   const path = new PathCalls(
     context,
@@ -35,7 +33,7 @@ export function handlersOf(
   );
   return handlersByNumber(
     architecture,
-    [memory, path, new DirectoryCalls(context, paths), file, new DescriptorCalls(context)],
+    [memory, locks, path, new DirectoryCalls(context, paths), file, new DescriptorCalls(context)],
     traps?.first ?? {},
     () => call.proceed(),
   );

@@ -3,30 +3,41 @@
  * before the kernel does it, so that no translation is left when the page goes; then the kernel
  * carries it out.
  */
-import { Errno, VfioError } from '../../abi/errno.js';
+import { IOVEC_MAX } from '../../mm/process/iovec.js';
+import { textOf } from '../../mm/process/proc.js';
 import { copyFromProcess } from '../../mm/process/remote-memory.js';
 import type { ProcessSpace } from '../../mm/process/space.js';
+import { Uffdio } from '../seccomp/filter.js';
 import type { CallContext, Handlers } from './context.js';
+import type { LockCalls } from './lock-calls.js';
 
 const MREMAP_MAYMOVE = 1;
 const MREMAP_FIXED = 2;
 const MREMAP_DONTUNMAP = 4;
 const CLONE_VM = 0x100;
+const IOVEC_BYTES = 16;
+const HIGH = 2 ** 32;
 /**
  * Advice that drops or moves pages: DONTNEED, FREE, REMOVE, HWPOISON, SOFT_OFFLINE, PAGEOUT,
- * DONTNEED_LOCKED, COLLAPSE.
+ * DONTNEED_LOCKED, COLLAPSE, GUARD_INSTALL.
  */
-const takingAdvice = new Set([4, 8, 9, 100, 101, 21, 24, 25]);
+const takingAdvice: ReadonlySet<number> = new Set([4, 8, 9, 100, 101, 21, 24, 25, 102]);
 
 /** The first bytes of struct clone_args: the low half of its flags. */
 const cloneFlags = new Uint8Array(4);
+/** The first words of struct uffdio_move and struct uffdio_writeprotect. */
+const request = new Float64Array(3);
+const requestBytes = new Uint8Array(24);
 
 export class MemoryCalls {
   readonly handlers: Handlers;
   /** munmap, and mmap with MAP_FIXED: what lies there goes. */
   readonly unmap = this.on((space) => this.range(space), true);
 
-  constructor(private readonly context: CallContext) {
+  constructor(
+    private readonly context: CallContext,
+    private readonly locks: LockCalls,
+  ) {
     const { call } = context;
     this.handlers = {
       munmap: this.unmap,
@@ -34,25 +45,46 @@ export class MemoryCalls {
       pkey_mprotect: this.on((space) => this.range(space), false),
       remap_file_pages: this.on((space) => this.range(space), false),
       madvise: this.on((space) => takingAdvice.has(call.int(2)) && this.range(space), false),
+      process_madvise: () => this.adviseProcess(),
       mremap: this.on((space) => this.mremap(space), true),
       brk: this.on((space) => space.invalidateForBrk(call.argument(0)), false),
       // Where the segment ends is not in the call.
       shmdt: this.on((space) => space.invalidateAll(), true),
+      shmat: this.on((space) => space.invalidateAll(), true),
+      // Both as the kernel has it for files of all kinds: private copies go with a truncation, and
+      // a hole leaves them.
+      ftruncate: () => this.dropFile(call.argument(1), Number.POSITIVE_INFINITY),
+      fallocate: () => this.dropFile(call.argument(2), call.argument(3)),
+      userfaultfd: () => this.userfaultfd(),
       fork: () => this.fork(true),
       clone: () => this.fork((call.uint(0) & CLONE_VM) === 0),
       clone3: () => this.clone3(),
       execve: () => this.leave(),
       execveat: () => this.leave(),
       exit_group: () => this.leave(),
-      mlock: () => this.mlock(),
-      mlock2: () => this.mlock(),
       exit: () => this.exit(),
     };
   }
 
+  /** An ioctl takes pages away, if its descriptor is a userfaultfd. The call is not answered. */
+  takeByUserfaultfd(code: number): void {
+    const { call, processes } = this.context;
+    if (processes.count === 0 || !copyFromProcess(call.tid, call.argument(2), requestBytes)) return;
+    const words = new Uint32Array(requestBytes.buffer);
+    for (let n = 0; n < 3; n++) request[n] = words[2 * n + 1]! * HIGH + words[2 * n]!;
+    const [first, second, third] = request as unknown as [number, number, number];
+    const { space } = this;
+    // Whose memory it is of is not to be seen: the caller's own, or that of who passed it on.
+    for (const each of space ? [space] : processes.spaces)
+      if (code === Uffdio.MOVE) {
+        each.invalidate(first, third);
+        each.invalidate(second, third);
+      } else each.invalidate(first, second);
+  }
+
   /** The memory of the caller, if VFIO knows it; that of others concerns nobody. */
   private get space(): ProcessSpace | undefined {
-    return this.context.processes.known(this.context.call.tid)?.space;
+    return this.context.processes.spaceOf(this.context.call.tid);
   }
 
   private on(tell: (space: ProcessSpace) => unknown, closes: boolean): () => void {
@@ -83,12 +115,49 @@ export class MemoryCalls {
     const oldLength = call.argument(1);
     const newLength = call.argument(2);
     const flags = call.int(3);
+    this.locks.checkGrowth(space, address, oldLength, newLength);
     const moves =
       (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) !== 0 ||
       ((flags & MREMAP_MAYMOVE) !== 0 && newLength > oldLength);
     if (moves) space.invalidate(address, oldLength);
     else if (newLength < oldLength) space.invalidate(address + newLength, oldLength - newLength);
     if ((flags & MREMAP_FIXED) !== 0) space.invalidate(call.argument(4), newLength);
+  }
+
+  /** process_madvise, of the caller itself or of another process. */
+  private adviseProcess(): void {
+    const { call, processes } = this.context;
+    if (processes.count > 0 && takingAdvice.has(call.int(3))) {
+      const fd = call.int(0);
+      const named = /^Pid:\s+(\d+)$/m.exec(textOf(`/proc/${call.tid}/fdinfo/${fd}`));
+      // Negative: PIDFD_SELF and its like.
+      const space = fd < 0 ? this.space : processes.withPid(Number(named?.[1]))?.space;
+      const count = Math.min(call.argument(2), IOVEC_MAX);
+      const vectors = new Uint8Array(count * IOVEC_BYTES);
+      if (space && copyFromProcess(call.tid, call.argument(1), vectors)) {
+        const words = new Uint32Array(vectors.buffer);
+        const long = (word: number): number => words[word + 1]! * HIGH + words[word]!;
+        for (let n = 0; n < count; n++) space.invalidate(long(4 * n), long(4 * n + 2));
+      }
+    }
+    call.proceed();
+  }
+
+  /** Bytes of a file go, wherever they are mapped. */
+  private dropFile(offset: number, length: number): void {
+    const { call, processes } = this.context;
+    if (processes.count > 0) {
+      // fdinfo asks no file system: the program may be the one that would have to answer.
+      const ino = /^ino:\s+(\d+)$/m.exec(textOf(`/proc/${call.tid}/fdinfo/${call.int(0)}`));
+      if (ino !== null)
+        for (const space of processes.spaces) space.invalidateFile(Number(ino[1]), offset, length);
+    }
+    call.proceed();
+  }
+
+  private userfaultfd(): void {
+    this.context.pagesMayWait();
+    this.context.call.proceed();
   }
 
   /**
@@ -109,15 +178,6 @@ export class MemoryCalls {
     call.proceed();
   }
 
-  /** mlock counts what is pinned against the same limit; the kernel knows nothing of our pins. */
-  private mlock(): void {
-    const { space } = this;
-    const { call } = this.context;
-    if (space && !space.mayLock(call.argument(0), call.argument(1)))
-      throw new VfioError(Errno.ENOMEM);
-    call.proceed();
-  }
-
   /** Descriptors may be gone after the call. */
   private mayClose(): void {
     this.context.files.suspect = true;
@@ -126,7 +186,7 @@ export class MemoryCalls {
   private exit(): void {
     const { call, processes } = this.context;
     this.mayClose();
-    processes.forgetThread(call.tid);
+    processes.threadExits(call.tid);
     call.proceed();
   }
 }

@@ -7,8 +7,9 @@
 import { readlinkSync } from 'node:fs';
 import { Errno, VfioError } from '../../abi/errno.js';
 import { IovecArray } from '../../mm/process/iovec.js';
-import { allocateNative, processVmReadv, processVmWritev } from '../../mm/process/libc.js';
+import { allocateNative } from '../../mm/process/libc.js';
 import { copyString } from '../../mm/process/remote-memory.js';
+import { processVmReadv, processVmWritev } from '../../mm/process/remote-transfer.js';
 import type { ShadowTree } from '../machine/shadow.js';
 import type { Found } from '../machine/shadow-node.js';
 import type { Listener } from '../seccomp/listener.js';
@@ -117,7 +118,7 @@ export class PathArguments {
   answerBytes(address: number, length: number, value: number): void {
     pointAt(address, length);
     const { call } = this;
-    const written = processVmWritev(call.tid, local.address, 1, remote.address, 1, 0);
+    const written = processVmWritev(call.tid, local.address, 1, remote.address, 1);
     if (written === length) call.respond(value);
     else throw new VfioError(Errno.EFAULT);
   }
@@ -125,7 +126,7 @@ export class PathArguments {
   /** Reads bytes of the program into the scratch memory. */
   readBytes(address: number, length: number): boolean {
     pointAt(address, length);
-    return processVmReadv(this.call.tid, local.address, 1, remote.address, 1, 0) === length;
+    return processVmReadv(this.call.tid, local.address, 1, remote.address, 1) === length;
   }
 }
 

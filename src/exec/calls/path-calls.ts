@@ -29,6 +29,9 @@ const HIGH = 2 ** 32;
 /** struct statx (linux/stat.h), which is the same on all architectures. */
 const statx = { owner: 20, mode: 28, size: 40, blocks: 48, major: 128, minor: 132 } as const;
 
+/** Who opens these may have to bring pages of the program's memory. */
+const bringsPages: ReadonlySet<string> = new Set(['/dev/fuse', '/dev/userfaultfd']);
+
 /**
  * Opens a node for the calling program and answers its call, or throws VfioError. `path` as the
  * program wrote it.
@@ -86,6 +89,7 @@ export class PathCalls {
     const name = this.paths.string(path);
     const status = name === null ? null : this.procFiles.status(name, call.tid);
     if (status !== null) return this.answerWithText(status, closeOnExec);
+    if (name !== null && bringsPages.has(name)) this.context.pagesMayWait();
     const found = this.paths.findNamed(directory, name, (flags & O_NOFOLLOW) === 0);
     if (found === null) return call.proceed();
     const { node } = found;

@@ -58,6 +58,8 @@ export class CallLog implements CopyWatcher {
   private readonly kinds: FileKind[] = new Array(CALLS_MOST).fill('container');
   private startMs = 0;
   private noted = false;
+  /** The call that is kept is not the one that is being answered. */
+  isPaused = false;
   /** The bytes that the current call's argument points at. */
   private base = 0;
 
@@ -69,6 +71,7 @@ export class CallLog implements CopyWatcher {
 
   /** A trapped call begins; whether it is VFIO's is found out. */
   begin(): void {
+    if (this.isPaused) return;
     this.noted = false;
     this.startMs = this.nowMs();
   }
@@ -85,6 +88,7 @@ export class CallLog implements CopyWatcher {
   }
 
   private note(pid: number, descriptor: number, kind: FileKind, name: string): void {
+    if (this.isPaused) return;
     const { call, numbers } = this;
     const slot = this.total % CALLS_MOST;
     const row = slot * CALL_COLUMNS;
@@ -113,7 +117,7 @@ export class CallLog implements CopyWatcher {
 
   /** The current call has been answered. */
   end(): void {
-    if (!this.noted) return;
+    if (!this.noted || this.isPaused) return;
     this.noted = false;
     const row = (this.total++ % CALLS_MOST) * CALL_COLUMNS;
     this.numbers[row + CallColumn.tookMs] = this.nowMs() - this.startMs;
@@ -147,7 +151,7 @@ export class CallLog implements CopyWatcher {
 
   private keep(address: number, bytes: Uint8Array, column: number, half: number): void {
     const offset = address - this.base;
-    if (!this.noted || !(offset >= 0 && offset < IMAGE_BYTES)) return;
+    if (!this.noted || this.isPaused || !(offset >= 0 && offset < IMAGE_BYTES)) return;
     const slot = this.total % CALLS_MOST;
     const end = Math.min(offset + bytes.length, IMAGE_BYTES);
     const image = slot * 2 * IMAGE_BYTES;

@@ -3,7 +3,7 @@ import { Bug } from '../../abi/bug.js';
 import { Errno, VfioError } from '../../abi/errno.js';
 import type { Caller, CallerFile, ReservedDescriptor } from '../../file/caller.js';
 import type { EventCounter, VfioFile } from '../../file/file.js';
-import { errno, syscall } from '../../mm/process/libc.js';
+import { errno } from '../../mm/process/libc.js';
 import type { ProcessSpace } from '../../mm/process/space.js';
 import type { Architecture } from '../arch/index.js';
 import type { EventSet } from '../seccomp/event-set.js';
@@ -11,6 +11,7 @@ import type { Listener } from '../seccomp/listener.js';
 import type { Descriptors } from './descriptors.js';
 import { eventCounter } from './eventfd.js';
 import type { Process, ProcessTable } from './process.js';
+import { takeDescriptor } from './tasks.js';
 
 /** A file that the running call made: its number is the call's result, or is in a struct. */
 interface MadeFile {
@@ -50,6 +51,16 @@ export class CallingProcess implements Caller {
     return this.current;
   }
 
+  /** Puts the current call's state aside; the function takes it up again. */
+  setAside(): () => void {
+    const { current, reserved, made } = this;
+    return () => {
+      this.current = current;
+      this.reserved = reserved;
+      this.made = made;
+    };
+  }
+
   get mm(): ProcessSpace {
     return this.current!.space;
   }
@@ -60,7 +71,7 @@ export class CallingProcess implements Caller {
     if (found === null) return null;
     if (found !== 'other') return { kind: 'vfio', file: found.file };
     try {
-      if (readlinkSync(`/proc/${process.pid}/fd/${fd}`) !== 'anon_inode:[eventfd]')
+      if (readlinkSync(`/proc/${process.task}/fd/${fd}`) !== 'anon_inode:[eventfd]')
         return { kind: 'other' };
     } catch {
       return null;
@@ -107,7 +118,7 @@ export class CallingProcess implements Caller {
   }
 
   private takeEventfd(process: Process, fd: number): EventCounter {
-    const ours = syscall(this.architecture.nr.pidfd_getfd, process.pidfd, fd, 0, 0, 0, 0);
+    const ours = takeDescriptor(this.architecture, process, fd);
     if (ours < 0) throw new VfioError(errno() === Errno.EMFILE ? Errno.EMFILE : Errno.EBADF);
     return eventCounter(ours, this.events);
   }

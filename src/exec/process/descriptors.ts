@@ -33,7 +33,7 @@ export class Descriptors {
   lookUp(process: Process, fd: number): OpenFile | 'other' | null {
     const known = process.known.get(fd);
     if (known !== undefined) return known;
-    const found = this.files.identify(process.pid, fd);
+    const found = this.files.identify(process.task, fd);
     if (found !== null && found !== 'other' && this.inWindow(fd) && !process.uncertain.has(fd))
       process.known.set(fd, found);
     return found;
@@ -49,7 +49,7 @@ export class Descriptors {
   freeNumber(process: Process, least: number): number {
     for (let fd = Math.max(least, this.window.first); fd < this.window.end; fd++) {
       if (process.known.has(fd)) continue;
-      if (this.files.identify(process.pid, fd) === null) return fd;
+      if (this.files.identify(process.task, fd) === null) return fd;
     }
     throw new VfioError(Errno.EMFILE);
   }

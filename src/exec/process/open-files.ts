@@ -49,6 +49,8 @@ export class OpenFiles {
   readonly openFunctions: PciFunction[] = [];
   /** Something was closed, or may have been: the next `reap` must look. */
   suspect = false;
+  /** A call or a device is in the middle of its work on them: nothing is released meanwhile. */
+  isBusy = false;
 
   get count(): number {
     return this.files.length;
@@ -87,6 +89,7 @@ export class OpenFiles {
 
   /** Releases every file that nobody refers to any more, oldest first. */
   reap(): void {
+    if (this.isBusy) return;
     this.suspect = false;
     for (let index = 0; index < this.files.length; ) {
       const opened = this.files[index]!;

@@ -30,7 +30,7 @@ export class ProcFiles {
     if (process.space.accountedPages === 0) return null;
     const kilobytes = process.space.accountedPages * (PAGE_SIZE / 1024);
     try {
-      return readFileSync(`/proc/${process.pid}/status`, 'latin1').replace(
+      return readFileSync(`/proc/${process.task}/status`, 'latin1').replace(
         VM_LCK,
         (_, host: string) => `VmLck:\t${`${Number(host) + kilobytes}`.padStart(DIGITS)} kB`,
       );

@@ -2,7 +2,6 @@
  * The processes of a run, as far as we must know them: by thread, with their memory and the
  * descriptors we gave them.
  */
-import { readFileSync } from 'node:fs';
 import { close, syscall } from '../../mm/process/libc.js';
 import type { ProcessMemory } from '../../mm/process/memory.js';
 import { ProcessSpace, type ProcessSpaceOptions } from '../../mm/process/space.js';
@@ -12,6 +11,7 @@ import type { EventSet } from '../seccomp/event-set.js';
 import type { GuardReport } from './guard-report.js';
 import type { OpenFile } from './open-files.js';
 import { SpaceIds } from './space-ids.js';
+import { isAlive, livingTask, parentOf, sharesMemory, threadGroup } from './tasks.js';
 
 /** Threads of processes that never spoke to VFIO, remembered only to spare look-ups. */
 const STRANGERS_MAX = 4096;
@@ -29,6 +29,8 @@ export class Process {
    */
   readonly uncertain = new Set<number>();
   readonly threads = new Set<number>();
+  /** Threads that have begun to end. */
+  readonly ending = new Set<number>();
   /**
    * The thread in execve or exit_group, 0 where none is: its next call means that execve failed.
    */
@@ -38,7 +40,9 @@ export class Process {
     readonly pid: number,
     /** Readable once the process has exited. */
     readonly pidfd: number,
-    /** Another one after each exec. */
+    /** A thread of it that is alive, by which its descriptors are reached. */
+    public task: number,
+    /** Another one after each exec; several processes may have the same (CLONE_VM). */
     public space: ProcessSpace,
   ) {}
 }
@@ -75,6 +79,21 @@ export class ProcessTable {
     return this.byPid.get(pid) ?? null;
   }
 
+  /** The address spaces that there are, each once. */
+  get spaces(): ReadonlySet<ProcessSpace> {
+    return new Set([...this.byPid.values()].map(({ space }) => space));
+  }
+
+  /**
+   * The address space of a thread if VFIO knows it, also that of a process which VFIO does not know
+   * but whose memory it does, as between vfork and exec.
+   */
+  spaceOf(tid: number): ProcessSpace | undefined {
+    const process = this.known(tid);
+    if (process !== null) return process.space;
+    return this.strangers.has(tid) ? undefined : (this.sharedSpace(tid) ?? undefined);
+  }
+
   /** The process of a thread if VFIO knows it, else null. Hot. */
   known(tid: number): Process | null {
     const process = this.byThread.get(tid);
@@ -91,14 +110,15 @@ export class ProcessTable {
     const pid = this.threadGroup(tid);
     const known = this.meet(tid, pid);
     if (known !== null || pid === 0) return known;
-    const space = this.newSpace(pid);
-    if (space === null) return null;
+    const task = isAlive(pid) ? pid : tid;
     const pidfd = syscall(this.options.architecture.nr.pidfd_open, pid, 0, 0, 0, 0, 0);
-    if (pidfd < 0) {
-      this.endSpace(space);
+    if (pidfd < 0) return null;
+    const space = this.sharedSpace(tid) ?? this.newSpace(pid, task);
+    if (space === null) {
+      close(pidfd);
       return null;
     }
-    const process = new Process(pid, pidfd, space);
+    const process = new Process(pid, pidfd, task, space);
     this.byPid.set(pid, process);
     this.options.events.addProcess(pidfd, pid);
     this.strangers.clear();
@@ -112,12 +132,17 @@ export class ProcessTable {
     return this.byThread.get(tid)?.pid ?? threadGroup(tid);
   }
 
-  forgetThread(tid: number): void {
+  /** A thread is about to end: from now on its process is reached through another one. */
+  threadExits(tid: number): void {
+    const process = this.known(tid);
     this.strangers.delete(tid);
-    const process = this.byThread.get(tid);
-    if (process === undefined) return;
+    if (process === null) return;
     process.threads.delete(tid);
     this.byThread.delete(tid);
+    process.ending.add(tid);
+    if (process.task === tid) process.task = livingTask(process.pid, process.ending) || tid;
+    if (process.task === tid) this.handOn(process);
+    else if (process.space.task === tid) process.space.task = process.task;
   }
 
   /** Lets the thread names of strangers expire: a number may be another's by now. */
@@ -133,6 +158,20 @@ export class ProcessTable {
     if (this.byPid.size === 1) this.options.residentMemory.sample(this.all);
     process.leaving = tid;
     process.space.suspect = true;
+    this.handOn(process);
+  }
+
+  /**
+   * A process is about to go: its memory is reached through another that has the same, which may be
+   * its parent that VFIO does not know.
+   */
+  private handOn(process: Process): void {
+    if (this.otherUser(process) === undefined) {
+      const parent = parentOf(process.pid);
+      if (sharesMemory(this.options.architecture, process.pid, parent)) this.enter(parent);
+    }
+    const other = this.otherUser(process);
+    if (other !== undefined) process.space.task = other.task;
   }
 
   private settled(process: Process, tid: number): Process {
@@ -145,7 +184,7 @@ export class ProcessTable {
    * makes a call.
    */
   settle(process: Process, tid: number): void {
-    if (!process.space.alive) {
+    if (!this.hasItsSpace(process)) {
       this.execed(process);
       if (tid !== 0) this.bind(tid, process);
     } else if (tid === process.leaving) {
@@ -159,16 +198,22 @@ export class ProcessTable {
     this.unbindThreads(process);
     process.known.clear();
     process.uncertain.clear();
+    process.ending.clear();
     process.leaving = 0;
-    this.endSpace(process.space);
-    const space = this.newSpace(process.pid);
+    process.task = process.pid;
+    const other = this.otherUser(process);
+    if (other === undefined) this.endSpace(process.space);
+    else this.stayWith(other);
+    const space = this.newSpace(process.pid, process.pid);
     if (space === null) this.forget(process);
     else process.space = space;
   }
 
   /** The process has exited: its memory ends, its numbers mean nothing any more. */
   exited(process: Process): void {
-    this.endSpace(process.space);
+    const other = this.otherUser(process);
+    if (other === undefined) this.endSpace(process.space);
+    else this.stayWith(other);
     this.forget(process);
   }
 
@@ -183,6 +228,12 @@ export class ProcessTable {
     close(process.pidfd);
   }
 
+  /** Another process that had the same memory has it no more. */
+  private stayWith({ space, task, leaving }: Process): void {
+    space.task = task;
+    space.suspect = leaving !== 0;
+  }
+
   private endSpace(space: ProcessSpace): void {
     space.end();
     this.options.memory.remove(space);
@@ -192,6 +243,30 @@ export class ProcessTable {
   /** No VFIO file is open: the numbers of ended spaces can be used again. */
   recycleSpaces(): void {
     this.spaceIds.recycle();
+  }
+
+  /** Another process with the same memory, preferably one that is not about to exec or exit. */
+  private otherUser(process: Process): Process | undefined {
+    let found: Process | undefined;
+    for (const user of this.byPid.values())
+      if (user.space === process.space && user !== process && (!found || user.leaving === 0))
+        found = user;
+    return found;
+  }
+
+  /** Whether a process that was about to exec still has its memory. */
+  private hasItsSpace(process: Process): boolean {
+    if (!process.space.alive) return false;
+    const other = this.otherUser(process);
+    const { architecture } = this.options;
+    return other === undefined || sharesMemory(architecture, process.pid, other.task);
+  }
+
+  /** The address space that a thread of a process new to us shares with another; null: none. */
+  private sharedSpace(tid: number): ProcessSpace | null {
+    for (const { space } of this.byPid.values())
+      if (sharesMemory(this.options.architecture, tid, space.task)) return space;
+    return null;
   }
 
   private threadGroup(tid: number): number {
@@ -205,7 +280,7 @@ export class ProcessTable {
     const process = this.byPid.get(pid);
     if (process === undefined) {
       if (this.strangers.size >= STRANGERS_MAX) this.strangers.clear();
-      this.strangers.add(tid);
+      if (this.sharedSpace(tid) === null) this.strangers.add(tid);
       return null;
     }
     this.bind(tid, process);
@@ -215,6 +290,7 @@ export class ProcessTable {
   private bind(tid: number, process: Process): void {
     this.byThread.set(tid, process);
     process.threads.add(tid);
+    process.ending.delete(tid);
   }
 
   private unbindThreads(process: Process): void {
@@ -222,21 +298,11 @@ export class ProcessTable {
     process.threads.clear();
   }
 
-  private newSpace(pid: number): ProcessSpace | null {
+  private newSpace(pid: number, task: number): ProcessSpace | null {
     const id = this.spaceIds.take();
     if (id === undefined) return null;
-    const space = new ProcessSpace(id, pid, this.options.space);
+    const space = new ProcessSpace(id, pid, this.options.space, task);
     this.options.memory.add(space);
     return space;
-  }
-}
-
-/** The thread group (process) of a thread, or 0 where it is gone. */
-function threadGroup(tid: number): number {
-  try {
-    const match = /^Tgid:\s+(\d+)/m.exec(readFileSync(`/proc/${tid}/status`, 'latin1'));
-    return match === null ? 0 : Number(match[1]);
-  } catch {
-    return 0;
   }
 }

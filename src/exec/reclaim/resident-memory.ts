@@ -3,7 +3,7 @@
  * now and then.
  */
 import { PAGE_SIZE } from '../../mm/address-space.js';
-import { textOf } from '../../mm/process/space.js';
+import { textOf } from '../../mm/process/proc.js';
 
 const KIB = 1024;
 
@@ -31,10 +31,10 @@ export class ResidentMemory {
   };
 
   /** Takes a sample; of processes that are gone there is none. */
-  sample(processes: Iterable<{ readonly pid: number }>): void {
+  sample(processes: Iterable<{ readonly task: number }>): void {
     let [rss, swap, living] = [0, 0, 0];
-    for (const { pid } of processes) {
-      const status = textOf(`/proc/${pid}/status`);
+    for (const { task } of processes) {
+      const status = textOf(`/proc/${task}/status`);
       const resident = /^VmRSS:\s+(\d+) kB/m.exec(status);
       if (resident === null) continue;
       living++;

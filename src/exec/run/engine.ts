@@ -4,9 +4,10 @@ import { Bug } from '../../abi/bug.js';
 import { kernelProfile } from '../../abi/kernel.js';
 import { UserError } from '../../input/user-error.js';
 import { Counters } from '../../iommu/observer.js';
+import { endTransfers, pagesMayWait } from '../../mm/process/remote-transfer.js';
 import type { Picture } from '../../trace/live-picture.js';
 import { type Architecture, architecture } from '../arch/index.js';
-import { callContext, handlersOf } from '../calls/index.js';
+import { callContext, handlersOf, setAside } from '../calls/index.js';
 import { CallLog } from '../live/call-log.js';
 import { Sampler } from '../live/sampler.js';
 import { buildHardware, type Hardware } from '../machine/hardware.js';
@@ -147,6 +148,7 @@ class Engine {
     const listener = new Listener(fd);
     const events = new EventSet(arch, stopFd, HOUSEKEEPING_MS);
     const log = watch === null ? null : new CallLog(listener, arch.nr.ioctl, nowMs);
+    const kernel = kernelProfile(exec.kernel);
     const processes = new ProcessTable({
       architecture: arch,
       memory: hardware.memory,
@@ -154,7 +156,8 @@ class Engine {
       space: {
         copyWatcher: log,
         deviceFiles: hardware.deviceFiles,
-        sharesZeroPage: !kernelProfile(exec.kernel).zeroPageUnshared,
+        sharesZeroPage: !kernel.zeroPageUnshared,
+        pinsDirtyFiles: kernel.pinsDirtyFiles,
         countsPins: exec.reclaimBytes !== null,
         taskSize: arch.taskSize,
       },
@@ -171,6 +174,7 @@ class Engine {
       events,
       guard,
       log,
+      pagesMayWait: () => pagesMayWait(supervisor),
       tell,
     });
     const { files } = context;
@@ -199,9 +203,11 @@ class Engine {
       },
       background,
       log,
+      setAside: () => setAside(context),
       traps,
     });
     const stopped = supervisor.run() === 'stopped';
+    endTransfers();
     sampler?.end();
     if (files.count === 0) checkNothingLeft(counters);
     report.checkStarted(exec.program);

@@ -49,7 +49,11 @@ export class EventSet {
   private readonly counter = new IovecArray(1);
 
   /** `stopFd` readable: stop. A tick comes every `tickMs` milliseconds. */
-  constructor({ epollEvent }: Architecture, stopFd: number, tickMs: number) {
+  constructor(
+    { epollEvent }: Architecture,
+    readonly stopFd: number,
+    tickMs: number,
+  ) {
     this.layout = epollEvent;
     this.add(stopFd, STOP);
     this.add(this.timer, TICK);

@@ -7,7 +7,12 @@
  */
 import { Bug } from '../../abi/bug.js';
 import { Errno } from '../../abi/errno.js';
-import { MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE } from '../../mm/process/libc.js';
+import {
+  MAP_ANONYMOUS,
+  MAP_FIXED,
+  MAP_FIXED_NOREPLACE,
+  MAP_LOCKED,
+} from '../../mm/process/libc.js';
 import type { Architecture, SystemCall } from '../arch/index.js';
 
 /** Descriptor numbers [first, end) that we hand out. */
@@ -27,12 +32,17 @@ const AT_LEAST = 0x35; // BPF_JMP | BPF_JGE | BPF_K
 const RETURN = 0x06; // BPF_RET | BPF_K
 
 const CLONE_VM = 0x100;
+const SHM_REMAP = 0o40000;
+/** Modes of fallocate that take bytes away: PUNCH_HOLE, COLLAPSE, ZERO and INSERT_RANGE. */
+const FALLOC_TAKES = 2 | 8 | 0x10 | 0x20;
 const CLONE_THREAD = 0x10000;
 const SIG_UNBLOCK = 1;
 const SIGSEGV = 11;
 const F_DUPFD = 0;
 export const F_DUPFD_CLOEXEC = 1030;
 const VFIO_TYPE_BYTE = 0x3b00; // ';' in an ioctl number's second byte
+/** Requests to a userfaultfd that take pages away, or their write permission. */
+export const Uffdio = { MOVE: 0xc028aa05, WRITEPROTECT: 0xc018aa06 } as const;
 
 const NR = 0;
 const ARCH = 4;
@@ -91,6 +101,10 @@ const always: readonly SystemCall[] = [
   'execveat',
   'exit',
   'exit_group',
+  'ftruncate',
+  'process_madvise',
+  'userfaultfd',
+  'memfd_secret',
 ];
 
 /** Calls that are ours where their first argument is in the window. */
@@ -152,6 +166,8 @@ export function buildFilter(
   jumpCall('dup3', 'dup2');
   jumpCall('close_range', 'close_range');
   jumpCall('clone', 'clone');
+  jumpCall('fallocate', 'fallocate');
+  jumpCall('shmat', 'shmat');
   if (traps) {
     jumpCall('tuxcall', 'notify');
     jumpCall('vfork', 'notify');
@@ -163,6 +179,7 @@ export function buildFilter(
 
   program.push('ioctl');
   load(argument(1));
+  for (const request of Object.values(Uffdio)) jump(EQUAL, request, 'notify');
   program.push({ code: AND, k: 0xff00 });
   jump(EQUAL, VFIO_TYPE_BYTE, 'notify');
   inWindow(0, 'allow');
@@ -179,6 +196,9 @@ export function buildFilter(
   load(argument(3));
   program.push({ code: AND, k: MAP_FIXED | MAP_FIXED_NOREPLACE });
   jump(EQUAL, MAP_FIXED, 'notify');
+  load(argument(3));
+  program.push({ code: AND, k: MAP_LOCKED });
+  jump(EQUAL, 0, undefined, 'notify');
   load(argument(3));
   program.push({ code: AND, k: MAP_ANONYMOUS });
   jump(EQUAL, 0, undefined, 'allow');
@@ -198,6 +218,15 @@ export function buildFilter(
   program.push({ code: AND, k: traps ? CLONE_THREAD : CLONE_VM });
   jump(EQUAL, 0, 'notify', 'allow');
 
+  program.push('fallocate');
+  load(argument(1));
+  program.push({ code: AND, k: FALLOC_TAKES });
+  jump(EQUAL, 0, 'allow', 'notify');
+
+  program.push('shmat');
+  load(argument(2));
+  program.push({ code: AND, k: SHM_REMAP });
+  jump(EQUAL, 0, 'allow', 'notify');
   if (traps) {
     // What may block SIGSEGV, or have it blocked; and SIGSEGV's own action, looked at too.
     program.push('mask');

@@ -10,6 +10,7 @@ import { allocateNative, errno, ioctl, O_CLOEXEC, SystemError } from '../../mm/p
 
 const NOTIF_RECV = 0xc0502100;
 const NOTIF_SEND = 0xc0182101;
+const NOTIF_ID_VALID = 0x40082102;
 const NOTIF_ADDFD = 0x40182103;
 const NOTIF_SET_FLAGS = 0x40082104;
 const FLAG_SYNC_WAKE_UP = 1;
@@ -28,11 +29,24 @@ const RESPONSE = 32;
 const ADDFD = 48;
 const HIGH = 2 ** 32;
 
+/** A call that was received and waits for its answer. */
+export interface ReceivedCall {
+  readonly words: Uint32Array;
+  readonly answered: boolean;
+  readonly outcome: number;
+  readonly posted: number;
+  readonly isEarly: boolean;
+}
+
 export class Listener {
   private readonly address: number;
   private readonly words: Uint32Array;
   private readonly signedWords: Int32Array;
   private answered = true;
+  /** What the current call returns if a device has to wait in it, or -1. */
+  private posted = -1;
+  /** It has got that answer, and no other is sent. */
+  private isEarly = false;
   /**
    * What the last call was answered: its result, minus its errno, or NaN where the kernel carries
    * it out.
@@ -56,12 +70,47 @@ export class Listener {
   receive(): boolean {
     this.words.fill(0, 0, NOTIF_WORDS);
     if (ioctl(this.fd, NOTIF_RECV, this.address) === 0) {
-      this.answered = false;
+      this.answered = this.isEarly = false;
+      this.posted = -1;
       return true;
     }
     const error = errno();
     if (error === Errno.ENOENT || error === Errno.EINTR || error === Errno.EAGAIN) return false;
     throw new SystemError('SECCOMP_IOCTL_NOTIF_RECV', error);
+  }
+
+  /** The current call, to be taken up again when others have been answered. */
+  setAside(): ReceivedCall {
+    const { answered, outcome, posted, isEarly } = this;
+    return { words: this.words.slice(0, NOTIF_WORDS), answered, outcome, posted, isEarly };
+  }
+
+  takeUp(call: ReceivedCall): void {
+    this.words.set(call.words);
+    this.answered = call.answered;
+    this.outcome = call.outcome;
+    this.posted = call.posted;
+    this.isEarly = call.isEarly;
+  }
+
+  /** Whether the caller still waits: it may have been killed, and its number be another's. */
+  get isWaiting(): boolean {
+    return ioctl(this.fd, NOTIF_ID_VALID, this.address) === 0;
+  }
+
+  /** The current call is a write to a device, which returns `bytes` whatever the device does. */
+  post(bytes: number): void {
+    this.posted = bytes;
+  }
+
+  /**
+   * A posted write is answered before the device is done with it, because the device waits for the
+   * program.
+   */
+  answerPosted(): void {
+    if (this.answered || this.posted < 0) return;
+    this.respond(this.posted);
+    this.isEarly = true;
   }
 
   /** Thread that made the call. */
@@ -123,7 +172,7 @@ export class Listener {
 
   /** Whether the current call still waits for its answer. */
   get pending(): boolean {
-    return !this.answered;
+    return !this.answered || this.isEarly;
   }
 
   /**
@@ -156,6 +205,10 @@ export class Listener {
   }
 
   private send(value: number, error: number, flags: number): void {
+    if (this.isEarly) {
+      this.isEarly = false;
+      return;
+    }
     const { words, signedWords } = this;
     this.copyId(RESPONSE);
     words[RESPONSE + 2] = value;

@@ -6,7 +6,7 @@
  * runs in a thread of its own, because it blocks.
  */
 import { VfioError } from '../../abi/errno.js';
-import { allocateNative, poll, ppoll } from '../../mm/process/libc.js';
+import { allocateNative, munmap, poll, ppoll, read } from '../../mm/process/libc.js';
 import type { CallLog } from '../live/call-log.js';
 import type { GuardReport } from '../process/guard-report.js';
 import type { OpenFiles } from '../process/open-files.js';
@@ -14,7 +14,8 @@ import { reapOrphans } from '../process/orphans.js';
 import type { ProcessTable } from '../process/process.js';
 import type { Background } from '../run/background.js';
 import type { EventSet } from './event-set.js';
-import type { Listener } from './listener.js';
+import { Later } from './later.js';
+import type { Listener, ReceivedCall } from './listener.js';
 
 const POLLIN = 1;
 const POLLHUP = 0x10;
@@ -22,6 +23,8 @@ const POLLHUP = 0x10;
 const POLLED = 2;
 const LISTENER_REVENTS = 3;
 const EVENTS_REVENTS = 7;
+/** While a page is waited for: the listener, the page, the order to stop. */
+const WAITED = 3;
 
 /** Milliseconds without work after which the loop stops spinning and sleeps between looks. */
 const SPIN_MS = 0.3;
@@ -53,9 +56,14 @@ export interface SupervisorOptions {
   readonly housekeeping: () => void;
   readonly background: Background;
   readonly log: CallLog | null;
+  /** Puts the call that is being handled aside; the function takes it up again. */
+  readonly setAside: () => () => void;
   /** Sees each call before its handler; true: the call has its answer. */
   readonly traps?: { take(): boolean } | null;
 }
+
+/** The run must end while a page is waited for. */
+class Stopped extends Error {}
 
 export class Supervisor {
   /** Trapped calls answered. */
@@ -70,6 +78,8 @@ export class Supervisor {
   private readonly files: OpenFiles;
   private readonly handlers: SupervisorOptions['handlers'];
   private readonly log: CallLog | null;
+  /** Calls on VFIO's files that came while a page was waited for. */
+  private readonly later: ReceivedCall[] = [];
   private readonly traps: { take(): boolean } | null;
 
   constructor(private readonly options: SupervisorOptions) {
@@ -87,7 +97,51 @@ export class Supervisor {
   /** Serves until every process under the filter is gone, or until told to stop. */
   run(): 'gone' | 'stopped' {
     this.lastWorkMs = this.options.nowMs();
+    try {
+      return this.loop();
+    } catch (error) {
+      if (error instanceof Stopped) return 'stopped';
+      throw error;
+    }
+  }
+
+  /**
+   * Answers calls until a page has come that only the program can bring, for whatever waits for it
+   * here: a device, or a call. Calls on VFIO's files have their turn afterwards, because what waits
+   * is in the middle of them; a write to a device that waits is answered first, for it is posted.
+   */
+  serve(doneFd: number, isDone: () => boolean, isDevice: boolean): void {
+    const { listener } = this;
+    const { setAside, events } = this.options;
+    if (isDevice) listener.answerPosted();
+    const takeUp = setAside();
+    const polls = allocateNative(WAITED * 8);
+    const fds = new Int32Array(polls.bytes.buffer, 0, WAITED * 2);
+    const revents = new Int16Array(polls.bytes.buffer, 0, WAITED * 4);
+    [fds[0], fds[2], fds[4]] = [listener.fd, doneFd, events.stopFd];
+    revents[2] = revents[6] = revents[10] = POLLIN;
+    try {
+      while (!isDone()) {
+        if (poll(polls.address, WAITED, -1) <= 0) continue;
+        if (revents[11] !== 0) throw new Stopped();
+        if (revents[7] !== 0) read(doneFd, this.timeout.address, 8);
+        const asked = revents[LISTENER_REVENTS]!;
+        if ((asked & POLLIN) !== 0) {
+          if (listener.receive()) this.dispatch();
+        } else if ((asked & POLLHUP) !== 0) fds[0] = -1;
+      }
+    } finally {
+      takeUp();
+      munmap(polls.address, WAITED * 8);
+    }
+  }
+
+  private loop(): 'gone' | 'stopped' {
     for (;;) {
+      while (this.later.length > 0) {
+        this.listener.takeUp(this.later.shift()!);
+        if (this.listener.isWaiting) this.dispatch();
+      }
       const ready =
         this.files.openFunctions.length > 0
           ? this.lookAndWait()
@@ -152,6 +206,11 @@ export class Supervisor {
     try {
       handler();
     } catch (error) {
+      if (error instanceof Later) {
+        this.interceptedCalls--;
+        this.later.push(this.listener.setAside());
+        return;
+      }
       if (!(error instanceof VfioError) || !this.listener.pending) throw error;
       this.listener.refuse(error.errno);
     }

@@ -6,6 +6,7 @@ import { REGION_OFFSET } from '../../abi/vfio.js';
 import { copyFromProcess, copyToProcess } from '../../mm/process/remote-memory.js';
 import type { PciFunction } from '../../vfio/pci-function.js';
 import type { CallContext } from '../calls/context.js';
+import { Later } from '../seccomp/later.js';
 import { DeviceBus } from './device-bus.js';
 import { type Errand, type Errands, MEMORY, type Outcome } from './errands.js';
 import {
@@ -61,6 +62,8 @@ export class FaultCalls {
     const { frame } = this;
     const { call } = this.context;
     if (!isTrapPage(call.returnsTo)) return false;
+    // The frame may be that of a register whose device waits for a page.
+    if (this.context.files.isBusy) throw new Later();
     if (!frame.read(call.tid, call.argument(2), call.argument(1), call.argument(3)))
       call.respond(Answer.RETURN);
     else if (!this.errands.handle(frame)) this.fault();

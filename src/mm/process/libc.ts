@@ -63,7 +63,6 @@ export const signal = declare<Numbers>('signal', 'uintptr_t', ['int', 'uintptr_t
 export const eventfd = declare<Numbers>('eventfd', 'int', ['uint', 'int']);
 export const pipe2 = declare<Numbers>('pipe2', 'int', ['uintptr_t', 'int']);
 export const getpagesize = declare<() => number>('getpagesize', 'int', []);
-export const kill = declare<Numbers>('kill', 'int', ['int', 'int']);
 export const waitid = declare<Numbers>('waitid', 'int', ['int', 'int', 'uintptr_t', 'int']);
 export const waitpid = declare<Numbers>('waitpid', 'int', ['int', 'uintptr_t', 'int']);
 export const exitNow = declare<(code: number) => never>('_exit', 'void', ['int']);
@@ -136,6 +135,7 @@ export const MAP_SHARED = 1;
 export const MAP_PRIVATE = 2;
 export const MAP_FIXED = 0x10;
 export const MAP_ANONYMOUS = 0x20;
+export const MAP_LOCKED = 0x2000;
 export const MAP_NORESERVE = 0x4000;
 export const MAP_FIXED_NOREPLACE = 0x100000;
 export const O_RDONLY = 0;

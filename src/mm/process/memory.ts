@@ -2,10 +2,10 @@ import { Bug } from '../../abi/bug.js';
 import { PAGE_SIZE } from '../address-space.js';
 import type { DmaBuffer, FrameMemory, SegmentList } from '../frame-memory.js';
 import { IOVEC_MAX, IovecArray } from './iovec.js';
-import { processVmReadv, processVmWritev } from './libc.js';
+import { deviceReadv, deviceWritev } from './remote-transfer.js';
 import { FRAMES_PER_SPACE, type ProcessSpace, SPACES_MAX } from './space.js';
 
-type Transfer = typeof processVmReadv;
+type Transfer = typeof deviceReadv;
 
 /** The space of this process: devices' own memory. */
 const OWN_SPACE = SPACES_MAX;
@@ -39,11 +39,11 @@ export class ProcessMemory implements FrameMemory {
   }
 
   read(list: SegmentList): number {
-    return this.move(list, processVmReadv);
+    return this.move(list, deviceReadv);
   }
 
   write(list: SegmentList): number {
-    return this.move(list, processVmWritev);
+    return this.move(list, deviceWritev);
   }
 
   private move(list: SegmentList, transfer: Transfer): number {
@@ -67,8 +67,8 @@ export class ProcessMemory implements FrameMemory {
       }
       const space = this.spaces.get(id);
       if (space === undefined ? id !== OWN_SPACE : space.suspect && !space.alive) return moved;
-      const pid = space?.pid ?? process.pid;
-      const got = transfer(pid, local.address, local.count, remote.address, remote.count, 0);
+      const task = space?.task ?? process.pid;
+      const got = transfer(task, local.address, local.count, remote.address, remote.count);
       if (got > 0) moved += got;
       if (got !== bytes) {
         space?.forgetProtections();

@@ -9,6 +9,7 @@ import { allocateNative, errno, ioctl, pread } from './libc.js';
 import { openOrGone } from './vmas.js';
 
 const PAGEMAP_SCAN = 0xc0606610;
+const PAGE_IS_WRITTEN = 2;
 const PAGE_IS_PRESENT = 8;
 const PAGE_IS_PFNZERO = 32;
 const REGIONS = 512;
@@ -46,14 +47,20 @@ const entryWords = new Uint32Array(entries.bytes.buffer, 0, ENTRIES * 2);
 let canScan = true;
 
 /**
- * What to find: pages in memory that reclaim can take, pages that are not in memory, or the shared
- * zero page.
+ * What to find: pages in memory that reclaim can take, pages that are not in memory, the shared
+ * zero page, or pages in memory that userfaultfd protects from writing. The last two only where
+ * there is PAGEMAP_SCAN.
  */
-export const Presence = { PRESENT: 0, ABSENT: 1, ZERO: 2 } as const;
+export const Presence = { PRESENT: 0, ABSENT: 1, ZERO: 2, PROTECTED: 3 } as const;
 export type Presence = (typeof Presence)[keyof typeof Presence];
 
-const masks = [PAGE_IS_PRESENT | PAGE_IS_PFNZERO, PAGE_IS_PRESENT, PAGE_IS_PFNZERO];
-const inverted = [PAGE_IS_PFNZERO, PAGE_IS_PRESENT, 0];
+const masks = [
+  PAGE_IS_PRESENT | PAGE_IS_PFNZERO,
+  PAGE_IS_PRESENT,
+  PAGE_IS_PFNZERO,
+  PAGE_IS_PRESENT | PAGE_IS_WRITTEN,
+];
+const inverted = [PAGE_IS_PFNZERO, PAGE_IS_PRESENT, 0, PAGE_IS_WRITTEN];
 
 /**
  * One process's pagemap. A search leaves `count` regions [first[i], end[i]) of page numbers,
@@ -89,7 +96,14 @@ export class Pagemap {
     this.stopped = end;
     if (this.fd < 0 || first >= end) return;
     if (canScan && this.mayScan && this.scan(presence, first, end, most)) return;
-    if (presence !== Presence.ZERO) this.read(presence === Presence.PRESENT, first, end, most);
+    if (presence === Presence.PRESENT || presence === Presence.ABSENT)
+      this.read(presence === Presence.PRESENT, first, end, most);
+  }
+
+  /** How many pages from `first` on, at most `count`, are in memory. */
+  presentFrom(first: number, count: number): number {
+    this.find(Presence.ABSENT, first, first + count, 1);
+    return this.count === 0 ? count : this.first[0]! - first;
   }
 
   close(): void {

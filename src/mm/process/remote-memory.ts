@@ -4,7 +4,8 @@
  */
 import { PAGE_SIZE } from '../address-space.js';
 import { IOVEC_MAX, IovecArray } from './iovec.js';
-import { allocateNative, allocateUnreadable, processVmReadv, processVmWritev } from './libc.js';
+import { allocateNative, allocateUnreadable } from './libc.js';
+import { deviceReadv, processVmReadv, processVmWritev } from './remote-transfer.js';
 
 /** Bounce buffer of copies, and where the one byte of each touched page goes. */
 const BOUNCE_BYTES = 1 << 20;
@@ -26,7 +27,7 @@ export function copyFromProcess(pid: number, address: number, into: Uint8Array):
   for (let done = 0; done < into.length; ) {
     const length = Math.min(BOUNCE_BYTES, into.length - done);
     point(bounce.address, address + done, length);
-    if (processVmReadv(pid, local.address, 1, remote.address, 1, 0) !== length) return false;
+    if (processVmReadv(pid, local.address, 1, remote.address, 1) !== length) return false;
     for (let index = 0; index < length; index++) into[done + index] = bounce.bytes[index]!;
     done += length;
   }
@@ -42,7 +43,7 @@ export function copyToProcess(pid: number, address: number, from: Uint8Array): b
     const length = Math.min(BOUNCE_BYTES, from.length - done);
     for (let index = 0; index < length; index++) bounce.bytes[index] = from[done + index]!;
     point(bounce.address, address + done, length);
-    if (processVmWritev(pid, local.address, 1, remote.address, 1, 0) !== length) return false;
+    if (processVmWritev(pid, local.address, 1, remote.address, 1) !== length) return false;
     done += length;
   }
   return true;
@@ -62,7 +63,7 @@ export function copyString(pid: number, address: number, limit: number): string 
     );
     if (length <= 0) return null;
     point(bounce.address + done, address + done, length);
-    if (processVmReadv(pid, local.address, 1, remote.address, 1, 0) !== length) return null;
+    if (processVmReadv(pid, local.address, 1, remote.address, 1) !== length) return null;
     const end = bounce.bytes.indexOf(0, done);
     if (end >= 0 && end < done + length)
       return Buffer.from(bounce.bytes.buffer, 0, end).toString('latin1');
@@ -81,7 +82,7 @@ export function touchPages(pid: number, first: number, count: number): number {
     local.count = remote.count = 0;
     local.push(bounce.address, batch);
     for (let index = 0; index < batch; index++) remote.push((first + done + index) * PAGE_SIZE, 1);
-    const got = processVmReadv(pid, local.address, 1, remote.address, batch, 0);
+    const got = deviceReadv(pid, local.address, 1, remote.address, batch);
     if (got !== batch) return done + Math.max(got, 0);
     done += batch;
   }
@@ -97,7 +98,7 @@ export function writeFault(pid: number, first: number, count: number): void {
   for (let done = 0; done < count; done += WRITE_FAULT_PAGES) {
     const bytes = Math.min(WRITE_FAULT_PAGES, count - done) * PAGE_SIZE;
     point(unreadable, (first + done) * PAGE_SIZE, bytes);
-    processVmWritev(pid, local.address, 1, remote.address, 1, 0);
+    processVmWritev(pid, local.address, 1, remote.address, 1);
   }
 }
 

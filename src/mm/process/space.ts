@@ -5,7 +5,6 @@
  * (`remote-memory.ts`): a page that was replaced is never reached through an old translation.
  * Frames are therefore `id * 2^40 + page number`.
  */
-import { readFileSync } from 'node:fs';
 import { Errno } from '../../abi/errno.js';
 import {
   type AddressSpace,
@@ -15,10 +14,13 @@ import {
   WRITE,
   X86_64_TASK_SIZE,
 } from '../address-space.js';
+import { tracksDirtyPages } from './file-systems.js';
 import { allocateNative, prlimit } from './libc.js';
 import { Pagemap, Presence } from './pagemap.js';
 import { PinCounts } from './pin-counts.js';
+import { flaggedPages, hasIpcLock, lockLimitBytes, textOf } from './proc.js';
 import { copyFromProcess, copyToProcess, touchPages, writeFault } from './remote-memory.js';
+import { mayPagesWait } from './remote-transfer.js';
 import { type Area, VmaCache } from './vmas.js';
 
 /** Pages per space in the frame numbers: 2^40 pages are the 52 bits of a 5-level address. */
@@ -30,7 +32,6 @@ export const SPACES_MAX = 4096;
 /** User space with five-level page tables. */
 const USER_BYTES = 2 ** 56;
 const RLIMIT_MEMLOCK = 8;
-const CAP_IPC_LOCK = 14;
 const HIGH = 2 ** 32;
 
 const rlimit = allocateNative(16);
@@ -51,6 +52,8 @@ export interface ProcessSpaceOptions {
    * Pinning a page that was never written takes the shared zero page, as kernels did before 6.2.
    */
   readonly sharesZeroPage: boolean;
+  /** As `pinsDirtyFiles` of the kernel's table. */
+  readonly pinsDirtyFiles?: boolean;
   /** Somebody asks for `nextEvictable`: pins are remembered by page. */
   readonly countsPins?: boolean;
   readonly copyWatcher?: CopyWatcher | null;
@@ -82,21 +85,23 @@ export class ProcessSpace implements AddressSpace {
     readonly id: number,
     readonly pid: number,
     private readonly options: ProcessSpaceOptions,
+    /** A thread that is alive and has this memory, by which it is reached. */
+    public task = pid,
   ) {
     this.taskSize = options.taskSize ?? X86_64_TASK_SIZE;
     this.copyWatcher = options.copyWatcher ?? null;
-    this.vmas = new VmaCache(`/proc/${pid}/maps`, options.deviceFiles);
+    this.vmas = new VmaCache(`/proc/${task}/maps`, options.deviceFiles);
     this.pins = options.countsPins === true ? new PinCounts() : null;
   }
 
   copyFrom(address: number, into: Uint8Array): boolean {
-    if (!copyFromProcess(this.pid, address, into)) return false;
+    if (!copyFromProcess(this.task, address, into)) return false;
     this.copyWatcher?.copiedFrom(address, into);
     return true;
   }
 
   copyTo(address: number, from: Uint8Array): boolean {
-    if (!copyToProcess(this.pid, address, from)) return false;
+    if (!copyToProcess(this.task, address, from)) return false;
     this.copyWatcher?.copiedTo(address, from);
     return true;
   }
@@ -110,8 +115,9 @@ export class ProcessSpace implements AddressSpace {
 
   pin(first: number, count: number, access: number, frames: Float64Array): number {
     this.hasPinned = true;
-    if ((access & WRITE) !== 0) writeFault(this.pid, first, this.vmas.allowed(first, count, WRITE));
-    const got = this.pageIn(first, count, access, frames);
+    const able = this.pinnable(first, count, access);
+    if ((access & WRITE) !== 0) writeFault(this.task, first, able);
+    const got = able === 0 ? 0 : this.pageIn(first, able, access, frames);
     this.zeroPages.clear();
     if (this.options.sharesZeroPage && (access & WRITE) === 0)
       this.findZeroPages(first, first + got);
@@ -136,12 +142,14 @@ export class ProcessSpace implements AddressSpace {
   }
 
   get lockedPages(): number {
-    const match = /^VmLck:\s+(\d+) kB/m.exec(textOf(`/proc/${this.pid}/status`));
+    const match = /^VmLck:\s+(\d+) kB/m.exec(textOf(`/proc/${this.task}/status`));
     return this.accountedPages + (match === null ? 0 : Number(match[1]) / (PAGE_SIZE / 1024));
   }
 
   get lockLimitPages(): number {
-    if (prlimit(this.pid, RLIMIT_MEMLOCK, 0, rlimit.address) !== 0) return 0;
+    // Refused where the process has another user by now, and we no privilege.
+    if (prlimit(this.task, RLIMIT_MEMLOCK, 0, rlimit.address) !== 0)
+      return Math.floor(lockLimitBytes(this.task) / PAGE_SIZE);
     const low = rlimitWords[0]!;
     const high = rlimitWords[1]!;
     return high === 0xffffffff
@@ -150,10 +158,7 @@ export class ProcessSpace implements AddressSpace {
   }
 
   get ipcLock(): boolean {
-    const match = /^CapEff:\s+([0-9a-f]+)/m.exec(textOf(`/proc/${this.pid}/status`));
-    return (
-      match !== null && ((Number.parseInt(match[1]!.slice(-8), 16) >>> CAP_IPC_LOCK) & 1) === 1
-    );
+    return hasIpcLock(this.task);
   }
 
   accountLocked(pages: number): void {
@@ -170,7 +175,25 @@ export class ProcessSpace implements AddressSpace {
     const first = Math.floor(address / PAGE_SIZE);
     const end = Math.ceil((address + length) / PAGE_SIZE);
     const room = this.lockLimitPages - this.lockedPages;
-    return end - first <= room || end - first - lockedWithin(this.pid, first, end) <= room;
+    if (end - first <= room) return true;
+    const locked = this.lockedAreas(first, end);
+    return end - first - locked.reduce((sum, area) => sum + area.end - area.first, 0) <= room;
+  }
+
+  /** Whether so many bytes more may be locked (kernel: mlock_future_ok); else as `mayLock`. */
+  mayLockMore(length: number): boolean {
+    if (this.accountedPages === 0 || this.ipcLock) return true;
+    return this.lockedPages + Math.ceil(length / PAGE_SIZE) <= this.lockLimitPages;
+  }
+
+  /** Whether the process has locked the area that an address lies in. */
+  isLocked(address: number): boolean {
+    const page = Math.floor(address / PAGE_SIZE);
+    return this.lockedAreas(page, page + 1).length > 0;
+  }
+
+  private lockedAreas(first: number, end: number): readonly { first: number; end: number }[] {
+    return flaggedPages(this.task, first, end, / lo\b/);
   }
 
   subscribe(notifier: MmuNotifier): () => void {
@@ -201,6 +224,18 @@ export class ProcessSpace implements AddressSpace {
         this.invalidate(area.first * PAGE_SIZE, (area.end - area.first) * PAGE_SIZE);
   }
 
+  /** Bytes of a file go, wherever it is mapped. */
+  invalidateFile(inode: number, offset: number, length: number): void {
+    const begin = Math.floor(offset / PAGE_SIZE);
+    const stop = Math.ceil((offset + length) / PAGE_SIZE);
+    for (const area of this.vmas.all()) {
+      if (area.inode !== inode || area.isDevice) continue;
+      const first = area.first + Math.max(0, begin - area.filePage);
+      const end = Math.min(area.end, area.first + stop - area.filePage);
+      if (first < end) this.invalidate(first * PAGE_SIZE, (end - first) * PAGE_SIZE);
+    }
+  }
+
   /** The pages [first, first + count) have left memory without a call of the process. */
   reclaimed(first: number, count: number): void {
     this.invalidations++;
@@ -221,7 +256,7 @@ export class ProcessSpace implements AddressSpace {
   /** What is in memory of the process, by page; it touches none. */
   get pagemap(): Pagemap {
     if (this.openedPagemap === null) {
-      this.openedPagemap = new Pagemap(this.pid);
+      this.openedPagemap = new Pagemap(this.task);
       // Opened too late, after an exec: it is another memory's.
       if (!this.alive) this.openedPagemap.close();
     }
@@ -278,13 +313,48 @@ export class ProcessSpace implements AddressSpace {
   private touch(first: number, count: number, access: number): number {
     if (this.suspect && !this.alive) return 0;
     const allowed = this.vmas.allowed(first, count, access === WRITE ? READ | WRITE : access);
+    // Where pages may have to be waited for, only the one that is needed is (R4.1).
+    const wanted =
+      mayPagesWait() && allowed > 1
+        ? 1 + this.pagemap.presentFrom(first + 1, allowed - 1)
+        : allowed;
     for (let got = 0; ; ) {
-      got += touchPages(this.pid, first + got, allowed - got);
+      got += touchPages(this.task, first + got, wanted - got);
       // Registers that trap let nobody touch them, but may be mapped for DMA as all of a device.
-      const device = got < allowed ? this.vmas.devicePages(first + got, allowed - got) : 0;
+      const device = got < wanted ? this.vmas.devicePages(first + got, wanted - got) : 0;
       if (device === 0) return got;
       got += device;
     }
+  }
+
+  /**
+   * How many pages from `first` on can be pinned for an access, as far as that is not found out by
+   * touching them: kernels pin no pages for writing whose file system must hear of writes, and ask
+   * no userfaultfd handler (pin_user_pages_remote without `locked`).
+   */
+  private pinnable(first: number, count: number, access: number): number {
+    let able = this.vmas.allowed(first, count, access);
+    if ((access & WRITE) !== 0 && this.options.pinsDirtyFiles !== true)
+      for (const area of this.vmas.known(first, first + able))
+        if (!area.isPrivate && !area.isDevice && area.inode !== 0)
+          if (tracksDirtyPages(this.task, area.fileSystem)) able = Math.max(0, area.first - first);
+    return mayPagesWait() ? this.untilHandled(first, Math.min(able, count), access) : able;
+  }
+
+  /** How many pages from `first` on, at most `count`, need no userfaultfd handler. */
+  private untilHandled(first: number, count: number, access: number): number {
+    const areas = flaggedPages(this.task, first, first + count, / u[miw]\b/);
+    for (const area of areas) {
+      let stop = area.end;
+      if (/ u[mi]\b/.test(area.flags))
+        stop = area.first + this.pagemap.presentFrom(area.first, area.end - area.first);
+      if ((access & WRITE) !== 0 && / uw\b/.test(area.flags)) {
+        this.pagemap.find(Presence.PROTECTED, area.first, stop, 1);
+        if (this.pagemap.count > 0) stop = this.pagemap.first[0]!;
+      }
+      if (stop < area.end) return stop - first;
+    }
+    return count;
   }
 
   private findZeroPages(first: number, end: number): void {
@@ -295,33 +365,5 @@ export class ProcessSpace implements AddressSpace {
         for (let page = pagemap.first[region]!; page < pagemap.end[region]!; page++)
           this.zeroPages.add(page);
     }
-  }
-}
-
-/**
- * How many of the pages [first, end) are in areas that the process has locked itself (`lo` of
- * VmFlags in smaps).
- */
-function lockedWithin(pid: number, first: number, end: number): number {
-  let locked = 0;
-  let overlap = 0;
-  for (const line of textOf(`/proc/${pid}/smaps`).split('\n')) {
-    const range = /^([0-9a-f]+)-([0-9a-f]+) /.exec(line);
-    if (range !== null) {
-      const [from, to] = [range[1]!, range[2]!].map(
-        (hex) => Number.parseInt(hex, 16) / PAGE_SIZE,
-      ) as [number, number];
-      overlap = Math.max(0, Math.min(to, end) - Math.max(from, first));
-    } else if (/^VmFlags:.* lo\b/.test(line)) locked += overlap;
-  }
-  return locked;
-}
-
-/** A file of /proc; empty where the process is gone, or lets nobody look (it is not dumpable). */
-export function textOf(path: string): string {
-  try {
-    return readFileSync(path, 'latin1');
-  } catch {
-    return '';
   }
 }

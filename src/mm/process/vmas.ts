@@ -36,6 +36,9 @@ export interface Area {
   readonly isDevice: boolean;
   /** Page of its file at `first`; -1: there is no file behind it. */
   readonly filePage: number;
+  /** Its file's number, and the file system's device as `major:minor`. */
+  readonly inode: number;
+  readonly fileSystem: string;
 }
 
 /** A file's identity as maps shows it: device and inode. */
@@ -106,6 +109,11 @@ export class VmaCache {
     return this.areas.slice();
   }
 
+  /** The areas that are known of those with the pages [first, end), ascending. */
+  known(first: number, end: number): Area[] {
+    return this.areas.filter((area) => area.first < end && area.end > first);
+  }
+
   /** Forgets everything: protections or areas are about to change. */
   drop(): void {
     this.areas.length = 0;
@@ -168,6 +176,8 @@ export class VmaCache {
         ? DEVICE_PERMISSION
         : ((flags & VMA_READABLE) !== 0 ? READ : 0) | ((flags & VMA_WRITABLE) !== 0 ? WRITE : 0),
       isPrivate: (flags & VMA_SHARED) === 0,
+      inode,
+      fileSystem: `${queryWords[18]!}:${queryWords[19]!}`,
       isDevice,
       filePage: inode === 0 ? -1 : (queryWords[15]! * HIGH + queryWords[14]!) / PAGE_SIZE,
     });
@@ -179,16 +189,18 @@ export class VmaCache {
   }
 
   /** Of a line of the text: range, permission, offset, device, inode, path. */
-  private fileOfLine(line: string): { isDevice: boolean; filePage: number } {
-    const [, , offset = '', device = '', inode = ''] = line.split(/ +/, 5);
-    const [major = '', minor = ''] = device.split(':');
+  private fileOfLine(line: string): Pick<Area, 'isDevice' | 'filePage' | 'inode' | 'fileSystem'> {
+    const [, , offset = '', device = '', number = ''] = line.split(/ +/, 5);
+    const [major, minor] = device.split(':').map((hex) => Number.parseInt(hex, 16)) as [
+      number,
+      number,
+    ];
+    const inode = Number(number);
     return {
-      isDevice: this.isDevice(
-        Number.parseInt(major, 16),
-        Number.parseInt(minor, 16),
-        Number(inode),
-      ),
-      filePage: inode === '0' ? -1 : Number.parseInt(offset, 16) / PAGE_SIZE,
+      isDevice: this.isDevice(major, minor, inode),
+      filePage: inode === 0 ? -1 : Number.parseInt(offset, 16) / PAGE_SIZE,
+      inode,
+      fileSystem: `${major}:${minor}`,
     };
   }
 

@@ -52,7 +52,7 @@ function lowestBit(buffer: ArgumentBuffer, offset: number): number {
 }
 
 /** Bytes of a bitmap of this many bits: whole 64-bit words. */
-export function bitmapBytes(bits: number): number {
+function bitmapBytes(bits: number): number {
   return Math.ceil(bits / WORD_BITS) * WORD_BYTES;
 }
 

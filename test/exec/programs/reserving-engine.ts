@@ -6,7 +6,7 @@ import { openSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { Errno, VfioError } from '../../../src/abi/errno.js';
 import { architecture } from '../../../src/exec/arch/index.js';
-import { callContext, handlersOf } from '../../../src/exec/calls/index.js';
+import { callContext, handlersOf, setAside } from '../../../src/exec/calls/index.js';
 import { containerNode } from '../../../src/exec/machine/device-node.js';
 import { ShadowTree } from '../../../src/exec/machine/shadow.js';
 import { GuardReport } from '../../../src/exec/process/guard-report.js';
@@ -95,6 +95,7 @@ const context = callContext({
   events,
   guard,
   log: null,
+  pagesMayWait: () => undefined,
   tell: () => undefined,
 });
 new Supervisor({
@@ -109,6 +110,7 @@ new Supervisor({
   housekeeping: () => undefined,
   background: new Background([]),
   log: null,
+  setAside: () => setAside(context),
 }).run();
 shadow.remove();
 parentPort!.postMessage({ opened, released });

@@ -26,7 +26,7 @@ export const Request = {
 
 /** Where things lie in the trap page. */
 const HANDLER = 0x00;
-export const RESTORER = 0x80;
+const RESTORER = 0x80;
 const ACTION = 0x90;
 const MASK = 0xb0;
 const START = 0xc0;

@@ -11,7 +11,7 @@ const CONTEXT_BYTES = 304;
 const INFO_BYTES = 64;
 const PAGE = 4096;
 /** An instruction has 15 bytes at most. */
-export const INSTRUCTION_BYTES = 15;
+const INSTRUCTION_BYTES = 15;
 const HIGH = 2 ** 32;
 
 /** Words of what is read. */

@@ -1,0 +1,37 @@
+/** A thread that carries out transfers of `remote-transfer.ts`, and may wait in them. */
+import { workerData } from 'node:worker_threads';
+import { allocateNative, processVmReadv, processVmWritev, write } from './libc.js';
+import { TransferState, TransferWord } from './remote-transfer.js';
+
+interface TransferThreadData {
+  readonly words: Int32Array;
+  /** An eventfd, signalled when a transfer is done. */
+  readonly doneFd: number;
+}
+
+function run({ words, doneFd }: TransferThreadData): never {
+  const one = allocateNative(8);
+  one.bytes[0] = 1;
+  const address = (word: number): number =>
+    (words[word + 1]! >>> 0) * 2 ** 32 + (words[word]! >>> 0);
+  for (;;) {
+    const state = Atomics.load(words, TransferWord.STATE);
+    if (state !== TransferState.BEGUN) {
+      Atomics.wait(words, TransferWord.STATE, state);
+      continue;
+    }
+    const move = words[TransferWord.WRITE] === 1 ? processVmWritev : processVmReadv;
+    words[TransferWord.RESULT] = move(
+      words[TransferWord.PID]!,
+      address(TransferWord.LOCAL),
+      words[TransferWord.LOCALS]!,
+      address(TransferWord.REMOTE),
+      words[TransferWord.REMOTES]!,
+      0,
+    );
+    Atomics.store(words, TransferWord.STATE, TransferState.DONE);
+    write(doneFd, one.address, 8);
+  }
+}
+
+run(workerData as TransferThreadData);
