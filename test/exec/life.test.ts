@@ -12,9 +12,12 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
+import { have } from '../skip.js';
 import { until } from '../until.js';
-import { edu, iopf, nvme, runIopf } from './run-iopf.js';
+import { edu, iopf, nvme, repository, runIopf } from './run-iopf.js';
 
+/** The command as it is installed. */
+const installed = join(repository, 'bin/iopf');
 const folder = mkdtempSync(join(tmpdir(), 'test-life-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -227,18 +230,18 @@ describe('the end of a program is passed on:', () => {
 });
 
 test('a program does not see what Node did to signals and limits', async () => {
-  const status = 'grep -E "^Sig(Ign|Blk)" /proc/self/status; ls /proc/self/fd | wc -l; ulimit -n';
+  const status =
+    'grep -E "^Sig(Ign|Blk)" /proc/self/status; ls /proc/self/fd | wc -l; ulimit -Sn; ulimit -Sf; env | grep -c ^IOPF_';
   const asked = async (command: string): Promise<string[]> => {
-    const child = spawn('sh', ['-c', `ulimit -n 512; ${command}`, process.execPath, iopf, status], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
+    const words = ['-c', `ulimit -Sn 512; ulimit -Sf 1000; ${command}`, installed, status];
+    const child = spawn('sh', words, { stdio: ['ignore', 'pipe', 'inherit'] });
     let text = '';
     for await (const piece of child.stdout) text += piece;
     return text.trim().split('\n');
   };
-  const plain = await asked('sh -c "$2"');
-  expect(await asked('"$0" "$1" exec --quiet -- sh -c "$2"')).toEqual(plain);
-  expect(plain.at(-1)).toBe('512');
+  const plain = await asked('sh -c "$1"');
+  expect(await asked(`exec "$0" exec --quiet --device edu@${edu} -- sh -c "$1"`)).toEqual(plain);
+  expect(plain.slice(-3)).toEqual(['512', '1000', '0']);
 });
 
 test('a descriptor that our caller left open reaches the program', async () => {
@@ -342,18 +345,36 @@ test('pipes that the program shares with iopf stay blocking ones', async () => {
   expect(await shown(`"$0" "$1" exec --quiet -- ${flags}`)).toBe(await shown(flags));
 });
 
-test('few open files are enough, and too few are refused', async () => {
-  const limited = async (limit: number): Promise<string> => {
-    const command = `ulimit -n ${limit}; "$0" "$1" exec --quiet --device edu@${edu} -- ls /dev/vfio 2>&1`;
-    const child = spawn('sh', ['-c', command, process.execPath, iopf], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
+describe('limits of the caller:', () => {
+  const limited = async (limit: string): Promise<string> => {
+    const command = `ulimit ${limit} && exec "$0" exec --quiet --device edu@${edu} -- ls /dev/vfio 2>&1`;
+    const child = spawn('sh', ['-c', command, installed], { stdio: ['ignore', 'pipe', 'inherit'] });
     let text = '';
     for await (const piece of child.stdout) text += piece;
-    return text.trim().split('\n').at(-1)!;
+    return text.trim();
   };
-  for (const limit of [128, 200, 256, 300, 700]) expect(await limited(limit)).toBe('vfio');
-  expect(await limited(100)).toMatch(/^iopf: the limit of 100 open files is too low/);
+
+  test.each(['-n 96', '-n 300', '-n 700', '-Sn 100', '-Sn 16'])(
+    'ulimit %s is enough',
+    async (limit) => expect(await limited(limit)).toBe('1\nvfio'),
+  );
+
+  test.each([
+    ['-n 95', /^iopf: the hard limit of 95 open files is too low: iopf needs 96 \(ulimit -Hn\)$/],
+    ['-n 16', /^iopf: the hard limit of 16 open files is too low: iopf needs 96 \(ulimit -Hn\)$/],
+  ])('ulimit %s is refused in one line', async (limit, message) =>
+    expect(await limited(limit)).toMatch(message),
+  );
+
+  test.skipIf(!have('setpriv', 'a limit on file sizes'))(
+    'a limit on file sizes that may not be lifted is refused in one line',
+    () => {
+      const command = `ulimit -f 2000; exec setpriv --bounding-set -sys_resource "$0" exec --device edu@${edu} -- true`;
+      const run = spawnSync('sh', ['-c', command, installed], { encoding: 'utf8' });
+      expect(run.stderr).toMatch(/^iopf: the limit of \d+ bytes on file sizes .* is too low .*\n$/);
+      expect(run.status).toBe(2);
+    },
+  );
 });
 
 test('two runs cannot share a disk', async () => {

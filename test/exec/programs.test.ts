@@ -48,6 +48,10 @@ describe.skipIf(!have('cc', 'the programs of torture.c'))('a program that', () =
     ['passes bad pointers gets EFAULT', 'bad-pointers'],
     ['allows itself few descriptors gets EMFILE', 'low-limit'],
     ['waits for an MSI at an eventfd', 'interrupt'],
+    [
+      'waits for an MSI at an old eventfd, in a child, with a thousand others made since',
+      'old-eventfds',
+    ],
     ['unmasks INTx by its resample eventfd', 'resample'],
     ['takes memory away and forks while the device copies has every byte right', 'stress'],
     ['names files of the host by way of ours, or has names that are too long', 'paths'],

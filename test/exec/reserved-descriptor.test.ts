@@ -4,24 +4,16 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { expect, test } from 'vitest';
 import { architecture } from '../../src/exec/arch/index.js';
+import { makeSocketPair } from '../../src/exec/run/descriptor-message.js';
 import type { LaunchRequest } from '../../src/exec/run/launcher.js';
 import { buildFilter } from '../../src/exec/seccomp/filter.js';
-import {
-  allocateNative,
-  close,
-  eventfd,
-  must,
-  O_CLOEXEC,
-  pipe2,
-} from '../../src/mm/process/libc.js';
+import { close, eventfd, O_CLOEXEC } from '../../src/mm/process/libc.js';
 import { window } from './programs/reserve-ioctl.js';
 import { program, repository } from './run-iopf.js';
 
 test('a reserved descriptor is there when the call returns, whole, or never', async () => {
   const arch = architecture(process.arch)!;
-  const pipe = allocateNative(8);
-  must('pipe2', pipe2(pipe.address, O_CLOEXEC));
-  const [reportFd, reportEnd] = new Int32Array(pipe.bytes.buffer, 0, 2) as unknown as number[];
+  const [reportFd, reportEnd] = makeSocketPair();
   const stopFd = eventfd(0, O_CLOEXEC);
   const launch: LaunchRequest = {
     file: process.execPath,
@@ -30,15 +22,15 @@ test('a reserved descriptor is there when the call returns, whole, or never', as
     reportFd: 3,
     inherit: [0, 1, 2],
     statusFlags: [],
-    descriptorLimit: [1024, 1024],
+    descriptorLimit: { soft: 1024, hard: 1024 },
   };
   const launcher = join(repository, 'dist/src/exec/run/launcher.js');
   const child = spawn(
     process.execPath,
     [launcher, JSON.stringify(launch), 'node', program('reserve')],
-    { stdio: ['ignore', 'pipe', 'inherit', reportEnd!] },
+    { stdio: ['ignore', 'pipe', 'inherit', reportEnd] },
   );
-  close(reportEnd!);
+  close(reportEnd);
   const engine = new Worker(program('reserving-engine'), { workerData: { reportFd, stopFd } });
   const served = once(engine, 'message');
   let text = '';
@@ -47,7 +39,7 @@ test('a reserved descriptor is there when the call returns, whole, or never', as
   });
   await once(child, 'close');
   const [files] = await served;
-  for (const fd of [reportFd!, stopFd]) close(fd);
+  for (const fd of [reportFd, stopFd]) close(fd);
   const [first, second] = [`${window.first} `, `${window.first + 1} `].map(
     (number) => `${number}/dev/vfio/vfio`,
   );

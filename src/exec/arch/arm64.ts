@@ -11,6 +11,7 @@ export const arm64: Architecture = {
     listxattr: 11,
     llistxattr: 12,
     getcwd: 17,
+    eventfd2: 19,
     dup: 23,
     dup3: 24,
     fcntl: 25,

@@ -3,6 +3,7 @@ import type { CallLog } from '../live/call-log.js';
 import type { DeviceNodes } from '../machine/device-node.js';
 import { CallingProcess } from '../process/calling-process.js';
 import { Descriptors } from '../process/descriptors.js';
+import type { Eventfds } from '../process/eventfds.js';
 import type { GuardReport } from '../process/guard-report.js';
 import { OpenFiles } from '../process/open-files.js';
 import type { ProcessTable } from '../process/process.js';
@@ -20,6 +21,7 @@ export interface CallParts {
   readonly nodes: DeviceNodes;
   readonly processes: ProcessTable;
   readonly events: EventSet;
+  readonly eventfds: Eventfds;
   readonly guard: GuardReport;
   /** Where VFIO's calls are noted, if anybody looks. */
   readonly log: CallLog | null;
@@ -38,10 +40,10 @@ export interface CallContext extends CallParts {
 }
 
 export function callContext(parts: CallParts): CallContext {
-  const { architecture, call, events, nodes, processes, window } = parts;
+  const { architecture, call, eventfds, events, nodes, processes, window } = parts;
   const files = new OpenFiles();
   const descriptors = new Descriptors(call, window, files, nodes);
-  const caller = new CallingProcess(call, architecture, processes, descriptors, events);
+  const caller = new CallingProcess(call, processes, descriptors, eventfds, events);
   const noTraps = architecture.traps
     ? 'nothing traps with --traps off'
     : `nothing traps on ${architecture.name}, whose instructions are not known here`;

@@ -1,7 +1,7 @@
 /** System calls that change what descriptor numbers mean: close, dup, and their like. */
 import { Errno, VfioError } from '../../abi/errno.js';
-import { close } from '../../mm/process/libc.js';
-import { takeDescriptor } from '../process/tasks.js';
+import { close, SystemError } from '../../mm/process/libc.js';
+import type { OpenFile } from '../process/open-files.js';
 import { F_DUPFD_CLOEXEC } from '../seccomp/filter.js';
 import type { CallContext, Handlers } from './context.js';
 
@@ -49,9 +49,12 @@ export class DescriptorCalls {
     descriptors.forget(processes.known(call.tid), fd);
   }
 
-  /** dup and F_DUPFD: the duplicate gets a number in the window too, where its calls reach us. */
+  /**
+   * dup and F_DUPFD: the duplicate gets a number in the window too, where its calls reach us. It is
+   * a new description of the same file, since taking the program's own would need a privilege.
+   */
   private duplicate(least: number, closeOnExec: boolean): void {
-    const { architecture, call, caller, descriptors, log } = this.context;
+    const { call, caller, descriptors, log } = this.context;
     const process = caller.enter();
     const fd = call.int(0);
     const opened = descriptors.lookUp(process, fd);
@@ -59,11 +62,22 @@ export class DescriptorCalls {
     log?.noteFile(process.pid, fd, opened);
     if (least < 0 || least >= descriptors.window.end) return call.proceed();
     const number = descriptors.freeNumber(process, least);
-    const source = takeDescriptor(architecture, process, fd);
-    if (source < 0) return call.proceed();
-    const made = call.answerWithFile(source, number, closeOnExec);
-    close(source);
-    if (made < 0) throw new VfioError(Errno.EMFILE);
-    descriptors.remember(process, made, opened);
+    if (this.giveDuplicate(opened, number, closeOnExec) < 0) throw new VfioError(Errno.EMFILE);
+    descriptors.remember(process, number, opened);
+  }
+
+  /** Answers the call with `number`; negative: our descriptors or the program's are used up. */
+  private giveDuplicate(opened: OpenFile, number: number, closeOnExec: boolean): number {
+    const { call, files } = this.context;
+    try {
+      const { fd, lock } = files.describe(opened.backing);
+      const made = call.answerWithFile(fd, number, closeOnExec);
+      if (made >= 0) opened.locks.push(lock);
+      close(fd);
+      return made;
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      return -error.errno;
+    }
   }
 }

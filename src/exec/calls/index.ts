@@ -5,6 +5,7 @@ import type { Traps } from '../trap/traps.js';
 import { type CallContext, type HandlerTable, handlersByNumber } from './context.js';
 import { DescriptorCalls } from './descriptor-calls.js';
 import { DirectoryCalls } from './directory-calls.js';
+import { EventfdCalls } from './eventfd-calls.js';
 import { FileCalls } from './file-calls.js';
 import { LockCalls } from './lock-calls.js';
 import { MemoryCalls } from './memory-calls.js';
@@ -33,7 +34,15 @@ export function handlersOf(
   );
   return handlersByNumber(
     architecture,
-    [memory, locks, path, new DirectoryCalls(context, paths), file, new DescriptorCalls(context)],
+    [
+      memory,
+      locks,
+      path,
+      new DirectoryCalls(context, paths),
+      file,
+      new DescriptorCalls(context),
+      new EventfdCalls(context),
+    ],
     traps?.first ?? {},
     () => call.proceed(),
   );

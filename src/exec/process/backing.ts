@@ -1,5 +1,6 @@
 /** The inodes behind VFIO's files: what the descriptors that a program gets are descriptions of. */
 import { fstatSync } from 'node:fs';
+import { UserError } from '../../input/user-error.js';
 import {
   allocateNative,
   close,
@@ -15,6 +16,7 @@ import {
   read,
   write,
 } from '../../mm/process/libc.js';
+import { getLimit, RLIMIT_FSIZE, setLimit } from '../../mm/process/limits.js';
 import { fileKey } from '../../mm/process/vmas.js';
 
 const MFD_CLOEXEC = 1;
@@ -42,13 +44,31 @@ export interface Backing {
 
 export function makeBacking(name: string, bytes: number): Backing {
   const fd = must('memfd_create', memfdCreate(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  // Neither can fail of a new memfd, for want of descriptors least of all.
-  must('ftruncate', ftruncate(fd, bytes));
+  grow(fd, bytes);
   must('F_ADD_SEALS', fcntl(fd, F_ADD_SEALS, SEALS));
   const { dev, ino } = fstatSync(fd);
   // Linux's 64-bit device numbers, as far as the file systems of the kernel itself use them.
   const key = fileKey((dev >>> 8) & 0xfff, (dev & 0xff) | ((dev >>> 12) & 0xfff00), ino);
   return { fd, device: dev, inode: ino, key, nextLock: 0 };
+}
+
+/**
+ * Gives a new memfd its size, which is sparse: RLIMIT_FSIZE counts it all the same, and is out of
+ * the way meanwhile. Throws UserError where it may not be.
+ */
+function grow(fd: number, bytes: number): void {
+  const limit = getLimit(RLIMIT_FSIZE);
+  const raised = limit.soft < bytes;
+  if (raised) {
+    const enough = { soft: bytes, hard: Math.max(limit.hard, bytes) };
+    if (setLimit(RLIMIT_FSIZE, enough) < 0)
+      throw new UserError(
+        `the limit of ${limit.hard} bytes on file sizes (RLIMIT_FSIZE) is too low for a device's memory, which is sparse; start iopf without it (ulimit -f unlimited)`,
+      );
+  }
+  // It cannot fail of a new memfd, for want of descriptors least of all.
+  must('ftruncate', ftruncate(fd, bytes));
+  if (raised) setLimit(RLIMIT_FSIZE, limit);
 }
 
 /**

@@ -1,17 +1,14 @@
-import { readlinkSync } from 'node:fs';
 import { Bug } from '../../abi/bug.js';
 import { Errno, VfioError } from '../../abi/errno.js';
 import type { Caller, CallerFile, ReservedDescriptor } from '../../file/caller.js';
-import type { EventCounter, VfioFile } from '../../file/file.js';
-import { errno } from '../../mm/process/libc.js';
+import type { VfioFile } from '../../file/file.js';
 import type { ProcessSpace } from '../../mm/process/space.js';
-import type { Architecture } from '../arch/index.js';
 import type { EventSet } from '../seccomp/event-set.js';
 import type { Listener } from '../seccomp/listener.js';
 import type { Descriptors } from './descriptors.js';
 import { eventCounter } from './eventfd.js';
+import { type Eventfds, eventfdId } from './eventfds.js';
 import type { Process, ProcessTable } from './process.js';
-import { takeDescriptor } from './tasks.js';
 
 /** A file that the running call made: its number is the call's result, or is in a struct. */
 interface MadeFile {
@@ -35,9 +32,9 @@ export class CallingProcess implements Caller {
 
   constructor(
     private readonly call: Listener,
-    private readonly architecture: Architecture,
     private readonly processes: ProcessTable,
     private readonly descriptors: Descriptors,
+    private readonly eventfds: Eventfds,
     private readonly events: EventSet,
   ) {}
 
@@ -70,13 +67,11 @@ export class CallingProcess implements Caller {
     const found = this.descriptors.lookUp(process, fd);
     if (found === null) return null;
     if (found !== 'other') return { kind: 'vfio', file: found.file };
-    try {
-      if (readlinkSync(`/proc/${process.task}/fd/${fd}`) !== 'anon_inode:[eventfd]')
-        return { kind: 'other' };
-    } catch {
-      return null;
-    }
-    return { kind: 'eventfd', take: () => this.takeEventfd(process, fd) };
+    const id = eventfdId(process.task, fd);
+    if (id === null) return null;
+    if (id === 'other') return { kind: 'other' };
+    const take = () => eventCounter(this.eventfds.take(process, fd, id), this.events);
+    return { kind: 'eventfd', take };
   }
 
   install(file: VfioFile): number {
@@ -115,11 +110,5 @@ export class CallingProcess implements Caller {
     const number = this.descriptors.freeNumber(this.current!, 0);
     this.reserved = true;
     return number;
-  }
-
-  private takeEventfd(process: Process, fd: number): EventCounter {
-    const ours = takeDescriptor(this.architecture, process, fd);
-    if (ours < 0) throw new VfioError(errno() === Errno.EMFILE ? Errno.EMFILE : Errno.EBADF);
-    return eventCounter(ours, this.events);
   }
 }

@@ -37,8 +37,8 @@ export interface OpenFile {
   /** The function behind a device's file. */
   readonly pciFunction: PciFunction | null;
   readonly backing: Backing;
-  /** Byte of the backing that the program's description has locked. */
-  readonly lock: number;
+  /** Bytes of the backing that the program's descriptions, one per open and dup, have locked. */
+  readonly locks: number[];
   /** Where read(2) and write(2) go on, in bytes. */
   position: number;
 }
@@ -69,7 +69,7 @@ export class OpenFiles {
   }
 
   add(file: VfioFile, pciFunction: PciFunction | null, backing: Backing, lock: number): OpenFile {
-    const opened = { file, pciFunction, backing, lock, position: 0 };
+    const opened = { file, pciFunction, backing, locks: [lock], position: 0 };
     this.files.push(opened);
     this.findOpenFunctions();
     return opened;
@@ -93,9 +93,9 @@ export class OpenFiles {
     this.suspect = false;
     for (let index = 0; index < this.files.length; ) {
       const opened = this.files[index]!;
-      setLock(F_WRLCK, opened.lock);
-      must('F_OFD_GETLK', fcntl(opened.backing.fd, F_OFD_GETLK, flock.address));
-      if (flockShorts[0] !== F_UNLCK) {
+      const { backing, locks } = opened;
+      while (locks.length > 0 && !isHeld(backing, locks[0]!)) locks.shift();
+      if (locks.length > 0) {
         index++;
         continue;
       }
@@ -126,6 +126,13 @@ function statOf(path: string): Stats | null {
   } catch {
     return null;
   }
+}
+
+/** Whether anybody still has the description that locked this byte. */
+function isHeld({ fd }: Backing, lock: number): boolean {
+  setLock(F_WRLCK, lock);
+  must('F_OFD_GETLK', fcntl(fd, F_OFD_GETLK, flock.address));
+  return flockShorts[0] !== F_UNLCK;
 }
 
 function setLock(type: number, start: number): void {

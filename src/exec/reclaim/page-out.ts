@@ -2,9 +2,11 @@
  * process_madvise(MADV_PAGEOUT) in another thread than the engine's: the engine asks for it, the
  * main thread carries it out.
  */
+import { Errno, errnoName } from '../../abi/errno.js';
 import { IovecArray } from '../../mm/process/iovec.js';
 import { close, errno, syscall } from '../../mm/process/libc.js';
 import type { Architecture } from '../arch/index.js';
+import { profileRefusal } from '../run/refusal.js';
 
 const MADV_PAGEOUT = 21;
 /** Wait for what is being written, write what is dirty, wait for that. */
@@ -61,12 +63,17 @@ export function carryOut(request: PageOutRequest, { nr }: Architecture): void {
   Atomics.store(answer, 0, 1);
 }
 
-/** Why the host does not let us take memory of a process away, an errno, or 0: it does. */
-export function pageOutErrno(pid: number, { nr }: Architecture): number {
+/** Why the host does not let us take memory of a process away; null: it does. */
+export function pageOutRefusal(pid: number, { nr }: Architecture): string | null {
   const pidfd = syscall(nr.pidfd_open, pid, 0, 0, 0, 0, 0);
-  if (pidfd < 0) return errno();
-  // Without a vector only the rights are checked.
-  const error = syscall(nr.process_madvise, pidfd, 0, 0, MADV_PAGEOUT, 0, 0) === 0 ? 0 : errno();
+  const pageOut = (fd: number): number =>
+    // Without a vector only the rights are checked.
+    syscall(nr.process_madvise, fd, 0, 0, MADV_PAGEOUT, 0, 0);
+  const code = pidfd >= 0 && pageOut(pidfd) === 0 ? 0 : errno();
   close(pidfd);
-  return error;
+  if (code === 0) return null;
+  const byProfile = profileRefusal('process_madvise', code, () => pageOut(-1));
+  if (byProfile !== null) return byProfile;
+  const why = code === Errno.EPERM ? ': it needs CAP_SYS_NICE: run iopf as root' : '';
+  return `process_madvise: ${errnoName(code)}${why}`;
 }

@@ -11,7 +11,7 @@
  * the next slice, and tell notifiers of the pages that left.
  */
 import { closeSync, openSync, readFileSync } from 'node:fs';
-import { Errno, errnoName } from '../../abi/errno.js';
+import { Errno } from '../../abi/errno.js';
 import { formatSize } from '../../input/size.js';
 import { UserError } from '../../input/user-error.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
@@ -21,7 +21,7 @@ import type { Area } from '../../mm/process/vmas.js';
 import type { Architecture } from '../arch/index.js';
 import type { Process, ProcessTable } from '../process/process.js';
 import type { BackgroundWork } from '../run/background.js';
-import { type PageOut, pageOutErrno } from './page-out.js';
+import { type PageOut, pageOutRefusal } from './page-out.js';
 import { residentBytes } from './resident-memory.js';
 
 /** Pages in memory that a slice has, and pages that are looked at for them at a time. */
@@ -225,12 +225,10 @@ function memoryKilobytes(name: string): number {
 
 /** Whether the host lets us take memory of the program away. Throws UserError. */
 export function checkMayReclaim(arch: Architecture, pid: number): void {
-  const error = pageOutErrno(pid, arch);
-  if (error === 0) return;
-  const why =
-    error === Errno.EPERM ? 'it needs CAP_SYS_NICE: run iopf as root' : 'a sandbox may forbid it';
+  const refusal = pageOutRefusal(pid, arch);
+  if (refusal === null) return;
   throw new UserError(
-    `--reclaim cannot page memory out (process_madvise: ${errnoName(error)}): ${why}; or let the kernel reclaim, ` +
-      'for example in a cgroup (systemd-run --user -p MemoryHigh=300M iopf exec …), and give --reclaim-scan, which needs no privilege',
+    `--reclaim cannot page memory out: ${refusal}; or have the kernel do it, ` +
+      'say in a cgroup (systemd-run --user -p MemoryHigh=300M iopf exec …), and give --reclaim-scan, which needs no privilege',
   );
 }

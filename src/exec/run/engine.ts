@@ -4,6 +4,7 @@ import { Bug } from '../../abi/bug.js';
 import { kernelProfile } from '../../abi/kernel.js';
 import { UserError } from '../../input/user-error.js';
 import { Counters } from '../../iommu/observer.js';
+import { getLimit, RLIMIT_NOFILE } from '../../mm/process/limits.js';
 import { endTransfers, pagesMayWait } from '../../mm/process/remote-transfer.js';
 import type { Picture } from '../../trace/live-picture.js';
 import { type Architecture, architecture } from '../arch/index.js';
@@ -11,6 +12,7 @@ import { callContext, handlersOf, setAside } from '../calls/index.js';
 import { CallLog } from '../live/call-log.js';
 import { Sampler } from '../live/sampler.js';
 import { buildHardware, type Hardware } from '../machine/hardware.js';
+import { Eventfds } from '../process/eventfds.js';
 import { GuardReport } from '../process/guard-report.js';
 import { ProcessTable } from '../process/process.js';
 import type { PageOutRequest } from '../reclaim/page-out.js';
@@ -172,6 +174,7 @@ class Engine {
       nodes: hardware.nodes,
       processes,
       events,
+      eventfds: new Eventfds(arch, getLimit(RLIMIT_NOFILE).soft, tell),
       guard,
       log,
       pagesMayWait: () => pagesMayWait(supervisor),

@@ -17,11 +17,15 @@ import { delimiter, join } from 'node:path';
 import { UserError } from '../../input/user-error.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
 import { getpagesize } from '../../mm/process/libc.js';
+import { getLimit, type Limit, RLIMIT_NOFILE } from '../../mm/process/limits.js';
 import { architecture } from '../arch/index.js';
 import type { DescriptorWindow } from '../seccomp/filter.js';
 
 const WINDOW_SIZE = 64;
-const LEAST_DESCRIPTORS = 128;
+/** Open files that we ourselves need. */
+const LEAST_DESCRIPTORS = 96;
+/** Where bin/iopf notes the soft RLIMIT_NOFILE that it was started with. */
+const SOFT_LIMIT_NOTE = 'IOPF_OPEN_FILES';
 /** Programs that close "all" descriptors stop here, and RLIMIT_NOFILE is this by default. */
 const WINDOW_TOP = 1024;
 
@@ -103,30 +107,14 @@ export function inheritedDescriptors(): number[] {
 }
 
 /**
- * RLIMIT_NOFILE as it was before Node raised it: that of the process which called us, past npm and
- * its shell. Null where it cannot be told, or nothing was raised.
+ * RLIMIT_NOFILE as our caller set it. Node has raised the soft limit to the hard one by now: what
+ * it was `bin/iopf` has noted; where we were not started by that, it is what Node made of it.
  */
-export function callersDescriptorLimit(): [soft: number, hard: number] | null {
-  try {
-    let pid = process.ppid;
-    for (;;) {
-      const name = nameOf(pid);
-      const parent = parentOf(pid);
-      if (parent <= 1) break;
-      const isNpm = /^(node|npm|npx)\b/.test(name);
-      // A shell that npm started has npm's limits, unless somebody set others in it.
-      const isNpmsShell =
-        /^(sh|bash|dash)$/.test(name) &&
-        /^(node|npm|npx)\b/.test(nameOf(parent)) &&
-        limitText(pid) === limitText(parent);
-      if (!isNpm && !isNpmsShell) break;
-      pid = parent;
-    }
-    const [soft = '', hard = ''] = limitText(pid).split(' ');
-    return soft === 'unlimited' || hard === 'unlimited' ? null : [Number(soft), Number(hard)];
-  } catch {
-    return null;
-  }
+export function callersDescriptorLimit(): Limit {
+  const noted = Number(process.env[SOFT_LIMIT_NOTE]); // 'unlimited' is NaN
+  delete process.env[SOFT_LIMIT_NOTE];
+  const { soft, hard } = getLimit(RLIMIT_NOFILE);
+  return { soft: noted > 0 && noted < soft ? noted : soft, hard };
 }
 
 /** Whether what is typed at our terminal, if we have one, reaches our process group. */
@@ -136,30 +124,15 @@ export function isInForeground(): boolean {
   return terminal !== '0' && group === foreground;
 }
 
-const nameOf = (pid: number): string => readFileSync(`/proc/${pid}/comm`, 'latin1').trim();
-
-/** Soft and hard RLIMIT_NOFILE of a process. */
-function limitText(pid: number): string {
-  const match = /^Max open files\s+(\w+)\s+(\w+)/m.exec(
-    readFileSync(`/proc/${pid}/limits`, 'latin1'),
-  );
-  return `${match![1]} ${match![2]}`;
-}
-
 /**
  * Where the descriptors that we hand out lie, below a soft limit: SECCOMP_IOCTL_NOTIF_ADDFD cannot
- * go above it. Throws UserError where that leaves the launcher too few of its own.
+ * go above it. Throws UserError where the hard limit leaves us too few of our own.
  */
-export function descriptorWindow(softLimit: number): DescriptorWindow {
-  if (softLimit < LEAST_DESCRIPTORS)
+export function descriptorWindow({ soft, hard }: Limit): DescriptorWindow {
+  if (hard < LEAST_DESCRIPTORS)
     throw new UserError(
-      `the limit of ${softLimit} open files is too low; iopf exec needs ${LEAST_DESCRIPTORS} (ulimit -n)`,
+      `the hard limit of ${hard} open files is too low; iopf exec needs ${LEAST_DESCRIPTORS} (ulimit -Hn)`,
     );
-  const end = Math.min(softLimit, WINDOW_TOP);
+  const end = Math.min(soft, WINDOW_TOP);
   return { first: end - Math.min(WINDOW_SIZE, Math.floor(end / 2)), end };
-}
-
-function parentOf(pid: number): number {
-  const match = /^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'));
-  return match === null ? 0 : Number(match[1]);
 }

@@ -1,45 +1,48 @@
-/** What the launcher reports over its pipe: the listener of its filter, or why there is none. */
-import { Errno, errnoName } from '../../abi/errno.js';
+/** What the launcher reports over its socket: the listener of its filter, or why there is none. */
+import { Errno } from '../../abi/errno.js';
 import { UserError } from '../../input/user-error.js';
-import { allocateNative, close, errno, poll, read, syscall } from '../../mm/process/libc.js';
+import { IovecArray } from '../../mm/process/iovec.js';
+import {
+  allocateNative,
+  close,
+  errno,
+  poll,
+  processVmReadv,
+  processVmWritev,
+  syscall,
+} from '../../mm/process/libc.js';
 import type { Architecture } from '../arch/index.js';
+import { DescriptorMessage } from './descriptor-message.js';
 import { cannotRun } from './host-machine.js';
+import { whoRefuses } from './refusal.js';
 
 const POLLIN = 1;
-/** A pollfd, then what is read. */
-const TEXT = 16;
 const TEXT_BYTES = 2048;
 
 export class LaunchReport {
-  private readonly buffer = allocateNative(TEXT + TEXT_BYTES);
+  private readonly buffer = allocateNative(8);
   private readonly pollWords = new Int32Array(this.buffer.bytes.buffer, 0, 2);
   private readonly pollShorts = new Int16Array(this.buffer.bytes.buffer, 0, 4);
+  private readonly message = new DescriptorMessage(TEXT_BYTES);
+  private listener = -1;
 
   constructor(private readonly fd: number) {}
 
   /**
    * Waits for the launcher's filter. Returns its listener as a descriptor of ours, and the
-   * launcher's process. Throws UserError.
+   * launcher's process. Throws UserError, also where the host would not let us serve that process.
    */
-  takeListener({ nr }: Architecture): { fd: number; pid: number } {
+  takeListener(arch: Architecture): { fd: number; pid: number } {
     const report = this.read(true);
-    const [word, pid, listener] = report.trim().split(' ');
-    if (word !== 'listener')
+    const [word, pid, address] = report.trim().split(' ');
+    if (word !== 'listener' || this.listener < 0)
       throw new UserError(
         report.startsWith('error ')
           ? report.slice(6).trim()
           : 'the launcher ended before the program began',
       );
-    const pidfd = syscall(nr.pidfd_open, Number(pid), 0, 0, 0, 0, 0);
-    if (pidfd < 0) throw new UserError(`cannot open the launched process: ${errnoName(errno())}`);
-    const fd = syscall(nr.pidfd_getfd, pidfd, Number(listener), 0, 0, 0, 0);
-    const error = errno();
-    close(pidfd);
-    if (fd < 0)
-      throw new UserError(
-        `cannot take the seccomp listener (${errnoName(error)}); a sandbox may forbid pidfd_getfd or tracing of children`,
-      );
-    return { fd, pid: Number(pid) };
+    checkProcessCanBeServed(arch, Number(pid), Number(address));
+    return { fd: this.listener, pid: Number(pid) };
   }
 
   /** Throws UserError where the launcher could not become the program, which is there. */
@@ -53,7 +56,7 @@ export class LaunchReport {
 
   /** Up to a line's end; '' where the launcher is gone. `wait` false: only what is there. */
   private read(wait: boolean): string {
-    const { buffer, pollShorts, pollWords } = this;
+    const { buffer, message, pollShorts, pollWords } = this;
     let text = '';
     for (;;) {
       pollWords[0] = this.fd;
@@ -61,11 +64,39 @@ export class LaunchReport {
       const ready = poll(buffer.address, 1, wait ? -1 : 0);
       if (ready < 0 && errno() === Errno.EINTR) continue;
       if (ready !== 1) return text;
-      const got = read(this.fd, buffer.address + TEXT, TEXT_BYTES);
-      if (got < 0 && errno() === Errno.EINTR) continue;
-      if (got <= 0) return text;
-      text += Buffer.from(buffer.bytes.slice(TEXT, TEXT + got)).toString();
+      const { result, text: piece, descriptor } = message.receive(this.fd);
+      if (result < 0 && errno() === Errno.EINTR) continue;
+      if (result <= 0) return text;
+      if (descriptor >= 0) this.listener = descriptor;
+      text += piece;
       if (wait && text.endsWith('\n')) return text;
     }
+  }
+}
+
+/**
+ * Whether we may do to a process what serving it takes, tried on a byte of its memory that may be
+ * written. Throws UserError.
+ */
+function checkProcessCanBeServed({ nr }: Architecture, pid: number, address: number): void {
+  const check = (call: string, result: number, probe: () => number): void => {
+    if (result >= 0) return;
+    const code = errno();
+    throw new UserError(`cannot serve the program: ${whoRefuses(call, code, probe)}`);
+  };
+  const openProcess = (which: number): number => syscall(nr.pidfd_open, which, 0, 0, 0, 0, 0);
+  const pidfd = openProcess(pid);
+  check('pidfd_open', pidfd, () => openProcess(-1));
+  close(pidfd);
+  const local = new IovecArray(1);
+  local.push(allocateNative(1).address, 1);
+  const remote = new IovecArray(1);
+  remote.push(address, 1);
+  for (const [call, copy] of [
+    ['process_vm_readv', processVmReadv],
+    ['process_vm_writev', processVmWritev],
+  ] as const) {
+    const copied = copy(pid, local.address, 1, remote.address, 1, 0);
+    check(call, copied, () => copy(-1, 0, 0, 0, 0, 0));
   }
 }

@@ -4,10 +4,12 @@
  *
  * Why a process of its own: the filter binds the thread that installs it, and a filtered thread of
  * the engine's own process could wait for the engine in the middle of malloc. Run as `node
- * launcher.js JSON ARGV…`, with argv[0] as the user typed it. It reports on `reportFd`: a line
- * `listener PID N` once the filter is on, or `error TEXT`; and `failed ERRNO` where the exec fails.
+ * launcher.js JSON ARGV…`, with argv[0] as the user typed it. It reports on `reportFd`, a socket: a
+ * line `listener PID ADDRESS` once the filter is on, with its listener (SCM_RIGHTS) and where there
+ * is a byte that may be written, or `error TEXT`; and `failed ERRNO` where the exec fails.
  * After the filter nothing here may wait for anyone but the supervisor.
  */
+import './standard-streams.js';
 import { writeSync } from 'node:fs';
 import { Errno, errnoName } from '../../abi/errno.js';
 import {
@@ -17,11 +19,12 @@ import {
   exitNow,
   fcntl,
   prctl,
-  setrlimit,
   signal,
   syscall,
-  write,
 } from '../../mm/process/libc.js';
+import { getLimit, type Limit, RLIMIT_NOFILE, setLimit } from '../../mm/process/limits.js';
+import { DescriptorMessage } from './descriptor-message.js';
+import { profileRefusal } from './refusal.js';
 
 /** What the launcher is told, as JSON in its first argument. */
 export interface LaunchRequest {
@@ -35,8 +38,8 @@ export interface LaunchRequest {
   readonly inherit: readonly number[];
   /** File status flags of descriptors 0 to 2 as our caller made them, -1 where one is closed. */
   readonly statusFlags: readonly number[];
-  /** RLIMIT_NOFILE to restore, soft and hard, or null. */
-  readonly descriptorLimit: readonly [number, number] | null;
+  /** RLIMIT_NOFILE as the program is to have it. */
+  readonly descriptorLimit: Limit;
 }
 
 const F_SETFD = 2;
@@ -44,7 +47,6 @@ const F_SETFL = 4;
 const SIGPIPE = 13;
 const SIGXFSZ = 25;
 const SIG_DFL = 0;
-const RLIMIT_NOFILE = 7;
 const PR_SET_PDEATHSIG = 1;
 const PR_SET_NO_NEW_PRIVS = 38;
 const SIGKILL = 9;
@@ -104,38 +106,30 @@ request.statusFlags.forEach((flags, fd) => {
   if (flags >= 0) fcntl(fd, F_SETFL, flags);
 });
 fcntl(request.reportFd, F_SETFD, 1);
-if (request.descriptorLimit !== null) {
-  const limit = allocateNative(16);
-  const words = new Float64Array(request.descriptorLimit);
-  const halves = new Uint32Array(limit.bytes.buffer, 0, 4);
-  for (let index = 0; index < 2; index++) {
-    halves[2 * index] = words[index]!;
-    halves[2 * index + 1] = words[index]! / 2 ** 32;
-  }
-  setrlimit(RLIMIT_NOFILE, limit.address);
-}
-
-const report = allocateNative(4096);
-const say = (text: string): void => {
-  const bytes = Buffer.from(text);
-  report.bytes.set(bytes.subarray(0, 4096));
-  write(request.reportFd, report.address, Math.min(bytes.length, 4096));
-};
+const message = new DescriptorMessage(256);
 // Bind and warm everything before the filter: a lazy load afterwards would trap with nobody
 // listening yet.
-say('');
+message.prepare('', true);
+message.sendPrepared(request.reportFd, request.reportFd);
+setLimit(RLIMIT_NOFILE, getLimit(RLIMIT_NOFILE));
+message.prepare(`listener ${process.pid} ${message.address}\n`, true);
 
 const listener = installFilter();
 if (listener < 0) giveUp(refusal(-listener));
-say(`listener ${process.pid} ${listener}\n`);
+message.sendPrepared(request.reportFd, listener);
+// Not before: the limit may be so low that there was no number left for the listener.
+setLimit(RLIMIT_NOFILE, request.descriptorLimit);
 execvp(request.file, [...argv, null]);
-say(`failed ${errnoName(errno())}\n`);
+message.send(request.reportFd, `failed ${errnoName(errno())}\n`);
 exitNow(127);
 
 function refusal(error: number): string {
   if (error === Errno.EBUSY)
-    return 'this process already runs under a seccomp filter with a listener (iopf inside iopf, or a sandbox); run iopf outside of it';
+    return 'this process already runs under a seccomp filter with a listener: iopf inside iopf, or another supervisor of system calls; run iopf outside of it';
+  const probe = (): number => syscall(request.seccompNumber, -1, 0, 0, 0, 0, 0);
+  const refusedByProfile = profileRefusal('seccomp', error, probe);
+  if (refusedByProfile !== null) return `cannot filter the program: ${refusedByProfile}`;
   if (error === Errno.EINVAL || error === Errno.ENOSYS)
     return `the kernel offers no seccomp user notification (${errnoName(error)}); Linux 5.14 or later with CONFIG_SECCOMP_FILTER is needed`;
-  return `seccomp refuses a filter (${errnoName(error)}); a sandbox or container may forbid it: allow seccomp(2) there`;
+  return `cannot filter the program: seccomp: ${errnoName(error)}`;
 }

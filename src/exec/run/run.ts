@@ -21,11 +21,13 @@ import {
   prctl,
   write,
 } from '../../mm/process/libc.js';
+import type { Limit } from '../../mm/process/limits.js';
 import type { Picture } from '../../trace/live-picture.js';
 import { type Architecture, architecture } from '../arch/index.js';
 import { LiveLink } from '../live/link.js';
 import { carryOut, type PageOutRequest } from '../reclaim/page-out.js';
 import { buildFilter, type DescriptorWindow } from '../seccomp/filter.js';
+import { makeSocketPair } from './descriptor-message.js';
 import type { EngineOptions } from './engine.js';
 import type { EngineMessage } from './engine-thread.js';
 import type { ExecOptions } from './exec-options.js';
@@ -81,7 +83,7 @@ export async function runProgram(
   const inherit = inheritedDescriptors();
   const file = findProgram(options.program);
   const limit = callersDescriptorLimit();
-  const window = descriptorWindow(limit?.[0] ?? Number.POSITIVE_INFINITY);
+  const window = descriptorWindow(limit);
   const caller: Caller = { inherit, file, limit, window };
   if (watcher === null) return runFor(options, arch, caller, null);
   const live = new LiveLink(arch, (message) => watcher.tell(message));
@@ -98,7 +100,7 @@ interface Caller {
   readonly inherit: readonly number[];
   /** The program's file. */
   readonly file: string;
-  readonly limit: ReturnType<typeof callersDescriptorLimit>;
+  readonly limit: Limit;
   readonly window: DescriptorWindow;
 }
 
@@ -112,7 +114,7 @@ async function runFor(
   // and can reap them.
   prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 
-  const report = makePipe();
+  const [report, launcherReport] = makeSocketPair();
   const guardPipe = makePipe();
   const guard = startGuard(guardPipe.read);
   close(guardPipe.read);
@@ -133,13 +135,13 @@ async function runFor(
     launch,
     [options.program, ...options.arguments],
     inherit,
-    report.write,
+    launcherReport,
   );
-  close(report.write);
+  close(launcherReport);
   const engineOptions: EngineOptions = {
     exec: options,
     window,
-    reportFd: report.read,
+    reportFd: report,
     stopFd,
     guardFd: guardPipe.write,
     guardPid: guard.pid ?? 0,
@@ -158,7 +160,7 @@ async function runFor(
   // Without this word the guard ends whatever still runs: nobody would answer it any more.
   if (message.kind === 'done' && !message.stopped) write(guardPipe.write, putText('end\n'), 4);
   close(guardPipe.write);
-  close(report.read);
+  close(report);
   close(stopFd);
   if (message.kind === 'refused') throw new UserError(message.message, message.exitCode);
   if (message.kind === 'done') message.missing.forEach(tell);

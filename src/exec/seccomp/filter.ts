@@ -57,7 +57,10 @@ interface Instruction {
   no?: string;
 }
 
-/** Calls that are always ours: they name paths, take memory away, or end or split a process. */
+/**
+ * Calls that are always ours: they name paths, take memory away, end or split a process, or make
+ * what a device may signal.
+ */
 const always: readonly SystemCall[] = [
   'openat',
   'newfstatat',
@@ -101,6 +104,8 @@ const always: readonly SystemCall[] = [
   'execveat',
   'exit',
   'exit_group',
+  'eventfd',
+  'eventfd2',
   'ftruncate',
   'process_madvise',
   'userfaultfd',

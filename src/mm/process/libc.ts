@@ -62,6 +62,9 @@ export const prctl = declare<Numbers>('prctl', 'int', ['int', 'ulong', 'ulong', 
 export const signal = declare<Numbers>('signal', 'uintptr_t', ['int', 'uintptr_t']);
 export const eventfd = declare<Numbers>('eventfd', 'int', ['uint', 'int']);
 export const pipe2 = declare<Numbers>('pipe2', 'int', ['uintptr_t', 'int']);
+export const socketpair = declare<Numbers>('socketpair', 'int', ['int', 'int', 'int', 'uintptr_t']);
+export const sendmsg = declare<Numbers>('sendmsg', 'long', ['int', 'uintptr_t', 'int']);
+export const recvmsg = declare<Numbers>('recvmsg', 'long', ['int', 'uintptr_t', 'int']);
 export const getpagesize = declare<() => number>('getpagesize', 'int', []);
 export const waitid = declare<Numbers>('waitid', 'int', ['int', 'int', 'uintptr_t', 'int']);
 export const waitpid = declare<Numbers>('waitpid', 'int', ['int', 'uintptr_t', 'int']);
@@ -96,7 +99,6 @@ export const readlink = declare<(path: string, address: number, size: number) =>
   ['str', 'uintptr_t', 'size_t'],
 );
 export const prlimit = declare<Numbers>('prlimit', 'int', ['int', 'int', 'uintptr_t', 'uintptr_t']);
-export const setrlimit = declare<Numbers>('setrlimit', 'int', ['int', 'uintptr_t']);
 export const processVmReadv = declare<Numbers>('process_vm_readv', 'long', [
   'int',
   'uintptr_t',

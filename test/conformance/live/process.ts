@@ -6,6 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { errnoName } from '../../../src/abi/errno.js';
 import { GroupIoctl } from '../../../src/abi/vfio.js';
 import * as libc from '../../../src/mm/process/libc.js';
+import { setLimit } from '../../../src/mm/process/limits.js';
 import { fcntlCommand } from '../fcntl.js';
 import {
   type Answer,
@@ -336,9 +337,7 @@ function protection(prot: string): number {
 }
 
 function setMemlockLimit(bytes: number): void {
-  scratchView.setBigUint64(0, BigInt(bytes), true);
-  scratchView.setBigUint64(8, BigInt(bytes), true);
-  check(libc.setrlimit(RLIMIT_MEMLOCK, scratch.address));
+  check(setLimit(RLIMIT_MEMLOCK, { soft: bytes, hard: bytes }));
 }
 
 /** Lets the edu device behind the mapped BAR copy from one I/O virtual address to another. */

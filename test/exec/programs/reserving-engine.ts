@@ -9,6 +9,7 @@ import { architecture } from '../../../src/exec/arch/index.js';
 import { callContext, handlersOf, setAside } from '../../../src/exec/calls/index.js';
 import { containerNode } from '../../../src/exec/machine/device-node.js';
 import { ShadowTree } from '../../../src/exec/machine/shadow.js';
+import { Eventfds } from '../../../src/exec/process/eventfds.js';
 import { GuardReport } from '../../../src/exec/process/guard-report.js';
 import { ProcessTable } from '../../../src/exec/process/process.js';
 import { ResidentMemory } from '../../../src/exec/reclaim/resident-memory.js';
@@ -93,6 +94,7 @@ const context = callContext({
   },
   processes,
   events,
+  eventfds: new Eventfds(arch, 0, () => undefined),
   guard,
   log: null,
   pagesMayWait: () => undefined,

@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -432,24 +433,86 @@ static void low_limit(const char *address)
 	REFUSED(open("/dev/vfio/vfio", O_RDWR), EMFILE);
 }
 
-/* MSI arrives at an eventfd. */
-static void interrupt(const char *address)
+static int set_msi(int eventfd)
 {
 	struct {
 		struct vfio_irq_set set;
 		int32_t fd;
 	} irq = { { sizeof(irq), VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
-		    VFIO_PCI_MSI_IRQ_INDEX, 0, 1 }, 0 };
+		    VFIO_PCI_MSI_IRQ_INDEX, 0, 1 }, eventfd };
+
+	return ioctl(device, VFIO_DEVICE_SET_IRQS, &irq);
+}
+
+/* The device raises its MSI, and it arrives at the eventfd. */
+static void await_msi(int eventfd)
+{
 	uint32_t raise = 1;
 	uint64_t count = 0;
 
-	set_up(address);
-	irq.fd = MUST(eventfd(0, 0));
-	MUST(ioctl(device, VFIO_DEVICE_SET_IRQS, &irq));
 	MUST(pwrite(device, &raise, 4, REGION(0) + 0x60));
-	MUST(read(irq.fd, &count, 8));
+	MUST(read(eventfd, &count, 8));
 	if (count != 1)
 		fail("count %lu", count);
+}
+
+/* MSI arrives at an eventfd. */
+static void interrupt(const char *address)
+{
+	int fd;
+
+	set_up(address);
+	fd = MUST(eventfd(0, 0));
+	MUST(set_msi(fd));
+	await_msi(fd);
+}
+
+/* One that the parent made, and one that was made before thousands of others. */
+static void old_eventfds(const char *address)
+{
+	int status, first = MUST(eventfd(0, 0));
+
+	for (int count = 0; count < 3000; count++)
+		MUST(close(MUST(eventfd(0, 0))));
+	if (MUST(fork()) == 0) {
+		set_up(address);
+		MUST(set_msi(first));
+		await_msi(first);
+		exit(0);
+	}
+	MUST(wait(&status));
+	if (status)
+		fail("the child ended with %x", status);
+}
+
+/* An eventfd that comes over the socket 9, from outside of the run. */
+static void given_eventfd(const char *address)
+{
+	char byte, control[CMSG_SPACE(sizeof(int))];
+	struct iovec vector = { &byte, 1 };
+	struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control,
+				  .msg_controllen = sizeof(control) };
+	int fd;
+
+	MUST(recvmsg(9, &message, 0));
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
+	set_up(address);
+	if (set_msi(fd) == 0)
+		await_msi(fd);
+	else
+		printf("%s\n", strerrorname_np(errno));
+}
+
+/* What the host says to calls that containers are denied, with arguments that mean nothing. */
+static void rights(const char *address)
+{
+	(void)address;
+	for (int call = 0; call < 3; call++) {
+		const int numbers[] = { SYS_pidfd_getfd, SYS_process_madvise, SYS_unshare };
+
+		syscall(numbers[call], -1, 0, 0, 0, 0);
+		printf("%s\n", strerrorname_np(errno));
+	}
 }
 
 /*
@@ -609,6 +672,8 @@ static const struct {
 	{ "stress", stress },		{ "paths", paths },
 	{ "child-status", child_status }, { "vectors", vectors },
 	{ "idle-threads", idle_threads },		{ "resample", resample },
+	{ "old-eventfds", old_eventfds },		{ "given-eventfd", given_eventfd },
+	{ "rights", rights },
 };
 
 int main(int argc, char **argv)

@@ -1,0 +1,56 @@
+/**
+ * Runs the smoke test of `iopf exec` on other versions of Node, which npm has as packages.
+ *
+ * usage: npm run test:nodes [-- VERSION...]; 22 and 24 unless given. They are kept in a cache
+ * folder ($XDG_CACHE_HOME/iopf or ~/.cache/iopf). Exit code 1 where a step fails; a version
+ * that npm does not give is skipped.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { delimiter, join, resolve } from 'node:path';
+
+const repository = resolve(import.meta.dirname, '..');
+const cache = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'iopf');
+const versions = process.argv.length > 2 ? process.argv.slice(2) : ['22', '24'];
+
+/** The folder of a version's `node`, or null where there is none to be had. */
+function fetchNode(version) {
+  const name = `node-linux-${process.arch}`;
+  const folder = join(cache, `node-${version}`);
+  const bin = join(folder, 'node_modules', name, 'bin');
+  if (!existsSync(join(bin, 'node'))) {
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, 'package.json'), '{"private": true}');
+    const words = ['install', '--no-audit', '--no-fund', `${name}@${version}`];
+    const { status, stderr } = spawnSync('npm', words, { cwd: folder, encoding: 'utf8' });
+    if (status !== 0)
+      console.warn(`SKIPPED: Node ${version}: npm has no ${name}@${version}: ${stderr}`);
+    if (status !== 0) return null;
+  }
+  return bin;
+}
+
+const scratch = mkdtempSync(join(tmpdir(), 'test-nodes-'));
+let failed = false;
+try {
+  const torture = join(scratch, 'torture');
+  const source = join(repository, 'test/exec/programs/torture.c');
+  const compiled = spawnSync('cc', ['-O1', '-pthread', '-o', torture, source], {
+    stdio: 'inherit',
+  });
+  if (compiled.status !== 0) throw new Error('no C compiler, or torture.c does not compile');
+  for (const version of versions) {
+    const bin = fetchNode(version);
+    if (bin === null) continue;
+    const env = { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH}` };
+    const found = spawnSync('node', ['--version'], { env, encoding: 'utf8' }).stdout.trim();
+    console.log(`Node ${found}`);
+    const smoke = join(repository, 'test/exec/container/smoke.sh');
+    const { status } = spawnSync('sh', [smoke, repository, torture], { env, stdio: 'inherit' });
+    if (status !== 0) failed = true;
+  }
+} finally {
+  rmSync(scratch, { recursive: true, force: true });
+}
+process.exitCode = failed ? 1 : 0;

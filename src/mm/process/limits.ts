@@ -1,0 +1,41 @@
+/** Resource limits of this process (getrlimit(2)). */
+import { allocateNative, must, prlimit } from './libc.js';
+
+export const RLIMIT_FSIZE = 1;
+export const RLIMIT_NOFILE = 7;
+const HIGH = 2 ** 32;
+/** RLIM_INFINITY, as its two halves are read. */
+const INFINITE = 2 ** 64;
+
+/** Infinity: there is none. */
+export interface Limit {
+  readonly soft: number;
+  readonly hard: number;
+}
+
+/** struct rlimit64 */
+const memory = allocateNative(16);
+const words = new Uint32Array(memory.bytes.buffer, 0, 4);
+
+/** Throws SystemError. */
+export function getLimit(resource: number): Limit {
+  must('prlimit', prlimit(0, resource, 0, memory.address));
+  return { soft: readLimit(0), hard: readLimit(2) };
+}
+
+/** Returns 0, or -1 where `errno()` says why not: EPERM to raise the hard limit. */
+export function setLimit(resource: number, { soft, hard }: Limit): number {
+  writeLimit(0, soft);
+  writeLimit(2, hard);
+  return prlimit(0, resource, memory.address, 0);
+}
+
+function readLimit(at: number): number {
+  const value = words[at + 1]! * HIGH + words[at]!;
+  return value >= INFINITE ? Number.POSITIVE_INFINITY : value;
+}
+
+function writeLimit(at: number, value: number): void {
+  words[at] = value === Number.POSITIVE_INFINITY ? HIGH - 1 : value;
+  words[at + 1] = value === Number.POSITIVE_INFINITY ? HIGH - 1 : value / HIGH;
+}
