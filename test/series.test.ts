@@ -94,19 +94,4 @@ describe('the rows of docs/series.md', () => {
       });`;
     expect(rowsIn(testNames('canary.ts', text))).toEqual(['R3.1', 'R3.3', 'R3.4']);
   });
-
-  test('and a row in a comment, a string or a test that never runs is none', () => {
-    const text = `
-      // R1.1
-      const row = 'R1.2';
-      test.skip('R1.3: is left out', () => {});
-      describe.skip('R1.4', () => test('R1.5', () => expect('R2.1')));
-      test.todo('R2.2');
-      test(row, () => tested('R2.3'));
-      describe('R3.1: a group', () => {
-        test.each([['R3.2']])('%s, R3.3', () => {});
-        it.skipIf(false).for([1])(\`R3.4 \${row}\`, () => {});
-      });`;
-    expect(rowsIn(testNames('canary.ts', text))).toEqual(['R3.1', 'R3.3', 'R3.4']);
-  });
 });

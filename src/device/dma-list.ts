@@ -47,7 +47,8 @@ export class DmaList {
     if (next === this.capacity) throw new Bug('DMA list overflow', { capacity: this.capacity });
     if (offset + length > PAGE_SIZE)
       throw new Bug('DMA piece crosses a page', { page, offset, length });
-    // Lengths come from programs: whatever a device has missed ends here, not in our memory.
+    // Lengths come from programs: what a device did not check ends here, not in the engine's
+    // memory.
     if (bufferOffset + length > buffer.bytes.length)
       throw new Bug('DMA beyond the device buffer', { bufferOffset, length });
     this.count = next + 1;

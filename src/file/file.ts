@@ -9,7 +9,7 @@ export interface EventCounter {
    * function is called (kernel: vfio_virqfd). Absent where a run cannot watch.
    */
   watch?(signalled: () => void): () => void;
-  /** Drops our reference. */
+  /** Drops the reference. */
   close(): void;
 }
 

@@ -2,7 +2,7 @@ import type { Flow } from './flow.js';
 
 /**
  * A wait that nothing can end, because the runner runs one flow to its end before anything else.
- * With correct paths it cannot happen in a direct run; it is a bug of ours.
+ * With correct paths it cannot happen in a direct run; it is a bug.
  */
 export class DeadWait extends Error {
   constructor(readonly what: string) {

@@ -63,7 +63,7 @@ export class Domain {
     return this.table.present;
   }
 
-  /** Bytes of our memory that the page table takes. */
+  /** Bytes of the engine's memory that the page table takes. */
   get bytes(): number {
     return this.table.bytes;
   }

@@ -170,7 +170,7 @@ export class PageTable {
     return end;
   }
 
-  /** Bytes of our memory that the tables take. */
+  /** Bytes of the engine's memory that the tables take. */
   get bytes(): number {
     return (
       this.directories.byteLength +

@@ -92,7 +92,7 @@ export class SimulatedAccess {
     if (got < 0) return got === NO_MEMORY ? -Errno.ENOMEM : -Errno.EFAULT;
     for (let i = 0; i < got; i++) {
       const area = this.areas.find(first + i)!;
-      // Bringing a later page in may have reclaimed an earlier one; pinned as we go, it stays.
+      // Bringing a later page in may have reclaimed an earlier one; pinned at once, it stays.
       let frame = this.pages.frameFor(area, first + i, access, true);
       if (frame >= 0 && !area.shared && this.pages.sharesAnonymous(frame))
         frame = this.pages.breakSharing(first + i, frame);

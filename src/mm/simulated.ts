@@ -13,22 +13,12 @@ import {
   X86_64_TASK_SIZE,
 } from './address-space.js';
 import { Areas } from './areas.js';
+import { ANONYMOUS, type MemoryKind } from './memory-kind.js';
 import { SimulatedAccess } from './simulated-access.js';
 import { type FileMapper, SimulatedFile } from './simulated-file.js';
 import type { SimulatedMemory } from './simulated-memory.js';
 import { SimulatedNotifiers } from './simulated-notifiers.js';
 import { SimulatedPages, WAITS } from './simulated-pages.js';
-
-/** Kinds of memory, as the vectors name them. */
-export type MemoryKind =
-  | 'anon'
-  | 'devzero'
-  | 'norsv'
-  | 'hugetlb'
-  | 'shared'
-  | 'memfd'
-  | 'memfdPrivate'
-  | 'tmpfsFile';
 
 export interface MmapOptions {
   readonly kind: MemoryKind;
@@ -135,8 +125,7 @@ export class SimulatedSpace implements AddressSpace, FileMapper {
   mmap(first: number, count: number, options: MmapOptions): void {
     this.munmap(first, count);
     const { kind, protection } = options;
-    const anonymous =
-      kind === 'anon' || kind === 'devzero' || kind === 'norsv' || kind === 'hugetlb';
+    const anonymous = ANONYMOUS.has(kind);
     const offset = options.offset ?? 0;
     const file = anonymous
       ? null

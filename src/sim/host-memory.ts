@@ -9,7 +9,7 @@ export interface PageOwner {
   pageOut(page: number): void;
 }
 
-/** Pages in use, of all guests together: each takes about 60 bytes of our own memory. */
+/** Pages in use, of all guests together: each takes about 60 bytes of real memory. */
 export const SIMULATED_MOST_PAGES = 2 ** 25;
 
 export const PINS_TOO_MUCH =

@@ -3,8 +3,8 @@ import { PCI_CAP_ID, PCI_CAP_NEXT, PciConfig, PciRegionIndex, PciStatus } from '
 import type { PciFunction } from './pci-function.js';
 
 /**
- * A list of capabilities has at most this many entries in its 192 bytes; a loop in it must not hold
- * us.
+ * A list of capabilities has at most this many entries in its 192 bytes; a loop in it must not hang
+ * the engine.
  */
 const CAPABILITIES_MAX = 48;
 

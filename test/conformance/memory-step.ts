@@ -1,7 +1,7 @@
 /** Steps of a recording that only touch a process's memory and limits. */
 import { fail, VfioError } from '../../src/abi/errno.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
-import type { MemoryKind } from '../../src/mm/simulated.js';
+import type { MemoryKind } from '../../src/mm/memory-kind.js';
 import type { SimulatedFile } from '../../src/mm/simulated-file.js';
 import { type ProcessMemory, pageOf, protection } from './process-memory.js';
 import { bytesHex, hexBytes, type VectorMemory, type VectorStep } from './vectors.js';

@@ -11,7 +11,8 @@ import {
   READ,
   WRITE,
 } from '../../src/mm/address-space.js';
-import { type MemoryKind, SimulatedSpace } from '../../src/mm/simulated.js';
+import type { MemoryKind } from '../../src/mm/memory-kind.js';
+import { SimulatedSpace } from '../../src/mm/simulated.js';
 import type { SimulatedFile } from '../../src/mm/simulated-file.js';
 import { type SimulatedMemory, ZERO_FRAME } from '../../src/mm/simulated-memory.js';
 

@@ -57,6 +57,7 @@ describe.skipIf(!have('cc', 'the programs of torture.c'))('a program that', () =
     ['names files of the host by way of ours, or has names that are too long', 'paths'],
     ['asks for the status of a child that is gone', 'child-status'],
     ['reads with vectors and without an offset', 'vectors'],
+    ['uses numbers again for other files, and its own', 'numbers'],
     ['starts and ends threads', 'idle-threads'],
     ['leaves a child behind is served to the end', 'orphan'],
   ])(

@@ -4,7 +4,8 @@ import { Errno } from '../../src/abi/errno.js';
 import { runDirect } from '../../src/flow/direct.js';
 import { type MmuNotifier, READ, WRITE } from '../../src/mm/address-space.js';
 import { allocatePlain, SegmentList } from '../../src/mm/frame-memory.js';
-import { type MemoryKind, SimulatedSpace } from '../../src/mm/simulated.js';
+import type { MemoryKind } from '../../src/mm/memory-kind.js';
+import { SimulatedSpace } from '../../src/mm/simulated.js';
 import { SimulatedFile } from '../../src/mm/simulated-file.js';
 import { SimulatedMemory, ZERO_FRAME } from '../../src/mm/simulated-memory.js';
 

@@ -165,8 +165,8 @@ export class Execution {
 }
 
 /**
- * Whatever a step throws breaks something: our own assertions, and crashes. A `ScenarioMistake`
- * does not, and is thrown on.
+ * Whatever a step throws breaks something: assertions of the engine, and crashes. A
+ * `ScenarioMistake` does not, and is thrown on.
  */
 export function asViolation(error: unknown): Violation {
   if (error instanceof Violation) return error;

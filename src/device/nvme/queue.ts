@@ -7,7 +7,7 @@ export interface CompletionQueue {
   readonly entries: number;
   readonly interrupts: boolean;
   readonly vector: number;
-  /** Next entry that we write. */
+  /** Next entry that the controller writes. */
   tail: number;
   /** Next entry that the host will look at, as its doorbell said last. */
   head: number;
@@ -22,7 +22,7 @@ export interface SubmissionQueue {
   readonly page: number;
   readonly entries: number;
   readonly completions: CompletionQueue;
-  /** Next entry that we fetch. */
+  /** Next entry that the controller fetches. */
   head: number;
   /** Behind the last entry that the host has filled, as its doorbell said last. */
   tail: number;

@@ -47,7 +47,7 @@ export class Workspace {
 export class QueuePair {
   /** Frames may be spread over several receive buffers (VIRTIO_NET_F_MRG_RXBUF). */
   private mergeable = false;
-  /** Of the driver's header; ours is HEADER_BYTES, and has what is left out in front. */
+  /** Of the driver's header; the card's is HEADER_BYTES, and has what is left out in front. */
   private headerBytes = HEADER_BYTES;
   readonly rx: VirtQueue;
   readonly tx: VirtQueue;

@@ -50,8 +50,9 @@ export class DescriptorCalls {
   }
 
   /**
-   * dup and F_DUPFD: the duplicate gets a number in the window too, where its calls reach us. It is
-   * a new description of the same file, since taking the program's own would need a privilege.
+   * dup and F_DUPFD: the duplicate gets a number in the window too, where its calls are
+   * intercepted. It is a new description of the same file: taking the program's own would need a
+   * privilege.
    */
   private duplicate(least: number, closeOnExec: boolean): void {
     const { call, caller, descriptors, log } = this.context;

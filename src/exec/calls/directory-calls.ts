@@ -1,4 +1,4 @@
-/** Calls that would tell that a directory of ours is a temporary one: getcwd, statfs, fstatfs. */
+/** Calls that would tell that a directory of the shadow is temporary: getcwd, statfs, fstatfs. */
 import { Errno, VfioError } from '../../abi/errno.js';
 import { errno, syscall } from '../../mm/process/libc.js';
 import type { CallContext, Handlers } from './context.js';
@@ -32,7 +32,7 @@ export class DirectoryCalls {
     this.paths.answerBytes(call.argument(0), bytes.length, bytes.length);
   }
 
-  /** The file system that a path of ours would be on. */
+  /** The file system that a path of the shadow would be on. */
   private statfs(path: string | null): void {
     const { architecture, call } = this.context;
     if (path === null) return call.proceed();

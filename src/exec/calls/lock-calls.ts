@@ -1,6 +1,6 @@
 /**
  * System calls that lock memory: what VFIO has pinned counts against the same limit
- * (RLIMIT_MEMLOCK), and the kernel knows nothing of our pins.
+ * (RLIMIT_MEMLOCK), and the kernel knows nothing of VFIO's pins.
  */
 import { readlinkSync } from 'node:fs';
 import { Errno, VfioError } from '../../abi/errno.js';
@@ -50,7 +50,7 @@ export class LockCalls {
 
   /**
    * A process that uses VFIO gets its secret memory under a number in the window, where its mmap
-   * reaches us.
+   * is intercepted.
    */
   private makeSecret(): void {
     const { architecture, call, descriptors, processes } = this.context;
@@ -59,7 +59,7 @@ export class LockCalls {
     if (process === null || (flags & ~O_CLOEXEC) !== 0) return call.proceed();
     const number = descriptors.freeNumber(process, 0);
     const fd = syscall(architecture.nr.memfd_secret, O_CLOEXEC, 0, 0, 0, 0, 0);
-    // The kernel has none, or our own descriptors are used up.
+    // The kernel has none, or the engine's descriptors are used up.
     if (fd < 0) return call.proceed();
     const made = call.answerWithFile(fd, number, flags !== 0);
     close(fd);

@@ -1,5 +1,5 @@
 /**
- * System calls that take memory away: our MMU notifier (R3.1). Each is told to the address space
+ * System calls that take memory away: the MMU notifier (R3.1). Each is told to the address space
  * before the kernel does it, so that no translation is left when the page goes; then the kernel
  * carries it out.
  */

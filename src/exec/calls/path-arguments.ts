@@ -2,7 +2,7 @@
  * The path that a call names, and what of the shadow it means; answers in bytes.
  *
  * Paths are handled as bytes, in strings of one character each (latin1). A program could change the
- * string after we looked; then it sees its host's file instead of ours, which harms nobody.
+ * string after it was read; then it sees its host's file and not the shadow's, which harms nobody.
  */
 import { readlinkSync } from 'node:fs';
 import { Errno, VfioError } from '../../abi/errno.js';
@@ -73,7 +73,7 @@ export class PathArguments {
     return this.processLink(directory === AT_FDCWD ? 'cwd' : `fd/${directory}`);
   }
 
-  /** The path in the program's eyes of a directory of ours that it has open, else null. */
+  /** The path in the program's eyes of a shadow's directory that it has open, else null. */
   ownDirectory(directory: number): string | null {
     const host = this.hostDirectory(directory);
     return host === null ? null : this.tree.program(host);
@@ -95,7 +95,7 @@ export class PathArguments {
     }
   }
 
-  /** Runs a call of ours on the host's name of a path. */
+  /** Runs a call of the engine's on the host's name of a path. */
   onHost(path: string, call: (name: number) => number): number {
     const bytes = Buffer.from(`${this.hostPath(path)}\0`, 'latin1');
     if (bytes.length > PATH_MAX) throw new VfioError(Errno.ENAMETOOLONG);

@@ -1,6 +1,6 @@
 /**
- * System calls that name a path: those that name our devices are answered from the shadow tree, all
- * others go on.
+ * System calls that name a path: those that name devices of the run are answered from the shadow
+ * tree, all others go on.
  */
 import { statSync, writeFileSync } from 'node:fs';
 import { Errno, VfioError } from '../../abi/errno.js';
@@ -94,8 +94,8 @@ export class PathCalls {
     if (found === null) return call.proceed();
     const { node } = found;
     if (node.kind === 'outside') return this.openOutside(found.path, flags, closeOnExec);
-    // Descriptors of links themselves cannot be handed out. Below a directory of ours the kernel
-    // finds the link.
+    // Descriptors of links themselves cannot be handed out. Below a directory of the shadow the
+    // kernel finds the link.
     if (node.kind === 'link' && (flags & O_PATH) !== 0 && name!.charCodeAt(0) !== 0x2f)
       return call.proceed();
     if ((flags & (O_CREAT | O_EXCL)) === (O_CREAT | O_EXCL)) throw new VfioError(Errno.EEXIST);
@@ -119,8 +119,8 @@ export class PathCalls {
   }
 
   /**
-   * A file of the host that the kernel cannot reach. It is opened with our rights, so only for who
-   * has the same, and nothing that could make us wait.
+   * A file of the host that the kernel cannot reach. It is opened with the engine's rights, so only
+   * for who has the same, and nothing that could make the engine wait.
    */
   private openOutside(path: string, flags: number, closeOnExec: boolean): void {
     const { O_CREAT } = this.context.architecture.openFlags;
@@ -155,7 +155,7 @@ export class PathCalls {
   }
 
   /**
-   * Answers an open with a file of ours, which is closed here; a negative number is a failed open.
+   * Answers an open with a file of the engine's, closed here; a negative number is a failed open.
    */
   private answerWithOpened(fd: number, closeOnExec: boolean): void {
     if (fd < 0) throw new VfioError(errno());
@@ -166,7 +166,7 @@ export class PathCalls {
 
   private openat2(): void {
     const { call } = this.context;
-    // struct open_how: the low half of flags holds all that concerns us.
+    // struct open_how: the low half of flags holds all that matters here.
     if (!this.paths.readBytes(call.argument(2), 8)) return call.proceed();
     this.open(call.int(0), 1, scratchView.getInt32(0, true));
   }
@@ -254,7 +254,7 @@ export class PathCalls {
     this.paths.answerBytes(buffer, cut, cut);
   }
 
-  /** Puts where a link leads into the scratch memory; returns its length, null: not ours to say. */
+  /** Puts where a link leads into the scratch memory; returns its length, null: the host's. */
   private linkTarget(directory: number, name: string | null): number | null {
     const { tid } = this.context.call;
     if (name?.startsWith('/proc/')) {
@@ -296,7 +296,8 @@ function allowed({ node }: Found): number {
 }
 
 /**
- * A link of ours has been followed as far as it should be; the host's own is followed by the host.
+ * A link of the shadow has been followed as far as it should; the host's own is followed by the
+ * host.
  */
 function followFlag({ node }: Found, follow: boolean): number {
   return node.kind === 'outside' && follow ? 0 : AT_SYMLINK_NOFOLLOW;

@@ -2,7 +2,8 @@
  * The VFIO calls of a run as they happen: raw numbers and bytes of the newest, taken a few times a
  * second. Names and structs are put in elsewhere (call-text.ts), for those that are shown.
  *
- * What a call's struct said is what our own copies saw, so nothing of the program is read twice.
+ * What a call's struct said is what the engine's own copies saw, so nothing of the program is read
+ * twice.
  */
 import type { CopyWatcher } from '../../mm/process/space.js';
 import type { OpenFile } from '../process/open-files.js';

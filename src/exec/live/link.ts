@@ -42,8 +42,8 @@ export class LiveLink implements LiveSource {
   }
 
   /**
-   * The run is over, or has not begun: without this an engine that did not take its end keeps us
-   * alive.
+   * The run is over, or has not begun: without this an engine that did not take its end keeps the
+   * process alive.
    */
   close(): void {
     this.port.close();

@@ -35,8 +35,8 @@ const ZEROS_BYTES = 2 ** 20;
 
 /**
  * A file as a disk: mapped, so that DMA goes straight into and out of the page cache. Where it is
- * not DMA but we who touch the bytes, we read and write the file: its end may have been cut off,
- * and then the mapping would kill us.
+ * not DMA but the engine that touches the bytes, it reads and writes the file: its end may have
+ * been cut off, and then the mapping would kill the engine.
  */
 export function openBlockFile(path: string, { bytes, readOnly }: BlockFileOptions): BlockStore {
   const { fd, size } = openDisk(path, bytes, readOnly);

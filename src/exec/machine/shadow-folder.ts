@@ -80,8 +80,8 @@ export class ShadowFolder {
   }
 
   /**
-   * Something of the same type for each entry of the host. Opening it comes to us and leads to the
-   * host's own.
+   * Something of the same type for each entry of the host. Opening it is intercepted and leads to
+   * the host's own.
    */
   private listHost(path: string): void {
     for (const entry of hostEntries(path)) {
@@ -127,7 +127,7 @@ function hostEntries(path: string): ReturnType<typeof readEntries> {
   try {
     return readEntries(path);
   } catch {
-    return []; // The host has no such directory, or does not let us read it.
+    return []; // The host has no such directory, or does not let iopf read it.
   }
 }
 

@@ -19,7 +19,7 @@ export interface ShadowFile {
 export type ShadowNode =
   | {
       readonly kind: 'directory';
-      /** The host's entries are listed beside ours. */
+      /** The host's entries are listed beside the shadow's. */
       readonly merged: boolean;
     }
   | ShadowFile
@@ -27,7 +27,9 @@ export type ShadowNode =
   | { readonly kind: 'device'; readonly device: DeviceNode }
   /** vfio-pci's `unbind`, which takes a device from VFIO when its address is written there. */
   | { readonly kind: 'unbind' }
-  /** A file of the host that is reached from a directory of ours, which the kernel cannot do. */
+  /**
+   * A file of the host that is reached from a directory of the shadow, which the kernel cannot do.
+   */
   | { readonly kind: 'outside' };
 
 /** A path that was followed to its end. */
@@ -74,7 +76,7 @@ export function appearance({ path, node }: Found): Appearance | null {
   }
 }
 
-/** Permission bits of a node; null: not ours to say, or such as everybody has. */
+/** Permission bits of a node; null: the host's to say, or such as everybody has. */
 export function permissions(node: ShadowNode): number | null {
   if (node.kind === 'file') return node.mode;
   return node.kind === 'unbind' ? WRITE_ONLY : null;

@@ -2,8 +2,8 @@
  * The shadow of /dev/vfio and /sys: the paths by which a program finds the devices of the run.
  *
  * Terms: a *node* is a name that the shadow answers; a *merged* directory lists the host's entries
- * beside ours; what lies *above* is the host's, and leads to ours. Nodes are a table; the files
- * that stand for them are made when they are asked for (ShadowFolder).
+ * beside its own; what lies *above* is the host's, and leads to a node. Nodes are a table; the
+ * files that stand for them are made when they are asked for (ShadowFolder).
  */
 import { existsSync, realpathSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
@@ -15,7 +15,9 @@ import { ATTRIBUTE_BYTES, type Content, type Found, type ShadowNode } from './sh
 const LINKS_MAX = 40;
 const DOT = 0x2e;
 const SLASH = 0x2f;
-/** A name is ours only if it begins so, once `.`, `..` and double slashes are gone from it. */
+/**
+ * A name is the shadow's only if it begins so, once `.`, `..` and double slashes are gone from it.
+ */
 const BEGINNINGS = ['/sys/', '/dev/vfio'];
 
 export class ShadowTree {
@@ -23,11 +25,11 @@ export class ShadowTree {
   /** Names of the nodes in each directory. */
   private readonly entries = new Map<string, string[]>();
   private readonly folder: ShadowFolder;
-  /** Directories of the host that lead to ours. */
+  /** Directories of the host that lead to nodes. */
   private readonly above = new Set<string>();
   /**
    * Names of nodes, and of the host's entries in directories that were listed: what relative paths
-   * that we must follow begin with or end in.
+   * that must be followed begin with or end in.
    */
   private readonly names = new Set<string>();
 
@@ -41,12 +43,12 @@ export class ShadowTree {
     return this.folder.root;
   }
 
-  /** A directory in which only ours is seen. */
+  /** A directory in which only nodes are seen. */
   directory(path: string): void {
     this.add(path, { kind: 'directory', merged: false });
   }
 
-  /** A directory that lists the host's entries, if the host has it, beside ours. */
+  /** A directory that lists the host's entries, if the host has it, beside its nodes. */
   merged(path: string): void {
     if (this.nodes.get(path)?.kind !== 'directory')
       this.add(path, { kind: 'directory', merged: true });
@@ -99,7 +101,7 @@ export class ShadowTree {
     } else this.merged(path);
   }
 
-  /** Whether an absolute path can be ours at all. Hot: every program opens hundreds of others. */
+  /** Whether an absolute path can name a node. Hot: every program opens hundreds of others. */
   mayName(path: string): boolean {
     for (let index = 0; index < BEGINNINGS.length; index++)
       if (path.startsWith(BEGINNINGS[index]!)) return true;
@@ -108,8 +110,8 @@ export class ShadowTree {
   }
 
   /**
-   * Whether a relative path can be ours, or lead out of a directory of ours. Hot: only then is it
-   * asked which directory it begins at.
+   * Whether a relative path can name a node, or lead out of a directory of the shadow. Hot: only
+   * then is it asked which directory it begins at.
    */
   mayNameFrom(path: string): boolean {
     let start = 0;
@@ -142,8 +144,8 @@ export class ShadowTree {
   }
 
   /**
-   * Follows an absolute path; null where it is not ours. `follow`: also a link in last place.
-   * `fromOurs`: the kernel would follow it from a directory that stands for one of ours.
+   * Follows an absolute path; null where it names no node. `follow`: also a link in last place.
+   * `fromOurs`: the kernel would follow it from a directory that stands for a node.
    */
   resolve(path: string, follow: boolean, fromOurs = false): Found | null {
     let rest = path.split('/').filter((part) => part !== '' && part !== '.');

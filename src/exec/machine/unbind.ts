@@ -25,14 +25,14 @@ export function openUnbind(machine: Machine, events: EventSet): number {
   if (pipe2(scratch.address, O_CLOEXEC) < 0) throw new VfioError(Errno.EMFILE);
   const [reading = -1, writing = -1] = ends;
   try {
-    // The program may open its end for reading (/proc/self/fd/N) and take what we were told of: do
+    // The program may open its end for reading (/proc/self/fd/N) and take what was announced: do
     // not wait for more.
     must('fcntl', fcntl(reading, F_SETFL, O_NONBLOCK));
     events.watchPipe(reading, (text) => takeFromVfio(machine, text));
   } catch (error) {
     close(reading);
     close(writing);
-    // What we may watch is used up: an errno for the program, not our end.
+    // What may be watched is used up: an errno for the program, not the end of the run.
     if (error instanceof SystemError) throw new VfioError(Errno.EMFILE);
     throw error;
   }

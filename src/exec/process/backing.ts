@@ -22,11 +22,11 @@ import { fileKey } from '../../mm/process/vmas.js';
 const MFD_CLOEXEC = 1;
 const MFD_ALLOW_SEALING = 2;
 const F_ADD_SEALS = 1033;
-/** SEAL, SHRINK, GROW: the program could otherwise take memory from under our mapping. */
+/** SEAL, SHRINK, GROW: the program could otherwise take memory from under the engine's mapping. */
 const SEALS = 1 | 2 | 4;
 /**
- * One byte is ours; what else is in a pipe the program has put there, by a number that does not
- * reach us.
+ * One byte is the engine's; what else is in a pipe the program has put there, by a number that is
+ * not intercepted.
  */
 const STREAM_BYTES = 4096;
 const streamMemory = allocateNative(STREAM_BYTES);
@@ -81,8 +81,8 @@ export function makeStreamBacking(): { backing: Backing; show(readable: boolean)
     number,
     number,
   ];
-  // One description for both directions, as the program's will be; but ours never waits, whatever
-  // the program does to the pipe.
+  // One description for both directions, as the program's will be; but the engine's never waits,
+  // whatever the program does to the pipe.
   const fd = open(`/proc/self/fd/${readEnd}`, O_RDWR | O_CLOEXEC | O_NONBLOCK, 0);
   close(readEnd);
   close(writeEnd);

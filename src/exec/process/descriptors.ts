@@ -1,6 +1,6 @@
 /**
- * Descriptor numbers of the program's processes: which file of ours a number means, which numbers
- * are free, and new ones.
+ * Descriptor numbers of the program's processes: which VFIO file a number means, which numbers are
+ * free, and new ones.
  */
 import { Errno, VfioError } from '../../abi/errno.js';
 import type { VfioFile } from '../../file/file.js';
@@ -12,7 +12,7 @@ import { type Backing, makeBacking, makeStreamBacking } from './backing.js';
 import type { OpenFile, OpenFiles } from './open-files.js';
 import type { Process } from './process.js';
 
-/** A file of ours that a process is to get. */
+/** A VFIO file that a process is to get. */
 export interface NewDescriptor {
   readonly file: VfioFile;
   readonly number: number;
@@ -28,7 +28,7 @@ export class Descriptors {
   ) {}
 
   /**
-   * What a descriptor of a process means: a file of ours, another, or null where it is not open.
+   * What a descriptor of a process means: a VFIO file, another, or null where it is not open.
    */
   lookUp(process: Process, fd: number): OpenFile | 'other' | null {
     const known = process.known.get(fd);
@@ -95,7 +95,7 @@ export class Descriptors {
         return;
       }
     } catch (error) {
-      // Our own descriptors are used up: an errno for the program, not our end.
+      // The engine's descriptors are used up: an errno for the program, not the end of the run.
       if (!(error instanceof SystemError || error instanceof VfioError)) throw error;
     }
     if (backing !== null && pciFunction === null) close(backing.fd);

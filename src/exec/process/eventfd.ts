@@ -9,7 +9,7 @@ const memory = allocateNative(16);
 new Uint32Array(memory.bytes.buffer, 0, 1)[0] = 1;
 const pollWords = new Int32Array(memory.bytes.buffer, 8, 2);
 
-/** An eventfd of the program; `fd` is our own descriptor for it. */
+/** An eventfd of the program; `fd` is the engine's own descriptor for it. */
 export function eventCounter(fd: number, events: EventSet): EventCounter {
   return {
     signal() {

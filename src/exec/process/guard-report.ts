@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { allocateNative, write } from '../../mm/process/libc.js';
 
-/** On a busy machine a fork may be carried out long after we let it go on. */
+/** On a busy machine a fork may be carried out long after it was let go on. */
 const FORK_TICKS = 40;
 /** Room for the longest path. */
 const LINE_BYTES = 8192;

@@ -3,7 +3,7 @@
  * reference is gone.
  *
  * Each open file is a *description* (struct file) of a memfd, put into the program. Nothing here
- * counts closes: we hold an open-file-description lock on the description and probe it from another
+ * counts closes: an open-file-description lock is taken on the description and probed from another
  * one. The lock ends with the last descriptor or mapping, in whatever process: the kernel's own
  * rule for files (fcntl(2), F_OFD_SETLK).
  */
@@ -57,8 +57,8 @@ export class OpenFiles {
   }
 
   /**
-   * Our descriptor for a new description of the backing, locked; to be given to the program, then
-   * closed here.
+   * The engine's descriptor for a new description of the backing, locked; to be given to the
+   * program, then closed here.
    */
   describe(backing: Backing): { fd: number; lock: number } {
     const fd = must('open', open(`/proc/self/fd/${backing.fd}`, O_RDWR | O_CLOEXEC, 0));
@@ -76,8 +76,8 @@ export class OpenFiles {
   }
 
   /**
-   * The file that a descriptor of a process means, by its inode; null where it is none of ours or
-   * not open.
+   * The file that a descriptor of a process means, by its inode; null where it is no VFIO
+   * file, or not open.
    */
   identify(tid: number, fd: number): OpenFile | 'other' | null {
     const stat = statOf(`/proc/${tid}/fd/${fd}`);

@@ -10,8 +10,8 @@ const childWords = new Int32Array(childInfo.bytes.buffer, 0, 32);
 const SI_PID = 4;
 
 /**
- * Reaps orphans of the program, which are our children: kernels before 6.11 keep a filter until its
- * last task is reaped. `reapedByNode`: children that Node waits for.
+ * Reaps orphans of the program, which are iopf's children: kernels before 6.11 keep a filter until
+ * its last task is reaped. `reapedByNode`: children that Node waits for.
  */
 export function reapOrphans(reapedByNode: readonly number[]): void {
   for (;;) {

@@ -1,4 +1,7 @@
-/** What /proc shows of a process that uses VFIO, where the host's answer would give us away. */
+/**
+ * What /proc shows of a process that uses VFIO, where the host's answer would show that VFIO is
+ * emulated.
+ */
 import { readFileSync } from 'node:fs';
 import { PAGE_SIZE } from '../../mm/address-space.js';
 import type { Descriptors } from './descriptors.js';
@@ -18,8 +21,8 @@ export class ProcFiles {
   ) {}
 
   /**
-   * The text of a `status` file to which we add the locked-memory account (VmLck); null: the host's
-   * is right.
+   * The text of a `status` file with the locked-memory account added (VmLck); null: the host's is
+   * right.
    */
   status(path: string, tid: number): string | null {
     const match = PATH.exec(path);
@@ -39,7 +42,7 @@ export class ProcFiles {
     }
   }
 
-  /** Where a link below `fd` leads if it is a VFIO file of ours; null: the host's is right. */
+  /** Where a link below `fd` leads if it is a VFIO file; null: the host's is right. */
   link(path: string, tid: number): string | null {
     const match = PATH.exec(path);
     if (match?.[3] === undefined) return null;

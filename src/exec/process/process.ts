@@ -1,6 +1,6 @@
 /**
- * The processes of a run, as far as we must know them: by thread, with their memory and the
- * descriptors we gave them.
+ * The processes of a run that use VFIO: by thread, with their memory and the descriptors that they
+ * were given.
  */
 import { close, syscall } from '../../mm/process/libc.js';
 import type { ProcessMemory } from '../../mm/process/memory.js';
@@ -19,7 +19,7 @@ const STRANGERS_MAX = 4096;
 /** A process that has spoken to VFIO. */
 export class Process {
   /**
-   * Descriptors known to be ours by number; checked once, because every change of a number in the
+   * VFIO files known by descriptor number; checked once, because every change of a number in the
    * window is trapped.
    */
   readonly known = new Map<number, OpenFile>();
@@ -102,7 +102,7 @@ export class ProcessTable {
   }
 
   /**
-   * The process of a thread that speaks to VFIO; null where it is gone, or we have no room for it.
+   * The process of a thread that speaks to VFIO; null where it is gone, or there is no room for it.
    */
   enter(tid: number): Process | null {
     const bound = this.byThread.get(tid);
@@ -262,7 +262,9 @@ export class ProcessTable {
     return other === undefined || sharesMemory(architecture, process.pid, other.task);
   }
 
-  /** The address space that a thread of a process new to us shares with another; null: none. */
+  /**
+   * The address space that a thread of a process not seen before shares with another; null: none.
+   */
   private sharedSpace(tid: number): ProcessSpace | null {
     for (const { space } of this.byPid.values())
       if (sharesMemory(this.options.architecture, tid, space.task)) return space;
@@ -275,7 +277,7 @@ export class ProcessTable {
     return pid;
   }
 
-  /** The process of a thread that is new to us if VFIO knows it, else null. */
+  /** The process of a thread not seen before, if VFIO knows it, else null. */
   private meet(tid: number, pid: number): Process | null {
     const process = this.byPid.get(pid);
     if (process === undefined) {

@@ -41,7 +41,7 @@ export interface ReachedProcess {
   readonly task: number;
 }
 
-/** Our own descriptor for one of a process's, or -1 and errno. */
+/** A descriptor of the engine's for one of a process's, or -1 and errno. */
 export function takeDescriptor(
   { nr }: Architecture,
   { pid, pidfd, task }: ReachedProcess,

@@ -63,7 +63,7 @@ export function carryOut(request: PageOutRequest, { nr }: Architecture): void {
   Atomics.store(answer, 0, 1);
 }
 
-/** Why the host does not let us take memory of a process away; null: it does. */
+/** Why the host does not let iopf take memory of a process away; null: it does. */
 export function pageOutRefusal(pid: number, { nr }: Architecture): string | null {
   const pidfd = syscall(nr.pidfd_open, pid, 0, 0, 0, 0, 0);
   const pageOut = (fd: number): number =>

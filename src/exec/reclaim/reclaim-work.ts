@@ -14,8 +14,8 @@ export interface ReclaimWork {
 }
 
 /**
- * `pid`: the program, whose memory must be ours to take. `pageOut` passes requests to the thread
- * that carries them out. Throws UserError.
+ * `pid`: the program, whose memory iopf must be allowed to take. `pageOut` passes requests to the
+ * thread that carries them out. Throws UserError.
  */
 export function reclaimWork(
   { reclaimBytes, reclaimScanMs }: ExecOptions,

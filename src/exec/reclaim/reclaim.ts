@@ -5,10 +5,10 @@
  * Terms: the *hand* goes round over the pages of all *areas* that reclaim may take, as a clock's
  * does; a *turn* is once round. A *slice* is what one process_madvise(MADV_PAGEOUT) is asked for.
  * The host neither knows which pages devices use (an I/O page table has no accessed bit that
- * reclaim reads) nor tells us which the program uses, so all are taken in their order.
+ * reclaim reads) nor tells which the program uses, so all are taken in their order.
  *
- * The call may take milliseconds, so another thread makes it, like a kernel's own reclaim; we find
- * the next slice, and tell notifiers of the pages that left.
+ * The call may take milliseconds, so another thread makes it, like a kernel's own reclaim; the
+ * engine finds the next slice, and tells notifiers of the pages that left.
  */
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { Errno } from '../../abi/errno.js';
@@ -193,8 +193,8 @@ function presentPages({ pagemap }: ProcessSpace, first: number, end: number): nu
 }
 
 /**
- * The file that an area maps, or -1 where we may not open it; then what is dirty waits for the host
- * to write it.
+ * The file that an area maps, or -1 where it may not be opened; then what is dirty waits for the
+ * host to write it.
  */
 function openBehind(pid: number, { first, end }: Area): number {
   const [from, to] = [first, end].map((page) => (page * PAGE_SIZE).toString(16));
@@ -223,7 +223,7 @@ function memoryKilobytes(name: string): number {
   return Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(memory)?.[1]);
 }
 
-/** Whether the host lets us take memory of the program away. Throws UserError. */
+/** Whether the host lets iopf take memory of the program away. Throws UserError. */
 export function checkMayReclaim(arch: Architecture, pid: number): void {
   const refusal = pageOutRefusal(pid, arch);
   if (refusal === null) return;

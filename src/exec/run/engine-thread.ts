@@ -12,7 +12,7 @@ export type EngineMessage =
   /** Nothing ran: the user must change something. */
   | { readonly kind: 'refused'; readonly message: string; readonly exitCode: number }
   | PageOutRequest
-  /** A defect of ours. */
+  /** A defect of iopf. */
   | { readonly kind: 'bug'; readonly message: string };
 
 const post = (message: EngineMessage): void => parentPort!.postMessage(message);

@@ -2,9 +2,9 @@
  * What stays when iopf is killed with SIGKILL: a small shell that then ends the run's processes and
  * removes its directory.
  *
- * It reads lines (`directory PATH`, `process PID STARTTIME`, `end`) from a pipe that only we hold.
- * End of file without `end` means that we are gone. It compares start times, because a number may
- * be another process's by then.
+ * It reads lines (`directory PATH`, `process PID STARTTIME`, `end`) from a pipe that only iopf
+ * holds. End of file without `end` means that iopf is gone. It compares start times, because a
+ * number may be another process's by then.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 

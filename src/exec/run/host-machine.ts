@@ -84,7 +84,9 @@ export function cannotRun(program: string, code: string, about: string): UserErr
   return new UserError(`cannot run ${program}: ${code}${about}`, code === 'ENOENT' ? 127 : 126);
 }
 
-/** The descriptors 3 and up that our caller left open for the program: neither Node's nor ours. */
+/**
+ * The descriptors 3 and up that iopf's caller left open for the program: not Node's, not iopf's.
+ */
 export function inheritedDescriptors(): number[] {
   const links = new Map<number, string>();
   for (const name of readdirSync('/proc/self/fd')) {
@@ -107,8 +109,8 @@ export function inheritedDescriptors(): number[] {
 }
 
 /**
- * RLIMIT_NOFILE as our caller set it. Node has raised the soft limit to the hard one by now: what
- * it was `bin/iopf` has noted; where we were not started by that, it is what Node made of it.
+ * RLIMIT_NOFILE as the caller of iopf set it. Node has raised the soft limit to the hard one by now:
+ * what it was `bin/iopf` has noted; where iopf was not started by that, it is what Node made of it.
  */
 export function callersDescriptorLimit(): Limit {
   const noted = Number(process.env[SOFT_LIMIT_NOTE]); // 'unlimited' is NaN
@@ -117,7 +119,7 @@ export function callersDescriptorLimit(): Limit {
   return { soft: noted > 0 && noted < soft ? noted : soft, hard };
 }
 
-/** Whether what is typed at our terminal, if we have one, reaches our process group. */
+/** Whether what is typed at the terminal, if there is one, reaches this process group. */
 export function isInForeground(): boolean {
   const stat = readFileSync('/proc/self/stat', 'latin1');
   const [, , group, , terminal, foreground] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
@@ -125,8 +127,8 @@ export function isInForeground(): boolean {
 }
 
 /**
- * Where the descriptors that we hand out lie, below a soft limit: SECCOMP_IOCTL_NOTIF_ADDFD cannot
- * go above it. Throws UserError where the hard limit leaves us too few of our own.
+ * Where descriptors of VFIO files lie, below a soft limit: SECCOMP_IOCTL_NOTIF_ADDFD cannot go
+ * above it. Throws UserError where the hard limit leaves iopf too few of its own.
  */
 export function descriptorWindow({ soft, hard }: Limit): DescriptorWindow {
   if (hard < LEAST_DESCRIPTORS)

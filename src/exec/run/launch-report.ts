@@ -29,8 +29,8 @@ export class LaunchReport {
   constructor(private readonly fd: number) {}
 
   /**
-   * Waits for the launcher's filter. Returns its listener as a descriptor of ours, and the
-   * launcher's process. Throws UserError, also where the host would not let us serve that process.
+   * Waits for the launcher's filter. Returns its listener as a descriptor of the engine's, and the
+   * launcher's process. Throws UserError, also where the host would not let iopf serve that process.
    */
   takeListener(arch: Architecture): { fd: number; pid: number } {
     const report = this.read(true);

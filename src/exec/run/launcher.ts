@@ -36,7 +36,7 @@ export interface LaunchRequest {
   readonly reportFd: number;
   /** Descriptors that the program inherits. */
   readonly inherit: readonly number[];
-  /** File status flags of descriptors 0 to 2 as our caller made them, -1 where one is closed. */
+  /** File status flags of descriptors 0 to 2 as iopf's caller made them, -1 where one is closed. */
   readonly statusFlags: readonly number[];
   /** RLIMIT_NOFILE as the program is to have it. */
   readonly descriptorLimit: Limit;

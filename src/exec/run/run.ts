@@ -72,7 +72,7 @@ export interface RunWatcher {
   tell(message: LiveMessage): void;
 }
 
-/** Runs a program on our VFIO to its end. Throws UserError where it cannot begin. */
+/** Runs a program on emulated VFIO to its end. Throws UserError where it cannot begin. */
 export async function runProgram(
   options: ExecOptions,
   watcher: RunWatcher | null = null,
@@ -95,7 +95,7 @@ export async function runProgram(
   }
 }
 
-/** What comes from who called us. */
+/** What comes from who called iopf. */
 interface Caller {
   readonly inherit: readonly number[];
   /** The program's file. */
@@ -110,8 +110,8 @@ async function runFor(
   { inherit, file, limit, window }: Caller,
   live: LiveLink | null,
 ): Promise<RunResult> {
-  // Orphans of the program become our children, so that we may go on reading their memory (Yama)
-  // and can reap them.
+  // Orphans of the program become children of this process, which so may go on reading their
+  // memory (Yama) and can reap them.
   prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 
   const [report, launcherReport] = makeSocketPair();
@@ -184,14 +184,15 @@ export function exitCodeOf(run: RunSummary): number {
   return run.exitCode ?? 0;
 }
 
-/** Where it cannot begin, the program ends: nobody would answer it, and it would keep us alive. */
+/**
+ * Where it cannot begin, the program ends: nobody would answer it, and it would keep iopf alive.
+ */
 function startEngine(options: EngineOptions, program: ChildProcess): Worker {
   try {
     return new Worker(new URL('./engine-thread.js', import.meta.url), {
       workerData: options,
       transferList: options.live === null ? [] : [options.live],
-      // Else Node opens our stdout and stderr, and makes pipes that the program shares
-      // non-blocking.
+      // Else Node opens stdout and stderr, and makes pipes that the program shares non-blocking.
       stdout: true,
       stderr: true,
     });

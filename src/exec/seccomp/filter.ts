@@ -1,8 +1,8 @@
 /**
- * The seccomp filter that a traced program runs under: which system calls come to us, as classic
- * BPF.
+ * The seccomp filter that a traced program runs under: which system calls are intercepted, as
+ * classic BPF.
  *
- * Terms: the *window* is the range of descriptor numbers in which we hand descriptors out; a test
+ * Terms: the *window* is the range of descriptor numbers in which VFIO files are; a test
  * of a number against it is all that a filter can know about a descriptor.
  */
 import { Bug } from '../../abi/bug.js';
@@ -15,7 +15,7 @@ import {
 } from '../../mm/process/libc.js';
 import type { Architecture, SystemCall } from '../arch/index.js';
 
-/** Descriptor numbers [first, end) that we hand out. */
+/** Descriptor numbers [first, end) of VFIO files. */
 export interface DescriptorWindow {
   readonly first: number;
   readonly end: number;
@@ -58,8 +58,8 @@ interface Instruction {
 }
 
 /**
- * Calls that are always ours: they name paths, take memory away, end or split a process, or make
- * what a device may signal.
+ * Calls that are always intercepted: they name paths, take memory away, end or split a process, or
+ * make what a device may signal.
  */
 const always: readonly SystemCall[] = [
   'openat',
@@ -112,7 +112,7 @@ const always: readonly SystemCall[] = [
   'memfd_secret',
 ];
 
-/** Calls that are ours where their first argument is in the window. */
+/** Calls that are intercepted where their first argument is in the window. */
 const onDescriptor: readonly SystemCall[] = [
   'read',
   'write',

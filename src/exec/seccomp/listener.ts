@@ -58,7 +58,7 @@ export class Listener {
     this.address = memory.address;
     this.words = new Uint32Array(memory.bytes.buffer, 0, 64);
     this.signedWords = new Int32Array(memory.bytes.buffer, 0, 64);
-    // Wakes the program on our processor, where its data is; kernels before 6.6 lack it, and are
+    // Wakes the program on this processor, where its data is; kernels before 6.6 lack it, and are
     // only slower.
     ioctl(fd, NOTIF_SET_FLAGS, FLAG_SYNC_WAKE_UP);
   }
@@ -176,9 +176,9 @@ export class Listener {
   }
 
   /**
-   * Makes a descriptor for our `source` in the caller and answers its call with the number, in
-   * one. `at`: the number it gets, or -1 for the lowest free one. Returns the number, or minus the
-   * errno, and then the call still waits.
+   * Makes a descriptor for `source`, the engine's, in the caller and answers its call with the
+   * number, in one. `at`: the number it gets, or -1 for the lowest free one. Returns the number, or
+   * minus the errno, and then the call still waits.
    */
   answerWithFile(source: number, at: number, closeOnExec: boolean): number {
     const made = this.addDescriptor(source, at, closeOnExec, ADDFD_SEND);

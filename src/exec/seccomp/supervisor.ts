@@ -19,7 +19,7 @@ import type { Listener, ReceivedCall } from './listener.js';
 
 const POLLIN = 1;
 const POLLHUP = 0x10;
-/** struct pollfd: int fd, short events, short revents; ours are the listener and the event set. */
+/** struct pollfd: int fd, short events, short revents; of the listener and the event set. */
 const POLLED = 2;
 const LISTENER_REVENTS = 3;
 const EVENTS_REVENTS = 7;
@@ -34,7 +34,7 @@ const LOOKS_PER_ROUND = 16;
 const SLEEP_LEAST_MS = 0.05;
 const SLEEP_MOST_MS = 0.25;
 const SLEEP_GROWTH = 1.2;
-/** How long files may take to be closed after the last task has left, and how often we look. */
+/** How long files may take to be closed after the last task has left, and how often to look. */
 const LAST_CLOSES_MS = 5000;
 const LAST_CLOSES_LOOK_MS = 1;
 

@@ -1,9 +1,9 @@
 /**
- * Errands: system calls that a thread of the program makes for us.
+ * Errands: system calls that a thread of the program makes for the engine.
  *
- * A thread that waits for our answer to a call gets a SIGSEGV and an answer that it never sees: the
- * handler in the trap page runs before the program's next instruction, asks us, makes the calls
- * that we name one after the other, and returns where we say.
+ * A thread that waits for the answer to a call gets a SIGSEGV and an answer that it never sees: the
+ * handler in the trap page runs before the program's next instruction, asks, makes the calls
+ * that it is given one after the other, and returns where it is told.
  */
 import { syscall } from '../../mm/process/libc.js';
 import { copyFromProcess, copyToProcess } from '../../mm/process/remote-memory.js';
@@ -24,7 +24,7 @@ export interface CallToMake {
   readonly memory?: Uint8Array;
 }
 
-/** Stands for an address of memory that is ours while the call runs. */
+/** Stands for an address of memory that is free to use while the call runs. */
 export const MEMORY = Number.NaN;
 
 /** What a thread does at the end of an errand. */
@@ -82,7 +82,7 @@ export class Errands {
     if (stack === undefined) return false;
     const running = stack[stack.length - 1]!;
     if (running.context === 0) {
-      // In another PID namespace we have no number.
+      // In another PID namespace the engine has no number.
       const isOurs = frame.sender === process.pid || frame.sender === 0;
       if (frame.code !== SI_TKILL || !isOurs) return false;
       running.context = frame.context;
@@ -109,7 +109,7 @@ export class Errands {
     const outcome = step.value;
     if (outcome.kind === 'jump') return call.respond(outcome.address);
     if (outcome.kind === 'return') {
-      // Where the signal came before our answer the kernel was about to make the call again.
+      // Where the signal came before the answer the kernel was about to make the call again.
       frame.rip = running.returnsTo;
       frame.setRegister(RAX, outcome.value, Math.floor(outcome.value / HIGH));
       frame.writeRegisters();

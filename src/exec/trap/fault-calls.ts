@@ -57,7 +57,7 @@ export class FaultCalls {
     this.processor = new Processor(frame, this.bus);
   }
 
-  /** The handler asks. False: it is not ours, and the number means nothing to a kernel. Hot. */
+  /** The handler asks. False: another asks, and the number means nothing to a kernel. Hot. */
   ask(): boolean {
     const { frame } = this;
     const { call } = this.context;
@@ -145,7 +145,7 @@ export class FaultCalls {
     }
     const mask = action.maskWithout(SIGSEGV);
     if (mask[0] !== 0 || mask[1] !== 0) {
-      // Our request lies where the handler finds what raised the signal.
+      // The request lies where the handler finds what raised the signal.
       const saved = new Uint8Array(Request.MEMORY + Request.MEMORY_BYTES);
       copyFromProcess(tid, info, saved);
       yield {

@@ -1,10 +1,11 @@
 /**
- * Puts the trap page into each new program, in the moment after its exec: at the first call that we
- * intercept it has one thread, which waits for us.
+ * Puts the trap page into each new program, in the moment after its exec: at the first
+ * intercepted call it has one thread, which waits for the answer.
  *
  * 1. The code behind the call's instruction is replaced through /proc/PID/mem, and the call
- *    answered: the thread runs the replacement, which maps the page and tells us.
- * 2. We fill the page; the thread goes on in it: it installs the handler, and makes the call again.
+ *    answered: the thread runs the replacement, which maps the page and says where.
+ * 2. The page is filled; the thread goes on in it: it installs the handler, and makes the call
+ *    again.
  * 3. At that call the code is put back, and the call is answered as any other.
  */
 import { readFileSync } from 'node:fs';
@@ -45,7 +46,7 @@ const action = SignalAction.of(
 export class Injection {
   /** Threads from which a new program is expected, with the thread that calls execve. */
   private readonly expected = new Map<number, number>();
-  /** Threads that run code of ours. */
+  /** Threads that run the replacement. */
   private readonly running = new Map<number, InterceptedCall & { readonly code: Uint8Array }>();
   private readonly notBegun: ReadonlySet<number>;
   /** Why threads have none. */

@@ -1,5 +1,5 @@
 /**
- * The signal calls of a program with a trap page: SIGSEGV is ours and is never blocked, and the
+ * The signal calls of a program with a trap page: SIGSEGV is the page's and never blocked, and the
  * program sees its own action for it.
  */
 import { Errno, VfioError } from '../../abi/errno.js';

@@ -3,9 +3,9 @@
  * is code, the second is *state*: what must be known of the address space when a register is
  * touched.
  *
- * The state lies in the program's memory, not in ours, because it has the life of that memory: fork
- * copies it, vfork and threads share it, exec drops it. The program can read and execute it; it is
- * written through /proc/PID/mem.
+ * The state lies in the program's memory, not the engine's, because it has the life of that memory:
+ * fork copies it, vfork and threads share it, exec drops it. The program can read and execute it;
+ * it is written through /proc/PID/mem.
  */
 import { allocateNative, close, O_CLOEXEC, O_RDWR, open, pwrite } from '../../mm/process/libc.js';
 import { copyFromProcess } from '../../mm/process/remote-memory.js';

@@ -3,7 +3,7 @@
  * exec see of it.
  *
  * Pages that are no plain memory are PROT_NONE in the program. An access to one raises SIGSEGV; a
- * handler that we have put into the program (injection.ts) makes one system call; we do the
+ * handler that was put into the program (injection.ts) makes one system call; the engine does the
  * instruction in the program's place (x64/), and the handler returns behind it.
  */
 import { Errno, VfioError } from '../../abi/errno.js';
@@ -75,8 +75,8 @@ export class Traps {
 
   /**
    * The current call is an mmap of a device file that may be made, and parts of it must trap. True:
-   * it has its answer; false: it is made for us, with no access to those parts. EINVAL: its process
-   * takes no traps.
+   * it has its answer; false: it is made by an errand, with no access to those parts. EINVAL: its
+   * process takes no traps.
    */
   map(pciFunction: PciFunction, request: MmapRequest, trapped: readonly MappedPart[]): boolean {
     const { mappings, context, injection } = this;

@@ -220,8 +220,8 @@ export class Iopf {
   }
 
   /**
-   * The container ends: its devices are quiet and its mappings are gone; nothing of ours is left
-   * (R5.11).
+   * The container ends: its devices are quiet and its mappings are gone; no notifier or
+   * page request is left (R5.11).
    */
   *release(): Flow<void> {
     yield* this.lock.acquire();

@@ -146,7 +146,7 @@ export const O_CREAT = 0o100;
 export const O_NONBLOCK = 0o4000;
 export const O_CLOEXEC = 0o2000000;
 
-/** A libc call failed that we depend on: says which and why. */
+/** A libc call failed that must not fail: says which and why. */
 export class SystemError extends Error {
   constructor(
     call: string,

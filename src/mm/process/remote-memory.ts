@@ -102,7 +102,7 @@ export function writeFault(pid: number, first: number, count: number): void {
   }
 }
 
-/** One stretch of bytes, ours and the process's. */
+/** One stretch of bytes, here and in the process. */
 function point(ours: number, theirs: number, length: number): void {
   local.count = remote.count = 0;
   local.push(ours, length);

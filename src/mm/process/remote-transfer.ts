@@ -149,7 +149,7 @@ class TransferThread {
     const { words } = this;
     this.worker = new Worker(new URL('./transfer-thread.js', import.meta.url), {
       workerData: { words, doneFd },
-      // Else Node opens our stdout and stderr.
+      // Else Node opens stdout and stderr.
       stdout: true,
       stderr: true,
     });

@@ -78,7 +78,7 @@ export class ProcessSpace implements AddressSpace {
   private openedPagemap: Pagemap | null = null;
   private readonly copyWatcher: CopyWatcher | null;
   readonly taskSize: number;
-  /** Pages in our own part of the locked-memory account. */
+  /** Pages that VFIO has charged to the locked-memory account. */
   accountedPages = 0;
 
   constructor(
@@ -147,7 +147,7 @@ export class ProcessSpace implements AddressSpace {
   }
 
   get lockLimitPages(): number {
-    // Refused where the process has another user by now, and we no privilege.
+    // Refused where the process has another user by now, and iopf no privilege.
     if (prlimit(this.task, RLIMIT_MEMLOCK, 0, rlimit.address) !== 0)
       return Math.floor(lockLimitBytes(this.task) / PAGE_SIZE);
     const low = rlimitWords[0]!;
@@ -166,9 +166,9 @@ export class ProcessSpace implements AddressSpace {
   }
 
   /**
-   * Whether mlock(2) of these bytes stays within the limit together with our account (kernel:
-   * do_mlock). Pages that are locked already are not counted twice. Where we account nothing the
-   * kernel decides.
+   * Whether mlock(2) of these bytes stays within the limit together with what VFIO has charged
+   * (kernel: do_mlock). Pages that are locked already are not counted twice. Where VFIO has charged
+   * nothing the kernel decides.
    */
   mayLock(address: number, length: number): boolean {
     if (this.accountedPages === 0 || this.ipcLock) return true;
@@ -334,11 +334,17 @@ export class ProcessSpace implements AddressSpace {
    */
   private pinnable(first: number, count: number, access: number): number {
     let able = this.vmas.allowed(first, count, access);
-    if ((access & WRITE) !== 0 && this.options.pinsDirtyFiles !== true)
-      for (const area of this.vmas.known(first, first + able))
-        if (!area.isPrivate && !area.isDevice && area.inode !== 0)
-          if (tracksDirtyPages(this.task, area.fileSystem)) able = Math.max(0, area.first - first);
+    if ((access & WRITE) !== 0 && this.options.pinsDirtyFiles !== true) {
+      const refused = this.vmas
+        .known(first, first + able)
+        .find((area) => area.inode !== 0 && !area.isPrivate && !area.isDevice && this.tracks(area));
+      if (refused !== undefined) able = Math.max(0, refused.first - first);
+    }
     return mayPagesWait() ? this.untilHandled(first, Math.min(able, count), access) : able;
+  }
+
+  private tracks({ fileSystem }: Area): boolean {
+    return tracksDirtyPages(this.task, fileSystem);
   }
 
   /** How many pages from `first` on, at most `count`, need no userfaultfd handler. */

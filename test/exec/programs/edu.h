@@ -45,9 +45,23 @@ __attribute__((unused)) static void skip(const char *why)
 	_exit(77);
 }
 
-#define MUST(what) ({ long result_ = (long)(what); if (result_ == -1) fail("%s:%d: %s", __func__, __LINE__, #what); result_; })
-#define REFUSED(what, number) do { errno = 0; long got_ = (long)(what); if (got_ != -1 || errno != (number)) fail("%s:%d: %s returns %ld and should fail with %d", __func__, __LINE__, #what, got_, number); } while (0)
-#define EQUAL(what, wanted) do { long got_ = (long)(what), wanted_ = (long)(wanted); errno = 0; if (got_ != wanted_) fail("%s:%d: %s is %#lx, not %#lx", __func__, __LINE__, #what, got_, wanted_); } while (0)
+#define MUST(what) ({ \
+	long result_ = (long)(what); \
+	if (result_ == -1) \
+		fail("%s:%d: %s", __func__, __LINE__, #what); \
+	result_; \
+})
+#define REFUSED(what, number) do { \
+	errno = 0; \
+	long got_ = (long)(what); \
+	if (got_ != -1 || errno != (number)) \
+		fail("%s:%d: %s is %ld, not errno %d", __func__, __LINE__, #what, got_, number); \
+} while (0)
+#define EQUAL(what, wanted) do { \
+	long got_ = (long)(what), wanted_ = (long)(wanted); \
+	if (got_ != wanted_) \
+		fail("%s:%d: %s is %#lx, not %#lx", __func__, __LINE__, #what, got_, wanted_); \
+} while (0)
 
 static void *anonymous(unsigned long bytes)
 {
@@ -56,7 +70,7 @@ static void *anonymous(unsigned long bytes)
 
 static int map(void *memory, uint64_t iova, uint64_t bytes, uint32_t flags)
 {
-	struct vfio_iommu_type1_dma_map map = { .argsz = sizeof(map), .flags = flags, .vaddr = (uintptr_t)memory, .iova = iova, .size = bytes };
+	struct vfio_iommu_type1_dma_map map = { sizeof(map), flags, (uintptr_t)memory, iova, bytes };
 
 	return ioctl(container, VFIO_IOMMU_MAP_DMA, &map);
 }

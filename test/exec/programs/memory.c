@@ -69,7 +69,11 @@ static void *second_worker(void *first)
 	if (off)
 		EQUAL(locked_kilobytes(), 8);
 	/* Descriptors are found too. */
-	struct { struct vfio_irq_set set; int fd; } irq = { { .argsz = sizeof(irq), .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER, .index = VFIO_PCI_MSI_IRQ_INDEX, .count = 1 }, -1 };
+	struct {
+		struct vfio_irq_set set;
+		int fd;
+	} irq = { .set = { .argsz = sizeof(irq), .index = VFIO_PCI_MSI_IRQ_INDEX, .count = 1 } };
+	irq.set.flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER;
 	counter = irq.fd = MUST(eventfd(0, 0));
 	MUST(ioctl(device, VFIO_DEVICE_SET_IRQS, &irq));
 	copy = MUST(dup(device));
@@ -133,7 +137,8 @@ static void share_memory(int child_opens)
 	memset(shared, 0x41, 2 * PAGE);
 	if (!child_opens)
 		open_edu(address);
-	child = MUST(clone(mapping_child, stack + (1 << 18), CLONE_VM | CLONE_FILES | CLONE_VFORK | SIGCHLD, NULL));
+	child = MUST(clone(mapping_child, stack + (1 << 18),
+			   CLONE_VM | CLONE_FILES | CLONE_VFORK | SIGCHLD, NULL));
 	if (child_opens)
 		map_carrier();
 	MUST(waitpid(child, NULL, 0));
@@ -169,7 +174,8 @@ static void serve(int calls)
 		MUST(munmap(anonymous(PAGE), PAGE));
 		close(file);
 	}
-	struct uffdio_copy copy = { .dst = message.arg.pagefault.address & -PAGE, .src = (uintptr_t)page, .len = PAGE };
+	struct uffdio_copy copy = { .src = (uintptr_t)page, .len = PAGE };
+	copy.dst = message.arg.pagefault.address & -PAGE;
 	ioctl(faults, UFFDIO_COPY, &copy);
 	served++;
 }
@@ -186,7 +192,8 @@ static char *handled_memory(unsigned long pages)
 {
 	char *memory = anonymous(pages * PAGE);
 	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register area = { .range = { (uintptr_t)memory, pages * PAGE }, .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffdio_register area = { .range = { (uintptr_t)memory, pages * PAGE },
+					.mode = UFFDIO_REGISTER_MODE_MISSING };
 
 	faults = syscall(SYS_userfaultfd, O_CLOEXEC);
 	if (faults < 0)
@@ -271,7 +278,7 @@ static void never_handle(void)
 static void answer_fuse(int fuse, uint64_t unique, int error, const void *data, unsigned bytes)
 {
 	char out[2 * PAGE];
-	struct fuse_out_header header = { .len = sizeof(header) + bytes, .error = error, .unique = unique };
+	struct fuse_out_header header = { sizeof(header) + bytes, error, unique };
 
 	memcpy(out, &header, sizeof(header));
 	memcpy(out + sizeof(header), data, bytes);
@@ -282,7 +289,9 @@ static void answer_fuse(int fuse, uint64_t unique, int error, const void *data, 
 
 static struct fuse_attr attributes(uint64_t node)
 {
-	return (struct fuse_attr){ .ino = node, .size = node == 1 ? 0 : 4 * PAGE, .mode = node == 1 ? S_IFDIR | 0755 : S_IFREG | 0600, .nlink = 1 };
+	if (node == 1)
+		return (struct fuse_attr){ .ino = 1, .mode = S_IFDIR | 0755, .nlink = 1 };
+	return (struct fuse_attr){ .ino = 2, .size = 4 * PAGE, .mode = S_IFREG | 0600, .nlink = 1 };
 }
 
 static void serve_fuse(int fuse)
@@ -300,7 +309,7 @@ static void serve_fuse(int fuse)
 			struct fuse_init_out init = { .major = 7, .minor = 31, .max_readahead = 0, .max_write = PAGE };
 			answer_fuse(fuse, header->unique, 0, &init, sizeof(init));
 		} else if (header->opcode == FUSE_LOOKUP) {
-			struct fuse_entry_out entry = { .nodeid = 2, .attr_valid = 60, .entry_valid = 60, .attr = attributes(2) };
+			struct fuse_entry_out entry = { .nodeid = 2, .attr = attributes(2) };
 			answer_fuse(fuse, header->unique, 0, &entry, sizeof(entry));
 		} else if (header->opcode == FUSE_GETATTR) {
 			struct fuse_attr_out attr = { .attr_valid = 60, .attr = attributes(header->nodeid) };
@@ -324,10 +333,12 @@ static void map_own_file_system(void)
 	int fuse = open("/dev/fuse", O_RDWR), file, server;
 	char *memory;
 
-	if (fuse < 0 || unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+	if (fuse < 0 || unshare(CLONE_NEWNS) != 0 ||
+	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
 		skip("FUSE");
 	MUST(mkdtemp(folder) == NULL ? -1 : 0);
-	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=%d,group_id=%d", fuse, getuid(), getgid());
+	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=%d,group_id=%d", fuse,
+		 getuid(), getgid());
 	if (mount("test", folder, "fuse", MS_NODEV | MS_NOSUID, options) != 0) {
 		rmdir(folder);
 		skip("mount of FUSE");
@@ -445,6 +456,12 @@ static void pin_files(int pins)
 	} else {
 		REFUSED(map(memory + 4 * PAGE, IOVA, PAGE, READ_WRITE), EFAULT);
 		REFUSED(map(memory, IOVA, 8 * PAGE, READ_WRITE), EFAULT);
+		/* One file behind another, and other memory between them. */
+		char *mixed = anonymous(3 * PAGE);
+		for (int at = 0; at < 3; at += 2)
+			MUST(mmap(mixed + at * PAGE, PAGE, PROT_READ | PROT_WRITE,
+				  MAP_SHARED | MAP_FIXED, file, at * PAGE));
+		REFUSED(map(mixed, IOVA, 3 * PAGE, READ_WRITE), EFAULT);
 		/* VFIO_DMA_MAP_FLAG_PINNED */
 		if (!off)
 			REFUSED(map(memory, IOVA, 8 * PAGE, READ_WRITE | 8), EFAULT);

@@ -55,7 +55,8 @@ static void prepare(void)
 		MUST(ftruncate(file, 4 * PAGE));
 		memory = (void *)MUST(mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 2 * PAGE));
 	} else if (is("madvise 9"))
-		memory = (void *)MUST(mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+		memory = (void *)MUST(mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+					   MAP_SHARED | MAP_ANONYMOUS, -1, 0));
 	else {
 		pages = begins("mremap") ? 2 : 1;
 		memory = anonymous((pages + 1) * PAGE);
@@ -154,15 +155,19 @@ static int take(void)
 	} else if (is("UFFDIO_MOVE")) {
 		char *to = anonymous(PAGE);
 		int fd = userfaultfd(1ULL << 16);
-		struct uffdio_register area = { .range = { (uintptr_t)to, PAGE }, .mode = UFFDIO_REGISTER_MODE_MISSING };
-		struct { uint64_t to, from, bytes, mode; int64_t moved; } move = { (uintptr_t)to, (uintptr_t)memory, PAGE, 0, 0 };
+		struct uffdio_register area = { .range = { (uintptr_t)to, PAGE },
+						.mode = UFFDIO_REGISTER_MODE_MISSING };
+		/* struct uffdio_move, which older headers lack. */
+		uint64_t move[5] = { (uintptr_t)to, (uintptr_t)memory, PAGE };
 		if (fd < 0 || ioctl(fd, UFFDIO_REGISTER, &area) != 0)
 			return 1;
-		return ioctl(fd, _IOWR(0xAA, 5, move), &move) != 0;
+		return ioctl(fd, _IOWR(0xAA, 5, move), move) != 0;
 	} else if (is("UFFDIO_WRITEPROTECT")) {
 		int fd = userfaultfd(UFFD_FEATURE_PAGEFAULT_FLAG_WP);
-		struct uffdio_register area = { .range = { (uintptr_t)memory, PAGE }, .mode = UFFDIO_REGISTER_MODE_WP };
-		struct uffdio_writeprotect protect = { .range = { (uintptr_t)memory, PAGE }, .mode = UFFDIO_WRITEPROTECT_MODE_WP };
+		struct uffdio_register area = { .range = { (uintptr_t)memory, PAGE },
+						.mode = UFFDIO_REGISTER_MODE_WP };
+		struct uffdio_writeprotect protect = { .range = { (uintptr_t)memory, PAGE },
+						       .mode = UFFDIO_WRITEPROTECT_MODE_WP };
 		if (fd < 0 || ioctl(fd, UFFDIO_REGISTER, &area) != 0)
 			return 1;
 		MUST(ioctl(fd, UFFDIO_WRITEPROTECT, &protect));

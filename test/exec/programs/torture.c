@@ -374,6 +374,43 @@ static void child_status(const char *address)
 }
 
 /* Vectors, positions and numbers as the VFS has them. */
+/* A number that is used again means what it was given last. */
+static void numbers(const char *address)
+{
+	struct vfio_device_info info = { .argsz = sizeof(info) };
+	uint32_t word = 0;
+	int null = MUST(open("/dev/null", O_RDWR));
+
+	set_up(address);
+	int low = MUST(fcntl(null, F_DUPFD, 3)), high = MUST(dup(device));
+	MUST(dup2(device, low));
+	for (int index = 0; index < 2; index++) {
+		int number = index == 0 ? low : high;
+
+		MUST(ioctl(number, VFIO_DEVICE_GET_INFO, &info));
+		MUST(close(number));
+		REFUSED(ioctl(number, VFIO_DEVICE_GET_INFO, &info), EBADF);
+		MUST(dup2(null, number));
+		REFUSED(ioctl(number, VFIO_DEVICE_GET_INFO, &info), ENOTTY);
+		MUST(dup2(device, number));
+		MUST(ioctl(number, VFIO_DEVICE_GET_INFO, &info));
+		MUST(close(number));
+	}
+	int kept = MUST(fcntl(device, F_DUPFD, 3)), lost = MUST(fcntl(device, F_DUPFD_CLOEXEC, 3));
+	if (fcntl(kept, F_GETFD) != 0 || fcntl(lost, F_GETFD) != FD_CLOEXEC)
+		fail("FD_CLOEXEC of duplicates");
+	close(kept);
+	close(lost);
+	/* A read with an offset, which may be 0, leaves the position. */
+	MUST(pread(device, &word, 4, 0));
+	MUST(read(device, &word, 4));
+	if (word != 0x010000ed)
+		fail("read behind pread: %x", word);
+	/* The device is released by the time of the next call. */
+	close(device);
+	MUST(ioctl(group, VFIO_GROUP_UNSET_CONTAINER));
+}
+
 static void vectors(const char *address)
 {
 	uint32_t first = 0, second = 0;
@@ -670,7 +707,7 @@ static const struct {
 	{ "duplicates", duplicates },	{ "mapped-bar", mapped_bar }, { "bad-pointers", bad_pointers },
 	{ "low-limit", low_limit },	{ "interrupt", interrupt },   { "orphan", orphan },
 	{ "stress", stress },		{ "paths", paths },
-	{ "child-status", child_status }, { "vectors", vectors },
+	{ "child-status", child_status }, { "vectors", vectors }, { "numbers", numbers },
 	{ "idle-threads", idle_threads },		{ "resample", resample },
 	{ "old-eventfds", old_eventfds },		{ "given-eventfd", given_eventfd },
 	{ "rights", rights },

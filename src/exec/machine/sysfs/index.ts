@@ -15,7 +15,7 @@ import { addIommu } from './iommu.js';
 import { addModules } from './modules.js';
 import { addPower } from './power.js';
 
-/** Directories that programs list, where the host's entries belong beside ours. */
+/** Directories that programs list, where the host's entries belong beside the shadow's. */
 const merged = [
   '/dev/vfio',
   '/sys/bus/pci/devices',

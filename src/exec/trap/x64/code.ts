@@ -6,14 +6,15 @@ import { SIG_UNBLOCK, SIGSEGV } from '../signal-action.js';
 import { TRAP_PAGE, TRAP_PAGE_BYTES } from '../trap-page.js';
 
 /**
- * The call by which the code speaks to us: `tuxcall`, a number that Linux has never given a meaning
- * and never will. Its arguments are the handler's own, and the interrupted instruction's address.
+ * The call by which the code asks the engine: `tuxcall`, a number that Linux has never given a
+ * meaning and never will. Its arguments are the handler's own, and the interrupted instruction's
+ * address.
  */
 export const MARK = 184;
 /** What the handler does on an answer: an address from here on is jumped to. */
 export const Answer = { RETURN: 0, CALL: 1 } as const;
 /**
- * Offsets in the handler's siginfo, which is ours by then: a system call to make (number, then six
+ * Offsets in the handler's siginfo, which is free by then: a system call to make (number, then six
  * arguments), its result, and room for what it points to.
  */
 export const Request = {
@@ -75,7 +76,7 @@ const word = (value: number): number[] => [
 
 /**
  * Entered with rdi = signal, rsi = siginfo, rdx = ucontext. A negative answer is a call that a
- * signal interrupted before we received it, and is made again.
+ * signal interrupted before it was received, and is made again.
  */
 const ask = [
   ...[0x4c, 0x8b, 0x92, 0xa8, 0, 0, 0], // mov r10, [rdx + 168]: the saved rip
@@ -129,7 +130,7 @@ function restore({ nr, arguments: words }: InterceptedCall): number[] {
 
 /**
  * What replaces the code behind an intercepted call's instruction for a moment: it maps the trap
- * page, tells us its address or an errno, and jumps to the address that we answer.
+ * page, tells the engine its address or an errno, and jumps to the address that is the answer.
  */
 export function mappingCode(): Uint8Array {
   return Uint8Array.from([

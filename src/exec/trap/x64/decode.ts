@@ -1,4 +1,7 @@
-/** Instructions of x86-64 as forms that we know, by iced-x86, which is loaded when first needed. */
+/**
+ * Instructions of x86-64 as forms that are known here, by iced-x86, which is loaded when first
+ * needed.
+ */
 import { createRequire } from 'node:module';
 import type { Instruction } from 'iced-x86';
 import type { Action, Arithmetic, BitTest, Form, Operand, Place, Unary } from './form.js';

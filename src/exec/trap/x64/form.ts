@@ -1,4 +1,4 @@
-/** What an instruction that touches a register does, as far as we must do it in its place. */
+/** What an instruction that touches a register does, as far as it must be done in its place. */
 
 /** Where its memory operand lies: base + index × scale + displacement, modulo 2^64. */
 export interface Place {

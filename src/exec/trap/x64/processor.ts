@@ -40,8 +40,8 @@ export class Processor {
   }
 
   /**
-   * Whether the form touches the address at which the fault was; else it is no access that we
-   * know.
+   * Whether the form touches the address at which the fault was; else it is no access that
+   * is known here.
    */
   touches(form: Form): boolean {
     if (form.kind === 'string') return this.strings.touches(form);

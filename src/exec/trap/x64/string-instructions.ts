@@ -58,7 +58,7 @@ export class StringInstructions {
     const first = frame.faultAddress;
     const { source, destination } = uses[form.operation];
     const isSource = source && frame.register(RSI) === first;
-    // Both in one device: which of the two areas is not ours to know.
+    // Both in one device: which of the two areas is not known here.
     if (isSource && destination && isSamePage(frame.register(RDI), first)) return false;
     const step = (frame.flags & Flag.DIRECTION) !== 0 ? -size : size;
     for (let steps = 0; steps < STEPS_MAX; steps++) {

@@ -33,7 +33,7 @@ export class VectorRegisters {
   private zmmHigh = 0;
   private zmmMore = 0;
 
-  /** False where the frame has none, or none in a form that we know. */
+  /** False where the frame has none, or none in a form that is known here. */
   read(tid: number, address: number): boolean {
     if (address === 0) return false;
     const legacy = new Uint8Array(LEGACY_BYTES);
