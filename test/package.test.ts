@@ -13,7 +13,11 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
+import { canRunContainers, IOPF, runInContainer, SHARED } from './exec/container/container.js';
 import { available } from './skip.js';
+
+/** Of a few runs on a busy machine. */
+const TIMEOUT = 120_000;
 
 const repository = resolve(import.meta.dirname, '..');
 const folder = mkdtempSync(join(tmpdir(), 'test-package-'));
@@ -82,6 +86,28 @@ function install(): boolean {
   const isOffline = /ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENOTCACHED/.test(stderr);
   if (status !== 0 && !isOffline) throw new Error(`npm install: ${stderr}`);
   return available(status === 0, 'the installed package', 'no registry and no cache of npm');
+}
+
+/** The variables of docs/ci, for a driver that looks whether there is a VFIO. */
+const driverVariables = {
+  IOPF_DEVICE: 'edu@0000:00:04.0',
+  DRIVER_TESTS: 'test -c /dev/vfio/vfio',
+};
+
+/** A repository with kernels.sh where docs/ci.md says. */
+function driverFolder(name: string): string {
+  const driver = join(folder, name.replace('.', '-'));
+  mkdirSync(join(driver, 'ci'), { recursive: true });
+  cpSync(join(repository, 'docs/ci/kernels.sh'), join(driver, 'ci/kernels.sh'));
+  return driver;
+}
+
+function expectResults(driver: string): void {
+  for (const kernel of ['6.1', '6.12', '7.2']) {
+    const json = readFileSync(join(driver, `iopf-results/${kernel}.json`), 'utf8');
+    expect(JSON.parse(json)).toMatchObject({ kernel, exitCode: 0 });
+    expect(existsSync(join(driver, `iopf-results/${kernel}.html`))).toBe(true);
+  }
 }
 
 const iopf = (...words: string[]) => spawnSync('iopf', words, { ...quiet, cwd: folder });
@@ -164,22 +190,45 @@ describe.skipIf(!install())('installed in an empty folder, the package', () => {
   test.each(Object.entries(ciFiles))(
     'runs the tests of docs/ci/%s under three kernels and keeps what they say',
     (name, { tests }) => {
-      const driver = join(folder, name.replace('.', '-'));
-      mkdirSync(join(driver, 'ci'), { recursive: true });
-      cpSync(join(installed, 'docs/ci/kernels.sh'), join(driver, 'ci/kernels.sh'));
-      const run = (DRIVER_TESTS: string) =>
-        spawnSync('sh', ['-c', tests], {
-          ...quiet,
-          env: { ...environment, IOPF_DEVICE: 'edu@0000:00:04.0', DRIVER_TESTS },
-          cwd: driver,
-        });
-      expect(run('test -c /dev/vfio/vfio')).toMatchObject({ status: 0 });
-      for (const kernel of ['6.1', '6.12', '7.2']) {
-        const json = readFileSync(join(driver, `iopf-results/${kernel}.json`), 'utf8');
-        expect(JSON.parse(json)).toMatchObject({ kernel, exitCode: 0 });
-        expect(existsSync(join(driver, `iopf-results/${kernel}.html`))).toBe(true);
-      }
-      if (name === 'Dockerfile') expect(run('false')).toMatchObject({ status: 1 });
+      const driver = driverFolder(name);
+      const run = spawnSync('sh', ['-c', tests], {
+        ...quiet,
+        env: { ...environment, ...driverVariables },
+        cwd: driver,
+      });
+      expect(run).toMatchObject({ status: 0 });
+      expectResults(driver);
     },
+    TIMEOUT,
+  );
+
+  test('fails in docs/ci where a test of the driver fails', () => {
+    const { status } = spawnSync('sh', ['-c', ciFiles.Dockerfile.tests], {
+      ...quiet,
+      env: { ...environment, ...driverVariables, DRIVER_TESTS: 'false', IOPF_KERNELS: '7.2' },
+      cwd: driverFolder('failing'),
+    });
+    expect(status).toBe(1);
+  });
+});
+
+describe.skipIf(!canRunContainers('docs/ci/Dockerfile'))("under Docker's rules", () => {
+  test(
+    'the tests of docs/ci/Dockerfile run under three kernels, and what they say is kept',
+    async () => {
+      const driver = driverFolder('container');
+      const variables = Object.entries(driverVariables).map(
+        ([name, value]) => `${name}='${value}'`,
+      );
+      const words = `cd ${SHARED} && PATH=${IOPF}/bin:$PATH && export ${variables.join(' ')}`;
+      const run = await runInContainer({ rules: true }, driver, [
+        'sh',
+        '-c',
+        `${words} && ${ciFiles.Dockerfile.tests}`,
+      ]);
+      expect(run).toMatchObject({ code: 0 });
+      expectResults(driver);
+    },
+    TIMEOUT,
   );
 });
