@@ -24,7 +24,11 @@ const IOVA = 2 ** 32;
 const SLICE_PAGES = 8192;
 const ROUNDS = 15;
 
-const mm = new ProcessSpace(0, process.pid, { deviceFiles: new Set(), sharesZeroPage: false });
+const mm = new ProcessSpace(0, process.pid, {
+  deviceFiles: new Map(),
+  sharesZeroPage: false,
+  taskSize: 2 ** 47,
+});
 const scan = new PresenceScan();
 const argument = allocateNative(PAGE);
 const view = new DataView(argument.bytes.buffer, 0, PAGE);

@@ -55,6 +55,13 @@ const kernelBehaviours = {
    * possible.
    */
   hotResetNeedsGroups: row(false, true, true),
+  /**
+   * VT-d lets a device read what is pinned for writing alone: its page-table entries always have
+   * the read bit.
+   */
+  pinnedIsReadable: row(true, true, false),
+  /** VFIO_DEVICE_FEATURE_DMA_BUF is a feature of every PCI device. */
+  dmaBufFeature: row(false, false, true),
   /** vfio_virqfd is a module of its own; then it became part of vfio. */
   virqfdModule: row(true, false, false),
 } as const;

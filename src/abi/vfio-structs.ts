@@ -133,6 +133,14 @@ export const LowPowerWakeup = structLayout('vfio_device_low_power_entry_with_wak
   reserved: u32,
 });
 
+/** Follows `vfio_device_feature` for VFIO_DEVICE_FEATURE_DMA_BUF; ranges follow it. */
+export const DmaBufRequest = structLayout('vfio_device_feature_dma_buf', {
+  region_index: u32,
+  open_flags: u32,
+  flags: u32,
+  nr_ranges: u32,
+});
+
 export const DeviceIoeventfd = structLayout('vfio_device_ioeventfd', {
   argsz: u32,
   flags: u32,

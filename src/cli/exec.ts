@@ -195,6 +195,10 @@ async function machineOf(options: Options): Promise<MachineSpec> {
   const { parseMachine } = await import('../exec/machine/machine-file.js');
   const text = readNamed({ what: 'the machine file', path: options.machine }, TEXT_MOST_BYTES);
   const fromFile = parseMachine(text.toString(), options.machine);
+  if (fromFile.geometry === null && devices.length > 0)
+    throw new UserError(
+      `${devices[0]!.where}: ${options.machine} has no IOMMU (iommu: none), so VFIO can have no device`,
+    );
   return { ...fromFile, groups: [...fromFile.groups, ...machineOfDevices(devices).groups] };
 }
 

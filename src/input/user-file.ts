@@ -98,6 +98,7 @@ interface SchemaShape {
     readonly element?: SchemaShape;
     readonly innerType?: SchemaShape;
     readonly in?: SchemaShape;
+    readonly out?: SchemaShape;
     readonly options?: readonly SchemaShape[];
     readonly discriminator?: string;
     readonly values?: readonly unknown[];
@@ -120,9 +121,10 @@ function allowedKeys(schema: z.ZodType, data: unknown, path: Path): string[] {
 
 /** A schema without what is wrapped around it: defaults, optional, transforms, unions of kinds. */
 function bare(at: SchemaShape, value: unknown): SchemaShape {
-  const { innerType, in: input, options, discriminator } = at.def;
+  const { innerType, in: input, out, options, discriminator } = at.def;
   if (innerType !== undefined) return bare(innerType, value);
-  if (input !== undefined) return bare(input, value);
+  // What is transformed before it is checked has its keys behind that.
+  if (input !== undefined) return bare(input.def.type === 'transform' ? out! : input, value);
   if (options === undefined || discriminator === undefined) return at;
   const kind = (value as Record<string, unknown>)[discriminator];
   return (

@@ -1,4 +1,5 @@
 import { Bug } from '../abi/bug.js';
+import { READ } from '../mm/address-space.js';
 import { PageTable } from '../mm/page-table.js';
 import {
   apertureEnd,
@@ -18,6 +19,8 @@ export interface DomainOptions {
   readonly merges?: boolean;
   /** A guest owns a first stage above this page table (R8.1). */
   readonly nested?: boolean;
+  /** `map` for writing alone lets devices read, too. */
+  readonly writableIsReadable?: boolean;
   readonly observer?: Observer | null;
 }
 
@@ -45,6 +48,7 @@ export class Domain {
 
   private readonly table = new PageTable();
   private readonly merges: boolean;
+  private readonly writableIsReadable: boolean;
   private readonly limit: number;
   /** First page number / size → present, for the sizes above 4 KiB. */
   private readonly large = new Set<number>();
@@ -53,6 +57,7 @@ export class Domain {
   constructor(options: DomainOptions = {}) {
     this.geometry = options.geometry ?? defaultGeometry;
     this.merges = options.merges ?? false;
+    this.writableIsReadable = options.writableIsReadable ?? false;
     this.nested = options.nested ?? false;
     this.observer = options.observer ?? null;
     this.limit = apertureEnd(this.geometry);
@@ -77,7 +82,8 @@ export class Domain {
     const taken = this.table.nextPresent(iovaPage, iovaPage + count);
     if (taken !== iovaPage + count)
       throw new Bug('page is mapped already', { page: taken, iovaPage, count });
-    this.table.setRun(iovaPage, frame, count, permission);
+    const granted = this.writableIsReadable ? permission | READ : permission;
+    this.table.setRun(iovaPage, frame, count, granted);
     this.noteSuperpages(iovaPage, frame, count);
     this.observer?.map(iovaPage, frame, count);
   }

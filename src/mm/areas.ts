@@ -16,6 +16,8 @@ export interface Area {
   readonly huge: boolean;
   /** mlocked. */
   locked: boolean;
+  /** What a forked child finds there: a copy, nothing (MADV_DONTFORK), zeros (MADV_WIPEONFORK). */
+  onFork: 'copy' | 'leave' | 'wipe';
 }
 
 /** The areas of a space, by address; they do not overlap. */

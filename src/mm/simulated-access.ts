@@ -12,6 +12,8 @@ export class SimulatedAccess {
     private readonly areas: Areas,
     private readonly pages: SimulatedPages,
     private readonly notifiers: SimulatedNotifiers,
+    /** A pin makes a page of private memory the process's own, also one for reading. */
+    private readonly pinUnshares: boolean,
   ) {}
 
   /** Copies bytes as the program would read them; false where it could not. */
@@ -94,13 +96,18 @@ export class SimulatedAccess {
       const area = this.areas.find(first + i)!;
       // Bringing a later page in may have reclaimed an earlier one; pinned at once, it stays.
       let frame = this.pages.frameFor(area, first + i, access, true);
-      if (frame >= 0 && !area.shared && this.pages.sharesAnonymous(frame))
+      if (frame >= 0 && !area.shared && this.mustUnshare(frame))
         frame = this.pages.breakSharing(first + i, frame);
       if (frame < 0) return i === 0 ? -Errno.ENOMEM : i;
       this.memory.pin(frame);
       frames[i] = frame;
     }
     return got;
+  }
+
+  /** Whether a pin needs a copy, or a later write would leave it behind (gup_must_unshare). */
+  private mustUnshare(frame: number): boolean {
+    return this.pinUnshares ? !this.memory.isExclusive(frame) : this.pages.sharesAnonymous(frame);
   }
 
   /** The frame that the program itself reaches, brought in. */

@@ -6,12 +6,14 @@ import type { SimulatedMemory } from './simulated-memory.js';
 export interface FileMapper {
   /** A file gets shorter: its pages behind the new end go, private copies of them too. */
   fileTruncated(file: SimulatedFile, size: number): void;
+  /** Its pages [first, end) become a hole. */
+  filePunched(file: SimulatedFile, first: number, end: number): void;
 }
 
 /** A file whose pages live in memory: memfd, tmpfs, and what is behind shared anonymous memory. */
 export class SimulatedFile {
   /** Spaces that map it. */
-  readonly spaces = new Set<FileMapper>();
+  readonly mappers = new Set<FileMapper>();
   private readonly pages = new PageTable();
 
   constructor(
@@ -23,9 +25,9 @@ export class SimulatedFile {
   ) {}
 
   /** A space has no mapping of it any more. */
-  unmapped(space: FileMapper): void {
-    this.spaces.delete(space);
-    if (this.anonymous && this.spaces.size === 0) this.close();
+  unmapped(mapper: FileMapper): void {
+    this.mappers.delete(mapper);
+    if (this.anonymous && this.mappers.size === 0) this.close();
   }
 
   /**
@@ -43,19 +45,26 @@ export class SimulatedFile {
   /** ftruncate(2): pages behind the new size go, out of every space that maps them first. */
   truncate(size: number): void {
     if (size < this.size) {
-      for (const space of this.spaces) space.fileTruncated(this, size);
-      this.dropFrom(size);
+      for (const mapper of this.mappers) mapper.fileTruncated(this, size);
+      this.drop(size, this.size);
     }
     this.size = size;
   }
 
-  /** The last descriptor and mapping are gone: its pages are given back. */
-  close(): void {
-    this.dropFrom(0);
+  /** fallocate(2) with PUNCH_HOLE: these pages go, out of every space that maps them first. */
+  punch(first: number, count: number): void {
+    const end = Math.min(first + count, this.size);
+    if (first >= end) return;
+    for (const mapper of this.mappers) mapper.filePunched(this, first, end);
+    this.drop(first, end);
   }
 
-  private dropFrom(first: number): void {
-    const end = this.size;
+  /** The last descriptor and mapping are gone: its pages are given back. */
+  close(): void {
+    this.drop(0, this.size);
+  }
+
+  private drop(first: number, end: number): void {
     for (
       let page = this.pages.nextPresent(first, end);
       page < end;

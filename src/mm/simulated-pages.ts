@@ -258,6 +258,11 @@ export class SimulatedPages {
       this.memory.release(this.table.lookup(at, 0));
     }
     this.table.clear(first, count);
+    this.forgetSwapped(first, end);
+  }
+
+  /** What swap has of the pages [first, end) is lost. */
+  forgetSwapped(first: number, end: number): void {
     if (this.swap.size === 0) return;
     for (const page of [...this.swap.keys()])
       if (page >= first && page < end) this.swap.delete(page);

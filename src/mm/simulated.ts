@@ -15,7 +15,8 @@ import {
 import { Areas } from './areas.js';
 import { ANONYMOUS, type MemoryKind } from './memory-kind.js';
 import { SimulatedAccess } from './simulated-access.js';
-import { type FileMapper, SimulatedFile } from './simulated-file.js';
+import { SimulatedAdvice } from './simulated-advice.js';
+import { SimulatedFile } from './simulated-file.js';
 import type { SimulatedMemory } from './simulated-memory.js';
 import { SimulatedNotifiers } from './simulated-notifiers.js';
 import { SimulatedPages, WAITS } from './simulated-pages.js';
@@ -39,21 +40,29 @@ export interface SimulatedSpaceOptions {
   readonly ipcLock?: boolean;
   /** A page in swap must be waited for: `pageIn` answers -1. */
   readonly swapInWaits?: boolean;
+  /**
+   * A pin for reading, too, makes a page of private memory the process's own, as since Linux 6.2;
+   * else it takes the shared zero page, or the file's.
+   */
+  readonly pinUnshares?: boolean;
 }
 
 const SWAP_IN: Wait = { what: 'swap-in', always: true, ready: () => true };
 
-export class SimulatedSpace implements AddressSpace, FileMapper {
+export class SimulatedSpace implements AddressSpace {
   readonly id: number;
   lockedPages = 0;
   lockLimitPages: number;
   ipcLock: boolean;
 
+  /** Less common calls on mapped memory. */
+  readonly advice: SimulatedAdvice;
   private readonly areas = new Areas();
   private readonly notifiers = new SimulatedNotifiers();
   private readonly pages: SimulatedPages;
   private readonly access: SimulatedAccess;
   private readonly swapInWaits: boolean;
+  private readonly pinUnshares: boolean;
   private readonly removeReclaim: () => void;
 
   constructor(
@@ -64,9 +73,11 @@ export class SimulatedSpace implements AddressSpace, FileMapper {
     this.lockLimitPages = options.lockLimitPages ?? Number.POSITIVE_INFINITY;
     this.ipcLock = options.ipcLock ?? true;
     this.swapInWaits = options.swapInWaits ?? false;
+    this.pinUnshares = options.pinUnshares ?? false;
     const { areas, notifiers } = this;
     this.pages = new SimulatedPages(memory, (first, count) => notifiers.tell(first, count));
-    this.access = new SimulatedAccess(memory, areas, this.pages, notifiers);
+    this.advice = new SimulatedAdvice(areas, this.pages, notifiers);
+    this.access = new SimulatedAccess(memory, areas, this.pages, notifiers, this.pinUnshares);
     this.removeReclaim = memory.addReclaim(() => this.reclaim(1) === 1);
   }
 
@@ -139,8 +150,9 @@ export class SimulatedSpace implements AddressSpace, FileMapper {
       offset,
       huge: kind === 'hugetlb',
       locked: false,
+      onFork: 'copy',
     });
-    file?.spaces.add(this);
+    file?.mappers.add(this.advice);
   }
 
   /** munmap(2). */
@@ -192,7 +204,8 @@ export class SimulatedSpace implements AddressSpace, FileMapper {
     this.pages.drop(first, count);
     for (const { locked, first: start, end, file } of removed) {
       if (locked) this.lockedPages -= end - start;
-      if (file !== null && !this.areas.list.some((area) => area.file === file)) file.unmapped(this);
+      if (file !== null && !this.areas.list.some((area) => area.file === file))
+        file.unmapped(this.advice);
     }
   }
 
@@ -204,17 +217,9 @@ export class SimulatedSpace implements AddressSpace, FileMapper {
     return 0;
   }
 
-  /**
-   * madvise(MADV_DONTNEED): EINVAL on locked, ENOMEM on unmapped pages, else 0. Private memory is
-   * lost, a file's is not.
-   */
+  /** See `SimulatedAdvice`. */
   dontNeed(first: number, count: number): number {
-    const end = first + count;
-    if (!this.areas.covers(first, end)) return Errno.ENOMEM;
-    if (this.areas.lockedIn(first, end) !== 0) return Errno.EINVAL;
-    this.notifiers.tell(first, count);
-    this.pages.drop(first, count);
-    return 0;
+    return this.advice.dontNeed(first, count);
   }
 
   /** madvise(MADV_PAGEOUT): pages that can go to swap go there. */
@@ -281,11 +286,17 @@ export class SimulatedSpace implements AddressSpace, FileMapper {
       lockLimitPages: this.lockLimitPages,
       ipcLock: this.ipcLock,
       swapInWaits: this.swapInWaits,
+      pinUnshares: this.pinUnshares,
     });
     for (const area of this.areas.list) {
+      if (area.onFork === 'leave') continue;
+      if (area.onFork === 'wipe') {
+        child.areas.insert({ ...area, locked: false });
+        continue;
+      }
       if (!area.shared) this.notifiers.tell(area.first, area.end - area.first);
       child.areas.insert({ ...area, locked: false });
-      area.file?.spaces.add(child);
+      area.file?.mappers.add(child.advice);
       this.pages.shareWith(child.pages, area);
     }
     return child;
@@ -369,16 +380,6 @@ export class SimulatedSpace implements AddressSpace, FileMapper {
 
   subscribe(notifier: MmuNotifier): () => void {
     return this.notifiers.subscribe(notifier);
-  }
-
-  fileTruncated(file: SimulatedFile, size: number): void {
-    for (const area of this.areas.list) {
-      if (area.file !== file) continue;
-      const first = Math.max(area.first, area.first + size - area.offset);
-      if (first >= area.end) continue;
-      this.notifiers.tell(first, area.end - first);
-      this.pages.drop(first, area.end - first);
-    }
   }
 
   /** Moves pages with their areas; what was at the target goes. */

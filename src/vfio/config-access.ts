@@ -1,5 +1,14 @@
 /** Reads of a function's config space by vfio itself. */
-import { PCI_CAP_ID, PCI_CAP_NEXT, PciConfig, PciRegionIndex, PciStatus } from '../abi/pci.js';
+import {
+  PCI_CAP_ID,
+  PCI_CAP_NEXT,
+  PciCapability,
+  PciCommand,
+  PciConfig,
+  PciPm,
+  PciRegionIndex,
+  PciStatus,
+} from '../abi/pci.js';
 import type { PciFunction } from './pci-function.js';
 
 /**
@@ -31,4 +40,17 @@ export function findCapability(pciFunction: PciFunction, id: number): number {
     at = (header >> (8 * PCI_CAP_NEXT)) & 0xfc;
   }
   return 0;
+}
+
+/**
+ * Whether the command register lets memory be decoded and the function is not in D3hot (kernel:
+ * __vfio_pci_memory_enabled). `power`: where its power management capability is; 0: it has none.
+ */
+export function memoryEnabled(
+  pciFunction: PciFunction,
+  power = findCapability(pciFunction, PciCapability.PM),
+): boolean {
+  if ((readConfig16(pciFunction, PciConfig.COMMAND) & PciCommand.MEMORY) === 0) return false;
+  if (power === 0) return true;
+  return (readConfig16(pciFunction, power + PciPm.CTRL) & PciPm.STATE_MASK) !== PciPm.D3_HOT;
 }

@@ -73,7 +73,7 @@ class DeviceFile implements VfioFile {
         device.stage1.detach(caller, argument);
         return 0;
       case DeviceIoctl.VFIO_DEVICE_FEATURE:
-        deviceFeature(caller, argument, lowPower);
+        deviceFeature(caller, argument, lowPower, machine.kernel);
         return 0;
       default:
         return fail('ENOTTY');

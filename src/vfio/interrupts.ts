@@ -158,8 +158,8 @@ export class Interrupts implements InterruptSink {
     try {
       for (; done < count; done++) this.setMessageTrigger(start + done, () => open(done));
     } catch (error) {
-      for (let i = 0; i <= done && start + i < this.enabledVectors; i++)
-        this.replaceTrigger(start + i, null);
+      // The one that failed has none.
+      while (done-- > 0) this.replaceTrigger(start + done, null);
       throw error;
     }
   }

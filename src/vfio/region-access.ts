@@ -5,20 +5,12 @@
 import { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
 import type { KernelProfile } from '../abi/kernel.js';
-import {
-  PciBar,
-  PciCapability,
-  PciCommand,
-  PciConfig,
-  PciMsix,
-  PciPm,
-  PciRegionIndex,
-} from '../abi/pci.js';
+import { PciBar, PciCapability, PciConfig, PciMsix, PciRegionIndex } from '../abi/pci.js';
 import { REGION_OFFSET } from '../abi/vfio.js';
 import type { Caller } from '../file/caller.js';
 import type { MappedPart, MmapRequest } from '../file/file.js';
 import { PAGE_SIZE } from '../mm/address-space.js';
-import { findCapability, readConfig16, readConfig32 } from './config-access.js';
+import { findCapability, memoryEnabled, readConfig16, readConfig32 } from './config-access.js';
 import type { PciFunction } from './pci-function.js';
 
 const { ROM, CONFIG, VGA, BAR5, COUNT } = PciRegionIndex;
@@ -100,14 +92,14 @@ export class RegionAccess {
    * vfio_pci_mmap_huge_fault).
    */
   load(offset: number, into: Uint8Array): boolean {
-    if (!this.memoryEnabled()) return false;
+    if (!memoryEnabled(this.pciFunction, this.power)) return false;
     this.pciFunction.readRegion(indexOf(offset), offset % REGION_OFFSET, into);
     return true;
   }
 
   /** A store; as `load`. */
   store(offset: number, from: Uint8Array): boolean {
-    if (!this.memoryEnabled()) return false;
+    if (!memoryEnabled(this.pciFunction, this.power)) return false;
     this.pciFunction.writeRegion(indexOf(offset), offset % REGION_OFFSET, from);
     return true;
   }
@@ -165,24 +157,12 @@ export class RegionAccess {
       if (table && at >= table.start && at < table.end) {
         if (!isWrite) piece.fill(0xff);
       } else {
-        if (memory && !this.memoryEnabled()) fail('EIO');
+        if (memory && !memoryEnabled(this.pciFunction, this.power)) fail('EIO');
         if (isWrite) this.pciFunction.writeRegion(index, at, piece);
         else this.pciFunction.readRegion(index, at, piece);
       }
       done += width;
     }
-  }
-
-  /**
-   * The command register lets memory be decoded, and the function is not in D3hot (kernel:
-   * __vfio_pci_memory_enabled).
-   */
-  private memoryEnabled(): boolean {
-    if ((readConfig16(this.pciFunction, PciConfig.COMMAND) & PciCommand.MEMORY) === 0) return false;
-    if (this.power === 0) return true;
-    return (
-      (readConfig16(this.pciFunction, this.power + PciPm.CTRL) & PciPm.STATE_MASK) !== PciPm.D3_HOT
-    );
   }
 
   private isIoBar(index: number): boolean {

@@ -124,6 +124,22 @@ export const canaries: readonly Canary[] = [
     ),
   },
   {
+    about: 'a request that is refused is answered twice',
+    invariant: 'answered exactly once',
+    parts: withRequests(
+      PageRequestQueue,
+      class extends PageRequests {
+        override respond(pasid: number, group: number, code: PageResponseCode): void {
+          const pending = this.queue.pendingGroups.find((each) => each.group === group)!;
+          super.respond(pasid, group, code);
+          if (code !== PageResponse.INVALID) return;
+          this.queue.addPending(pending);
+          super.respond(pasid, group, code);
+        }
+      },
+    ),
+  },
+  {
     about: 'a handler answers whoever has its group id now, after a reset',
     invariant: 'no assertion',
     parts: withRequests(

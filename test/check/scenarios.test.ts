@@ -17,11 +17,21 @@ const careless = (operation: (world: World) => Flow<void>): Scenario => ({
 });
 
 describe('the shipped code, in every order', () => {
+  const counted = { scenarios: 0, states: 0, runs: 0 };
+
   test.each(scenarios)('$name: $about ($rows)', (scenario) => {
-    const { found, exhaustive, orders } = explore(scenario);
+    const { found, exhaustive, orders, states, runs } = explore(scenario);
+    counted.scenarios++;
+    counted.states += states;
+    counted.runs += runs;
     expect(found && `${found.violation.message} after ${found.order}`).toBeNull();
     expect(exhaustive).toBe(true);
     expect(orders).toBeGreaterThan(1);
+  });
+
+  // Other numbers are another behaviour, or a search that looks at less.
+  test('is as many states as ever', () => {
+    expect(counted).toEqual({ scenarios: 58, states: 56_848, runs: 34_529 });
   });
 });
 
@@ -89,6 +99,17 @@ describe('meeting in a state', () => {
 });
 
 describe('steps whose outcome is known', () => {
+  test.each([1, 3, 6, 10])('are left out where at most %i steps are taken, too', (stepsMax) => {
+    for (const scenario of scenarios.slice(0, 12)) {
+      const all = explore(scenario, { stepsMax, reduce: false });
+      const reduced = explore(scenario, { stepsMax });
+      const counts = ({ orders, states, exhaustive, longest }: typeof all) =>
+        [orders, states, exhaustive, longest] as const;
+      expect([scenario.name, ...counts(reduced)]).toEqual([scenario.name, ...counts(all)]);
+      expect(all.longest).toBeLessThanOrEqual(stepsMax);
+    }
+  });
+
   test.each(scenarios)('are left out of $name, and no state or order is lost', (scenario) => {
     const all = explore(scenario, { reduce: false });
     expect(all.found).toBeNull();

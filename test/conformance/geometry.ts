@@ -8,8 +8,10 @@ import type { VectorFile } from './vectors.js';
  */
 export function recordedGeometry(file: VectorFile): IommuProperties {
   const { geometry } = file;
-  if (!geometry) return defaultGeometry;
-  const lastEnd = Number(geometry.iovaRanges.at(-1)![1]);
+  const last = geometry?.iovaRanges?.at(-1);
+  // Without an IOMMU there are no ranges.
+  if (!geometry || !last) return defaultGeometry;
+  const lastEnd = Number(last[1]);
   return {
     ...defaultGeometry,
     addressWidth: Math.round(Math.log2(lastEnd)),
@@ -17,6 +19,11 @@ export function recordedGeometry(file: VectorFile): IommuProperties {
     snoopControl: geometry.iommu.includes('snoop-control=on'),
     interruptRemapping: !file.boot.startsWith('noir'),
   };
+}
+
+/** Whether the recorded machine has an IOMMU, and so groups. */
+export function hasIommu(file: VectorFile): boolean {
+  return !file.boot.startsWith('noiommu');
 }
 
 /** What lies between the ranges is reserved. */

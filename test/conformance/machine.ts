@@ -14,7 +14,7 @@ import {
 import type { IopfMode } from '../../src/vfio/machine-state.js';
 import type { PciFunction } from '../../src/vfio/pci-function.js';
 import { ownDevice, recorded } from './fixtures.js';
-import { recordedGeometry } from './geometry.js';
+import { hasIommu, recordedGeometry } from './geometry.js';
 import type { VectorCase, VectorFile } from './vectors.js';
 
 export interface RecordedMachine {
@@ -22,6 +22,9 @@ export interface RecordedMachine {
   /** Group numbers and PCI addresses by the recording's names. */
   readonly vars: Readonly<Record<string, string>>;
   readonly functions: ReadonlyMap<string, PciFunction>;
+  /** Parameters of vfio_iommu_type1 as sysfs shows them. */
+  readonly parameters: Map<string, string>;
+  readonly hasIommu: boolean;
 }
 
 /** Builds the machine for one case. With IOPF off the answers are the kernel's. */
@@ -47,12 +50,21 @@ export function recordedMachine(
   const functions = new Map(
     groups.flatMap((group) => group.functions).map((each) => [each.address, each]),
   );
-  return { machine: createMachine(options), vars: file.machine.vars, functions };
+  return {
+    machine: createMachine(options),
+    vars: file.machine.vars ?? {},
+    functions,
+    parameters: new Map([
+      ['allow_unsafe_interrupts', options.allowUnsafeInterrupts ? 'Y' : 'N'],
+      ['disable_hugepages', parameters['disable_hugepages'] === '1' ? 'Y' : 'N'],
+      ['dma_entry_limit', `${limit ?? 65535}`],
+    ]),
+    hasIommu: hasIommu(file),
+  };
 }
 
 function recordedGroups(file: VectorFile, frames: SimulatedMemory): GroupOptions[] {
-  // Without an IOMMU there is no group.
-  if (file.boot.startsWith('noiommu')) return [];
+  if (!hasIommu(file)) return [];
   const { vars } = file.machine;
   const edu = (name: string) => ownDevice('edu', vars[name]!, frames);
   const functions: Record<string, () => GroupOptions['functions']> = {

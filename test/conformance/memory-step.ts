@@ -12,11 +12,16 @@ const MREMAP_FIXED = 2;
  * Maps what a case begins with, and fills it where the recording did. Returns the file behind it,
  * or null.
  */
-export function setUpMemory(mm: ProcessMemory, memory: VectorMemory): SimulatedFile | null {
+export function setUpMemory(
+  mm: ProcessMemory,
+  memory: VectorMemory,
+  files: ReadonlyMap<string, SimulatedFile>,
+): SimulatedFile | null {
   const first = pageOf(memory.addr);
   const count = pagesOf(memory.size);
-  const kind = (memory.kind === 'hugetlbMemfd' ? 'memfd' : memory.kind) as MemoryKind;
-  mm.mmap(first, count, kind, memory.fill === undefined ? protection(memory.prot) : READ | WRITE);
+  const file = memory.fd === undefined ? undefined : files.get(memory.fd.replace(/^_m/, ''));
+  const access = memory.fill === undefined ? protection(memory.prot) : READ | WRITE;
+  mm.mmap(first, count, memoryKind(memory.kind), access, file, pageOf(memory.offset ?? 0));
   // `page 1 (second) was written before the steps`
   const touched = /^page (\d+) .*was written/.exec(memory.note ?? '')?.[1];
   if (touched !== undefined) mm.space.fillPages(first + Number(touched), 1, 1);
@@ -27,18 +32,20 @@ export function setUpMemory(mm: ProcessMemory, memory: VectorMemory): SimulatedF
   return mm.space.fileAt(first);
 }
 
+/** What a mapping of a file by its descriptor, or of one of the other kinds, is here. */
+export function memoryKind(kind: string): MemoryKind {
+  if (kind === 'hugetlbMemfd' || kind === 'sharedFd') return 'memfd';
+  return (kind === 'privateFd' ? 'memfdPrivate' : kind) as MemoryKind;
+}
+
 /** Does a memory step and returns what `out` is; null: it is no memory step. Throws VfioError. */
-export function memoryStep(
-  mm: ProcessMemory,
-  files: ReadonlyMap<string, SimulatedFile>,
-  step: VectorStep,
-): { readonly out?: string } | null {
+export function memoryStep(mm: ProcessMemory, step: VectorStep): { readonly out?: string } | null {
   const { space } = mm;
   const first = pageOf(step.addr ?? 0);
   const count = pagesOf(step.size ?? 0);
   switch (step.op) {
     case 'mmap':
-      mm.mmap(first, count, step.kind as MemoryKind, protection(step.prot!));
+      mm.mmap(first, count, memoryKind(step.kind!), protection(step.prot!));
       return {};
     case 'munmap':
       mm.munmap(first, count);
@@ -46,7 +53,7 @@ export function memoryStep(
     case 'mprotect':
       return check(space.mprotect(first, count, protection(step.prot!)));
     case 'madvise':
-      return madvise(mm, step.advice!, first, count);
+      return madvise(mm, step, first, count);
     case 'mlock':
       return check(space.mlock(first, count));
     case 'munlock':
@@ -55,9 +62,6 @@ export function memoryStep(
       const to = (step.flags! & MREMAP_FIXED) !== 0 ? pageOf(step.newAddr!) : null;
       return check(space.mremap(first, pageOf(step.oldSize!), pageOf(step.newSize!), to));
     }
-    case 'ftruncate':
-      files.get(step.mem!)!.truncate(count);
-      return {};
     case 'fill':
       if (!mm.copyTo(Number(step.addr), new Uint8Array(step.size!).fill(step.byte!)))
         fail('EFAULT');
@@ -85,16 +89,81 @@ export function pagesOf(bytes: number): number {
   return Math.ceil(bytes / PAGE_SIZE);
 }
 
+/** Numbers of madvise(2)'s advice (asm-generic/mman-common.h). */
+export const advices: Readonly<Record<string, number>> = {
+  MADV_NORMAL: 0,
+  MADV_RANDOM: 1,
+  MADV_SEQUENTIAL: 2,
+  MADV_WILLNEED: 3,
+  MADV_DONTNEED: 4,
+  MADV_FREE: 8,
+  MADV_REMOVE: 9,
+  MADV_DONTFORK: 10,
+  MADV_DOFORK: 11,
+  MADV_HUGEPAGE: 14,
+  MADV_NOHUGEPAGE: 15,
+  MADV_WIPEONFORK: 18,
+  MADV_KEEPONFORK: 19,
+  MADV_COLD: 20,
+  MADV_PAGEOUT: 21,
+  MADV_POPULATE_READ: 22,
+  MADV_POPULATE_WRITE: 23,
+};
+/** Advice that says how pages will be used, and changes none. */
+const hints = [0, 1, 2, 14, 15, 20];
+/** Advice that device registers cannot take. */
+const notOfDevices = [4, 8, 11, 18, 20, 21];
+
+/** The number of a step's advice. */
+export function adviceOf(step: VectorStep): number {
+  return step.adviceNr ?? advices[step.advice ?? ''] ?? fail('EINVAL');
+}
+
 function madvise(
   mm: ProcessMemory,
-  advice: string,
+  step: VectorStep,
   first: number,
   count: number,
 ): Record<string, never> {
-  if (advice === 'MADV_DONTNEED') return check(mm.space.dontNeed(first, count));
-  if (advice !== 'MADV_PAGEOUT') throw new Error(`madvise ${advice} is not known`);
-  mm.space.pageOut(first, count);
-  return {};
+  const { space } = mm;
+  const advice = adviceOf(step);
+  if (mm.isOfDevice(first)) return notOfDevices.includes(advice) ? fail('EINVAL') : {};
+  switch (advice) {
+    case advices['MADV_DONTNEED']:
+      return check(space.dontNeed(first, count));
+    case advices['MADV_FREE']:
+      return check(space.advice.free(first, count));
+    case advices['MADV_REMOVE']:
+      return check(space.advice.punch(first, count));
+    case advices['MADV_DONTFORK']:
+      return check(space.advice.setOnFork(first, count, 'leave'));
+    case advices['MADV_WIPEONFORK']:
+      return check(space.advice.setOnFork(first, count, 'wipe'));
+    case advices['MADV_DOFORK']:
+    case advices['MADV_KEEPONFORK']:
+      return check(space.advice.setOnFork(first, count, 'copy'));
+    case advices['MADV_PAGEOUT']:
+      space.pageOut(first, count);
+      return {};
+    case advices['MADV_WILLNEED']:
+    case advices['MADV_POPULATE_READ']:
+      return populate(mm, first, count, READ);
+    case advices['MADV_POPULATE_WRITE']:
+      return populate(mm, first, count, WRITE);
+    default:
+      if (!hints.includes(advice)) throw new Error(`madvise ${advice} is not known`);
+      return {};
+  }
+}
+
+function populate(
+  mm: ProcessMemory,
+  first: number,
+  count: number,
+  access: number,
+): Record<string, never> {
+  const got = mm.pageIn(first, count, access, new Float64Array(count));
+  return got === count ? {} : fail(mm.space.isMapped(first + got) ? 'EFAULT' : 'ENOMEM');
 }
 
 function check(errno: number): Record<string, never> {

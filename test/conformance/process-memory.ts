@@ -21,6 +21,8 @@ interface DeviceArea {
   readonly first: number;
   readonly end: number;
   readonly protection: number;
+  /** Whether the device decodes memory: a page of it can be had then only. */
+  readonly isDecoding: () => boolean;
   readonly close: () => void;
 }
 
@@ -28,7 +30,10 @@ interface DeviceArea {
 const DEVICE_FRAMES = 2 ** 51;
 
 export interface ProcessMemoryOptions {
-  /** A page that was never written is accounted when it is pinned (Linux 6.2 and later). */
+  /**
+   * A page that was never written is pinned as a page of its own, and accounted (Linux 6.2 and
+   * later).
+   */
   readonly zeroPageUnshared: boolean;
   readonly lockLimitPages: number;
   readonly ipcLock: boolean;
@@ -46,7 +51,7 @@ export class ProcessMemory implements AddressSpace {
   static create(memory: SimulatedMemory, options: ProcessMemoryOptions): ProcessMemory {
     const { lockLimitPages, ipcLock, zeroPageUnshared } = options;
     return new ProcessMemory(
-      new SimulatedSpace(memory, { lockLimitPages, ipcLock }),
+      new SimulatedSpace(memory, { lockLimitPages, ipcLock, pinUnshares: zeroPageUnshared }),
       zeroPageUnshared,
     );
   }
@@ -92,15 +97,25 @@ export class ProcessMemory implements AddressSpace {
     kind: MemoryKind,
     protection: number,
     file?: SimulatedFile,
+    offset = 0,
   ): void {
     this.munmap(first, count);
-    this.space.mmap(first, count, { kind, protection, ...(file ? { file } : {}) });
+    this.space.mmap(first, count, { kind, protection, offset, ...(file ? { file } : {}) });
   }
 
   /** Maps a device's registers; `close` drops the mapping's reference to its file. */
-  mmapDevice(first: number, count: number, protection: number, close: () => void): void {
+  mmapDevice(
+    first: number,
+    count: number,
+    { protection, isDecoding, close }: Pick<DeviceArea, 'protection' | 'isDecoding' | 'close'>,
+  ): void {
     this.munmap(first, count);
-    this.deviceAreas.push({ first, end: first + count, protection, close });
+    this.deviceAreas.push({ first, end: first + count, protection, isDecoding, close });
+  }
+
+  /** Whether a page is one of a device's registers. */
+  isOfDevice(page: number): boolean {
+    return this.deviceAreas.some(({ first, end }) => page >= first && page < end);
   }
 
   munmap(first: number, count: number): void {
@@ -129,7 +144,7 @@ export class ProcessMemory implements AddressSpace {
       (candidate) => first >= candidate.first && first < candidate.end,
     );
     if (!area) return this.space.pin(first, count, access, frames);
-    if ((area.protection & access) !== access) return -Errno.EFAULT;
+    if ((area.protection & access) !== access || !area.isDecoding()) return -Errno.EFAULT;
     const got = Math.min(count, area.end - first);
     for (let i = 0; i < got; i++) frames[i] = DEVICE_FRAMES + first + i;
     return got;

@@ -8,6 +8,8 @@ import type { ProcessMemory } from './process-memory.js';
 /** What a descriptor refers to; shared by dup and fork. */
 export class OpenFile {
   references = 1;
+  /** Where read(2) and write(2) go on. */
+  position = 0;
 
   constructor(readonly what: VfioFile | EventFile | SimulatedFile | 'other') {}
 

@@ -9,12 +9,15 @@ import type { VfioFile } from '../../src/file/file.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
 import { SimulatedFile } from '../../src/mm/simulated-file.js';
 import { SimulatedMemory } from '../../src/mm/simulated-memory.js';
+import { memoryEnabled } from '../../src/vfio/config-access.js';
+import { functionOf } from '../../src/vfio/device-file.js';
 import type { IopfMode } from '../../src/vfio/machine-state.js';
 import { placeArgument, takeArgument } from './argument-area.js';
 import { eduCopy } from './edu-copy.js';
 import { fcntl, fcntlCommand } from './fcntl.js';
 import { type RecordedMachine, recordedMachine } from './machine.js';
-import { memoryStep, pagesOf, setUpMemory } from './memory-step.js';
+import { memoryKind, memoryStep, pagesOf, setUpMemory } from './memory-step.js';
+import { readPlain, seek, writePlain } from './plain-file.js';
 import { EventFile, isVfio, OpenFile, Process } from './process.js';
 import { ProcessMemory, pageOf, protection } from './process-memory.js';
 import { sysfsRead, sysfsWrite } from './sysfs.js';
@@ -28,6 +31,7 @@ import {
   hexBytes,
   type VectorCase,
   type VectorFile,
+  type VectorMemory,
   type VectorStep,
 } from './vectors.js';
 
@@ -98,10 +102,16 @@ class Replay {
     );
     mm.space.fillPages(pageOf(this.argumentsEnd - ARGUMENT_BYTES), pageOf(ARGUMENT_BYTES), 0);
     mm.mmap(TEXT_PAGE, 1, 'memfdPrivate', READ);
-    for (const memory of setup.memory) {
-      const backing = setUpMemory(mm, memory);
-      if (backing) this.files.set(memory.name, backing);
-    }
+    for (const memory of setup.memory) this.setUp(mm, memory);
+  }
+
+  /** A file behind memory has a descriptor: `_m` and the memory's name. */
+  private setUp(mm: ProcessMemory, memory: VectorMemory): void {
+    const backing = setUpMemory(mm, memory, this.files);
+    if (backing === null) return;
+    this.files.set(memory.name, backing);
+    const open = new OpenFile(backing);
+    this.names.set(`_m${memory.name}`, this.processes.get(MAIN)!.add(open));
   }
 
   run(step: VectorStep): Partial<Answer> {
@@ -165,8 +175,7 @@ class Replay {
       case 'pwrite':
         return this.write(process, step);
       case 'lseek':
-        process.get(this.fd(step));
-        return fail('ESPIPE');
+        return { ret: seek(process.get(this.fd(step)), step) };
       case 'poll':
         return this.poll(process, step);
       case 'readlinkProcFd':
@@ -185,6 +194,12 @@ class Replay {
         return {};
       case 'sysfsRead':
         return { outText: sysfsRead(this.recorded, this.fill(step.path!)) };
+      case 'ftruncate': {
+        const file = step.fd ? process.get(this.fd(step)).what : this.files.get(step.mem!);
+        if (!(file instanceof SimulatedFile)) return fail('EINVAL');
+        file.truncate(pagesOf(step.size!));
+        return {};
+      }
       case 'ls':
         return {
           outText: [...this.recorded.machine.groupNumbers.map(String).sort(), 'vfio'].join(','),
@@ -196,7 +211,7 @@ class Replay {
       }
       default:
         if (step.op === 'mmap' && step.fd) return this.mmap(process, step);
-        return memoryStep(process.mm, this.files, step) ?? unknownOperation(step);
+        return memoryStep(process.mm, step) ?? unknownOperation(step);
     }
   }
 
@@ -210,7 +225,6 @@ class Replay {
   }
 
   private ioctl(process: Process, step: VectorStep): Success {
-    const { what } = process.get(this.fd(step));
     const lookUp = {
       number: (name: string) => this.number(name),
       text: (text: string) => this.fill(text),
@@ -219,6 +233,7 @@ class Replay {
     const request = step.nr!;
     let ret: number;
     try {
+      const { what } = process.get(this.fd(step));
       ret = isVfio(what) ? callIoctl(process, what, request, argument) : fail('ENOTTY');
     } finally {
       this.output = takeArgument(process.mm, step.arg, argument);
@@ -233,35 +248,36 @@ class Replay {
       this.addresses.set(step.as!, this.fill(step.arg.str));
   }
 
+  /** `read` goes on where the last one ended, `pread` leaves that where it is. */
   private read(process: Process, step: VectorStep): Success {
-    const { what } = process.get(this.fd(step));
+    const open = process.get(this.fd(step));
+    const { what } = open;
     const size = step.size!;
-    if (what instanceof EventFile) {
-      if (what.count === 0) fail('EAGAIN');
-      const bytes = new Uint8Array(8);
-      new DataView(bytes.buffer).setBigUint64(0, BigInt(what.count), true);
-      what.count = 0;
-      return { ret: 8, out: bytesHex(bytes) };
+    if (!isVfio(what)) {
+      const bytes = readPlain(open, step.op === 'pread' ? Number(step.offset) : null, size);
+      return { ret: bytes.length, out: bytesHex(bytes) };
     }
-    if (!isVfio(what)) return fail('EINVAL');
     const address = this.argumentsEnd - Math.max(size, 1);
-    const ret = what.read(process, address, size, Number(step.offset ?? 0));
+    const offset = step.op === 'pread' ? Number(step.offset) : open.position;
+    const ret = what.read(process, address, size, offset);
+    if (step.op === 'read') open.position += ret;
     const bytes = new Uint8Array(ret);
     process.mm.copyFrom(address, bytes);
     return { ret, out: bytesHex(bytes) };
   }
 
   private write(process: Process, step: VectorStep): Success {
-    const { what } = process.get(this.fd(step));
+    const open = process.get(this.fd(step));
+    const { what } = open;
     const bytes = hexBytes(step.in!);
-    if (what instanceof EventFile && bytes.length === 8) {
-      what.add(Number(new DataView(bytes.buffer).getBigUint64(0, true)));
-      return { ret: 8 };
-    }
-    if (!isVfio(what)) return fail('EINVAL');
+    if (!isVfio(what))
+      return { ret: writePlain(open, step.op === 'pwrite' ? Number(step.offset) : null, bytes) };
     const address = this.argumentsEnd - Math.max(bytes.length, 1);
     process.mm.copyTo(address, bytes);
-    return { ret: what.write(process, address, bytes.length, Number(step.offset ?? 0)) };
+    const offset = step.op === 'pwrite' ? Number(step.offset) : open.position;
+    const ret = what.write(process, address, bytes.length, offset);
+    if (step.op === 'write') open.position += ret;
+    return { ret };
   }
 
   /** POLLIN and POLLOUT were asked for; a VFIO file is always ready. */
@@ -273,17 +289,28 @@ class Replay {
 
   private mmap(process: Process, step: VectorStep): Success {
     const open = process.get(this.fd(step));
-    if (!isVfio(open.what)) throw new Error('only device files are mapped in recordings');
+    const isShared = step.kind === 'sharedFd';
+    if (open.what instanceof SimulatedFile) {
+      const [first, count] = [pageOf(step.addr!), pagesOf(step.size!)];
+      const from = pageOf(step.offset ?? 0);
+      const kind = memoryKind(step.kind!);
+      process.mm.mmap(first, count, kind, protection(step.prot!), open.what, from);
+      return {};
+    }
+    if (!isVfio(open.what)) return fail('ENODEV');
     open.what.mmap(process, {
       length: step.size!,
       protection: protection(step.prot!),
-      flags: step.kind === 'sharedFd' ? MAP_SHARED : MAP_PRIVATE,
+      flags: isShared ? MAP_SHARED : MAP_PRIVATE,
       offset: Number(step.offset),
     });
     open.references++;
-    process.mm.mmapDevice(pageOf(step.addr!), pagesOf(step.size!), protection(step.prot!), () =>
-      open.drop(),
-    );
+    const pciFunction = functionOf(open.what)!;
+    process.mm.mmapDevice(pageOf(step.addr!), pagesOf(step.size!), {
+      protection: protection(step.prot!),
+      isDecoding: () => memoryEnabled(pciFunction),
+      close: () => open.drop(),
+    });
     return {};
   }
 

@@ -10,6 +10,8 @@ const OVERRIDE = /^\/sys\/bus\/pci\/devices\/([\w:.]+)\/driver_override$/;
 export function sysfsWrite(recorded: RecordedMachine, path: string, value: string): void {
   const { machine } = recorded;
   const driver = BIND.exec(path)?.[1];
+  // A function without a group: vfio-pci's probe fails.
+  if (driver === 'vfio-pci' && !recorded.hasIommu) fail('EINVAL');
   if (driver) {
     machine.bind(groupOf(recorded, value), value, driver === 'vfio-pci' ? 'vfio-pci' : 'host');
     return;
@@ -18,12 +20,17 @@ export function sysfsWrite(recorded: RecordedMachine, path: string, value: strin
     machine.bind(groupOf(recorded, value), value, null);
     return;
   }
-  switch (PARAMETER.exec(path)?.[1]) {
-    case 'allow_unsafe_interrupts':
-      machine.allowUnsafeInterrupts(value === '1' || value === 'Y');
+  const parameter = PARAMETER.exec(path)?.[1] ?? fail('ENOENT');
+  switch (parameter) {
+    case 'allow_unsafe_interrupts': {
+      const allow = /^[1yY]/.test(value);
+      machine.allowUnsafeInterrupts(allow);
+      recorded.parameters.set(parameter, allow ? 'Y' : 'N');
       break;
+    }
     case 'dma_entry_limit':
       machine.limitDmaEntries(Number(value));
+      recorded.parameters.set(parameter, value);
       break;
     default:
       fail('ENOENT');
@@ -35,6 +42,8 @@ export function sysfsWrite(recorded: RecordedMachine, path: string, value: strin
  * vfio-pci.
  */
 export function sysfsRead(recorded: RecordedMachine, path: string): string {
+  const parameter = PARAMETER.exec(path)?.[1];
+  if (parameter) return recorded.parameters.get(parameter) ?? fail('ENOENT');
   const address = OVERRIDE.exec(path)?.[1] ?? fail('ENOENT');
   return address === recorded.vars['h4'] ? 'e1000' : 'vfio-pci';
 }

@@ -45,6 +45,9 @@ export interface VectorMemory {
   readonly prot: string;
   readonly kind: string;
   readonly fill?: number;
+  /** The file of another entry that it maps (`_mNAME`), and from which byte on. */
+  readonly fd?: string;
+  readonly offset?: string | number;
   /** What else was done to it before the steps. */
   readonly note?: string;
 }

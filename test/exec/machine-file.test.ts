@@ -81,8 +81,14 @@ describe('a machine file', () => {
       `iommu:\n  reserved:\n    - { start: 100, size: 4K }\n${groups}`,
       'm:3: iommu.reserved.0: ',
     ],
+    ['neither groups nor `iommu: none`', 'vfio: {}\n', 'm:1: needs groups:, or iommu: none'],
     ['no group', 'groups: []\n', 'm:1: groups: must list at least one group'],
     ['an empty file', '', 'm:1: must be a mapping with groups:'],
+    [
+      'a group of a machine without an IOMMU',
+      `iommu: none\n${groups}`,
+      'm:2: groups: a machine without an IOMMU (iommu: none) has no groups',
+    ],
     [
       'a group twice',
       `${groups.replace('- devices', '- number: 4\n    devices')}${groups.replace('groups:\n', '').replace('- devices', '- number: 4\n    devices').replace('02:00', '03:00')}`,

@@ -80,24 +80,26 @@ test('two controllers that are both busy get the same share', async () => {
 });
 
 describe('the example', () => {
-  test.each([[[]], [['--queues', '4', '--depth', '256', '--write']]])(
-    'polls a disk and tells its figures, with %j',
-    async (options) => {
-      const command = [
-        'node',
-        join(repository, 'dist/examples/nvme-poll/main.js'),
-        nvme,
-        '--seconds',
-        '0.3',
-      ];
-      const run = await runIopf(['--device', `nvme@${nvme}`], [...command, ...options]);
-      expect(run.code, run.stderr).toBe(0);
-      const figures = JSON.parse(run.stdout) as Record<string, number>;
-      expect(figures['perSecond']).toBeGreaterThan(0);
-      expect(figures['p50']).toBeGreaterThan(0);
-      expect(figures['max']).toBeGreaterThanOrEqual(figures['p99']!);
-    },
-  );
+  test.each([
+    ['on', []],
+    ['on', ['--queues', '4', '--depth', '256', '--write']],
+    ['off', []],
+  ])('polls a disk and tells its figures, --traps %s, with %j', async (traps, options) => {
+    const command = [
+      'node',
+      join(repository, 'dist/examples/nvme-poll/main.js'),
+      nvme,
+      '--seconds',
+      '0.3',
+    ];
+    const device = ['--traps', traps, '--device', `nvme@${nvme}`];
+    const run = await runIopf(device, [...command, ...options]);
+    expect(run.code, run.stderr).toBe(0);
+    const figures = JSON.parse(run.stdout) as Record<string, number>;
+    expect(figures['perSecond']).toBeGreaterThan(0);
+    expect(figures['p50']).toBeGreaterThan(0);
+    expect(figures['max']).toBeGreaterThanOrEqual(figures['p99']!);
+  });
 });
 
 test.skipIf(!have('cc', 'a controller memory buffer under a program')).each(['auto', 'off'])(

@@ -194,3 +194,22 @@ test('a range that ends beyond the last page, or is empty, is our own bug', () =
   expect(() => trie.insert(5, 5)).toThrow('outside the trie');
   expect(trie.size).toBe(0);
 });
+
+test('a mapping across a multiple of 4 TiB is found on both sides, by IOVA and by address', () => {
+  const edge = 2 ** 30;
+  const index = new MappingIndex();
+  const across = mappingOf(edge - 5, 10);
+  index.insert(mappingOf(edge - 20, 15));
+  index.insert(across);
+  index.insert(mappingOf(edge + 5, 3));
+  expect(
+    [edge - 5, edge - 1, edge, edge + 4].map((page) => index.covering(page) === across),
+  ).toEqual([true, true, true, true]);
+  expect([index.covering(edge - 6) === across, index.covering(edge + 5) === across]).toEqual([
+    false,
+    false,
+  ]);
+  index.remove(across);
+  expect([edge - 5, edge + 4].map((page) => index.covering(page))).toEqual([null, null]);
+  expect(index.covering(edge + 5)?.pages).toBe(3);
+});

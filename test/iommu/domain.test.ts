@@ -90,6 +90,28 @@ describe('superpages', () => {
     expect(merging.unmap(0x210, 1)).toBe(512);
   });
 
+  test.each([
+    ['2 MiB', 512],
+    ['1 GiB', 512 * 512],
+  ])('a page that changes inside the only superpage of %s splits it', (_, pages) => {
+    const domain = new Domain();
+    domain.map(pages, 4 * pages, pages, RW);
+    domain.mapFrames(pages + 16, Float64Array.of(7), 1, RW);
+    expect(domain.translate(pages + 16, READ)).toBe(7);
+    expect(domain.unmap(pages + 16, 1)).toBe(1);
+    expect(domain.pages).toBe(pages - 1);
+  });
+
+  test('what is mapped for writing alone can be read where the IOMMU has it so', () => {
+    const domain = new Domain({ writableIsReadable: true });
+    domain.map(0x100, 5, 1, WRITE);
+    domain.map(0x200, 6, 1, READ);
+    expect([domain.translate(0x100, READ), domain.translate(0x200, WRITE)]).toEqual([5, -1]);
+    const exact = new Domain();
+    exact.map(0x100, 5, 1, WRITE);
+    expect([exact.translate(0x100, READ), exact.translate(0x100, WRITE)]).toEqual([-1, 5]);
+  });
+
   test('a superpage that was removed leaves no mark: small pages in its place go one by one', () => {
     const domain = new Domain();
     domain.map(0x200, 0x4000, 512, RW);

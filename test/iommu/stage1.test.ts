@@ -52,6 +52,14 @@ describe('R8.1: a walk of both stages', () => {
     expect(device.stage2Page(5, READ)).toBe(BASE + 9);
   });
 
+  test('follows an entry that leads above 4 GiB', () => {
+    const above = 2 ** 24 + 3;
+    domain.map(above, 11, 1, READ | WRITE);
+    entry(3, 5, above, ALL);
+    expect(device.translate(5, READ)).toBe(11);
+    expect(stage1.iovaPage).toBe(above);
+  });
+
   test('takes leaves of 2 MiB and of 1 GiB', () => {
     entry(2, 1, 0, ALL | LARGE);
     expect(device.translate(512 + BASE + 3, READ)).toBe(3);

@@ -13,7 +13,28 @@ import {
   parseRecording,
   type RecordedEvent,
 } from '../../src/trace/recording.js';
+import { checksum } from '../../src/trace/recording-format.js';
 import { formatEvent } from '../../src/trace/recording-text.js';
+
+const GOLDEN =
+  'SU9QRlJFQwpXAAAAC/aUrAF7InZlcnNpb24iOjEsInByb2dyYW0iOiJwIiwiYXJndW1lbnRzIjpbImEiXSwia2VybmVs' +
+  'IjoiNi4xMiIsImlvcGYiOiJhdXRvIiwicHJlbWFwIjoxfSAAAADtjaljAAADgIBA2ASAgICAQAcDHiCAgIABBICIgAEB' +
+  'ARMFFwYjAAAAQsKWzAAH/sCNtwELA4CAgIBAAhsDgoCAgEABD4GAQAeAgEDYBB8DegAAAO8Rc1cCeyJmYXVsdHMiOjAs' +
+  'ImludmFsaWRhdGlvbnMiOjAsInBhZ2VzRmF1bHRlZEluIjowLCJwYWdlc1ByZW1hcHBlZCI6MCwicGFnZXNJbnZhbGlk' +
+  'YXRlZCI6MCwicGFnZXNSZWNsYWltZWQiOjAsImFjY2Vzc2VzIjo0fQ==';
+const EVENTS = [
+  '0.000000 map iova=[0x100000000, 0x100258000) vaddr=0x400000000000 rw pinned space=3',
+  '0.000007 read iova=[0x100000000, 0x100002000)',
+  '0.000007 read iova=[0x100200000, 0x100201000)',
+  '0.000007 write iova=[0x100001000, 0x100002000)',
+  '0.000007 read iova=[0x5000, 0x6000) refused',
+  '0.000007 write iova=[0x6000, 0x7000) refused',
+  '3.000007 invalidate vaddr=[0x400000000000, 0x400000002000) space=3',
+  '3.000007 reclaim vaddr=[0x400000002000, 0x400000003000) space=3',
+  '3.000007 lost iova=[0x100001000, 0x100002000)',
+  '3.000007 unmap iova=[0x100000000, 0x100258000)',
+  '3.000007 ended space=3',
+];
 
 const folder = mkdtempSync(join(tmpdir(), 'iopf-recording-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -39,6 +60,45 @@ function events(bytes: Uint8Array): RecordedEvent[] {
 }
 
 const page = fc.oneof(fc.integer({ min: 0, max: 300 }), fc.integer({ min: 0, max: 2 ** 36 - 1 }));
+
+describe('the format', () => {
+  it('has the CRC-32 of zip: 0xcbf43926 of its check value', () => {
+    expect(checksum(Buffer.from('123456789'))).toBe(0xcbf43926);
+  });
+
+  const everyEvent = (): Uint8Array =>
+    record((recorder, pass) => {
+      const mapping = {
+        iovaPage: 0x100000,
+        pages: 600,
+        vaddrPage: 2 ** 34,
+        permission: READ | WRITE,
+        pinnedByFlag: true,
+        mm: { id: 3 },
+      };
+      recorder.mappingAdded(mapping as never);
+      pass(7);
+      for (const page of [0x100000, 0x100001, 0x100200]) recorder.accessed(page, READ, false);
+      recorder.accessed(0x100001, WRITE, false);
+      recorder.accessed(5, READ, true);
+      recorder.accessed(6, WRITE, true);
+      pass(3_000_000);
+      recorder.invalidate(3, 2 ** 34, 2, 1, false);
+      recorder.invalidate(3, 2 ** 34 + 2, 1, 1, true);
+      recorder.pageLost(null, 0x100001);
+      recorder.mappingRemoved(mapping as never);
+      recorder.spaceEnded(3);
+    });
+
+  // Reader and writer could change together, and nobody could read what he has.
+  it('stays as it is: a recording of every event, made in November 2026, reads as ever', () => {
+    const golden = Buffer.from(GOLDEN, 'base64');
+    const told = events(golden).map((event) => formatEvent(event));
+    expect(told).toEqual(EVENTS);
+    expect(Buffer.from(everyEvent()).toString('base64')).toBe(GOLDEN);
+    expect(damageOf('golden.rec', parseRecording(golden, 'golden.rec'))).toBeNull();
+  });
+});
 
 describe('a recording', () => {
   it('gives back what was recorded, whatever it was', () => {

@@ -231,6 +231,38 @@ describe('a device that the host takes from VFIO', () => {
   });
 });
 
+describe('SET_IRQS of ERR and REQ', () => {
+  const { ERR, REQ } = PciInterruptIndex;
+  const TRIGGER = 0x20;
+
+  function setter() {
+    const { nvme, process, call, open } = openNvme();
+    const device = open(nvme.address);
+    const set = (flags: number, index: number, count: number, payload: readonly number[] = []) => {
+      const argsz = IrqSet.size + payload.length;
+      const head = writeStruct(IrqSet, { argsz, flags: TRIGGER | flags, index, count });
+      const bytes = Uint8Array.from([...head, ...payload]);
+      return errnoOf(() => call(device, DeviceIoctl.VFIO_DEVICE_SET_IRQS, bytes));
+    };
+    return { process, set };
+  }
+
+  it.each([
+    ['ERR', ERR],
+    ['REQ', REQ],
+  ])('of %s with data and count 0 is EINVAL, and changes nothing', (_, index) => {
+    const { process, set } = setter();
+    const event = new EventFile();
+    expect(set(4, index, 1, [process.add(new OpenFile(event)), 0, 0, 0])).toBeNull();
+    expect([set(2, index, 0), set(4, index, 0)]).toEqual(['EINVAL', 'EINVAL']);
+    expect(set(1, index, 1)).toBeNull();
+    expect(event.count).toBe(1);
+    expect(set(1, index, 0)).toBeNull();
+    expect(set(1, index, 1)).toBe('EINVAL');
+    expect(event.count).toBe(1);
+  });
+});
+
 describe('GET_IRQ_INFO', () => {
   it.each([
     ['6.1', 9],
@@ -417,6 +449,7 @@ describe('DEVICE_FEATURE', () => {
   it.each([
     ['an unknown feature', SET | 0x77, 'ENOTTY'],
     ['migration, which no device here has', GET | 1, 'ENOTTY'],
+    ['a DMA-BUF, before there were any', PROBE | GET | 11, 'ENOTTY'],
     ['a probe of one that is there', PROBE | SET | ENTRY, null],
     ['a probe of an operation that it lacks', PROBE | GET | ENTRY, 'EINVAL'],
     ['neither get nor set', ENTRY, 'EINVAL'],

@@ -189,7 +189,11 @@ describe('R6.2: a page that a driver pins itself', () => {
   });
 
   it('is not accounted where it is no memory', () => {
-    kit.mm.mmapDevice(VADDR + 64, 1, READ, () => {});
+    kit.mm.mmapDevice(VADDR + 64, 1, {
+      protection: READ,
+      isDecoding: () => true,
+      close: () => {},
+    });
     kit.map(IOVA + 0x100, 1, 64, READ);
     memory.pin(IOVA + 0x100, 1, READ, frames);
     expect([kit.counters.pinnedPages, kit.mm.lockedPages]).toEqual([1, 0]);

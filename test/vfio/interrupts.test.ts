@@ -157,13 +157,18 @@ describe('MSI and MSI-X', () => {
     const { interrupts } = make();
     const kept = new Counter();
     const taken = new Counter();
-    interrupts.enableMessages(MSIX, 3);
+    const behind = new Counter();
+    interrupts.enableMessages(MSIX, 4);
     interrupts.setMessageBlock(0, 1, () => kept);
+    interrupts.setMessageBlock(3, 1, () => behind);
     const block = () => interrupts.setMessageBlock(1, 2, (i) => (i === 0 ? taken : fail('EBADF')));
     expect(errnoOf(block)).toBe('EBADF');
     expect(taken.closed).toBe(true);
     interrupts.msix(0);
-    expect(kept.signals).toBe(1);
+    interrupts.msix(3);
+    expect([kept.signals, behind.signals]).toEqual([1, 1]);
+    interrupts.msix(1);
+    expect(taken.signals).toBe(0);
   });
 
   it('MSI-X vectors can be added one by one on 6.12, and the function is told', () => {
@@ -207,5 +212,9 @@ describe('closing a device', () => {
     expect(interrupts.noneOn).toBe(true);
     expect(interrupts.singleTrigger(ERR)).toBeNull();
     if (index !== ERR) expect(pciFunction.armed.at(-1)).toEqual([index, 0]);
+    // Whoever opens it next does not signal them.
+    interrupts.enableMessages(MSI, 1);
+    interrupts.msi(0);
+    expect(counter.signals).toBe(0);
   });
 });

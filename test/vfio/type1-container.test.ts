@@ -158,6 +158,20 @@ describe('VFIO_DMA_MAP_FLAG_VADDR with IOPF on', () => {
     kit.mm.copyFrom(BUFFER + 101 * PAGE_SIZE, bytes);
     expect(bytes[0]).toBe(0x22);
   });
+
+  it('lets a group come once every address is valid again, moved or unmapped', () => {
+    const kit = new Kit({ groups: [{}, {}, {}] }).ready();
+    kit.map(0x100, 2);
+    kit.map(0x200, 2, 8);
+    kit.unmap(0x100, 2, 4);
+    kit.unmap(0x200, 2, 4);
+    expect(errnoOf(() => kit.addGroup(2))).toBe('EBUSY');
+    kit.map(0x100, 2, 100, 4);
+    expect(errnoOf(() => kit.setContainer(2))).toBe('EBUSY');
+    kit.unmap(0x200, 2);
+    expect(errnoOf(() => kit.setContainer(2))).toBeNull();
+    expect(errnoOf(() => kit.addGroup(3))).toBeNull();
+  });
 });
 
 describe('an address space without reserved frames', () => {

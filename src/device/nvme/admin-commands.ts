@@ -19,7 +19,8 @@ import { completionRoom } from './queue.js';
 import type { QueueTable } from './queue-table.js';
 import { NO_COMPLETION, Status } from './status.js';
 
-const PAGE_BYTES = 4096;
+/** What Identify answers, whatever it is asked for. */
+const IDENTIFY_BYTES = 4096;
 /** Of Get Log Page's DW10: leave the event masked. */
 const RETAIN_EVENT = 0x8000;
 /** Of Format NVM's DW10: format, metadata and protection (there is none), kind of erase. */
@@ -57,7 +58,7 @@ export class AdminCommands {
     this.namespace = namespace;
     this.queues = queues;
     this.batch = batch;
-    this.answer = allocate(PAGE_BYTES);
+    this.answer = allocate(IDENTIFY_BYTES);
     this.logs = new LogPages(this.statistics, this.features, identity.firmware);
   }
 
@@ -126,16 +127,16 @@ export class AdminCommands {
     const namespace = this.batch.commands[at + Sqe.NAMESPACE]!;
     switch (kind) {
       case IdentifyKind.CONTROLLER:
-        return this.send(at, identifyController(this.identity), 0, PAGE_BYTES);
+        return this.send(at, identifyController(this.identity), 0, IDENTIFY_BYTES);
       case IdentifyKind.NAMESPACE:
         if (namespace !== 1) return Status.INVALID_NAMESPACE;
-        return this.send(at, identifyNamespace(this.identity, this.namespace), 0, PAGE_BYTES);
+        return this.send(at, identifyNamespace(this.identity, this.namespace), 0, IDENTIFY_BYTES);
       case IdentifyKind.ACTIVE_NAMESPACES:
         if (namespace >= ALL_NAMESPACES - 1) return Status.INVALID_NAMESPACE;
-        return this.send(at, activeNamespaces(namespace), 0, PAGE_BYTES);
+        return this.send(at, activeNamespaces(namespace), 0, IDENTIFY_BYTES);
       case IdentifyKind.NAMESPACE_DESCRIPTORS:
         if (namespace !== 1) return Status.INVALID_NAMESPACE;
-        return this.send(at, namespaceDescriptors(this.identity), 0, PAGE_BYTES);
+        return this.send(at, namespaceDescriptors(this.identity), 0, IDENTIFY_BYTES);
       case IdentifyKind.COMMAND_SET_NAMESPACE:
       case IdentifyKind.COMMAND_SET_CONTROLLER:
         if (commandSet !== NVM_COMMAND_SET) return Status.INVALID_FIELD;
@@ -145,7 +146,7 @@ export class AdminCommands {
           at,
           commandSetSpecific(kind === IdentifyKind.COMMAND_SET_CONTROLLER),
           0,
-          PAGE_BYTES,
+          IDENTIFY_BYTES,
         );
       default:
         return Status.INVALID_FIELD;

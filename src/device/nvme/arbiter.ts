@@ -88,8 +88,8 @@ export class Arbiter {
   }
 
   private takeTail(queue: SubmissionQueue): void {
-    const tail = this.registers.submissionTail(queue.id);
-    if (tail === queue.tail) return;
+    if (this.registers.submissionTail(queue.id) === queue.tail) return;
+    const tail = this.registers.takeSubmissionTail(queue.id);
     if (tail >= 0 && tail < queue.entries) {
       queue.tail = tail;
       return;

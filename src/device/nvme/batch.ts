@@ -19,7 +19,8 @@ const QUEUE = -1;
 /**
  * A batch of commands of one submission queue on its way: fetched in one call, its data moved in
  * one call for each direction, its completions behind the data in the same call. That order is the
- * order that the host sees.
+ * order that the host sees. Of a completion itself, the half with the phase may appear before the
+ * other on a weakly ordered processor, so an admin command's result goes ahead of it.
  *
  * A command whose data is refused gets Data Transfer Error; the others go on. A completion queue or
  * submission queue that is refused ends the controller's life (fatal status).
@@ -189,14 +190,12 @@ export class Batch implements DmaOwner {
     for (let index = from; index < from + count; index++) {
       words[index * CQE_WORDS + 3]! |= completions.phase << 16;
     }
-    this.outgoing.appendRange(
-      completions.page,
-      completions.tail * CQE_BYTES,
-      count * CQE_BYTES,
-      this.completionBuffer,
-      from * CQE_BYTES,
-      QUEUE,
-    );
+    const { page } = completions;
+    const at = completions.tail * CQE_BYTES;
+    const staged = from * CQE_BYTES;
+    if (queue.id === 0)
+      this.outgoing.appendRange(page, at, CQE_BYTES / 2, this.completionBuffer, staged, QUEUE);
+    this.outgoing.appendRange(page, at, count * CQE_BYTES, this.completionBuffer, staged, QUEUE);
     completions.tail += count;
     if (completions.tail === completions.entries) {
       completions.tail = 0;

@@ -108,9 +108,9 @@ export class NvmeController implements PciDevice {
   /** CC, INTMS, INTMC or CMBMSC was written. */
   private configure(): void {
     const registers = this.registers;
+    const before = registers.takeConfiguration();
     registers.takeBufferControl();
     registers.takeInterruptMask();
-    const before = registers.takeConfiguration();
     const { configuration } = registers;
     const { ENABLE, SHUTDOWN } = ControllerConfiguration;
     if ((configuration & ENABLE) === 0 && (before & ENABLE) !== 0) {

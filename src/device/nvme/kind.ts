@@ -46,6 +46,7 @@ const description: PciDescription = {
       wide: true,
       mappable: true,
       trapped: [{ offset: 0, size: Register.DOORBELLS }],
+      polled: true,
     },
   ],
   capabilities: [

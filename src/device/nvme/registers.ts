@@ -68,8 +68,12 @@ const NO_QUEUE = -1;
  * The registers in the BAR's memory, which a program may have mapped: CC, the admin queue's
  * registers and the doorbells are simply read there. In a plain page INTMS shows the mask and INTMC
  * shows 0, so that every write to INTMC is noticed; CMBLOC and CMBSZ always show what they say once
- * CMBMSC.CRE is set, as a program may look right behind its store. Reads need no barrier: on x86-64
- * a program's stores appear in its order, and what follows a doorbell is read by a system call.
+ * CMBMSC.CRE is set, as a program may look right behind its store.
+ *
+ * Memory order: a look is a plain load. What is found written is loaded again atomically before it
+ * counts, so that whatever the program stored before it (commands, AQA) is read after it. The
+ * status is stored atomically: a program that sees it sees the doorbells of before, and none of its
+ * own is overwritten by them. A head of a completion queue needs neither: only stores depend on it.
  */
 export class Registers {
   private readonly words: Int32Array;
@@ -138,10 +142,10 @@ export class Registers {
     words[INTMC] = 0;
   }
 
-  /** Takes CC; returns what it was before. */
+  /** Takes CC, before all that goes with it; returns what it was. */
   takeConfiguration(): number {
     const before = this.configuration;
-    this.configuration = this.words[CC]!;
+    this.configuration = Atomics.load(this.words, CC);
     return before;
   }
 
@@ -150,7 +154,7 @@ export class Registers {
   }
 
   set status(value: number) {
-    this.words[CSTS] = value;
+    Atomics.store(this.words, CSTS, value);
   }
 
   /** Entries of the admin submission and completion queues. */
@@ -199,8 +203,14 @@ export class Registers {
     }
   }
 
+  /** A look at a submission queue's doorbell. Hot. */
   submissionTail(queue: number): number {
     return this.words[DOORBELLS + 2 * queue]!;
+  }
+
+  /** The same where the look found it written: the commands before it are there. */
+  takeSubmissionTail(queue: number): number {
+    return Atomics.load(this.words, DOORBELLS + 2 * queue);
   }
 
   completionHead(queue: number): number {

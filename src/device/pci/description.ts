@@ -18,6 +18,11 @@ export interface BarDescription {
    * maps them has each load and store answered. The others are plain memory (`barMemory`).
    */
   readonly trapped?: readonly RegionArea[];
+  /**
+   * Those parts are in `barMemory` all the same, and `poll` finds what a program has stored there:
+   * where nothing traps, they can be mapped as plain memory.
+   */
+  readonly polled?: boolean;
 }
 
 /**

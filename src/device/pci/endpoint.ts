@@ -92,18 +92,20 @@ export class PciEndpoint implements PciFunction {
     counts[PciInterruptIndex.REQ] = 1;
     this.interruptCounts = counts;
     const regions = new Array<PciRegion>(PciRegionIndex.COUNT).fill(NO_REGION);
+    const isSparse = description.sparse === true;
+    const nothingTraps = context.host.traps === false;
+    const isPolled = nothingTraps && !isSparse;
     for (const bar of description.bars) {
-      const { index, size, mappable, trapped } = bar;
+      const { index, size, mappable, polled, trapped } = bar;
       const region: PciRegion = {
         size,
         readable: true,
         writable: true,
         mappable,
-        ...(trapped ? { trapped } : {}),
+        ...(trapped && !(isPolled && polled) ? { trapped } : {}),
         ...(mappable && this.msix?.bar === index ? { msixMappable: true } : {}),
       };
-      const isSparse = description.sparse === true || context.host.traps === false;
-      regions[index] = isSparse ? sparseRegion(region) : region;
+      regions[index] = isSparse || nothingTraps ? sparseRegion(region) : region;
       this.barMemories[index] = mappable
         ? context.host.regionMemory(index, size)
         : allocatePlain(size);

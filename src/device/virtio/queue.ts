@@ -35,7 +35,9 @@ export const QueueAddress = { DESCRIPTORS: 0, DRIVER: 2, DEVICE: 4 } as const;
  *
  * A *look* copies the available ring and then the whole descriptor table, in one call with whatever
  * else is in its list; so every buffer that the ring's index covers has its descriptors in the
- * copy. Indexes count modulo 2^16.
+ * copy, also on weakly ordered processors: each is a segment of its own (`mm/process/memory.ts`
+ * says what keeps those in order). So is the index of the used ring behind its elements, and a look
+ * behind both, which reads what the driver wants to be told of. Indexes count modulo 2^16.
  */
 export class VirtQueue {
   // As the driver has set it up.

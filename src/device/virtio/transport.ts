@@ -60,7 +60,8 @@ const NOT_NOTIFIED = -1;
  * The page of notifications may be mapped. A driver writes the same number every time, so a
  * register is set back to all ones when it is found written, before the available ring is looked
  * at: a write that comes later is found by the next poll, and what came before it is in the ring
- * already. The other structures answer at once and cannot be mapped.
+ * already. It is exchanged atomically: no write is lost between load and store, and the ring is
+ * read after the last one. The other structures answer at once and cannot be mapped.
  */
 export class VirtioTransport implements PciDevice {
   readonly endpoint: PciEndpoint;
@@ -125,7 +126,7 @@ export class VirtioTransport implements PciDevice {
    */
   awake(queue: VirtQueue): boolean {
     if (this.notifications[queue.index] !== NOT_NOTIFIED) {
-      this.notifications[queue.index] = NOT_NOTIFIED;
+      Atomics.exchange(this.notifications, queue.index, NOT_NOTIFIED);
       queue.active = true;
     }
     return queue.active && queue.enabled && this.isRunning;

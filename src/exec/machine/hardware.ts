@@ -15,6 +15,8 @@ import { TableMemory } from '../../iommu/stage1.js';
 import type { DmaBuffer } from '../../mm/frame-memory.js';
 import { allocateNative, mapShared } from '../../mm/process/libc.js';
 import { ProcessMemory } from '../../mm/process/memory.js';
+import type { MappedDevice } from '../../mm/process/vmas.js';
+import { memoryEnabled } from '../../vfio/config-access.js';
 import { functionOf } from '../../vfio/device-file.js';
 import { createMachine, type Machine } from '../../vfio/machine.js';
 import type { IopfMode } from '../../vfio/machine-state.js';
@@ -47,8 +49,8 @@ export interface Hardware {
   readonly machine: Machine;
   readonly memory: ProcessMemory;
   readonly shadow: ShadowTree;
-  /** The files behind devices, by `fileKey`. */
-  readonly deviceFiles: ReadonlySet<string>;
+  /** Devices by the `fileKey` of the files behind them. */
+  readonly deviceFiles: ReadonlyMap<string, MappedDevice>;
   readonly nodes: DeviceNodes;
   /** Every function of the machine. */
   readonly functions: readonly PciFunction[];
@@ -75,7 +77,7 @@ export function buildHardware(options: HardwareOptions): Hardware {
   });
   const machine = createMachine({
     groups,
-    geometry: options.spec.geometry,
+    ...(options.spec.geometry === null ? {} : { geometry: options.spec.geometry }),
     ...options.spec.vfio,
     kernel: options.kernel,
     iopf: options.iopf,
@@ -94,7 +96,12 @@ export function buildHardware(options: HardwareOptions): Hardware {
       kernel: kernelProfile(options.kernel),
       announceFolder: options.announceFolder,
     }),
-    deviceFiles: new Set([...backings.values()].map(({ key }) => key)),
+    deviceFiles: new Map(
+      [...backings].map(([pciFunction, { key }]) => [
+        key,
+        { isDecoding: () => memoryEnabled(pciFunction) },
+      ]),
+    ),
     nodes: {
       open: (node) =>
         node.kind === 'container' ? machine.openContainer() : machine.openGroup(node.group),

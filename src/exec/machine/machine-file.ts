@@ -28,9 +28,18 @@ const vfioSchema = z.strictObject({
   type1Module: z.boolean().default(defaultVfio.type1Module),
 });
 
+/** A machine without an IOMMU: its functions are in no group, so VFIO cannot have them. */
+const NO_IOMMU = 'none';
+
 const machineSchema = z.strictObject(
   {
-    iommu: iommuSchema.optional(),
+    // A union would lose where in the mapping an error stands.
+    iommu: z
+      .preprocess(
+        (given) => (given === NO_IOMMU ? null : given === null ? NO_IOMMU : given),
+        iommuSchema.nullable(),
+      )
+      .optional(),
     vfio: vfioSchema.optional(),
     groups: z
       .array(
@@ -51,9 +60,10 @@ const machineSchema = z.strictObject(
             .min(1, 'must list at least one device'),
         }),
       )
-      .min(1, 'must list at least one group'),
+      .min(1, 'must list at least one group')
+      .optional(),
   },
-  'must be a mapping with groups:, and perhaps iommu: and vfio:',
+  'must be a mapping with groups:, or iommu: none, and perhaps iommu: and vfio:',
 );
 
 /**
@@ -62,6 +72,12 @@ const machineSchema = z.strictObject(
  */
 export function parseMachine(text: string, name: string): MachineSpec {
   const { data, error, place } = parseUserFile(text, name, machineSchema);
+  if (data.iommu === null) {
+    if (data.groups !== undefined)
+      throw error(['groups'], 'a machine without an IOMMU (iommu: none) has no groups');
+    return { geometry: null, vfio: data.vfio ?? defaultVfio, groups: [] };
+  }
+  if (data.groups === undefined) throw error([], 'needs groups:, or iommu: none');
   const numbers = data.groups.map(({ number }) => number);
   numbers.forEach((number, index) => {
     if (number !== undefined && numbers.indexOf(number) !== index)

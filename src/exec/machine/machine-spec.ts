@@ -40,7 +40,8 @@ export const defaultVfio: VfioSpec = {
 };
 
 export interface MachineSpec {
-  readonly geometry: IommuProperties;
+  /** Null: there is no IOMMU, and so no group. */
+  readonly geometry: IommuProperties | null;
   readonly vfio: VfioSpec;
   readonly groups: readonly GroupSpec[];
 }

@@ -29,24 +29,43 @@ const SOFT_LIMIT_NOTE = 'IOPF_OPEN_FILES';
 /** Programs that close "all" descriptors stop here, and RLIMIT_NOFILE is this by default. */
 const WINDOW_TOP = 1024;
 
-/** Throws UserError where this machine cannot run programs under a filter at all. */
-export function checkHost(): void {
-  if (process.platform !== 'linux')
-    throw new UserError(`iopf exec needs Linux, not ${process.platform}`);
-  if (architecture(process.arch) === null)
-    throw new UserError(
-      `iopf exec knows the system calls of x86-64 and arm64, not of ${process.arch}`,
-    );
-  const pageBytes = getpagesize();
+/** What `checkHost` asks of a machine. */
+export interface Host {
+  /** As Node has them: `process.platform`, `process.arch`. */
+  readonly platform: string;
+  readonly arch: string;
+  readonly pageBytes: number;
+  /** As uname(2) has it. */
+  readonly release: string;
+  /** What a seccomp filter can return, in the kernel's words; null: it does not say. */
+  readonly seccompActions: string | null;
+}
+
+function thisHost(): Host {
+  const actions = '/proc/sys/kernel/seccomp/actions_avail';
+  return {
+    platform: process.platform,
+    arch: process.arch,
+    pageBytes: getpagesize(),
+    release: release(),
+    seccompActions: existsSync(actions) ? readFileSync(actions, 'latin1') : null,
+  };
+}
+
+/** Throws UserError where a machine cannot run programs under a filter at all. */
+export function checkHost(host: Host = thisHost()): void {
+  const { platform, arch, pageBytes, release, seccompActions } = host;
+  if (platform !== 'linux') throw new UserError(`iopf exec needs Linux, not ${platform}`);
+  if (architecture(arch) === null)
+    throw new UserError(`iopf exec knows the system calls of x86-64 and arm64, not of ${arch}`);
   if (pageBytes !== PAGE_SIZE)
     throw new UserError(
       `iopf exec needs a kernel with pages of 4 KiB, and this one has ${pageBytes / 1024} KiB`,
     );
-  const [major = 0, minor = 0] = release().split('.').map(Number);
+  const [major = 0, minor = 0] = release.split('.').map(Number);
   if (major < 5 || (major === 5 && minor < 14))
-    throw new UserError(`iopf exec needs Linux 5.14 or later, not ${release()}`);
-  const actions = '/proc/sys/kernel/seccomp/actions_avail';
-  if (existsSync(actions) && !readFileSync(actions, 'latin1').includes('user_notif'))
+    throw new UserError(`iopf exec needs Linux 5.14 or later, not ${release}`);
+  if (seccompActions?.includes('user_notif') === false)
     throw new UserError(
       'the kernel offers no SECCOMP_RET_USER_NOTIF; iopf exec needs Linux 5.14 or later',
     );
@@ -109,8 +128,9 @@ export function inheritedDescriptors(): number[] {
 }
 
 /**
- * RLIMIT_NOFILE as the caller of iopf set it. Node has raised the soft limit to the hard one by now:
- * what it was `bin/iopf` has noted; where iopf was not started by that, it is what Node made of it.
+ * RLIMIT_NOFILE as the caller of iopf set it. Node has raised the soft limit to the hard one by
+ * now: what it was `bin/iopf` has noted; where iopf was not started by that, it is what Node made
+ * of it.
  */
 export function callersDescriptorLimit(): Limit {
   const noted = Number(process.env[SOFT_LIMIT_NOTE]); // 'unlimited' is NaN

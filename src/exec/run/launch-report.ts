@@ -30,7 +30,8 @@ export class LaunchReport {
 
   /**
    * Waits for the launcher's filter. Returns its listener as a descriptor of the engine's, and the
-   * launcher's process. Throws UserError, also where the host would not let iopf serve that process.
+   * launcher's process. Throws UserError, also where the host would not let iopf serve that
+   * process.
    */
   takeListener(arch: Architecture): { fd: number; pid: number } {
     const report = this.read(true);

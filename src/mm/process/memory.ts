@@ -13,6 +13,15 @@ const OWN_SPACE = SPACES_MAX;
 /**
  * Memory of live processes, by the frames that their spaces hand out. Buffers need native
  * addresses.
+ *
+ * Programs that poll rely on the order in which segments are copied: data before the completion
+ * that tells of it, an index before the ring that it covers. That holds on weakly ordered
+ * processors too: the kernel takes one remote vector after the other, and drops the pins on the
+ * pages of each behind its copy (mm/process_vm_access.c) by atomics that are full barriers
+ * (Documentation/atomic_t.txt). They also order a call's copies before what this thread does next.
+ * What it has stored before comes first as well: the call releases one lock (exec_update_lock) and
+ * takes another (mmap_lock) before it copies. Bytes *within* a segment may appear in any order;
+ * naturally aligned words of up to 8 bytes appear whole.
  */
 export class ProcessMemory implements FrameMemory {
   private readonly spaces = new Map<number, ProcessSpace>();

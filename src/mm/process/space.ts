@@ -6,14 +6,7 @@
  * Frames are therefore `id * 2^40 + page number`.
  */
 import { Errno } from '../../abi/errno.js';
-import {
-  type AddressSpace,
-  type MmuNotifier,
-  PAGE_SIZE,
-  READ,
-  WRITE,
-  X86_64_TASK_SIZE,
-} from '../address-space.js';
+import { type AddressSpace, type MmuNotifier, PAGE_SIZE, READ, WRITE } from '../address-space.js';
 import { tracksDirtyPages } from './file-systems.js';
 import { allocateNative, prlimit } from './libc.js';
 import { Pagemap, Presence } from './pagemap.js';
@@ -21,7 +14,7 @@ import { PinCounts } from './pin-counts.js';
 import { flaggedPages, hasIpcLock, lockLimitBytes, textOf } from './proc.js';
 import { copyFromProcess, copyToProcess, touchPages, writeFault } from './remote-memory.js';
 import { mayPagesWait } from './remote-transfer.js';
-import { type Area, VmaCache } from './vmas.js';
+import { type Area, type MappedDevice, VmaCache } from './vmas.js';
 
 /** Pages per space in the frame numbers: 2^40 pages are the 52 bits of a 5-level address. */
 export const FRAMES_PER_SPACE = 2 ** 40;
@@ -29,7 +22,7 @@ export const FRAMES_PER_SPACE = 2 ** 40;
 /** Spaces of programs that exist at once; frames behind them are memory of the engine itself. */
 export const SPACES_MAX = 4096;
 
-/** User space with five-level page tables. */
+/** No architecture's user space is larger: x86-64 with five-level page tables has this. */
 const USER_BYTES = 2 ** 56;
 const RLIMIT_MEMLOCK = 8;
 const HIGH = 2 ** 32;
@@ -46,8 +39,10 @@ export interface CopyWatcher {
 }
 
 export interface ProcessSpaceOptions {
-  /** The files behind devices, by `fileKey`: their pages are no ordinary memory. */
-  readonly deviceFiles: ReadonlySet<string>;
+  /**
+   * Devices by the `fileKey` of the files behind them: their pages are no ordinary memory.
+   */
+  readonly deviceFiles: ReadonlyMap<string, MappedDevice>;
   /**
    * Pinning a page that was never written takes the shared zero page, as kernels did before 6.2.
    */
@@ -57,8 +52,8 @@ export interface ProcessSpaceOptions {
   /** Somebody asks for `nextEvictable`: pins are remembered by page. */
   readonly countsPins?: boolean;
   readonly copyWatcher?: CopyWatcher | null;
-  /** As `AddressSpace.taskSize`; without it x86-64's. */
-  readonly taskSize?: number;
+  /** As `AddressSpace.taskSize`. */
+  readonly taskSize: number;
 }
 
 export class ProcessSpace implements AddressSpace {
@@ -88,7 +83,7 @@ export class ProcessSpace implements AddressSpace {
     /** A thread that is alive and has this memory, by which it is reached. */
     public task = pid,
   ) {
-    this.taskSize = options.taskSize ?? X86_64_TASK_SIZE;
+    this.taskSize = options.taskSize;
     this.copyWatcher = options.copyWatcher ?? null;
     this.vmas = new VmaCache(`/proc/${task}/maps`, options.deviceFiles);
     this.pins = options.countsPins === true ? new PinCounts() : null;
@@ -229,7 +224,7 @@ export class ProcessSpace implements AddressSpace {
     const begin = Math.floor(offset / PAGE_SIZE);
     const stop = Math.ceil((offset + length) / PAGE_SIZE);
     for (const area of this.vmas.all()) {
-      if (area.inode !== inode || area.isDevice) continue;
+      if (area.inode !== inode || area.device !== null) continue;
       const first = area.first + Math.max(0, begin - area.filePage);
       const end = Math.min(area.end, area.first + stop - area.filePage);
       if (first < end) this.invalidate(first * PAGE_SIZE, (end - first) * PAGE_SIZE);
@@ -270,7 +265,9 @@ export class ProcessSpace implements AddressSpace {
   evictableAreas(): readonly Area[] {
     return this.vmas
       .all()
-      .filter((area) => !area.isDevice && (!area.isPrivate || (area.permission & WRITE) !== 0));
+      .filter(
+        (area) => area.device === null && (!area.isPrivate || (area.permission & WRITE) !== 0),
+      );
   }
 
   /** The first page in [page, end) that is pinned, or that is not; `end` where there is none. */
@@ -337,7 +334,10 @@ export class ProcessSpace implements AddressSpace {
     if ((access & WRITE) !== 0 && this.options.pinsDirtyFiles !== true) {
       const refused = this.vmas
         .known(first, first + able)
-        .find((area) => area.inode !== 0 && !area.isPrivate && !area.isDevice && this.tracks(area));
+        .find(
+          (area) =>
+            area.inode !== 0 && !area.isPrivate && area.device === null && this.tracks(area),
+        );
       if (refused !== undefined) able = Math.max(0, refused.first - first);
     }
     return mayPagesWait() ? this.untilHandled(first, Math.min(able, count), access) : able;

@@ -25,6 +25,12 @@ let canQuery = true;
 
 const chunk = Buffer.allocUnsafe(1 << 16);
 
+/** A device whose registers processes map. */
+export interface MappedDevice {
+  /** Whether its memory is decoded: pages that it does not decode cannot be accessed. */
+  readonly isDecoding: () => boolean;
+}
+
 /** Pages [first, end) with one permission. */
 export interface Area {
   readonly first: number;
@@ -32,8 +38,8 @@ export interface Area {
   readonly permission: number;
   /** MAP_PRIVATE: a fork shares its pages until one side writes. */
   readonly isPrivate: boolean;
-  /** A device's registers: no ordinary memory. */
-  readonly isDevice: boolean;
+  /** Whose registers they are, which is no ordinary memory; null: nobody's. */
+  readonly device: MappedDevice | null;
   /** Page of its file at `first`; -1: there is no file behind it. */
   readonly filePage: number;
   /** Its file's number, and the file system's device as `major:minor`. */
@@ -50,10 +56,10 @@ export class VmaCache {
   private areas: Area[] = [];
   private fd: number;
 
-  /** `deviceFiles`: the files behind devices, by `fileKey`. */
+  /** `deviceFiles`: devices by the `fileKey` of the files behind them. */
   constructor(
     path: string,
-    private readonly deviceFiles: ReadonlySet<string>,
+    private readonly deviceFiles: ReadonlyMap<string, MappedDevice>,
   ) {
     // Opened at once: the descriptor means this memory, whatever the process execs later.
     this.fd = openOrGone(path);
@@ -88,18 +94,18 @@ export class VmaCache {
     const { areas } = this;
     for (let index = 0; index < areas.length; index++) {
       const area = areas[index]!;
-      if (page >= area.first && page < area.end) return area.isDevice;
+      if (page >= area.first && page < area.end) return area.device !== null;
     }
     return (
       this.learn(page) &&
-      this.areas.some((area) => page >= area.first && page < area.end && area.isDevice)
+      this.areas.some((area) => page >= area.first && page < area.end && area.device !== null)
     );
   }
 
   /** How many pages from `first` on, at most `count`, are known to be one device's. */
   devicePages(first: number, count: number): number {
     const area = this.areas[this.indexOf(first)];
-    if (area === undefined || area.first > first || !area.isDevice) return 0;
+    if (area === undefined || area.first > first || area.device === null) return 0;
     return Math.min(area.end - first, count);
   }
 
@@ -143,6 +149,7 @@ export class VmaCache {
     for (let index = this.indexOf(first); index < this.areas.length && page < end; index++) {
       const area = this.areas[index]!;
       if (area.first > page || (area.permission & access) !== access) break;
+      if (access !== 0 && area.device?.isDecoding() === false) break;
       page = area.end;
     }
     return Math.min(page, end) - first;
@@ -168,36 +175,37 @@ export class VmaCache {
     }
     const flags = queryWords[10]!;
     const inode = queryWords[17]! * HIGH + queryWords[16]!;
-    const isDevice = this.isDevice(queryWords[18]!, queryWords[19]!, inode);
+    const device = this.deviceOf(queryWords[18]!, queryWords[19]!, inode);
     this.insert({
       first: (queryWords[7]! * HIGH + queryWords[6]!) / PAGE_SIZE,
       end: (queryWords[9]! * HIGH + queryWords[8]!) / PAGE_SIZE,
-      permission: isDevice
-        ? DEVICE_PERMISSION
-        : ((flags & VMA_READABLE) !== 0 ? READ : 0) | ((flags & VMA_WRITABLE) !== 0 ? WRITE : 0),
+      permission:
+        device !== null
+          ? DEVICE_PERMISSION
+          : ((flags & VMA_READABLE) !== 0 ? READ : 0) | ((flags & VMA_WRITABLE) !== 0 ? WRITE : 0),
       isPrivate: (flags & VMA_SHARED) === 0,
       inode,
       fileSystem: `${queryWords[18]!}:${queryWords[19]!}`,
-      isDevice,
+      device,
       filePage: inode === 0 ? -1 : (queryWords[15]! * HIGH + queryWords[14]!) / PAGE_SIZE,
     });
     return true;
   }
 
-  private isDevice(major: number, minor: number, inode: number): boolean {
-    return this.deviceFiles.has(fileKey(major, minor, inode));
+  private deviceOf(major: number, minor: number, inode: number): MappedDevice | null {
+    return this.deviceFiles.get(fileKey(major, minor, inode)) ?? null;
   }
 
   /** Of a line of the text: range, permission, offset, device, inode, path. */
-  private fileOfLine(line: string): Pick<Area, 'isDevice' | 'filePage' | 'inode' | 'fileSystem'> {
-    const [, , offset = '', device = '', number = ''] = line.split(/ +/, 5);
-    const [major, minor] = device.split(':').map((hex) => Number.parseInt(hex, 16)) as [
+  private fileOfLine(line: string): Pick<Area, 'device' | 'filePage' | 'inode' | 'fileSystem'> {
+    const [, , offset = '', file = '', number = ''] = line.split(/ +/, 5);
+    const [major, minor] = file.split(':').map((hex) => Number.parseInt(hex, 16)) as [
       number,
       number,
     ];
     const inode = Number(number);
     return {
-      isDevice: this.isDevice(major, minor, inode),
+      device: this.deviceOf(major, minor, inode),
       filePage: inode === 0 ? -1 : Number.parseInt(offset, 16) / PAGE_SIZE,
       inode,
       fileSystem: `${major}:${minor}`,
@@ -237,7 +245,7 @@ export class VmaCache {
         this.areas.push({
           first: Number.parseInt(line.slice(0, dash), 16) / PAGE_SIZE,
           end: Number.parseInt(line.slice(dash + 1, space), 16) / PAGE_SIZE,
-          permission: file.isDevice ? DEVICE_PERMISSION : permission,
+          permission: file.device !== null ? DEVICE_PERMISSION : permission,
           isPrivate: line[space + 4] === 'p',
           ...file,
         });

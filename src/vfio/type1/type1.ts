@@ -237,7 +237,12 @@ export class Type1 {
     const { space, nesting, machine } = this;
     const known = space.domains.find((domain) => areAlike(domain.geometry, geometry));
     if (known) return known;
-    const domain = this.parts.domain({ geometry, nested: nesting, observer: machine.observer });
+    const domain = this.parts.domain({
+      geometry,
+      nested: nesting,
+      writableIsReadable: machine.kernel.pinnedIsReadable,
+      observer: machine.observer,
+    });
     space.addDomain(domain);
     return domain;
   }

@@ -8,6 +8,7 @@ import { GroupIoctl } from '../../../src/abi/vfio.js';
 import * as libc from '../../../src/mm/process/libc.js';
 import { setLimit } from '../../../src/mm/process/limits.js';
 import { fcntlCommand } from '../fcntl.js';
+import { adviceOf } from '../memory-step.js';
 import {
   type Answer,
   bytesHex,
@@ -22,6 +23,12 @@ import {
 const ARGUMENT_BYTES = 0x4000;
 const DEFAULT_LIMIT_BYTES = 8 << 20;
 const RLIMIT_MEMLOCK = 8;
+const CAP_IPC_LOCK = 14;
+const CAPABILITY_VERSION_3 = 0x20080522;
+const capabilityCalls: Readonly<Record<string, { capget: number; capset: number }>> = {
+  x64: { capget: 125, capset: 126 },
+  arm64: { capget: 90, capset: 91 },
+};
 const EFD_NONBLOCK = 0o4000;
 const DESCRIPTOR_BYTES = 'fdfdfdfd';
 /** edu's registers in its mapped BAR 0 (QEMU, docs/specs/edu). */
@@ -160,7 +167,7 @@ export class LiveProcess {
         check(libc.mprotect(address, size, protection(step.prot!)));
         return {};
       case 'madvise':
-        check(libc.madvise(address, size, step.adviceNr!));
+        check(libc.madvise(address, size, adviceOf(step)));
         return {};
       case 'mlock':
         check(libc.mlock(address, size));
@@ -175,7 +182,7 @@ export class LiveProcess {
         return {};
       }
       case 'ftruncate':
-        check(libc.ftruncate(this.number(`_m${step.mem}`), size));
+        check(libc.ftruncate(this.number(step.fd ?? `_m${step.mem}`), size));
         return {};
       case 'fill':
         libc.bytesAt(address, size).fill(step.byte!);
@@ -187,6 +194,9 @@ export class LiveProcess {
         return { out: bytesHex(libc.bytesAt(address, size).slice()) };
       case 'setrlimitMemlock':
         setMemlockLimit(step.bytes!);
+        return {};
+      case 'dropCapIpcLock':
+        dropCapIpcLock();
         return {};
       case 'deviceCopy':
         return eduCopy(Number(step.srcIova), Number(step.dstIova), size);
@@ -260,22 +270,30 @@ export class LiveProcess {
     return { ret, out: bytesHex(scratch.bytes.slice(6, 8)) };
   }
 
-  private mapFile(step: VectorStep, address: number, size: number): void {
+  private mapFile(
+    step: Pick<VectorStep, 'fd' | 'kind' | 'prot' | 'offset'>,
+    address: number,
+    size: number,
+  ): void {
     const flags = (step.kind === 'sharedFd' ? libc.MAP_SHARED : libc.MAP_PRIVATE) | libc.MAP_FIXED;
     check(
-      libc.mmap(address, size, protection(step.prot!), flags, this.fd(step), Number(step.offset)),
+      libc.mmap(
+        address,
+        size,
+        protection(step.prot!),
+        flags,
+        this.number(step.fd!),
+        Number(step.offset ?? 0),
+      ),
     );
     this.mapped.push({ address, size });
   }
 
   private setUp(memory: VectorMemory): void {
     const address = Number(memory.addr);
-    const fd = this.place(
-      address,
-      memory.size,
-      memory.fill === undefined ? memory.prot : 'rw',
-      memory.kind,
-    );
+    const prot = memory.fill === undefined ? memory.prot : 'rw';
+    const fd = memory.fd === undefined ? this.place(address, memory.size, prot, memory.kind) : -1;
+    if (memory.fd !== undefined) this.mapFile({ ...memory, prot }, address, memory.size);
     if (fd >= 0) this.names.set(`_m${memory.name}`, fd);
     const touched = /^page (\d+) .*was written/.exec(memory.note ?? '')?.[1];
     if (touched !== undefined) libc.bytesAt(address + Number(touched) * 4096, 1)[0] = 1;
@@ -334,6 +352,20 @@ function protection(prot: string): number {
     (prot.includes('r') && prot !== 'none' ? libc.PROT_READ : 0) |
     (prot.includes('w') ? libc.PROT_WRITE : 0)
   );
+}
+
+/** capset(2) without CAP_IPC_LOCK, for this thread. */
+function dropCapIpcLock(): void {
+  scratchView.setUint32(0, CAPABILITY_VERSION_3, true);
+  scratchView.setUint32(4, 0, true);
+  const header = scratch.address;
+  const sets = header + 8;
+  const { capget, capset } = capabilityCalls[process.arch]!;
+  check(libc.syscall(capget, header, sets, 0, 0, 0, 0));
+  // Effective, permitted and inheritable of the capabilities below 32.
+  for (let at = 8; at < 20; at += 4)
+    scratchView.setUint32(at, scratchView.getUint32(at, true) & ~(1 << CAP_IPC_LOCK), true);
+  check(libc.syscall(capset, header, sets, 0, 0, 0, 0));
 }
 
 function setMemlockLimit(bytes: number): void {

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { KernelVersion } from '../../../src/abi/kernel.js';
 import { DEVICES } from '../fixtures.js';
-import { recordedGeometry } from '../geometry.js';
+import { hasIommu, recordedGeometry } from '../geometry.js';
 import { recordedKernel } from '../run.js';
 import { readVectors, type VectorCase, type VectorFile } from '../vectors.js';
 import type { LiveResult } from './main.js';
@@ -70,7 +70,9 @@ export function runLive(path: string, asked: KernelVersion, only?: string): Live
     if (obstacle(each) !== null) continue;
     const machine = machineFile(file, each);
     const { capIpcLock, rlimitMemlock } = each.setup;
-    const key = `${capIpcLock} ${rlimitMemlock} ${machine}`;
+    // What it drops it cannot take back for the next case.
+    const alone = each.steps.some(({ op }) => op === 'dropCapIpcLock') ? each.name : '';
+    const key = `${capIpcLock} ${rlimitMemlock} ${alone} ${machine}`;
     const run = runs.get(key) ?? { machine, capIpcLock, names: [] };
     run.names.push(each.name);
     runs.set(key, run);
@@ -143,6 +145,12 @@ function machineFile(file: VectorFile, { setup }: VectorCase): string {
     g5: () => [recorded('d5', 'e1000e')],
     g6: () => [recorded('d6', 'nvme')],
   };
+  const vfio = {
+    ...(limit === undefined ? {} : { dmaEntryLimit: Number(limit) }),
+    allowUnsafeInterrupts: parameters['allow_unsafe_interrupts'] === '1',
+    type1Module: !file.boot.startsWith('notype1'),
+  };
+  if (!hasIommu(file)) return stringify({ iommu: 'none', vfio });
   return stringify({
     iommu: {
       addressWidth: geometry.addressWidth,
@@ -154,13 +162,9 @@ function machineFile(file: VectorFile, { setup }: VectorCase): string {
         kind,
       })),
     },
-    vfio: {
-      ...(limit === undefined ? {} : { dmaEntryLimit: Number(limit) }),
-      allowUnsafeInterrupts: parameters['allow_unsafe_interrupts'] === '1',
-      type1Module: !file.boot.startsWith('notype1'),
-    },
+    vfio,
     groups: Object.entries(groups)
-      .filter(([name]) => vars[name] !== undefined && !file.boot.startsWith('noiommu'))
+      .filter(([name]) => vars[name] !== undefined)
       .map(([name, make]) => ({ number: Number(vars[name]), devices: make() })),
   });
 }

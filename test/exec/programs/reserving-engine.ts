@@ -75,7 +75,7 @@ const processes = new ProcessTable({
   architecture: arch,
   memory: new ProcessMemory(),
   events,
-  space: { deviceFiles: new Set(), sharesZeroPage: false },
+  space: { deviceFiles: new Map(), sharesZeroPage: false, taskSize: 2 ** 47 },
   guard,
   residentMemory: new ResidentMemory(),
 });

@@ -755,3 +755,41 @@ describe('the dirty log by write faults', () => {
     expect(log.of(mapping).count).toBe(1);
   });
 });
+
+test('R5.8: ENABLE keeps all that was pinned, but for a page that has gone since', () => {
+  const container = new TestContainer();
+  container.mm.mmap(VADDR, 1500, { kind: 'anon', protection: RW });
+  const device = container.attach();
+  container.map(IOVA, 1500, VADDR);
+  container.mm.munmap(VADDR + 700, 1);
+  runDirect(container.iopf.enable());
+  const gone = Array.from({ length: 1500 }, (_, page) => page).filter(
+    (page) => device.domain!.frameAt(IOVA + page) < 0,
+  );
+  expect(gone).toEqual([700]);
+  expect(container.counters).toMatchObject({ residentPages: 1499, pinnedPages: 0 });
+});
+
+test('R6.3: with a log on, a write to a mapping for writing alone lets nobody read', () => {
+  const container = new TestContainer();
+  container.mm.mmap(VADDR, 4, { kind: 'anon', protection: RW });
+  const device = container.attach();
+  runDirect(container.iopf.enable());
+  container.map(IOVA, 4, VADDR, WRITE);
+  container.log();
+  expect(device.fault(IOVA, WRITE)).toBe(true);
+  expect(device.domain!.translate(IOVA, WRITE)).toBeGreaterThanOrEqual(0);
+  expect(device.domain!.translate(IOVA, READ)).toBe(-1);
+});
+
+test('a mapping for more than its memory allows gets what the memory allows', () => {
+  const container = new TestContainer();
+  container.mm.mmap(VADDR, 4, { kind: 'anon', protection: READ });
+  const device = container.attach();
+  runDirect(container.iopf.enable());
+  container.map(IOVA, 4, VADDR);
+  expect([device.fault(IOVA, READ), device.fault(IOVA + 1, WRITE)]).toEqual([true, false]);
+  expect(device.domain!.translate(IOVA, READ)).toBeGreaterThanOrEqual(0);
+  expect(device.domain!.translate(IOVA, WRITE)).toBe(-1);
+  expect(container.counters.residentPages).toBe(1);
+});

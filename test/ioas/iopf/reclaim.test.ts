@@ -108,3 +108,22 @@ test('a walk goes on behind a mapping that went on the way', () => {
   expect(walk).toMatchObject({ first: V + 103, count: 1 });
   expect(notifiers[0]!.nextMapped!(walk, 4)).toBe(false);
 });
+
+test('a walk ends, however many mappings have nothing mapped and however long they are', () => {
+  const { container, device, notifiers } = watched();
+  for (let at = 0; at < 1000; at++) container.map(10_000 * at, at % 16 === 15 ? AREA : 1, V);
+  container.map(10_000_000, 1, V + 7);
+  for (let at = 1; at < 4; at++) container.map(10_000_000 + 10_000 * at, AREA, V);
+  device.fault(10_000_000, READ);
+  const walk: MappedWalk = { position: 0, first: 0, count: 0 };
+  const found: number[] = [];
+  let steps = 0;
+  let last = 0;
+  while (notifiers[0]!.nextMapped!(walk, 8)) {
+    expect(++steps).toBeLessThan(20);
+    expect(walk.position).toBeGreaterThan(last);
+    last = walk.position;
+    if (walk.count > 0) found.push(walk.first);
+  }
+  expect(found).toEqual([V + 7]);
+});

@@ -19,7 +19,12 @@ const MADV_DONTNEED = 4;
 const frames = new Float64Array(PAGES);
 
 const spaceOf = (countsPins = false): ProcessSpace =>
-  new ProcessSpace(0, process.pid, { deviceFiles: new Set(), sharesZeroPage: false, countsPins });
+  new ProcessSpace(0, process.pid, {
+    deviceFiles: new Map(),
+    sharesZeroPage: false,
+    countsPins,
+    taskSize: 2 ** 47,
+  });
 
 /** Pages of [first, first + PAGES) that are in memory and not the zero page. */
 function present({ pagemap }: ProcessSpace, first: number): number {
@@ -98,8 +103,14 @@ test('reclaim is shown what the program writes or shares, and no device’s regi
   const shared = must('mmap', mmap(0, 4 * PAGE_SIZE, 1, MAP_SHARED, fd, 2 * PAGE_SIZE)) / PAGE_SIZE;
   const own = allocateNative(4 * PAGE_SIZE).address / PAGE_SIZE;
   const { dev, ino } = fstatSync(fd);
-  const deviceFiles = new Set([fileKey((dev >>> 8) & 0xfff, dev & 0xff, ino)]);
-  const other = new ProcessSpace(0, process.pid, { deviceFiles, sharesZeroPage: false });
+  const deviceFiles = new Map([
+    [fileKey((dev >>> 8) & 0xfff, dev & 0xff, ino), { isDecoding: () => true }],
+  ]);
+  const other = new ProcessSpace(0, process.pid, {
+    deviceFiles,
+    sharesZeroPage: false,
+    taskSize: 2 ** 47,
+  });
   expect(other.evictableAreas().some(({ first }) => first === shared)).toBe(false);
   const areas = spaceOf().evictableAreas();
   expect(areas.find(({ first, end }) => own >= first && own < end)).toMatchObject({

@@ -44,7 +44,8 @@ export interface ShadowGroup {
 
 export interface ShadowOptions {
   readonly groups: readonly ShadowGroup[];
-  readonly geometry: IommuProperties;
+  /** Null: there is no IOMMU, and so no group. */
+  readonly geometry: IommuProperties | null;
   readonly vfio: VfioSpec;
   readonly kernel: KernelProfile;
   /** Told of the tree's folder before it is made. */
@@ -63,6 +64,7 @@ export function buildShadow(options: ShadowOptions): ShadowTree {
   tree.link(`${driver}/module`, '/sys/module/vfio_pci');
   addModules(tree, vfio, kernel);
   addNode(tree, '/dev/vfio/vfio', containerNode, 'misc');
+  if (geometry === null) return tree;
   const iommu = addIommu(tree, geometry);
   let vfioDevice = firstFree('/sys/class/vfio-dev/vfio');
   for (const { number, functions } of groups) {

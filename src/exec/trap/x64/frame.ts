@@ -2,6 +2,7 @@
  * The frame of a SIGSEGV in a program's memory (struct rt_sigframe of x86-64): the saved registers,
  * what raised it, and, read in the same call, the trap state and the instruction.
  */
+import { PAGE_SIZE } from '../../../mm/address-space.js';
 import { IovecArray } from '../../../mm/process/iovec.js';
 import { allocateNative, processVmReadv, processVmWritev } from '../../../mm/process/libc.js';
 import { STATE_BYTES_FIRST, TRAP_STATE } from '../trap-page.js';
@@ -9,7 +10,6 @@ import { STATE_BYTES_FIRST, TRAP_STATE } from '../trap-page.js';
 /** Bytes of struct ucontext with the kernel's sigset_t, behind which siginfo lies. */
 const CONTEXT_BYTES = 304;
 const INFO_BYTES = 64;
-const PAGE = 4096;
 /** An instruction has 15 bytes at most. */
 const INSTRUCTION_BYTES = 15;
 const HIGH = 2 ** 32;
@@ -45,7 +45,7 @@ export class SignalFrame {
   tid = 0;
   context = 0;
   info = 0;
-  private readonly memory = allocateNative(PAGE);
+  private readonly memory = allocateNative(PAGE_SIZE);
   /** Words of ucontext, siginfo and trap state. */
   readonly words = new Uint32Array(this.memory.bytes.buffer, 0, BYTES / 4);
   private readonly signed = new Int32Array(this.memory.bytes.buffer, 0, BYTES / 4);
@@ -70,7 +70,7 @@ export class SignalFrame {
     remote.push(info, INFO_BYTES);
     remote.push(TRAP_STATE, STATE_BYTES_FIRST);
     // The next page may not be there.
-    const first = Math.min(INSTRUCTION_BYTES, PAGE - (instruction % PAGE));
+    const first = Math.min(INSTRUCTION_BYTES, PAGE_SIZE - (instruction % PAGE_SIZE));
     remote.push(instruction, first);
     remote.push(instruction + first, INSTRUCTION_BYTES - first);
     const got = processVmReadv(tid, local.address, 1, remote.address, remote.count, 0);
