@@ -9,6 +9,7 @@ import { benchLive } from './live.js';
 import { benchNet } from './net.js';
 import { benchPoll } from './poll.js';
 import { benchRegisters } from './registers.js';
+import { benchStartup } from './startup.js';
 
 /** Runs a bench that wants a process of its own. */
 const script = (name: string) => (): void => {
@@ -32,6 +33,7 @@ const benches: Record<string, (rounds: number) => void | Promise<void>> = {
   live: benchLive,
   check: script('check'),
   compare: benchCompare,
+  startup: benchStartup,
 };
 
 const words = process.argv.slice(2);
