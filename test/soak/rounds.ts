@@ -88,7 +88,6 @@ function attack(random: Random, hostileProgram: string, ends: boolean): Round {
   if (ends) all.push('end');
   const attacks = new Set(Array.from({ length: 1 + random.below(4) }, () => pick(random, all)));
   if (random.below(3) === 0) attacks.add('signals');
-  if (attacks.has('signals') && random.below(4) === 0) attacks.add('interrupt');
   if (random.below(8) === 0) attacks.add('leader');
   const workMs = 200 + random.below(1200);
   const options = [
@@ -206,7 +205,7 @@ const strange: readonly (readonly [shell: string, codes: readonly number[]])[] =
   ['ulimit -n 256; exec "$@"', [0]],
   ['ulimit -s 512; exec "$@"', [0]],
   ['ulimit -c 0; ulimit -l 0; exec "$@"', [0]],
-  ['ulimit -f 16; exec "$@"', [2]],
+  ['ulimit -f 16; exec "$@"', [0, 2]],
   ['mkdir gone; cd gone; rmdir ../gone; exec "$@"', [2]],
   ['unset HOME PATH; exec "$@"', [0]],
   ['exec env -i TMPDIR="$TMPDIR" "$@"', [0]],

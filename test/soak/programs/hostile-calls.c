@@ -140,7 +140,7 @@ void *attack_descriptors(void *argument)
 		int now = engine_files(), *fewest = &low[round < 100 ? 0 : 1];
 		if (round >= 100 && round % 100 == 0)
 			low[1] = 1 << 20;
-		if (now < *fewest)
+		if (now > 0 && now < *fewest)
 			*fewest = now;
 		if (round % 100 == 99 && round > 100 && low[1] > low[0] + 16)
 			wrong("iopf had %d descriptors and has %d after %d rounds", low[0], low[1], round);
