@@ -73,7 +73,7 @@ cache=$cache/node-$node_version
 modules=$work/root/iopf/node_modules
 mkdir -p "$modules/@koromix"
 cp "$repository/package.json" "$work/root/iopf/"
-(cd "$repository" && cp -r --parents dist/{src,examples,test} "$work/root/iopf")
+(cd "$repository" && cp -r --parents dist/{src,bundle,examples,test} "$work/root/iopf")
 find "$work/root" -name '*.map' -delete
 for package in commander jiti koffi yaml zod; do
   cp -rL "$repository/node_modules/$package" "$modules/"

@@ -2,6 +2,7 @@
  * The machine code that a program gets (x86-64): a handler of SIGSEGV that makes one system call,
  * and the steps by which it comes to be there.
  */
+import { Errno } from '../../../abi/errno.js';
 import { SIG_UNBLOCK, SIGSEGV } from '../signal-action.js';
 import { TRAP_PAGE, TRAP_PAGE_BYTES } from '../trap-page.js';
 
@@ -35,7 +36,15 @@ export const HANDLER_ADDRESS = TRAP_PAGE + HANDLER;
 export const RESTORER_ADDRESS = TRAP_PAGE + RESTORER;
 export const START_ADDRESS = TRAP_PAGE + START;
 
-const NR = { mmap: 9, rt_sigaction: 13, rt_sigprocmask: 14, rt_sigreturn: 15 } as const;
+const NR = {
+  mmap: 9,
+  rt_sigaction: 13,
+  rt_sigprocmask: 14,
+  rt_sigreturn: 15,
+  getpid: 39,
+  kill: 62,
+} as const;
+const SIGKILL = 9;
 const PROT_READ_EXEC = 5;
 const MAP_PRIVATE_ANONYMOUS = 0x22;
 const MAP_FIXED_NOREPLACE = 0x100000;
@@ -76,7 +85,8 @@ const word = (value: number): number[] => [
 
 /**
  * Entered with rdi = signal, rsi = siginfo, rdx = ucontext. A negative answer is a call that a
- * signal interrupted before it was received, and is made again.
+ * signal interrupted before it was received, and is made again; but ENOSYS, the kernel's own where
+ * nobody listens any more: iopf was killed, and the process ends with it.
  */
 const ask = [
   ...[0x4c, 0x8b, 0x92, 0xa8, 0, 0, 0], // mov r10, [rdx + 168]: the saved rip
@@ -99,8 +109,18 @@ const makeCall = [
   0x48, 0x89, 0x46, 0x38, // mov [rsi + 56], rax
   0x5f, 0x5a, // pop rdi; pop rdx
 ];
+/** kill(getpid(), SIGKILL): exit_group may be among the calls that nobody answers any more. */
+const end = [
+  ...[...move(Register.rax, NR.getpid), ...SYSCALL],
+  ...[0x89, 0xc7], // mov edi, eax
+  ...move(Register.rsi, SIGKILL),
+  ...[...move(Register.rax, NR.kill), ...SYSCALL],
+];
 const decide = [
-  ...[0x78, -(ask.length + 2) & 0xff], // js ask
+  ...[0x79, 6 + end.length], // jns over this and the next three
+  ...[0x48, 0x83, 0xf8, -Errno.ENOSYS & 0xff], // cmp rax, -ENOSYS
+  ...[0x75, -(ask.length + 8) & 0xff], // jne ask
+  ...end,
   ...[0x75, 0x01], // jnz over the next
   ...[0xc3], // ret: to the restorer
   ...[0x48, 0x83, 0xf8, Answer.CALL], // cmp rax, CALL
