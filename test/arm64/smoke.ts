@@ -22,7 +22,7 @@ interface Ran {
 
 /** Runs shell commands one after the other in one run. */
 async function shell(device: string, commands: readonly string[]): Promise<Ran> {
-  const script = commands.map((command) => `${command}; echo "<exit $?>"`).join('\n');
+  const script = commands.map((command) => `${command} 2>&1; echo "<exit $?>"`).join('\n');
   const { code, stdout, stderr, summary } = await runIopf(
     ['--device', device],
     ['sh', '-c', script],
@@ -95,7 +95,8 @@ async function disk(): Promise<string> {
     `qemu-img compare -f raw -F raw /tmp/image ${url}`,
     `node ${example('nvme-poll')} ${nvme} --queues 2 --depth 8 --seconds 1`,
   ]);
-  for (const { code, text } of results) assert.equal(code, 0, text);
+  for (const [index, { code, text }] of results.entries())
+    assert.equal(code, 0, `command ${index + 1}: exit code ${code}: ${text}`);
   for (const path of ['/tmp/disk', '/tmp/back'])
     assert.ok(readFileSync(path).equals(original), `${path} is not the image`);
   assert.match(results[2]!.text, /identical/);
