@@ -8,6 +8,8 @@ import { benchIntercept } from './intercept.js';
 import { benchLive } from './live.js';
 import { benchNet } from './net.js';
 import { benchPoll } from './poll.js';
+import { benchRegisters } from './registers.js';
+import { benchStartup } from './startup.js';
 
 /** Runs a bench that wants a process of its own. */
 const script = (name: string) => (): void => {
@@ -24,12 +26,14 @@ const benches: Record<string, (rounds: number) => void | Promise<void>> = {
   intercept: benchIntercept,
   disk: benchDisk,
   poll: benchPoll,
+  registers: benchRegisters,
   net: benchNet,
   guest: benchGuest,
   reclaim: script('reclaim'),
   live: benchLive,
   check: script('check'),
   compare: benchCompare,
+  startup: benchStartup,
 };
 
 const words = process.argv.slice(2);

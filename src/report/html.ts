@@ -4,13 +4,11 @@
  */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { packageFile } from '../input/package-file.js';
 import { pageDocument } from './page-document.js';
 import type { Report } from './report.js';
 
 export type { Report } from './report.js';
-
-/** The bundle; where this is built, and where it runs from source. */
-const BUNDLE_FOLDERS = ['../page/', '../../dist/src/page/'];
 
 interface Bundle {
   readonly style: string;
@@ -40,17 +38,10 @@ function readBundle(): Bundle {
 }
 
 function load(): Bundle {
-  for (const folder of BUNDLE_FOLDERS) {
-    try {
-      const [style, script] = ['page.css', 'page.js'].map((name) =>
-        readFileSync(new URL(folder + name, import.meta.url), 'utf8').trim(),
-      );
-      return { style: style!, script: script!, policy: policyOf(style!, script!) };
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    }
-  }
-  throw new Error('the page is missing from this installation; "npm run build" makes it');
+  const [style, script] = ['page.css', 'page.js'].map((name) =>
+    readFileSync(packageFile(`dist/src/page/${name}`), 'utf8').trim(),
+  );
+  return { style: style!, script: script!, policy: policyOf(style!, script!) };
 }
 
 function policyOf(style: string, script: string): string {

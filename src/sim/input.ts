@@ -1,6 +1,7 @@
 /** What is compared: a scenario or a recording, from a file. */
 import { readFileSync } from 'node:fs';
 import { readBeginning, readNamed } from '../input/named-file.js';
+import { packageFile } from '../input/package-file.js';
 import { UserError } from '../input/user-error.js';
 import { TEXT_MOST_BYTES } from '../input/user-file.js';
 import { isRecording, parseRecording, type Recording } from '../trace/recording.js';
@@ -11,8 +12,6 @@ import { defaultPolicies } from './policy.js';
 import { policyOf } from './replay.js';
 import { parseScenario, type Scenario } from './scenario.js';
 
-/** The models that come with iopf; where this runs from source and where it is built. */
-const MODEL_FOLDERS = ['../../models/', '../../../models/'];
 const shippedModels = ['kunpeng920-stall', 'odp', 'fast', 'measured'];
 
 export interface ScenarioInput {
@@ -71,15 +70,8 @@ export function readModel(name: string): CostModel {
       throw new UserError(
         `unknown model "${name}"; shipped: ${shippedModels.join(', ')}; or a file's path`,
       );
-    for (const folder of MODEL_FOLDERS) {
-      const url = new URL(`${folder}${name}.yaml`, import.meta.url);
-      try {
-        return parseCostModel(readFileSync(url, 'utf8'), `${name}.yaml`);
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-      }
-    }
-    throw new UserError(`the model ${name} is missing from this installation`);
+    const text = readFileSync(packageFile(`models/${name}.yaml`), 'utf8');
+    return parseCostModel(text, `${name}.yaml`);
   }
   const text = readNamed({ what: 'the model', path: name }, TEXT_MOST_BYTES).toString();
   return parseCostModel(text, name);

@@ -55,6 +55,8 @@ function thisHost(): Host {
 /** Throws UserError where a machine cannot run programs under a filter at all. */
 export function checkHost(host: Host = thisHost()): void {
   const { platform, arch, pageBytes, release, seccompActions } = host;
+  if (!hasDirectory())
+    throw new UserError('the current directory is gone; iopf exec needs one that is there (cd)');
   if (platform !== 'linux') throw new UserError(`iopf exec needs Linux, not ${platform}`);
   if (architecture(arch) === null)
     throw new UserError(`iopf exec knows the system calls of x86-64 and arm64, not of ${arch}`);
@@ -69,6 +71,16 @@ export function checkHost(host: Host = thisHost()): void {
     throw new UserError(
       'the kernel offers no SECCOMP_RET_USER_NOTIF; iopf exec needs Linux 5.14 or later',
     );
+}
+
+/** Whether the current directory is there, without which Node begins no thread. */
+function hasDirectory(): boolean {
+  try {
+    process.cwd();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Finds a program as execvp would. Throws UserError. */

@@ -1,0 +1,50 @@
+/**
+ * Bundles what `iopf exec` starts, so that a run loads a few files and not three hundred: the
+ * command, the engine's thread, the launcher. Names and lines stay readable in stack traces.
+ */
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { build } from 'esbuild';
+
+const STREAMS = './standard-streams.js';
+const options = {
+  outdir: 'dist/bundle',
+  entryNames: '[name]',
+  bundle: true,
+  minifySyntax: true,
+  minifyWhitespace: false,
+  format: 'esm',
+  platform: 'node',
+  target: 'node20',
+  logLevel: 'warning',
+};
+
+rmSync('dist/bundle', { recursive: true, force: true });
+const { metafile } = await build({
+  ...options,
+  entryPoints: ['src/cli/exec-only.ts', 'src/exec/run/engine-thread.ts'],
+  splitting: true,
+  external: ['koffi'],
+  // commander is CommonJS and asks for builtins.
+  banner: {
+    js: "import { createRequire as requireFrom } from 'node:module';\nconst require = requireFrom(import.meta.url);",
+  },
+  metafile: true,
+});
+// The launcher imports it before all else, which a chunk of shared code would not keep.
+await build({ ...options, entryPoints: ['src/exec/run/standard-streams.ts'] });
+await build({
+  ...options,
+  entryPoints: ['src/exec/run/launcher.ts'],
+  external: ['koffi', STREAMS],
+});
+
+// Whose code went in, with the licence that wants to be kept with it.
+const packages = new Set(
+  Object.keys(metafile.inputs).flatMap((path) => /node_modules\/([^@/]+)\//.exec(path)?.[1] ?? []),
+);
+writeFileSync(
+  'dist/bundle/LICENSES',
+  [...packages]
+    .map((name) => `${name}\n\n${readFileSync(`node_modules/${name}/LICENSE`, 'utf8')}`)
+    .join('\n'),
+);

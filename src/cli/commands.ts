@@ -1,0 +1,15 @@
+import type { Command } from 'commander';
+
+/** The commands, one file each, in the order of the help. */
+export const commandLoaders: Readonly<Record<string, () => Promise<Command>>> = {
+  exec: async () => (await import('./exec.js')).execCommand(),
+  check: async () => (await import('./check.js')).checkCommand(),
+  compare: async () => (await import('./compare.js')).compareCommand(),
+  trace: async () => (await import('./trace.js')).traceCommand(),
+  example: async () => (await import('./example.js')).exampleCommand(loadCommands),
+};
+
+/** The commands of these names, or all. */
+export function loadCommands(names: readonly string[] | null = null): Promise<readonly Command[]> {
+  return Promise.all((names ?? Object.keys(commandLoaders)).map((name) => commandLoaders[name]!()));
+}

@@ -1,0 +1,5 @@
+/** `iopf exec` alone: what is bundled for it. */
+import { execCommand } from './exec.js';
+import { iopfProgram, runWords } from './program.js';
+
+await runWords(iopfProgram([execCommand()]), process.argv.slice(2));

@@ -1,0 +1,98 @@
+/** Debian's dpdk-testpmd, spoken to by its command line, which shows no prompt to a pipe. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { RunSummary } from '../../src/exec/run/summary.js';
+import { iopf } from './run-iopf.js';
+
+const address = '0000:03:00.0';
+/** A command that changes nothing, and its answer: what was asked before is done then. */
+const NOTHING = 'set burst 32';
+const NOTHING_DONE = 'Number of packets per burst set to 32\n';
+
+export class Testpmd {
+  private readonly folder = mkdtempSync(join(tmpdir(), 'test-testpmd-'));
+  private readonly child: ChildProcess;
+  private readonly ended: Promise<number | null>;
+  /** What it has said since the last command. */
+  private said = '';
+  /** Everything that it has said. */
+  transcript = '';
+  private heard: () => void = () => {};
+  private isOver = false;
+
+  /** `device`: options of the card, with a comma in front. */
+  constructor(device: string, options: readonly string[], testpmd: readonly string[]) {
+    const eal = ['--no-huge', '-m', '128', '--iova-mode=va', '--no-telemetry', '-l', '0,1'];
+    this.child = spawn(
+      process.execPath,
+      [
+        ...[iopf, 'exec', '--json', join(this.folder, 'summary.json'), ...options],
+        ...[
+          '--device',
+          `virtio-net@${address}${device}`,
+          '--',
+          'stdbuf',
+          '-oL',
+          'dpdk-testpmd',
+          ...eal,
+        ],
+        ...['--file-prefix', this.folder.split('-').pop()!, '-a', address],
+        ...['--', '-i', '--total-num-mbufs=4096', ...testpmd],
+      ],
+      { stdio: ['pipe', 'pipe', 'pipe'] },
+    );
+    for (const stream of [this.child.stdout!, this.child.stderr!])
+      stream.on('data', (text) => {
+        this.said += text;
+        this.transcript += text;
+        this.heard();
+      });
+    this.ended = new Promise((done) =>
+      this.child.on('close', (code) => {
+        this.isOver = true;
+        this.heard();
+        done(code);
+      }),
+    );
+  }
+
+  /** Carries a command out; returns what was said meanwhile. */
+  async command(text: string): Promise<string> {
+    this.child.stdin!.write(`${text}\n${NOTHING}\n`);
+    while (!this.said.includes(NOTHING_DONE)) {
+      if (this.isOver) throw new Error(`testpmd has ended: ${this.said}`);
+      await new Promise<void>((done) => {
+        this.heard = done;
+      });
+    }
+    const [said, ...rest] = this.said.split(NOTHING_DONE);
+    this.said = rest.join(NOTHING_DONE);
+    return said!;
+  }
+
+  /** Packets that its port has received and sent since they were last cleared. */
+  async packets(): Promise<{ received: number; sent: number }> {
+    const text = await this.command('show port stats 0');
+    return {
+      received: Number(/RX-packets: (\d+)/.exec(text)![1]),
+      sent: Number(/TX-packets: (\d+)/.exec(text)![1]),
+    };
+  }
+
+  /** Ends it; returns how, and the summary of the run. */
+  async quit(): Promise<{ code: number | null; said: string; summary: RunSummary }> {
+    this.child.stdin!.end('quit\n');
+    const code = await this.ended;
+    const summary = JSON.parse(readFileSync(join(this.folder, 'summary.json'), 'utf8'));
+    return { code, said: this.said, summary };
+  }
+
+  /** After a test, however it ended. */
+  async close(): Promise<void> {
+    if (!this.isOver) this.child.kill('SIGKILL');
+    await this.ended;
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
