@@ -71,7 +71,8 @@ cache=$cache/node-$node_version
 
 # The checkout: what is built, and the packages that it uses, with koffi's library for arm64.
 modules=$work/root/iopf/node_modules
-mkdir -p "$modules/@koromix"
+mkdir -p "$modules/@koromix" "$work/root/etc"
+echo root:x:0:0:root:/tmp:/bin/sh >"$work/root/etc/passwd"
 cp "$repository/package.json" "$work/root/iopf/"
 (cd "$repository" && cp -r --parents dist/{src,bundle,examples,test} "$work/root/iopf")
 find "$work/root" -name '*.map' -delete

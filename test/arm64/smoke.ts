@@ -12,6 +12,8 @@ import { edu, nvme, program, repository, runIopf } from '../exec/run-iopf.js';
 
 const IMAGE_BYTES = 4 * 2 ** 20;
 const PAGE = 4096;
+/** Another disk, of the size that it has by default. */
+const other = '0000:03:00.0';
 const example = (name: string): string => join(repository, `dist/examples/${name}/main.js`);
 
 /** What each command has printed, and its exit code. */
@@ -21,10 +23,10 @@ interface Ran {
 }
 
 /** Runs shell commands one after the other in one run. */
-async function shell(device: string, commands: readonly string[]): Promise<Ran> {
-  const script = commands.map((command) => `${command}; echo "<exit $?>"`).join('\n');
+async function shell(devices: readonly string[], commands: readonly string[]): Promise<Ran> {
+  const script = commands.map((command) => `${command} 2>&1; echo "<exit $?>"`).join('\n');
   const { code, stdout, stderr, summary } = await runIopf(
-    ['--device', device],
+    devices.flatMap((device) => ['--device', device]),
     ['sh', '-c', script],
   );
   assert.equal(code, 0, `exit code ${code}\n${stdout}${stderr}`);
@@ -40,13 +42,16 @@ async function shell(device: string, commands: readonly string[]): Promise<Ran> 
 /** The paths of the shadow, by calls whose numbers, flags and structs differ by architecture. */
 async function paths(): Promise<string> {
   const device = `/sys/bus/pci/devices/${edu}`;
-  const { results } = await shell(`edu@${edu}`, [
-    "stat -c '%F %a %t:%T' /dev/vfio/vfio",
-    'ls -A /dev/vfio | wc -l',
-    `basename $(readlink ${device}/iommu_group)`,
-    `cat ${device}/vendor`,
-    'test -e /dev/vfio/none',
-  ]);
+  const { results } = await shell(
+    [`edu@${edu}`],
+    [
+      "stat -c '%F %a %t:%T' /dev/vfio/vfio",
+      'ls -A /dev/vfio | wc -l',
+      `basename $(readlink ${device}/iommu_group)`,
+      `cat ${device}/vendor`,
+      'test -e /dev/vfio/none',
+    ],
+  );
   const [node, listed, group, vendor, missing] = results;
   assert.equal(node!.text, 'character special file 666 a:c4\n');
   assert.equal(listed!.text, '2\n');
@@ -60,7 +65,7 @@ async function paths(): Promise<string> {
 async function programs(): Promise<string> {
   const modes = ['signals', 'threads', 'forks', 'execs', 'duplicates', 'interrupt', 'paths'];
   const commands = modes.map((mode) => `/torture ${mode} ${edu}`);
-  const { results } = await shell(`edu@${edu}`, commands);
+  const { results } = await shell([`edu@${edu}`], commands);
   for (const [index, mode] of modes.entries())
     assert.deepEqual(results[index], { code: 7, text: 'ok\n' }, mode);
   return modes.join(', ');
@@ -68,10 +73,13 @@ async function programs(): Promise<string> {
 
 /** The example, and every way to take memory away under a live mapping. */
 async function memory(): Promise<string> {
-  const { results, summary } = await shell(`edu@${edu}`, [
-    `node ${example('dma-copy')}`,
-    ...memoryEvents.map(([event]) => `node ${program('memory-event')} '${event}'`),
-  ]);
+  const { results, summary } = await shell(
+    [`edu@${edu}`],
+    [
+      `node ${example('dma-copy')}`,
+      ...memoryEvents.map(([event]) => `node ${program('memory-event')} '${event}'`),
+    ],
+  );
   assert.equal(results[0]!.code, 0, results[0]!.text);
   for (const [index, [event, read, written]] of memoryEvents.entries()) {
     const { code, text } = results[index + 1]!;
@@ -89,13 +97,15 @@ async function disk(): Promise<string> {
   const url = `nvme://${nvme}/1`;
   const original = randomBytes(IMAGE_BYTES);
   writeFileSync('/tmp/image', original);
-  const { results, summary } = await shell(`nvme@${nvme},file=/tmp/disk,size=${IMAGE_BYTES}`, [
+  const devices = [`nvme@${nvme},file=/tmp/disk,size=${IMAGE_BYTES}`, `nvme@${other}`];
+  const { results, summary } = await shell(devices, [
     `qemu-img convert -f raw -O raw -n /tmp/image ${url}`,
     `qemu-img convert -f raw -O raw ${url} /tmp/back`,
     `qemu-img compare -f raw -F raw /tmp/image ${url}`,
-    `node ${example('nvme-poll')} ${nvme} --queues 2 --depth 8 --seconds 1`,
+    `node ${example('nvme-poll')} ${other} --queues 2 --depth 8 --seconds 1`,
   ]);
-  for (const { code, text } of results) assert.equal(code, 0, text);
+  for (const [index, { code, text }] of results.entries())
+    assert.equal(code, 0, `command ${index + 1}: exit code ${code}: ${text}`);
   for (const path of ['/tmp/disk', '/tmp/back'])
     assert.ok(readFileSync(path).equals(original), `${path} is not the image`);
   assert.match(results[2]!.text, /identical/);
