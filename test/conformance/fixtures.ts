@@ -15,11 +15,20 @@ export const DEVICES = 'test/conformance/devices';
 
 const models = new Map<string, RecordedModel>();
 
-/** A device of test/conformance/devices. */
-export function recorded(name: string, address: string): PciFunction {
+/**
+ * A device of test/conformance/devices; `header`: config space from 0 on, where a machine's
+ * firmware had put its BARs elsewhere.
+ */
+export function recorded(
+  name: string,
+  address: string,
+  header: Uint8Array = new Uint8Array(),
+): PciFunction {
   const model = models.get(name) ?? openModel(join(DEVICES, `${name}.yaml`));
   models.set(name, model);
-  return recordedFunction(model, address, new IommuDevice({ address }));
+  const config = model.config.slice();
+  config.set(header);
+  return recordedFunction({ ...model, config }, address, new IommuDevice({ address }));
 }
 
 /** One of this project's own devices. */

@@ -213,7 +213,11 @@ describe('qemu-img on its user-space NVMe driver', () => {
 
 describe("QEMU's vfio-pci, which boots a guest with an e1000e,", () => {
   it('gets the recorded answers: regions and ROM, BARs that move, interrupts, resets, power, maps', () => {
-    const client = new Client(8, () => recorded('e1000e', '0000:01:00.0'), [3, 8, 9]);
+    const header = hexBytes(
+      '8680d310030110000000000200000000000024fe000026fe01c00000000028fe' +
+        '00000000000000000000000086800000000020fec8000000000000000a010000',
+    );
+    const client = new Client(8, () => recorded('e1000e', '0000:01:00.0', header), [3, 8, 9]);
     // The guest's other device, a virtio-net, had a group and a device file of its own.
     const lines = readLog('qemu-vfio-pci-e1000e-virtio').filter(
       (line) => !/^\d+ ([gd]1[34] |open \/dev\/vfio\/2 )/.test(line),

@@ -4,6 +4,9 @@ import { allocateNative, write } from '../../mm/process/libc.js';
 
 /** On a busy machine a fork may be carried out long after it was let go on. */
 const FORK_TICKS = 40;
+/** The first looks for a child are this far apart, and so many. */
+const FIRST_LOOKS_MS = 2;
+const FIRST_LOOKS = 30;
 /** Room for the longest path. */
 const LINE_BYTES = 8192;
 
@@ -15,6 +18,8 @@ export class GuardReport {
    */
   private readonly forking = new Map<number, number>();
   private readonly line = allocateNative(LINE_BYTES);
+  private firstLooks = 0;
+  private lastLookMs = 0;
 
   /** `fd`: the pipe on which the guard listens. */
   constructor(private readonly fd: number) {}
@@ -38,6 +43,23 @@ export class GuardReport {
    */
   noteFork(tid: number): void {
     this.forking.set(tid, FORK_TICKS);
+    this.firstLooks = FIRST_LOOKS;
+  }
+
+  /** A fork was let go on a moment ago: `lookForChildren` wants to be called every 2 ms or so. */
+  get awaitsChildren(): boolean {
+    return this.firstLooks > 0;
+  }
+
+  /**
+   * Tells of children as soon as they are there: if iopf is killed before the guard knows of one
+   * whose parent has ended, nobody finds it.
+   */
+  lookForChildren(nowMs: number): void {
+    if (nowMs - this.lastLookMs < FIRST_LOOKS_MS) return;
+    this.lastLookMs = nowMs;
+    this.firstLooks--;
+    for (const tid of this.forking.keys()) for (const pid of childrenOf(tid)) this.process(pid);
   }
 
   /** Tells of the children of those that forked. */

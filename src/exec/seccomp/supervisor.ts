@@ -37,6 +37,8 @@ const SLEEP_GROWTH = 1.2;
 /** How long files may take to be closed after the last task has left, and how often to look. */
 const LAST_CLOSES_MS = 5000;
 const LAST_CLOSES_LOOK_MS = 1;
+/** While a child of a fork is looked for. */
+const FORK_LOOK_MS = 2;
 
 export interface SupervisorOptions {
   readonly listener: Listener;
@@ -137,6 +139,7 @@ export class Supervisor {
   }
 
   private loop(): 'gone' | 'stopped' {
+    const { guard, nowMs } = this.options;
     for (;;) {
       while (this.later.length > 0) {
         this.listener.takeUp(this.later.shift()!);
@@ -145,8 +148,11 @@ export class Supervisor {
       const ready =
         this.files.openFunctions.length > 0
           ? this.lookAndWait()
-          : poll(this.polls.address, POLLED, -1);
-      if (ready <= 0) continue;
+          : poll(this.polls.address, POLLED, guard.awaitsChildren ? FORK_LOOK_MS : -1);
+      if (ready <= 0) {
+        if (guard.awaitsChildren) guard.lookForChildren(nowMs());
+        continue;
+      }
       const asked = this.revents[LISTENER_REVENTS]!;
       if ((asked & POLLIN) !== 0) {
         if (this.listener.receive()) this.dispatch();
