@@ -2,7 +2,9 @@
  * Memory that the host takes away while devices use it: `--reclaim` and `--reclaim-scan`, with real
  * reclaim.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -11,6 +13,7 @@ import { compare } from '../../src/sim/compare.js';
 import { exportRecording } from '../../src/sim/export.js';
 import { eventsOf, parseRecording } from '../../src/trace/recording.js';
 import { available, hasSwap, skip } from '../skip.js';
+import { until } from '../until.js';
 import { edu, program, runIopf } from './run-iopf.js';
 
 const MIB = 2 ** 20;
@@ -51,6 +54,23 @@ async function load(options: readonly string[], kind: string, seconds = 3, ...mo
   );
   expect(result.code, result.stderr).toBe(0);
   return { ...result, summary: result.summary!, load: JSON.parse(result.stdout) as Load };
+}
+
+/** `load` on a file, while another process takes its pages away. */
+async function loadWhileTaken(options: readonly string[]) {
+  const where = join(folder, 'where');
+  rmSync(where, { force: true });
+  const loaded = load(options, 'file', 2, where);
+  await until(() => existsSync(where) && readFileSync(where, 'latin1') !== '', 'the area');
+  const area = readFileSync(where, 'latin1').split(' ');
+  const taker = spawn(process.execPath, [program('page-out'), ...area], {
+    stdio: ['pipe', 'ignore', 'inherit'],
+  });
+  const ended = once(taker, 'close');
+  const result = await loaded;
+  taker.stdin.end();
+  await ended;
+  return result;
 }
 
 /** Pages of the `reclaim` events of a trace in Chrome's form. */
@@ -114,7 +134,7 @@ describe.skipIf(!mayReclaim())('under --reclaim', () => {
   }, 60_000);
 
   test('pages of a pinned mapping stay: --iopf ask, and the program never asks', async () => {
-    const { load: done, summary } = await load(['--iopf', 'ask', ...reclaim], 'file', 1);
+    const { load: done, summary } = await load(['--iopf', 'ask', ...reclaim], 'memfd', 1);
     expect(done.wrong).toBe(0);
     expect(summary.pinnedBytesPeak).toBe(AREA_MIB * MIB);
     expect(done.residentBytes).toBeGreaterThan(AREA_MIB * MIB);
@@ -145,11 +165,11 @@ describe.skipIf(!mayReclaim())('under --reclaim', () => {
   );
 
   test('--reclaim-scan finds what left without us, and without it nobody does; the bytes are right all the same', async () => {
-    const seen = await load(['--reclaim-scan', '5'], 'file', 2, 'itself');
+    const seen = await loadWhileTaken(['--reclaim-scan', '5']);
     expect(seen.load.wrong).toBe(0);
     expect(seen.summary.pagesReclaimed).toBeGreaterThan(10);
     expect(seen.summary.reclaimScans).toBeGreaterThan(10);
-    const unseen = await load([], 'file', 2, 'itself');
+    const unseen = await loadWhileTaken([]);
     expect(unseen.load.wrong).toBe(0);
     expect(unseen.load.copies).toBeGreaterThan(64);
     expect(unseen.summary.pagesReclaimed).toBe(0);

@@ -1,15 +1,14 @@
 /**
  * Has the device copy pages of a large area at random, while the host takes the area's pages away.
  *
- * Usage: reclaim-load KIND MEBIBYTES SECONDS FILE [ITSELF]; KIND is anon, memfd or file; or locked,
- * and then it only waits. With ITSELF the program pages its memory out itself, by a call that
- * nobody traps. Prints JSON: the copies made, the pages that had wrong bytes after one or at the
+ * Usage: reclaim-load KIND MEBIBYTES SECONDS FILE [WHERE]; KIND is anon, memfd or file; or locked,
+ * and then it only waits. With WHERE the program writes its pid and its area's address and size to
+ * that file, for somebody who takes the area away, and keeps its pages clean. Prints JSON: the copies made, the pages that had wrong bytes after one or at the
  * end, and the memory that the program had (VmRSS, median over the second half).
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { EduDriver } from '../../../examples/dma-copy/edu.js';
 import { VfioClient } from '../../../examples/dma-copy/vfio.js';
-import { IovecArray } from '../../../src/mm/process/iovec.js';
 import {
   bytesAt,
   ftruncate,
@@ -26,7 +25,6 @@ import {
   open,
   PROT_READ,
   PROT_WRITE,
-  syscall,
 } from '../../../src/mm/process/libc.js';
 
 const PAGE = 4096;
@@ -34,12 +32,9 @@ const WORDS = PAGE / 4;
 const IOVA = 0x100000;
 const SAMPLE_COPIES = 64;
 
-const PIDFD_OPEN = 434;
-const PROCESS_MADVISE = 440;
-const MADV_PAGEOUT = 21;
 const MS_SYNC = 4;
 
-const [kind = '', mebibytes = '', seconds = '', path = '', itself] = process.argv.slice(2);
+const [kind = '', mebibytes = '', seconds = '', path = '', where] = process.argv.slice(2);
 const bytes = Number(mebibytes) * 2 ** 20;
 const pages = bytes / PAGE;
 
@@ -74,14 +69,7 @@ const vfio = new VfioClient('0000:00:04.0');
 const edu = new EduDriver(vfio);
 vfio.map(address, IOVA, bytes);
 
-const self = syscall(PIDFD_OPEN, process.pid, 0, 0, 0, 0, 0);
-const vector = new IovecArray(1);
-vector.push(address, bytes);
-/** The host's reclaim in miniature: what is dirty is written, and all leaves. */
-function pageOut(): void {
-  must('msync', msync(address, bytes, MS_SYNC));
-  must('process_madvise', syscall(PROCESS_MADVISE, self, vector.address, 1, MADV_PAGEOUT, 0, 0));
-}
+if (where !== undefined) writeFileSync(where, `${process.pid} ${address} ${bytes}`);
 
 if (kind === 'locked') {
   must('mlock', mlock(address, bytes));
@@ -108,7 +96,7 @@ while (kind !== 'locked' && performance.now() < end) {
   fill(own);
   if (++copies % SAMPLE_COPIES !== 0) continue;
   samples.push(residentBytes());
-  if (itself !== undefined) pageOut();
+  if (where !== undefined) must('msync', msync(address, bytes, MS_SYNC));
 }
 for (let page = 0; page < pages; page++) if (!isRight(page)) wrong++;
 const settled = samples.slice(samples.length >> 1).sort((a, b) => a - b);
