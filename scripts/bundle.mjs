@@ -2,7 +2,7 @@
  * Bundles what `iopf exec` starts, so that a run loads a few files and not three hundred: the
  * command, the engine's thread, the launcher. Names and lines stay readable in stack traces.
  */
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { build } from 'esbuild';
 
 const STREAMS = './standard-streams.js';
@@ -21,7 +21,11 @@ const options = {
 rmSync('dist/bundle', { recursive: true, force: true });
 const { metafile } = await build({
   ...options,
-  entryPoints: ['src/cli/exec-only.ts', 'src/exec/run/engine-thread.ts'],
+  entryPoints: [
+    'src/cli/exec-only.ts',
+    'src/exec/run/engine-thread.ts',
+    'src/mm/process/transfer-thread.ts',
+  ],
   splitting: true,
   external: ['koffi'],
   // commander is CommonJS and asks for builtins.
@@ -37,6 +41,14 @@ await build({
   entryPoints: ['src/exec/run/launcher.ts'],
   external: ['koffi', STREAMS],
 });
+
+// A thread's file that is no entry point would be looked for beside the bundle in vain.
+for (const name of readdirSync('dist/bundle').filter((file) => file.endsWith('.js')))
+  for (const [, started] of readFileSync(`dist/bundle/${name}`, 'utf8').matchAll(
+    /new (?:Worker|URL)\(\s*(?:new URL\(\s*)?["']\.\/([\w-]+\.js)["']/g,
+  ))
+    if (!existsSync(`dist/bundle/${started}`))
+      throw new Error(`${name} starts ${started}, which is no entry point of the bundle`);
 
 // Whose code went in, with the licence that wants to be kept with it.
 const packages = new Set(
