@@ -3,8 +3,9 @@
  *
  * Usage: reclaim-load KIND MEBIBYTES SECONDS FILE [WHERE]; KIND is anon, memfd or file; or locked,
  * and then it only waits. With WHERE the program writes its pid and its area's address and size to
- * that file, for somebody who takes the area away, and keeps its pages clean. Prints JSON: the copies made, the pages that had wrong bytes after one or at the
- * end, and the memory that the program had (VmRSS, median over the second half).
+ * that file, for somebody who takes the area away, and keeps its pages clean. Prints JSON: the
+ * copies made, the pages that had wrong bytes after one or at the end, and the memory that the
+ * program had (VmRSS, median over the second half).
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { EduDriver } from '../../../examples/dma-copy/edu.js';
