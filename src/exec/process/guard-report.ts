@@ -59,16 +59,20 @@ export class GuardReport {
     if (nowMs - this.lastLookMs < FIRST_LOOKS_MS) return;
     this.lastLookMs = nowMs;
     this.firstLooks--;
-    for (const tid of this.forking.keys()) for (const pid of childrenOf(tid)) this.process(pid);
+    this.tellOfForked();
   }
 
   /** Tells of the children of those that forked. */
   tellOfChildren(): void {
+    this.tellOfForked();
     for (const [tid, ticks] of this.forking) {
-      for (const pid of childrenOf(tid)) this.process(pid);
       if (ticks === 1) this.forking.delete(tid);
       else this.forking.set(tid, ticks - 1);
     }
+  }
+
+  private tellOfForked(): void {
+    for (const tid of this.forking.keys()) for (const pid of childrenOf(tid)) this.process(pid);
   }
 
   private say(text: string): void {

@@ -35,8 +35,6 @@ export const TransferWord = {
 const VECTOR_BYTES = 16;
 /** A page for each vector: what one call of the engine moves at most. */
 const DATA_BYTES = IOVEC_MAX * 4096;
-/** Transfers that can wait at once: one, and those of calls that are served meanwhile. */
-export const TRANSFERS_MAX = 16;
 /** Looks at the answer before the engine turns to others; most pages are there. */
 const LOOKS = 2000;
 
