@@ -87,7 +87,11 @@ function attack(random: Random, hostileProgram: string, ends: boolean): Round {
   if (mode === 'auto') all.push('userfault'); // else its memory cannot be pinned: EFAULT
   if (ends) all.push('end');
   const attacks = new Set(Array.from({ length: 1 + random.below(4) }, () => pick(random, all)));
-  if (random.below(3) === 0) attacks.add('signals');
+  if (random.below(3) === 0) {
+    attacks.add('signals');
+    // Without SA_RESTART; no call may fail by them, but where nothing traps (docs/limits.md).
+    if (traps && random.below(2) === 0) attacks.add('interrupt');
+  }
   if (random.below(8) === 0) attacks.add('leader');
   const workMs = 200 + random.below(1200);
   const options = [

@@ -11,6 +11,7 @@
 import { readFileSync } from 'node:fs';
 import { copyFromProcess } from '../../mm/process/remote-memory.js';
 import type { Architecture } from '../arch/index.js';
+import type { DescriptorWindow } from '../seccomp/filter.js';
 import type { Listener } from '../seccomp/listener.js';
 import {
   SA_NODEFER,
@@ -33,6 +34,7 @@ import {
   START_ADDRESS,
   trapPageCode,
 } from './x64/code.js';
+import { restartCode } from './x64/restart.js';
 
 /** Bytes of the program's code that are replaced for a moment. */
 const REPLACED_BYTES = 96;
@@ -49,13 +51,17 @@ export class Injection {
   /** Threads that run the replacement. */
   private readonly running = new Map<number, InterceptedCall & { readonly code: Uint8Array }>();
   private readonly notBegun: ReadonlySet<number>;
+  private readonly restart: Uint8Array;
   /** Why threads have none. */
   private readonly reasons = new Map<number, string>();
 
   constructor(
     private readonly call: Listener,
-    { nr }: Architecture,
+    architecture: Architecture,
+    window: DescriptorWindow,
   ) {
+    const { nr } = architecture;
+    this.restart = restartCode(architecture, window);
     // These end what would be given a page, or wait for another exec.
     this.notBegun = new Set([nr.exit, nr.exit_group, nr.execve, nr.execveat]);
   }
@@ -123,7 +129,7 @@ export class Injection {
     if (statusOf(tid).ignoresFaults) state.action = SignalAction.of(SIG_IGN, 0, 0);
     const filled =
       this.call.argument(1) === TRAP_PAGE &&
-      forceWrite(tid, TRAP_PAGE, trapPageCode(replaced, action.bytes)) &&
+      forceWrite(tid, TRAP_PAGE, trapPageCode(replaced, action.bytes, this.restart)) &&
       state.write(tid);
     if (filled) return START_ADDRESS;
     this.leave(

@@ -7,6 +7,7 @@ import { copyFromProcess, copyToProcess } from '../../mm/process/remote-memory.j
 import type { Architecture } from '../arch/index.js';
 import type { Listener } from '../seccomp/listener.js';
 import { type Errand, type Errands, MEMORY } from './errands.js';
+import { HandlerSlots } from './handler-slots.js';
 import { SIG_BLOCK, SIG_SETMASK, SIGSEGV, SignalAction, signalBit } from './signal-action.js';
 import { isTrapPage, TrapState } from './trap-page.js';
 import type { SignalFrame } from './x64/frame.js';
@@ -30,13 +31,18 @@ export class SignalCalls {
   action(): boolean {
     const { call } = this;
     if (isTrapPage(call.returnsTo) || call.argument(3) !== SIGSET_BYTES) return false;
-    const isFault = call.int(0) === SIGSEGV;
     const given = call.argument(1) === 0 ? null : this.copyAction(call.argument(1));
-    if (!isFault && given?.masks(SIGSEGV) !== true) return false;
-    const state = TrapState.read(call.tid);
-    if (state === null) return false;
-    if (isFault) this.setFaultAction(state, given);
-    else this.errands.send(this.install(call.int(0), given!.without(SIGSEGV), call.argument(2)));
+    if (call.int(0) === SIGSEGV) {
+      const state = TrapState.read(call.tid);
+      if (state !== null) this.setFaultAction(state, given);
+      return state !== null;
+    }
+    const slots = HandlerSlots.read(call.tid);
+    if (slots === null) return false;
+    const installed = given === null ? null : slots.enter(given.without(SIGSEGV));
+    const isAsGiven = installed === null || installed.equals(given!);
+    if (isAsGiven && (call.argument(2) === 0 || slots.isEmpty)) return false;
+    this.errands.send(this.install(call.int(0), installed, call.argument(2), slots));
     return true;
   }
 
@@ -83,12 +89,18 @@ export class SignalCalls {
     call.respond(0);
   }
 
-  private *install(signal: number, action: SignalAction, old: number): Errand {
+  private *install(
+    signal: number,
+    action: SignalAction | null,
+    old: number,
+    slots: HandlerSlots,
+  ): Errand {
     const value = yield {
       nr: this.architecture.nr.rt_sigaction,
-      arguments: [signal, MEMORY, old, SIGSET_BYTES],
-      memory: action.bytes,
+      arguments: [signal, action === null ? 0 : MEMORY, old, SIGSET_BYTES],
+      ...(action === null ? {} : { memory: action.bytes }),
     };
+    if (value === 0 && old !== 0) slots.show(old);
     return { kind: 'return', value };
   }
 

@@ -7,8 +7,16 @@
  * fork copies it, vfork and threads share it, exec drops it. The program can read and execute it;
  * it is written through /proc/PID/mem.
  */
-import { allocateNative, close, O_CLOEXEC, O_RDWR, open, pwrite } from '../../mm/process/libc.js';
-import { copyFromProcess } from '../../mm/process/remote-memory.js';
+import { IovecArray } from '../../mm/process/iovec.js';
+import {
+  allocateNative,
+  close,
+  O_CLOEXEC,
+  O_RDWR,
+  open,
+  processVmReadv,
+  pwrite,
+} from '../../mm/process/libc.js';
 import { SignalAction } from './signal-action.js';
 
 /** Where no loader, heap, stack or sanitizer's shadow lies. */
@@ -52,6 +60,21 @@ export function isTrapPage(address: number): boolean {
 }
 
 const scratch = allocateNative(TRAP_PAGE_BYTES);
+const local = new IovecArray(1);
+const remote = new IovecArray(1);
+
+/**
+ * Reads from a thread's trap page; false where it has none. Unlike other memory it is never waited
+ * for (mm/process/remote-transfer.ts), so no other call comes between a read and the write after.
+ */
+export function readTrapPage(tid: number, address: number, into: Uint8Array): boolean {
+  local.count = remote.count = 0;
+  local.push(scratch.address, into.length);
+  remote.push(address, into.length);
+  if (processVmReadv(tid, local.address, 1, remote.address, 1, 0) !== into.length) return false;
+  into.set(scratch.bytes.subarray(0, into.length));
+  return true;
+}
 
 /** Writes to a process's memory whatever its protection; false where that may not be. */
 export function forceWrite(tid: number, address: number, from: Uint8Array): boolean {
@@ -78,7 +101,7 @@ export class TrapState {
   /** The state of a thread's address space, or null where it has no trap page. */
   static read(tid: number): TrapState | null {
     const bytes = new Uint8Array(TRAP_PAGE_BYTES - 0x1000);
-    return copyFromProcess(tid, TRAP_STATE, bytes) ? TrapState.parse(bytes) : null;
+    return readTrapPage(tid, TRAP_STATE, bytes) ? TrapState.parse(bytes) : null;
   }
 
   /** False where the thread is gone, or its memory may not be written. */

@@ -5,6 +5,7 @@
 import { Errno } from '../../../abi/errno.js';
 import { SIG_UNBLOCK, SIGSEGV } from '../signal-action.js';
 import { TRAP_PAGE, TRAP_PAGE_BYTES } from '../trap-page.js';
+import { RESTART_ADDRESS } from './restart.js';
 
 /**
  * The call by which the code asks the engine: `tuxcall`, a number that Linux has never given a
@@ -178,12 +179,17 @@ export function givingUpCode(call: InterceptedCall): Uint8Array {
 }
 
 /**
- * The first page: the handler; and, run once, what installs it, lets SIGSEGV through and makes the
- * intercepted call again.
+ * The first page: the handler; what installs it, lets SIGSEGV through and makes the intercepted
+ * call again, run once; and `restart`, what x64/restart.ts has behind these.
  */
-export function trapPageCode(call: InterceptedCall, action: Uint8Array): Uint8Array {
+export function trapPageCode(
+  call: InterceptedCall,
+  action: Uint8Array,
+  restart: Uint8Array,
+): Uint8Array {
   const instruction = call.returnsTo - SYSCALL.length;
-  const page = new Uint8Array(0x200);
+  const page = new Uint8Array(RESTART_ADDRESS - TRAP_PAGE + restart.length);
+  page.set(restart, RESTART_ADDRESS - TRAP_PAGE);
   page.set(handler, HANDLER);
   page.set([...move(Register.rax, NR.rt_sigreturn), ...SYSCALL], RESTORER);
   page.set(action, ACTION);
