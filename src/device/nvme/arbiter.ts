@@ -1,7 +1,7 @@
 import type { PciEndpoint } from '../pci/endpoint.js';
 import type { AdminCommands } from './admin-commands.js';
 import { type Batch, commandAt } from './batch.js';
-import { Sqe } from './command.js';
+import { Sqe, startingBlock } from './command.js';
 import { EventInformation, EventType } from './events.js';
 import type { IoCommands } from './io-commands.js';
 import { BATCH_COMMANDS } from './limits.js';
@@ -234,8 +234,7 @@ export class Arbiter {
         submissionQueue: queue.id,
         command: completion[3]! & 0xffff,
         status,
-        firstBlock:
-          queue.id === 0 ? 0 : commands[at + Sqe.DW11]! * 2 ** 32 + commands[at + Sqe.DW10]!,
+        firstBlock: queue.id === 0 ? 0 : startingBlock(commands, at),
         namespace: commands[at + Sqe.NAMESPACE]!,
       });
     }
