@@ -40,23 +40,15 @@ export class AdminCommands {
   readonly logs: LogPages;
   /** Result word of the command executed last. */
   result = 0;
-  private readonly identity: ControllerIdentity;
-  private readonly namespace: Namespace;
-  private readonly queues: QueueTable;
-  private readonly batch: Batch;
   private readonly answer: DmaBuffer;
 
   constructor(
-    identity: ControllerIdentity,
-    namespace: Namespace,
-    queues: QueueTable,
-    batch: Batch,
+    private readonly identity: ControllerIdentity,
+    private readonly namespace: Namespace,
+    private readonly queues: QueueTable,
+    private readonly batch: Batch,
     allocate: AllocateDma,
   ) {
-    this.identity = identity;
-    this.namespace = namespace;
-    this.queues = queues;
-    this.batch = batch;
     this.answer = allocate(IDENTIFY_BYTES);
     this.logs = new LogPages(this.statistics, this.features, identity.firmware);
   }

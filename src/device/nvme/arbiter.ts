@@ -29,30 +29,17 @@ export class Arbiter {
   broken = false;
   /** Completions were written that no message told of: the pin must. */
   pinDue = false;
-  private readonly endpoint: PciEndpoint;
-  private readonly registers: Registers;
-  private readonly queues: QueueTable;
-  private readonly batch: Batch;
-  private readonly admin: AdminCommands;
-  private readonly io: IoCommands;
   private next = 0;
   private moved = 0;
 
   constructor(
-    endpoint: PciEndpoint,
-    registers: Registers,
-    queues: QueueTable,
-    batch: Batch,
-    admin: AdminCommands,
-    io: IoCommands,
-  ) {
-    this.endpoint = endpoint;
-    this.registers = registers;
-    this.queues = queues;
-    this.batch = batch;
-    this.admin = admin;
-    this.io = io;
-  }
+    private readonly endpoint: PciEndpoint,
+    private readonly registers: Registers,
+    private readonly queues: QueueTable,
+    private readonly batch: Batch,
+    private readonly admin: AdminCommands,
+    private readonly io: IoCommands,
+  ) {}
 
   reset(): void {
     this.broken = false;

@@ -31,12 +31,6 @@ const DATA = 3;
 
 /** The NVM command set (NVM Express 1.4, 6; Verify, Copy: NVM command set 1.0, 3.2). */
 export class IoCommands {
-  private readonly namespace: Namespace;
-  private readonly batch: Batch;
-  private readonly port: DmaPort;
-  private readonly features: Features;
-  private readonly statistics: Statistics;
-  private readonly allocate: AllocateDma;
   private readonly list = new DmaList(TRANSFER_PIECES);
   /**
    * Memory for what is neither written to the disk nor read from it: compared data, ranges. Made
@@ -51,20 +45,13 @@ export class IoCommands {
   result = 0;
 
   constructor(
-    namespace: Namespace,
-    batch: Batch,
-    port: DmaPort,
-    features: Features,
-    statistics: Statistics,
-    allocate: AllocateDma,
-  ) {
-    this.namespace = namespace;
-    this.batch = batch;
-    this.port = port;
-    this.features = features;
-    this.statistics = statistics;
-    this.allocate = allocate;
-  }
+    private readonly namespace: Namespace,
+    private readonly batch: Batch,
+    private readonly port: DmaPort,
+    private readonly features: Features,
+    private readonly statistics: Statistics,
+    private readonly allocate: AllocateDma,
+  ) {}
 
   /** Adds the fetch of the command's PRP list or SGL segment to `lists`, where it will need one. */
   prefetch(at: number, slot: number, lists: DmaList): void {
