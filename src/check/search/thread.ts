@@ -56,6 +56,8 @@ const refusals = { mistake: ScenarioMistake, unsound: Unsound, range: RangeError
 
 /** No step takes so long, nor does loading a file, even on a machine that is busy. */
 const STUCK_MS = 10_000;
+/** How often it is looked in that time. */
+const LOOKS = 10;
 
 export class CheckThread {
   private readonly pulse = new Int32Array(new SharedArrayBuffer(8));
@@ -66,7 +68,7 @@ export class CheckThread {
   private tell: (message: ThreadMessage) => void = () => {};
   private file: string | null = null;
 
-  constructor(private readonly stuckMs = STUCK_MS) {
+  constructor() {
     this.worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: this.pulse });
     this.worker.on('message', (message: ThreadMessage) => this.take(message));
     this.worker.on('error', (error: unknown) => this.fail(this.ofFile('throws', error) ?? error));
@@ -134,20 +136,23 @@ export class CheckThread {
   /** A thread that is in one step for too long is ended: nothing else can. */
   private watchSteps(file: string): void {
     let steps = Atomics.load(this.pulse, 0);
+    let same = 0;
     clearInterval(this.watch);
     this.watch = setInterval(() => {
       const now = Atomics.load(this.pulse, 0);
       if (now !== steps) {
         steps = now;
+        same = 0;
         return;
       }
+      if (++same < LOOKS) return;
       const actor = Atomics.load(this.pulse, 1);
       const which =
         now === 0 ? 'before its first step' : `in a step of its actor ${actor} (from 0)`;
       this.fail(
-        new ScenarioMistake(`${file} does not come to an end: ${this.stuckMs / 1000} s ${which}`),
+        new ScenarioMistake(`${file} does not come to an end: ${STUCK_MS / 1000} s ${which}`),
       );
       void this.worker.terminate();
-    }, this.stuckMs);
+    }, STUCK_MS / LOOKS);
   }
 }
