@@ -5,7 +5,8 @@
  * Whoever waits for such a page must let the program go on, whose next call may be what brings the
  * page. So the engine hands the transfer to a thread and serves the program meanwhile.
  */
-import { Worker } from 'node:worker_threads';
+import { createRequire } from 'node:module';
+import type { Worker } from 'node:worker_threads';
 import { IOVEC_MAX, IovecArray } from './iovec.js';
 import {
   allocateNative,
@@ -31,6 +32,8 @@ export const TransferWord = {
   REMOTE: 8,
   COUNT: 10,
 } as const;
+
+type NodeThreads = typeof import('node:worker_threads');
 
 const VECTOR_BYTES = 16;
 /** A page for each vector: what one call of the engine moves at most. */
@@ -145,7 +148,9 @@ class TransferThread {
 
   constructor(doneFd: number) {
     const { words } = this;
-    this.worker = new Worker(new URL('./transfer-thread.js', import.meta.url), {
+    // Loaded only here: few programs bring pages themselves.
+    const threads = createRequire(import.meta.url)('node:worker_threads') as NodeThreads;
+    this.worker = new threads.Worker(new URL('./transfer-thread.js', import.meta.url), {
       workerData: { words, doneFd },
       // Else Node opens stdout and stderr.
       stdout: true,
