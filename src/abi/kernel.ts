@@ -6,6 +6,8 @@
  * recorded vectors.
  */
 
+import { IOMMUFD_CMD_LAST_72, IOMMUFD_CMD_LAST_612 } from './iommufd.js';
+
 export const kernelVersions = ['6.1', '6.12', '7.2'] as const;
 export type KernelVersion = (typeof kernelVersions)[number];
 
@@ -62,6 +64,8 @@ const kernelBehaviours = {
   pinnedIsReadable: row(true, true, false),
   /** VFIO_DEVICE_FEATURE_DMA_BUF is a feature of every PCI device. */
   dmaBufFeature: row(false, false, true),
+  /** The last number of /dev/iommu's table of calls; 0: there is none. */
+  iommufdLast: row(0, IOMMUFD_CMD_LAST_612, IOMMUFD_CMD_LAST_72),
   /** vfio_virqfd is a module of its own; then it became part of vfio. */
   virqfdModule: row(true, false, false),
 } as const;

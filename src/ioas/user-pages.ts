@@ -38,6 +38,8 @@ export class UserPages {
     readonly permission: number,
     /** Null: nothing is charged. */
     private account: LockAccount | null,
+    /** What is no ordinary memory (a device's registers) cannot be pinned: EFAULT. */
+    private readonly ordinaryOnly = false,
   ) {}
 
   /**
@@ -116,9 +118,11 @@ export class UserPages {
     const { mm } = this;
     const got = mm.pin(this.vaddrPage + first, most, this.permission, frames);
     if (got < 0) throw new VfioError(-got);
-    if (this.charge(chargeable(mm, frames, got)) !== 0) {
+    const ordinary = chargeable(mm, frames, got);
+    const errno = this.ordinaryOnly && ordinary < got ? Errno.EFAULT : this.charge(ordinary);
+    if (errno !== 0) {
       mm.unpin(frames, got);
-      throw new VfioError(Errno.ENOMEM);
+      throw new VfioError(errno);
     }
     const { runs } = this.madePins;
     for (let i = 0; i < got; i++) runs.add(first + i, frames[i]!, isCharged(mm, frames[i]!));

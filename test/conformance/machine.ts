@@ -4,6 +4,7 @@
  */
 
 import type { KernelVersion } from '../../src/abi/kernel.js';
+import type { IopfMode } from '../../src/ioas/iopf/mode.js';
 import type { SimulatedMemory } from '../../src/mm/simulated-memory.js';
 import {
   createMachine,
@@ -11,7 +12,6 @@ import {
   type Machine,
   type MachineOptions,
 } from '../../src/vfio/machine.js';
-import type { IopfMode } from '../../src/vfio/machine-state.js';
 import type { PciFunction } from '../../src/vfio/pci-function.js';
 import { ownDevice, recorded } from './fixtures.js';
 import { hasIommu, recordedGeometry } from './geometry.js';

@@ -55,6 +55,8 @@ export class Process implements Caller {
   private readonly descriptors = new Map<number, OpenFile>();
   private readonly reserved = new Set<number>();
 
+  sysResource = true;
+
   constructor(readonly mm: ProcessMemory) {}
 
   file(fd: number): CallerFile | null {

@@ -5,6 +5,7 @@ import type { Backing } from '../process/backing.js';
 /** A character device by which programs reach VFIO, and its number. */
 export type DeviceNode = NodeNumbers &
   (
+    | /** /dev/iommu */ { readonly kind: 'iommufd' }
     | /** /dev/vfio/vfio */ { readonly kind: 'container' }
     | /** /dev/vfio/GROUP */ { readonly kind: 'group'; readonly group: number }
   );
@@ -33,6 +34,9 @@ export const containerNode: DeviceNode = {
   minor: 196,
   mode: 0o666,
 };
+
+/** A misc device with a dynamic minor; this is one that Linux hands out. */
+export const iommufdNode: DeviceNode = { kind: 'iommufd', major: 10, minor: 122, mode: 0o660 };
 
 /** Groups have a dynamic major; this is one that Linux hands out. */
 const GROUP_MAJOR = 511;

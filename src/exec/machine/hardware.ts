@@ -8,7 +8,9 @@ import { PciRegionIndex } from '../../abi/pci.js';
 import { REGION_OFFSET } from '../../abi/vfio.js';
 import { OptionError } from '../../device/index.js';
 import { deviceKinds, type RecordedModel } from '../../device/kinds.js';
+import type { VfioFile } from '../../file/file.js';
 import { UserError } from '../../input/user-error.js';
+import type { IopfMode } from '../../ioas/iopf/mode.js';
 import { IommuDevice } from '../../iommu/device.js';
 import type { Counters, Observer } from '../../iommu/observer.js';
 import { TableMemory } from '../../iommu/stage1.js';
@@ -19,10 +21,9 @@ import type { MappedDevice } from '../../mm/process/vmas.js';
 import { memoryEnabled } from '../../vfio/config-access.js';
 import { functionOf } from '../../vfio/device-file.js';
 import { createMachine, type Machine } from '../../vfio/machine.js';
-import type { IopfMode } from '../../vfio/machine-state.js';
 import type { PciFunction } from '../../vfio/pci-function.js';
 import { type Backing, makeBacking } from '../process/backing.js';
-import type { DeviceNodes } from './device-node.js';
+import type { DeviceNode, DeviceNodes } from './device-node.js';
 import { openBlockFile } from './file-store.js';
 import type { DeviceSpec, MachineSpec } from './machine-spec.js';
 import type { ShadowTree } from './shadow.js';
@@ -103,13 +104,23 @@ export function buildHardware(options: HardwareOptions): Hardware {
       ]),
     ),
     nodes: {
-      open: (node) =>
-        node.kind === 'container' ? machine.openContainer() : machine.openGroup(node.group),
+      open: (node) => openNode(machine, node),
       functionOf,
       backing: (pciFunction) => backings.get(pciFunction)!,
     },
     functions: [...backings.keys()],
   };
+}
+
+function openNode(machine: Machine, node: DeviceNode): VfioFile {
+  switch (node.kind) {
+    case 'iommufd':
+      return machine.openIommufd();
+    case 'container':
+      return machine.openContainer();
+    case 'group':
+      return machine.openGroup(node.group);
+  }
 }
 
 function makeFunction(

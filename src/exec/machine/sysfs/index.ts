@@ -6,7 +6,7 @@ import type { KernelProfile } from '../../../abi/kernel.js';
 import type { IommuProperties } from '../../../iommu/geometry.js';
 import { PAGE_SIZE } from '../../../mm/address-space.js';
 import type { PciFunction } from '../../../vfio/pci-function.js';
-import { containerNode, type DeviceNode, groupNode } from '../device-node.js';
+import { containerNode, type DeviceNode, groupNode, iommufdNode } from '../device-node.js';
 import type { VfioSpec } from '../machine-spec.js';
 import { ShadowTree } from '../shadow.js';
 import { addFunction, rootBusOf } from './function.js';
@@ -64,6 +64,7 @@ export function buildShadow(options: ShadowOptions): ShadowTree {
   tree.link(`${driver}/module`, '/sys/module/vfio_pci');
   addModules(tree, vfio, kernel);
   addNode(tree, '/dev/vfio/vfio', containerNode, 'misc');
+  if (kernel.iommufdLast > 0) addNode(tree, '/dev/iommu', iommufdNode, 'misc');
   if (geometry === null) return tree;
   const iommu = addIommu(tree, geometry);
   let vfioDevice = firstFree('/sys/class/vfio-dev/vfio');
@@ -93,7 +94,8 @@ function addNode(tree: ShadowTree, node: string, device: DeviceNode, className: 
   tree.device(node, device);
   const name = node.slice(node.lastIndexOf('/') + 1);
   const path = `/sys/devices/virtual/${className}/${name}`;
-  const mode = device.kind === 'container' ? 'DEVMODE=0666\n' : '';
+  const isMisc = className === 'misc';
+  const mode = isMisc ? `DEVMODE=0${device.mode.toString(8)}\n` : '';
   tree.directory(path);
   tree.file(`${path}/dev`, `${major}:${minor}\n`);
   tree.file(
