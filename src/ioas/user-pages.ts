@@ -6,7 +6,7 @@
  */
 import { Bug } from '../abi/bug.js';
 import { Errno, VfioError } from '../abi/errno.js';
-import type { AddressSpace } from '../mm/address-space.js';
+import { type AddressSpace, READ, WRITE } from '../mm/address-space.js';
 import type { LockAccount } from '../mm/lock-account.js';
 import { type PinnedRun, PinnedRuns } from './pinned-runs.js';
 
@@ -38,8 +38,11 @@ export class UserPages {
     readonly permission: number,
     /** Null: nothing is charged. */
     private account: LockAccount | null,
-    /** What is no ordinary memory (a device's registers) cannot be pinned: EFAULT. */
-    private readonly ordinaryOnly = false,
+    /**
+     * Pinned as iommufd does (pin_user_pages_fast): what is no ordinary memory (a device's
+     * registers) is EFAULT, and a page that may be written may be read, as the processor does it.
+     */
+    private readonly pinsFast = false,
   ) {}
 
   /**
@@ -116,10 +119,12 @@ export class UserPages {
 
   private pinBatch(first: number, most: number): number {
     const { mm } = this;
-    const got = mm.pin(this.vaddrPage + first, most, this.permission, frames);
+    let got = mm.pin(this.vaddrPage + first, most, this.permission, frames);
+    if (got === -Errno.EFAULT && this.pinsFast && this.permission === READ)
+      got = mm.pin(this.vaddrPage + first, 1, WRITE, frames);
     if (got < 0) throw new VfioError(-got);
     const ordinary = chargeable(mm, frames, got);
-    const errno = this.ordinaryOnly && ordinary < got ? Errno.EFAULT : this.charge(ordinary);
+    const errno = this.pinsFast && ordinary < got ? Errno.EFAULT : this.charge(ordinary);
     if (errno !== 0) {
       mm.unpin(frames, got);
       throw new VfioError(errno);

@@ -1,6 +1,8 @@
 import { Bug } from '../abi/bug.js';
+import type { IommuGroup } from '../iommu/group.js';
 import type { AddressSpace } from '../mm/address-space.js';
 import type { LockAccount } from '../mm/lock-account.js';
+import type { AttachedGroup } from './device.js';
 import { accountFor, type RlimitMode } from './locked-memory.js';
 import type { IommufdMachine } from './machine.js';
 import { ObjectTable } from './objects.js';
@@ -13,6 +15,7 @@ import { ObjectTable } from './objects.js';
 export class IommufdContext {
   readonly objects = new ObjectTable();
   rlimitMode: RlimitMode = 'user';
+  private readonly groups = new WeakMap<IommuGroup, AttachedGroup>();
   private references = 1;
 
   constructor(readonly machine: IommufdMachine) {}
@@ -20,6 +23,16 @@ export class IommufdContext {
   /** Where memory that a process maps now is charged. */
   accountOf(mm: AddressSpace): LockAccount {
     return accountFor(mm, this.rlimitMode, this.machine.userLocks);
+  }
+
+  /** The devices of a group that are bound here. */
+  groupOf(iommuGroup: IommuGroup): AttachedGroup {
+    let group = this.groups.get(iommuGroup);
+    if (group === undefined) {
+      group = { iommuGroup, hwpt: null, attached: [] };
+      this.groups.set(iommuGroup, group);
+    }
+    return group;
   }
 
   hold(): void {

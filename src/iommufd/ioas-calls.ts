@@ -88,7 +88,7 @@ export function ioasAllowIovas({ buffer, context, caller }: Call): void {
 
 /**
  * IOMMU_IOAS_MAP. In this order: EOPNOTSUPP (flags, reserved), EOVERFLOW (2^64 - 1), EINVAL
- * (neither way), ENOENT, EOVERFLOW or EINVAL (the address wraps), EINVAL (no length), and what
+ * (neither way), ENOENT, EOVERFLOW (the address wraps), EINVAL (no length), and what
  * `Ioas.map` answers. EFAULT where the struct cannot be written back: then it is mapped.
  */
 export function ioasMap(call: Call): void {
@@ -113,10 +113,7 @@ export function ioasMap(call: Call): void {
   respond(call);
 }
 
-/**
- * What maps that begin at a byte of memory have in common. EOVERFLOW or EINVAL: it wraps; EINVAL;
- * see `Ioas.map`.
- */
+/** Maps memory that begins at a byte. EOVERFLOW: it wraps; EINVAL; see `Ioas.map`. */
 export function mapUserMemory(
   ioas: Ioas,
   address: bigint,
@@ -125,7 +122,8 @@ export function mapUserMemory(
   fixed: bigint | null,
   source: (pages: number) => UserPages,
 ): bigint {
-  if (address + length > HIGHEST) fail(ioas.machine.kernel.wrap);
+  if (ioas.machine.kernel.mapLengthFirst && length > HIGHEST - PAGE) fail('EINVAL');
+  if (address + length > HIGHEST) fail('EOVERFLOW');
   if (length === 0n) fail('EINVAL');
   const start = address % PAGE;
   const pages = Number((start + length + PAGE - 1n) / PAGE);

@@ -3,9 +3,12 @@
  * what, in bytes, over the engine's IoSpace, which has pages.
  */
 import { fail } from '../abi/errno.js';
+import { runDirect } from '../flow/direct.js';
 import { IoSpace } from '../ioas/io-space.js';
 import { Mapping } from '../ioas/mapping.js';
 import type { UserPages } from '../ioas/user-pages.js';
+import type { Domain } from '../iommu/domain.js';
+import { apertureEnd } from '../iommu/geometry.js';
 import { PAGE_SIZE, WRITE } from '../mm/address-space.js';
 import { Area, AreaIndex } from './area.js';
 import type { IommufdMachine } from './machine.js';
@@ -53,6 +56,7 @@ export class Ioas implements IommufdObject {
       premap: machine.premap?.() ?? null,
       driversMayPin: true,
     });
+    if (machine.iopf === 'auto') runDirect(this.space.iopf.enable());
   }
 
   /** Page tables may have entries of more than a page (IOMMU_OPTION_HUGE_PAGES). */
@@ -147,8 +151,37 @@ export class Ioas implements IommufdObject {
     this.reserved.add(range, owner);
   }
 
+  /**
+   * A page table gets what is pinned; the first one of a space that does not fault pins all.
+   * EADDRINUSE: an area is not aligned to its entries, or lies where it reaches not; EFAULT,
+   * ENOMEM. Then nothing has changed.
+   */
+  addPageTable(domain: Domain): void {
+    const { alignment } = this;
+    this.setAlignment(PAGE);
+    try {
+      this.reserve(
+        { first: BigInt(apertureEnd(domain.geometry)) * PAGE, end: ADDRESS_END },
+        domain,
+      );
+      this.space.addDomain(domain);
+    } catch (error) {
+      this.reserved.removeOwner(domain);
+      this.alignment = alignment;
+      throw error;
+    }
+  }
+
+  /** No device is in it. */
+  removePageTable(domain: Domain): void {
+    this.space.removeDomain(domain);
+    this.reserved.removeOwner(domain);
+    this.setAlignment(this.large ? this.smallestEntry : PAGE);
+  }
+
   destroy(): void {
     this.unmap(0n, ADDRESS_END);
+    runDirect(this.space.iopf.release());
   }
 
   private checkFree(iova: bigint, length: bigint): void {

@@ -3,6 +3,8 @@ import { fail } from '../abi/errno.js';
 import { IommufdIoctl } from '../abi/iommufd.js';
 import {
   Destroy,
+  HwInfo,
+  HwptAlloc,
   IoasAlloc,
   IoasAllowIovas,
   IoasCopy,
@@ -15,6 +17,7 @@ import type { Caller } from '../file/caller.js';
 import type { VfioFile } from '../file/file.js';
 import { type Call, type Operation, operation, runCall, tableNumber } from './call.js';
 import { IommufdContext } from './context.js';
+import { getHwInfo, hwptAlloc } from './hwpt-calls.js';
 import {
   ioasAlloc,
   ioasAllowIovas,
@@ -35,6 +38,8 @@ const operations: ReadonlyMap<number, Operation> = new Map([
   [IommufdIoctl.IOMMU_IOAS_MAP, operation(IoasMap, ioasMap)],
   [IommufdIoctl.IOMMU_IOAS_UNMAP, operation(IoasUnmap, ioasUnmap)],
   [IommufdIoctl.IOMMU_OPTION, operation(Option, option)],
+  [IommufdIoctl.IOMMU_HWPT_ALLOC, operation(HwptAlloc, hwptAlloc, HwptAlloc.end.__reserved)],
+  [IommufdIoctl.IOMMU_GET_HW_INFO, operation(HwInfo, getHwInfo, HwInfo.end.__reserved2)],
 ]);
 
 /** open(2) of /dev/iommu. */

@@ -14,6 +14,8 @@ export interface IommufdMachine {
   readonly premap: (() => PremapPolicy) | null;
   readonly counters: Counters;
   readonly observer: Observer | null;
+  /** Groups without interrupt remapping may be used. */
+  readonly allowUnsafeInterrupts: boolean;
   /** All processes of a run count as one user. */
   readonly userLocks: UserLocks;
 }

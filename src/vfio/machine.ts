@@ -28,6 +28,8 @@ export interface GroupOptions {
 
 export interface MachineOptions extends StateOptions {
   readonly groups: readonly GroupOptions[];
+  /** The number of the first device's own file (default 0). */
+  readonly firstDevice?: number;
 }
 
 export interface Machine {
@@ -42,6 +44,8 @@ export interface Machine {
   openContainer(): VfioFile;
   /** open(2) of /dev/iommu. ENOENT: this kernel has none. */
   openIommufd(): VfioFile;
+  /** open(2) of the device's own file, by its PCI address. ENOENT: VFIO does not have it. */
+  openDevice(address: string): VfioFile;
   /** open(2) of /dev/vfio/N: ENOENT, EBUSY. */
   openGroup(number: number): VfioFile;
   /**
@@ -73,7 +77,11 @@ export function createMachine(options: MachineOptions): Machine {
     neighbours: (pciFunction) => neighbours(groups.values(), pciFunction),
     groupOf: (file) => (file instanceof GroupFile ? file.group.number : null),
   };
-  for (const group of options.groups) groups.set(group.number, createGroup(group, state, bus));
+  let device = options.firstDevice ?? 0;
+  for (const group of options.groups) {
+    groups.set(group.number, createGroup(group, state, bus, device));
+    device += group.functions.length;
+  }
 
   const find = (number: number): VfioGroup => groups.get(number) ?? fail('ENOENT');
   return {
@@ -85,6 +93,7 @@ export function createMachine(options: MachineOptions): Machine {
     ioSpaces: () => spacesOf(groups.values()),
     openContainer: () => new ContainerFile(new Container(state)),
     openIommufd: () => (state.kernel.iommufdLast === 0 ? fail('ENOENT') : openIommufd(state)),
+    openDevice: (address) => openCdev(groups.values(), address),
     openGroup: (number) => openGroup(find(number)),
     bind: (number, address, driver) => find(number).bind(address, driver),
     unbind: (address) => {
@@ -99,15 +108,27 @@ export function createMachine(options: MachineOptions): Machine {
   };
 }
 
-function createGroup(options: GroupOptions, state: MachineState, bus: PciBus): VfioGroup {
+function createGroup(
+  options: GroupOptions,
+  state: MachineState,
+  bus: PciBus,
+  firstDevice: number,
+): VfioGroup {
   const iommuGroup = new IommuGroup(options.number, options.geometry ?? state.geometry);
   for (const pciFunction of options.functions) {
     checkAddress(pciFunction);
     iommuGroup.add(pciFunction.iommu);
   }
-  const group = new VfioGroup(iommuGroup, state, bus, options.functions);
+  const group = new VfioGroup(iommuGroup, state, bus, options.functions, firstDevice);
   if (options.viable === false) group.bind(HOST_FUNCTION, 'host');
   return group;
+}
+
+function openCdev(groups: Iterable<VfioGroup>, address: string): VfioFile {
+  for (const group of groups)
+    for (const device of group.boundDevices)
+      if (device.pciFunction.address === address) return group.openCdev(device);
+  return fail('ENOENT');
 }
 
 function spacesOf(groups: Iterable<VfioGroup>): IoSpace[] {

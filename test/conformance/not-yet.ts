@@ -3,7 +3,8 @@
  * but counted by name.
  */
 import { IommufdIoctl } from '../../src/abi/iommufd.js';
-import { usesTestInterface, type VectorCase, type VectorFile } from './vectors.js';
+import { GroupIoctl } from '../../src/abi/vfio.js';
+import { usesTestInterface, type VectorCase, type VectorFile, type VectorStep } from './vectors.js';
 
 const there: readonly number[] = [
   IommufdIoctl.IOMMU_DESTROY,
@@ -14,6 +15,8 @@ const there: readonly number[] = [
   IommufdIoctl.IOMMU_IOAS_MAP,
   IommufdIoctl.IOMMU_IOAS_UNMAP,
   IommufdIoctl.IOMMU_OPTION,
+  IommufdIoctl.IOMMU_HWPT_ALLOC,
+  IommufdIoctl.IOMMU_GET_HW_INFO,
 ];
 const missing: readonly number[] = Object.values(IommufdIoctl).filter(
   (number) => !there.includes(number),
@@ -25,13 +28,21 @@ export function notYet(file: VectorFile, vectorCase: VectorCase): string | null 
   if (file.boot.startsWith('container')) return 'iommufd as /dev/vfio/vfio';
   if (!usesIommufd(vectorCase)) return null;
   if (usesTestInterface(vectorCase)) return 'the mock IOMMU of IOMMU_TEST_CMD';
-  if (steps.some(({ path }) => path?.startsWith('/dev/vfio/devices/'))) return "the device's cdev";
-  if (steps.some(({ path }) => path?.startsWith('/dev/vfio/'))) return 'an iommufd as a container';
+  if (steps.some(takesIommufd)) return 'an iommufd as a container';
   if (steps.some(({ nr }) => missing.includes(nr! % 2 ** 32)))
     return 'calls of page tables, fault queues and what is newer';
   if (steps.some(({ fd, nr }) => fd?.startsWith('i') && (nr! & 0xff) < 0x80))
     return "type1's calls on an iommufd";
   return null;
+}
+
+/** SET_CONTAINER with an iommufd. */
+function takesIommufd({ nr, arg }: VectorStep): boolean {
+  return (
+    nr === GroupIoctl.VFIO_GROUP_SET_CONTAINER &&
+    typeof arg === 'object' &&
+    arg.fdAt?.some(([, name]) => name.startsWith('i')) === true
+  );
 }
 
 function usesIommufd({ steps }: VectorCase): boolean {

@@ -154,7 +154,7 @@ class Replay {
   private operate(process: Process, step: VectorStep): Success {
     switch (step.op) {
       case 'open':
-        return this.named(step, this.open(process, this.fill(step.path!)));
+        return this.named(step, this.open(process, this.fill(step.path!), step));
       case 'close':
         process.close(this.fd(step));
         return {};
@@ -223,14 +223,25 @@ class Replay {
     }
   }
 
-  private open(process: Process, path: string): number {
+  private open(process: Process, path: string, step: VectorStep): number {
     const { machine } = this.recorded;
     if (path === '/dev/vfio/') fail('EISDIR');
     if (path === '/dev/null') return process.add(new OpenFile('other'));
     if (path === '/dev/vfio/vfio') return process.install(machine.openContainer());
     if (path === '/dev/iommu') return process.install(machine.openIommufd());
+    const device = /^\/dev\/vfio\/devices\/(vfio\d+)$/.exec(path)?.[1];
+    if (device !== undefined) return this.openCdev(process, device, step);
     const number = /^\/dev\/vfio\/(\d+)$/.exec(path)?.[1] ?? fail('ENOENT');
     return process.install(machine.openGroup(Number(number)));
+  }
+
+  /** `v0` names the own file of `d0`. */
+  private openCdev(process: Process, name: string, { as, flags = 2 }: VectorStep): number {
+    const { vars, machine } = this.recorded;
+    const key = Object.keys(vars).find((each) => each.startsWith('v') && vars[each] === name);
+    const address = key === undefined ? fail('ENOENT') : vars[key.replace('v', 'd')]!;
+    if (as !== undefined) this.addresses.set(as, address);
+    return process.install(machine.openDevice(address), accessOf(flags));
   }
 
   private ioctl(process: Process, step: VectorStep): Success {
@@ -276,7 +287,7 @@ class Replay {
 
   /** `read` goes on where the last one ended, `pread` leaves that where it is. */
   private read(process: Process, step: VectorStep): Success {
-    const open = process.get(this.fd(step));
+    const open = process.getFor(READ, this.fd(step));
     const { what } = open;
     const size = step.size!;
     if (!isVfio(what)) {
@@ -293,7 +304,7 @@ class Replay {
   }
 
   private write(process: Process, step: VectorStep): Success {
-    const open = process.get(this.fd(step));
+    const open = process.getFor(WRITE, this.fd(step));
     const { what } = open;
     const bytes = hexBytes(step.in!);
     if (!isVfio(what))
@@ -324,6 +335,7 @@ class Replay {
       return {};
     }
     if (!isVfio(open.what)) return fail('ENODEV');
+    if ((protection(step.prot!) & ~open.access) !== 0) fail('EACCES');
     open.what.mmap(process, {
       length: step.size!,
       protection: protection(step.prot!),
@@ -366,6 +378,11 @@ function callIoctl(process: Process, file: VfioFile, request: number, argument: 
   if (request === FIONBIO)
     return process.mm.copyFrom(argument, new Uint8Array(4)) ? 0 : fail('EFAULT');
   return file.ioctl(process, request, argument);
+}
+
+/** O_RDONLY, O_WRONLY, O_RDWR. */
+function accessOf(flags: number): number {
+  return [READ, WRITE, READ | WRITE][flags & 3]!;
 }
 
 function kilobytes(pages: number): number {

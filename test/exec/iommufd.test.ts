@@ -26,6 +26,22 @@ describe.skipIf(!have('cc', 'the program of iommufd.c'))('a program with iommufd
     expect(code).toBe(0);
   });
 
+  test('binds a device by its own file, and its DMA reaches what an IOAS maps', async () => {
+    const { stdout, stderr, summary } = await runIopf(device, [program, edu]);
+    expect(stderr).toMatch(/exit code 0/);
+    expect(stdout.split('\n').slice(1, 3)).toEqual([
+      'device 2 of 9 regions, page table 4: sixteen bytes..',
+      'detached: 0',
+    ]);
+    expect(summary!.pinnedBytesPeak).toBe(0);
+  });
+
+  test('has all of it pinned with IOPF off', async () => {
+    const { stdout, summary } = await runIopf(['--iopf', 'off', ...device], [program, edu]);
+    expect(stdout).toMatch(/sixteen bytes/);
+    expect(summary!.pinnedBytesPeak).toBe(1 << 20);
+  });
+
   test('finds none where the kernel has none', async () => {
     const { code, stderr } = await runIopf(['--kernel', '6.1', ...device], [program]);
     expect(stderr).toMatch(/open: No such file or directory/);

@@ -3,6 +3,7 @@ import { HWPT_DATA_VTD_S1, IommufdIoctl } from '../../abi/iommufd.js';
 import * as iommufd from '../../abi/iommufd-structs.js';
 import { formatStruct, readStruct, type StructLayout } from '../../abi/layout.js';
 import {
+  CdevIoctl,
   ContainerIoctl,
   DeviceIoctl,
   DirtyPagesFlag,
@@ -61,8 +62,11 @@ const requestsByKind: Readonly<Record<FileKind, ReadonlyMap<number, Request>>> =
     VFIO_GROUP_GET_DEVICE_FD: { is: 'string' },
   }),
   device: requests(
-    { ...DeviceIoctl, ...Stage1DeviceIoctl },
+    { ...DeviceIoctl, ...CdevIoctl, ...Stage1DeviceIoctl },
     {
+      VFIO_DEVICE_BIND_IOMMUFD: struct(structs.DeviceBindIommufd),
+      VFIO_DEVICE_ATTACH_IOMMUFD_PT: struct(structs.DeviceAttachIommufdPt),
+      VFIO_DEVICE_DETACH_IOMMUFD_PT: struct(structs.DeviceDetachIommufdPt),
       VFIO_DEVICE_GET_INFO: struct(structs.DeviceInfo),
       VFIO_DEVICE_GET_REGION_INFO: struct(structs.RegionInfo),
       VFIO_DEVICE_GET_IRQ_INFO: struct(structs.IrqInfo),

@@ -7,7 +7,11 @@ export type DeviceNode = NodeNumbers &
   (
     | /** /dev/iommu */ { readonly kind: 'iommufd' }
     | /** /dev/vfio/vfio */ { readonly kind: 'container' }
-    | /** /dev/vfio/GROUP */ { readonly kind: 'group'; readonly group: number }
+    | /** /dev/vfio/GROUP */ {
+        readonly kind: 'group';
+        readonly group: number;
+      } /** /dev/vfio/devices/vfioN, of the function at a PCI address */
+    | { readonly kind: 'device'; readonly address: string }
   );
 
 interface NodeNumbers {
@@ -43,6 +47,13 @@ const GROUP_MAJOR = 511;
 
 export function groupNode(group: number): DeviceNode {
   return { kind: 'group', group, major: GROUP_MAJOR, minor: group, mode: 0o600 };
+}
+
+/** Devices' own files have another one. */
+const CDEV_MAJOR = 510;
+
+export function cdevNode(address: string, minor: number): DeviceNode {
+  return { kind: 'device', address, major: CDEV_MAJOR, minor, mode: 0o600 };
 }
 
 /** A device number as struct stat has it (linux/kdev_t.h, new_encode_dev): 32 bits. */

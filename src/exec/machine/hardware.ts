@@ -27,7 +27,7 @@ import type { DeviceNode, DeviceNodes } from './device-node.js';
 import { openBlockFile } from './file-store.js';
 import type { DeviceSpec, MachineSpec } from './machine-spec.js';
 import type { ShadowTree } from './shadow.js';
-import { firstFreeGroup } from './sysfs/host-numbers.js';
+import { firstFree, firstFreeGroup } from './sysfs/host-numbers.js';
 import { buildShadow } from './sysfs/index.js';
 import { openTap } from './tap.js';
 
@@ -76,8 +76,10 @@ export function buildHardware(options: HardwareOptions): Hardware {
     });
     return { number, viable: group.viable, functions };
   });
+  const firstDevice = firstFree('/sys/class/vfio-dev/vfio');
   const machine = createMachine({
     groups,
+    firstDevice,
     ...(options.spec.geometry === null ? {} : { geometry: options.spec.geometry }),
     ...options.spec.vfio,
     kernel: options.kernel,
@@ -92,6 +94,7 @@ export function buildHardware(options: HardwareOptions): Hardware {
     memory,
     shadow: buildShadow({
       groups,
+      firstDevice,
       geometry: options.spec.geometry,
       vfio: options.spec.vfio,
       kernel: kernelProfile(options.kernel),
@@ -120,6 +123,8 @@ function openNode(machine: Machine, node: DeviceNode): VfioFile {
       return machine.openContainer();
     case 'group':
       return machine.openGroup(node.group);
+    case 'device':
+      return machine.openDevice(node.address);
   }
 }
 
