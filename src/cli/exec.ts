@@ -12,15 +12,14 @@ import type { ExecOptions } from '../exec/run/exec-options.js';
 import { exitCodeOf, type RunWatcher, runProgram } from '../exec/run/run.js';
 import { formatSummary, howItEnded, type RunSummary } from '../exec/run/summary.js';
 import { say, tell } from '../exec/run/tell.js';
-import { checkDistinct, type NamedFile, readNamed } from '../input/named-file.js';
+import { checkDistinct, type NamedFile, readNamed, TEXT_MOST_BYTES } from '../input/named-file.js';
 import { checkOutput, writeOutput } from '../input/output-file.js';
 import { parseSize, SIZE_EXPECTED } from '../input/size.js';
 import { UserError } from '../input/user-error.js';
-import { TEXT_MOST_BYTES } from '../input/user-file.js';
+import type { IopfMode } from '../ioas/iopf/mode.js';
 import { PREMAP_DEFAULT, PREMAP_MOST } from '../ioas/iopf/premap.js';
 import type { LiveStart } from '../live/live.js';
 import type { Picture } from '../trace/live-picture.js';
-import type { IopfMode } from '../vfio/machine-state.js';
 import { type CommandView, openView, uiOption } from './ui.js';
 import { wholeNumber } from './whole-number.js';
 

@@ -3,7 +3,7 @@ import type { Wait } from '../../flow/flow.js';
 import type { IommuGroup } from '../../iommu/group.js';
 import { READ, WRITE } from '../../mm/address-space.js';
 import { PAGE_NUMBER_LIMIT } from '../../mm/page-table.js';
-import { described, ScenarioMistake } from '../verify/scenario-mistake.js';
+import { described, ScenarioMistake, userPlace } from '../verify/scenario-mistake.js';
 
 /** First IOVA page and first virtual page of every scenario. */
 export const IOVA = 0x200;
@@ -28,8 +28,18 @@ export const TRIED = 1000;
  */
 export const NAMED_IDS = 256;
 
+let placesNoted = false;
+
+/** From now on operations note where a user's file begins them, or no more: it costs a stack. */
+export function notePlaces(on: boolean): void {
+  placesNoted = on;
+}
+
 /** An actor is between two operations: all it knows is what they returned. */
 export class Operation implements Wait {
+  /** `file:line` in a user's file; null: not noted, or in no such file. */
+  readonly place = placesNoted ? userPlace(new Error().stack ?? '') : null;
+
   /** @param sides the sides of the world that its steps access at least */
   constructor(
     private readonly verb: string,

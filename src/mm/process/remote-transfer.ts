@@ -5,7 +5,8 @@
  * Whoever waits for such a page must let the program go on, whose next call may be what brings the
  * page. So the engine hands the transfer to a thread and serves the program meanwhile.
  */
-import { Worker } from 'node:worker_threads';
+import { createRequire } from 'node:module';
+import type { Worker } from 'node:worker_threads';
 import { setLong } from '../../abi/long.js';
 import { PAGE_SIZE } from '../address-space.js';
 import { IOVEC_BYTES, IOVEC_MAX, IovecArray } from './iovec.js';
@@ -33,6 +34,8 @@ export const TransferWord = {
   REMOTE: 8,
   COUNT: 10,
 } as const;
+
+type NodeThreads = typeof import('node:worker_threads');
 
 /** A page for each vector: what one call of the engine moves at most. */
 const DATA_BYTES = IOVEC_MAX * PAGE_SIZE;
@@ -147,7 +150,9 @@ class TransferThread {
 
   constructor(doneFd: number) {
     const { words } = this;
-    this.worker = new Worker(new URL('./transfer-thread.js', import.meta.url), {
+    // Loaded only here: few programs bring pages themselves.
+    const threads = createRequire(import.meta.url)('node:worker_threads') as NodeThreads;
+    this.worker = new threads.Worker(new URL('./transfer-thread.js', import.meta.url), {
       workerData: { words, doneFd },
       // Else Node opens stdout and stderr.
       stdout: true,

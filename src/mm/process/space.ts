@@ -11,7 +11,7 @@ import { tracksDirtyPages } from './file-systems.js';
 import { allocateNative, prlimit } from './libc.js';
 import { Pagemap, Presence } from './pagemap.js';
 import { PinCounts } from './pin-counts.js';
-import { flaggedPages, hasIpcLock, lockLimitBytes, textOf } from './proc.js';
+import { Capability, flaggedPages, hasCapability, lockLimitBytes, textOf } from './proc.js';
 import { copyFromProcess, copyToProcess, touchPages, writeFault } from './remote-memory.js';
 import { mayPagesWait } from './remote-transfer.js';
 import { type Area, type MappedDevice, VmaCache } from './vmas.js';
@@ -153,7 +153,7 @@ export class ProcessSpace implements AddressSpace {
   }
 
   get ipcLock(): boolean {
-    return hasIpcLock(this.task);
+    return hasCapability(this.task, Capability.IPC_LOCK);
   }
 
   accountLocked(pages: number): void {
