@@ -16,10 +16,10 @@ import { checkDistinct, type NamedFile, readNamed, TEXT_MOST_BYTES } from '../in
 import { checkOutput, writeOutput } from '../input/output-file.js';
 import { parseSize, SIZE_EXPECTED } from '../input/size.js';
 import { UserError } from '../input/user-error.js';
+import type { IopfMode } from '../ioas/iopf/mode.js';
 import { PREMAP_DEFAULT, PREMAP_MOST } from '../ioas/iopf/premap.js';
 import type { LiveStart } from '../live/live.js';
 import type { Picture } from '../trace/live-picture.js';
-import type { IopfMode } from '../vfio/machine-state.js';
 import { type CommandView, openView, uiOption } from './ui.js';
 import { wholeNumber } from './whole-number.js';
 

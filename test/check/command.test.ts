@@ -146,7 +146,7 @@ describe('iopf check', () => {
     [['package.json'], 'package.json: '],
     [['fault-migrate-unmap', '--order', ''], 'numbers of actors'],
     [['no-such-scenario'], 'neither a scenario nor a file'],
-    [['--variant', 'nobody'], 'there is no variant nobody'],
+    [['--variant', 'nobody'], 'nobody is neither a variant nor a file'],
     [['--seed', 'x'], 'a whole number is needed'],
     [['fault-migrate-unmap', '--order', '0,7'], 'does not fit'],
   ])('%j is 2', (args, message) => {

@@ -41,6 +41,7 @@ test('a reserved descriptor is there when the call returns, whole, or never', as
     installed: { result: 7, number: window.first + 1 },
     afterInstall: [first, second],
     throughTheNewOne: { result: 7, number: window.first + 2 },
+    aside: { result: window.first + 4, number: window.first + 3 },
     last: { result: 7, number: window.end - 1 },
     tooMany: 'EMFILE',
   });

@@ -70,7 +70,8 @@ function count(value: number, noun: string): string {
   return `${number(value)} ${noun}${value === 1 ? '' : 's'}`;
 }
 
-function number(value: number): string {
+/** `1,000`. */
+export function number(value: number): string {
   return value.toLocaleString('en-US');
 }
 

@@ -3,10 +3,10 @@
 import type { KernelVersion } from '../../abi/kernel.js';
 import { printable } from '../../input/printable.js';
 import { formatSize } from '../../input/size.js';
+import type { IopfMode } from '../../ioas/iopf/mode.js';
 import { LATENCY_BUCKET_NAMES } from '../../iommu/latency.js';
 import type { Counters } from '../../iommu/observer.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
-import type { IopfMode } from '../../vfio/machine-state.js';
 import type { ReclaimScan } from '../reclaim/reclaim-scan.js';
 import type { ResidentMemorySummary } from '../reclaim/resident-memory.js';
 

@@ -7,7 +7,9 @@
  */
 import { createRequire } from 'node:module';
 import type { Worker } from 'node:worker_threads';
-import { IOVEC_MAX, IovecArray } from './iovec.js';
+import { setLong } from '../../abi/long.js';
+import { PAGE_SIZE } from '../address-space.js';
+import { IOVEC_BYTES, IOVEC_MAX, IovecArray } from './iovec.js';
 import {
   allocateNative,
   eventfd,
@@ -35,9 +37,8 @@ export const TransferWord = {
 
 type NodeThreads = typeof import('node:worker_threads');
 
-const VECTOR_BYTES = 16;
 /** A page for each vector: what one call of the engine moves at most. */
-const DATA_BYTES = IOVEC_MAX * 4096;
+const DATA_BYTES = IOVEC_MAX * PAGE_SIZE;
 /** Looks at the answer before the engine turns to others; most pages are there. */
 const LOOKS = 2000;
 
@@ -138,8 +139,9 @@ class TransferThreads {
 
 class TransferThread {
   private readonly words = new Int32Array(new SharedArrayBuffer(4 * TransferWord.COUNT));
-  private readonly memory = allocateNative(2 * IOVEC_MAX * VECTOR_BYTES + DATA_BYTES);
-  private readonly data = this.memory.address + 2 * IOVEC_MAX * VECTOR_BYTES;
+  private readonly unsignedWords = new Uint32Array(this.words.buffer);
+  private readonly memory = allocateNative(2 * IOVEC_MAX * IOVEC_BYTES + DATA_BYTES);
+  private readonly data = this.memory.address + 2 * IOVEC_MAX * IOVEC_BYTES;
   private readonly ours = new IovecArray(1);
   private readonly theirs = new IovecArray(1);
   private readonly worker: Worker;
@@ -163,7 +165,7 @@ class TransferThread {
     return Atomics.load(this.words, TransferWord.STATE) === TransferState.DONE;
   }
 
-  /** Begins a transfer; its vectors and data are copied, for others may use theirs meanwhile. */
+  /** Begins a transfer. Its vectors and data are copied: others may use the caller's meanwhile. */
   begin(
     isWrite: boolean,
     pid: number,
@@ -173,9 +175,9 @@ class TransferThread {
     remotes: number,
   ): void {
     const { address } = this.memory;
-    const vectors = IOVEC_MAX * VECTOR_BYTES;
-    this.copy(address, local, locals * VECTOR_BYTES);
-    this.copy(address + vectors, remote, remotes * VECTOR_BYTES);
+    const vectors = IOVEC_MAX * IOVEC_BYTES;
+    this.copy(address, local, locals * IOVEC_BYTES);
+    this.copy(address + vectors, remote, remotes * IOVEC_BYTES);
     this.locals = locals;
     this.ours.count = 0;
     this.ours.push(this.data, DATA_BYTES);
@@ -184,8 +186,8 @@ class TransferThread {
       !isWrite || readDirectly(process.pid, this.ours.address, 1, address, locals, 0) > 0;
     this.copiesBack = !isWrite;
     const { words } = this;
-    put(words, TransferWord.LOCAL, isCopied ? this.ours.address : address);
-    put(words, TransferWord.REMOTE, address + vectors);
+    setLong(this.unsignedWords, TransferWord.LOCAL, isCopied ? this.ours.address : address);
+    setLong(this.unsignedWords, TransferWord.REMOTE, address + vectors);
     words[TransferWord.WRITE] = isWrite ? 1 : 0;
     words[TransferWord.PID] = pid;
     words[TransferWord.LOCALS] = isCopied ? 1 : locals;
@@ -217,9 +219,4 @@ class TransferThread {
     this.theirs.push(from, length);
     readDirectly(process.pid, this.ours.address, 1, this.theirs.address, 1, 0);
   }
-}
-
-function put(words: Int32Array, word: number, value: number): void {
-  words[word] = value; // stores the low 32 bits
-  words[word + 1] = value / 2 ** 32;
 }

@@ -47,12 +47,13 @@ function reservingFile(): VfioFile {
           reserved.cancel();
           throw new VfioError(Errno.EFAULT);
         }
-        if (request === ReserveIoctl.INSTALL) reserved.install();
+        const between = request === ReserveIoctl.ASIDE ? reserveAside(file) : 7;
+        if (request !== ReserveIoctl.CANCEL) reserved.install();
         else {
           reserved.cancel();
           file.release();
         }
-        return 7;
+        return between;
       } catch (error) {
         file.release();
         throw error;
@@ -65,6 +66,16 @@ function reservingFile(): VfioFile {
       released++;
     },
   };
+}
+
+/** The number that another call of the process gets while the current one is put aside. */
+function reserveAside(file: VfioFile): number {
+  const takeUp = setAside(context);
+  context.caller.enter();
+  const reserved = context.caller.reserve(file);
+  reserved.cancel();
+  takeUp();
+  return reserved.number;
 }
 
 const { launched, signalFd } = workerData as { launched: Launched; signalFd: number };
