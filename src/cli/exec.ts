@@ -10,7 +10,8 @@ import {
 } from '../exec/machine/machine-spec.js';
 import type { ExecOptions } from '../exec/run/exec-options.js';
 import { exitCodeOf, type RunWatcher, runProgram } from '../exec/run/run.js';
-import { formatSummary, howItEnded, type RunSummary } from '../exec/run/summary.js';
+import type { RunSummary } from '../exec/run/summary.js';
+import { formatSummary, howItEnded } from '../exec/run/summary-text.js';
 import { say, tell } from '../exec/run/tell.js';
 import { checkDistinct, type NamedFile, readNamed } from '../input/named-file.js';
 import { checkOutput, writeOutput } from '../input/output-file.js';

@@ -89,7 +89,7 @@ export class Sampler {
   private sample(): LiveSample {
     const { counters, machine, watch, summary } = this.options;
     this.updateRanges();
-    const { faultLatencyUs, ...counts } = summary();
+    const { faultLatencyUs, failedCalls, lostInterrupts, refused, ...counts } = summary();
     return {
       kind: 'sample',
       seconds: this.seconds,

@@ -9,6 +9,8 @@ import { endTransfers, pagesMayWait } from '../../mm/process/remote-transfer.js'
 import type { Picture } from '../../trace/live-picture.js';
 import { type Architecture, architecture } from '../arch/index.js';
 import { callContext, handlersOf, setAside } from '../calls/index.js';
+import { FailedCalls } from '../incidents/failed-calls.js';
+import { IncidentLog } from '../incidents/incident-log.js';
 import { CallLog } from '../live/call-log.js';
 import { Sampler } from '../live/sampler.js';
 import { buildHardware, type Hardware } from '../machine/hardware.js';
@@ -98,6 +100,7 @@ async function serveObserved(
 ): Promise<Omit<Served, 'missing'>> {
   const { exec, guardFd } = options;
   const guard = new GuardReport(guardFd);
+  const incidents = new IncidentLog(nowMs);
   const hasRecorded = exec.machine.groups.some(({ devices }) =>
     devices.some(({ kind }) => kind === 'recorded'),
   );
@@ -109,11 +112,13 @@ async function serveObserved(
     premapPages: exec.premapPages,
     counters,
     observer: observers.observer,
+    incidents,
     announceFolder: (path) => guard.directory(path),
     traps: exec.traps && architecture(process.arch)!.traps,
   });
+  incidents.watch(hardware.machine);
   try {
-    return new Engine(options, { counters, observers, hardware, guard, pageOut }).run();
+    return new Engine(options, { counters, observers, incidents, hardware, guard, pageOut }).run();
   } finally {
     hardware.shadow.remove();
   }
@@ -122,6 +127,7 @@ async function serveObserved(
 interface EngineParts {
   readonly counters: Counters;
   readonly observers: RunObservers;
+  readonly incidents: IncidentLog;
   readonly hardware: Hardware;
   readonly guard: GuardReport;
   readonly pageOut: (request: PageOutRequest) => void;
@@ -143,13 +149,14 @@ class Engine {
   run(): Omit<Served, 'missing'> {
     const { arch, residentMemory, report } = this;
     const { exec, guardPid, live, pulse, stopFd, window } = this.options;
-    const { counters, guard, hardware, observers, pageOut } = this.parts;
+    const { counters, guard, hardware, incidents, observers, pageOut } = this.parts;
     const { watch } = observers;
     const { fd, pid } = report.takeListener(arch);
     observers.pid = pid;
     const listener = new Listener(fd);
     const events = new EventSet(arch, stopFd, HOUSEKEEPING_MS);
     const log = watch === null ? null : new CallLog(listener, arch.nr.ioctl, nowMs);
+    const failed = new FailedCalls(listener, arch.nr.ioctl, incidents);
     const kernel = kernelProfile(exec.kernel);
     const processes = new ProcessTable({
       architecture: arch,
@@ -177,13 +184,21 @@ class Engine {
       eventfds: new Eventfds(arch, getLimit(RLIMIT_NOFILE).soft, tell),
       guard,
       log,
+      failed,
       pagesMayWait: () => pagesMayWait(supervisor),
       tell,
     });
     const { files } = context;
     const traps = exec.traps && arch.traps ? new Traps(context, hardware.functions) : null;
     const summary = (): EngineSummary =>
-      summarize(counters, supervisor.interceptedCalls, residentMemory.summary, scan);
+      summarize({
+        counters,
+        interceptedCalls: supervisor.interceptedCalls,
+        memory: residentMemory.summary,
+        scan,
+        incidents: incidents.counts,
+        architecture: arch,
+      });
     const { machine, memory } = hardware;
     const sampler =
       live === null || watch === null || log === null
@@ -206,6 +221,7 @@ class Engine {
       },
       background,
       log,
+      failed,
       setAside: () => setAside(context),
       traps,
     });

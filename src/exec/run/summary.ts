@@ -1,12 +1,14 @@
 /** What a run was, in numbers; `--json` writes it as it is. Bytes count 4 KiB pages. */
 
+import { errnoName } from '../../abi/errno.js';
 import type { KernelVersion } from '../../abi/kernel.js';
-import { printable } from '../../input/printable.js';
-import { formatSize } from '../../input/size.js';
 import { LATENCY_BUCKET_NAMES } from '../../iommu/latency.js';
 import type { Counters } from '../../iommu/observer.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
 import type { IopfMode } from '../../vfio/machine-state.js';
+import type { Architecture } from '../arch/index.js';
+import type { IncidentCounts, LostInterrupt, RefusedAccess } from '../incidents/incident-log.js';
+import { callTitle } from '../live/call-text.js';
 import type { ReclaimScan } from '../reclaim/reclaim-scan.js';
 import type { ResidentMemorySummary } from '../reclaim/resident-memory.js';
 
@@ -20,8 +22,26 @@ export interface FaultLatencySummary {
   readonly buckets: Readonly<Record<string, number>>;
 }
 
+/** Calls on VFIO's files that failed in one way. */
+export interface FailedCall {
+  /** `ioctl(VFIO_IOMMU_MAP_DMA)`. */
+  readonly call: string;
+  /** `EEXIST`. */
+  readonly error: string;
+  readonly count: number;
+}
+
+/** What went wrong. */
+export interface IncidentSummary {
+  /** Accesses that devices were refused, and the first 64 kinds of them. */
+  readonly refusedAccesses: number;
+  readonly refused: readonly RefusedAccess[];
+  readonly lostInterrupts: readonly LostInterrupt[];
+  readonly failedCalls: readonly FailedCall[];
+}
+
 /** What the engine counted. */
-export interface EngineSummary extends ResidentMemorySummary {
+export interface EngineSummary extends ResidentMemorySummary, IncidentSummary {
   readonly mappedBytesPeak: number;
   readonly pinnedBytesPeak: number;
   /** Peak of the pages present in I/O page tables. */
@@ -57,12 +77,17 @@ export interface RunSummary extends EngineSummary {
   readonly wallSeconds: number;
 }
 
-export function summarize(
-  counters: Counters,
-  interceptedCalls: number,
-  memory: ResidentMemorySummary,
-  scan: ReclaimScan | null,
-): EngineSummary {
+export interface Counted {
+  readonly counters: Counters;
+  readonly interceptedCalls: number;
+  readonly memory: ResidentMemorySummary;
+  readonly scan: ReclaimScan | null;
+  readonly incidents: IncidentCounts;
+  readonly architecture: Architecture;
+}
+
+export function summarize(counted: Counted): EngineSummary {
+  const { architecture, counters, incidents, interceptedCalls, memory, scan } = counted;
   const latency = counters.faultLatency;
   const round = (value: number): number => Math.round(value * 1000) / 1000;
   return {
@@ -90,68 +115,11 @@ export function summarize(
       ),
     },
     interceptedCalls,
+    ...incidents,
+    failedCalls: incidents.failedCalls.map(({ file, nr, request, errno, count }) => ({
+      call: callTitle(architecture, file, nr, request),
+      error: errnoName(errno),
+      count,
+    })),
   };
-}
-
-/** `exit code 0`, `killed by SIGTERM`. */
-export function howItEnded({ exitCode, signal }: RunSummary): string {
-  return signal === null ? `exit code ${exitCode}` : `killed by ${signal}`;
-}
-
-/** The summary for people. */
-export function formatSummary(run: RunSummary): string {
-  const share = run.mappedBytesPeak === 0 ? 0 : (100 * run.residentBytesPeak) / run.mappedBytesPeak;
-  const latency = run.faultLatencyUs;
-  const lines: [string, string][] = [
-    [
-      'mapped for DMA',
-      `${formatSize(run.mappedBytesPeak)} at the peak: what static pinning would have pinned`,
-    ],
-    ['pinned', `${formatSize(run.pinnedBytesPeak)} at the peak`],
-    [
-      'in I/O page tables',
-      `${formatSize(run.residentBytesPeak)} at the peak (${share.toFixed(share < 10 ? 1 : 0)} % of what was mapped)`,
-    ],
-    [
-      'page requests',
-      `${run.faults}: ${run.pagesFaultedIn} pages faulted in, ${run.pagesPremapped} pre-mapped`,
-    ],
-    [
-      'fault latency',
-      run.faults === 0
-        ? 'no faults'
-        : `min ${latency.min}, median ${latency.p50}, p99 ${latency.p99}, max ${latency.max} µs`,
-    ],
-    ['invalidated', `${run.pagesInvalidated} pages in ${run.invalidations} events`],
-    ...reclaimLines(run),
-    [
-      'device DMA',
-      `${formatSize(run.dmaBytesRead)} read, ${formatSize(run.dmaBytesWritten)} written`,
-    ],
-    ['intercepted calls', `${run.interceptedCalls} in ${run.wallSeconds.toFixed(2)} s`],
-  ];
-  const head = `iopf: ${printable(run.program)}: ${howItEnded(run)}; IOPF ${run.iopf}, pre-map ${run.premap}, Linux ${run.kernel} ABI`;
-  return [head, ...lines.map(([name, value]) => `  ${name.padEnd(19)}${value}`)].join('\n');
-}
-
-/** What became of the program's memory, where somebody took it away or looked. */
-function reclaimLines(run: RunSummary): [string, string][] {
-  const { pagesReclaimed, reclaimScans, rssBytesBefore, rssBytesPeak, rssBytesEnd, swapBytesPeak } =
-    run;
-  const lines: [string, string][] = [];
-  if (reclaimScans > 0 || pagesReclaimed > 0) {
-    const scans = `${reclaimScans} scans in ${run.reclaimScanSeconds} s`;
-    lines.push([
-      'reclaimed',
-      `${pagesReclaimed} of them by the host${reclaimScans > 0 ? `; ${scans}` : ''}`,
-    ]);
-  }
-  if (rssBytesBefore !== null) {
-    const swapped = swapBytesPeak! > 0 ? `; ${formatSize(swapBytesPeak!)} in swap at the peak` : '';
-    lines.push([
-      'resident memory',
-      `${formatSize(rssBytesBefore)} before VFIO, ${formatSize(rssBytesPeak!)} at the peak, ${formatSize(rssBytesEnd!)} at the end${swapped}`,
-    ]);
-  }
-  return lines;
 }
