@@ -15,6 +15,15 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const run = (bug: string, ...options: string[]): Promise<RunResult> =>
   runIopf(['--device', `nvme@${nvme},size=4M`, ...options], [driver, nvme, bug]);
 
+test('a program that does not use VFIO is told so, and what to do', async () => {
+  const { stderr } = await runIopf([], ['true']);
+  expect(stderr.split('\n').slice(0, 3)).toEqual([
+    'iopf: true: exit code 0; IOPF auto, pre-map 1, Linux 6.12 ABI',
+    '  Nothing was seen: no file in /dev/vfio was opened.',
+    '  try                add a device, like --device edu@0000:00:04.0, and give its address to the program',
+  ]);
+});
+
 describe.skipIf(!have('cc', 'drivers with bugs'))('a driver', () => {
   beforeAll(() => {
     const { status, stderr } = spawnSync('cc', ['-O1', '-Wall', '-o', driver, source]);

@@ -98,6 +98,11 @@ export class Sampler {
       pinnedBytes: counters.pinnedPages * PAGE_SIZE,
       counters: counts,
       latency: faultLatencyUs.buckets,
+      incidents: {
+        refused: refused.map((each) => ({ ...each })),
+        lostInterrupts: lostInterrupts.map((each) => ({ ...each })),
+        failedCalls: failedCalls.map((each) => ({ ...each })),
+      },
       devices: devicesOf(machine, (device) => watch.faults.get(device) ?? 0),
       ranges: this.ranges,
     };

@@ -193,6 +193,7 @@ class Engine {
     const summary = (): EngineSummary =>
       summarize({
         counters,
+        files,
         interceptedCalls: supervisor.interceptedCalls,
         memory: residentMemory.summary,
         scan,

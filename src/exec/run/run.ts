@@ -44,6 +44,7 @@ import {
 import type { LaunchRequest } from './launcher.js';
 import type { RunSummary } from './summary.js';
 import { tell } from './tell.js';
+import { verdictOf } from './verdict.js';
 
 const PR_SET_CHILD_SUBREAPER = 36;
 const F_GETFL = 3;
@@ -165,17 +166,21 @@ async function runFor(
   if (message.kind === 'refused') throw new UserError(message.message, message.exitCode);
   if (message.kind === 'done') message.missing.forEach(tell);
   if (message.kind === 'bug') throw new Error(`defect in iopf: ${message.message}`);
-  const summary = {
+  const devices = options.machine.groups.flatMap((group) =>
+    group.devices.map(({ address, kind, options: given }) => ({ kind, address, options: given })),
+  );
+  const facts = {
     program: options.program,
     exitCode,
     signal,
     iopf: options.iopf,
     premap: options.premapPages,
     kernel: options.kernel,
+    devices,
     ...message.summary,
     wallSeconds,
   };
-  return { summary, picture: message.picture };
+  return { summary: { ...verdictOf(facts), ...facts }, picture: message.picture };
 }
 
 /** The exit code that stands for how the program ended: its own, or 128 + signal. */

@@ -17,10 +17,7 @@ export function formatSummary(run: RunSummary): string {
   const share = run.mappedBytesPeak === 0 ? 0 : (100 * run.residentBytesPeak) / run.mappedBytesPeak;
   const latency = run.faultLatencyUs;
   const lines: [string, string][] = [
-    [
-      'mapped for DMA',
-      `${formatSize(run.mappedBytesPeak)} at the peak: what static pinning would have pinned`,
-    ],
+    ['mapped for DMA', `${formatSize(run.mappedBytesPeak)} at the peak`],
     ['pinned', `${formatSize(run.pinnedBytesPeak)} at the peak`],
     [
       'in I/O page tables',
@@ -49,6 +46,8 @@ export function formatSummary(run: RunSummary): string {
   return [
     ...refusalHeadline(run),
     head,
+    `  ${run.verdict}`,
+    ...(run.hint === null ? [] : [`  try                ${run.hint}`]),
     ...lines.map(([name, value]) => `  ${name.padEnd(19)}${value}`),
   ].join('\n');
 }

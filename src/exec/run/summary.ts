@@ -11,6 +11,7 @@ import type { IncidentCounts, LostInterrupt, RefusedAccess } from '../incidents/
 import { callTitle } from '../live/call-text.js';
 import type { ReclaimScan } from '../reclaim/reclaim-scan.js';
 import type { ResidentMemorySummary } from '../reclaim/resident-memory.js';
+import type { Verdict } from './verdict.js';
 
 export interface FaultLatencySummary {
   /** Microseconds from a page request to its response. */
@@ -63,9 +64,21 @@ export interface EngineSummary extends ResidentMemorySummary, IncidentSummary {
   readonly dmaBytesWritten: number;
   readonly faultLatencyUs: FaultLatencySummary;
   readonly interceptedCalls: number;
+  /** VFIO files that were opened, and those of them that are devices. */
+  readonly vfioOpens: number;
+  readonly deviceOpens: number;
 }
 
-export interface RunSummary extends EngineSummary {
+/** A device of the run. */
+export interface DeviceFact {
+  readonly kind: string;
+  readonly address: string;
+  /** As they were given: `size: '64M'`. */
+  readonly options: Readonly<Record<string, string>>;
+}
+
+/** What is known of a run at its end. */
+export interface RunFacts extends EngineSummary {
   readonly program: string;
   /** The program's exit code; where a signal ended it, null. */
   readonly exitCode: number | null;
@@ -74,10 +87,14 @@ export interface RunSummary extends EngineSummary {
   readonly premap: number;
   /** The Linux version whose VFIO ABI the program saw. */
   readonly kernel: KernelVersion;
+  readonly devices: readonly DeviceFact[];
   readonly wallSeconds: number;
 }
 
+export interface RunSummary extends RunFacts, Verdict {}
+
 export interface Counted {
+  readonly files: { readonly opens: number; readonly deviceOpens: number };
   readonly counters: Counters;
   readonly interceptedCalls: number;
   readonly memory: ResidentMemorySummary;
@@ -87,7 +104,7 @@ export interface Counted {
 }
 
 export function summarize(counted: Counted): EngineSummary {
-  const { architecture, counters, incidents, interceptedCalls, memory, scan } = counted;
+  const { architecture, counters, files, incidents, interceptedCalls, memory, scan } = counted;
   const latency = counters.faultLatency;
   const round = (value: number): number => Math.round(value * 1000) / 1000;
   return {
@@ -115,6 +132,8 @@ export function summarize(counted: Counted): EngineSummary {
       ),
     },
     interceptedCalls,
+    vfioOpens: files.opens,
+    deviceOpens: files.deviceOpens,
     ...incidents,
     failedCalls: incidents.failedCalls.map(({ file, nr, request, errno, count }) => ({
       call: callTitle(architecture, file, nr, request),
