@@ -1,11 +1,10 @@
 /**
  * Bundles what `iopf exec` starts, so that a run loads a few files and not three hundred: the
- * command, the engine's thread, the launcher. Names and lines stay readable in stack traces.
+ * command, and the entry points of threads. Names and lines stay readable in stack traces.
  */
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { build } from 'esbuild';
 
-const STREAMS = './standard-streams.js';
 const options = {
   outdir: 'dist/bundle',
   entryNames: '[name]',
@@ -34,14 +33,6 @@ const { metafile } = await build({
   },
   metafile: true,
 });
-// The launcher imports it before all else, which a chunk of shared code would not keep.
-await build({ ...options, entryPoints: ['src/exec/run/standard-streams.ts'] });
-await build({
-  ...options,
-  entryPoints: ['src/exec/run/launcher.ts'],
-  external: ['koffi', STREAMS],
-});
-
 // A thread's file that is no entry point would be looked for beside the bundle in vain.
 for (const name of readdirSync('dist/bundle').filter((file) => file.endsWith('.js')))
   for (const [, started] of readFileSync(`dist/bundle/${name}`, 'utf8').matchAll(

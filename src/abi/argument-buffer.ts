@@ -43,6 +43,19 @@ export class ArgumentBuffer {
     return this.view.getUint32(offset + 4, true) * 2 ** 32 + this.view.getUint32(offset, true);
   }
 
+  u16(offset: number): number {
+    return this.view.getUint16(offset, true);
+  }
+
+  /** 64 bits, exact: where bytes of addresses above 2^53 count. */
+  big(offset: number): bigint {
+    return this.view.getBigUint64(offset, true);
+  }
+
+  setBig(offset: number, value: bigint): void {
+    this.view.setBigUint64(offset, value, true);
+  }
+
   /** A whole number below 2^53. */
   setU64(offset: number, value: number): void {
     this.view.setUint32(offset, value % 2 ** 32, true);

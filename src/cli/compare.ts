@@ -6,7 +6,7 @@ import { checkDistinct, type NamedFile } from '../input/named-file.js';
 import { checkOutput, writeOutput } from '../input/output-file.js';
 import { printableLines } from '../input/printable.js';
 import type { LiveStart } from '../live/live.js';
-import type { CompareOrder, CompareResult } from '../sim/compare.js';
+import type { CompareRequest, CompareResult } from '../sim/compare.js';
 import { documentOf, jsonOption, jsonText, takesStandardOutput } from './json/document.js';
 import { progressLine } from './progress.js';
 import { endOf, occasionally, openView, uiOption } from './ui.js';
@@ -52,7 +52,7 @@ async function run(inputs: string[], options: Options): Promise<void> {
   checkFiles(inputs, options);
   // Loaded only when asked for, as exec's parsers are.
   const { compare } = await import('../sim/compare.js');
-  const order: CompareOrder = {
+  const request: CompareRequest = {
     inputs,
     policies: options.policy?.split(',') ?? [],
     model: options.model ?? null,
@@ -77,21 +77,21 @@ async function run(inputs: string[], options: Options): Promise<void> {
   };
   if (options.ui === undefined) {
     const result = await compare({
-      ...order,
+      ...request,
       progress: ({ what, share }) => show(what, share),
     }).finally(clear);
     await conclude(result, options);
     return;
   }
   const { comparisonReport } = await import('../report/comparison-report.js');
-  const view = await openView(options.ui, startOf(order));
+  const view = await openView(options.ui, startOf(request));
   try {
     const report = occasionally((result: CompareResult) =>
       view.tell({ kind: 'report', report: comparisonReport(result) }),
     );
     const started = performance.now();
     const result = await compare({
-      ...order,
+      ...request,
       progress: ({ done, total, what, share, soFar }) => {
         show(what, share);
         view.tell({ kind: 'progress', done, total, what });
@@ -108,15 +108,15 @@ async function run(inputs: string[], options: Options): Promise<void> {
   }
 }
 
-function startOf(order: CompareOrder): Omit<LiveStart, 'kind'> {
+function startOf(request: CompareRequest): Omit<LiveStart, 'kind'> {
   return {
     command: 'compare',
-    title: `iopf compare ${order.inputs.join(' ')}`,
+    title: `iopf compare ${request.inputs.join(' ')}`,
     facts: {
-      inputs: order.inputs.join(' '),
-      policies: order.policies.join(', ') || 'those of the input',
-      model: order.model ?? 'that of the input',
-      seed: order.seed,
+      inputs: request.inputs.join(' '),
+      policies: request.policies.join(', ') || 'those of the input',
+      model: request.model ?? 'that of the input',
+      seed: request.seed,
     },
   };
 }

@@ -40,7 +40,7 @@ export interface IommuDeviceOptions {
 /** Where a device's accesses go. */
 export interface Attachment {
   readonly domain: Domain;
-  /** Who brings the pages that the domain lacks; null: nobody. */
+  /** Brings the pages that the domain lacks; null: they are refused. */
   readonly handler: DeviceFaultHandler | null;
   /** A guest's own table before it, of a nested domain; null: none. */
   readonly stage1: Stage1 | null;
@@ -101,8 +101,8 @@ export class IommuDevice implements ReportingDevice {
   }
 
   /**
-   * Blocks all accesses. Who switched page requests on has drained them (R5.6); somebody else's
-   * feature stays on (R5.3).
+   * Blocks all accesses. Whoever switched page requests on has drained them (R5.6); the feature of
+   * another owner stays on (R5.3).
    */
   detach(): void {
     const domain = this.domain;
@@ -123,9 +123,9 @@ export class IommuDevice implements ReportingDevice {
   /**
    * Accesses go elsewhere from the next one on (kernel: iommu_replace_group_handle): in one step
    * domain, first stage and handlers change, what is outstanding is answered INVALID, and nothing
-   * stays in the IOTLB. Ends when no handler of before is at work for the device: then the old
-   * domain may go. Whether page requests are reported is left as it is: who has them switches them
-   * on before, or off after. EINVAL: a first stage before a domain that is not nested; ENODEV: a
+   * stays in the IOTLB. Ends when none of the old handlers is at work for the device: then the old
+   * domain may go. `iopfEnabled` stays as it is: the owner of the feature switches it on before, or
+   * off afterwards. EINVAL: a first stage before a domain that is not nested; ENODEV: a
    * program would answer, and the device cannot wait; then nothing has changed.
    */
   *replace({ domain, handler, stage1 }: Attachment): Flow<void> {

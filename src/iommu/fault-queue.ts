@@ -6,7 +6,8 @@
  */
 import { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
-import { HwptPageResponse, HwptPgfault, HwptPgfaultFlag } from '../abi/iommufd.js';
+import { HwptPgfaultFlag } from '../abi/iommufd.js';
+import { HwptPageResponse, HwptPgfault } from '../abi/iommufd-structs.js';
 import type { Flow } from '../flow/flow.js';
 import {
   type DeviceFaultHandler,

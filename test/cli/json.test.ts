@@ -54,6 +54,14 @@ describe('--json', () => {
     expect(document['runs']).toHaveLength(2);
   });
 
+  test('of check is all of standard output, and --quiet leaves the exit code', () => {
+    const words = ['check', 'two-faults-one-page', '--variant', 'rfc-v3/R3.3', '--jobs', '1'];
+    const { code, stdout } = iopf(...words, '--json', '-');
+    expect(code).toBe(1);
+    expect(holdTo('check', stdout)).toMatchObject({ schema: 'iopf.check/1', ...head });
+    expect(iopf(...words, '--quiet')).toEqual({ code: 1, stdout: '', stderr: '' });
+  });
+
   test('of --version is the head of all of them', () => {
     const { code, stdout } = iopf('--version', '--json');
     expect(code).toBe(0);

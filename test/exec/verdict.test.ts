@@ -1,6 +1,5 @@
 /** The sentence that a run comes to, and what it says is worth a try. */
 import { describe, expect, test } from 'vitest';
-import { architecture } from '../../src/exec/arch/index.js';
 import { type RunFacts, summarize } from '../../src/exec/run/summary.js';
 import { verdictOf } from '../../src/exec/run/verdict.js';
 import { Counters } from '../../src/iommu/observer.js';
@@ -19,13 +18,13 @@ const nothing = summarize({
   },
   scan: null,
   incidents: { refusedAccesses: 0, refused: [], lostInterrupts: [], failedCalls: [] },
-  architecture: architecture('x64')!,
 });
 const nvme = { kind: 'nvme', address: '0000:02:00.0', options: {} };
 
 function said(facts: Partial<RunFacts>): string {
   const { hint, verdict } = verdictOf({
     ...nothing,
+    failedCalls: [],
     program: 'a',
     exitCode: 0,
     signal: null,

@@ -151,13 +151,21 @@ const checkSchema = z.object({
       longest: count,
       exhaustive: z.boolean(),
       randomOrders: count,
+      replacedCalls: count.nullable(),
       seconds,
       violations: z.array(
         z.object({
           invariant: text,
           row: text,
           detail: text,
-          steps: z.array(z.object({ actor: text, what: text, changes: z.array(text) })),
+          steps: z.array(
+            z.object({
+              actor: text,
+              what: text,
+              place: text.nullable(),
+              changes: z.array(text),
+            }),
+          ),
           order: z.array(count),
           replay: text,
           seed: count.nullable(),

@@ -79,3 +79,13 @@ export const FORCE_UNIT_ACCESS = 0x40000000;
 export const DEALLOCATE = 0x4;
 /** A namespace id that means all of them. */
 export const ALL_NAMESPACES = 0xffffffff;
+
+/** Starting LBA of the I/O command at word `at`; rounded above 2^53, which is beyond any disk. */
+export function startingBlock(commands: Uint32Array, at: number): number {
+  return commands[at + Sqe.DW11]! * 2 ** 32 + commands[at + Sqe.DW10]!;
+}
+
+/** Number of logical blocks of an I/O command, 1 to 65,536: the field is one less. */
+export function blockCount(commands: Uint32Array, at: number): number {
+  return (commands[at + Sqe.DW12]! & 0xffff) + 1;
+}

@@ -21,8 +21,6 @@ import { ControllerConfiguration, ControllerStatus, Register, Registers } from '
  * queue's turn, for room in their completion queue or for bus mastering.
  */
 export class NvmeController implements PciDevice {
-  private readonly endpoint: PciEndpoint;
-  private readonly namespace: Namespace;
   private readonly registers: Registers;
   private readonly queues: QueueTable;
   private readonly admin: AdminCommands;
@@ -30,14 +28,12 @@ export class NvmeController implements PciDevice {
   private ready = false;
 
   constructor(
-    endpoint: PciEndpoint,
+    private readonly endpoint: PciEndpoint,
     identity: ControllerIdentity,
-    namespace: Namespace,
+    private readonly namespace: Namespace,
     buffer: ControllerMemory,
     allocate: AllocateDma,
   ) {
-    this.endpoint = endpoint;
-    this.namespace = namespace;
     const registers = new Registers(endpoint.barMemory(0), buffer);
     const queues = new QueueTable(registers, endpoint.dma);
     const batch = new Batch(endpoint.dma, allocate);

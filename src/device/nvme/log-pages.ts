@@ -46,19 +46,16 @@ export interface ErrorEntry {
 
 /** The log pages' contents. */
 export class LogPages {
-  private readonly statistics: Statistics;
-  private readonly features: Features;
-  private readonly firmware: string;
   /** The newest last, ERROR_ENTRIES at most. */
   private readonly errors: ErrorEntry[] = [];
   private errorCount = 0;
 
   /** `firmware`: 8 characters. */
-  constructor(statistics: Statistics, features: Features, firmware: string) {
-    this.statistics = statistics;
-    this.features = features;
-    this.firmware = firmware;
-  }
+  constructor(
+    private readonly statistics: Statistics,
+    private readonly features: Features,
+    private readonly firmware: string,
+  ) {}
 
   addError(entry: ErrorEntry): void {
     this.errorCount++;

@@ -29,7 +29,7 @@ const HIGH = 2 ** 32;
 /** struct statx (linux/stat.h), which is the same on all architectures. */
 const statx = { owner: 20, mode: 28, size: 40, blocks: 48, major: 128, minor: 132 } as const;
 
-/** Who opens these may have to bring pages of the program's memory. */
+/** A program that opens these may itself have to bring pages of its memory. */
 const bringsPages: ReadonlySet<string> = new Set(['/dev/fuse', '/dev/userfaultfd']);
 
 /**
@@ -120,7 +120,7 @@ export class PathCalls {
 
   /**
    * A file of the host that the kernel cannot reach. It is opened with the engine's rights, so only
-   * for who has the same, and nothing that could make the engine wait.
+   * for a caller with the same, and only what cannot make the engine wait.
    */
   private openOutside(path: string, flags: number, closeOnExec: boolean): void {
     const { O_CREAT } = this.context.architecture.openFlags;
@@ -228,7 +228,7 @@ export class PathCalls {
     this.context.call.respond(0);
   }
 
-  /** The shadow cannot be changed, and no folder be made in its place on the host. */
+  /** The shadow cannot be changed, nor can a directory be made in its place on the host. */
   private refuseOurs(directory: number, path: number, error: number): void {
     const found = this.paths.find(directory, path, false);
     if (found === null) this.context.call.proceed();

@@ -22,7 +22,7 @@ import { architecture } from '../arch/index.js';
 import type { DescriptorWindow } from '../seccomp/filter.js';
 
 const WINDOW_SIZE = 64;
-/** Open files that we ourselves need. */
+/** Open files that iopf itself needs. */
 const LEAST_DESCRIPTORS = 96;
 /** Where bin/iopf notes the soft RLIMIT_NOFILE that it was started with. */
 const SOFT_LIMIT_NOTE = 'IOPF_OPEN_FILES';

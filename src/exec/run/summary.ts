@@ -1,14 +1,16 @@
 /** What a run was, in numbers; `--json` writes it as it is. Bytes count 4 KiB pages. */
 
-import { errnoName } from '../../abi/errno.js';
 import type { KernelVersion } from '../../abi/kernel.js';
+import type { IopfMode } from '../../ioas/iopf/mode.js';
 import { LATENCY_BUCKET_NAMES } from '../../iommu/latency.js';
 import type { Counters } from '../../iommu/observer.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
-import type { IopfMode } from '../../vfio/machine-state.js';
-import type { Architecture } from '../arch/index.js';
-import type { IncidentCounts, LostInterrupt, RefusedAccess } from '../incidents/incident-log.js';
-import { callTitle } from '../live/call-text.js';
+import type {
+  FailedCallCount,
+  IncidentCounts,
+  LostInterrupt,
+  RefusedAccess,
+} from '../incidents/incident-log.js';
 import type { ReclaimScan } from '../reclaim/reclaim-scan.js';
 import type { ResidentMemorySummary } from '../reclaim/resident-memory.js';
 import type { Verdict } from './verdict.js';
@@ -41,8 +43,9 @@ export interface IncidentSummary {
   readonly failedCalls: readonly FailedCall[];
 }
 
-/** What the engine counted. */
-export interface EngineSummary extends ResidentMemorySummary, IncidentSummary {
+/** What the engine counted. Calls are numbers: their names are loaded where one has failed. */
+export interface EngineSummary extends ResidentMemorySummary, Omit<IncidentSummary, 'failedCalls'> {
+  readonly failedCalls: readonly FailedCallCount[];
   readonly mappedBytesPeak: number;
   readonly pinnedBytesPeak: number;
   /** Peak of the pages present in I/O page tables. */
@@ -78,7 +81,7 @@ export interface DeviceFact {
 }
 
 /** What is known of a run at its end. */
-export interface RunFacts extends EngineSummary {
+export interface RunFacts extends Omit<EngineSummary, 'failedCalls'>, IncidentSummary {
   readonly program: string;
   /** The program's exit code; where a signal ended it, null. */
   readonly exitCode: number | null;
@@ -100,11 +103,10 @@ export interface Counted {
   readonly memory: ResidentMemorySummary;
   readonly scan: ReclaimScan | null;
   readonly incidents: IncidentCounts;
-  readonly architecture: Architecture;
 }
 
 export function summarize(counted: Counted): EngineSummary {
-  const { architecture, counters, files, incidents, interceptedCalls, memory, scan } = counted;
+  const { counters, files, incidents, interceptedCalls, memory, scan } = counted;
   const latency = counters.faultLatency;
   const round = (value: number): number => Math.round(value * 1000) / 1000;
   return {
@@ -135,10 +137,5 @@ export function summarize(counted: Counted): EngineSummary {
     vfioOpens: files.opens,
     deviceOpens: files.deviceOpens,
     ...incidents,
-    failedCalls: incidents.failedCalls.map(({ file, nr, request, errno, count }) => ({
-      call: callTitle(architecture, file, nr, request),
-      error: errnoName(errno),
-      count,
-    })),
   };
 }
