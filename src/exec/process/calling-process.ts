@@ -2,6 +2,7 @@ import { Bug } from '../../abi/bug.js';
 import { Errno, VfioError } from '../../abi/errno.js';
 import type { Caller, CallerFile, ReservedDescriptor } from '../../file/caller.js';
 import type { VfioFile } from '../../file/file.js';
+import { Capability, hasCapability } from '../../mm/process/proc.js';
 import type { ProcessSpace } from '../../mm/process/space.js';
 import type { EventSet } from '../seccomp/event-set.js';
 import type { Listener } from '../seccomp/listener.js';
@@ -63,6 +64,10 @@ export class CallingProcess implements Caller {
 
   get mm(): ProcessSpace {
     return this.current!.space;
+  }
+
+  get sysResource(): boolean {
+    return hasCapability(this.current!.task, Capability.SYS_RESOURCE);
   }
 
   file(fd: number): CallerFile | null {
