@@ -16,7 +16,7 @@
 #include <ucontext.h>
 
 static volatile int ran, again;
-static int waker;
+static int waker, engine;
 
 static void on_signal(int number, siginfo_t *info, void *context)
 {
@@ -53,12 +53,12 @@ static void find_threads(void)
 	char path[300];
 	struct dirent *entry;
 
-	snprintf(path, sizeof(path), "/proc/%d/task", getppid());
+	snprintf(path, sizeof(path), "/proc/%d/task", engine);
 	DIR *folder = opendir(path);
 	while (folder && (entry = readdir(folder)) && thread_count < 64) {
 		if (entry->d_name[0] == '.')
 			continue;
-		snprintf(path, sizeof(path), "/proc/%d/task/%s/stat", getppid(), entry->d_name);
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/stat", engine, entry->d_name);
 		threads[thread_count++] = MUST(open(path, O_RDONLY));
 	}
 	closedir(folder);
@@ -70,7 +70,7 @@ static void find_threads(void)
  */
 static void start_waker(void)
 {
-	int ends[2], engine = getppid();
+	int ends[2];
 
 	MUST(pipe(ends));
 	if (MUST(fork()) == 0) {
@@ -95,7 +95,7 @@ static void stop_engine(void)
 		char text[300] = "";
 
 		while (strstr(text, ") T") == NULL && pread(threads[index], text, 299, 0) >= 0) {
-			MUST(kill(getppid(), SIGSTOP));
+			MUST(kill(engine, SIGSTOP));
 			usleep(100);
 		}
 	}
@@ -120,7 +120,7 @@ static void stop_engine(void)
 static void go_on(void)
 {
 	alarm_ms(0);
-	MUST(kill(getppid(), SIGCONT));
+	MUST(kill(engine, SIGCONT));
 }
 
 static int fork_child(void)
@@ -134,6 +134,17 @@ static int fork_child(void)
 
 static void *nothing(void *argument)
 {
+	return argument;
+}
+
+static void *forever(void *argument)
+{
+	sigset_t signals;
+
+	sigfillset(&signals);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	for (;;)
+		pause();
 	return argument;
 }
 
@@ -167,8 +178,20 @@ static void watched(const char *address)
 	EQUAL(UNSEEN(ioctl(device, VFIO_DEVICE_GET_INFO, &info)), 0);
 	MUST(UNSEEN(dup(container)));
 	EQUAL(UNSEEN(dup2(container, 3)), 3);
+	/* By a number that is VFIO's for its request only. */
+	EQUAL(UNSEEN(ioctl(3, VFIO_GET_API_VERSION)), VFIO_API_VERSION);
 	EQUAL(UNSEEN(pthread_create(&thread, NULL, nothing, NULL)), 0);
 	MUST(waitpid(UNSEEN(fork_child()), NULL, 0));
+	/* An exit ends all threads, or none. */
+	pid_t child = MUST(fork());
+	if (child == 0) {
+		pthread_create(&thread, NULL, forever, NULL);
+		stop_engine();
+		_exit(5);
+	}
+	int status;
+	MUST(waitpid(child, &status, 0));
+	EQUAL(WEXITSTATUS(status), 5);
 	int spare[32], count = 0;
 	for (int index = 0; index < 32; index++)
 		spare[index] = MUST(dup(container));
@@ -283,6 +306,7 @@ static void actions(void)
 int main(int count, char **words)
 {
 	(void)count;
+	engine = getppid();
 	setvbuf(stdout, NULL, _IONBF, 0);
 	if (!strcmp(words[1], "watched"))
 		watched(words[2]);
