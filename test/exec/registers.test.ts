@@ -4,7 +4,7 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { available, canDropPrivilege, have } from '../skip.js';
+import { available, canDropPrivilege, have, skip } from '../skip.js';
 import { edu, iopf, nvme, type RunResult, repository, runIopf } from './run-iopf.js';
 
 const address = '0000:05:00.0';
@@ -20,15 +20,35 @@ function compile(name: string, flags: readonly string[]): string | null {
   const source = join(example, 'registers.c');
   const { status, stderr } = spawnSync(
     'cc',
-    ['-O1', '-Wall', '-Werror', '-pthread', ...flags, '-o', path, source],
+    ['-O1', '-Wall', '-Werror', '-pthread', '-o', path, source, ...flags],
     { encoding: 'utf8' },
   );
   return available(status === 0, `registers, ${name}`, stderr) ? path : null;
 }
 
+function compileGo(): string | null {
+  const path = join(folder, 'go');
+  const source = join(repository, 'test/exec/programs/registers.go');
+  const { status, stderr, error } = spawnSync('go', ['build', '-o', path, source], {
+    encoding: 'utf8',
+    env: {
+      ...process.env,
+      GOCACHE: join(folder, 'go-cache'),
+      GO111MODULE: 'off',
+      CGO_ENABLED: '0',
+    },
+  });
+  return available(status === 0, 'registers, in Go (golang-go)', stderr ?? `${error}`)
+    ? path
+    : null;
+}
+
 const canCompile = process.arch === 'x64' && have('cc', 'registers that are mapped');
 const program = canCompile ? compile('registers', []) : null;
 const fixed = canCompile ? compile('static', ['-static']) : null;
+const earlyThread = join(repository, 'test/exec/programs/early-thread.S');
+const early = canCompile ? compile('early', ['-static', earlyThread, '-Wl,-e,early_thread']) : null;
+const inGo = canCompile ? compileGo() : null;
 
 async function run(words: readonly string[], options: readonly string[] = []): Promise<RunResult> {
   return runIopf(['--device', device, ...options], words);
@@ -57,6 +77,32 @@ describe.skipIf(program === null)('a program that maps registers', () => {
       expect(ran.status).toBe(0);
     },
   );
+
+  test.skipIf(inGo === null)('may be written in Go', async () => {
+    const { code, stdout, stderr } = await run([inGo!, address]);
+    expect(stdout, stderr).toBe('');
+    expect(code).toBe(0);
+  });
+
+  test.skipIf(early === null)('may have a thread before its first call', async () => {
+    const { code, stdout, stderr } = await run([early!, address, 'kinds', 'handlers']);
+    expect(stdout, stderr).toBe('');
+    expect(code).toBe(0);
+  });
+
+  test('may be one whose memory cannot be written through /proc', (context) => {
+    const exec = [process.execPath, iopf, 'exec', '--quiet', '--device', device, '--'];
+    const words = [...exec, program!, address, 'kinds', 'threads', 'processes', 'faults'];
+    const script =
+      'mount -o remount,bind,ro /proc && ! echo >/proc/self/comm && echo read-only && exec "$@"';
+    const ran = spawnSync('unshare', ['--mount', 'sh', '-c', script, 'sh', ...words], {
+      encoding: 'utf8',
+    });
+    if (!ran.stdout.includes('read-only'))
+      skip(context, `/proc cannot be made read-only here: ${ran.stderr}`);
+    expect(ran.stdout, ran.stderr).toBe('read-only\n');
+    expect(ran.status).toBe(0);
+  });
 
   const canTrace = have('strace', 'registers under strace');
   test.skipIf(!canTrace)('can be traced', async () => {

@@ -4,14 +4,13 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { UserError } from '../../input/user-error.js';
-import type { PageOutRequest } from '../reclaim/page-out.js';
-import { type EngineOptions, type Served, serve } from './engine.js';
+import { type EngineOptions, type MainThreadRequest, type Served, serve } from './engine.js';
 
 export type EngineMessage =
   | ({ readonly kind: 'done' } & Served)
   /** Nothing ran: the user must change something. */
   | { readonly kind: 'refused'; readonly message: string; readonly exitCode: number }
-  | PageOutRequest
+  | MainThreadRequest
   /** A defect of iopf. */
   | { readonly kind: 'bug'; readonly message: string };
 

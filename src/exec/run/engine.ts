@@ -15,6 +15,7 @@ import { buildHardware, type Hardware } from '../machine/hardware.js';
 import { Eventfds } from '../process/eventfds.js';
 import { GuardReport } from '../process/guard-report.js';
 import { ProcessTable } from '../process/process.js';
+import { type HoldRequest, Reaper } from '../process/reaper.js';
 import type { PageOutRequest } from '../reclaim/page-out.js';
 import { reclaimWork } from '../reclaim/reclaim-work.js';
 import { ResidentMemory } from '../reclaim/resident-memory.js';
@@ -47,6 +48,9 @@ export interface EngineOptions {
   readonly live: MessagePort | null;
 }
 
+/** What the engine asks of the main thread while it serves. */
+export type MainThreadRequest = PageOutRequest | HoldRequest;
+
 /** What a run came to. */
 export interface Served {
   readonly summary: EngineSummary;
@@ -70,18 +74,18 @@ const nowMs = (): number => performance.now();
 const nowUs = (): number => performance.now() * 1000;
 
 /**
- * Serves a run to its end. `pageOut` passes requests to the thread that carries them out. Throws
+ * Serves a run to its end. `ask` passes requests to the main thread, which carries them out. Throws
  * UserError where nothing ran.
  */
 export async function serve(
   options: EngineOptions,
-  pageOut: (request: PageOutRequest) => void,
+  ask: (request: MainThreadRequest) => void,
 ): Promise<Served> {
   const { exec, live } = options;
   const counters = new Counters(nowUs);
   const observers = new RunObservers(exec, live !== null, counters, nowUs);
   try {
-    const served = await serveObserved(options, counters, observers, pageOut);
+    const served = await serveObserved(options, counters, observers, ask);
     return { ...served, missing: observers.close() };
   } catch (error) {
     if (error instanceof UserError) observers.discard();
@@ -94,7 +98,7 @@ async function serveObserved(
   options: EngineOptions,
   counters: Counters,
   observers: RunObservers,
-  pageOut: (request: PageOutRequest) => void,
+  ask: (request: MainThreadRequest) => void,
 ): Promise<Omit<Served, 'missing'>> {
   const { exec, guardFd } = options;
   const guard = new GuardReport(guardFd);
@@ -113,7 +117,7 @@ async function serveObserved(
     traps: exec.traps && architecture(process.arch)!.traps,
   });
   try {
-    return new Engine(options, { counters, observers, hardware, guard, pageOut }).run();
+    return new Engine(options, { counters, observers, hardware, guard, ask }).run();
   } finally {
     hardware.shadow.remove();
   }
@@ -124,7 +128,7 @@ interface EngineParts {
   readonly observers: RunObservers;
   readonly hardware: Hardware;
   readonly guard: GuardReport;
-  readonly pageOut: (request: PageOutRequest) => void;
+  readonly ask: (request: MainThreadRequest) => void;
 }
 
 class Engine {
@@ -143,7 +147,7 @@ class Engine {
   run(): Omit<Served, 'missing'> {
     const { arch, residentMemory, report } = this;
     const { exec, guardPid, live, pulse, stopFd, window } = this.options;
-    const { counters, guard, hardware, observers, pageOut } = this.parts;
+    const { counters, guard, hardware, observers, ask } = this.parts;
     const { watch } = observers;
     const { fd, pid } = report.takeListener(arch);
     observers.pid = pid;
@@ -166,7 +170,7 @@ class Engine {
       guard,
       residentMemory,
     });
-    const { background, scan } = reclaimWork(exec, arch, processes, pid, pageOut, nowMs);
+    const { background, scan } = reclaimWork(exec, arch, processes, pid, ask, nowMs);
     const context = callContext({
       call: listener,
       architecture: arch,
@@ -181,7 +185,8 @@ class Engine {
       tell,
     });
     const { files } = context;
-    const traps = exec.traps && arch.traps ? new Traps(context, hardware.functions) : null;
+    const traps =
+      exec.traps && arch.traps ? new Traps(context, hardware.functions, new Reaper(ask)) : null;
     const summary = (): EngineSummary =>
       summarize(counters, supervisor.interceptedCalls, residentMemory.summary, scan);
     const { machine, memory } = hardware;

@@ -25,10 +25,11 @@ import type { Limit } from '../../mm/process/limits.js';
 import type { Picture } from '../../trace/live-picture.js';
 import { type Architecture, architecture } from '../arch/index.js';
 import { LiveLink } from '../live/link.js';
-import { carryOut, type PageOutRequest } from '../reclaim/page-out.js';
+import { standStill } from '../process/reaper.js';
+import { carryOut } from '../reclaim/page-out.js';
 import { buildFilter, type DescriptorWindow } from '../seccomp/filter.js';
 import { makeSocketPair } from './descriptor-message.js';
-import type { EngineOptions } from './engine.js';
+import type { EngineOptions, MainThreadRequest } from './engine.js';
 import type { EngineMessage } from './engine-thread.js';
 import type { ExecOptions } from './exec-options.js';
 import { startGuard } from './guard.js';
@@ -234,10 +235,11 @@ function endOf(program: ChildProcess): Promise<{ exitCode: number | null; signal
 function endOfEngine(
   worker: Worker,
   arch: Architecture,
-): Promise<Exclude<EngineMessage, PageOutRequest>> {
+): Promise<Exclude<EngineMessage, MainThreadRequest>> {
   return new Promise((resolve) => {
     worker.on('message', (message: EngineMessage) => {
       if (message.kind === 'pageout') carryOut(message, arch);
+      else if (message.kind === 'hold') standStill(message);
       else resolve(message);
     });
     worker.on('error', (error) => resolve({ kind: 'bug', message: error.stack ?? error.message }));
