@@ -32,6 +32,7 @@ const MAGIC = [0x66706f69, 0x70617274] as const;
 const OWNER = 2;
 const COUNT = 3;
 const ACTION = 4;
+const BLOCKED_IN = 12;
 const AREAS = HEADER_BYTES / 4;
 
 /** A trapped part of a mapped region: addresses [start, end) of the program. */
@@ -60,6 +61,8 @@ export class TrapState {
   owner = 0;
   /** What the program believes that SIGSEGV does. */
   action = SignalAction.initial;
+  /** The signals, 1 to 64, in whose handlers the program believes SIGSEGV blocked: a sigset_t. */
+  readonly blockedIn = new Uint32Array(2);
   /** Ascending, apart from each other. */
   areas: TrappedArea[] = [];
 
@@ -80,6 +83,7 @@ export class TrapState {
     words[OWNER] = this.owner;
     words[COUNT] = this.areas.length;
     words.set(this.action.words, ACTION);
+    words.set(this.blockedIn, BLOCKED_IN);
     this.areas.forEach((area, index) => {
       const at = AREAS + (index * AREA_BYTES) / 4;
       setLong(words, at, area.start);
@@ -89,6 +93,24 @@ export class TrapState {
       words[at + 7] = area.protection;
     });
     return new Uint8Array(words.buffer);
+  }
+
+  /** Whether it says of any action that it is another than after exec. */
+  get hasActions(): boolean {
+    return this.action.handler !== 0 || this.blockedIn[0] !== 0 || this.blockedIn[1] !== 0;
+  }
+
+  /** Whether the program believes SIGSEGV blocked in the handler of this signal. */
+  isBlockedIn(signal: number): boolean {
+    const word = this.blockedIn[(signal - 1) >> 5];
+    return word !== undefined && (word & (1 << ((signal - 1) & 31))) !== 0;
+  }
+
+  setBlockedIn(signal: number, isBlocked: boolean): void {
+    const index = (signal - 1) >> 5;
+    const bit = 1 << ((signal - 1) & 31);
+    if (isBlocked) this.blockedIn[index]! |= bit;
+    else this.blockedIn[index]! &= ~bit;
   }
 
   /** Takes another area in; false: there is no room for it. */
@@ -148,6 +170,7 @@ export class TrapState {
     const state = new TrapState();
     state.owner = words[OWNER]!;
     state.action = new SignalAction(words.slice(ACTION, ACTION + SignalAction.WORDS));
+    state.blockedIn.set(words.subarray(BLOCKED_IN, BLOCKED_IN + 2));
     for (let index = 0; index < Math.min(words[COUNT]!, AREAS_MAX); index++)
       state.areas.push(areaAt(words, AREAS + (index * AREA_BYTES) / 4));
     return state;
