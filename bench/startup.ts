@@ -29,20 +29,21 @@ function childrenMs(): number {
   return (Number(fields[13]) + Number(fields[14])) * TICK_MS;
 }
 
-function measure(words: readonly string[]): number {
+/** Milliseconds of a processor that one run takes, on average. */
+export function processorMs(words: readonly string[], runs = RUNS): number {
   const before = childrenMs();
-  for (let run = 0; run < RUNS; run++) {
+  for (let run = 0; run < runs; run++) {
     const { status, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' });
     if (status !== 0) throw new Error(`${words.join(' ')}: ${stderr}`);
   }
-  return (childrenMs() - before) / RUNS;
+  return (childrenMs() - before) / runs;
 }
 
 export function benchStartup(rounds: number): void {
   console.log(`\nstart-up, CPU of the whole tree, median of ${rounds} rounds of ${RUNS} runs`);
   const figures = commands.map((): number[] => []);
   for (let round = 0; round < rounds; round++)
-    for (const [index, [, words]] of commands.entries()) figures[index]!.push(measure(words));
+    for (const [index, [, words]] of commands.entries()) figures[index]!.push(processorMs(words));
   const empty = median(figures[0]!);
   for (const [index, [name]] of commands.entries()) {
     const ms = median(figures[index]!);

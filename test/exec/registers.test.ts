@@ -58,7 +58,7 @@ async function run(words: readonly string[], options: readonly string[] = []): P
   return runIopf(['--device', device, ...options], words);
 }
 
-describe.skipIf(program === null)('a program that maps registers', () => {
+describe.skipIf(program === null)('a program that maps registers', { timeout: 60_000 }, () => {
   test('finds each access answered as the device does', async () => {
     const { code, stdout, stderr } = await run([program!, address]);
     expect(stdout, stderr).toBe('');

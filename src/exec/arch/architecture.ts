@@ -115,6 +115,7 @@ export type CurrentCall =
   | 'statx'
   | 'sync_file_range'
   | 'tkill'
+  | 'tgkill'
   | 'unlinkat'
   | 'userfaultfd'
   | 'write'

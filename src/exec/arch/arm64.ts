@@ -42,6 +42,7 @@ export const arm64: Architecture = {
     exit: 93,
     exit_group: 94,
     tkill: 130,
+    tgkill: 131,
     rt_sigaction: 134,
     rt_sigprocmask: 135,
     shmat: 196,

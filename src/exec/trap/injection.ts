@@ -14,7 +14,15 @@
  */
 import { readFileSync } from 'node:fs';
 import { PAGE_SIZE } from '../../mm/address-space.js';
-import { allocateNative, close, O_CLOEXEC, O_RDWR, open, pwrite } from '../../mm/process/libc.js';
+import {
+  allocateNative,
+  close,
+  O_CLOEXEC,
+  O_RDWR,
+  open,
+  pwrite,
+  syscall,
+} from '../../mm/process/libc.js';
 import { copyFromProcess } from '../../mm/process/remote-memory.js';
 import type { Architecture } from '../arch/index.js';
 import type { Reaper } from '../process/reaper.js';
@@ -68,6 +76,7 @@ export class Injection {
   private readonly expected = new Map<number, number>();
   /** By thread. */
   private readonly running = new Map<number, Waiting>();
+  private readonly tgkill: number;
   private readonly notBegun: ReadonlySet<number>;
   /** Why threads have none. */
   private readonly reasons = new Map<number, string>();
@@ -78,6 +87,7 @@ export class Injection {
     private readonly reaper: Reaper,
   ) {
     // These end what would be given a page, or wait for another exec.
+    this.tgkill = nr.tgkill;
     this.notBegun = new Set([nr.exit, nr.exit_group, nr.execve, nr.execveat]);
   }
 
@@ -85,6 +95,8 @@ export class Injection {
   expect(): void {
     const { tid } = this.call;
     this.expected.set(tid, tid);
+    // Mostly it is that itself: a signal of 0 finds only leaders so, and /proc takes much longer.
+    if (syscall(this.tgkill, tid, tid, 0, 0, 0, 0) === 0) return;
     const { pid } = statusOf(tid);
     if (pid > 0) this.expected.set(pid, tid);
   }

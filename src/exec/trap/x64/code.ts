@@ -14,6 +14,17 @@ import { CODE_BYTES, STATE_BYTES, TRAP_PAGE, TRAP_STATE } from '../trap-page.js'
 export const MARK = 184;
 /** What the handler does on an answer: an address from here on is jumped to. */
 export const Answer = { RETURN: 0, CALL: 1 } as const;
+
+/**
+ * The upper half of an answer that ends an instruction of `length` bytes, without a write to the
+ * program's memory: the handler sets one register of the ucontext to the lower half, and returns
+ * behind the instruction. `place`: offset in ucontext.
+ */
+export const doneAnswer = (place: number, length: number): number =>
+  (2 ** DONE_BIT) | (length << 8) | (place >> 3);
+
+/** Of the upper half. */
+const DONE_BIT = 30;
 /**
  * Offsets in the handler's siginfo, which is free by then: a system call to make (number, then six
  * arguments), its result, and room for what it points to.
@@ -29,12 +40,12 @@ export const Request = {
 const HIGH = 2 ** 32;
 /** Where things lie in the trap page. */
 const HANDLER = 0x00;
-const RESTORER = 0x80;
-const ACTION = 0x90;
-const MASK = 0xb0;
-const START = 0xc0;
+const RESTORER = 0xb0;
+const ACTION = 0xc0;
+const MASK = 0xe0;
+const START = 0xf0;
 /** Bytes of the page that hold code. */
-const CODE_USED = 0x200;
+const CODE_USED = 0x240;
 export const HANDLER_ADDRESS = TRAP_PAGE + HANDLER;
 export const RESTORER_ADDRESS = TRAP_PAGE + RESTORER;
 export const START_ADDRESS = TRAP_PAGE + START;
@@ -127,12 +138,25 @@ const decide = [
   ...end,
   ...[0x75, 0x01], // jnz over the next
   ...[0xc3], // ret: to the restorer
+  ...[0x48, 0x0f, 0xba, 0xe0, 32 + DONE_BIT], // bt rax, 62
+  ...[0x72, 8 + makeCall.length + 2], // jc done
   ...[0x48, 0x83, 0xf8, Answer.CALL], // cmp rax, CALL
   ...[0x74, 0x02], // je makeCall
   ...[0xff, 0xe0], // jmp rax
 ];
 const asked = ask.length + decide.length + makeCall.length;
-const handler = [...ask, ...decide, ...makeCall, 0xeb, -(asked + 2) & 0xff];
+// biome-ignore format: an instruction a line
+const done = [
+  0x48, 0x89, 0xc1, // mov rcx, rax
+  0x48, 0xc1, 0xe9, 0x20, // shr rcx, 32
+  0x89, 0xc0, // mov eax, eax: what is above its 32 bits goes
+  0x44, 0x0f, 0xb6, 0xd1, // movzx r10d, cl
+  0x4a, 0x89, 0x04, 0xd2, // mov [rdx + 8 * r10], rax
+  0x0f, 0xb6, 0xcd, // movzx ecx, ch
+  0x48, 0x01, 0x8a, 0xa8, 0, 0, 0, // add [rdx + 168], rcx: the saved rip
+  0xc3, // ret
+];
+const handler = [...ask, ...decide, ...makeCall, 0xeb, -(asked + 2) & 0xff, ...done];
 
 /** A call in the program as it was intercepted: its number, and its arguments as word pairs. */
 export interface InterceptedCall {
