@@ -18,7 +18,7 @@ import { processorMs } from './startup.js';
 const BDF = '0000:03:00.0';
 const CALLS = 10_000;
 const repository = resolve(import.meta.dirname, '../..');
-const iopf = join(repository, 'dist/src/cli/main.js');
+const iopf = join(repository, 'dist/bundle/iopf.cjs');
 const placements: [name: string, prefix: string[]][] = [
   ['free placement', []],
   ['one processor', ['taskset', '-c', '0']],
@@ -87,7 +87,7 @@ function benchStart(rounds: number): void {
     const times = { on: [] as number[], off: [] as number[] };
     for (let round = 0; round < rounds; round++)
       for (const traps of ['on', 'off'] as const)
-        times[traps].push(processorMs(words(traps, script), 5) / count);
+        times[traps].push(processorMs(process.execPath, words(traps, script), 5) / count);
     const [on, off] = [median(times.on), median(times.off)];
     console.log(
       `  ${name.padEnd(16)} ${on.toFixed(2)} ms   --traps off ${off.toFixed(2)} ms   ${(on / off).toFixed(2)}×`,

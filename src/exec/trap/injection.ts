@@ -25,7 +25,6 @@ import {
 } from '../../mm/process/libc.js';
 import { copyFromProcess } from '../../mm/process/remote-memory.js';
 import type { Architecture } from '../arch/index.js';
-import type { Reaper } from '../process/reaper.js';
 import type { Listener } from '../seccomp/listener.js';
 import {
   SA_NODEFER,
@@ -84,7 +83,6 @@ export class Injection {
   constructor(
     private readonly call: Listener,
     { nr }: Architecture,
-    private readonly reaper: Reaper,
   ) {
     // These end what would be given a page, or wait for another exec.
     this.tgkill = nr.tgkill;
@@ -147,28 +145,25 @@ export class Injection {
   private trace(waiting: Waiting): boolean {
     const { call } = this;
     const { tid } = call;
-    let isTraced = false;
-    const isHeld = this.reaper.hold(() => {
-      const tracee = Tracee.seize(tid);
-      if (tracee === null) return;
-      isTraced = true;
-      call.respond(0);
-      if (!tracee.waitForStop()) return;
-      const instruction = instructionOf(waiting);
-      const isFilled =
-        tracee.call(mapCode, instruction) === TRAP_PAGE &&
-        tracee.poke(TRAP_PAGE, trapPageCode(waiting, action.bytes));
-      if (isFilled) this.running.set(tid, waiting);
-      else this.leave(tid, noRoom);
-      tracee.release(isFilled ? START_ADDRESS : instruction, waiting.nr);
-    });
-    if (!isHeld || !isTraced)
+    const tracee = Tracee.seize(tid);
+    if (tracee === null) {
       this.leave(
         tid,
         'its code may not be written, and it may not be traced (it is not dumpable, or a tracer is ' +
           'there already)',
       );
-    return isTraced;
+      return false;
+    }
+    call.respond(0);
+    if (!tracee.waitForStop()) return true;
+    const instruction = instructionOf(waiting);
+    const isFilled =
+      tracee.call(mapCode, instruction) === TRAP_PAGE &&
+      tracee.poke(TRAP_PAGE, trapPageCode(waiting, action.bytes));
+    if (isFilled) this.running.set(tid, waiting);
+    else this.leave(tid, noRoom);
+    tracee.release(isFilled ? START_ADDRESS : instruction, waiting.nr);
+    return true;
   }
 
   private goOn(): boolean {

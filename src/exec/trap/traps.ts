@@ -11,7 +11,6 @@ import type { MappedPart, MmapRequest } from '../../file/file.js';
 import { copyFromProcess } from '../../mm/process/remote-memory.js';
 import type { PciFunction } from '../../vfio/pci-function.js';
 import type { CallContext, FirstLooks } from '../calls/context.js';
-import type { Reaper } from '../process/reaper.js';
 import type { Listener } from '../seccomp/listener.js';
 import { Errands } from './errands.js';
 import { FaultCalls } from './fault-calls.js';
@@ -31,12 +30,11 @@ export class Traps {
   constructor(
     private readonly context: CallContext,
     private readonly functions: readonly PciFunction[],
-    reaper: Reaper,
   ) {
     const { architecture, call } = context;
     const frame = new SignalFrame();
     const errands = new Errands(call, architecture.nr.tkill);
-    const injection = new Injection(call, architecture, reaper);
+    const injection = new Injection(call, architecture);
     const mappings = new MappingCalls(call, architecture, errands);
     const processOf = (tid: number): number => context.processes.processOf(tid);
     const signals = new SignalCalls(call, architecture, errands, frame, processOf);

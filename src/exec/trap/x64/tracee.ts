@@ -2,7 +2,8 @@
  * A thread of the program that is traced for a moment (ptrace(2)), where nothing else may write to
  * its code. A debugger or tracer that is there already keeps it.
  */
-import { allocateNative, ptrace, waitid } from '../../../mm/process/libc.js';
+import { Errno } from '../../../abi/errno.js';
+import { allocateNative, errno, ptrace, waitid } from '../../../mm/process/libc.js';
 import { argumentRegisters, type MapCall } from './code.js';
 
 const Request = {
@@ -59,8 +60,9 @@ export class Tracee {
   waitForStop(): boolean {
     infoWords[CODE] = 0;
     const options = WSTOPPED | WEXITED | WNOWAIT | WALL;
-    const waited = waitid(P_PID, this.tid, info.address, options);
-    return waited === 0 && infoWords[CODE] === CLD_TRAPPED;
+    while (waitid(P_PID, this.tid, info.address, options) < 0)
+      if (errno() !== Errno.EINTR) return false;
+    return infoWords[CODE] === CLD_TRAPPED;
   }
 
   /**
