@@ -7,7 +7,7 @@ import { available } from '../../skip.js';
 import { copyState, difference, randomCase } from './fuzz.js';
 import { runInItsPlace, runNatively, type State } from './machine.js';
 
-const CASES = 6000;
+const CASES = 3000;
 const isX64 = available(process.arch === 'x64', 'instructions of x86-64', 'another processor');
 
 /** Returns the first cases in which the two differ, and how many were known of all. */
