@@ -18,15 +18,18 @@ const programs = parse(
   readFileSync(join(repository, 'test/exec/vfio-selftests.yaml'), 'utf8'),
 ) as Record<string, Record<string, Result | Record<string, Result>>>;
 
+/** What is written down for a kernel. */
 function expectedOn(kernel: string): Record<string, Result> {
   const results = Object.values(programs).flatMap((program) => Object.entries(program));
   return Object.fromEntries(
-    results.map(([name, result]) => [name, typeof result === 'string' ? result : result[kernel]!]),
+    results.flatMap(([name, result]) => {
+      const here = typeof result === 'string' ? result : result[kernel];
+      return here === undefined ? [] : [[name, here]];
+    }),
   );
 }
 
-/** Those of iommufd fail: there is none. */
-const type1 = /^(ok|not ok) \d+ (\w+\.vfio_type1(?:v2)?_iommu\w*\.\w+)/gm;
+const line = /^(ok|not ok) \d+ (\w+\.\w+\.\w+)/gm;
 
 const what = 'the kernel’s VFIO selftests give what a real kernel gives:';
 describe.skipIf(!canRun)(what, { timeout: 60_000 }, () => {
@@ -40,8 +43,8 @@ describe.skipIf(!canRun)(what, { timeout: 60_000 }, () => {
     const options = ['--kernel', kernel, '--device', `${kind}@${address}`];
     const script = Object.keys(programs).map((name) => `"$0"/${name} ${address}`);
     const { stdout, stderr } = await runIopf(options, ['sh', '-c', script.join('; '), folder]);
-    const results = [...`${stdout}${stderr}`.matchAll(type1)];
+    const results = [...`${stdout}${stderr}`.matchAll(line)];
     const given = Object.fromEntries(results.map(([, result, name]) => [name!, result]));
-    expect(given, stdout).toEqual(expectedOn(kernel));
+    expect(given, stdout).toMatchObject(expectedOn(kernel));
   });
 });
