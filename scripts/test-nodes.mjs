@@ -7,7 +7,15 @@
  * not give is skipped.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 
@@ -51,12 +59,17 @@ function smoke(env, scratch) {
 }
 
 const scratch = mkdtempSync(join(tmpdir(), 'test-nodes-'));
+chmodSync(scratch, 0o755);
 let failed = false;
 try {
   for (const version of versions) {
     const bin = fetchNode(version);
     if (bin === null) continue;
-    const env = { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH}` };
+    // Where tests that are another user's reach it, too.
+    const place = join(scratch, version);
+    mkdirSync(place);
+    copyFileSync(join(bin, 'node'), join(place, 'node'));
+    const env = { ...process.env, PATH: `${place}${delimiter}${process.env.PATH}` };
     const found = spawnSync('node', ['--version'], { env, encoding: 'utf8' }).stdout.trim();
     console.log(`Node ${found}`);
     const status =
