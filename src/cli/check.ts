@@ -6,7 +6,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Command, InvalidArgumentError } from 'commander';
 import { Bug } from '../abi/bug.js';
 import { outcomeOf } from '../check/report/outcome.js';
-import { formatScenario, formatTotal, toJson } from '../check/report/report.js';
+import { formatScenario, formatTotal } from '../check/report/report.js';
 import { formatTimeline } from '../check/report/timeline.js';
 import { scenarios as shippedScenarios } from '../check/scenarios/index.js';
 import type { Job, Ref, ScenarioReport } from '../check/search/job.js';
@@ -20,6 +20,7 @@ import { checkOutput, writeOutput } from '../input/output-file.js';
 import { printableLines } from '../input/printable.js';
 import { UserError } from '../input/user-error.js';
 import { checkReport } from '../report/check-report.js';
+import { documentOf, jsonOption, jsonText, takesStandardOutput } from './json/document.js';
 import { type CommandView, endOf, occasionally, openView, uiOption } from './ui.js';
 import { wholeNumber } from './whole-number.js';
 
@@ -30,7 +31,8 @@ interface Options {
   readonly random: number;
   readonly exhaustive?: true;
   readonly seed: number;
-  readonly threads: number;
+  readonly jobs: number;
+  readonly quiet?: true;
   readonly json?: string;
   readonly html?: string;
   readonly ui?: number | true;
@@ -67,10 +69,11 @@ export function checkCommand(): Command {
     )
     .option('--exhaustive', 'exit with 1 unless every order of every scenario was run')
     .option('--seed <n>', 'seed of the random orders', wholeNumber(0), 1)
-    .option('--threads <n>', 'worker threads', wholeNumber(0), availableParallelism())
-    .option('--json <file>', 'write the results as JSON')
+    .option('--jobs <n>', 'worker threads', wholeNumber(0), availableParallelism())
+    .addOption(jsonOption('the results'))
     .option('--html <file>', 'write a self-contained HTML report')
     .addOption(uiOption())
+    .option('--quiet', 'print nothing: the exit code tells')
     .option('--list', 'list scenarios and variants')
     .addHelpText(
       'after',
@@ -131,7 +134,9 @@ async function check(
 ): Promise<void> {
   const started = performance.now();
   const reports: ScenarioReport[] = [];
-  const shown = process.stderr.isTTY;
+  const isQuiet = options.quiet === true;
+  const shown = process.stderr.isTTY && !isQuiet;
+  const tellUser = isQuiet || takesStandardOutput(options) ? () => {} : print;
   const show = occasionally(() => view?.tell({ kind: 'report', report: checkReport(reports) }));
   const showProgress = (what: string) =>
     view?.tell({ kind: 'progress', done: countDone(jobs, reports), total: countAll(jobs), what });
@@ -144,7 +149,7 @@ async function check(
       // A variant's scenarios that do not find it out are no news.
       if (report.variant !== null && report.violations.length === 0) return;
       clear();
-      print(`${formatScenario(report)}\n`);
+      tellUser(`${formatScenario(report)}\n`);
     },
     progress(scenario, states) {
       clear();
@@ -154,7 +159,7 @@ async function check(
     },
   };
   try {
-    await runJobs(jobs, options.threads, events, view !== null);
+    await runJobs(jobs, options.jobs, events, view !== null);
   } catch (error) {
     clear();
     throw forUser(error);
@@ -162,10 +167,11 @@ async function check(
   view?.tell({ kind: 'report', report: checkReport(reports) });
   clear();
   const seconds = (performance.now() - started) / 1000;
-  print(`${formatTotal(reports, seconds)}\n`);
+  tellUser(`${formatTotal(reports, seconds)}\n`);
   const outcome = outcomeOf(jobs, reports, options.exhaustive ?? false);
-  for (const line of outcome.lines) print(`${line}\n`);
-  if (options.json !== undefined) writeOutput(options.json, toJson(reports, seconds));
+  for (const line of outcome.lines) tellUser(`${line}\n`);
+  if (options.json !== undefined)
+    writeOutput(options.json, jsonText(documentOf('check', { scenarios: reports, seconds })));
   if (options.html !== undefined) {
     const { formatReport } = await import('../report/html.js');
     writeOutput(options.html, formatReport(checkReport(reports)));

@@ -7,6 +7,7 @@ import { checkOutput, writeOutput } from '../input/output-file.js';
 import { printableLines } from '../input/printable.js';
 import type { LiveStart } from '../live/live.js';
 import type { CompareRequest, CompareResult } from '../sim/compare.js';
+import { documentOf, jsonOption, jsonText, takesStandardOutput } from './json/document.js';
 import { progressLine } from './progress.js';
 import { endOf, occasionally, openView, uiOption } from './ui.js';
 import { wholeNumber } from './whole-number.js';
@@ -21,6 +22,7 @@ interface Options {
   readonly ui?: number | true;
   readonly seed: number;
   readonly jobs: number;
+  readonly quiet?: true;
 }
 
 export function compareCommand(): Command {
@@ -37,11 +39,12 @@ export function compareCommand(): Command {
       '--model <name|file>',
       'cost model: kunpeng920-stall, odp, fast, measured, or a YAML file',
     )
-    .option('--json <file>', 'write the result as JSON')
+    .addOption(jsonOption('the result'))
     .option('--html <file>', 'write a self-contained HTML report')
     .addOption(uiOption())
     .option('--seed <number>', 'seed of random workloads', wholeNumber(0, 2 ** 32 - 1), 1)
     .option('--jobs <number>', 'worker threads', wholeNumber(1, 256), availableParallelism())
+    .option('--quiet', 'print no tables, and not how far it is')
     .action(run);
 }
 
@@ -60,11 +63,14 @@ async function run(inputs: string[], options: Options): Promise<void> {
   const line = progressLine();
   // A thread says nothing in the middle of a long step.
   let last = { what: 'the first run', share: 0 };
+  const showNow = (): void => {
+    if (options.quiet !== true) line.show(last.what, last.share);
+  };
   const show = (what: string, share: number): void => {
     last = { what, share };
-    line.show(what, share);
+    showNow();
   };
-  const timer = setInterval(() => line.show(last.what, last.share), SHOW_EVERY_MS);
+  const timer = setInterval(showNow, SHOW_EVERY_MS);
   const clear = (): void => {
     clearInterval(timer);
     line.clear();
@@ -121,13 +127,14 @@ async function conclude(result: CompareResult, options: Options): Promise<void> 
   const { comparison, warnings } = result;
   for (const warning of warnings) tell(warning);
   if (options.json !== undefined)
-    writeOutput(options.json, `${JSON.stringify(comparison, null, 2)}\n`);
+    writeOutput(options.json, jsonText(documentOf('compare', comparison)));
   if (options.html !== undefined) {
     const { formatReport } = await import('../report/html.js');
     const { comparisonReport } = await import('../report/comparison-report.js');
     writeOutput(options.html, formatReport(comparisonReport(result)));
   }
-  process.stdout.write(printableLines(formatComparison(comparison)));
+  if (options.quiet !== true && !takesStandardOutput(options))
+    process.stdout.write(printableLines(formatComparison(comparison)));
 }
 
 /** Before the comparison, which may be long. Throws UserError. */

@@ -6,6 +6,7 @@ import { READ } from '../mm/address-space.js';
 import type { Domain } from './domain.js';
 import type { FaultHandlers } from './fault-handlers.js';
 import type { IommuGroup, PageRange } from './group.js';
+import type { Asker, Incidents, RefusalCause } from './incidents.js';
 import { Iotlb } from './iotlb.js';
 import { Counters, type Observer } from './observer.js';
 import {
@@ -29,6 +30,7 @@ export interface IommuDeviceOptions {
   readonly stalls?: boolean;
   readonly counters?: Counters;
   readonly observer?: Observer | null;
+  readonly incidents?: Incidents | null;
   readonly iotlbEntries?: number;
   readonly limits?: PageRequestLimits;
   /** Makes what carries its page requests to their answers. */
@@ -66,6 +68,7 @@ export class IommuDevice implements ReportingDevice {
   domain: Domain | null = null;
   counters: Counters;
   observer: Observer | null;
+  readonly incidents: Incidents | null;
   /**
    * The guest's own table that accesses go through first, of a device with a nested domain (R8.1).
    */
@@ -80,6 +83,7 @@ export class IommuDevice implements ReportingDevice {
     this.stalls = options.stalls ?? false;
     this.counters = options.counters ?? new Counters();
     this.observer = options.observer ?? null;
+    this.incidents = options.incidents ?? null;
     this.iotlb = new Iotlb(options.iotlbEntries);
     this.requests =
       options.requests?.(this) ?? new PageRequests(this, new PageRequestQueue(options.limits));
@@ -325,6 +329,11 @@ export class IommuDevice implements ReportingDevice {
     const page = this.stage2Page(iovaPage, READ);
     if (page >= 0) this.handlers.at(this.level)?.pageLost(this, page);
     this.flush(iovaPage, 1);
+  }
+
+  /** An access at an IOVA, in bytes, has been refused. */
+  refused(iova: number, access: number, cause: RefusalCause, asker: Asker): void {
+    this.incidents?.accessRefused(this, iova, access, cause, asker);
   }
 
   /** The level of the domain's own page table. */

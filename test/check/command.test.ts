@@ -108,15 +108,7 @@ describe('iopf check', () => {
   });
 
   test('gives every order up at the bound and goes on with random ones', () => {
-    const { status, out } = check(
-      'detach-fault',
-      '--states',
-      '20',
-      '--random',
-      '1',
-      '--threads',
-      '1',
-    );
+    const { status, out } = check('detach-fault', '--states', '20', '--random', '1', '--jobs', '1');
     expect(status).toBe(0);
     expect(out).toMatch(/not every order .* random orders/);
   });

@@ -29,7 +29,7 @@ const isAlive = (pid: number): boolean => {
   }
 };
 
-describe('a command line that cannot be used is one message and exit code 2:', () => {
+describe('a command line that cannot be used is one message and exit code 125 (2 without a program):', () => {
   const machine = join(folder, 'machine.yaml');
   writeFileSync(
     machine,
@@ -110,7 +110,8 @@ describe('a command line that cannot be used is one message and exit code 2:', (
     const run = await runIopf(options, [program]);
     expect(run.stderr).toMatch(message);
     expect(run.stderr).toMatch(/^iopf: .*\n$/);
-    expect(run.code).toBe(2);
+    const [, reason] = /(not found|not executable)/.exec(run.stderr) ?? [];
+    expect(run.code).toBe(reason === undefined ? 125 : reason === 'not found' ? 127 : 126);
     expect(run.summary).toBeNull();
   });
 
@@ -139,7 +140,7 @@ describe('a command line that cannot be used is one message and exit code 2:', (
       encoding: 'utf8',
     });
     expect({ status, stdout, stderr }).toEqual({
-      status: 2,
+      status: words[0] === 'exec' ? 125 : 2,
       stdout: '',
       stderr: `iopf: ${message}\n`,
     });
@@ -148,7 +149,7 @@ describe('a command line that cannot be used is one message and exit code 2:', (
   test('iopf inside iopf', async () => {
     const run = await runIopf([], [process.execPath, iopf, 'exec', '--', 'true']);
     expect(run.stderr).toMatch(/already runs under a seccomp filter with a listener/);
-    expect(run.code).toBe(2);
+    expect(run.code).toBe(125);
   });
 });
 
@@ -408,7 +409,7 @@ describe('limits of the caller:', () => {
       const command = `ulimit -f 2000; exec setpriv --bounding-set -sys_resource "$0" exec --device edu@${edu} -- true`;
       const run = spawnSync('sh', ['-c', command, installed], { encoding: 'utf8' });
       expect(run.stderr).toMatch(/^iopf: the limit of \d+ bytes on file sizes .* is too low .*\n$/);
-      expect(run.status).toBe(2);
+      expect(run.status).toBe(125);
     },
   );
 });
@@ -426,7 +427,7 @@ test('two runs cannot share a disk', async () => {
   await new Promise((up) => first.stdout.once('data', up));
   const second = await runIopf(device, ['true']);
   first.kill('SIGTERM');
-  expect(second.code).toBe(2);
+  expect(second.code).toBe(125);
   expect(second.stderr).toMatch(/disk is the disk of another run/);
 });
 
@@ -467,11 +468,11 @@ describe('when the program has exited and a process that it left is served,', ()
 test('a trace or summary that cannot be written is refused before anything runs', async () => {
   const run = await runIopf(['--trace', '/nonexistent/trace'], ['sh', '-c', 'echo ran']);
   expect(run.stderr).toBe('iopf: cannot write the trace /nonexistent/trace: ENOENT\n');
-  expect(run.code).toBe(2);
+  expect(run.code).toBe(125);
   expect(run.stdout).toBe('');
   const later = await runIopf(['--json', '/nonexistent/summary'], ['sh', '-c', 'echo ran']);
   expect(later.stderr).toBe('iopf: cannot write /nonexistent/summary: ENOENT\n');
-  expect(later.code).toBe(2);
+  expect(later.code).toBe(125);
   expect(later.stdout).toBe('');
 });
 

@@ -1,4 +1,4 @@
-/** A check's results: as text, and as JSON for machines. */
+/** A check's results as text. */
 import type { ScenarioReport, ViolationReport } from '../search/job.js';
 import { formatTimeline } from './timeline.js';
 
@@ -59,10 +59,6 @@ export function formatTotal(reports: readonly ScenarioReport[], seconds: number)
       ? `${scenarios}, ${exhaustive} in every order`
       : `${count(variants, 'variant')}, ${scenarios}`;
   return `${what}: ${counts.join(', ')}`;
-}
-
-export function toJson(reports: readonly ScenarioReport[], seconds: number): string {
-  return `${JSON.stringify({ scenarios: reports, seconds }, null, 2)}\n`;
 }
 
 /** `1 order`, `92 orders`. */

@@ -1,7 +1,8 @@
+import { PAGE_SIZE, READ } from '../../mm/address-space.js';
 import type { PciEndpoint } from '../pci/endpoint.js';
 import type { AdminCommands } from './admin-commands.js';
 import { type Batch, commandAt } from './batch.js';
-import { Sqe, startingBlock } from './command.js';
+import { SQE_BYTES, Sqe, startingBlock } from './command.js';
 import { EventInformation, EventType } from './events.js';
 import type { IoCommands } from './io-commands.js';
 import { BATCH_COMMANDS } from './limits.js';
@@ -63,6 +64,13 @@ export class Arbiter {
     }
     if (this.admin.events.ready && !this.broken && this.sendEvents()) found = true;
     return found;
+  }
+
+  /** Bus mastering is off: commands wait in the program's memory. */
+  holdBack(): void {
+    const { head, page } = this.queues.submission(0)!;
+    if (this.registers.submissionTail(0) !== head)
+      this.endpoint.dma.holdBack(page * PAGE_SIZE + head * SQE_BYTES, READ);
   }
 
   reportError(information: number): void {

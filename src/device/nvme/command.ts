@@ -58,6 +58,21 @@ export const IoOpcode = {
   COPY: 0x19,
 } as const;
 
+const opcodeNames = (opcodes: Readonly<Record<string, number>>): ReadonlyMap<number, string> =>
+  new Map(
+    Object.entries(opcodes).map(([name, opcode]) => [
+      opcode,
+      name.toLowerCase().replaceAll('_', ' '),
+    ]),
+  );
+const adminNames = opcodeNames(AdminOpcode);
+const ioNames = opcodeNames(IoOpcode);
+
+/** `read`, `create cq`, `opcode 0x7f`. */
+export function commandName(opcode: number, isAdmin: boolean): string {
+  return (isAdmin ? adminNames : ioNames).get(opcode) ?? `opcode 0x${opcode.toString(16)}`;
+}
+
 /** Of a write's DW12: the data is durable before the completion. */
 export const FORCE_UNIT_ACCESS = 0x40000000;
 /** Of dataset management's DW11. */

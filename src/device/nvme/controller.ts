@@ -1,3 +1,4 @@
+import { READ } from '../../mm/address-space.js';
 import type { AllocateDma } from '../../mm/frame-memory.js';
 import type { PciEndpoint } from '../pci/endpoint.js';
 import type { PciDevice } from '../pci/pci-device.js';
@@ -36,6 +37,9 @@ export class NvmeController implements PciDevice {
     const registers = new Registers(endpoint.barMemory(0), buffer);
     const queues = new QueueTable(registers, endpoint.dma);
     const batch = new Batch(endpoint.dma, allocate);
+    // What is moved at once belongs to the command that is completed next.
+    endpoint.dma.asker = () =>
+      endpoint.dma.enabled ? batch.asking(batch.tag, READ) : 'entries of submission queue 0';
     const admin = new AdminCommands(identity, namespace, queues, batch, allocate);
     const { features, statistics } = admin;
     const io = new IoCommands(namespace, batch, endpoint.dma, features, statistics, allocate);
@@ -81,7 +85,7 @@ export class NvmeController implements PciDevice {
         found = true;
       }
       if (arbiter.broken) this.die();
-    }
+    } else arbiter.holdBack();
     if (arbiter.pinDue || this.endpoint.interrupts.pinAsserted) this.updatePin();
     return found;
   }

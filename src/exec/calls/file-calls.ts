@@ -55,10 +55,11 @@ export class FileCalls {
 
   /** Answers the current call, an open of `path` that means the node. Throws VfioError. */
   open(node: DeviceNode, closeOnExec: boolean, path: string): void {
-    const { caller, descriptors, files, log, nodes } = this.context;
+    const { caller, descriptors, failed, files, log, nodes } = this.context;
     // A new container is behind nothing else.
     if (files.isBusy && node.kind !== 'container') throw new Later();
     const process = caller.enter();
+    failed.kind = node.kind;
     log?.noteOpen(process.pid, node.kind, path);
     files.reap();
     const file = nodes.open(node);
@@ -163,6 +164,7 @@ export class FileCalls {
       const opened = descriptors.lookUp(process, fd);
       if (opened !== null && opened !== 'other') {
         this.checkTurn(opened);
+        this.context.failed.kind = opened.file.kind;
         log?.noteFile(process.pid, fd, opened);
         const request = {
           length: call.argument(1),
@@ -197,11 +199,12 @@ export class FileCalls {
    * and this is null.
    */
   private enter(fd: number): OpenFile | null {
-    const { call, caller, descriptors, log } = this.context;
+    const { call, caller, descriptors, failed, log } = this.context;
     const process = caller.enter();
     const opened = descriptors.lookUp(process, fd);
     if (opened !== null && opened !== 'other') {
       this.checkTurn(opened);
+      failed.kind = opened.file.kind;
       if (log !== null) log.noteFile(process.pid, fd, opened);
       return opened;
     }

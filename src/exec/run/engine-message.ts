@@ -6,7 +6,7 @@ import { type EngineOptions, type Served, serve } from './engine.js';
 export type EngineMessage =
   | ({ readonly kind: 'done' } & Served)
   /** Nothing ran: the user must change something. */
-  | { readonly kind: 'refused'; readonly message: string; readonly exitCode: number }
+  | { readonly kind: 'refused'; readonly message: string; readonly exitCode: number | null }
   /** A defect of iopf. */
   | { readonly kind: 'bug'; readonly message: string };
 

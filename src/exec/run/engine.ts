@@ -9,6 +9,8 @@ import { endTransfers, pagesMayWait } from '../../mm/process/remote-transfer.js'
 import type { Picture } from '../../trace/live-picture.js';
 import { type Architecture, architecture } from '../arch/index.js';
 import { callContext, handlersOf, setAside } from '../calls/index.js';
+import { FailedCalls } from '../incidents/failed-calls.js';
+import { IncidentLog } from '../incidents/incident-log.js';
 import { CallLog } from '../live/call-log.js';
 import type { Sampler } from '../live/sampler.js';
 import { buildHardware, type Hardware } from '../machine/hardware.js';
@@ -97,6 +99,7 @@ async function serveObserved(
 ): Promise<Omit<Served, 'missing'>> {
   const { exec, guardFd, live } = options;
   const guard = new GuardReport(guardFd);
+  const incidents = new IncidentLog(nowMs);
   const hasRecorded = exec.machine.groups.some(({ devices }) =>
     devices.some(({ kind }) => kind === 'recorded'),
   );
@@ -108,12 +111,14 @@ async function serveObserved(
     premapPages: exec.premapPages,
     counters,
     observer: observers.observer,
+    incidents,
     announceFolder: (path) => guard.directory(path),
     traps: exec.traps && architecture(process.arch)!.traps,
   });
+  incidents.watch(hardware.machine);
   try {
     const sampling = live === null ? null : await import('../live/sampler.js');
-    const parts = { counters, observers, hardware, guard, pageOut, sampling };
+    const parts = { counters, observers, incidents, hardware, guard, pageOut, sampling };
     return new Engine(options, parts).run();
   } finally {
     hardware.shadow.remove();
@@ -123,6 +128,7 @@ async function serveObserved(
 interface EngineParts {
   readonly counters: Counters;
   readonly observers: RunObservers;
+  readonly incidents: IncidentLog;
   readonly hardware: Hardware;
   readonly guard: GuardReport;
   readonly pageOut: (request: PageOutRequest) => void;
@@ -147,7 +153,7 @@ class Engine {
   run(): Omit<Served, 'missing'> {
     const { arch, program, residentMemory, report } = this;
     const { exec, live, signalFd, window } = this.options;
-    const { counters, guard, hardware, observers, pageOut, sampling } = this.parts;
+    const { counters, guard, hardware, incidents, observers, pageOut, sampling } = this.parts;
     const { watch } = observers;
     const { pid } = program;
     observers.pid = pid;
@@ -155,6 +161,7 @@ class Engine {
     const events = new EventSet(arch, signalFd, HOUSEKEEPING_MS);
     program.watch(arch, events);
     const log = watch === null ? null : new CallLog(listener, arch.nr.ioctl, nowMs);
+    const failed = new FailedCalls(listener, arch.nr.ioctl, incidents);
     const kernel = kernelProfile(exec.kernel);
     const processes = new ProcessTable({
       architecture: arch,
@@ -182,13 +189,21 @@ class Engine {
       eventfds: new Eventfds(arch, getLimit(RLIMIT_NOFILE).soft, tell),
       guard,
       log,
+      failed,
       pagesMayWait: () => pagesMayWait(supervisor),
       tell,
     });
     const { files } = context;
     const traps = exec.traps && arch.traps ? new Traps(context, hardware.functions) : null;
     const summary = (): EngineSummary =>
-      summarize(counters, supervisor.interceptedCalls, residentMemory.summary, scan);
+      summarize({
+        counters,
+        files,
+        interceptedCalls: supervisor.interceptedCalls,
+        memory: residentMemory.summary,
+        scan,
+        incidents: incidents.counts,
+      });
     const { machine, memory } = hardware;
     const sampler =
       live === null || watch === null || log === null || sampling === null
@@ -201,6 +216,7 @@ class Engine {
             log,
             watch,
             summary,
+            architecture: arch,
             nowMs,
           });
     const supervisor: Supervisor = new Supervisor({
@@ -220,6 +236,7 @@ class Engine {
       },
       background,
       log,
+      failed,
       setAside: () => setAside(context),
       traps,
     });

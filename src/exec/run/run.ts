@@ -17,6 +17,7 @@ import {
 import type { Limit } from '../../mm/process/limits.js';
 import type { Picture } from '../../trace/live-picture.js';
 import { type Architecture, architecture } from '../arch/index.js';
+import type { FailedCallCount } from '../incidents/incident-log.js';
 import type { LiveLink } from '../live/link.js';
 import { killChild, signalNumber } from '../process/child.js';
 import { buildFilter, type DescriptorWindow } from '../seccomp/filter.js';
@@ -33,8 +34,9 @@ import {
 } from './host-machine.js';
 import { launch } from './launch.js';
 import { SignalPipe } from './signals.js';
-import type { RunSummary } from './summary.js';
+import type { FailedCall, RunSummary } from './summary.js';
 import { tell } from './tell.js';
+import { verdictOf } from './verdict.js';
 
 const PR_SET_CHILD_SUBREAPER = 36;
 
@@ -147,17 +149,31 @@ async function runFor(
   if (message.kind === 'refused') throw new UserError(message.message, message.exitCode);
   if (message.kind === 'bug') throw new Error(`defect in iopf: ${message.message}`);
   message.missing.forEach(tell);
-  const summary = {
+  const devices = options.machine.groups.flatMap((group) =>
+    group.devices.map(({ address, kind, options: given }) => ({ kind, address, options: given })),
+  );
+  const facts = {
     program: options.program,
     exitCode: message.end.exitCode,
     signal: message.end.signal,
     iopf: options.iopf,
     premap: options.premapPages,
     kernel: options.kernel,
+    devices,
     ...message.summary,
+    failedCalls: await nameCalls(message.summary.failedCalls, arch),
     wallSeconds,
   };
-  return { summary, picture: message.picture };
+  return { summary: { ...verdictOf(facts), ...facts }, picture: message.picture };
+}
+
+/** Few runs need the names of calls. */
+async function nameCalls(
+  calls: readonly FailedCallCount[],
+  arch: Architecture,
+): Promise<readonly FailedCall[]> {
+  if (calls.length === 0) return [];
+  return (await import('../incidents/call-names.js')).namedCalls(calls, arch);
 }
 
 /** The exit code that stands for how the program ended: its own, or 128 + signal. */

@@ -7,6 +7,7 @@
  */
 import { VfioError } from '../../abi/errno.js';
 import { allocateNative, munmap, poll, ppoll, read } from '../../mm/process/libc.js';
+import type { FailedCalls } from '../incidents/failed-calls.js';
 import type { CallLog } from '../live/call-log.js';
 import { type Child, reapChildren } from '../process/child.js';
 import type { GuardReport } from '../process/guard-report.js';
@@ -60,6 +61,7 @@ export interface SupervisorOptions {
   readonly housekeeping: () => void;
   readonly background: Background;
   readonly log: CallLog | null;
+  readonly failed: FailedCalls;
   /** Puts the call that is being handled aside; the function takes it up again. */
   readonly setAside: () => () => void;
   /** Sees each call before its handler; true: the call has its answer. */
@@ -82,6 +84,7 @@ export class Supervisor {
   private readonly files: OpenFiles;
   private readonly handlers: SupervisorOptions['handlers'];
   private readonly log: CallLog | null;
+  private readonly failed: FailedCalls;
   /** Calls on VFIO's files that came while a page was waited for. */
   private readonly later: ReceivedCall[] = [];
   private readonly traps: { take(): boolean } | null;
@@ -92,6 +95,7 @@ export class Supervisor {
     this.files = files;
     this.handlers = options.handlers;
     this.log = options.log;
+    this.failed = options.failed;
     this.traps = options.traps ?? null;
     const fds = new Int32Array(this.polls.bytes.buffer, 0, POLLED * 2);
     [fds[0], fds[2]] = [listener.fd, events.fd];
@@ -211,6 +215,7 @@ export class Supervisor {
     const handler = this.handlers[this.listener.nr];
     if (handler === undefined) return this.listener.proceed();
     if (this.log !== null) this.log.begin();
+    this.failed.begin();
     try {
       handler();
     } catch (error) {
@@ -222,6 +227,7 @@ export class Supervisor {
       if (!(error instanceof VfioError) || !this.listener.pending) throw error;
       this.listener.refuse(error.errno);
     }
+    this.failed.end();
     if (this.log !== null) this.log.end();
   }
 

@@ -7,6 +7,8 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { Errno, VfioError } from '../../../src/abi/errno.js';
 import { architecture } from '../../../src/exec/arch/index.js';
 import { callContext, handlersOf, setAside } from '../../../src/exec/calls/index.js';
+import { FailedCalls } from '../../../src/exec/incidents/failed-calls.js';
+import { IncidentLog } from '../../../src/exec/incidents/incident-log.js';
 import { containerNode } from '../../../src/exec/machine/device-node.js';
 import { ShadowTree } from '../../../src/exec/machine/shadow.js';
 import { Child } from '../../../src/exec/process/child.js';
@@ -95,6 +97,7 @@ const processes = new ProcessTable({
 });
 const shadow = new ShadowTree();
 shadow.device('/dev/vfio/vfio', containerNode);
+const failed = new FailedCalls(listener, arch.nr.ioctl, new IncidentLog(() => 0));
 const context = callContext({
   call: listener,
   architecture: arch,
@@ -111,6 +114,7 @@ const context = callContext({
   eventfds: new Eventfds(arch, 0, () => undefined),
   guard,
   log: null,
+  failed,
   pagesMayWait: () => undefined,
   tell: () => undefined,
 });
@@ -127,6 +131,7 @@ new Supervisor({
   housekeeping: () => undefined,
   background: new Background([]),
   log: null,
+  failed,
   setAside: () => setAside(context),
 }).run();
 shadow.remove();
