@@ -50,6 +50,7 @@ function measure(isUsed: (page: number) => boolean): { ms: number; pages: number
   descriptors.install(container);
   const caller: Caller = {
     mm,
+    sysResource: false,
     file: (fd) => descriptors.file(fd),
     install: (file) => descriptors.install(file),
     reserve: (file) => descriptors.reserve(file),

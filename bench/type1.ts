@@ -59,6 +59,7 @@ const descriptors = new DescriptorList();
 descriptors.install(container);
 const caller: Caller = {
   mm,
+  sysResource: false,
   file: (fd) => descriptors.file(fd),
   install: (file) => descriptors.install(file),
   reserve: (file) => descriptors.reserve(file),

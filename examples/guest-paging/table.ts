@@ -2,13 +2,13 @@
  * A first stage that this program owns (docs/iopf-abi.md): a table in its own memory, the fault
  * queue of its devices, and what a page request looks like when it is read.
  */
+import { HWPT_DATA_VTD_S1 } from '../../src/abi/iommufd.js';
 import {
-  HWPT_DATA_VTD_S1,
   HwptPageResponse,
   HwptPgfault,
   HwptVtdS1,
   HwptVtdS1Invalidate,
-} from '../../src/abi/iommufd.js';
+} from '../../src/abi/iommufd-structs.js';
 import { IopfIoctl, Stage1DeviceIoctl, Stage1Ioctl } from '../../src/abi/vfio.js';
 import {
   Stage1Alloc,

@@ -17,6 +17,7 @@ export class ArgumentBuffer {
 
   /** The first `length` bytes, always the same object for a length. */
   prefix(length: number): Uint8Array {
+    if (length === this.capacity) return this.bytes;
     let prefix = this.prefixes.get(length);
     if (!prefix) {
       prefix = this.bytes.subarray(0, length);
@@ -40,6 +41,19 @@ export class ArgumentBuffer {
   /** 64 bits as a double: exact below 2^53, else rounded. */
   u64(offset: number): number {
     return this.view.getUint32(offset + 4, true) * 2 ** 32 + this.view.getUint32(offset, true);
+  }
+
+  u16(offset: number): number {
+    return this.view.getUint16(offset, true);
+  }
+
+  /** 64 bits, exact: where bytes of addresses above 2^53 count. */
+  big(offset: number): bigint {
+    return this.view.getBigUint64(offset, true);
+  }
+
+  setBig(offset: number, value: bigint): void {
+    this.view.setBigUint64(offset, value, true);
   }
 
   /** A whole number below 2^53. */

@@ -6,6 +6,8 @@
  * recorded vectors.
  */
 
+import { IOMMUFD_CMD_LAST_72, IOMMUFD_CMD_LAST_612 } from './iommufd.js';
+
 export const kernelVersions = ['6.1', '6.12', '7.2'] as const;
 export type KernelVersion = (typeof kernelVersions)[number];
 
@@ -62,6 +64,19 @@ const kernelBehaviours = {
   pinnedIsReadable: row(true, true, false),
   /** VFIO_DEVICE_FEATURE_DMA_BUF is a feature of every PCI device. */
   dmaBufFeature: row(false, false, true),
+  /**
+   * VFIO_DEVICE_BIND_IOMMUFD looks at what lies behind its struct, which must be 0, and ATTACH and
+   * DETACH know PASIDs.
+   */
+  cdevGrows: row(false, false, true),
+  /** IOMMU_GET_HW_INFO may ask for one type, and tells that a device has no ATS. */
+  hwInfoInput: row(false, false, true),
+  /** A map that is as long as all of 64 bits is EINVAL before it is asked whether it wraps. */
+  mapLengthFirst: row(false, true, false),
+  /** A page table that is not nested may have a fault queue. */
+  faultQueueOfPaging: row(false, false, true),
+  /** The last number of /dev/iommu's table of calls; 0: there is none. */
+  iommufdLast: row(0, IOMMUFD_CMD_LAST_612, IOMMUFD_CMD_LAST_72),
   /** vfio_virqfd is a module of its own; then it became part of vfio. */
   virqfdModule: row(true, false, false),
 } as const;

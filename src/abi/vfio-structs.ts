@@ -63,6 +63,27 @@ export const DeviceInfo = structLayout('vfio_device_info', {
   pad: u32,
 });
 
+export const DeviceBindIommufd = structLayout('vfio_device_bind_iommufd', {
+  argsz: u32,
+  flags: u32,
+  iommufd: s32,
+  out_devid: u32,
+  token_uuid_ptr: u64,
+});
+
+export const DeviceAttachIommufdPt = structLayout('vfio_device_attach_iommufd_pt', {
+  argsz: u32,
+  flags: u32,
+  pt_id: u32,
+  pasid: u32,
+});
+
+export const DeviceDetachIommufdPt = structLayout('vfio_device_detach_iommufd_pt', {
+  argsz: u32,
+  flags: u32,
+  pasid: u32,
+});
+
 export const RegionInfo = structLayout('vfio_region_info', {
   argsz: u32,
   flags: flags32(RegionFlag),

@@ -38,6 +38,24 @@ export const DeviceIoctl = {
   VFIO_DEVICE_FEATURE: io(17),
 } as const;
 
+/** What a device's own file answers beside these. */
+export const CdevIoctl = {
+  VFIO_DEVICE_BIND_IOMMUFD: io(18),
+  VFIO_DEVICE_ATTACH_IOMMUFD_PT: io(19),
+  VFIO_DEVICE_DETACH_IOMMUFD_PT: io(20),
+} as const;
+
+export const VFIO_DEVICE_ATTACH_PASID = 1;
+
+/** Of a hot reset's list: devices are named by ids of their iommufd; all are its own. */
+export const HotResetInfoFlag = {
+  VFIO_PCI_HOT_RESET_FLAG_DEV_ID: 1,
+  VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED: 2,
+} as const;
+/** In place of an id: not bound itself, but another of its group; or nobody's here. */
+export const VFIO_PCI_DEVID_OWNED = 0;
+export const VFIO_PCI_DEVID_NOT_OWNED = 0xffffffff;
+
 export const Type1Ioctl = {
   VFIO_IOMMU_GET_INFO: io(12),
   VFIO_IOMMU_MAP_DMA: io(13),

@@ -25,6 +25,8 @@ export interface ReservedDescriptor {
 /** The process that makes a call: `current` and its files. */
 export interface Caller {
   readonly mm: AddressSpace;
+  /** CAP_SYS_RESOURCE. */
+  readonly sysResource: boolean;
   /** fget: what the descriptor is, or null where the number is not open (EBADF). */
   file(fd: number): CallerFile | null;
   /**

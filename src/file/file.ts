@@ -35,12 +35,17 @@ export interface MappedPart {
  * throw VfioError with its errno. Numbers above 2^53 arrive rounded, which no valid argument is.
  */
 export interface VfioFile {
-  readonly kind: 'container' | 'group' | 'device' | 'fault-queue';
+  readonly kind: 'container' | 'group' | 'device' | 'fault-queue' | 'iommufd';
   /**
    * What readlink of /proc/self/fd/N shows, as in the kernel: `/dev/vfio/9`,
    * `anon_inode:[vfio-device]`.
    */
   readonly name: string;
+  /**
+   * Nothing else is behind it yet, so that calls on it may come in the middle of any other. Absent:
+   * never.
+   */
+  readonly standsAlone?: boolean;
   ioctl(caller: Caller, request: number, argument: number): number;
   /** pread(2) at `offset` into the program's memory at `address`. */
   read(caller: Caller, address: number, count: number, offset: number): number;

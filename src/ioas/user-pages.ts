@@ -6,7 +6,7 @@
  */
 import { Bug } from '../abi/bug.js';
 import { Errno, VfioError } from '../abi/errno.js';
-import type { AddressSpace } from '../mm/address-space.js';
+import { type AddressSpace, READ, WRITE } from '../mm/address-space.js';
 import type { LockAccount } from '../mm/lock-account.js';
 import { type PinnedRun, PinnedRuns } from './pinned-runs.js';
 
@@ -38,6 +38,11 @@ export class UserPages {
     readonly permission: number,
     /** Null: nothing is charged. */
     private account: LockAccount | null,
+    /**
+     * Pinned as iommufd does (pin_user_pages_fast): what is no ordinary memory (a device's
+     * registers) is EFAULT, and a page that may be written may be read, as the processor does it.
+     */
+    private readonly pinsFast = false,
   ) {}
 
   /**
@@ -114,11 +119,15 @@ export class UserPages {
 
   private pinBatch(first: number, most: number): number {
     const { mm } = this;
-    const got = mm.pin(this.vaddrPage + first, most, this.permission, frames);
+    let got = mm.pin(this.vaddrPage + first, most, this.permission, frames);
+    if (got === -Errno.EFAULT && this.pinsFast && this.permission === READ)
+      got = mm.pin(this.vaddrPage + first, 1, WRITE, frames);
     if (got < 0) throw new VfioError(-got);
-    if (this.charge(chargeable(mm, frames, got)) !== 0) {
+    const ordinary = chargeable(mm, frames, got);
+    const errno = this.pinsFast && ordinary < got ? Errno.EFAULT : this.charge(ordinary);
+    if (errno !== 0) {
       mm.unpin(frames, got);
-      throw new VfioError(Errno.ENOMEM);
+      throw new VfioError(errno);
     }
     const { runs } = this.madePins;
     for (let i = 0; i < got; i++) runs.add(first + i, frames[i]!, isCharged(mm, frames[i]!));

@@ -22,6 +22,8 @@ export interface IommuProperties {
   readonly reserved: readonly ReservedRegion[];
   /** Whether no-snoop accesses can be forced to be coherent (IOMMU_CAP_ENFORCE_CACHE_COHERENCY). */
   readonly snoopControl: boolean;
+  /** Entries that are not present may be cached (VT-d's caching mode). */
+  readonly cachingMode?: boolean;
   /** Whether interrupts are remapped: without it VFIO needs `allow_unsafe_interrupts`. */
   readonly interruptRemapping: boolean;
 }
@@ -45,4 +47,13 @@ export const defaultGeometry: IommuProperties = {
 /** One more than the last IOVA page. */
 export function apertureEnd(geometry: IommuProperties): number {
   return 2 ** (geometry.addressWidth - 12);
+}
+
+/** Whether devices behind these IOMMUs can share a page table. */
+export function areAlike(a: IommuProperties, b: IommuProperties): boolean {
+  return (
+    a.addressWidth === b.addressWidth &&
+    a.pageSizes === b.pageSizes &&
+    a.snoopControl === b.snoopControl
+  );
 }

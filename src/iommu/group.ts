@@ -30,9 +30,12 @@ export class IommuGroup {
     readonly geometry: IommuProperties = defaultGeometry,
   ) {}
 
-  /** Takes the group's DMA for an owner, or takes it once more. EBUSY: somebody else has it. */
-  claim(owner: object): void {
-    if (this.owner !== null && this.owner !== owner) fail('EBUSY');
+  /**
+   * Takes the group's DMA for an owner, or takes it once more. EBUSY, or `refusal`: somebody else
+   * has it.
+   */
+  claim(owner: object, refusal: 'EBUSY' | 'EPERM' = 'EBUSY'): void {
+    if (this.owner !== null && this.owner !== owner) fail(refusal);
     this.owner = owner;
     this.claims++;
   }
@@ -41,6 +44,11 @@ export class IommuGroup {
   unclaim(): void {
     if (this.claims === 0) throw new Bug('group is not claimed', { group: this.number });
     if (--this.claims === 0) this.owner = null;
+  }
+
+  /** Whether this is who has its DMA. */
+  isOwnedBy(owner: object): boolean {
+    return this.owner === owner;
   }
 
   /** Whether a fault of its devices at a page can be waited for. */

@@ -101,6 +101,11 @@ export interface AddressSpace {
   readonly ipcLock: boolean;
   /** Adds pages to the account, or takes them off (negative). The caller has checked the limit. */
   accountLocked(pages: number): void;
+  /**
+   * Adds pages to those that the process shows as pinned (mm->pinned_vm, /proc VmPin), or takes
+   * them off. Absent where nobody looks.
+   */
+  accountPinned?(pages: number): void;
 
   /** Registers a notifier; the returned function ends the subscription (idempotent). */
   subscribe(notifier: MmuNotifier): () => void;

@@ -22,6 +22,7 @@ const IOTLB_ENTRIES = 256;
 export class SimulatedContainer implements Caller {
   readonly mm: SimulatedSpace;
   readonly device: IommuDevice;
+  readonly sysResource = false;
   private readonly containerFile: VfioFile;
   private readonly descriptors = new DescriptorList();
 

@@ -1,3 +1,4 @@
+import type { Caller } from '../file/caller.js';
 import type { IoSpace } from '../ioas/io-space.js';
 import type { PciFunction } from './pci-function.js';
 
@@ -8,13 +9,18 @@ import type { PciFunction } from './pci-function.js';
 export interface DeviceBinding {
   /** Where its DMA goes; null: it is attached to nothing. */
   readonly space: IoSpace | null;
+  /** The device is open: until then every call but those of `control` is EINVAL. */
+  readonly isGranted: boolean;
   /** Programs may put first stages above its domain (R8.1). */
   readonly nesting: boolean;
   /**
-   * Whether its owner has all of these functions, so that they may be reset together without naming
-   * their groups (kernel: vfio_pci_ioctl_pci_hot_reset, count 0).
+   * What its iommufd knows a function by: an id, VFIO_PCI_DEVID_OWNED or _NOT_OWNED. Absent:
+   * functions are known by their groups. Where it is there, functions are reset together without
+   * naming groups (kernel: vfio_pci_ioctl_pci_hot_reset, count 0).
    */
-  ownsAll(functions: readonly PciFunction[]): boolean;
+  idOf?(pciFunction: PciFunction): number;
+  /** Calls of this way to hold a device alone. False: it is none of them. Throws VfioError. */
+  control?(caller: Caller, request: number, argument: number): boolean;
   /** The file is gone. */
   close(): void;
 }

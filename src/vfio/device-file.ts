@@ -22,13 +22,18 @@ export function openDevice(device: VfioDevice, binding: DeviceBinding): VfioFile
   return new DeviceFile(device, binding);
 }
 
+/** A device's own file, which gets its binding later. */
+export function openCdev(device: VfioDevice, binding: DeviceBinding): VfioFile {
+  return new DeviceFile(device, binding, `/dev/vfio/devices/vfio${device.number}`);
+}
+
 class DeviceFile implements VfioFile {
   readonly kind = 'device';
-  readonly name = 'anon_inode:[vfio-device]';
 
   constructor(
     private readonly device: VfioDevice,
     private readonly binding: DeviceBinding,
+    readonly name = 'anon_inode:[vfio-device]',
   ) {}
 
   get pciFunction(): PciFunction {
@@ -37,6 +42,7 @@ class DeviceFile implements VfioFile {
 
   ioctl(caller: Caller, request: number, argument: number): number {
     const { device, binding } = this;
+    if (binding.control?.(caller, request, argument)) return 0;
     const { pciFunction, interrupts, lowPower, ioEventfds, machine, bus } = device;
     switch (request) {
       case DeviceIoctl.VFIO_DEVICE_GET_INFO:
@@ -57,7 +63,7 @@ class DeviceFile implements VfioFile {
         pciFunction.iommu.reset();
         return 0;
       case DeviceIoctl.VFIO_DEVICE_GET_PCI_HOT_RESET_INFO:
-        getHotResetInfo(caller, argument, pciFunction, bus);
+        getHotResetInfo(caller, argument, pciFunction, bus, binding);
         return 0;
       case DeviceIoctl.VFIO_DEVICE_PCI_HOT_RESET:
         hotReset(caller, argument, pciFunction, bus, machine.kernel, binding);
@@ -81,14 +87,17 @@ class DeviceFile implements VfioFile {
   }
 
   read(caller: Caller, address: number, count: number, offset: number): number {
+    this.check();
     return this.device.regions.read(caller, address, count, offset);
   }
 
   write(caller: Caller, address: number, count: number, offset: number): number {
+    this.check();
     return this.device.regions.write(caller, address, count, offset);
   }
 
   mmap(_caller: Caller, request: MmapRequest): readonly MappedPart[] {
+    this.check();
     return this.device.regions.mmap(request);
   }
 
@@ -101,8 +110,13 @@ class DeviceFile implements VfioFile {
   }
 
   release(): void {
-    this.device.close();
+    if (this.binding.isGranted) this.device.close();
     this.binding.close();
+  }
+
+  /** EINVAL: the device is not open yet. */
+  private check(): void {
+    if (!this.binding.isGranted) fail('EINVAL');
   }
 }
 

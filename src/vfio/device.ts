@@ -3,7 +3,8 @@
  */
 import { Bug } from '../abi/bug.js';
 import { PciInterruptIndex } from '../abi/pci.js';
-import type { DriverPinning, PinUser } from '../ioas/driver-pins.js';
+import type { PinUser } from '../ioas/driver-pins.js';
+import type { IoSpace } from '../ioas/io-space.js';
 import type { DeviceBinding } from './binding.js';
 import { LowPower } from './device-feature.js';
 import { ContainerMemory } from './driver-memory.js';
@@ -15,6 +16,9 @@ import type { PciFunction } from './pci-function.js';
 import { RegionAccess } from './region-access.js';
 import { Stage1Attachment } from './stage1.js';
 
+/** Pages of all 64 bits. */
+const ADDRESS_PAGES = 2 ** 52;
+
 /** A PCI function bound to vfio-pci. All its files share one interrupt state. */
 export class VfioDevice implements PinUser {
   readonly interrupts: Interrupts;
@@ -22,14 +26,16 @@ export class VfioDevice implements PinUser {
   readonly ioEventfds: IoEventfds;
   readonly stage1: Stage1Attachment;
   private opened = 0;
-  /** Where its driver pins, while it is open and can. */
-  private pins: DriverPinning | null = null;
+  /** Where its DMA goes, while it is open and attached. */
+  space: IoSpace | null = null;
   private access: RegionAccess | null = null;
 
   constructor(
     readonly pciFunction: PciFunction,
     readonly machine: MachineState,
     readonly bus: PciBus,
+    /** The number of its own file, /dev/vfio/devices/vfioN. */
+    readonly number: number,
   ) {
     this.interrupts = new Interrupts(pciFunction, machine.kernel);
     this.ioEventfds = new IoEventfds(pciFunction);
@@ -40,14 +46,22 @@ export class VfioDevice implements PinUser {
   open(binding: DeviceBinding): void {
     if (this.opened++ === 0) {
       const { pciFunction, canPin } = this;
-      const { pins } = binding.space!;
-      if (canPin) {
-        this.pins = pins;
-        pins.register(this);
-      }
-      const memory = new ContainerMemory(pciFunction.iommu.group!, pins, canPin);
+      this.use(binding.space);
+      const group = pciFunction.iommu.group!;
+      const memory = new ContainerMemory(group, () => this.space?.pins ?? null, canPin);
       pciFunction.open(this.interrupts, memory);
     }
+  }
+
+  /** Its DMA goes elsewhere: what its driver has pinned where it went before is not any more. */
+  use(space: IoSpace | null): void {
+    const { canPin } = this;
+    if (this.space !== null && canPin) {
+      this.dmaUnmap(0, ADDRESS_PAGES);
+      this.space.pins.unregister(this);
+    }
+    this.space = space;
+    if (space !== null && canPin) space.pins.register(this);
   }
 
   /** A file is gone; with the last one the function becomes quiet. */
@@ -61,8 +75,7 @@ export class VfioDevice implements PinUser {
       this.ioEventfds.release();
       this.interrupts.release();
       this.pciFunction.release();
-      this.pins?.unregister(this);
-      this.pins = null;
+      this.use(null);
       this.stage1.release();
       this.access = null;
     }

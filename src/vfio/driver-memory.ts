@@ -4,20 +4,22 @@ import type { IommuGroup } from '../iommu/group.js';
 import type { DriverMemory } from './pci-function.js';
 
 /**
- * The in-kernel interface of a container, as the driver of an open device has it (kernel:
+ * The in-kernel interface of a container or IOAS, as the driver of an open device has it (kernel:
  * vfio_pin_pages and its like).
  */
 export class ContainerMemory implements DriverMemory {
   constructor(
     private readonly group: IommuGroup,
-    private readonly pinning: DriverPinning,
+    /** Null: there is nothing mapped, or its driver cannot pin. */
+    private readonly pinning: () => DriverPinning | null,
     private readonly canPin: boolean,
   ) {}
 
   pin(iovaPage: number, count: number, permission: number, frames: Float64Array): number {
-    if (!this.canPin) return -Errno.EINVAL;
+    const pinning = this.pinning();
+    if (!this.canPin || pinning === null) return -Errno.EINVAL;
     try {
-      this.pinning.pin(this.group, iovaPage, count, permission, frames);
+      pinning.pin(this.group, iovaPage, count, permission, frames);
       return 0;
     } catch (error) {
       return minusErrno(error);
@@ -25,7 +27,7 @@ export class ContainerMemory implements DriverMemory {
   }
 
   unpin(iovaPage: number, count: number): void {
-    this.pinning.unpin(iovaPage, count);
+    this.pinning()?.unpin(iovaPage, count);
   }
 
   read(address: number, into: Uint8Array): number {
@@ -37,8 +39,10 @@ export class ContainerMemory implements DriverMemory {
   }
 
   private readWrite(address: number, bytes: Uint8Array, write: boolean): number {
+    const pinning = this.pinning();
+    if (pinning === null) return -Errno.EINVAL;
     try {
-      this.pinning.readWrite(address, bytes, write);
+      pinning.readWrite(address, bytes, write);
       return 0;
     } catch (error) {
       return minusErrno(error);

@@ -4,6 +4,8 @@ import type { Container } from './container.js';
 
 /** A device that is held by its group, whose container has an IOMMU for as long. */
 export class GroupBinding implements DeviceBinding {
+  readonly isGranted = true;
+
   constructor(
     private readonly container: Container,
     /** Lets go of the group. */
@@ -16,10 +18,5 @@ export class GroupBinding implements DeviceBinding {
 
   get nesting(): boolean {
     return this.container.nesting;
-  }
-
-  /** What a program has is shown by its descriptors of groups. */
-  ownsAll(): boolean {
-    return false;
   }
 }

@@ -9,9 +9,10 @@ import { fail } from '../abi/errno.js';
 import type { VfioFile } from '../file/file.js';
 import type { IoSpace } from '../ioas/io-space.js';
 import type { IommuGroup } from '../iommu/group.js';
+import { CdevBinding } from './cdev-binding.js';
 import type { Container } from './container.js';
 import { VfioDevice } from './device.js';
-import { openDevice } from './device-file.js';
+import { openCdev, openDevice } from './device-file.js';
 import { GroupBinding } from './group-binding.js';
 import type { PciBus } from './hot-reset.js';
 import type { MachineState } from './machine-state.js';
@@ -30,24 +31,32 @@ export class VfioGroup {
   /** Devices that the host has taken from VFIO and that are still open. */
   private readonly leaving = new Set<VfioDevice>();
   private openDevices = 0;
+  /** Devices that are bound to an iommufd by their own files. */
+  private cdevs = 0;
 
   constructor(
     readonly iommuGroup: IommuGroup,
     readonly machine: MachineState,
     bus: PciBus,
     functions: readonly PciFunction[],
+    /** The number of its first device's own file. */
+    firstDevice: number,
   ) {
-    for (const pciFunction of functions)
-      this.drivers.set(new VfioDevice(pciFunction, machine, bus), 'vfio-pci');
+    functions.forEach((pciFunction, index) => {
+      const device = new VfioDevice(pciFunction, machine, bus, firstDevice + index);
+      this.drivers.set(device, 'vfio-pci');
+    });
   }
 
   get number(): number {
     return this.iommuGroup.number;
   }
 
-  /** Where the DMA of its devices goes; null: it is in no container that has an IOMMU. */
+  /** Where the DMA of its devices goes; null: nowhere, while nobody has given them an IOMMU. */
   get space(): IoSpace | null {
-    return this.container?.space ?? null;
+    if (this.container !== null) return this.container.space;
+    for (const { space } of this.drivers.keys()) if (space !== null) return space;
+    return null;
   }
 
   get inContainer(): boolean {
@@ -76,11 +85,11 @@ export class VfioGroup {
 
   /**
    * Binds a function of the group to a driver, or to none, as a write to sysfs does. EBUSY for a
-   * host driver while a container has the group, and for taking VFIO from a device that is open
-   * (where the kernel waits for its last descriptor).
+   * host driver while a container or iommufd has the group, and for taking VFIO from a device that
+   * is open (where the kernel waits for its last descriptor).
    */
   bind(address: string, driver: Driver): void {
-    if (driver === 'host' && this.container) fail('EBUSY');
+    if (driver === 'host' && (this.container || this.cdevs > 0)) fail('EBUSY');
     const device = [...this.drivers.keys()].find(
       (candidate) => candidate.pciFunction.address === address,
     );
@@ -129,6 +138,27 @@ export class VfioGroup {
     return openDevice(device, new GroupBinding(container, () => this.deviceClosed(device)));
   }
 
+  /** Whether a file of it is open. */
+  get isHeld(): boolean {
+    return this.fileUsers > 0;
+  }
+
+  /** The own file of a device of it. ENOENT: VFIO does not have the device. */
+  openCdev(device: VfioDevice): VfioFile {
+    if (this.drivers.get(device) !== 'vfio-pci') fail('ENOENT');
+    return openCdev(device, new CdevBinding(device, this));
+  }
+
+  /** A device of it is bound to an iommufd. */
+  cdevOpened(): void {
+    this.cdevs++;
+  }
+
+  cdevClosed(device: VfioDevice): void {
+    this.cdevs--;
+    this.leave(device);
+  }
+
   /** EPERM: not viable; and what attaching answers. */
   setContainer(container: Container): void {
     if (!this.viable) fail('EPERM');
@@ -148,8 +178,13 @@ export class VfioGroup {
     this.container = null;
   }
 
-  private deviceClosed(device: VfioDevice): void {
+  /** A file of a device is gone; one that the host wants back goes with the last. */
+  private leave(device: VfioDevice): void {
     if (!device.isOpen && this.leaving.delete(device)) this.drivers.set(device, null);
+  }
+
+  private deviceClosed(device: VfioDevice): void {
+    this.leave(device);
     this.openDevices--;
     this.dropFile();
   }

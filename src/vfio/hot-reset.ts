@@ -14,6 +14,7 @@ import {
   type PciAddress,
   parsePciAddress,
 } from '../abi/pci-address.js';
+import { HotResetInfoFlag, VFIO_PCI_DEVID_NOT_OWNED } from '../abi/vfio.js';
 import {
   IrqSetDescriptor,
   PciDependentDevice,
@@ -60,6 +61,7 @@ export function getHotResetInfo(
   argument: number,
   pciFunction: PciFunction,
   bus: PciBus,
+  binding: DeviceBinding,
 ): void {
   copyIn(caller, argument, info, PciHotResetInfo.size);
   if (addressOf(pciFunction).bus === 0) fail('ENODEV');
@@ -67,14 +69,15 @@ export function getHotResetInfo(
   const room = Math.floor(
     (info.u32(PciHotResetInfo.at.argsz) - PciHotResetInfo.size) / PciDependentDevice.size,
   );
-  info.setU32(PciHotResetInfo.at.flags, 0);
+  const ids = devices.map((device) => binding.idOf?.(device.pciFunction) ?? device.group);
+  info.setU32(PciHotResetInfo.at.flags, binding.idOf === undefined ? 0 : flagsOf(ids));
   info.setU32(PciHotResetInfo.at.count, devices.length);
   copyOut(caller, argument, info, PciHotResetInfo.size);
   if (room < devices.length) fail('ENOSPC');
   devices.forEach((device, i) => {
     const { segment, bus: number, devfn } = addressOf(device.pciFunction);
     const entry = writeStruct(PciDependentDevice, {
-      group_id: device.group,
+      group_id: ids[i]!,
       segment,
       bus: number,
       devfn,
@@ -82,6 +85,12 @@ export function getHotResetInfo(
     const at = argument + PciHotResetInfo.size + i * PciDependentDevice.size;
     if (!caller.mm.copyTo(at, entry)) fail('EFAULT');
   });
+}
+
+function flagsOf(ids: readonly number[]): number {
+  const { VFIO_PCI_HOT_RESET_FLAG_DEV_ID: byId, VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED: owned } =
+    HotResetInfoFlag;
+  return ids.includes(VFIO_PCI_DEVID_NOT_OWNED) ? byId : byId | owned;
 }
 
 /**
@@ -100,15 +109,15 @@ export function hotReset(
   copyIn(caller, argument, request, PciHotReset.size);
   const count = request.u32(PciHotReset.at.count);
   if (request.u32(PciHotReset.at.flags) !== 0) fail('EINVAL');
-  if (kernel.hotResetNeedsGroups && count === 0) fail('EINVAL');
+  const { idOf } = binding;
+  if (idOf === undefined ? kernel.hotResetNeedsGroups && count === 0 : count !== 0) fail('EINVAL');
   if (addressOf(pciFunction).bus === 0) fail('ENODEV');
   const devices = bus.neighbours(pciFunction);
   if (count > devices.length) fail('EINVAL');
   const owned = readGroups(caller, argument + PciHotReset.size, count, bus);
-  const ownsAll =
-    count === 0
-      ? binding.ownsAll(devices.map((device) => device.pciFunction))
-      : devices.every((device) => owned.includes(device.group));
+  const ownsAll = devices.every(({ group, pciFunction: each }) =>
+    idOf === undefined ? owned.includes(group) : binding.idOf!(each) !== VFIO_PCI_DEVID_NOT_OWNED,
+  );
   if (!ownsAll) fail('EINVAL');
   if (!devices.every((device) => device.pciFunction.busReset)) fail('ENOTTY');
   for (const { pciFunction } of devices) {

@@ -1,24 +1,15 @@
-import type { KernelProfile } from '../abi/kernel.js';
-import type { PremapPolicy } from '../ioas/iopf/premap.js';
-import type { IommuProperties } from '../iommu/geometry.js';
-import type { Counters, Observer } from '../iommu/observer.js';
+import { DEFAULT_KERNEL, type KernelVersion, kernelProfile } from '../abi/kernel.js';
+import type { IopfMode } from '../ioas/iopf/mode.js';
+import { PREMAP_DEFAULT, type PremapPolicy } from '../ioas/iopf/premap.js';
+import { defaultGeometry, type IommuProperties } from '../iommu/geometry.js';
+import { Counters, type Observer } from '../iommu/observer.js';
 import type { TableMemory } from '../iommu/stage1.js';
-
-/**
- * When a container is switched to IOPF: at VFIO_SET_IOMMU and each attach, only when the program
- * asks, or never (docs/iopf-abi.md).
- */
-export type IopfMode = 'auto' | 'ask' | 'off';
+import { UserLocks } from '../iommufd/locked-memory.js';
+import type { IommufdMachine } from '../iommufd/machine.js';
 
 /** What all containers, groups and devices of one machine share. */
-export interface MachineState {
+export interface MachineState extends IommufdMachine {
   readonly geometry: IommuProperties;
-  readonly kernel: KernelProfile;
-  readonly iopf: IopfMode;
-  /** Pages brought in per fault, the faulting one included; 1 switches pre-mapping off (R4.1). */
-  readonly premapPages: number;
-  /** Decides how many instead, one for each container; null: `premapPages`. */
-  readonly premap: (() => PremapPolicy) | null;
   /** Mappings that a container may hold (module parameter dma_entry_limit). */
   dmaEntryLimit: number;
   /** Module parameter of vfio_iommu_type1: groups without interrupt remapping may be used. */
@@ -27,6 +18,42 @@ export interface MachineState {
   readonly type1Module: boolean;
   /** Reads the tables of first stages (R8.1); null: there are none. */
   readonly tables: TableMemory | null;
-  readonly counters: Counters;
-  readonly observer: Observer | null;
+}
+
+export interface StateOptions {
+  readonly geometry?: IommuProperties;
+  /** Whose answers (default 6.12). */
+  readonly kernel?: KernelVersion;
+  /** Default `auto`. */
+  readonly iopf?: IopfMode;
+  /** Pages brought in per fault, 1 to PREMAP_MOST; 1 (default) switches pre-mapping off. */
+  readonly premapPages?: number;
+  /** Decides how many instead, one for each container. */
+  readonly premap?: () => PremapPolicy;
+  /** Mappings per container: 1 to 2^32 - 1 (default 65,535, as the kernel's). */
+  readonly dmaEntryLimit?: number;
+  readonly allowUnsafeInterrupts?: boolean;
+  /** False: the type1 module is not loaded. */
+  readonly type1Module?: boolean;
+  /** Reads the tables of first stages (R8.1); without it there are none. */
+  readonly tables?: TableMemory;
+  readonly counters?: Counters;
+  readonly observer?: Observer | null;
+}
+
+export function createState(options: StateOptions): MachineState {
+  return {
+    geometry: options.geometry ?? defaultGeometry,
+    kernel: kernelProfile(options.kernel ?? DEFAULT_KERNEL),
+    iopf: options.iopf ?? 'auto',
+    premapPages: options.premapPages ?? PREMAP_DEFAULT,
+    premap: options.premap ?? null,
+    dmaEntryLimit: options.dmaEntryLimit ?? 65535,
+    allowUnsafeInterrupts: options.allowUnsafeInterrupts ?? false,
+    type1Module: options.type1Module ?? true,
+    tables: options.tables ?? null,
+    counters: options.counters ?? new Counters(),
+    observer: options.observer ?? null,
+    userLocks: new UserLocks(),
+  };
 }

@@ -3,19 +3,17 @@
  * of this folder.
  */
 import { fail } from '../abi/errno.js';
-import { DEFAULT_KERNEL, type KernelVersion, kernelProfile } from '../abi/kernel.js';
 import type { VfioFile } from '../file/file.js';
 import type { IoSpace } from '../ioas/io-space.js';
-import { PREMAP_DEFAULT, type PremapPolicy } from '../ioas/iopf/premap.js';
-import { defaultGeometry, type IommuProperties } from '../iommu/geometry.js';
+import type { IommuProperties } from '../iommu/geometry.js';
 import { IommuGroup } from '../iommu/group.js';
-import { Counters, type Observer } from '../iommu/observer.js';
-import type { TableMemory } from '../iommu/stage1.js';
+import type { Counters } from '../iommu/observer.js';
+import { openIommufd } from '../iommufd/iommufd-file.js';
 import { Container, ContainerFile } from './container.js';
 import { type Driver, VfioGroup } from './group.js';
 import { GroupFile, openGroup } from './group-file.js';
 import { addressOf, checkAddress, type PciBus } from './hot-reset.js';
-import type { IopfMode, MachineState } from './machine-state.js';
+import { createState, type MachineState, type StateOptions } from './machine-state.js';
 import type { PciFunction } from './pci-function.js';
 
 export interface GroupOptions {
@@ -28,26 +26,10 @@ export interface GroupOptions {
   readonly geometry?: IommuProperties;
 }
 
-export interface MachineOptions {
+export interface MachineOptions extends StateOptions {
   readonly groups: readonly GroupOptions[];
-  readonly geometry?: IommuProperties;
-  /** Whose answers (default 6.12). */
-  readonly kernel?: KernelVersion;
-  /** Default `auto`. */
-  readonly iopf?: IopfMode;
-  /** Pages brought in per fault, 1 to PREMAP_MOST; 1 (default) switches pre-mapping off. */
-  readonly premapPages?: number;
-  /** Decides how many instead, one for each container. */
-  readonly premap?: () => PremapPolicy;
-  /** Mappings per container: 1 to 2^32 - 1 (default 65,535, as the kernel's). */
-  readonly dmaEntryLimit?: number;
-  readonly allowUnsafeInterrupts?: boolean;
-  /** False: the type1 module is not loaded. */
-  readonly type1Module?: boolean;
-  /** Reads the tables of first stages (R8.1); without it there are none. */
-  readonly tables?: TableMemory;
-  readonly counters?: Counters;
-  readonly observer?: Observer | null;
+  /** The number of the first device's own file (default 0). */
+  readonly firstDevice?: number;
 }
 
 export interface Machine {
@@ -60,6 +42,10 @@ export interface Machine {
   ioSpaces(): readonly IoSpace[];
   /** open(2) of /dev/vfio/vfio. */
   openContainer(): VfioFile;
+  /** open(2) of /dev/iommu. ENOENT: this kernel has none. */
+  openIommufd(): VfioFile;
+  /** open(2) of the device's own file, by its PCI address. ENOENT: VFIO does not have it. */
+  openDevice(address: string): VfioFile;
   /** open(2) of /dev/vfio/N: ENOENT, EBUSY. */
   openGroup(number: number): VfioFile;
   /**
@@ -85,25 +71,17 @@ const HOST_FUNCTION = 'a function of the host';
 
 /** Throws RangeError: an address that is none, or not spelt as Linux does. */
 export function createMachine(options: MachineOptions): Machine {
-  const state: MachineState = {
-    geometry: options.geometry ?? defaultGeometry,
-    kernel: kernelProfile(options.kernel ?? DEFAULT_KERNEL),
-    iopf: options.iopf ?? 'auto',
-    premapPages: options.premapPages ?? PREMAP_DEFAULT,
-    premap: options.premap ?? null,
-    dmaEntryLimit: options.dmaEntryLimit ?? 65535,
-    allowUnsafeInterrupts: options.allowUnsafeInterrupts ?? false,
-    type1Module: options.type1Module ?? true,
-    tables: options.tables ?? null,
-    counters: options.counters ?? new Counters(),
-    observer: options.observer ?? null,
-  };
+  const state = createState(options);
   const groups = new Map<number, VfioGroup>();
   const bus: PciBus = {
     neighbours: (pciFunction) => neighbours(groups.values(), pciFunction),
     groupOf: (file) => (file instanceof GroupFile ? file.group.number : null),
   };
-  for (const group of options.groups) groups.set(group.number, createGroup(group, state, bus));
+  let device = options.firstDevice ?? 0;
+  for (const group of options.groups) {
+    groups.set(group.number, createGroup(group, state, bus, device));
+    device += group.functions.length;
+  }
 
   const find = (number: number): VfioGroup => groups.get(number) ?? fail('ENOENT');
   return {
@@ -114,6 +92,8 @@ export function createMachine(options: MachineOptions): Machine {
     groups: [...groups.values()],
     ioSpaces: () => spacesOf(groups.values()),
     openContainer: () => new ContainerFile(new Container(state)),
+    openIommufd: () => (state.kernel.iommufdLast === 0 ? fail('ENOENT') : openIommufd(state)),
+    openDevice: (address) => openCdev(groups.values(), address),
     openGroup: (number) => openGroup(find(number)),
     bind: (number, address, driver) => find(number).bind(address, driver),
     unbind: (address) => {
@@ -128,15 +108,27 @@ export function createMachine(options: MachineOptions): Machine {
   };
 }
 
-function createGroup(options: GroupOptions, state: MachineState, bus: PciBus): VfioGroup {
+function createGroup(
+  options: GroupOptions,
+  state: MachineState,
+  bus: PciBus,
+  firstDevice: number,
+): VfioGroup {
   const iommuGroup = new IommuGroup(options.number, options.geometry ?? state.geometry);
   for (const pciFunction of options.functions) {
     checkAddress(pciFunction);
     iommuGroup.add(pciFunction.iommu);
   }
-  const group = new VfioGroup(iommuGroup, state, bus, options.functions);
+  const group = new VfioGroup(iommuGroup, state, bus, options.functions, firstDevice);
   if (options.viable === false) group.bind(HOST_FUNCTION, 'host');
   return group;
+}
+
+function openCdev(groups: Iterable<VfioGroup>, address: string): VfioFile {
+  for (const group of groups)
+    for (const device of group.boundDevices)
+      if (device.pciFunction.address === address) return group.openCdev(device);
+  return fail('ENOENT');
 }
 
 function spacesOf(groups: Iterable<VfioGroup>): IoSpace[] {

@@ -44,12 +44,13 @@ export function takeArgument(
   mm: ProcessMemory,
   argument: VectorArgument | undefined,
   address: number,
+  succeeded: boolean,
 ): string | undefined {
   if (typeof argument !== 'object' || argument.in === undefined) return undefined;
   const bytes = new Uint8Array(argument.in.length / 2);
   mm.copyFrom(address, bytes);
   let out = bytesHex(bytes);
-  for (const [offset] of argument.fdAt ?? []) {
+  for (const [offset] of [...(argument.fdAt ?? []), ...(succeeded ? (argument.fdOut ?? []) : [])]) {
     out =
       out.slice(0, offset * 2) + DESCRIPTOR_BYTES + out.slice(offset * 2 + DESCRIPTOR_BYTES.length);
   }

@@ -25,7 +25,7 @@ function transfer(edu: PciFunction, from: number, to: number, size: number, comm
 }
 
 function writeRegister(edu: PciFunction, offset: number, value: number): void {
-  const bytes = new Uint8Array(4);
-  new DataView(bytes.buffer).setUint32(0, value, true);
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(value), true);
   edu.writeRegion(PciRegionIndex.BAR0, offset, bytes);
 }

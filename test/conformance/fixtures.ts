@@ -38,7 +38,9 @@ export function ownDevice(kind: string, address: string, frames: SimulatedMemory
     allocate: allocatePlain,
     regionMemory: (_index: number, bytes: number) => allocatePlain(bytes),
   };
-  const options: Record<string, string> = kind === 'nvme' ? { size: '1M' } : {};
+  // The recorded edu devices reach every address.
+  const options: Record<string, string> =
+    kind === 'nvme' ? { size: '1M' } : { dma_mask: `${2 ** 53 - 1}` };
   return deviceKinds
     .get(kind)!
     .create(options, { address, iommu: new IommuDevice({ address }), host });

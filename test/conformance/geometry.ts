@@ -16,6 +16,7 @@ export function recordedGeometry(file: VectorFile): IommuProperties {
     ...defaultGeometry,
     addressWidth: Math.round(Math.log2(lastEnd)),
     reserved: holes(geometry.iovaRanges),
+    cachingMode: file.boot.startsWith('aw39'),
     snoopControl: geometry.iommu.includes('snoop-control=on'),
     interruptRemapping: !file.boot.startsWith('noir'),
   };

@@ -4,6 +4,7 @@
  */
 
 import type { KernelVersion } from '../../src/abi/kernel.js';
+import type { IopfMode } from '../../src/ioas/iopf/mode.js';
 import type { SimulatedMemory } from '../../src/mm/simulated-memory.js';
 import {
   createMachine,
@@ -11,7 +12,6 @@ import {
   type Machine,
   type MachineOptions,
 } from '../../src/vfio/machine.js';
-import type { IopfMode } from '../../src/vfio/machine-state.js';
 import type { PciFunction } from '../../src/vfio/pci-function.js';
 import { ownDevice, recorded } from './fixtures.js';
 import { hasIommu, recordedGeometry } from './geometry.js';
@@ -25,6 +25,10 @@ export interface RecordedMachine {
   /** Parameters of vfio_iommu_type1 as sysfs shows them. */
   readonly parameters: Map<string, string>;
   readonly hasIommu: boolean;
+  /** Functions that a step has given to a driver of the host. */
+  readonly hostDriven: Set<string>;
+  /** It was recorded with vectors-iommufd: group 4's other function has no driver at first. */
+  readonly isOfIommufd: boolean;
 }
 
 /** Builds the machine for one case. With IOPF off the answers are the kernel's. */
@@ -35,6 +39,7 @@ export function recordedMachine(
   frames: SimulatedMemory,
   iopf: IopfMode,
 ): RecordedMachine {
+  const { vars = {} } = file.machine;
   const parameters = vectorCase.setup.moduleParams ?? {};
   const limit = vectorCase.setup.dmaEntryLimit ?? parameters['dma_entry_limit'];
   const groups = recordedGroups(file, frames);
@@ -52,7 +57,7 @@ export function recordedMachine(
   );
   return {
     machine: createMachine(options),
-    vars: file.machine.vars ?? {},
+    vars,
     functions,
     parameters: new Map([
       ['allow_unsafe_interrupts', options.allowUnsafeInterrupts ? 'Y' : 'N'],
@@ -60,6 +65,8 @@ export function recordedMachine(
       ['dma_entry_limit', `${limit ?? 65535}`],
     ]),
     hasIommu: hasIommu(file),
+    hostDriven: new Set(),
+    isOfIommufd: vars['v0'] !== undefined,
   };
 }
 

@@ -42,6 +42,8 @@ export interface ProcessMemoryOptions {
 export class ProcessMemory implements AddressSpace {
   private readonly deviceAreas: DeviceArea[] = [];
   private ended = false;
+  /** VmPin, in pages. */
+  pinnedPages = 0;
 
   constructor(
     readonly space: SimulatedSpace,
@@ -163,6 +165,10 @@ export class ProcessMemory implements AddressSpace {
 
   accountLocked(pages: number): void {
     if (!this.ended) this.space.accountLocked(pages);
+  }
+
+  accountPinned(pages: number): void {
+    this.pinnedPages += pages;
   }
 
   subscribe(notifier: MmuNotifier): () => void {

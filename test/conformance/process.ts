@@ -2,16 +2,27 @@
 import { fail } from '../../src/abi/errno.js';
 import type { Caller, CallerFile, ReservedDescriptor } from '../../src/file/caller.js';
 import type { EventCounter, VfioFile } from '../../src/file/file.js';
+import { READ, WRITE } from '../../src/mm/address-space.js';
 import type { SimulatedFile } from '../../src/mm/simulated-file.js';
 import type { ProcessMemory } from './process-memory.js';
 
 /** What a descriptor refers to; shared by dup and fork. */
 export class OpenFile {
   references = 1;
+  /** poll(2) says POLLIN: all but streams always, those while there is something to read. */
+  readable = true;
   /** Where read(2) and write(2) go on. */
   position = 0;
 
-  constructor(readonly what: VfioFile | EventFile | SimulatedFile | 'other') {}
+  constructor(
+    readonly what: VfioFile | EventFile | SimulatedFile | 'other',
+    readonly access = READ | WRITE,
+  ) {
+    if (!isVfio(what)) return;
+    what.watchReadable?.((is) => {
+      this.readable = is;
+    });
+  }
 
   drop(): void {
     if (--this.references === 0 && isVfio(this.what)) this.what.release();
@@ -58,6 +69,8 @@ export class Process implements Caller {
   private readonly descriptors = new Map<number, OpenFile>();
   private readonly reserved = new Set<number>();
 
+  sysResource = true;
+
   constructor(readonly mm: ProcessMemory) {}
 
   file(fd: number): CallerFile | null {
@@ -70,8 +83,8 @@ export class Process implements Caller {
     return isVfio(open.what) ? { kind: 'vfio', file: open.what } : { kind: 'other' };
   }
 
-  install(file: VfioFile): number {
-    return this.add(new OpenFile(file));
+  install(file: VfioFile, access = READ | WRITE): number {
+    return this.add(new OpenFile(file, access));
   }
 
   reserve(file: VfioFile): ReservedDescriptor {
@@ -102,6 +115,12 @@ export class Process implements Caller {
   /** EBADF where the number is not open. */
   get(fd: number): OpenFile {
     return this.descriptors.get(fd) ?? fail('EBADF');
+  }
+
+  /** As `get`; EBADF also where it was not opened for it. */
+  getFor(access: number, fd: number): OpenFile {
+    const open = this.get(fd);
+    return (open.access & access) === access ? open : fail('EBADF');
   }
 
   dup(fd: number): number {

@@ -6,12 +6,12 @@ import { errnoName, fail, VfioError } from '../../src/abi/errno.js';
 import { type KernelVersion, kernelProfile } from '../../src/abi/kernel.js';
 import { GroupIoctl } from '../../src/abi/vfio.js';
 import type { VfioFile } from '../../src/file/file.js';
+import type { IopfMode } from '../../src/ioas/iopf/mode.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
 import { SimulatedFile } from '../../src/mm/simulated-file.js';
 import { SimulatedMemory } from '../../src/mm/simulated-memory.js';
 import { memoryEnabled } from '../../src/vfio/config-access.js';
 import { functionOf } from '../../src/vfio/device-file.js';
-import type { IopfMode } from '../../src/vfio/machine-state.js';
 import { placeArgument, takeArgument } from './argument-area.js';
 import { eduCopy } from './edu-copy.js';
 import { fcntl, fcntlCommand } from './fcntl.js';
@@ -29,6 +29,7 @@ import {
   expected,
   fillNames,
   hexBytes,
+  usesTestInterface,
   type VectorCase,
   type VectorFile,
   type VectorMemory,
@@ -58,7 +59,7 @@ export function replayCase(
   const replay = new Replay(file, vectorCase, kernel, iopf);
   const differences: Difference[] = [];
   vectorCase.steps.forEach((step, index) => {
-    const wanted = expected(step, kernel);
+    const wanted = expected(step, kernel, usesTestInterface(vectorCase));
     const came = replay.run(step);
     const difference = differenceOf(index, step, wanted, came);
     if (difference !== null) differences.push(difference);
@@ -117,7 +118,11 @@ class Replay {
   run(step: VectorStep): Partial<Answer> {
     const process = this.processes.get(step.proc ?? MAIN)!;
     const answer = this.answer(process, step);
-    return { ...answer, vmPinKb: 0, vmLckKb: process.mm.lockedPages * (PAGE_SIZE / 1024) };
+    return {
+      ...answer,
+      vmPinKb: kilobytes(process.mm.pinnedPages),
+      vmLckKb: kilobytes(process.mm.lockedPages),
+    };
   }
 
   private answer(process: Process, step: VectorStep): Partial<Answer> {
@@ -149,7 +154,7 @@ class Replay {
   private operate(process: Process, step: VectorStep): Success {
     switch (step.op) {
       case 'open':
-        return this.named(step, this.open(process, this.fill(step.path!)));
+        return this.named(step, this.open(process, this.fill(step.path!), step));
       case 'close':
         process.close(this.fd(step));
         return {};
@@ -180,6 +185,9 @@ class Replay {
         return this.poll(process, step);
       case 'readlinkProcFd':
         return { outText: (process.get(this.fd(step)).what as VfioFile).name };
+      case 'dropCap':
+        if (step.cap === 'CAP_SYS_RESOURCE') process.sysResource = false;
+        return {};
       case 'status':
         return {};
       case 'fork':
@@ -215,13 +223,25 @@ class Replay {
     }
   }
 
-  private open(process: Process, path: string): number {
+  private open(process: Process, path: string, step: VectorStep): number {
     const { machine } = this.recorded;
     if (path === '/dev/vfio/') fail('EISDIR');
     if (path === '/dev/null') return process.add(new OpenFile('other'));
     if (path === '/dev/vfio/vfio') return process.install(machine.openContainer());
+    if (path === '/dev/iommu') return process.install(machine.openIommufd());
+    const device = /^\/dev\/vfio\/devices\/(vfio\d+)$/.exec(path)?.[1];
+    if (device !== undefined) return this.openCdev(process, device, step);
     const number = /^\/dev\/vfio\/(\d+)$/.exec(path)?.[1] ?? fail('ENOENT');
     return process.install(machine.openGroup(Number(number)));
+  }
+
+  /** `v0` names the own file of `d0`. */
+  private openCdev(process: Process, name: string, { as, flags = 2 }: VectorStep): number {
+    const { vars, machine } = this.recorded;
+    const key = Object.keys(vars).find((each) => each.startsWith('v') && vars[each] === name);
+    const address = key === undefined ? fail('ENOENT') : vars[key.replace('v', 'd')]!;
+    if (as !== undefined) this.addresses.set(as, address);
+    return process.install(machine.openDevice(address), accessOf(flags));
   }
 
   private ioctl(process: Process, step: VectorStep): Success {
@@ -230,16 +250,33 @@ class Replay {
       text: (text: string) => this.fill(text),
     };
     const argument = placeArgument(process.mm, this.argumentsEnd, step.arg, lookUp);
-    const request = step.nr!;
-    let ret: number;
+    // ioctl(2) takes 32 bits.
+    const request = step.nr! % 2 ** 32;
+    let ret = -1;
     try {
       const { what } = process.get(this.fd(step));
       ret = isVfio(what) ? callIoctl(process, what, request, argument) : fail('ENOTTY');
     } finally {
-      this.output = takeArgument(process.mm, step.arg, argument);
+      this.nameNew(process, step, argument, ret >= 0);
+      this.output = takeArgument(process.mm, step.arg, argument, ret >= 0);
     }
     if (request === GroupIoctl.VFIO_GROUP_GET_DEVICE_FD && step.as) this.nameDevice(step, ret);
     return { ret };
+  }
+
+  /** Descriptors whose numbers a call put into its struct. */
+  private nameNew(
+    process: Process,
+    { arg }: VectorStep,
+    address: number,
+    succeeded: boolean,
+  ): void {
+    if (typeof arg !== 'object' || arg.fdOut === undefined || !succeeded) return;
+    for (const [offset, name] of arg.fdOut) {
+      const bytes = new Uint8Array(4);
+      process.mm.copyFrom(address + offset, bytes);
+      this.names.set(name, new DataView(bytes.buffer).getInt32(0, true));
+    }
   }
 
   private nameDevice(step: VectorStep, fd: number): void {
@@ -250,7 +287,7 @@ class Replay {
 
   /** `read` goes on where the last one ended, `pread` leaves that where it is. */
   private read(process: Process, step: VectorStep): Success {
-    const open = process.get(this.fd(step));
+    const open = process.getFor(READ, this.fd(step));
     const { what } = open;
     const size = step.size!;
     if (!isVfio(what)) {
@@ -267,7 +304,7 @@ class Replay {
   }
 
   private write(process: Process, step: VectorStep): Success {
-    const open = process.get(this.fd(step));
+    const open = process.getFor(WRITE, this.fd(step));
     const { what } = open;
     const bytes = hexBytes(step.in!);
     if (!isVfio(what))
@@ -282,8 +319,8 @@ class Replay {
 
   /** POLLIN and POLLOUT were asked for; a VFIO file is always ready. */
   private poll(process: Process, step: VectorStep): Success {
-    const { what } = process.get(this.fd(step));
-    const readable = !(what instanceof EventFile) || what.count > 0;
+    const { what, readable: isReadable } = process.get(this.fd(step));
+    const readable = isReadable && (!(what instanceof EventFile) || what.count > 0);
     return { ret: 1, out: readable ? '0500' : '0400' };
   }
 
@@ -298,6 +335,7 @@ class Replay {
       return {};
     }
     if (!isVfio(open.what)) return fail('ENODEV');
+    if ((protection(step.prot!) & ~open.access) !== 0) fail('EACCES');
     open.what.mmap(process, {
       length: step.size!,
       protection: protection(step.prot!),
@@ -340,6 +378,15 @@ function callIoctl(process: Process, file: VfioFile, request: number, argument: 
   if (request === FIONBIO)
     return process.mm.copyFrom(argument, new Uint8Array(4)) ? 0 : fail('EFAULT');
   return file.ioctl(process, request, argument);
+}
+
+/** O_RDONLY, O_WRONLY, O_RDWR. */
+function accessOf(flags: number): number {
+  return [READ, WRITE, READ | WRITE][flags & 3]!;
+}
+
+function kilobytes(pages: number): number {
+  return pages * (PAGE_SIZE / 1024);
 }
 
 function unknownOperation(step: VectorStep): never {

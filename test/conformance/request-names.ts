@@ -2,6 +2,8 @@
  * Names and argument layouts of requests, for messages. The recording names containers c…, groups
  * g…, devices d….
  */
+import { IommufdIoctl } from '../../src/abi/iommufd.js';
+import * as iommufd from '../../src/abi/iommufd-structs.js';
 import type { StructLayout } from '../../src/abi/layout.js';
 import { ContainerIoctl, DeviceIoctl, GroupIoctl, Type1Ioctl } from '../../src/abi/vfio.js';
 import {
@@ -38,12 +40,28 @@ const groupLayouts: Readonly<Record<number, StructLayout<string>>> = {
   [GroupIoctl.VFIO_GROUP_GET_STATUS]: GroupStatus,
 };
 
+const iommufdLayouts: Readonly<Record<number, StructLayout<string>>> = {
+  [IommufdIoctl.IOMMU_DESTROY]: iommufd.Destroy,
+  [IommufdIoctl.IOMMU_IOAS_ALLOC]: iommufd.IoasAlloc,
+  [IommufdIoctl.IOMMU_IOAS_ALLOW_IOVAS]: iommufd.IoasAllowIovas,
+  [IommufdIoctl.IOMMU_IOAS_COPY]: iommufd.IoasCopy,
+  [IommufdIoctl.IOMMU_IOAS_IOVA_RANGES]: iommufd.IoasIovaRanges,
+  [IommufdIoctl.IOMMU_IOAS_MAP]: iommufd.IoasMap,
+  [IommufdIoctl.IOMMU_IOAS_UNMAP]: iommufd.IoasUnmap,
+  [IommufdIoctl.IOMMU_OPTION]: iommufd.Option,
+  [IommufdIoctl.IOMMU_VFIO_IOAS]: iommufd.VfioIoas,
+  [IommufdIoctl.IOMMU_HWPT_ALLOC]: iommufd.HwptAlloc,
+  [IommufdIoctl.IOMMU_GET_HW_INFO]: iommufd.HwInfo,
+  [IommufdIoctl.IOMMU_FAULT_QUEUE_ALLOC]: iommufd.FaultAlloc,
+  [IommufdIoctl.IOMMU_IOAS_MAP_FILE]: iommufd.IoasMapFile,
+};
+
 export function requestName(request: number, fd: string): string {
   const tables = fd.startsWith('d')
     ? [DeviceIoctl]
     : fd.startsWith('g')
       ? [GroupIoctl]
-      : [ContainerIoctl, Type1Ioctl];
+      : [ContainerIoctl, Type1Ioctl, IommufdIoctl];
   for (const table of tables) {
     for (const [name, number] of Object.entries(table)) if (number === request) return name;
   }
@@ -52,5 +70,6 @@ export function requestName(request: number, fd: string): string {
 
 export function requestLayout(request: number, fd: string): StructLayout<string> | undefined {
   if (fd.startsWith('d')) return deviceLayouts[request];
-  return fd.startsWith('g') ? groupLayouts[request] : containerLayouts[request];
+  if (fd.startsWith('g')) return groupLayouts[request];
+  return containerLayouts[request] ?? iommufdLayouts[request];
 }

@@ -3,6 +3,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type KernelVersion, kernelVersions } from '../../src/abi/kernel.js';
 import { formatStruct } from '../../src/abi/layout.js';
+import { notYet } from './not-yet.js';
 import { replayCase } from './replay.js';
 import { requestLayout, requestName } from './request-names.js';
 import {
@@ -21,6 +22,9 @@ export interface CaseResult {
   readonly differences: readonly Difference[];
   /** The replay itself broke: a bug of ours. */
   readonly error: Error | null;
+  /** What it needs that is not there yet: it was not replayed. */
+  readonly notYet: string | null;
+  readonly steps: number;
 }
 
 /** The vector files that a path means: itself, or those in it. */
@@ -52,10 +56,11 @@ export function runFile(path: string, asked: KernelVersion, only?: string): File
   return { path, kernel, cases };
 }
 
-/** `boot` is `main-6.1`; only where a file was recorded again it has `otherKernels`. */
+/** `boot` is `main-6.1`; a file that was recorded on other kernels, too, lists them. */
 export function recordedKernel(file: VectorFile, asked: KernelVersion): KernelVersion {
-  if (file.otherKernels !== undefined) return asked;
-  return kernelVersions.find((kernel) => file.boot.endsWith(`-${kernel}`)) ?? asked;
+  const { boot, otherKernels } = file;
+  if (Array.isArray(otherKernels) && otherKernels.includes(asked)) return asked;
+  return kernelVersions.find((kernel) => boot.endsWith(`-${kernel}`)) ?? asked;
 }
 
 function runCase(
@@ -64,15 +69,15 @@ function runCase(
   vectorCase: VectorCase,
   kernel: KernelVersion,
 ): CaseResult {
+  const lacks = notYet(file, vectorCase);
+  const { name, steps } = vectorCase;
+  const result = { file: path, name, differences: [], error: null, notYet: lacks };
+  const counted = { ...result, steps: steps.length };
+  if (lacks !== null) return counted;
   try {
-    return {
-      file: path,
-      name: vectorCase.name,
-      differences: replayCase(file, vectorCase, kernel),
-      error: null,
-    };
+    return { ...counted, differences: replayCase(file, vectorCase, kernel) };
   } catch (error) {
-    return { file: path, name: vectorCase.name, differences: [], error: error as Error };
+    return { ...counted, error: error as Error };
   }
 }
 
@@ -84,7 +89,7 @@ export function failed(result: CaseResult): boolean {
  * What went wrong in a case: each step that differs, what was asked, what was expected and what
  * came.
  */
-export function describe(result: CaseResult): string {
+export function describe(result: Pick<CaseResult, 'name' | 'differences' | 'error'>): string {
   const lines = [`${result.name}:`];
   if (result.error) lines.push(`  ${result.error.stack ?? result.error.message}`);
   for (const difference of result.differences) {

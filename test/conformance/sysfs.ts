@@ -3,6 +3,7 @@ import { fail } from '../../src/abi/errno.js';
 import type { RecordedMachine } from './machine.js';
 
 const BIND = /^\/sys\/bus\/pci\/drivers\/([\w-]+)\/bind$/;
+const DRIVER_UNBIND = /^\/sys\/bus\/pci\/drivers\/([\w-]+)\/unbind$/;
 const UNBIND = /^\/sys\/bus\/pci\/devices\/([\w:.]+)\/driver\/unbind$/;
 const PARAMETER = /^\/sys\/module\/vfio_iommu_type1\/parameters\/(\w+)$/;
 const OVERRIDE = /^\/sys\/bus\/pci\/devices\/([\w:.]+)\/driver_override$/;
@@ -13,10 +14,17 @@ export function sysfsWrite(recorded: RecordedMachine, path: string, value: strin
   // A function without a group: vfio-pci's probe fails.
   if (driver === 'vfio-pci' && !recorded.hasIommu) fail('EINVAL');
   if (driver) {
-    machine.bind(groupOf(recorded, value), value, driver === 'vfio-pci' ? 'vfio-pci' : 'host');
+    const isVfio = driver === 'vfio-pci';
+    machine.bind(groupOf(recorded, value), value, isVfio ? 'vfio-pci' : 'host');
+    if (!isVfio) recorded.hostDriven.add(value);
     return;
   }
   if (UNBIND.test(path)) {
+    machine.bind(groupOf(recorded, value), value, null);
+    return;
+  }
+  if (DRIVER_UNBIND.test(path)) {
+    if (!recorded.hostDriven.delete(value)) fail('ENODEV');
     machine.bind(groupOf(recorded, value), value, null);
     return;
   }
@@ -45,7 +53,8 @@ export function sysfsRead(recorded: RecordedMachine, path: string): string {
   const parameter = PARAMETER.exec(path)?.[1];
   if (parameter) return recorded.parameters.get(parameter) ?? fail('ENOENT');
   const address = OVERRIDE.exec(path)?.[1] ?? fail('ENOENT');
-  return address === recorded.vars['h4'] ? 'e1000' : 'vfio-pci';
+  if (address !== recorded.vars['h4']) return 'vfio-pci';
+  return recorded.isOfIommufd ? '(null)' : 'e1000';
 }
 
 /** d2a, d2b and g2 belong together, h4 and g4 too. */

@@ -5,6 +5,9 @@
 import { readFileSync } from 'node:fs';
 import type { KernelVersion } from '../../src/abi/kernel.js';
 
+/** `notest`: without the interface that only iommufd's own tests need. */
+export type RecordedKernel = KernelVersion | '6.12-notest' | '7.2-notest';
+
 export interface VectorFile {
   readonly topic: string;
   readonly boot: string;
@@ -58,7 +61,9 @@ export type VectorArgument =
       readonly ptr?: string;
       readonly str?: string;
       readonly in?: string;
+      /** Where descriptors' numbers stand, and where the call puts new ones. */
       readonly fdAt?: readonly (readonly [number, string])[];
+      readonly fdOut?: readonly (readonly [number, string])[];
     };
 
 /** What a step answers. */
@@ -101,7 +106,17 @@ export interface VectorStep extends Answer {
   readonly bytes?: number;
   readonly srcIova?: string;
   readonly dstIova?: string;
-  readonly otherKernels?: Readonly<Partial<Record<KernelVersion, Partial<Answer>>>>;
+  readonly mode?: number;
+  readonly seals?: number;
+  readonly cap?: string;
+  readonly otherKernels?: Readonly<Partial<Record<RecordedKernel, Partial<Answer>>>>;
+}
+
+const IOMMU_TEST_CMD = 0x3ba0;
+
+/** Whether a case needs the interface of iommufd's own tests. */
+export function usesTestInterface({ steps }: VectorCase): boolean {
+  return steps.some(({ nr }) => nr === IOMMU_TEST_CMD);
 }
 
 /** Reads a file; numbers beyond 2^53 are rounded, as no argument that counts is one. */
@@ -109,8 +124,11 @@ export function readVectors(path: string): VectorFile {
   return JSON.parse(readFileSync(path, 'utf8')) as VectorFile;
 }
 
-/** What the kernel answered: the recording, with what was different there. */
-export function expected(step: VectorStep, kernel: KernelVersion): Answer {
+/**
+ * What the kernel answered: the recording, with what was different there. `isTest`: the kernel has
+ * iommufd's test interface.
+ */
+export function expected(step: VectorStep, kernel: KernelVersion, isTest = false): Answer {
   const { ret, errno, vmPinKb, vmLckKb } = step;
   const answer = {
     ret,
@@ -120,7 +138,8 @@ export function expected(step: VectorStep, kernel: KernelVersion): Answer {
     ...(step.out === undefined ? {} : { out: step.out }),
     ...(step.outText === undefined ? {} : { outText: step.outText }),
   };
-  return { ...answer, ...step.otherKernels?.[kernel] };
+  const plain = kernel === '6.1' || isTest ? {} : step.otherKernels?.[`${kernel}-notest`];
+  return { ...answer, ...step.otherKernels?.[kernel], ...plain };
 }
 
 /** A step whose answer differs, with the parts that do. */

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { HwptVtdS1, HwptVtdS1Invalidate } from '../../src/abi/iommufd.js';
+import { HwptVtdS1, HwptVtdS1Invalidate } from '../../src/abi/iommufd-structs.js';
 import * as vfio from '../../src/abi/vfio.js';
 import { Stage1DeviceIoctl, Stage1Ioctl } from '../../src/abi/vfio.js';
 import {
@@ -22,6 +22,7 @@ const names: Readonly<Record<FileKind, string>> = {
   container: '/dev/vfio/vfio',
   group: '/dev/vfio/9',
   device: 'anon_inode:[vfio-device]',
+  iommufd: '/dev/iommu',
   'fault-queue': 'anon_inode:[iommufd-pgfault]',
 };
 

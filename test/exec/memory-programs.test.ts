@@ -36,6 +36,7 @@ describe.skipIf(!have('cc', 'the programs of memory.c'))('a program', () => {
       ['auto', 'off'].map((iopf): [string, string, string] => [sentence, mode, iopf]),
     ),
     ['rings a doorbell and serves the fault in one thread', 'own handler', 'auto'],
+    ['brings a page from a child that opens a container first', 'handler in child', 'auto'],
     ['locks memory beside what is pinned, within one limit', 'lock', 'off'],
     ['has no right to lock by a user namespace', 'lock in namespace', 'off'],
     ['is held to its own limit as another user', 'lock as other user', 'off'],

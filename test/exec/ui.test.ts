@@ -364,9 +364,9 @@ describe('the end', () => {
     expect(await run.code).toBe(5);
   });
 
-  test('a program that cannot run is one message and exit code 2, and nothing stays behind', async () => {
+  test('a program that cannot run is one message and exit code 127, and nothing stays behind', async () => {
     const run = new WatchedRun(['/nonexistent/program']);
-    expect(await run.code).toBe(2);
+    expect(await run.code).toBe(127);
     expect(run.stderr).toMatch(/program not found/);
   });
 });
@@ -384,7 +384,7 @@ describe('the command line:', () => {
     const run = await runIopf([...options], ['true']);
     expect(run.stderr).toMatch(message);
     expect(run.stderr.trim().split('\n')).toHaveLength(1);
-    expect(run.code).toBe(2);
+    expect(run.code).toBe(125);
   });
 
   test('a port that is taken', async () => {
@@ -394,7 +394,7 @@ describe('the command line:', () => {
     const run = await runIopf(['--ui', `${port}`], ['true']);
     other.close();
     expect(run.stderr).toBe(`iopf: cannot serve the live view on port ${port}: EADDRINUSE\n`);
-    expect(run.code).toBe(2);
+    expect(run.code).toBe(125);
   });
 
   test.each([[['--ui']], [['--ui', '0']], [['--ui=0']]])(

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { Errno } from '../../src/abi/errno.js';
-import { HwptPageResponse, HwptPgfault } from '../../src/abi/iommufd.js';
+import { HwptPageResponse, HwptPgfault } from '../../src/abi/iommufd-structs.js';
 import { readStruct, writeStruct } from '../../src/abi/layout.js';
 import { runDirect } from '../../src/flow/direct.js';
 import type { Flow } from '../../src/flow/flow.js';

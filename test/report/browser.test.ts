@@ -55,7 +55,7 @@ describe.skipIf(!haveChromium('reports in a browser'))('in a browser,', () => {
       const said = `${stderr}`.replace(/^iopf: [\d.]+ % done, .*\n/gm, '');
       expect([status, said]).toEqual([expected, '']);
     };
-    iopfRun(0, comparison, 'compare', 'examples/rfc-v3.yaml');
+    iopfRun(0, comparison, 'compare', '--quiet', 'examples/rfc-v3.yaml');
     const device = ['--quiet', '--device', `edu@${edu}`];
     iopfRun(0, run, 'exec', ...device, '--', process.execPath, program('memory-event'), 'dontneed');
     iopfRun(1, checked, 'check', '--variant', 'rfc-v3/R3.3');

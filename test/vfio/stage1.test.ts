@@ -1,11 +1,11 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { HWPT_DATA_VTD_S1 } from '../../src/abi/iommufd.js';
 import {
-  HWPT_DATA_VTD_S1,
   HwptPageResponse,
   HwptPgfault,
   HwptVtdS1,
   HwptVtdS1Invalidate,
-} from '../../src/abi/iommufd.js';
+} from '../../src/abi/iommufd-structs.js';
 import { writeStruct } from '../../src/abi/layout.js';
 import { PciConfig, PciRegionIndex } from '../../src/abi/pci.js';
 import {

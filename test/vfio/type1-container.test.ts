@@ -180,6 +180,7 @@ describe('an address space without reserved frames', () => {
     const { space } = kit.mm;
     const caller: Caller = {
       mm: space,
+      sysResource: false,
       file: () => null,
       install: () => fail('EMFILE'),
       reserve: () => fail('EMFILE'),

@@ -2,22 +2,31 @@
  * A thread that checks, and somebody who watches it: what a user's file does to its thread is told
  * as the file's mistake.
  */
+import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { History } from '../report/history.js';
 import { described, ScenarioMistake } from '../verify/scenario-mistake.js';
 import { Unsound } from '../verify/unsound.js';
-import type { Job, ScenarioRef, ScenarioReport } from './job.js';
+import type { Job, Ref, ScenarioReport } from './job.js';
 
 export type ThreadRequest =
   | { readonly kind: 'job'; readonly job: Job }
-  /** Which scenarios a file exports. */
+  /** Which scenarios and variants a file exports. */
   | { readonly kind: 'list'; readonly module: string }
   | {
       readonly kind: 'replay';
-      readonly ref: ScenarioRef;
+      readonly ref: Ref;
       readonly order: readonly number[];
-      readonly variant: string | null;
+      readonly variant: Ref | null;
     };
+
+/** The module of a user that is run, or null; of a scenario before that of a variant. */
+export function moduleOf(request: ThreadRequest): string | null {
+  if (request.kind === 'list') return request.module;
+  const { variant } = request.kind === 'job' ? request.job : request;
+  const refs = request.kind === 'job' ? request.job.scenarios : [request.ref];
+  return [...refs, variant].find((ref) => (ref?.module ?? null) !== null)?.module ?? null;
+}
 
 /** What a replay came to. */
 export interface ReplayAnswer {
@@ -34,7 +43,11 @@ export type ThreadMessage =
   | { readonly kind: 'report'; readonly report: ScenarioReport }
   | { readonly kind: 'progress'; readonly scenario: string; readonly states: number }
   | { readonly kind: 'done' }
-  | { readonly kind: 'names'; readonly names: readonly string[] }
+  | {
+      readonly kind: 'exports';
+      readonly scenarios: readonly string[];
+      readonly variants: readonly string[];
+    }
   | { readonly kind: 'replayed'; readonly answer: ReplayAnswer }
   | { readonly kind: 'refused'; readonly why: keyof typeof refusals; readonly message: string };
 
@@ -69,17 +82,17 @@ export class CheckThread {
   }
 
   /**
-   * What the thread says last; what it says before goes to `tell`. `file`: the file of a user that
-   * it runs, or null. Rejects with ScenarioMistake, Unsound, RangeError.
+   * What the thread says last; what it says before goes to `tell`. Rejects with ScenarioMistake,
+   * Unsound, RangeError.
    */
   ask(
     request: ThreadRequest,
-    file: string | null,
     tell: (message: ThreadMessage) => void = () => {},
   ): Promise<ThreadMessage> {
-    this.file = file;
+    const module = moduleOf(request);
+    this.file = module === null ? null : fileURLToPath(module);
     this.tell = tell;
-    if (file !== null) this.watchSteps(file);
+    if (this.file !== null) this.watchSteps(this.file);
     return new Promise((resolve, reject) => {
       this.settle = { resolve, reject };
       this.worker.postMessage(request);

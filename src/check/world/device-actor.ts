@@ -1,6 +1,6 @@
 /** The devices of a scenario, and the guests above them. */
 import { ArgumentBuffer } from '../../abi/argument-buffer.js';
-import { HwptPageResponse, HwptPgfault } from '../../abi/iommufd.js';
+import { HwptPageResponse, HwptPgfault } from '../../abi/iommufd-structs.js';
 import { type Flow, freshStep, step } from '../../flow/flow.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import { FaultQueue } from '../../iommu/fault-queue.js';

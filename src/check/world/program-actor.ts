@@ -141,6 +141,8 @@ interface Machine {
 
 /** A process with the container open. */
 export class Program implements Caller {
+  readonly sysResource = false;
+
   constructor(
     private readonly world: Machine,
     readonly mm: ProgramSpace,

@@ -2,6 +2,7 @@
  * What a run is about: a container with its devices, its programs and their memory, made of shipped
  * parts.
  */
+
 import { DEFAULT_KERNEL, kernelProfile } from '../../abi/kernel.js';
 import { runDirect } from '../../flow/direct.js';
 import type { Flow } from '../../flow/flow.js';
@@ -10,6 +11,7 @@ import { defaultGeometry, type IommuProperties } from '../../iommu/geometry.js';
 import { IommuGroup } from '../../iommu/group.js';
 import { Counters, type ObservedDevice } from '../../iommu/observer.js';
 import { FaultReport } from '../../iommu/page-request.js';
+import { UserLocks } from '../../iommufd/locked-memory.js';
 import { READ, WRITE } from '../../mm/address-space.js';
 import { SimulatedMemory } from '../../mm/simulated-memory.js';
 import type { MachineState } from '../../vfio/machine-state.js';
@@ -64,13 +66,14 @@ export class World {
   ) {
     this.pages = options.pages ?? 4;
     this.specs = options.devices ?? [{}];
-    const fingerprint = new Fingerprint(this);
+    parts.watch?.begin();
+    const fingerprint = new Fingerprint(this, parts.watch);
     this.fingerprint = fingerprint;
     this.notes = new StepNotes(() => fingerprint.ofContainer());
     this.host = new Host(this.programs, this.groups);
     this.memory.limitFrames = options.frames ?? Number.POSITIVE_INFINITY;
     this.makePrograms();
-    this.domains = new DomainPool(parts.Domain, this.pages);
+    this.domains = new DomainPool(parts.Domain);
     this.geometries = this.makeGeometries();
     this.machine = {
       geometry: defaultGeometry,
@@ -81,6 +84,7 @@ export class World {
       allowUnsafeInterrupts: false,
       type1Module: true,
       tables: null,
+      userLocks: new UserLocks(),
       counters: this.counters,
       observer: null,
       premap: null,

@@ -1,7 +1,9 @@
 /** VFIO's ioctls in strace's form: their names, and what their arguments point to. */
-import * as iommufd from '../../abi/iommufd.js';
+import { HWPT_DATA_VTD_S1, IommufdIoctl } from '../../abi/iommufd.js';
+import * as iommufd from '../../abi/iommufd-structs.js';
 import { formatStruct, readStruct, type StructLayout } from '../../abi/layout.js';
 import {
+  CdevIoctl,
   ContainerIoctl,
   DeviceIoctl,
   DirtyPagesFlag,
@@ -60,8 +62,11 @@ const requestsByKind: Readonly<Record<FileKind, ReadonlyMap<number, Request>>> =
     VFIO_GROUP_GET_DEVICE_FD: { is: 'string' },
   }),
   device: requests(
-    { ...DeviceIoctl, ...Stage1DeviceIoctl },
+    { ...DeviceIoctl, ...CdevIoctl, ...Stage1DeviceIoctl },
     {
+      VFIO_DEVICE_BIND_IOMMUFD: struct(structs.DeviceBindIommufd),
+      VFIO_DEVICE_ATTACH_IOMMUFD_PT: struct(structs.DeviceAttachIommufdPt),
+      VFIO_DEVICE_DETACH_IOMMUFD_PT: struct(structs.DeviceDetachIommufdPt),
       VFIO_DEVICE_GET_INFO: struct(structs.DeviceInfo),
       VFIO_DEVICE_GET_REGION_INFO: struct(structs.RegionInfo),
       VFIO_DEVICE_GET_IRQ_INFO: struct(structs.IrqInfo),
@@ -74,6 +79,29 @@ const requestsByKind: Readonly<Record<FileKind, ReadonlyMap<number, Request>>> =
       VFIO_DEVICE_DETACH_STAGE1: struct(structs.Stage1Detach),
     },
   ),
+  iommufd: requests(IommufdIoctl, {
+    IOMMU_DESTROY: struct(iommufd.Destroy),
+    IOMMU_IOAS_ALLOC: struct(iommufd.IoasAlloc),
+    IOMMU_IOAS_ALLOW_IOVAS: struct(iommufd.IoasAllowIovas),
+    IOMMU_IOAS_COPY: struct(iommufd.IoasCopy),
+    IOMMU_IOAS_IOVA_RANGES: struct(iommufd.IoasIovaRanges),
+    IOMMU_IOAS_MAP: struct(iommufd.IoasMap),
+    IOMMU_IOAS_UNMAP: struct(iommufd.IoasUnmap),
+    IOMMU_OPTION: struct(iommufd.Option),
+    IOMMU_VFIO_IOAS: struct(iommufd.VfioIoas),
+    IOMMU_HWPT_ALLOC: struct(iommufd.HwptAlloc),
+    IOMMU_GET_HW_INFO: struct(iommufd.HwInfo),
+    IOMMU_HWPT_SET_DIRTY_TRACKING: struct(iommufd.HwptSetDirtyTracking),
+    IOMMU_HWPT_GET_DIRTY_BITMAP: struct(iommufd.HwptGetDirtyBitmap),
+    IOMMU_HWPT_INVALIDATE: struct(iommufd.HwptInvalidate),
+    IOMMU_FAULT_QUEUE_ALLOC: struct(iommufd.FaultAlloc),
+    IOMMU_IOAS_MAP_FILE: struct(iommufd.IoasMapFile),
+    IOMMU_VIOMMU_ALLOC: struct(iommufd.ViommuAlloc),
+    IOMMU_VDEVICE_ALLOC: struct(iommufd.VdeviceAlloc),
+    IOMMU_IOAS_CHANGE_PROCESS: struct(iommufd.IoasChangeProcess),
+    IOMMU_VEVENTQ_ALLOC: struct(iommufd.VeventqAlloc),
+    IOMMU_HW_QUEUE_ALLOC: struct(iommufd.HwQueueAlloc),
+  }),
   'fault-queue': requests(Stage1Ioctl, {
     VFIO_STAGE1_INVALIDATE: struct(structs.Stage1Invalidate, invalidateTail),
   }),
@@ -181,7 +209,7 @@ function dirtyTail(bytes: Uint8Array): string {
 }
 
 function stage1Tail(bytes: Uint8Array): string {
-  const isVtd = readStruct(structs.Stage1Alloc, bytes).data_type === iommufd.HWPT_DATA_VTD_S1;
+  const isVtd = readStruct(structs.Stage1Alloc, bytes).data_type === HWPT_DATA_VTD_S1;
   const table = bytes.subarray(structs.Stage1Alloc.size);
   return !isVtd || table.length === 0
     ? ''

@@ -5,14 +5,19 @@ import type { Backing } from '../process/backing.js';
 /** A character device by which programs reach VFIO, and its number. */
 export type DeviceNode = NodeNumbers &
   (
+    | /** /dev/iommu */ { readonly kind: 'iommufd' }
     | /** /dev/vfio/vfio */ { readonly kind: 'container' }
-    | /** /dev/vfio/GROUP */ { readonly kind: 'group'; readonly group: number }
+    | /** /dev/vfio/GROUP */ {
+        readonly kind: 'group';
+        readonly group: number;
+      } /** /dev/vfio/devices/vfioN, of the function at a PCI address */
+    | { readonly kind: 'device'; readonly address: string }
   );
 
 interface NodeNumbers {
   readonly major: number;
   readonly minor: number;
-  /** Permission bits that the kernel gives it; it belongs to who runs iopf. */
+  /** Permission bits that the kernel gives it; its owner is the user of iopf. */
   readonly mode: number;
 }
 
@@ -34,11 +39,21 @@ export const containerNode: DeviceNode = {
   mode: 0o666,
 };
 
+/** A misc device with a dynamic minor; this is one that Linux hands out. */
+export const iommufdNode: DeviceNode = { kind: 'iommufd', major: 10, minor: 122, mode: 0o660 };
+
 /** Groups have a dynamic major; this is one that Linux hands out. */
 const GROUP_MAJOR = 511;
 
 export function groupNode(group: number): DeviceNode {
   return { kind: 'group', group, major: GROUP_MAJOR, minor: group, mode: 0o600 };
+}
+
+/** Devices' own files have another one. */
+const CDEV_MAJOR = 510;
+
+export function cdevNode(address: string, minor: number): DeviceNode {
+  return { kind: 'device', address, major: CDEV_MAJOR, minor, mode: 0o600 };
 }
 
 /** A device number as struct stat has it (linux/kdev_t.h, new_encode_dev): 32 bits. */

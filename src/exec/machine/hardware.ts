@@ -8,8 +8,11 @@ import { PciRegionIndex } from '../../abi/pci.js';
 import { REGION_OFFSET } from '../../abi/vfio.js';
 import { OptionError } from '../../device/index.js';
 import { deviceKinds, type RecordedModel } from '../../device/kinds.js';
+import type { VfioFile } from '../../file/file.js';
 import { UserError } from '../../input/user-error.js';
+import type { IopfMode } from '../../ioas/iopf/mode.js';
 import { IommuDevice } from '../../iommu/device.js';
+import type { Incidents } from '../../iommu/incidents.js';
 import type { Counters, Observer } from '../../iommu/observer.js';
 import { TableMemory } from '../../iommu/stage1.js';
 import type { DmaBuffer } from '../../mm/frame-memory.js';
@@ -19,14 +22,13 @@ import type { MappedDevice } from '../../mm/process/vmas.js';
 import { memoryEnabled } from '../../vfio/config-access.js';
 import { functionOf } from '../../vfio/device-file.js';
 import { createMachine, type Machine } from '../../vfio/machine.js';
-import type { IopfMode } from '../../vfio/machine-state.js';
 import type { PciFunction } from '../../vfio/pci-function.js';
 import { type Backing, makeBacking } from '../process/backing.js';
-import type { DeviceNodes } from './device-node.js';
+import type { DeviceNode, DeviceNodes } from './device-node.js';
 import { openBlockFile } from './file-store.js';
 import type { DeviceSpec, MachineSpec } from './machine-spec.js';
 import type { ShadowTree } from './shadow.js';
-import { firstFreeGroup } from './sysfs/host-numbers.js';
+import { firstFree, firstFreeGroup } from './sysfs/host-numbers.js';
 import { buildShadow } from './sysfs/index.js';
 import { openTap } from './tap.js';
 
@@ -39,6 +41,7 @@ export interface HardwareOptions {
   /** Reads recorded devices, where there are any. */
   readonly openModel?: (path: string) => RecordedModel;
   readonly observer: Observer | null;
+  readonly incidents: Incidents | null;
   /** Told of the shadow's folder before it is made. */
   readonly announceFolder: (path: string) => void;
   /** Accesses to mapped registers reach the devices. */
@@ -75,8 +78,10 @@ export function buildHardware(options: HardwareOptions): Hardware {
     });
     return { number, viable: group.viable, functions };
   });
+  const firstDevice = firstFree('/sys/class/vfio-dev/vfio');
   const machine = createMachine({
     groups,
+    firstDevice,
     ...(options.spec.geometry === null ? {} : { geometry: options.spec.geometry }),
     ...options.spec.vfio,
     kernel: options.kernel,
@@ -91,6 +96,7 @@ export function buildHardware(options: HardwareOptions): Hardware {
     memory,
     shadow: buildShadow({
       groups,
+      firstDevice,
       geometry: options.spec.geometry,
       vfio: options.spec.vfio,
       kernel: kernelProfile(options.kernel),
@@ -103,13 +109,25 @@ export function buildHardware(options: HardwareOptions): Hardware {
       ]),
     ),
     nodes: {
-      open: (node) =>
-        node.kind === 'container' ? machine.openContainer() : machine.openGroup(node.group),
+      open: (node) => openNode(machine, node),
       functionOf,
       backing: (pciFunction) => backings.get(pciFunction)!,
     },
     functions: [...backings.keys()],
   };
+}
+
+function openNode(machine: Machine, node: DeviceNode): VfioFile {
+  switch (node.kind) {
+    case 'iommufd':
+      return machine.openIommufd();
+    case 'container':
+      return machine.openContainer();
+    case 'group':
+      return machine.openGroup(node.group);
+    case 'device':
+      return machine.openDevice(node.address);
+  }
 }
 
 function makeFunction(
@@ -128,6 +146,7 @@ function makeFunction(
     canFault: device.canFault,
     counters: options.counters,
     observer: options.observer,
+    incidents: options.incidents,
   });
   const host = {
     frames: memory,

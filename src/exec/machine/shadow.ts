@@ -1,5 +1,6 @@
 /**
- * The shadow of /dev/vfio and /sys: the paths by which a program finds the devices of the run.
+ * The shadow of /dev/vfio, /dev/iommu and /sys: the paths by which a program finds the devices of
+ * the run.
  *
  * Terms: a *node* is a name that the shadow answers; a *merged* directory lists the host's entries
  * beside its own; what lies *above* is the host's, and leads to a node. Nodes are a table; the
@@ -18,7 +19,7 @@ const SLASH = 0x2f;
 /**
  * A name is the shadow's only if it begins so, once `.`, `..` and double slashes are gone from it.
  */
-const BEGINNINGS = ['/sys/', '/dev/vfio'];
+const BEGINNINGS = ['/sys/', '/dev/vfio', '/dev/iommu'];
 
 export class ShadowTree {
   private readonly nodes = new Map<string, ShadowNode>();
@@ -106,7 +107,7 @@ export class ShadowTree {
     for (let index = 0; index < BEGINNINGS.length; index++)
       if (path.startsWith(BEGINNINGS[index]!)) return true;
     if (!path.includes('/.') && !path.includes('//')) return false;
-    return path.includes('/sys') || path.includes('/vfio');
+    return path.includes('/sys') || path.includes('/vfio') || path.includes('/iommu');
   }
 
   /**

@@ -1,5 +1,5 @@
 import type { KernelVersion } from '../../abi/kernel.js';
-import type { IopfMode } from '../../vfio/machine-state.js';
+import type { IopfMode } from '../../ioas/iopf/mode.js';
 import type { MachineSpec } from '../machine/machine-spec.js';
 
 /** What a run is asked to do. Plain data: it crosses threads. */

@@ -2,8 +2,8 @@
 import { readFileSync, readlinkSync } from 'node:fs';
 import { PAGE_SIZE } from '../address-space.js';
 
-/** CAP_IPC_LOCK (linux/capability.h). */
-const CAP_IPC_LOCK = 14;
+/** linux/capability.h */
+export const Capability = { IPC_LOCK: 14, SYS_RESOURCE: 24 } as const;
 /** The inode of the initial user namespace (kernel: PROC_USER_INIT_INO). */
 const INITIAL_USER_NAMESPACE = 'user:[4026531837]';
 
@@ -51,10 +51,10 @@ export function lockLimitBytes(task: number): number {
   return soft === undefined ? 0 : Number(soft);
 }
 
-/** capable(CAP_IPC_LOCK), which a user namespace other than the first does not give. */
-export function hasIpcLock(task: number): boolean {
+/** capable(), which a user namespace other than the first does not give. */
+export function hasCapability(task: number, capability: number): boolean {
   const match = /^CapEff:\s+([0-9a-f]+)/m.exec(textOf(`/proc/${task}/status`));
-  if (match === null || ((Number.parseInt(match[1]!.slice(-8), 16) >>> CAP_IPC_LOCK) & 1) === 0)
+  if (match === null || ((Number.parseInt(match[1]!.slice(-8), 16) >>> capability) & 1) === 0)
     return false;
   try {
     return readlinkSync(`/proc/${task}/ns/user`) === INITIAL_USER_NAMESPACE;

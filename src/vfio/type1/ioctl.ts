@@ -3,7 +3,7 @@ import { fail } from '../../abi/errno.js';
 import { IopfIoctl, Type1Ioctl } from '../../abi/vfio.js';
 import type { Caller } from '../../file/caller.js';
 import { runDirect } from '../../flow/direct.js';
-import { allocateStage1 } from '../stage1.js';
+import { allocateStage1 } from '../stage1-file.js';
 import { dirtyPages } from './dirty-pages.js';
 import { getIommuInfo } from './iommu-info.js';
 import { mapDma } from './map-dma.js';

@@ -14,7 +14,7 @@ import { IoSpace, type IoSpaceOptions } from '../../ioas/io-space.js';
 import type { Mapping } from '../../ioas/mapping.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import { Domain, type DomainOptions } from '../../iommu/domain.js';
-import type { IommuProperties } from '../../iommu/geometry.js';
+import { areAlike, type IommuProperties } from '../../iommu/geometry.js';
 import type { IommuGroup } from '../../iommu/group.js';
 import type { AddressSpace } from '../../mm/address-space.js';
 import { ProcessAccount } from '../../mm/lock-account.js';
@@ -253,13 +253,4 @@ export class Type1 {
     if (space.domains.length === 1) for (const mapping of space.mappings) space.unmap(mapping);
     space.removeDomain(domain);
   }
-}
-
-/** Whether groups behind these IOMMUs can share a page table. */
-function areAlike(a: IommuProperties, b: IommuProperties): boolean {
-  return (
-    a.addressWidth === b.addressWidth &&
-    a.pageSizes === b.pageSizes &&
-    a.snoopControl === b.snoopControl
-  );
 }

@@ -32,7 +32,6 @@ describe.skipIf(!isRoot)(`Linux ${DEFAULT_KERNEL} answers through real system ca
       );
       const told = wrong.map(({ name: caseName, differences, error }) =>
         describeCase({
-          file: path,
           name: caseName,
           differences,
           error: error === null ? null : new Error(error),

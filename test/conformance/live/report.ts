@@ -24,9 +24,7 @@ for (const path of files) {
   );
   for (const { name, why } of skipped) console.log(`  skipped ${name}: ${why}`);
   for (const { name, differences, error } of wrong)
-    console.log(
-      describe({ file: path, name, differences, error: error === null ? null : new Error(error) }),
-    );
+    console.log(describe({ name, differences, error: error === null ? null : new Error(error) }));
   passed += results.length - wrong.length;
   failed += wrong.length;
   stepsRun += steps;

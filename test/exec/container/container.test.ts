@@ -121,6 +121,6 @@ describe.skipIf(!canRun)('in a container, read-only but for /tmp,', () => {
     const command = [iopf, 'exec', ...device, ...options, '--', 'echo', 'ran'];
     const run = await runInContainer({ rules: true, denied }, shared, command);
     expect(run.stderr).toMatch(message);
-    expect([run.code, run.stdout]).toEqual([2, '']);
+    expect([run.code, run.stdout]).toEqual([125, '']);
   });
 });

@@ -15,8 +15,6 @@ export interface FunctionPlace {
   readonly group: string;
   /** Its IOMMU's directory. */
   readonly iommu: string;
-  /** The number of its vfio device. */
-  readonly vfioDevice: number;
 }
 
 /**
@@ -65,20 +63,6 @@ export function addFunction(tree: ShadowTree, pci: PciFunction, place: FunctionP
   tree.link(`${path}/driver`, '/sys/bus/pci/drivers/vfio-pci');
   tree.link(`${path}/iommu`, iommu);
   tree.link(`${path}/iommu_group`, group);
-  addVfioDevice(tree, place);
-}
-
-/** The vfio device (Linux 6.1), without a node: as where CONFIG_VFIO_DEVICE_CDEV is off. */
-function addVfioDevice(tree: ShadowTree, { path, vfioDevice }: FunctionPlace): void {
-  const name = `vfio${vfioDevice}`;
-  const device = `${path}/vfio-dev/${name}`;
-  tree.directory(`${path}/vfio-dev`);
-  tree.directory(device);
-  tree.file(`${device}/uevent`, '', 0o644);
-  addPower(tree, device, 'unsupported');
-  tree.link(`${device}/device`, path);
-  tree.link(`${device}/subsystem`, '/sys/class/vfio-dev');
-  tree.link(`/sys/class/vfio-dev/${name}`, device);
 }
 
 function addIdentity(tree: ShadowTree, pci: PciFunction, path: string): void {

@@ -6,14 +6,14 @@ import type { KernelProfile } from '../../../abi/kernel.js';
 import type { IommuProperties } from '../../../iommu/geometry.js';
 import { PAGE_SIZE } from '../../../mm/address-space.js';
 import type { PciFunction } from '../../../vfio/pci-function.js';
-import { containerNode, type DeviceNode, groupNode } from '../device-node.js';
+import { containerNode, type DeviceNode, groupNode, iommufdNode } from '../device-node.js';
 import type { VfioSpec } from '../machine-spec.js';
 import { ShadowTree } from '../shadow.js';
 import { addFunction, rootBusOf } from './function.js';
-import { firstFree } from './host-numbers.js';
 import { addIommu } from './iommu.js';
 import { addModules } from './modules.js';
 import { addPower } from './power.js';
+import { addVfioDevice } from './vfio-device.js';
 
 /** Directories that programs list, where the host's entries belong beside the shadow's. */
 const merged = [
@@ -44,6 +44,8 @@ export interface ShadowGroup {
 
 export interface ShadowOptions {
   readonly groups: readonly ShadowGroup[];
+  /** The number of the first function's vfio device. */
+  readonly firstDevice: number;
   /** Null: there is no IOMMU, and so no group. */
   readonly geometry: IommuProperties | null;
   readonly vfio: VfioSpec;
@@ -64,9 +66,10 @@ export function buildShadow(options: ShadowOptions): ShadowTree {
   tree.link(`${driver}/module`, '/sys/module/vfio_pci');
   addModules(tree, vfio, kernel);
   addNode(tree, '/dev/vfio/vfio', containerNode, 'misc');
+  if (kernel.iommufdLast > 0) addNode(tree, '/dev/iommu', iommufdNode, 'misc');
   if (geometry === null) return tree;
   const iommu = addIommu(tree, geometry);
-  let vfioDevice = firstFree('/sys/class/vfio-dev/vfio');
+  let vfioDevice = options.firstDevice;
   for (const { number, functions } of groups) {
     addNode(tree, `/dev/vfio/${number}`, groupNode(number), 'vfio');
     const group = `/sys/kernel/iommu_groups/${number}`;
@@ -79,7 +82,9 @@ export function buildShadow(options: ShadowOptions): ShadowTree {
       tree.merged(bus);
       tree.file(`${bus}/uevent`, '', 0o644);
       const path = `${bus}/${pci.address}`;
-      addFunction(tree, pci, { path, group, iommu, vfioDevice: vfioDevice++ });
+      addFunction(tree, pci, { path, group, iommu });
+      const hasNode = kernel.iommufdLast > 0;
+      addVfioDevice(tree, { path, address: pci.address, number: vfioDevice++, hasNode });
       for (const folder of ['/sys/bus/pci/devices', driver, `${group}/devices`, `${iommu}/devices`])
         tree.link(`${folder}/${pci.address}`, path);
     }
@@ -93,7 +98,8 @@ function addNode(tree: ShadowTree, node: string, device: DeviceNode, className: 
   tree.device(node, device);
   const name = node.slice(node.lastIndexOf('/') + 1);
   const path = `/sys/devices/virtual/${className}/${name}`;
-  const mode = device.kind === 'container' ? 'DEVMODE=0666\n' : '';
+  const isMisc = className === 'misc';
+  const mode = isMisc ? `DEVMODE=0${device.mode.toString(8)}\n` : '';
   tree.directory(path);
   tree.file(`${path}/dev`, `${major}:${minor}\n`);
   tree.file(

@@ -19,6 +19,12 @@ const RW = 0o644;
 const RO = 0o444;
 const yesOrNo = (is: boolean): string => (is ? 'Y' : 'N');
 
+const iommufd: Module = {
+  name: 'iommufd',
+  holders: ['vfio'],
+  parameters: { allow_unsafe_interrupts: ['N', RW] },
+};
+
 export function addModules(tree: ShadowTree, vfio: VfioSpec, kernel: KernelProfile): void {
   const type1 = vfio.type1Module ? ['vfio_iommu_type1'] : [];
   const modules: Module[] = [
@@ -39,6 +45,7 @@ export function addModules(tree: ShadowTree, vfio: VfioSpec, kernel: KernelProfi
       },
     },
     { name: 'vfio_pci_core', holders: ['vfio_pci'] },
+    ...(kernel.iommufdLast > 0 ? [iommufd] : []),
     ...(kernel.virqfdModule ? [{ name: 'vfio_virqfd', holders: ['vfio_pci_core'] }] : []),
   ];
   if (vfio.type1Module)

@@ -1,0 +1,88 @@
+/** The file behind /dev/iommu and its table of calls (kernel: drivers/iommu/iommufd/main.c). */
+import { fail } from '../abi/errno.js';
+import { IommufdIoctl } from '../abi/iommufd.js';
+import {
+  Destroy,
+  FaultAlloc,
+  HwInfo,
+  HwptAlloc,
+  IoasAlloc,
+  IoasAllowIovas,
+  IoasCopy,
+  IoasIovaRanges,
+  IoasMap,
+  IoasUnmap,
+  Option,
+} from '../abi/iommufd-structs.js';
+import type { Caller } from '../file/caller.js';
+import type { VfioFile } from '../file/file.js';
+import { type Call, type Operation, operation, runCall, tableNumber } from './call.js';
+import { IommufdContext } from './context.js';
+import { faultQueueAlloc } from './fault-queue-file.js';
+import { getHwInfo, hwptAlloc } from './hwpt-calls.js';
+import {
+  ioasAlloc,
+  ioasAllowIovas,
+  ioasCopy,
+  ioasIovaRanges,
+  ioasMap,
+  ioasUnmap,
+} from './ioas-calls.js';
+import type { IommufdMachine } from './machine.js';
+import { option } from './option.js';
+
+const operations: ReadonlyMap<number, Operation> = new Map([
+  [IommufdIoctl.IOMMU_DESTROY, operation(Destroy, destroy)],
+  [IommufdIoctl.IOMMU_IOAS_ALLOC, operation(IoasAlloc, ioasAlloc)],
+  [IommufdIoctl.IOMMU_IOAS_ALLOW_IOVAS, operation(IoasAllowIovas, ioasAllowIovas)],
+  [IommufdIoctl.IOMMU_IOAS_COPY, operation(IoasCopy, ioasCopy)],
+  [IommufdIoctl.IOMMU_IOAS_IOVA_RANGES, operation(IoasIovaRanges, ioasIovaRanges)],
+  [IommufdIoctl.IOMMU_IOAS_MAP, operation(IoasMap, ioasMap)],
+  [IommufdIoctl.IOMMU_IOAS_UNMAP, operation(IoasUnmap, ioasUnmap)],
+  [IommufdIoctl.IOMMU_OPTION, operation(Option, option)],
+  [IommufdIoctl.IOMMU_HWPT_ALLOC, operation(HwptAlloc, hwptAlloc, HwptAlloc.end.__reserved)],
+  [IommufdIoctl.IOMMU_FAULT_QUEUE_ALLOC, operation(FaultAlloc, faultQueueAlloc)],
+  [IommufdIoctl.IOMMU_GET_HW_INFO, operation(HwInfo, getHwInfo, HwInfo.end.__reserved2)],
+]);
+
+/** open(2) of /dev/iommu. */
+export function openIommufd(machine: IommufdMachine): IommufdFile {
+  return new IommufdFile(new IommufdContext(machine));
+}
+
+export class IommufdFile implements VfioFile {
+  readonly kind = 'iommufd';
+  readonly name = '/dev/iommu';
+
+  constructor(readonly context: IommufdContext) {}
+
+  ioctl(caller: Caller, request: number, argument: number): number {
+    const { context } = this;
+    if (tableNumber(request, context.machine.kernel.iommufdLast) < 0) fail('ENOTTY');
+    runCall(caller, context, operations, request, argument);
+    return 0;
+  }
+
+  read(): number {
+    return fail('EINVAL');
+  }
+
+  write(): number {
+    return fail('EINVAL');
+  }
+
+  mmap(): never {
+    fail('ENODEV');
+  }
+
+  release(): void {
+    this.context.drop();
+  }
+}
+
+/** IOMMU_DESTROY. ENOENT; EBUSY: something uses it. */
+function destroy({ buffer, context: { objects } }: Call): void {
+  const object = objects.any(buffer.u32(Destroy.at.id)) ?? fail('ENOENT');
+  if (object.users > 0) fail('EBUSY');
+  objects.remove(object);
+}

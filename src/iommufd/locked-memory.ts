@@ -1,0 +1,63 @@
+/**
+ * Where an iommufd charges what it pins (kernel: do_update_pinned): per user, over all processes
+ * and contexts, or per process, or nowhere.
+ */
+import { Errno } from '../abi/errno.js';
+import type { AddressSpace } from '../mm/address-space.js';
+import { type LockAccount, ProcessAccount } from '../mm/lock-account.js';
+
+/** Pages that a user has locked by iommufds (kernel: user_struct.locked_vm). */
+export class UserLocks {
+  pages = 0;
+}
+
+/** Every pinned page is counted in VmPin, whoever pays for it. */
+export class PinAccount implements LockAccount {
+  constructor(
+    private readonly mm: AddressSpace,
+    /** Null: CAP_IPC_LOCK when the memory was mapped. */
+    private readonly limited: LockAccount | null,
+  ) {}
+
+  charge(pages: number, anyway = false): number {
+    const errno = this.limited === null ? 0 : this.limited.charge(pages, anyway);
+    if (errno === 0) this.mm.accountPinned?.(pages);
+    return errno;
+  }
+
+  release(pages: number): void {
+    this.limited?.release(pages);
+    this.mm.accountPinned?.(-pages);
+  }
+}
+
+/** RLIMIT_MODE 0: the limit is the mapping process's, what counts is all of its user's. */
+class UserAccount implements LockAccount {
+  constructor(
+    private readonly mm: AddressSpace,
+    private readonly user: UserLocks,
+  ) {}
+
+  charge(pages: number, anyway = false): number {
+    const { user, mm } = this;
+    if (!anyway && user.pages + pages > mm.lockLimitPages) return Errno.ENOMEM;
+    user.pages += pages;
+    return 0;
+  }
+
+  release(pages: number): void {
+    this.user.pages -= pages;
+  }
+}
+
+/** IOMMU_OPTION_RLIMIT_MODE: whose pages count. */
+export type RlimitMode = 'user' | 'process';
+
+/** Where memory that a process maps now is charged. */
+export function accountFor(mm: AddressSpace, mode: RlimitMode, user: UserLocks): LockAccount {
+  if (mm.ipcLock) return new PinAccount(mm, null);
+  return new PinAccount(
+    mm,
+    mode === 'user' ? new UserAccount(mm, user) : new ProcessAccount(mm, false),
+  );
+}

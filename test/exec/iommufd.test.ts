@@ -1,0 +1,61 @@
+/** Programs that use iommufd, as users run them. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { have } from '../skip.js';
+import { edu, repository, runIopf } from './run-iopf.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'test-iommufd-'));
+const program = join(folder, 'iommufd');
+const device = ['--device', `edu@${edu}`];
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe.skipIf(!have('cc', 'the program of iommufd.c'))('a program with iommufd', () => {
+  beforeAll(() => {
+    const source = join(import.meta.dirname, 'programs/iommufd.c');
+    const { stderr } = spawnSync('cc', ['-O1', '-Wall', '-o', program, source]);
+    expect(`${stderr}`).toBe('');
+  });
+
+  test('opens /dev/iommu, and maps and unmaps memory in an IOAS', async () => {
+    const { code, stdout, stderr } = await runIopf(device, [program]);
+    expect(stderr).toMatch(/exit code 0/);
+    expect(stdout).toBe('ioas 1, mapped at a page: 1, unmapped 1048576 bytes\n');
+    expect(code).toBe(0);
+  });
+
+  test('binds a device by its own file, and its DMA reaches what an IOAS maps', async () => {
+    const { stdout, stderr, summary } = await runIopf(device, [program, edu]);
+    expect(stderr).toMatch(/exit code 0/);
+    expect(stdout.split('\n').slice(1, 3)).toEqual([
+      'device 2 of 9 regions, page table 4: sixteen bytes..',
+      'detached: 0',
+    ]);
+    expect(summary!.pinnedBytesPeak).toBe(0);
+  });
+
+  test('has all of it pinned with IOPF off', async () => {
+    const { stdout, summary } = await runIopf(['--iopf', 'off', ...device], [program, edu]);
+    expect(stdout).toMatch(/sixteen bytes/);
+    expect(summary!.pinnedBytesPeak).toBe(1 << 20);
+  });
+
+  test('examples/on-demand: maps what its device asks for, or leaves that to IOPF', async () => {
+    const main = join(repository, 'dist/examples/on-demand/main.js');
+    const asked = await runIopf(['--kernel', '7.2', ...device], [process.execPath, main, edu]);
+    expect(asked.stdout).toBe('500 pages copied by the device, 0 wrong; 256 page requests here\n');
+    expect(asked.summary!.pagesFaultedIn).toBe(0);
+    expect(asked.summary!.pinnedBytesPeak).toBe(1 << 20);
+    const left = await runIopf(device, [process.execPath, main, edu, 'iopf']);
+    expect(left.stdout).toBe('500 pages copied by the device, 0 wrong; 0 page requests here\n');
+    expect(left.summary).toMatchObject({ pagesFaultedIn: 256, pinnedBytesPeak: 0 });
+  });
+
+  test('finds none where the kernel has none', async () => {
+    const { code, stderr } = await runIopf(['--kernel', '6.1', ...device], [program]);
+    expect(stderr).toMatch(/open: No such file or directory/);
+    expect(code).toBe(1);
+  });
+});
