@@ -35,12 +35,8 @@ async function main() {
   const without = values.without === undefined ? null : new RegExp(values.without);
   const tests = filesUnder('test', '.test.ts').filter((test) => !without?.test(test));
   const own = tests.filter((test) => test.startsWith(`${join('test', room)}/`));
-  const mutants = sample(
-    filesUnder(path, '.ts'),
-    (file) => readFileSync(file, 'utf8'),
-    Number(values.seed),
-    Number(values.count),
-  );
+  const texts = new Map(filesUnder(path, '.ts').map((file) => [file, readFileSync(file, 'utf8')]));
+  const mutants = sample(texts, Number(values.seed), Number(values.count));
   console.log(`${mutants.length} mutants of src/${room}, --seed ${values.seed}`);
   const files = [...new Set(mutants.map(({ file }) => file))];
   const copy = new Copy([...own, ...values.also].some((test) => needsBuild.test(test)));
@@ -50,20 +46,20 @@ async function main() {
     await trial.baseline(files);
     // The canary: tests that do not notice a file that throws notice nothing.
     const { file } = mutants[0];
-    copy.write(file, `throw new Error('canary');\n${readFileSync(file, 'utf8')}`);
+    copy.write(file, `throw new Error('canary');\n${texts.get(file)}`);
     if ((await trial.notice(file)) === null) console.log(`no test notices that ${file} throws`);
-    copy.write(file, readFileSync(file, 'utf8'));
-    await report(copy, trial, mutants);
+    copy.write(file, texts.get(file));
+    await report(copy, trial, mutants, texts);
   } finally {
     judge.end();
     copy.remove();
   }
 }
 
-async function report(copy, trial, mutants) {
+async function report(copy, trial, mutants, texts) {
   let killed = 0;
   for (const { file, line, start, end, to, what } of mutants) {
-    const text = readFileSync(file, 'utf8');
+    const text = texts.get(file);
     copy.write(file, text.slice(0, start) + to + text.slice(end));
     const test = await trial.notice(file);
     copy.write(file, text);

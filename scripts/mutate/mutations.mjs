@@ -73,10 +73,12 @@ function random(seed) {
   };
 }
 
-/** `count` mutations of these files, at most one a line. */
-export function sample(files, read, seed, count) {
+/** `count` mutations of these files' texts, at most one a line. */
+export function sample(texts, seed, count) {
   const next = random(seed);
-  const all = files.flatMap((file) => mutationsOf(read(file)).map((each) => ({ file, ...each })));
+  const all = [...texts].flatMap(([file, text]) =>
+    mutationsOf(text).map((each) => ({ file, ...each })),
+  );
   for (let i = all.length - 1; i > 0; i--) {
     const j = Math.floor(next() * (i + 1));
     [all[i], all[j]] = [all[j], all[i]];

@@ -31,22 +31,45 @@ export function filesUnder(path, suffix) {
   return readdirSync(path).flatMap((name) => filesUnder(join(path, name), suffix));
 }
 
-/** The tests whose imports, or those of their helpers in test/, name the file. */
+const importsOf = new Map();
+/** The files of ours that a file imports for what they do. */
+function imports(path) {
+  const known = importsOf.get(path);
+  if (known !== undefined) return known;
+  const statements = /^(?:import|export)(?! type)(?:[^'";]| as )*'(\.[^']+)\.js'/gm;
+  const found = [...readFileSync(path, 'utf8').matchAll(statements)]
+    .map(([, name]) => relative('.', resolve(dirname(path), `${name}.ts`)))
+    .filter((each) => existsSync(each));
+  importsOf.set(path, found);
+  return found;
+}
+
+/** How many files of src/ a test imports to get to this one; helpers in test/ do not count. */
+function distance(test, file) {
+  const seen = new Set([test]);
+  let near = [test];
+  for (let far = 0; near.length > 0; far++) {
+    const next = [];
+    for (const path of near) {
+      if (path === file) return far;
+      for (const each of imports(path)) {
+        if (seen.has(each)) continue;
+        seen.add(each);
+        (each.startsWith('src/') ? next : near).push(each);
+      }
+    }
+    near = next;
+  }
+  return Number.POSITIVE_INFINITY;
+}
+
+/** The tests that import the file: themselves, or where none does those that are nearest. */
 function importers(tests, file) {
-  const target = resolve(file);
-  const known = new Map();
-  const names = (path) => {
-    if (known.has(path)) return known.get(path);
-    known.set(path, false);
-    const imports = [...readFileSync(path, 'utf8').matchAll(/(?:from|import) '(\.[^']+)\.js'/g)]
-      .map(([, name]) => resolve(dirname(path), `${name}.ts`))
-      .filter((each) => existsSync(each));
-    const inTests = (each) => relative('test', each).startsWith('..') === false;
-    const found = imports.some((each) => each === target || (inTests(each) && names(each)));
-    known.set(path, found);
-    return found;
-  };
-  return tests.filter((test) => !wholeRun.test(test) && names(resolve(test)));
+  const far = tests
+    .filter((test) => !wholeRun.test(test))
+    .map((test) => [test, distance(test, file)]);
+  const least = Math.min(...far.map(([, files]) => files));
+  return far.flatMap(([test, files]) => (files === least && least < Infinity ? [test] : []));
 }
 
 /** The process that runs tests in the copy; a new one after each that had to be ended. */
