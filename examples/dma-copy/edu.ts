@@ -13,7 +13,7 @@ const FROM_DEVICE = 2;
 const BUFFER = 0x40000;
 
 export class EduDriver {
-  constructor(private readonly vfio: VfioClient) {
+  constructor(private readonly vfio: Pick<VfioClient, 'readRegion' | 'writeRegion'>) {
     const identification = vfio.readRegion(BAR, IDENTIFICATION, 4);
     if ((identification & 0xffff) !== 0x00ed)
       throw new Error(`no edu device: identification 0x${identification.toString(16)}`);

@@ -15,8 +15,15 @@ interface Example {
   readonly after: readonly string[];
 }
 
+interface ExampleProgram {
+  readonly about: string;
+  readonly device: string;
+  /** Options of exec that it needs. */
+  readonly options?: readonly string[];
+}
+
 /** Programs: folders of examples/, and the device that each drives. */
-const programs: Readonly<Record<string, { about: string; device: string }>> = {
+const programs: Readonly<Record<string, ExampleProgram>> = {
   'dma-copy': {
     about: 'a device copies between scattered pages of 192 MiB that a program maps',
     device: 'edu@0000:00:04.0',
@@ -28,6 +35,11 @@ const programs: Readonly<Record<string, { about: string; device: string }>> = {
   'nvme-poll': {
     about: 'a polling driver reads an NVMe disk at random and tells how fast that was',
     device: 'nvme@0000:02:00.0,size=64M',
+  },
+  'on-demand': {
+    about: 'a program maps each page when its device asks for it, by iommufd',
+    device: 'edu@0000:00:04.0',
+    options: ['--kernel', '7.2'],
   },
   'packet-loop': {
     about: 'a polling driver sends packets through a virtio network card that loops them back',
@@ -76,11 +88,11 @@ async function run(
 
 function allExamples(): Map<string, Example> {
   const examples = new Map<string, Example>();
-  for (const [name, { about, device }] of Object.entries(programs)) {
+  for (const [name, { about, device, options = [] }] of Object.entries(programs)) {
     const main = packageFile(`dist/examples/${name}/main.js`);
     examples.set(name, {
       about,
-      before: ['exec', '--device', device],
+      before: ['exec', '--device', device, ...options],
       after: ['--', process.execPath, main],
     });
   }

@@ -13,6 +13,7 @@ import type { Domain } from '../iommu/domain.js';
 import type { IommuProperties } from '../iommu/geometry.js';
 import type { PageRange } from '../iommu/group.js';
 import type { Counters, Observer } from '../iommu/observer.js';
+import { type DeviceFaultHandler, FaultReport } from '../iommu/page-request.js';
 import type { AddressSpace } from '../mm/address-space.js';
 import type { DirtyLog } from './dirty-log.js';
 import { DriverPinning, type PinnableSpace } from './driver-pins.js';
@@ -58,6 +59,8 @@ export class IoSpace implements IopfBackend, PinnableSpace {
   invalidVaddrs = 0;
   /** In order of attachment. */
   private readonly attached: IommuDevice[] = [];
+  /** Programs that answer the page requests of devices. */
+  private readonly programs = new Map<IommuDevice, DeviceFaultHandler>();
   private readonly observer: Observer | null;
   private readonly constraints = new Map<object, IommuProperties>();
 
@@ -135,13 +138,28 @@ export class IoSpace implements IopfBackend, PinnableSpace {
   /**
    * Devices go through a domain of the space from now on, and ask for pages where it faults. Fails
    * as switching page requests on does (R5.5); then they are in the domain, with page requests off.
+   * `program`: a program answers instead, and nobody else; ENODEV: a device cannot wait for it, and
+   * then nothing has changed.
    */
-  *attachDevices(devices: readonly IommuDevice[], domain: Domain): Flow<void> {
+  *attachDevices(
+    devices: readonly IommuDevice[],
+    domain: Domain,
+    program: DeviceFaultHandler | null = null,
+  ): Flow<void> {
+    if (
+      program !== null &&
+      !devices.every((each) => each.canFault && each.handlers.accepts(program))
+    )
+      fail('ENODEV');
     for (const device of devices) {
       device.attach(domain);
       this.attached.push(device);
+      if (program === null) continue;
+      device.handlers.register(program, device.nested ? FaultReport.STAGE2 : FaultReport.FLAT);
+      device.enableIopf();
+      this.programs.set(device, program);
     }
-    yield* this.iopf.devicesAttached(devices);
+    if (program === null) yield* this.iopf.devicesAttached(devices);
   }
 
   /** Devices leave their domain; none of their page requests is left (R5.6). */
@@ -149,6 +167,7 @@ export class IoSpace implements IopfBackend, PinnableSpace {
     for (const device of devices) yield* device.detachStage1();
     yield* this.iopf.devicesDetaching(devices);
     for (const device of devices) {
+      yield* this.leaveProgram(device);
       device.detach();
       this.attached.splice(this.attached.indexOf(device), 1);
     }
@@ -239,6 +258,16 @@ export class IoSpace implements IopfBackend, PinnableSpace {
   /** No driver holds the page any more: from now on it is a page like any other. */
   pageUnpinned(mapping: Mapping, index: number): void {
     this.iopf.pageUnpinned(mapping, index);
+  }
+
+  /** What a program has not answered is INVALID, and it is asked no more. */
+  private *leaveProgram(device: IommuDevice): Flow<void> {
+    const program = this.programs.get(device);
+    if (program === undefined) return;
+    this.programs.delete(device);
+    device.disableIopf();
+    yield* device.drain();
+    device.handlers.unregister(program);
   }
 
   private addFirstDomain(domain: Domain): void {

@@ -44,10 +44,12 @@ export class FaultQueue implements DeviceFaultHandler {
   /**
    * @param idOf the number that user space knows a device by
    * @param readable told when there is something to read, and when there is nothing any more
+   * @param reuses a cookie is the lowest that is free, as iommufd's; else they count on
    */
   constructor(
     private readonly idOf: (device: FaultingDevice) => number,
     private readonly readable: (is: boolean) => void = () => {},
+    private readonly reuses = false,
   ) {}
 
   /** Page request groups that nobody has read. */
@@ -138,6 +140,33 @@ export class FaultQueue implements DeviceFaultHandler {
   }
 
   /**
+   * read(2) as iommufd has it: `put` gets each record and where it goes, whole groups only; returns
+   * the bytes. Where one cannot be put, its group stays unread, and so do those behind it. EINVAL:
+   * not even the first group fits; EFAULT: it cannot be put.
+   */
+  readGroups(count: number, put: (record: Uint8Array, at: number) => boolean): number {
+    let done = 0;
+    for (const entry of this.entries) {
+      if (entry.cookie !== 0) continue;
+      const { requests } = entry.group;
+      if (done + requests.length * HwptPgfault.size > count)
+        return done > 0 ? done : fail('EINVAL');
+      entry.cookie = this.takeCookie();
+      const wasPut = requests.every((request, index) => {
+        this.fill(entry, request);
+        return put(this.record.bytes, done + index * HwptPgfault.size);
+      });
+      if (!wasPut) {
+        entry.cookie = 0;
+        return done > 0 ? done : fail('EFAULT');
+      }
+      done += requests.length * HwptPgfault.size;
+      this.wereRead(1);
+    }
+    return done;
+  }
+
+  /**
    * write(2): answers groups that were read; returns the bytes taken. EINVAL where the first
    * record's code is neither SUCCESS nor INVALID, or its cookie names nothing; a later one that is
    * wrong ends the call before it.
@@ -172,6 +201,7 @@ export class FaultQueue implements DeviceFaultHandler {
 
   /** Cookies are 32 bits; one that is in use is not given again. */
   private takeCookie(): number {
+    if (this.reuses) this.nextCookie = 1;
     while (this.entries.some((entry) => entry.cookie === this.nextCookie)) this.countCookie();
     const cookie = this.nextCookie;
     this.countCookie();

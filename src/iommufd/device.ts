@@ -159,7 +159,7 @@ export class BoundDevice implements IommufdObject {
     try {
       this.enter(hwpt);
     } catch (error) {
-      runDirect(old.ioas.space.attachDevices(group.iommuGroup.devices, old.domain));
+      this.enter(old);
       if (elsewhere) this.forgetReserved(hwpt.ioas);
       throw error;
     }
@@ -170,12 +170,15 @@ export class BoundDevice implements IommufdObject {
   }
 
   /** EFAULT, ENOMEM: a device cannot wait for pages, and not all can be pinned. */
-  private enter({ domain, ioas }: PagingHwpt): void {
+  private enter({ domain, ioas, fault }: PagingHwpt): void {
     const { devices } = this.group.iommuGroup;
     const { space, machine } = ioas;
-    if (machine.iopf === 'auto' && !devices.every((device) => device.canFault))
+    const queue = fault?.queue ?? null;
+    if (queue !== null && machine.iopf === 'off') fail('ENODEV');
+    // What a program maps when it is asked must be there when it has answered.
+    if (queue !== null || (machine.iopf === 'auto' && !devices.every((each) => each.canFault)))
       runDirect(space.iopf.disable());
-    runDirect(space.attachDevices(devices, domain));
+    runDirect(space.attachDevices(devices, domain, queue));
   }
 
   /** EINVAL: the page table is of another kind of IOMMU. */

@@ -12,6 +12,7 @@ import { writeStruct } from '../abi/layout.js';
 import { capabilityRegister, extendedCapabilityRegister } from '../iommu/vtd.js';
 import { type Call, respond } from './call.js';
 import { BoundDevice } from './device.js';
+import { FaultQueueObject } from './fault-queue-file.js';
 import { PagingHwpt } from './hwpt.js';
 import { Ioas } from './ioas.js';
 
@@ -21,7 +22,8 @@ const VTD_ERRATA = 1;
 /**
  * IOMMU_HWPT_ALLOC: a page table of an IOAS, for the IOMMU of a device. EOPNOTSUPP: reserved;
  * EINVAL: data and its length do not go together; ENOENT: no such device; EINVAL: nothing to make a
- * page table of; EOPNOTSUPP: flags or data that this IOMMU has not; and what `PagingHwpt` answers.
+ * page table of; EOPNOTSUPP: flags or data that this IOMMU has not; ENOENT: no such fault queue;
+ * and what `PagingHwpt` answers.
  */
 export function hwptAlloc(call: Call): void {
   const { buffer, context } = call;
@@ -33,8 +35,11 @@ export function hwptAlloc(call: Call): void {
   const parent = context.objects.any(buffer.u32(at.pt_id));
   if (!(parent instanceof Ioas)) return noNesting(call, parent);
   const flags = buffer.u32(at.flags);
-  if (flags !== 0 || buffer.u32(at.data_len) !== 0) fail('EOPNOTSUPP');
-  const hwpt = new PagingHwpt(context, parent, device.group!.geometry, false);
+  const { IOMMU_HWPT_FAULT_ID_VALID: faultIdValid } = HwptAllocFlag;
+  const known = context.machine.kernel.faultQueueOfPaging ? faultIdValid : 0;
+  if ((flags & ~known) !== 0 || buffer.u32(at.data_len) !== 0) fail('EOPNOTSUPP');
+  const fault = flags === 0 ? null : context.objects.get(buffer.u32(at.fault_id), FaultQueueObject);
+  const hwpt = new PagingHwpt(context, parent, device.group!.geometry, false, fault);
   context.objects.add(hwpt);
   buffer.setU32(at.out_hwpt_id, hwpt.id);
   try {

@@ -2,6 +2,7 @@
 import { Domain } from '../iommu/domain.js';
 import type { IommuProperties } from '../iommu/geometry.js';
 import type { IommufdContext } from './context.js';
+import type { FaultQueueObject } from './fault-queue-file.js';
 import type { Ioas } from './ioas.js';
 import type { IommufdObject } from './objects.js';
 
@@ -20,6 +21,8 @@ export class PagingHwpt implements IommufdObject {
     geometry: IommuProperties,
     /** ATTACH to an IOAS made it: it goes with its last device. */
     readonly isAuto: boolean,
+    /** Whose program answers its devices' page requests; null: nobody's. */
+    readonly fault: FaultQueueObject | null = null,
   ) {
     const { kernel, observer } = context.machine;
     this.domain = new Domain({
@@ -29,6 +32,7 @@ export class PagingHwpt implements IommufdObject {
     });
     ioas.addPageTable(this.domain);
     ioas.users++;
+    if (fault !== null) fault.users++;
   }
 
   /** A device, or whatever else had it in use, has gone. */
@@ -39,6 +43,7 @@ export class PagingHwpt implements IommufdObject {
 
   destroy(): void {
     this.ioas.users--;
+    if (this.fault !== null) this.fault.users--;
     this.ioas.removePageTable(this.domain);
   }
 }

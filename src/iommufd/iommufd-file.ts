@@ -3,6 +3,7 @@ import { fail } from '../abi/errno.js';
 import { IommufdIoctl } from '../abi/iommufd.js';
 import {
   Destroy,
+  FaultAlloc,
   HwInfo,
   HwptAlloc,
   IoasAlloc,
@@ -17,6 +18,7 @@ import type { Caller } from '../file/caller.js';
 import type { VfioFile } from '../file/file.js';
 import { type Call, type Operation, operation, runCall, tableNumber } from './call.js';
 import { IommufdContext } from './context.js';
+import { faultQueueAlloc } from './fault-queue-file.js';
 import { getHwInfo, hwptAlloc } from './hwpt-calls.js';
 import {
   ioasAlloc,
@@ -39,6 +41,7 @@ const operations: ReadonlyMap<number, Operation> = new Map([
   [IommufdIoctl.IOMMU_IOAS_UNMAP, operation(IoasUnmap, ioasUnmap)],
   [IommufdIoctl.IOMMU_OPTION, operation(Option, option)],
   [IommufdIoctl.IOMMU_HWPT_ALLOC, operation(HwptAlloc, hwptAlloc, HwptAlloc.end.__reserved)],
+  [IommufdIoctl.IOMMU_FAULT_QUEUE_ALLOC, operation(FaultAlloc, faultQueueAlloc)],
   [IommufdIoctl.IOMMU_GET_HW_INFO, operation(HwInfo, getHwInfo, HwInfo.end.__reserved2)],
 ]);
 

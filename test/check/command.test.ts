@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
-const main = resolve('dist/src/cli/main.js');
+const main = resolve('dist/bundle/iopf.cjs');
 let folder: string;
 
 beforeAll(() => {

@@ -8,7 +8,7 @@ import { Counters } from '../../src/iommu/observer.js';
 import { READ } from '../../src/mm/address-space.js';
 import { Recorder } from '../../src/trace/recorder.js';
 
-const main = resolve('dist/src/cli/main.js');
+const main = resolve('dist/bundle/iopf.cjs');
 const folder = mkdtempSync(join(tmpdir(), 'test-cli-files-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 const at = (name: string): string => join(folder, name);

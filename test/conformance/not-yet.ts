@@ -17,6 +17,7 @@ const there: readonly number[] = [
   IommufdIoctl.IOMMU_OPTION,
   IommufdIoctl.IOMMU_HWPT_ALLOC,
   IommufdIoctl.IOMMU_GET_HW_INFO,
+  IommufdIoctl.IOMMU_FAULT_QUEUE_ALLOC,
 ];
 const missing: readonly number[] = Object.values(IommufdIoctl).filter(
   (number) => !there.includes(number),

@@ -9,13 +9,20 @@ import type { ProcessMemory } from './process-memory.js';
 /** What a descriptor refers to; shared by dup and fork. */
 export class OpenFile {
   references = 1;
+  /** poll(2) says POLLIN: all but streams always, those while there is something to read. */
+  readable = true;
   /** Where read(2) and write(2) go on. */
   position = 0;
 
   constructor(
     readonly what: VfioFile | EventFile | SimulatedFile | 'other',
     readonly access = READ | WRITE,
-  ) {}
+  ) {
+    if (!isVfio(what)) return;
+    what.watchReadable?.((is) => {
+      this.readable = is;
+    });
+  }
 
   drop(): void {
     if (--this.references === 0 && isVfio(this.what)) this.what.release();

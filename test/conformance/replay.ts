@@ -319,8 +319,8 @@ class Replay {
 
   /** POLLIN and POLLOUT were asked for; a VFIO file is always ready. */
   private poll(process: Process, step: VectorStep): Success {
-    const { what } = process.get(this.fd(step));
-    const readable = !(what instanceof EventFile) || what.count > 0;
+    const { what, readable: isReadable } = process.get(this.fd(step));
+    const readable = isReadable && (!(what instanceof EventFile) || what.count > 0);
     return { ret: 1, out: readable ? '0500' : '0400' };
   }
 

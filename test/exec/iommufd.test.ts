@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { have } from '../skip.js';
-import { edu, runIopf } from './run-iopf.js';
+import { edu, repository, runIopf } from './run-iopf.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'test-iommufd-'));
 const program = join(folder, 'iommufd');
@@ -40,6 +40,17 @@ describe.skipIf(!have('cc', 'the program of iommufd.c'))('a program with iommufd
     const { stdout, summary } = await runIopf(['--iopf', 'off', ...device], [program, edu]);
     expect(stdout).toMatch(/sixteen bytes/);
     expect(summary!.pinnedBytesPeak).toBe(1 << 20);
+  });
+
+  test('examples/on-demand: maps what its device asks for, or leaves that to IOPF', async () => {
+    const main = join(repository, 'dist/examples/on-demand/main.js');
+    const asked = await runIopf(['--kernel', '7.2', ...device], [process.execPath, main, edu]);
+    expect(asked.stdout).toBe('500 pages copied by the device, 0 wrong; 256 page requests here\n');
+    expect(asked.summary!.pagesFaultedIn).toBe(0);
+    expect(asked.summary!.pinnedBytesPeak).toBe(1 << 20);
+    const left = await runIopf(device, [process.execPath, main, edu, 'iopf']);
+    expect(left.stdout).toBe('500 pages copied by the device, 0 wrong; 0 page requests here\n');
+    expect(left.summary).toMatchObject({ pagesFaultedIn: 256, pinnedBytesPeak: 0 });
   });
 
   test('finds none where the kernel has none', async () => {

@@ -393,7 +393,7 @@ describe('limits of the caller:', () => {
 
   test.each(['-n 96', '-n 300', '-n 700', '-Sn 100', '-Sn 16'])(
     'ulimit %s is enough',
-    async (limit) => expect(await limited(limit)).toBe('1\nvfio'),
+    async (limit) => expect(await limited(limit)).toBe('1\ndevices\nvfio'),
   );
 
   test.each([

@@ -1,0 +1,129 @@
+/**
+ * Fault queues that programs read and answer (kernel: struct iommufd_fault, eventq.c).
+ *
+ * Terms: a page table with a queue sends its devices' page requests there, and nobody else answers
+ * them.
+ */
+import { fail } from '../abi/errno.js';
+import { FaultAlloc, HwptPageResponse, HwptPgfault } from '../abi/iommufd-structs.js';
+import type { Caller } from '../file/caller.js';
+import type { VfioFile } from '../file/file.js';
+import { FaultQueue } from '../iommu/fault-queue.js';
+import { type Call, respond } from './call.js';
+import type { IommufdContext } from './context.js';
+import { BoundDevice } from './device.js';
+import type { IommufdObject } from './objects.js';
+
+/** The most bytes of answers that one call takes. */
+const ANSWERS_MAX = 1024 * HwptPageResponse.size;
+
+export class FaultQueueObject implements IommufdObject {
+  id = 0;
+  users = 0;
+  readonly queue: FaultQueue;
+  private readable = false;
+  private tell: (readable: boolean) => void = () => {};
+
+  constructor(context: IommufdContext) {
+    const idOf = (device: object): number => {
+      for (const object of context.objects)
+        if (object instanceof BoundDevice && object.device === device) return object.id;
+      return 0;
+    };
+    const told = (is: boolean): void => {
+      this.readable = is;
+      this.tell(is);
+    };
+    this.queue = new FaultQueue(idOf, told, true);
+  }
+
+  watch(tell: (readable: boolean) => void): void {
+    this.tell = tell;
+    tell(this.readable);
+  }
+
+  destroy(): void {
+    this.queue.close();
+  }
+}
+
+/** An open fault queue. It keeps its context. */
+class FaultQueueFile implements VfioFile {
+  readonly kind = 'fault-queue';
+  readonly name = 'anon_inode:[iommufd-pgfault]';
+
+  constructor(
+    private readonly context: IommufdContext,
+    private readonly fault: FaultQueueObject,
+  ) {
+    context.hold();
+    fault.users++;
+  }
+
+  ioctl(): number {
+    return fail('ENOTTY');
+  }
+
+  /**
+   * Records of groups that nobody has read, whole groups only; 0: there are none. ESPIPE: not at 0,
+   * or not whole records; EINVAL: the first group does not fit; EFAULT.
+   */
+  read(caller: Caller, address: number, count: number, offset: number): number {
+    if (offset !== 0 || count % HwptPgfault.size !== 0) fail('ESPIPE');
+    return this.fault.queue.readGroups(count, (record, at) =>
+      caller.mm.copyTo(address + at, record),
+    );
+  }
+
+  /** Answers. ESPIPE: not at 0, or not whole records; EFAULT; EINVAL: see `FaultQueue.write`. */
+  write(caller: Caller, address: number, count: number, offset: number): number {
+    if (offset !== 0 || count % HwptPageResponse.size !== 0) fail('ESPIPE');
+    const bytes = new Uint8Array(Math.min(count, ANSWERS_MAX));
+    if (!caller.mm.copyFrom(address, bytes)) fail('EFAULT');
+    return this.fault.queue.write(bytes);
+  }
+
+  mmap(): never {
+    fail('ENODEV');
+  }
+
+  watchReadable(tell: (readable: boolean) => void): void {
+    this.fault.watch(tell);
+  }
+
+  /** Nobody reads or answers any more: what waits does so until its device is detached. */
+  release(): void {
+    this.fault.watch(() => {});
+    this.fault.users--;
+    this.context.drop();
+  }
+}
+
+/**
+ * IOMMU_FAULT_QUEUE_ALLOC: a queue, and a descriptor of it in the struct. EOPNOTSUPP: flags;
+ * EMFILE; EFAULT: then there is none.
+ */
+export function faultQueueAlloc(call: Call): void {
+  const { buffer, context, caller } = call;
+  const { at } = FaultAlloc;
+  if (buffer.u32(at.flags) !== 0) fail('EOPNOTSUPP');
+  const fault = new FaultQueueObject(context);
+  context.objects.add(fault);
+  const file = new FaultQueueFile(context, fault);
+  try {
+    const descriptor = caller.reserve(file);
+    buffer.setU32(at.out_fault_id, fault.id);
+    buffer.setU32(at.out_fault_fd, descriptor.number);
+    try {
+      respond(call);
+    } catch (error) {
+      descriptor.cancel();
+      throw error;
+    }
+    descriptor.install();
+  } catch (error) {
+    file.release();
+    context.objects.remove(fault);
+    throw error;
+  }
+}
