@@ -13,6 +13,7 @@ import {
   IoasMap,
   IoasUnmap,
   Option,
+  VfioIoas,
 } from '../abi/iommufd-structs.js';
 import type { Caller } from '../file/caller.js';
 import type { VfioFile } from '../file/file.js';
@@ -30,6 +31,7 @@ import {
 } from './ioas-calls.js';
 import type { IommufdMachine } from './machine.js';
 import { option } from './option.js';
+import { compatIoctl, vfioIoas } from './vfio-compat.js';
 
 const operations: ReadonlyMap<number, Operation> = new Map([
   [IommufdIoctl.IOMMU_DESTROY, operation(Destroy, destroy)],
@@ -40,6 +42,7 @@ const operations: ReadonlyMap<number, Operation> = new Map([
   [IommufdIoctl.IOMMU_IOAS_MAP, operation(IoasMap, ioasMap)],
   [IommufdIoctl.IOMMU_IOAS_UNMAP, operation(IoasUnmap, ioasUnmap)],
   [IommufdIoctl.IOMMU_OPTION, operation(Option, option)],
+  [IommufdIoctl.IOMMU_VFIO_IOAS, operation(VfioIoas, vfioIoas)],
   [IommufdIoctl.IOMMU_HWPT_ALLOC, operation(HwptAlloc, hwptAlloc, HwptAlloc.end.__reserved)],
   [IommufdIoctl.IOMMU_FAULT_QUEUE_ALLOC, operation(FaultAlloc, faultQueueAlloc)],
   [IommufdIoctl.IOMMU_GET_HW_INFO, operation(HwInfo, getHwInfo, HwInfo.end.__reserved2)],
@@ -47,18 +50,26 @@ const operations: ReadonlyMap<number, Operation> = new Map([
 
 /** open(2) of /dev/iommu. */
 export function openIommufd(machine: IommufdMachine): IommufdFile {
-  return new IommufdFile(new IommufdContext(machine));
+  return new IommufdFile(new IommufdContext(machine), '/dev/iommu');
+}
+
+/** open(2) of /dev/vfio/vfio where iommufd serves it: pins count per process, as type1's do. */
+export function openCompatContainer(machine: IommufdMachine): IommufdFile {
+  return new IommufdFile(new IommufdContext(machine, 'process'), '/dev/vfio/vfio');
 }
 
 export class IommufdFile implements VfioFile {
   readonly kind = 'iommufd';
-  readonly name = '/dev/iommu';
 
-  constructor(readonly context: IommufdContext) {}
+  constructor(
+    readonly context: IommufdContext,
+    readonly name: string,
+  ) {}
 
   ioctl(caller: Caller, request: number, argument: number): number {
     const { context } = this;
-    if (tableNumber(request, context.machine.kernel.iommufdLast) < 0) fail('ENOTTY');
+    if (tableNumber(request, context.machine.kernel.iommufdLast) < 0)
+      return compatIoctl(caller, context, request, argument);
     runCall(caller, context, operations, request, argument);
     return 0;
   }
@@ -72,7 +83,7 @@ export class IommufdFile implements VfioFile {
   }
 
   mmap(): never {
-    fail('ENODEV');
+    fail(this.context.machine.kernel.iommufdMmap);
   }
 
   release(): void {
@@ -81,8 +92,10 @@ export class IommufdFile implements VfioFile {
 }
 
 /** IOMMU_DESTROY. ENOENT; EBUSY: something uses it. */
-function destroy({ buffer, context: { objects } }: Call): void {
+function destroy({ buffer, context }: Call): void {
+  const { objects } = context;
   const object = objects.any(buffer.u32(Destroy.at.id)) ?? fail('ENOENT');
   if (object.users > 0) fail('EBUSY');
   objects.remove(object);
+  if (context.compatIoas === object) context.compatIoas = null;
 }

@@ -3,8 +3,7 @@
  * but counted by name.
  */
 import { IommufdIoctl } from '../../src/abi/iommufd.js';
-import { GroupIoctl } from '../../src/abi/vfio.js';
-import { usesTestInterface, type VectorCase, type VectorFile, type VectorStep } from './vectors.js';
+import { usesTestInterface, type VectorCase } from './vectors.js';
 
 const there: readonly number[] = [
   IommufdIoctl.IOMMU_DESTROY,
@@ -18,32 +17,20 @@ const there: readonly number[] = [
   IommufdIoctl.IOMMU_HWPT_ALLOC,
   IommufdIoctl.IOMMU_GET_HW_INFO,
   IommufdIoctl.IOMMU_FAULT_QUEUE_ALLOC,
+  IommufdIoctl.IOMMU_VFIO_IOAS,
 ];
 const missing: readonly number[] = Object.values(IommufdIoctl).filter(
   (number) => !there.includes(number),
 );
 
 /** What a case needs, or null: it is replayed. */
-export function notYet(file: VectorFile, vectorCase: VectorCase): string | null {
+export function notYet(vectorCase: VectorCase): string | null {
   const { steps } = vectorCase;
-  if (file.boot.startsWith('container')) return 'iommufd as /dev/vfio/vfio';
   if (!usesIommufd(vectorCase)) return null;
   if (usesTestInterface(vectorCase)) return 'the mock IOMMU of IOMMU_TEST_CMD';
-  if (steps.some(takesIommufd)) return 'an iommufd as a container';
   if (steps.some(({ nr }) => missing.includes(nr! % 2 ** 32)))
     return 'calls of page tables, fault queues and what is newer';
-  if (steps.some(({ fd, nr }) => fd?.startsWith('i') && (nr! & 0xff) < 0x80))
-    return "type1's calls on an iommufd";
   return null;
-}
-
-/** SET_CONTAINER with an iommufd. */
-function takesIommufd({ nr, arg }: VectorStep): boolean {
-  return (
-    nr === GroupIoctl.VFIO_GROUP_SET_CONTAINER &&
-    typeof arg === 'object' &&
-    arg.fdAt?.some(([, name]) => name.startsWith('i')) === true
-  );
 }
 
 function usesIommufd({ steps }: VectorCase): boolean {
