@@ -71,6 +71,8 @@ const kernelBehaviours = {
   cdevGrows: row(false, false, true),
   /** IOMMU_GET_HW_INFO may ask for one type, and tells that a device has no ATS. */
   hwInfoInput: row(false, false, true),
+  /** IOMMU_HWPT_INVALIDATE looks at its arguments before it looks for the page table. */
+  invalidateChecksFirst: row(false, false, true),
   /** A map that is as long as all of 64 bits is EINVAL before it is asked whether it wraps. */
   mapLengthFirst: row(false, true, false),
   /** The answer of mmap(2) of an iommufd in which there is nothing to map. */

@@ -6,19 +6,36 @@ import {
   FaultAlloc,
   HwInfo,
   HwptAlloc,
+  HwptGetDirtyBitmap,
+  HwptInvalidate,
+  HwptSetDirtyTracking,
+  HwQueueAlloc,
   IoasAlloc,
   IoasAllowIovas,
+  IoasChangeProcess,
   IoasCopy,
   IoasIovaRanges,
   IoasMap,
   IoasUnmap,
   Option,
+  VdeviceAlloc,
+  VeventqAlloc,
   VfioIoas,
+  ViommuAlloc,
 } from '../abi/iommufd-structs.js';
 import type { Caller } from '../file/caller.js';
 import type { VfioFile } from '../file/file.js';
+import {
+  changeProcess,
+  hwptInvalidate,
+  hwQueueAlloc,
+  vdeviceAlloc,
+  veventqAlloc,
+  viommuAlloc,
+} from './absent-calls.js';
 import { type Call, type Operation, operation, runCall, tableNumber } from './call.js';
 import { IommufdContext } from './context.js';
+import { getDirtyBitmap, setDirtyTracking } from './dirty-bitmap.js';
 import { faultQueueAlloc } from './fault-queue-file.js';
 import { getHwInfo, hwptAlloc } from './hwpt-calls.js';
 import {
@@ -42,6 +59,17 @@ const operations: ReadonlyMap<number, Operation> = new Map([
   [IommufdIoctl.IOMMU_IOAS_MAP, operation(IoasMap, ioasMap)],
   [IommufdIoctl.IOMMU_IOAS_UNMAP, operation(IoasUnmap, ioasUnmap)],
   [IommufdIoctl.IOMMU_OPTION, operation(Option, option)],
+  [IommufdIoctl.IOMMU_HWPT_SET_DIRTY_TRACKING, operation(HwptSetDirtyTracking, setDirtyTracking)],
+  [IommufdIoctl.IOMMU_HWPT_GET_DIRTY_BITMAP, operation(HwptGetDirtyBitmap, getDirtyBitmap)],
+  [IommufdIoctl.IOMMU_HWPT_INVALIDATE, operation(HwptInvalidate, hwptInvalidate)],
+  [
+    IommufdIoctl.IOMMU_VIOMMU_ALLOC,
+    operation(ViommuAlloc, viommuAlloc, ViommuAlloc.end.out_viommu_id),
+  ],
+  [IommufdIoctl.IOMMU_VDEVICE_ALLOC, operation(VdeviceAlloc, vdeviceAlloc)],
+  [IommufdIoctl.IOMMU_IOAS_CHANGE_PROCESS, operation(IoasChangeProcess, changeProcess)],
+  [IommufdIoctl.IOMMU_VEVENTQ_ALLOC, operation(VeventqAlloc, veventqAlloc)],
+  [IommufdIoctl.IOMMU_HW_QUEUE_ALLOC, operation(HwQueueAlloc, hwQueueAlloc)],
   [IommufdIoctl.IOMMU_VFIO_IOAS, operation(VfioIoas, vfioIoas)],
   [IommufdIoctl.IOMMU_HWPT_ALLOC, operation(HwptAlloc, hwptAlloc, HwptAlloc.end.__reserved)],
   [IommufdIoctl.IOMMU_FAULT_QUEUE_ALLOC, operation(FaultAlloc, faultQueueAlloc)],
