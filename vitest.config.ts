@@ -1,5 +1,27 @@
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
+
+/** Tests of whole runs: most of their time is processes of their own, and waiting for those. */
+const wholeRuns = /\/test\/(exec|report|ui|cli|conformance\/live|package)\b/;
+
+/** Whole runs first, so that none of the long ones is alone at the end. */
+class LongFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(files);
+    const rank = ({ moduleId }: TestSpecification): number => (wholeRuns.test(moduleId) ? 0 : 1);
+    return sorted.sort((a, b) => rank(a) - rank(b));
+  }
+}
 
 export default defineConfig({
-  test: { include: ['test/**/*.test.ts'], testTimeout: 30_000 },
+  test: {
+    include: ['test/**/*.test.ts'],
+    // A limit only ends what hangs: it is far above what a busy machine needs.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    expect: { poll: { timeout: 30_000 } },
+    // By default vitest leaves a processor to itself, and of two uses one.
+    maxWorkers: 2,
+    sequence: { sequencer: LongFirst },
+  },
 });

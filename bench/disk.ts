@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { join, resolve } from 'node:path';
 import { median } from './figures.js';
 
-const iopf = join(resolve(import.meta.dirname, '../..'), 'dist/src/cli/main.js');
+const iopf = join(resolve(import.meta.dirname, '../..'), 'dist/bundle/iopf.cjs');
 const NVME = '0000:02:00.0';
 
 /** Requests per second of one run. */

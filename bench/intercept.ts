@@ -13,7 +13,7 @@ import { median } from './figures.js';
 const BDF = '0000:00:04.0';
 const CALLS = 20_000;
 const repository = resolve(import.meta.dirname, '../..');
-const iopf = join(repository, 'dist/src/cli/main.js');
+const iopf = join(repository, 'dist/bundle/iopf.cjs');
 
 /** Where the two processes may run. */
 const placements: [name: string, prefix: string[]][] = [

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { median } from './figures.js';
 
-const iopf = join(resolve(import.meta.dirname, '../..'), 'dist/src/cli/main.js');
+const iopf = join(resolve(import.meta.dirname, '../..'), 'dist/bundle/iopf.cjs');
 const NVME = '0000:02:00.0';
 const DEPTH = 32;
 const BYTES = 4096;

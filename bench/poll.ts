@@ -38,7 +38,7 @@ function measure(
   program: string[],
   options: string[],
 ): Figures {
-  const iopf = [process.execPath, join(dist, 'src/cli/main.js'), 'exec', '--quiet', '--iopf', mode];
+  const iopf = [process.execPath, join(dist, 'bundle/iopf.cjs'), 'exec', '--quiet', '--iopf', mode];
   const client = [
     process.execPath,
     join(dist, 'examples/nvme-poll/main.js'),

@@ -13,7 +13,7 @@ import { median } from './figures.js';
 const BDF = '0000:03:00.0';
 const CALLS = 10_000;
 const repository = resolve(import.meta.dirname, '../..');
-const iopf = join(repository, 'dist/src/cli/main.js');
+const iopf = join(repository, 'dist/bundle/iopf.cjs');
 const placements: [name: string, prefix: string[]][] = [
   ['free placement', []],
   ['one processor', ['taskset', '-c', '0']],

@@ -7,18 +7,25 @@ import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { median } from './figures.js';
 
-const iopf = join(resolve(import.meta.dirname, '../..'), 'dist/src/cli/main.js');
+const repository = resolve(import.meta.dirname, '../..');
+/** As it is installed. */
+const iopf = join(repository, 'bin/iopf');
+const bundle = join(repository, 'dist/bundle/iopf.cjs');
 /** The kernel counts children's time in ticks of 10 ms: so many runs go into one figure. */
 const RUNS = 10;
 const TICK_MS = 10;
 
-const commands: [name: string, words: string[]][] = [
-  ['node -e 0', ['-e', '0']],
-  ['iopf --version', [iopf, '--version']],
-  ['iopf exec -- true', [iopf, 'exec', '--quiet', '--', 'true']],
+const exec = ['exec', '--quiet'];
+const nvme = ['--device', 'nvme@0000:02:00.0,size=64M'];
+const commands: [name: string, command: string, words: string[]][] = [
+  ['node -e 0', process.execPath, ['-e', '0']],
+  ['iopf --version', iopf, ['--version']],
+  ['iopf exec -- true', iopf, [...exec, '--', 'true']],
+  ['iopf exec --device nvme -- true', iopf, [...exec, ...nvme, '--', 'true']],
   [
-    'iopf exec --device nvme -- true',
-    [iopf, 'exec', '--quiet', '--device', 'nvme@0000:02:00.0,size=64M', '--', 'true'],
+    'the same without the shell of bin/iopf',
+    process.execPath,
+    [bundle, ...exec, ...nvme, '--', 'true'],
   ],
 ];
 
@@ -29,11 +36,11 @@ function childrenMs(): number {
   return (Number(fields[13]) + Number(fields[14])) * TICK_MS;
 }
 
-function measure(words: readonly string[]): number {
+function measure(command: string, words: readonly string[]): number {
   const before = childrenMs();
   for (let run = 0; run < RUNS; run++) {
-    const { status, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' });
-    if (status !== 0) throw new Error(`${words.join(' ')}: ${stderr}`);
+    const { status, stderr } = spawnSync(command, words, { encoding: 'utf8' });
+    if (status !== 0) throw new Error(`${command} ${words.join(' ')}: ${stderr}`);
   }
   return (childrenMs() - before) / RUNS;
 }
@@ -42,10 +49,11 @@ export function benchStartup(rounds: number): void {
   console.log(`\nstart-up, CPU of the whole tree, median of ${rounds} rounds of ${RUNS} runs`);
   const figures = commands.map((): number[] => []);
   for (let round = 0; round < rounds; round++)
-    for (const [index, [, words]] of commands.entries()) figures[index]!.push(measure(words));
+    for (const [index, [, command, words]] of commands.entries())
+      figures[index]!.push(measure(command, words));
   const empty = median(figures[0]!);
   for (const [index, [name]] of commands.entries()) {
     const ms = median(figures[index]!);
-    console.log(`  ${name.padEnd(34)} ${ms.toFixed(0)} ms, ${(ms / empty).toFixed(1)}x`);
+    console.log(`  ${name.padEnd(40)} ${ms.toFixed(0)} ms, ${(ms / empty).toFixed(1)}x`);
   }
 }

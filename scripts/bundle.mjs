@@ -1,61 +1,75 @@
 /**
- * Bundles what `iopf exec` starts, so that a run loads a few files and not three hundred: the
- * command, the engine's thread, the launcher. Names and lines stay readable in stack traces.
+ * Bundles the `iopf` command with all that `iopf exec` needs, so that a run loads one file and not
+ * three hundred, and the threads that it may start. Names and lines stay readable in stack traces.
+ *
+ * They are CommonJS: a module's import of one of Node's makes all that it exports, streams for one.
  */
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import { build } from 'esbuild';
 
-const STREAMS = './standard-streams.js';
-const options = {
-  outdir: 'dist/bundle',
-  entryNames: '[name]',
-  bundle: true,
-  minifySyntax: true,
-  minifyWhitespace: false,
-  format: 'esm',
-  platform: 'node',
-  target: 'node20',
-  logLevel: 'warning',
+const FOLDER = 'dist/bundle';
+/** Loaded from where they are: what few runs need, and what has a binary. */
+const external = ['koffi', 'yaml', 'zod'];
+
+/** The other commands are loaded as modules. */
+const otherCommands = {
+  name: 'other commands',
+  setup({ onResolve }) {
+    onResolve({ filter: /^\.\/all\.js$/ }, () => ({ path: '../src/cli/all.js', external: true }));
+  },
 };
 
-rmSync('dist/bundle', { recursive: true, force: true });
-const { metafile } = await build({
-  ...options,
-  entryPoints: [
-    'src/cli/exec-only.ts',
-    'src/exec/run/engine-thread.ts',
-    'src/mm/process/transfer-thread.ts',
-  ],
-  splitting: true,
-  external: ['koffi'],
-  // commander is CommonJS and asks for builtins.
-  banner: {
-    js: "import { createRequire as requireFrom } from 'node:module';\nconst require = requireFrom(import.meta.url);",
+/** What commander starts programs with, which iopf has it never do, is large. */
+const noChildProcess = {
+  name: 'no child_process',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^node:child_process$/ }, () => ({ path: 'none', namespace: 'none' }));
+    onLoad({ filter: /.*/, namespace: 'none' }, () => ({ contents: '' }));
   },
+};
+
+rmSync(FOLDER, { recursive: true, force: true });
+const { metafile, outputFiles } = await build({
+  entryPoints: {
+    iopf: 'src/cli/main.ts',
+    'engine-thread': 'src/exec/run/engine-thread.ts',
+    'transfer-thread': 'src/mm/process/transfer-thread.ts',
+  },
+  outdir: FOLDER,
+  outExtension: { '.js': '.cjs' },
+  bundle: true,
+  minifySyntax: true,
+  format: 'cjs',
+  platform: 'node',
+  target: 'node20',
+  external,
+  plugins: [otherCommands, noChildProcess],
+  define: { 'import.meta.url': 'bundleUrl' },
+  banner: { js: "const bundleUrl = require('node:url').pathToFileURL(__filename).href;" },
+  logLevel: 'warning',
   metafile: true,
-});
-// The launcher imports it before all else, which a chunk of shared code would not keep.
-await build({ ...options, entryPoints: ['src/exec/run/standard-streams.ts'] });
-await build({
-  ...options,
-  entryPoints: ['src/exec/run/launcher.ts'],
-  external: ['koffi', STREAMS],
+  write: false,
 });
 
-// A thread's file that is no entry point would be looked for beside the bundle in vain.
-for (const name of readdirSync('dist/bundle').filter((file) => file.endsWith('.js')))
-  for (const [, started] of readFileSync(`dist/bundle/${name}`, 'utf8').matchAll(
-    /new (?:Worker|URL)\(\s*(?:new URL\(\s*)?["']\.\/([\w-]+\.js)["']/g,
-  ))
-    if (!existsSync(`dist/bundle/${started}`))
+// A thread's file has its place and name here, and must be there.
+mkdirSync(FOLDER, { recursive: true });
+const files = outputFiles.map(({ path, text }) => ({ name: basename(path), text }));
+for (const { name, text } of files)
+  writeFileSync(
+    `${FOLDER}/${name}`,
+    text.replaceAll(/(?<=new URL\(["']\.\/)([\w-]+)\.js(?=["'])/g, (_, started) => {
+      if (files.some((file) => file.name === `${started}.cjs`)) return `${started}.cjs`;
       throw new Error(`${name} starts ${started}, which is no entry point of the bundle`);
+    }),
+  );
 
 // Whose code went in, with the licence that wants to be kept with it.
 const packages = new Set(
   Object.keys(metafile.inputs).flatMap((path) => /node_modules\/([^@/]+)\//.exec(path)?.[1] ?? []),
 );
 writeFileSync(
-  'dist/bundle/LICENSES',
+  `${FOLDER}/LICENSES`,
   [...packages]
     .map((name) => `${name}\n\n${readFileSync(`node_modules/${name}/LICENSE`, 'utf8')}`)
     .join('\n'),

@@ -43,8 +43,10 @@ program's real memory, so that nothing is pinned.
 .SH COMMANDS
 ${program.commands.map(section).join('\n')}
 .SH EXIT STATUS
-That of the program under exec (128 + the number of the signal that ended it). 2: the command line,
-a file or the host does not allow what was asked. check: 1 where a scenario is broken.
+That of the program under exec (128 + the number of the signal that ended it); 125: the command
+line, a file or the host does not allow what was asked; 126: the program cannot be executed; 127: it
+is not there. Of the other commands: 0; 1 where check finds a scenario broken or trace a recording
+damaged; 2: the command line, a file or the host does not allow what was asked.
 .SH SEE ALSO
 iopf example, for something to try; the pages in docs/ of the package.
 `,

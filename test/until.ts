@@ -2,7 +2,7 @@
 const { setTimeout } = globalThis;
 const LOOK_MS = 10;
 /** Below the time limit of tests, so that it is told what was waited for. */
-const PATIENCE_MS = 25_000;
+const PATIENCE_MS = 90_000;
 
 /** Looks until the condition holds; throws with `what` where it does not come to hold. */
 export async function until(

@@ -17,6 +17,7 @@ export class ArgumentBuffer {
 
   /** The first `length` bytes, always the same object for a length. */
   prefix(length: number): Uint8Array {
+    if (length === this.capacity) return this.bytes;
     let prefix = this.prefixes.get(length);
     if (!prefix) {
       prefix = this.bytes.subarray(0, length);

@@ -5,10 +5,11 @@ import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Command, InvalidArgumentError } from 'commander';
 import { Bug } from '../abi/bug.js';
-import { formatScenario, formatTotal, toJson } from '../check/report/report.js';
+import { outcomeOf } from '../check/report/outcome.js';
+import { formatScenario, formatTotal } from '../check/report/report.js';
 import { formatTimeline } from '../check/report/timeline.js';
 import { scenarios as shippedScenarios } from '../check/scenarios/index.js';
-import type { Job, ScenarioRef, ScenarioReport } from '../check/search/job.js';
+import type { Job, Ref, ScenarioReport } from '../check/search/job.js';
 import { type PoolEvents, runJobs } from '../check/search/pool.js';
 import { CheckThread, type ThreadMessage, type ThreadRequest } from '../check/search/thread.js';
 import { variants, variantsNamed } from '../check/variants/index.js';
@@ -19,6 +20,7 @@ import { checkOutput, writeOutput } from '../input/output-file.js';
 import { printableLines } from '../input/printable.js';
 import { UserError } from '../input/user-error.js';
 import { checkReport } from '../report/check-report.js';
+import { documentOf, jsonOption, jsonText, takesStandardOutput } from './json/document.js';
 import { type CommandView, endOf, occasionally, openView, uiOption } from './ui.js';
 import { wholeNumber } from './whole-number.js';
 
@@ -27,8 +29,10 @@ interface Options {
   readonly order?: readonly number[];
   readonly states: number;
   readonly random: number;
+  readonly exhaustive?: true;
   readonly seed: number;
-  readonly threads: number;
+  readonly jobs: number;
+  readonly quiet?: true;
   readonly json?: string;
   readonly html?: string;
   readonly ui?: number | true;
@@ -47,7 +51,8 @@ export function checkCommand(): Command {
     )
     .option(
       '--variant <name>',
-      'check another design instead: rfc-v3, or one finding of its review, like rfc-v3/R3.3',
+      'check another design instead: rfc-v3, one finding of its review like rfc-v3/R3.3, ' +
+        'or a file that exports some (FILE or FILE#NAME)',
     )
     .option('--order <actors>', 'run one order, as printed with a violation: 0,0,1', parseOrder)
     .option(
@@ -62,13 +67,18 @@ export function checkCommand(): Command {
       wholeNumber(0),
       RANDOM_SECONDS,
     )
+    .option('--exhaustive', 'exit with 1 unless every order of every scenario was run')
     .option('--seed <n>', 'seed of the random orders', wholeNumber(0), 1)
-    .option('--threads <n>', 'worker threads', wholeNumber(0), availableParallelism())
-    .option('--json <file>', 'write the results as JSON')
+    .option('--jobs <n>', 'worker threads', wholeNumber(0), availableParallelism())
+    .addOption(jsonOption('the results'))
     .option('--html <file>', 'write a self-contained HTML report')
     .addOption(uiOption())
+    .option('--quiet', 'print nothing: the exit code tells')
     .option('--list', 'list scenarios and variants')
-    .addHelpText('after', '\nExit status: 0 no violation, 1 violation, 2 usage error.')
+    .addHelpText(
+      'after',
+      '\nExit status: 0 no violation, 1 violation or nothing run, 2 usage error.',
+    )
     .action(run);
 }
 
@@ -77,24 +87,20 @@ async function run(names: string[], options: Options): Promise<void> {
     list();
     return;
   }
-  const wanted = options.variant === undefined ? [] : variantsNamed(options.variant);
-  if (options.variant !== undefined && wanted.length === 0)
-    throw new UserError(`there is no variant ${options.variant}; 'iopf check --list' shows them`);
-  const refs = (await Promise.all(names.map(find))).flat();
-  checkFiles(refs, options);
+  if (options.states === 0 && options.random === 0)
+    throw new UserError('--states 0 with --random 0 runs no order');
+  const wanted = options.variant === undefined ? [] : await findVariants(options.variant);
+  const refs = (await Promise.all(names.map(findScenarios))).flat();
+  checkFiles([...refs, ...wanted], options);
   if (options.order !== undefined) {
     if (refs.length !== 1 || wanted.length > 1)
       throw new UserError('--order needs exactly one scenario, and at most one variant');
-    await showOrder(refs[0]!, options.order, wanted[0]?.name ?? null);
+    await showOrder(refs[0]!, options.order, wanted[0] ?? null);
     return;
   }
   const scenarios =
     refs.length !== 0 ? refs : shippedScenarios.map(({ name }) => ({ name, module: null }));
-  const jobs = jobsFor(
-    scenarios,
-    wanted.map(({ name }) => name),
-    options,
-  );
+  const jobs = jobsFor(scenarios, wanted, options);
   if (options.ui === undefined) {
     await check(jobs, options, null);
     return;
@@ -114,11 +120,7 @@ async function run(names: string[], options: Options): Promise<void> {
   }
 }
 
-function jobsFor(
-  scenarios: readonly ScenarioRef[],
-  wanted: readonly string[],
-  options: Options,
-): Job[] {
+function jobsFor(scenarios: readonly Ref[], wanted: readonly Ref[], options: Options): Job[] {
   const { states: statesMax, random: randomSeconds, seed } = options;
   const common = { statesMax, randomSeconds, seed };
   if (wanted.length !== 0) return wanted.map((variant) => ({ scenarios, variant, ...common }));
@@ -132,7 +134,9 @@ async function check(
 ): Promise<void> {
   const started = performance.now();
   const reports: ScenarioReport[] = [];
-  const shown = process.stderr.isTTY;
+  const isQuiet = options.quiet === true;
+  const shown = process.stderr.isTTY && !isQuiet;
+  const tellUser = isQuiet || takesStandardOutput(options) ? () => {} : print;
   const show = occasionally(() => view?.tell({ kind: 'report', report: checkReport(reports) }));
   const showProgress = (what: string) =>
     view?.tell({ kind: 'progress', done: countDone(jobs, reports), total: countAll(jobs), what });
@@ -145,7 +149,7 @@ async function check(
       // A variant's scenarios that do not find it out are no news.
       if (report.variant !== null && report.violations.length === 0) return;
       clear();
-      print(`${formatScenario(report)}\n`);
+      tellUser(`${formatScenario(report)}\n`);
     },
     progress(scenario, states) {
       clear();
@@ -155,7 +159,7 @@ async function check(
     },
   };
   try {
-    await runJobs(jobs, options.threads, events, view !== null);
+    await runJobs(jobs, options.jobs, events, view !== null);
   } catch (error) {
     clear();
     throw forUser(error);
@@ -163,20 +167,16 @@ async function check(
   view?.tell({ kind: 'report', report: checkReport(reports) });
   clear();
   const seconds = (performance.now() - started) / 1000;
-  print(`${formatTotal(reports, seconds)}\n`);
-  const missed = jobs.flatMap(({ variant }) =>
-    variant !== null &&
-    !reports.some((each) => each.variant === variant && each.violations.length !== 0)
-      ? [variant]
-      : [],
-  );
-  if (missed.length !== 0) print(`not found out: ${missed.join(', ')}\n`);
-  if (options.json !== undefined) writeOutput(options.json, toJson(reports, seconds));
+  tellUser(`${formatTotal(reports, seconds)}\n`);
+  const outcome = outcomeOf(jobs, reports, options.exhaustive ?? false);
+  for (const line of outcome.lines) tellUser(`${line}\n`);
+  if (options.json !== undefined)
+    writeOutput(options.json, jsonText(documentOf('check', { scenarios: reports, seconds })));
   if (options.html !== undefined) {
     const { formatReport } = await import('../report/html.js');
     writeOutput(options.html, formatReport(checkReport(reports)));
   }
-  if (reports.some((report) => report.violations.length !== 0)) process.exitCode = 1;
+  if (!outcome.passed) process.exitCode = 1;
 }
 
 /**
@@ -187,7 +187,7 @@ function countDone(jobs: readonly Job[], reports: readonly ScenarioReport[]): nu
   let done = reports.filter(({ variant }) => variant === null).length;
   for (const { variant, scenarios } of jobs) {
     if (variant === null) continue;
-    const own = reports.filter((report) => report.variant === variant);
+    const own = reports.filter((report) => report.variant === variant.name);
     done += own.some(({ violations }) => violations.length !== 0) ? scenarios.length : own.length;
   }
   return done;
@@ -197,17 +197,11 @@ function countAll(jobs: readonly Job[]): number {
   return jobs.reduce((sum, { scenarios }) => sum + scenarios.length, 0);
 }
 
-async function showOrder(
-  ref: ScenarioRef,
-  order: readonly number[],
-  variant: string | null,
-): Promise<void> {
-  const answer = await inThread({ kind: 'replay', ref, order, variant }, ref.module).catch(
-    (error: Error) => {
-      if (!(error instanceof RangeError)) throw error;
-      throw new UserError(`--order does not fit ${ref.name}: ${error.message}`);
-    },
-  );
+async function showOrder(ref: Ref, order: readonly number[], variant: Ref | null): Promise<void> {
+  const answer = await inThread({ kind: 'replay', ref, order, variant }).catch((error: Error) => {
+    if (!(error instanceof RangeError)) throw error;
+    throw new UserError(`--order does not fit ${ref.name}: ${error.message}`);
+  });
   if (answer.kind !== 'replayed') throw new Bug('a replay was answered with something else');
   const { actors, steps, violation } = answer.answer;
   print(`${formatTimeline(actors, { steps })}\n`);
@@ -217,10 +211,10 @@ async function showOrder(
 }
 
 /** What a thread answers; a user's file runs in no other. Throws UserError. */
-async function inThread(request: ThreadRequest, module: string | null): Promise<ThreadMessage> {
+async function inThread(request: ThreadRequest): Promise<ThreadMessage> {
   const thread = new CheckThread();
   try {
-    return await thread.ask(request, module === null ? null : fileURLToPath(module));
+    return await thread.ask(request);
   } catch (error) {
     throw forUser(error);
   } finally {
@@ -236,14 +230,14 @@ function forUser(error: unknown): unknown {
 }
 
 /** Before the check, which may be long. Throws UserError. */
-function checkFiles(refs: readonly ScenarioRef[], options: Options): void {
+function checkFiles(refs: readonly Ref[], options: Options): void {
   const outputs: NamedFile[] = [];
   for (const key of ['json', 'html'] as const) {
     const path = options[key];
     if (path !== undefined) outputs.push({ what: `--${key}`, path });
   }
   const modules = new Set(refs.flatMap(({ module }) => (module === null ? [] : [module])));
-  const inputs = [...modules].map((url) => ({ what: 'a scenario file', path: fileURLToPath(url) }));
+  const inputs = [...modules].map((url) => ({ what: 'a file to check', path: fileURLToPath(url) }));
   checkDistinct(outputs, inputs);
   for (const { path } of outputs) checkOutput(path);
 }
@@ -253,29 +247,44 @@ function print(text: string): void {
   process.stdout.write(printableLines(text));
 }
 
-async function find(argument: string): Promise<ScenarioRef[]> {
+async function findScenarios(argument: string): Promise<Ref[]> {
   if (shippedScenarios.some(({ name }) => name === argument))
     return [{ name: argument, module: null }];
+  return await exportsNamed(argument, 'scenario', ({ scenarios }) => scenarios);
+}
+
+async function findVariants(argument: string): Promise<Ref[]> {
+  const shipped = variantsNamed(argument);
+  if (shipped.length !== 0) return shipped.map(({ name }) => ({ name, module: null }));
+  return await exportsNamed(argument, 'variant', (exported) => exported.variants);
+}
+
+/** What FILE or FILE#NAME exports of a kind. Throws UserError. */
+async function exportsNamed(
+  argument: string,
+  kind: 'scenario' | 'variant',
+  of: (exported: ThreadMessage & { readonly kind: 'exports' }) => readonly string[],
+): Promise<Ref[]> {
   const [, file, name] = /^(.*?)(?:#([^#]*))?$/.exec(argument)!;
   const isUrl = file!.startsWith('file:');
   if (!isUrl && !statSync(file!, { throwIfNoEntry: false })?.isFile())
     throw new UserError(
-      `${argument} is neither a scenario nor a file; 'iopf check --list' shows the scenarios`,
+      `${argument} is neither a ${kind} nor a file; 'iopf check --list' shows the ${kind}s`,
     );
   const module = isUrl ? file! : pathToFileURL(resolve(file!)).href;
-  const answer = await inThread({ kind: 'list', module }, module).catch((error: unknown) => {
+  const answer = await inThread({ kind: 'list', module }).catch((error: unknown) => {
     if (!(error instanceof UserError)) throw error;
     throw error.message.startsWith(fileURLToPath(module))
       ? error
       : new UserError(`${file}: ${error.message}`);
   });
-  if (answer.kind !== 'names') throw new Bug('a list was answered with something else');
-  const found = answer.names;
+  if (answer.kind !== 'exports') throw new Bug('a list was answered with something else');
+  const found = of(answer);
   const chosen = name === undefined ? found : found.filter((each) => each === name);
   if (found.length === 0)
-    throw new UserError(`${file} exports no scenario; docs/check.md shows how one is written`);
+    throw new UserError(`${file} exports no ${kind}; docs/check.md shows how one is written`);
   if (chosen.length === 0)
-    throw new UserError(`${file} exports no scenario ${name}, but ${found.join(', ')}`);
+    throw new UserError(`${file} exports no ${kind} ${name}, but ${found.join(', ')}`);
   return chosen.map((each) => ({ name: each, module }));
 }
 

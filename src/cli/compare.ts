@@ -6,7 +6,8 @@ import { checkDistinct, type NamedFile } from '../input/named-file.js';
 import { checkOutput, writeOutput } from '../input/output-file.js';
 import { printableLines } from '../input/printable.js';
 import type { LiveStart } from '../live/live.js';
-import type { CompareOrder, CompareResult } from '../sim/compare.js';
+import type { CompareRequest, CompareResult } from '../sim/compare.js';
+import { documentOf, jsonOption, jsonText, takesStandardOutput } from './json/document.js';
 import { progressLine } from './progress.js';
 import { endOf, occasionally, openView, uiOption } from './ui.js';
 import { wholeNumber } from './whole-number.js';
@@ -21,6 +22,7 @@ interface Options {
   readonly ui?: number | true;
   readonly seed: number;
   readonly jobs: number;
+  readonly quiet?: true;
 }
 
 export function compareCommand(): Command {
@@ -37,11 +39,12 @@ export function compareCommand(): Command {
       '--model <name|file>',
       'cost model: kunpeng920-stall, odp, fast, measured, or a YAML file',
     )
-    .option('--json <file>', 'write the result as JSON')
+    .addOption(jsonOption('the result'))
     .option('--html <file>', 'write a self-contained HTML report')
     .addOption(uiOption())
     .option('--seed <number>', 'seed of random workloads', wholeNumber(0, 2 ** 32 - 1), 1)
     .option('--jobs <number>', 'worker threads', wholeNumber(1, 256), availableParallelism())
+    .option('--quiet', 'print no tables, and not how far it is')
     .action(run);
 }
 
@@ -49,7 +52,7 @@ async function run(inputs: string[], options: Options): Promise<void> {
   checkFiles(inputs, options);
   // Loaded only when asked for, as exec's parsers are.
   const { compare } = await import('../sim/compare.js');
-  const order: CompareOrder = {
+  const request: CompareRequest = {
     inputs,
     policies: options.policy?.split(',') ?? [],
     model: options.model ?? null,
@@ -60,32 +63,35 @@ async function run(inputs: string[], options: Options): Promise<void> {
   const line = progressLine();
   // A thread says nothing in the middle of a long step.
   let last = { what: 'the first run', share: 0 };
+  const showNow = (): void => {
+    if (options.quiet !== true) line.show(last.what, last.share);
+  };
   const show = (what: string, share: number): void => {
     last = { what, share };
-    line.show(what, share);
+    showNow();
   };
-  const timer = setInterval(() => line.show(last.what, last.share), SHOW_EVERY_MS);
+  const timer = setInterval(showNow, SHOW_EVERY_MS);
   const clear = (): void => {
     clearInterval(timer);
     line.clear();
   };
   if (options.ui === undefined) {
     const result = await compare({
-      ...order,
+      ...request,
       progress: ({ what, share }) => show(what, share),
     }).finally(clear);
     await conclude(result, options);
     return;
   }
   const { comparisonReport } = await import('../report/comparison-report.js');
-  const view = await openView(options.ui, startOf(order));
+  const view = await openView(options.ui, startOf(request));
   try {
     const report = occasionally((result: CompareResult) =>
       view.tell({ kind: 'report', report: comparisonReport(result) }),
     );
     const started = performance.now();
     const result = await compare({
-      ...order,
+      ...request,
       progress: ({ done, total, what, share, soFar }) => {
         show(what, share);
         view.tell({ kind: 'progress', done, total, what });
@@ -102,15 +108,15 @@ async function run(inputs: string[], options: Options): Promise<void> {
   }
 }
 
-function startOf(order: CompareOrder): Omit<LiveStart, 'kind'> {
+function startOf(request: CompareRequest): Omit<LiveStart, 'kind'> {
   return {
     command: 'compare',
-    title: `iopf compare ${order.inputs.join(' ')}`,
+    title: `iopf compare ${request.inputs.join(' ')}`,
     facts: {
-      inputs: order.inputs.join(' '),
-      policies: order.policies.join(', ') || 'those of the input',
-      model: order.model ?? 'that of the input',
-      seed: order.seed,
+      inputs: request.inputs.join(' '),
+      policies: request.policies.join(', ') || 'those of the input',
+      model: request.model ?? 'that of the input',
+      seed: request.seed,
     },
   };
 }
@@ -121,13 +127,14 @@ async function conclude(result: CompareResult, options: Options): Promise<void> 
   const { comparison, warnings } = result;
   for (const warning of warnings) tell(warning);
   if (options.json !== undefined)
-    writeOutput(options.json, `${JSON.stringify(comparison, null, 2)}\n`);
+    writeOutput(options.json, jsonText(documentOf('compare', comparison)));
   if (options.html !== undefined) {
     const { formatReport } = await import('../report/html.js');
     const { comparisonReport } = await import('../report/comparison-report.js');
     writeOutput(options.html, formatReport(comparisonReport(result)));
   }
-  process.stdout.write(printableLines(formatComparison(comparison)));
+  if (options.quiet !== true && !takesStandardOutput(options))
+    process.stdout.write(printableLines(formatComparison(comparison)));
 }
 
 /** Before the comparison, which may be long. Throws UserError. */

@@ -2,4 +2,4 @@
 import { execCommand } from './exec.js';
 import { iopfProgram, runWords } from './program.js';
 
-await runWords(iopfProgram([execCommand()]), process.argv.slice(2));
+void runWords(iopfProgram([execCommand()]), process.argv.slice(2));

@@ -10,17 +10,18 @@ import {
 } from '../exec/machine/machine-spec.js';
 import type { ExecOptions } from '../exec/run/exec-options.js';
 import { exitCodeOf, type RunWatcher, runProgram } from '../exec/run/run.js';
-import { formatSummary, howItEnded, type RunSummary } from '../exec/run/summary.js';
+import type { RunSummary } from '../exec/run/summary.js';
+import { formatSummary, howItEnded } from '../exec/run/summary-text.js';
 import { say, tell } from '../exec/run/tell.js';
-import { checkDistinct, type NamedFile, readNamed } from '../input/named-file.js';
+import { checkDistinct, type NamedFile, readNamed, TEXT_MOST_BYTES } from '../input/named-file.js';
 import { checkOutput, writeOutput } from '../input/output-file.js';
 import { parseSize, SIZE_EXPECTED } from '../input/size.js';
 import { UserError } from '../input/user-error.js';
-import { TEXT_MOST_BYTES } from '../input/user-file.js';
 import type { IopfMode } from '../ioas/iopf/mode.js';
 import { PREMAP_DEFAULT, PREMAP_MOST } from '../ioas/iopf/premap.js';
 import type { LiveStart } from '../live/live.js';
 import type { Picture } from '../trace/live-picture.js';
+import { documentOf, jsonOption, jsonText } from './json/document.js';
 import { type CommandView, openView, uiOption } from './ui.js';
 import { wholeNumber } from './whole-number.js';
 
@@ -94,7 +95,7 @@ export function execCommand(): Command {
         .choices(['on', 'off'])
         .default('on'),
     )
-    .option('--json <file>', 'write the summary as JSON')
+    .addOption(jsonOption('the summary'))
     .option('--trace <file>', 'write a trace: kernel text, or Chrome/Perfetto JSON for *.json')
     .option('--record <file>', 'write a recording, for iopf compare and iopf trace')
     .option('--html <file>', 'write a self-contained HTML report')
@@ -150,9 +151,9 @@ async function report(
   options: Options,
   view: CommandView | null,
 ): Promise<void> {
+  const document = documentOf('exec', summary);
   try {
-    if (options.json !== undefined)
-      writeOutput(options.json, `${JSON.stringify(summary, null, 2)}\n`);
+    if (options.json !== undefined) writeOutput(options.json, jsonText(document));
     if (picture === null) return;
     const { formatReport } = await import('../report/html.js');
     const { runReport } = await import('../report/run-report.js');
@@ -167,7 +168,7 @@ async function report(
     kind: 'end',
     seconds: summary.wallSeconds,
     how: howItEnded(summary),
-    summary: { ...summary },
+    summary: { ...document },
   });
   await view.finish();
 }

@@ -1,5 +1,4 @@
 /** `--ui [PORT]`, which `exec`, `compare` and `check` share. */
-import { isatty } from 'node:tty';
 import { InvalidArgumentError, Option } from 'commander';
 import { tell } from '../exec/run/tell.js';
 import type { LiveEnd, LiveMessage, LiveSource, LiveStart } from '../live/live.js';
@@ -47,6 +46,7 @@ export async function openView(
     close: () => view.close(),
     finish: async () => {
       // At a terminal a user may still open the page, and can press Ctrl-C; in CI there is none.
+      const { isatty } = await import('node:tty');
       const gone = view.lastPageGone(isatty(0) && isatty(2));
       let stop: () => void = () => {};
       const stopped = new Promise<void>((resolve) => {

@@ -1,3 +1,4 @@
+import type { Asker, RefusalCause } from '../iommu/incidents.js';
 import { PAGE_SIZE, READ, WRITE } from '../mm/address-space.js';
 import { type DmaBuffer, type FrameMemory, SegmentList } from '../mm/frame-memory.js';
 import { DmaList } from './dma-list.js';
@@ -24,6 +25,8 @@ export interface Translator {
   stage2Page?(iovaPage: number, access: number): number;
   /** The page behind a translation went away unnoticed: the IOMMU drops the translation. */
   pageLost(iovaPage: number): void;
+  /** Told of each access that is refused; the IOVA is in bytes. */
+  refused?(iova: number, access: number, cause: RefusalCause, asker: Asker): void;
   /** Called with the pages that are reached or refused, when recording. */
   readonly observer?: {
     accessed?(iovaPage: number, access: number, refused: boolean): void;
@@ -45,6 +48,8 @@ export interface DmaOwner {
    * is skipped.
    */
   refused(tag: number): void;
+  /** What asked for the DMA with this tag: see `DmaPort.asker`. */
+  asking?(tag: number, access: number): string | null;
 }
 
 /**
@@ -65,10 +70,16 @@ const ATTEMPTS = 16;
 export class DmaPort {
   /** Bus mastering. Off: every access is refused. */
   enabled = false;
+  /**
+   * Says what of the device asks at the moment, for what is refused: a command, an entry of a ring.
+   */
+  asker: Asker | null = null;
   private readonly iommu: Translator;
   private readonly frames: FrameMemory;
   private readonly segments = new SegmentList();
   private readonly range = new DmaList(64);
+  /** `holdBack` has been told of. */
+  private isHeld = false;
   private request: StalledRequest | null = null;
   private requestPage = -1;
   private requestAccess = 0;
@@ -95,8 +106,19 @@ export class DmaPort {
     return this.request === null || this.request.result !== null;
   }
 
+  /**
+   * The device would access an IOVA, in bytes, and does not, because bus mastering is off. Told of
+   * once until the next reset.
+   */
+  holdBack(iova: number, access: number): void {
+    if (this.isHeld) return;
+    this.isHeld = true;
+    this.iommu.refused?.(iova, access, 'bus mastering off', () => this.asker?.() ?? null);
+  }
+
   /** The device was reset: it no longer waits for an answer. */
   forgetStall(): void {
+    this.isHeld = false;
     this.request = null;
     this.stalled = false;
   }
@@ -187,7 +209,7 @@ export class DmaPort {
   }
 
   private run(list: DmaList, access: number, owner: DmaOwner | null): boolean {
-    if (!this.enabled) return this.refuseAll(list, owner);
+    if (!this.enabled) return this.refuseAll(list, access, owner);
     const segments = this.segments;
     segments.clear();
     let whole = true;
@@ -241,7 +263,7 @@ export class DmaPort {
       struggling = next;
       if (attempts === ATTEMPTS && list.length[next] !== 0) {
         whole = false;
-        this.refuse(list, next, owner);
+        this.refuse(list, next, access, 'no translation', owner);
       }
     }
     return whole;
@@ -279,10 +301,12 @@ export class DmaPort {
         this.stalledAt = piece;
         return false;
       }
+      const isProgram = this.request !== null;
       if (this.answer(page, access)) continue;
       whole = false;
       this.record(page, access, true);
-      this.refuse(list, piece, owner);
+      const cause = isProgram ? 'answered INVALID' : 'no translation';
+      this.refuse(list, piece, access, cause, owner);
     }
     return whole;
   }
@@ -324,15 +348,27 @@ export class DmaPort {
   }
 
   /** Drops a piece and those of the same tag that follow it. */
-  private refuse(list: DmaList, piece: number, owner: DmaOwner | null): void {
+  private refuse(
+    list: DmaList,
+    piece: number,
+    access: number,
+    cause: RefusalCause,
+    owner: DmaOwner | null,
+  ): void {
     const tag = list.tag[piece]!;
+    this.iommu.refused?.(
+      list.page[piece]! * PAGE_SIZE + list.offset[piece]!,
+      access,
+      cause,
+      () => owner?.asking?.(tag, access) ?? this.asker?.() ?? null,
+    );
     for (let at = piece; at < list.count && list.tag[at] === tag; at++) list.length[at] = 0;
     owner?.refused(tag);
   }
 
-  private refuseAll(list: DmaList, owner: DmaOwner | null): boolean {
+  private refuseAll(list: DmaList, access: number, owner: DmaOwner | null): boolean {
     for (let piece = 0; piece < list.count; piece++)
-      if (list.length[piece] !== 0) this.refuse(list, piece, owner);
+      if (list.length[piece] !== 0) this.refuse(list, piece, access, 'bus mastering off', owner);
     return list.count === 0;
   }
 

@@ -17,15 +17,12 @@ export type OptionTable = Readonly<Record<string, string>>;
 
 /** The `key=value` options of one device, checked against what its kind takes. */
 export class DeviceOptions {
-  private readonly given: Readonly<Record<string, string>>;
-
   /** Throws OptionError for a key that the kind does not take. */
   constructor(
     readonly kind: string,
     table: OptionTable,
-    given: Readonly<Record<string, string>>,
+    private readonly given: Readonly<Record<string, string>>,
   ) {
-    this.given = given;
     for (const key of Object.keys(given)) {
       if (Object.hasOwn(table, key)) continue;
       const allowed = Object.keys(table);

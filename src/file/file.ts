@@ -41,6 +41,11 @@ export interface VfioFile {
    * `anon_inode:[vfio-device]`.
    */
   readonly name: string;
+  /**
+   * Nothing else is behind it yet, so that calls on it may come in the middle of any other. Absent:
+   * never.
+   */
+  readonly standsAlone?: boolean;
   ioctl(caller: Caller, request: number, argument: number): number;
   /** pread(2) at `offset` into the program's memory at `address`. */
   read(caller: Caller, address: number, count: number, offset: number): number;

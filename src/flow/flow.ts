@@ -26,10 +26,7 @@ export interface Wait {
 /** A path that can wait and ends in a `T`. */
 export type Flow<T> = Generator<Wait, T, void>;
 
-/** A point where another path may come in between: nothing is waited for. */
-export const STEP: Wait = { what: 'step', always: true, ready: () => true };
-
-/** `STEP`, named by what the path has reached. */
+/** A point where another path may come in between, named by what the path has reached. */
 export function step(reached: string): Wait {
   return { what: `step: ${reached}`, always: true, ready: () => true };
 }

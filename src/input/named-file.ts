@@ -15,6 +15,9 @@ import {
 import { basename, dirname, join } from 'node:path';
 import { UserError } from './user-error.js';
 
+/** No text that a person writes is longer. */
+export const TEXT_MOST_BYTES = 4 * 2 ** 20;
+
 /** A name that the user gave, and what for: `--json`, `the input`. */
 export interface NamedFile {
   readonly what: string;

@@ -6,9 +6,6 @@ import { type Document, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { UserError } from './user-error.js';
 
-/** No file that a person writes is longer. */
-export const TEXT_MOST_BYTES = 4 * 2 ** 20;
-
 type Path = readonly PropertyKey[];
 type Ranged = { range?: readonly number[] } | undefined;
 type Keyed =

@@ -2,9 +2,9 @@
  * Pages that device drivers pin themselves (R6.2, R7.1; kernel: vfio_iommu_type1_pin_pages and the
  * pfn list of a vfio_dma).
  *
- * Terms: a *driver* is the code behind an open device; *static* is a mapping whose pages are all
- * pinned and accounted already. Pages that are pinned here are pinned once, counted by how often,
- * and accounted where their mapping is not static.
+ * Terms: a *driver* is the code behind an open device; a *static* mapping has all of its pages
+ * pinned and accounted already. A page that drivers pin is pinned once, with a count, and is
+ * accounted unless its mapping is static.
  */
 import { Bug } from '../abi/bug.js';
 import { Errno, fail, VfioError } from '../abi/errno.js';
@@ -23,7 +23,7 @@ const PIN_PAGES_MAX = 512;
 
 interface Pin {
   readonly frame: number;
-  /** Counts in the locked-memory account; the shared zero page and the like do not. */
+  /** Charged to the locked-memory account, as the shared zero page and the like are not. */
   readonly accounted: boolean;
   references: number;
 }
@@ -37,7 +37,7 @@ export class DriverPins {
     this.pages = new PageBitmap(pages);
   }
 
-  /** Pages that count in the account. */
+  /** Pages that are charged to the account. */
   get accounted(): number {
     let count = 0;
     for (const pin of this.pins.values()) if (pin.accounted) count++;
@@ -64,7 +64,7 @@ export class DriverPins {
 }
 
 /**
- * Who is told before a mapping goes in which there are pins: it unpins what it has there (kernel:
+ * A driver that pins: told before a mapping goes, it unpins what it has there (kernel:
  * vfio_device_ops.dma_unmap).
  */
 export interface PinUser {
@@ -105,7 +105,7 @@ export class DriverPinning {
     this.users.splice(this.users.indexOf(user), 1);
   }
 
-  /** A group may write pages that no driver of its has pinned. */
+  /** Whether a group may write pages that none of its drivers has pinned. */
   isUnscoped(group: IommuGroup): boolean {
     return !this.scoped.has(group);
   }
@@ -115,10 +115,10 @@ export class DriverPinning {
   }
 
   /**
-   * Pins pages [first, first + count) of the container for READ or WRITE and stores their frames.
+   * Pins pages [first, first + count) of the space for READ or WRITE and stores their frames.
    * In this order: EINVAL (no page), E2BIG, EACCES where drivers may not, EBUSY while an address is
-   * invalid, EINVAL where no driver wants to hear of unmaps; then by page: EINVAL (no mapping),
-   * EPERM, EFAULT, ENOMEM. Then none of them is pinned by this call.
+   * invalid, EINVAL where no driver is told of unmaps; then by page: EINVAL (no mapping),
+   * EPERM, EFAULT, ENOMEM. On failure this call has pinned nothing.
    */
   pin(
     group: IommuGroup,
@@ -154,7 +154,7 @@ export class DriverPinning {
   }
 
   /**
-   * Copies bytes from or to the container's memory at an address, by the CPU (kernel: vfio_dma_rw).
+   * Copies bytes from or to the space's memory at an address, by the CPU (kernel: vfio_dma_rw).
    * EINVAL: nothing to copy, no mapping; EBUSY; EPERM; EFAULT. What lies before the page that
    * failed is copied.
    */
@@ -182,7 +182,7 @@ export class DriverPinning {
     }
   }
 
-  /** A mapping is about to go: whoever has pages of it unpins them. */
+  /** A mapping is about to go: drivers unpin what they have of it. */
   unmapping(mapping: Mapping): void {
     if (mapping.driverPins === null) return;
     for (const user of [...this.users]) user.dmaUnmap(mapping.iovaPage, mapping.pages);
@@ -192,7 +192,7 @@ export class DriverPinning {
       });
   }
 
-  /** Pages that are pinned may be written at any time. */
+  /** Devices may write pinned pages at any time. */
   markDirty(mapping: Mapping, logs: readonly DirtyLog[]): void {
     if (mapping.driverPins === null) return;
     for (const [index] of mapping.driverPins) noteWritten(logs, mapping, index, 1);
@@ -204,7 +204,7 @@ export class DriverPinning {
     for (const [index, pin] of mapping.driverPins) this.mapPin(mapping, index, pin, domains);
   }
 
-  /** A mapping is static no longer: its pins count by themselves. All of its pages are present. */
+  /** A mapping is no longer static: its pins are accounted by themselves, and mapped. */
   afterWholeUnpin(mapping: Mapping): void {
     if (mapping.driverPins === null) return;
     this.count(mapping, mapping.driverPins, 1);
@@ -212,8 +212,8 @@ export class DriverPinning {
   }
 
   /**
-   * A mapping is about to become static, by which its pins are counted; nothing of it is present on
-   * return.
+   * A mapping is about to become static, which accounts its pins as well. None of their pages is
+   * present on return.
    */
   beforeWholePin(mapping: Mapping): void {
     if (mapping.driverPins === null) return;
@@ -224,13 +224,11 @@ export class DriverPinning {
     }
   }
 
-  /** It has not become static. */
+  /** It has not become static: undoes `beforeWholePin`. */
   wholePinFailed(mapping: Mapping): void {
-    if (mapping.driverPins === null) return;
     this.afterWholeUnpin(mapping);
   }
 
-  /** Without a domain it is present nowhere. */
   private mapPin(
     mapping: Mapping,
     index: number,
@@ -247,7 +245,7 @@ export class DriverPinning {
   }
 
   private count(mapping: Mapping, pins: DriverPins, sign: 1 | -1): void {
-    // Charged before or afterwards by their mapping: the limit is not asked about.
+    // Their mapping was charged for them, or will be: the limit is not checked.
     if (sign > 0) mapping.source.chargeAnyway(pins.accounted);
     else mapping.source.uncharge(pins.accounted);
     this.space.counters.addPinned(sign * pins.pages.count);
@@ -290,7 +288,7 @@ export class DriverPinning {
     pins.remove(index);
     if (pins.pages.count === 0) mapping.driverPins = null;
     if (!mapping.pinned) {
-      // No translation may lead to a frame that is not held: devices fault the page in again, or
+      // No translation may lead to a frame that nobody holds: devices fault the page in again, or
       // are refused.
       this.space.pageUnpinned(mapping, index);
       if (pin.accounted) mapping.source.uncharge(1);

@@ -11,6 +11,7 @@ import type { Flow } from '../flow/flow.js';
 import type { IommuDevice } from '../iommu/device.js';
 import type { Domain } from '../iommu/domain.js';
 import type { IommuProperties } from '../iommu/geometry.js';
+import type { PageRange } from '../iommu/group.js';
 import type { Counters, Observer } from '../iommu/observer.js';
 import { type DeviceFaultHandler, FaultReport } from '../iommu/page-request.js';
 import type { AddressSpace } from '../mm/address-space.js';
@@ -19,7 +20,7 @@ import { DriverPinning, type PinnableSpace } from './driver-pins.js';
 import type { IopfBackend } from './iopf/backend.js';
 import { Iopf } from './iopf/iopf.js';
 import type { PremapPolicy } from './iopf/premap.js';
-import { commonRanges, type IovaRange, rangesCover } from './iova-ranges.js';
+import { commonRanges, rangesCover } from './iova-ranges.js';
 import type { Mapping } from './mapping.js';
 import { MappingIndex } from './mapping-index.js';
 import { dropPins, mapPins, pinWhole, unpinWhole } from './pinning.js';
@@ -53,10 +54,10 @@ export class IoSpace implements IopfBackend, PinnableSpace {
   readonly pins: DriverPinning;
   readonly iopf: Iopf;
   /** IOVAs that can be mapped, in order; none where nobody constrains them. */
-  ranges: readonly IovaRange[] = [];
+  ranges: readonly PageRange[] = [];
   /** Mappings whose address is invalid at the moment (kernel: vaddr_invalid_count). */
   invalidVaddrs = 0;
-  /** In the order in which they came. */
+  /** In order of attachment. */
   private readonly attached: IommuDevice[] = [];
   /** Programs that answer the page requests of devices. */
   private readonly programs = new Map<IommuDevice, DeviceFaultHandler>();
@@ -72,7 +73,7 @@ export class IoSpace implements IopfBackend, PinnableSpace {
     this.iopf = new parts.Iopf(this, { premapPages, premap, observer });
   }
 
-  /** Those of a group in the order that it has them in now. */
+  /** The attached devices, by domain and group; a group's in the group's own order. */
   devices(): readonly IommuDevice[] {
     return this.domains.flatMap((domain) => {
       const devices = this.attached.filter((device) => device.domain === domain);
@@ -88,8 +89,8 @@ export class IoSpace implements IopfBackend, PinnableSpace {
   }
 
   /**
-   * Mappings lie where an IOMMU can map, for as long as `owner` says so. EINVAL: one does not; then
-   * nothing has changed.
+   * Restricts mappings to what an IOMMU can map, until `owner` relaxes that. EINVAL: a mapping lies
+   * outside; then nothing has changed.
    */
   constrain(owner: object, geometry: IommuProperties): void {
     const ranges = commonRanges([...this.constraints.values(), geometry]);
@@ -105,8 +106,8 @@ export class IoSpace implements IopfBackend, PinnableSpace {
   }
 
   /**
-   * A domain gets what is pinned. The first one in mode `pin` pins all; then EFAULT, ENOMEM, and
-   * nothing has changed.
+   * Adds a domain and maps in it what is pinned. In mode `pin` the first one pins all mappings:
+   * EFAULT, ENOMEM; then nothing has changed.
    */
   addDomain(domain: Domain): void {
     if (this.domains.length === 0) {
@@ -120,13 +121,13 @@ export class IoSpace implements IopfBackend, PinnableSpace {
     this.domains.push(domain);
   }
 
-  /** A domain without devices goes; with the last one all pins go, and mappings stay. */
+  /** Removes a domain without devices; with the last one all pins go, and mappings stay. */
   removeDomain(domain: Domain): void {
     if (this.domains.length === 1) {
       for (const mapping of this.mappings) {
         if (!mapping.pinned) continue;
         this.dropPinned(mapping);
-        this.pins.wholePinFailed(mapping);
+        this.pins.afterWholeUnpin(mapping);
         this.iopf.mappingAdded(mapping);
       }
     }
@@ -135,10 +136,10 @@ export class IoSpace implements IopfBackend, PinnableSpace {
   }
 
   /**
-   * Devices go through a domain of the space from now on, and ask for pages where it faults. What
-   * switching page requests on answers (R5.5); then they are in the domain, and off. `program`: a
-   * program answers instead, and nobody else; ENODEV: a device cannot wait for it, and then nothing
-   * has changed.
+   * Devices go through a domain of the space from now on, and ask for pages where it faults. Fails
+   * as switching page requests on does (R5.5); then they are in the domain, with page requests off.
+   * `program`: a program answers instead, and nobody else; ENODEV: a device cannot wait for it, and
+   * then nothing has changed.
    */
   *attachDevices(
     devices: readonly IommuDevice[],
@@ -161,7 +162,7 @@ export class IoSpace implements IopfBackend, PinnableSpace {
     if (program === null) yield* this.iopf.devicesAttached(devices);
   }
 
-  /** Devices leave their domain; no page request of theirs is left (R5.6). */
+  /** Devices leave their domain; none of their page requests is left (R5.6). */
   *detachDevices(devices: readonly IommuDevice[]): Flow<void> {
     for (const device of devices) yield* device.detachStage1();
     yield* this.iopf.devicesDetaching(devices);
@@ -202,8 +203,7 @@ export class IoSpace implements IopfBackend, PinnableSpace {
   }
 
   /**
-   * The memory of a mapping whose address is invalid, and which shares it with no other, is found
-   * here from now on.
+   * Gives a mapping with an invalid address a new one. It shares its memory with no other mapping.
    */
   move(mapping: Mapping, mm: AddressSpace, vaddrPage: number): void {
     const { source } = mapping;
@@ -255,7 +255,7 @@ export class IoSpace implements IopfBackend, PinnableSpace {
     this.pins.afterWholeUnpin(mapping);
   }
 
-  /** A page that a driver held is as any other. */
+  /** No driver holds the page any more: from now on it is a page like any other. */
   pageUnpinned(mapping: Mapping, index: number): void {
     this.iopf.pageUnpinned(mapping, index);
   }
@@ -285,7 +285,7 @@ export class IoSpace implements IopfBackend, PinnableSpace {
     } catch (error) {
       for (const mapping of pinned) {
         this.dropPinned(mapping);
-        this.pins.wholePinFailed(mapping);
+        this.pins.afterWholeUnpin(mapping);
       }
       this.domains.pop();
       throw error;

@@ -105,7 +105,7 @@ export class MappingAddressIndex {
   }
 
   private classFor(pages: number): SizeClass {
-    const number = Math.ceil(Math.log2(pages));
+    const number = pages <= 2 ** 31 ? 32 - Math.clz32(pages - 1) : Math.ceil(Math.log2(pages));
     let sizeClass = this.classes[number];
     if (sizeClass === undefined) {
       sizeClass = { reach: 2 ** number, starts: new RangeTrie(), chains: [] };

@@ -64,8 +64,8 @@ export class MappingIndex {
       this.beyond.splice(at < 0 ? this.beyond.length : at, 0, mapping);
       return;
     }
-    const slot = this.trie.insert(mapping.iovaPage, mapping.iovaPage + mapping.pages);
-    this.bySlot[slot] = mapping;
+    mapping.slot = this.trie.insert(mapping.iovaPage, mapping.iovaPage + mapping.pages);
+    this.bySlot[mapping.slot] = mapping;
   }
 
   remove(mapping: Mapping): void {
@@ -75,7 +75,7 @@ export class MappingIndex {
       this.beyond.splice(at, 1);
       return;
     }
-    const slot = this.trie.find(mapping.iovaPage);
+    const { slot } = mapping;
     if (slot < 0 || this.bySlot[slot] !== mapping) notThere(mapping);
     this.trie.remove(slot);
     this.bySlot[slot] = null;

@@ -18,6 +18,8 @@ export class Mapping {
   /** Pages that device drivers have pinned (R6.2); null: none. */
   driverPins: DriverPins | null = null;
 
+  /** Its slot in the index by IOVA; the index's alone. */
+  slot = -1;
   /** Neighbours in a chain of the index by address; the index's alone. */
   chainNext: Mapping | null = null;
   chainPrevious: Mapping | null = null;

@@ -54,7 +54,8 @@ export class RangeTrie {
    * `limit`, or -1. Hot.
    */
   findFrom(page: number, limit = TRIE_LIMIT): number {
-    if (limit - page === 1) return this.find(page);
+    const covering = this.find(page);
+    if (covering >= 0 || limit - page === 1) return covering;
     const from = Math.max(0, page);
     if (!(from < TRIE_LIMIT)) return -1;
     const { cells, bounds, path } = this;

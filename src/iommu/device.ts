@@ -6,6 +6,7 @@ import { READ } from '../mm/address-space.js';
 import type { Domain } from './domain.js';
 import type { FaultHandlers } from './fault-handlers.js';
 import type { IommuGroup, PageRange } from './group.js';
+import type { Asker, Incidents, RefusalCause } from './incidents.js';
 import { Iotlb } from './iotlb.js';
 import { Counters, type Observer } from './observer.js';
 import {
@@ -29,6 +30,7 @@ export interface IommuDeviceOptions {
   readonly stalls?: boolean;
   readonly counters?: Counters;
   readonly observer?: Observer | null;
+  readonly incidents?: Incidents | null;
   readonly iotlbEntries?: number;
   readonly limits?: PageRequestLimits;
   /** Makes what carries its page requests to their answers. */
@@ -38,7 +40,7 @@ export interface IommuDeviceOptions {
 /** Where a device's accesses go. */
 export interface Attachment {
   readonly domain: Domain;
-  /** Who brings the pages that the domain lacks; null: nobody. */
+  /** Brings the pages that the domain lacks; null: they are refused. */
   readonly handler: DeviceFaultHandler | null;
   /** A guest's own table before it, of a nested domain; null: none. */
   readonly stage1: Stage1 | null;
@@ -66,6 +68,7 @@ export class IommuDevice implements ReportingDevice {
   domain: Domain | null = null;
   counters: Counters;
   observer: Observer | null;
+  readonly incidents: Incidents | null;
   /**
    * The guest's own table that accesses go through first, of a device with a nested domain (R8.1).
    */
@@ -80,6 +83,7 @@ export class IommuDevice implements ReportingDevice {
     this.stalls = options.stalls ?? false;
     this.counters = options.counters ?? new Counters();
     this.observer = options.observer ?? null;
+    this.incidents = options.incidents ?? null;
     this.iotlb = new Iotlb(options.iotlbEntries);
     this.requests =
       options.requests?.(this) ?? new PageRequests(this, new PageRequestQueue(options.limits));
@@ -97,8 +101,8 @@ export class IommuDevice implements ReportingDevice {
   }
 
   /**
-   * Blocks all accesses. Who switched page requests on has drained them (R5.6); somebody else's
-   * feature stays on (R5.3).
+   * Blocks all accesses. Whoever switched page requests on has drained them (R5.6); the feature of
+   * another owner stays on (R5.3).
    */
   detach(): void {
     const domain = this.domain;
@@ -119,9 +123,9 @@ export class IommuDevice implements ReportingDevice {
   /**
    * Accesses go elsewhere from the next one on (kernel: iommu_replace_group_handle): in one step
    * domain, first stage and handlers change, what is outstanding is answered INVALID, and nothing
-   * stays in the IOTLB. Ends when no handler of before is at work for the device: then the old
-   * domain may go. Whether page requests are reported is left as it is: who has them switches them
-   * on before, or off after. EINVAL: a first stage before a domain that is not nested; ENODEV: a
+   * stays in the IOTLB. Ends when none of the old handlers is at work for the device: then the old
+   * domain may go. `iopfEnabled` stays as it is: the owner of the feature switches it on before, or
+   * off afterwards. EINVAL: a first stage before a domain that is not nested; ENODEV: a
    * program would answer, and the device cannot wait; then nothing has changed.
    */
   *replace({ domain, handler, stage1 }: Attachment): Flow<void> {
@@ -325,6 +329,11 @@ export class IommuDevice implements ReportingDevice {
     const page = this.stage2Page(iovaPage, READ);
     if (page >= 0) this.handlers.at(this.level)?.pageLost(this, page);
     this.flush(iovaPage, 1);
+  }
+
+  /** An access at an IOVA, in bytes, has been refused. */
+  refused(iova: number, access: number, cause: RefusalCause, asker: Asker): void {
+    this.incidents?.accessRefused(this, iova, access, cause, asker);
   }
 
   /** The level of the domain's own page table. */

@@ -13,13 +13,13 @@ import type { Observer } from './observer.js';
 export interface DomainOptions {
   readonly geometry?: IommuProperties;
   /**
-   * Uses superpages also for frames that are given one by one (`mapFrames`) and happen to be
+   * Also uses superpages for frames that are given one by one (`mapFrames`) and happen to be
    * contiguous (R3.2).
    */
   readonly merges?: boolean;
   /** A guest owns a first stage above this page table (R8.1). */
   readonly nested?: boolean;
-  /** `map` for writing alone lets devices read, too. */
+  /** `map` for writing alone also lets devices read. */
   readonly writableIsReadable?: boolean;
   readonly observer?: Observer | null;
 }
@@ -40,8 +40,8 @@ export class Domain {
   readonly devices: { flush(iovaPage: number, count: number): void }[] = [];
   observer: Observer | null;
   /**
-   * What the last `unmap` went over, all of the superpages that it hit included: [removedFirst,
-   * removedEnd).
+   * The pages [removedFirst, removedEnd) that the last `unmap` covered: those asked for, and the
+   * rest of each superpage that it hit.
    */
   removedFirst = 0;
   removedEnd = 0;
@@ -102,7 +102,7 @@ export class Domain {
 
   /**
    * Removes [iovaPage, iovaPage + count), and the rest of every superpage that it touches, from the
-   * page table and from the IOTLBs of all devices. Returns how many pages went. Cannot fail and
+   * page table and the IOTLBs of all devices. Returns how many pages it removed. Cannot fail and
    * allocates nothing.
    */
   unmap(iovaPage: number, count: number): number {
@@ -190,7 +190,7 @@ export class Domain {
   }
 
   /**
-   * Marks the aligned 2 MiB blocks of a run that got contiguous, aligned frames, as a merging IOMMU
+   * Marks the aligned 2 MiB blocks of a run with contiguous, aligned frames, as a merging IOMMU
    * would.
    */
   private noteMerges(iovaPage: number, frames: Float64Array, count: number): void {

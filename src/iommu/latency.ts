@@ -23,7 +23,6 @@ const DOUBLINGS = 40;
  */
 export class LatencyHistogram {
   count = 0;
-  sum = 0;
   max = 0;
   private least = Number.POSITIVE_INFINITY;
   /** Counts of VT-d's buckets, in the order of `LATENCY_BUCKET_NAMES`. */
@@ -32,7 +31,6 @@ export class LatencyHistogram {
 
   record(latency: number): void {
     this.count++;
-    this.sum += latency;
     if (latency > this.max) this.max = latency;
     if (latency < this.least) this.least = latency;
     let bucket = 0;
@@ -48,12 +46,8 @@ export class LatencyHistogram {
     return this.count === 0 ? 0 : this.least;
   }
 
-  get average(): number {
-    return this.count === 0 ? 0 : this.sum / this.count;
-  }
-
   /**
-   * The latency that the share `fraction` (0 to 1) of all stayed at or below; 0 where nothing was
+   * The latency that a share `fraction` (0 to 1) of all did not exceed; 0 where nothing was
    * recorded.
    */
   percentile(fraction: number): number {

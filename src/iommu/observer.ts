@@ -1,8 +1,8 @@
 import { LatencyHistogram } from './latency.js';
 
 /**
- * Watches what happens, for traces. Called on hot paths: an implementation may not throw, and keeps
- * what it needs at once.
+ * Watches what happens, for traces. Called on hot paths: an implementation may not throw, and must
+ * copy at once what it keeps.
  */
 export interface Observer {
   /** `count` pages got consecutive frames from `frame` on. */
@@ -24,15 +24,15 @@ export interface Observer {
   /** A page request group was answered with a `PageResponseCode`. */
   pageResponse(device: ObservedDevice, pasid: number, group: number, code: number): void;
 
-  // What a recording needs beyond these.
+  // Recordings need these as well.
   /**
-   * MAP_DMA made a mapping, or it goes: pages, READ and WRITE, and the space whose memory it is.
+   * A mapping was made, or goes: pages, READ and WRITE, and the process whose memory it is.
    */
   mappingAdded?(mapping: ObservedMapping): void;
   mappingRemoved?(mapping: ObservedMapping): void;
   /**
-   * A notifier's event reached mappings: what it said, in pages of the space, and how many mapped
-   * pages went. `reclaimed`: pages had left memory, without a call of the program.
+   * An invalidation reached mappings: its range, in pages of the process, and how many mapped pages
+   * it removed. `reclaimed`: the pages had left memory without a call of the program.
    */
   invalidate?(
     space: number,
@@ -42,7 +42,7 @@ export interface Observer {
     reclaimed: boolean,
   ): void;
   /**
-   * An address space ended (exit, exec): what was mapped of it is gone, and nobody took it away.
+   * An address space ended (exit, exec): what was mapped of it is gone, without an invalidation.
    */
   spaceEnded?(space: number): void;
   /** A device found a page gone without notice, and its translation goes. */

@@ -83,7 +83,7 @@ export class PageRequestQueue {
     return requests;
   }
 
-  /** Drops partial requests, which no one waits for once reporting has ended. Returns how many. */
+  /** Drops partial requests: none is answered once reporting has ended. Returns how many. */
   discardPartials(): number {
     const dropped = this.partial.length;
     this.partial = [];
@@ -94,7 +94,7 @@ export class PageRequestQueue {
     this.pending.push(group);
   }
 
-  /** Whether a group with this name waits: a second one could not be told apart from it. */
+  /** Whether a group with this name waits; a second one would be ambiguous. */
   isPending(pasid: number, group: number): boolean {
     return this.indexOf(pasid, group) >= 0;
   }

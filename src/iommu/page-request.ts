@@ -50,7 +50,7 @@ export type PageResponseCode = (typeof PageResponse)[keyof typeof PageResponse];
 /** What `DeviceFaultHandler.answer` returns where the page cannot be had without waiting. */
 export const WAITS = -1;
 
-/** A device that asks for pages, as those know it who answer. */
+/** A device that asks for pages, as its fault handlers see it. */
 export interface FaultingDevice {
   /** `0000:02:00.0` */
   readonly address: string;
@@ -58,7 +58,7 @@ export interface FaultingDevice {
   readonly domain: Domain | null;
   readonly group: { mayFault(iovaPage: number): boolean } | null;
   readonly iotlb: Iotlb;
-  /** Lets page requests go on that nobody runs, as far as they can. */
+  /** Resumes parked page requests, each as far as it gets. */
   resumeParked(): void;
 }
 
@@ -76,7 +76,7 @@ export interface PageRequestGroup {
 export const FaultReport = { FLAT: 1, STAGE1: 2, STAGE2: 4 } as const;
 
 /**
- * Handles the page requests of one page table. The answer it gives is passed on exactly once; until
+ * Handles the page requests of one page table. Its answer reaches the device exactly once; until
  * then the device's access waits.
  */
 export interface DeviceFaultHandler {

@@ -38,9 +38,9 @@ export class PageRequests {
   readonly handlers: FaultHandlers;
   /** The IOPF feature (IOMMU_DEV_FEAT_IOPF): page requests are reported. */
   enabled = false;
-  /** Groups that a handler has been given and is not done with (R5.6). */
+  /** Groups that handlers are at work on (R5.6). */
   private readonly inside: PageRequestGroup[] = [];
-  /** Page requests that wait for a program and that nobody runs. */
+  /** Page requests that wait for a program; no runner has them. */
   private readonly parked: Parked<boolean>[] = [];
 
   constructor(
@@ -50,7 +50,7 @@ export class PageRequests {
     this.handlers = new FaultHandlers(device);
   }
 
-  /** Handlers that have begun with a group and are not done with it. */
+  /** Handlers at work on a group. */
   get handlersInside(): number {
     return this.inside.length;
   }
@@ -104,14 +104,14 @@ export class PageRequests {
     return (yield* this.report(fault)).code === PageResponse.SUCCESS;
   }
 
-  /** A page request that nobody runs: it goes on by itself when a program has answered. */
+  /** Parks a page request: it goes on by itself once a program has answered. */
   park(request: Flow<boolean>): Parked<boolean> {
     const parked = new Parked(request);
     if (!parked.done) this.parked.push(parked);
     return parked;
   }
 
-  /** Lets page requests go on that nobody runs, as far as they can. */
+  /** Resumes parked page requests, each as far as it gets. */
   resumeParked(): void {
     for (let i = this.parked.length - 1; i >= 0; i--) {
       this.parked[i]!.resume();
@@ -124,7 +124,7 @@ export class PageRequests {
     const { device, queue } = this;
     const { counters } = device;
     if (fault.kind === 'unrecoverable') {
-      // Nobody handles this kind, and an access that has failed already is not answered.
+      // No handler takes this kind, and an access that has failed already is not answered.
       counters.faultsRefused++;
       return { errno: Errno.EOPNOTSUPP, code: null };
     }
@@ -164,7 +164,8 @@ export class PageRequests {
 
   /**
    * No page request is reported from now on. What is pending goes on to its answer, see `drain`;
-   * what a program has not answered is INVALID, for nobody can wait for a program. Idempotent.
+   * what a program has not answered is INVALID, because a drain must not wait for a program.
+   * Idempotent.
    */
   disable(): void {
     this.enabled = false;
@@ -184,8 +185,8 @@ export class PageRequests {
   }
 
   /**
-   * Each pending page request group is answered INVALID now, and what its handler comes to later
-   * goes nowhere, also where the device has used the group's id again.
+   * Answers each pending page request group INVALID now. What its handler answers later is dropped,
+   * even if the device has used the group's id again.
    */
   refuseAll(): void {
     this.discardPartials();
@@ -194,7 +195,7 @@ export class PageRequests {
     this.handlers.abandon(this.device);
   }
 
-  /** What is ready when the handlers that are inside now have left, whoever comes after them. */
+  /** Ready when the handlers inside now have left; later ones do not count. */
   departure(): Wait {
     const inside = this.inside.slice();
     return {
@@ -224,8 +225,8 @@ export class PageRequests {
   }
 
   /**
-   * R1.3: nobody asked for this level: the reporter gets an errno, and the device an answer where
-   * its group ends.
+   * R1.3: no handler has this level: the reporter gets an errno, and the device an answer if this
+   * ends its group.
    */
   private refuse(fault: Fault, errno: number): ReportResult {
     this.device.counters.faultsRefused++;
@@ -236,7 +237,7 @@ export class PageRequests {
     };
   }
 
-  /** As VT-d does with a full queue: SUCCESS by itself, so that the device asks again. */
+  /** VT-d answers SUCCESS by itself when its queue is full, so that the device asks again. */
   private overflow(): true {
     this.device.counters.requestsOverflowed++;
     return true;

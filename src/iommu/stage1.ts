@@ -18,8 +18,8 @@ import type { Domain } from './domain.js';
 import type { DeviceFaultHandler } from './page-request.js';
 
 /**
- * What a walk ended at: a frame, a missing or too weak entry of the guest's, a page that the domain
- * lacks, or a malformed entry.
+ * What a walk ended at: a frame, an entry of the guest that is missing or forbids the access, a
+ * page that the domain lacks, or a malformed entry.
  */
 export type WalkEnd = 'frame' | 'stage1' | 'stage2' | 'malformed';
 
@@ -79,7 +79,7 @@ export class Stage1 {
   end: WalkEnd = 'frame';
   iovaPage = -1;
   access = 0;
-  /** A page of the table, as the domain has it, is gone from memory. */
+  /** The domain maps a page of the table whose memory is gone. */
   tableLost = false;
 
   /** @param root IOVA page of the table of the highest level */

@@ -36,6 +36,15 @@ export interface LiveDevice {
   readonly dmaBytesWritten: number;
 }
 
+/** What went wrong so far: rows with the names that `iopf exec --json` gives them. */
+export interface LiveIncidents {
+  readonly refused: readonly LiveIncident[];
+  readonly lostInterrupts: readonly LiveIncident[];
+  readonly failedCalls: readonly LiveIncident[];
+}
+
+export type LiveIncident = Readonly<Record<string, number | string | null>>;
+
 /**
  * At most ten a second. The fields with names of `iopf exec --json` mean the same, and end up as
  * the same numbers.
@@ -52,6 +61,7 @@ export interface LiveSample {
   /** Faults by VT-d's buckets. */
   readonly latency: Readonly<Record<string, number>>;
   readonly devices: readonly LiveDevice[];
+  readonly incidents: LiveIncidents;
   /**
    * Mapped IOVA ranges, [first byte, bytes], by address; at most 64: neighbours are merged until
    * they fit.

@@ -14,6 +14,7 @@ import {
 } from './address-space.js';
 import { Areas } from './areas.js';
 import { ANONYMOUS, type MemoryKind } from './memory-kind.js';
+import { PAGE_NUMBER_LIMIT } from './page-table.js';
 import { SimulatedAccess } from './simulated-access.js';
 import { SimulatedAdvice } from './simulated-advice.js';
 import { SimulatedFile } from './simulated-file.js';
@@ -305,7 +306,7 @@ export class SimulatedSpace implements AddressSpace {
   /** The process ends: notifiers are told and gone, and all memory is given back. */
   exit(): void {
     this.notifiers.release();
-    this.munmap(0, 2 ** 36);
+    this.munmap(0, PAGE_NUMBER_LIMIT);
     this.removeReclaim();
   }
 

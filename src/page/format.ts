@@ -41,6 +41,7 @@ export function range(first: number, bytes: number): string {
 export function show(name: string, value: unknown): string {
   if (value === null || value === undefined) return '–';
   if (typeof value !== 'number') return typeof value === 'string' ? value : JSON.stringify(value);
+  if (name === 'iova') return hex(value);
   if (/Bytes/.test(name)) return formatSize(value);
   if (/Us($|\.)/.test(name)) return `${count(value)} µs`;
   if (/Seconds$/.test(name)) return seconds(value);

@@ -3,6 +3,7 @@ import type { Report, ReportRun } from '../report/report.js';
 import { AddressMapView } from './address-map.js';
 import { make, section } from './dom.js';
 import { historySection } from './histories.js';
+import { VerdictLine } from './incidents.js';
 import { MapHistory } from './map-history.js';
 import { flat, NumberList, table } from './numbers.js';
 import { RunCharts } from './run-charts.js';
@@ -17,6 +18,11 @@ export class ReportView {
   private readonly parts: Destroyable[] = [];
 
   constructor(report: Report) {
+    if (report.verdict !== undefined) {
+      const line = new VerdictLine();
+      line.set(report.verdict.verdict, report.verdict.hint);
+      this.root.append(line.root);
+    }
     for (const { runs, title } of report.groups) this.root.append(this.group(title, runs));
     for (const { rows, title } of report.tables)
       this.root.append(section(title, 'wide', table(rows)));

@@ -16,6 +16,7 @@ import { askTable } from './connection.js';
 import { DeviceTable } from './device-table.js';
 import { make, section, setText } from './dom.js';
 import { count, rate } from './format.js';
+import { IncidentTables, VerdictLine } from './incidents.js';
 import { MapHistory } from './map-history.js';
 import { flat, NumberList } from './numbers.js';
 import { drawn } from './painter.js';
@@ -42,6 +43,8 @@ export class RunView {
   private readonly devices = new DeviceTable();
   private readonly log = new CallLog();
   private readonly numbers = new NumberList();
+  private readonly verdict = new VerdictLine();
+  private readonly incidents = new IncidentTables();
   private readonly tiles: Readonly<Record<Tile, { value: HTMLElement; about: HTMLElement }>>;
   private report: Report | null = null;
   private end: LiveEnd | null = null;
@@ -68,7 +71,9 @@ export class RunView {
     this.root = make(
       'div',
       { class: 'view' },
+      this.verdict.root,
       strip,
+      this.incidents.root,
       make('section', { 'aria-label': 'Over time' }, this.charts.root),
       section('Devices', 'wide', this.devices.root),
       make('section', { 'aria-label': 'Addresses' }, this.map.root, panel.root),
@@ -110,6 +115,7 @@ export class RunView {
   /** What `--html` would write: it knows the whole run, the page only what it was there for. */
   take(report: Report): void {
     this.report = report;
+    if (report.verdict !== undefined) this.verdict.set(report.verdict.verdict, report.verdict.hint);
     const map = report.groups[0]?.runs[0]?.map;
     if (map) {
       const history = this.map.live();
@@ -153,9 +159,11 @@ export class RunView {
         : this.samples.data;
     const latency = run?.latency ?? last?.latency ?? {};
     if (time.seconds.length > 0) this.charts.set([time], [latency]);
-    const counters = flat(this.end?.summary ?? run?.numbers ?? last?.counters ?? {});
-    this.numbers.set(counters);
+    const counters = run?.numbers ?? last?.counters ?? {};
+    this.numbers.set(flat(counters));
     if (last !== null) this.devices.set(last.devices);
+    // A run that was saved by an earlier iopf has none.
+    if (last?.incidents !== undefined) this.incidents.set(last.incidents);
     if (last !== null) this.drawTiles(last, time);
   }
 

@@ -45,7 +45,11 @@ function historyOf(scenario: ScenarioReport, violation: ViolationReport): Report
       `${found}: ${steps.length} ${steps.length === 1 ? 'step' : 'steps'}.`,
     ],
     actors: scenario.actors,
-    steps,
+    steps: steps.map(({ actor, what, place, changes }) => ({
+      actor,
+      what: place === null ? what : `${what} (${place})`,
+      changes,
+    })),
     replay,
   };
 }

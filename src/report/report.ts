@@ -37,6 +37,8 @@ export interface ReportHistory {
 
 export interface Report {
   readonly title: string;
+  /** What a run came to, in a sentence, and what to try. */
+  readonly verdict?: { readonly verdict: string; readonly hint: string | null };
   /** Runs of one input. */
   readonly groups: readonly { readonly title: string; readonly runs: readonly ReportRun[] }[];
   readonly tables: readonly ReportTable[];

@@ -13,7 +13,7 @@ import type { PublishedRow } from './scenario.js';
 import { runTask, type Task, type TaskResult } from './task.js';
 import type { WorkerAnswer } from './worker.js';
 
-export interface CompareOrder {
+export interface CompareRequest {
   readonly inputs: readonly string[];
   /** Empty: those of the input, or the default ones. */
   readonly policies: readonly string[];
@@ -24,7 +24,7 @@ export interface CompareOrder {
   readonly jobs: number;
   /** Also draws address × time maps, for reports. */
   readonly withMaps?: boolean;
-  /** Told how far it is, five times a second and task; then this thread runs none itself. */
+  /** Told of progress, five times a second and task; then this thread runs no task itself. */
   readonly progress?: (progress: CompareProgress) => void;
 }
 
@@ -33,7 +33,7 @@ export interface CompareProgress {
   readonly total: number;
   /** What was done last, or goes on: its input and policy. */
   readonly what: string;
-  /** Which part of all of it is done, 0 to 1: an estimate, for runs take different times. */
+  /** The share that is done, 0 to 1: an estimate, because runs take different times. */
   readonly share: number;
   /** The comparison as far as it has come; null where there is nothing new, or it is not known. */
   soFar(): CompareResult | null;
@@ -73,22 +73,22 @@ export interface CompareResult {
 }
 
 /** Throws UserError. */
-export async function compare(order: CompareOrder): Promise<CompareResult> {
+export async function compare(request: CompareRequest): Promise<CompareResult> {
   const tasks: Task[] = [];
   const rows: PublishedRow[] = [];
   const warnings: string[] = [];
-  const withMap = order.withMaps ?? false;
-  for (const path of order.inputs) {
+  const withMap = request.withMaps ?? false;
+  for (const path of request.inputs) {
     const input = readInput(path);
-    const model = order.model ?? modelOf(input);
+    const model = request.model ?? modelOf(input);
     readModel(model);
     if (input.kind === 'recording') {
       const damage = damageOf(path, input.recording);
       if (damage !== null) warnings.push(damage);
     }
-    const base = { path, model, seed: order.seed, published: null, leastMemory: false, withMap };
+    const base = { path, model, seed: request.seed, published: null, leastMemory: false, withMap };
     const severalVms = input.kind === 'scenario' && input.scenario.workload.kind === 'vms';
-    for (const policy of order.policies.length > 0 ? order.policies : policiesOf(input)) {
+    for (const policy of request.policies.length > 0 ? request.policies : policiesOf(input)) {
       tasks.push({ ...base, policy });
       if (severalVms && parsePolicy(policy).memoryBytes === null)
         tasks.push({ ...base, policy, leastMemory: true });
@@ -106,7 +106,7 @@ export async function compare(order: CompareOrder): Promise<CompareResult> {
     }
   }
   for (const { policy } of tasks) parsePolicy(policy);
-  const { progress } = order;
+  const { progress } = request;
   const weights = tasks.map(({ leastMemory }) => (leastMemory ? LEAST_MEMORY_RUNS : 1));
   const whole = weights.reduce((sum, weight) => sum + weight, 0);
   const shares: number[] = tasks.map(() => 0);
@@ -125,7 +125,7 @@ export async function compare(order: CompareOrder): Promise<CompareResult> {
             soFar: () => (share === 1 ? partly({ tasks, results, rows, warnings }) : null),
           });
         };
-  const results = await runAll(tasks, order.jobs, tellProgress);
+  const results = await runAll(tasks, request.jobs, tellProgress);
   return { ...assemble(tasks, results, rows), warnings };
 }
 

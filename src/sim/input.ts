@@ -1,9 +1,8 @@
 /** What is compared: a scenario or a recording, from a file. */
 import { readFileSync } from 'node:fs';
-import { readBeginning, readNamed } from '../input/named-file.js';
+import { readBeginning, readNamed, TEXT_MOST_BYTES } from '../input/named-file.js';
 import { packageFile } from '../input/package-file.js';
 import { UserError } from '../input/user-error.js';
-import { TEXT_MOST_BYTES } from '../input/user-file.js';
 import { isRecording, parseRecording, type Recording } from '../trace/recording.js';
 import { RECORDING_MOST_BYTES } from '../trace/recording-format.js';
 import { type CostModel, parseCostModel } from './cost-model.js';

@@ -1,6 +1,6 @@
 /** How much memory a host needs for several machines at an accepted slowdown. */
 import { PAGE_SIZE } from '../mm/address-space.js';
-import { type RunOrder, runOnce } from './run.js';
+import { type RunRequest, runOnce } from './run.js';
 
 export interface OvercommitRow {
   readonly input: string;
@@ -22,29 +22,29 @@ export const LEAST_MEMORY_RUNS = 1 + Math.log2(PARTS);
 
 /** Halves the range again and again. `mappedBytes` is what static pinning needs. */
 export function leastMemory(
-  order: RunOrder,
+  request: RunRequest,
   mappedBytes: number,
   boundPercent: number,
 ): OvercommitRow {
   const row = {
-    input: order.input,
-    policy: order.policy.name,
-    model: order.model.name,
-    vms: order.workloads.length,
+    input: request.input,
+    policy: request.policy.name,
+    model: request.model.name,
+    vms: request.workloads.length,
     slowdownBoundPercent: boundPercent,
   };
   // What is pinned needs all of it, and slows nothing down.
-  if (order.policy.pinned) return { ...row, hostBytes: mappedBytes, slowdownPercent: 0 };
+  if (request.policy.pinned) return { ...row, hostBytes: mappedBytes, slowdownPercent: 0 };
   /** What a process itself takes beside its memory for DMA. */
-  const beside = order.workloads.length * PAGE_SIZE;
+  const beside = request.workloads.length * PAGE_SIZE;
   let runs = 0;
   const slowdownAt = (parts: number): number | null => {
     const memoryBytes = Math.ceil((mappedBytes * parts) / PARTS / PAGE_SIZE) * PAGE_SIZE + beside;
     const done = runs++;
     const outcome = runOnce({
-      ...order,
-      policy: { ...order.policy, memoryBytes },
-      progress: (share) => order.progress?.(Math.min(1, (done + share) / LEAST_MEMORY_RUNS)),
+      ...request,
+      policy: { ...request.policy, memoryBytes },
+      progress: (share) => request.progress?.(Math.min(1, (done + share) / LEAST_MEMORY_RUNS)),
     });
     if (outcome.kind !== 'done' || outcome.detail.refused > 0) return null;
     return outcome.row.slowdownPercent <= boundPercent ? outcome.row.slowdownPercent : null;

@@ -53,7 +53,7 @@ export type RunOutcome =
       readonly why: string;
     };
 
-export interface RunOrder {
+export interface RunRequest {
   readonly input: string;
   readonly workloads: readonly Workload[];
   readonly policy: Policy;
@@ -73,18 +73,18 @@ export interface RunOrder {
 const LOOK_EVERY = 256;
 const SEED_STEP = 0x9e3779b1;
 
-export function runOnce(order: RunOrder): RunOutcome {
-  const { policy, model, seed } = order;
+export function runOnce(request: RunRequest): RunOutcome {
+  const { policy, model, seed } = request;
   // Before any of it is pinned: that takes its time, page by page.
-  if (policy.pinned && (order.memoryBytes ?? 0) > SIMULATED_MOST_PAGES * PAGE_SIZE)
-    return { kind: 'impossible', input: order.input, policy: policy.name, why: PINS_TOO_MUCH };
+  if (policy.pinned && (request.memoryBytes ?? 0) > SIMULATED_MOST_PAGES * PAGE_SIZE)
+    return { kind: 'impossible', input: request.input, policy: policy.name, why: PINS_TOO_MUCH };
   const host = new HostMemory(policy.memoryBytes);
-  const guests = order.workloads.map((_, index): TimedProgram => {
-    const observer = order.observe?.(() => guests[index]!.now) ?? null;
-    const addresses = order.withMap === true && index === 0 ? new AddressMap() : null;
+  const guests = request.workloads.map((_, index): TimedProgram => {
+    const observer = request.observe?.(() => guests[index]!.now) ?? null;
+    const addresses = request.withMap === true && index === 0 ? new AddressMap() : null;
     return new TimedProgram(host, policy, model.costs, index + 1, observer, addresses);
   });
-  const flows = order.workloads.map((workload, index) =>
+  const flows = request.workloads.map((workload, index) =>
     workload(guests[index]!, new Random(seed + Math.imul(index, SEED_STEP))),
   );
   let residentPeak = 0;
@@ -100,7 +100,7 @@ export function runOnce(order: RunOrder): RunOutcome {
       }
       host.checkSize();
       if (++steps % LOOK_EVERY === 0)
-        order.progress?.(total(guests, ({ share }) => share) / guests.length);
+        request.progress?.(total(guests, ({ share }) => share) / guests.length);
       if (guests.length > 1)
         residentPeak = Math.max(
           residentPeak,
@@ -109,21 +109,21 @@ export function runOnce(order: RunOrder): RunOutcome {
     }
   } catch (error) {
     if (error instanceof TooLarge)
-      return { kind: 'impossible', input: order.input, policy: policy.name, why: error.message };
+      return { kind: 'impossible', input: request.input, policy: policy.name, why: error.message };
     if (!(error instanceof VfioError)) throw error;
     const why =
       error.errno === Errno.ENOMEM
         ? 'the memory of the host does not hold what must be pinned (VFIO_IOMMU_MAP_DMA: ENOMEM)'
         : `a call of VFIO failed with ${error}`;
-    return { kind: 'impossible', input: order.input, policy: policy.name, why };
+    return { kind: 'impossible', input: request.input, policy: policy.name, why };
   }
   for (const guest of guests) guest.end();
   if (guests.length === 1) residentPeak = guests[0]!.counters.residentPagesPeak;
-  return { kind: 'done', row: rowOf(order, guests, residentPeak), detail: detailOf(guests) };
+  return { kind: 'done', row: rowOf(request, guests, residentPeak), detail: detailOf(guests) };
 }
 
 function rowOf(
-  { input, policy, model, seed }: RunOrder,
+  { input, policy, model, seed }: RunRequest,
   guests: readonly TimedProgram[],
   residentPeak: number,
 ): RunRow {

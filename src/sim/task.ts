@@ -3,7 +3,7 @@ import { type Input, readInput, readModel, type ScenarioInput } from './input.js
 import { leastMemory, type OvercommitRow } from './overcommit.js';
 import { parsePolicy } from './policy.js';
 import { replay } from './replay.js';
-import { type RunOrder, type RunOutcome, runOnce } from './run.js';
+import { type RunOutcome, type RunRequest, runOnce } from './run.js';
 import { type Scenario, scenarioOfRow, workloadsOf } from './scenario.js';
 
 export interface Task {
@@ -25,14 +25,14 @@ export type TaskResult =
 /** `progress` is told now and then which share of it is done. Throws UserError. */
 export function runTask(task: Task, progress: (share: number) => void = () => {}): TaskResult {
   const input = readInput(task.path);
-  const order = { ...orderOf(input, task), progress };
+  const request = { ...requestOf(input, task), progress };
   const spec = input.kind === 'scenario' ? input.scenario.workload : null;
-  if (!task.leastMemory || spec?.kind !== 'vms') return { kind: 'run', outcome: runOnce(order) };
-  const row = leastMemory(order, spec.count * spec.vm.memory, spec.slowdownBound);
+  if (!task.leastMemory || spec?.kind !== 'vms') return { kind: 'run', outcome: runOnce(request) };
+  const row = leastMemory(request, spec.count * spec.vm.memory, spec.slowdownBound);
   return { kind: 'least-memory', row };
 }
 
-function orderOf(input: Input, task: Task): RunOrder {
+function requestOf(input: Input, task: Task): RunRequest {
   const spec = input.kind === 'scenario' ? input.scenario.workload : null;
   return {
     input: task.path,

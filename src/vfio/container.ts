@@ -21,6 +21,10 @@ export class Container {
 
   constructor(private readonly machine: MachineState) {}
 
+  get isEmpty(): boolean {
+    return this.groups.length === 0;
+  }
+
   /** Where the DMA of its groups goes, once it has an IOMMU. */
   get space(): IoSpace | null {
     return this.type1?.space ?? null;
@@ -97,6 +101,11 @@ export class ContainerFile implements VfioFile {
   readonly name = '/dev/vfio/vfio';
 
   constructor(readonly container: Container) {}
+
+  /** Without groups it answers by what the machine is, and refuses the rest. */
+  get standsAlone(): boolean {
+    return this.container.isEmpty;
+  }
 
   ioctl(caller: Caller, request: number, argument: number): number {
     return this.container.ioctl(caller, request, argument);

@@ -43,15 +43,17 @@ export class Interrupts implements InterruptSink {
 
   intx(asserted: boolean): void {
     this.pinAsserted = asserted;
-    if (asserted) this.fireIntx();
+    if (!asserted) return;
+    if (this.on === NONE) this.lost(INTX, 0);
+    else this.fireIntx();
   }
 
   msi(vector: number): void {
-    if (this.on === MSI) this.triggers.get(vector)?.signal();
+    if (this.on === MSI) this.message(vector);
   }
 
   msix(vector: number): void {
-    if (this.on === MSIX) this.triggers.get(vector)?.signal();
+    if (this.on === MSIX) this.message(vector);
   }
 
   /**
@@ -191,6 +193,17 @@ export class Interrupts implements InterruptSink {
     else if (this.on !== NONE) this.disableMessages();
     for (const index of [...this.single.keys()]) this.setSingleTrigger(index, null);
     this.pinAsserted = false;
+  }
+
+  private message(vector: number): void {
+    const trigger = this.triggers.get(vector);
+    if (trigger === undefined) this.lost(this.on, vector);
+    else trigger.signal();
+  }
+
+  private lost(index: number, vector: number): void {
+    const { iommu } = this.pciFunction;
+    iommu.incidents?.interruptLost(iommu, index, vector);
   }
 
   private fireIntx(): void {

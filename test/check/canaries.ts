@@ -3,8 +3,8 @@
  * or it sees nothing.
  */
 
-import { iopfWith } from '../../src/check/variants/rfc-v3.js';
 import type { Parts } from '../../src/check/world/parts.js';
+import { iopfWith } from '../../src/check/world/parts.js';
 import { type Flow, step } from '../../src/flow/flow.js';
 import { noteWritten } from '../../src/ioas/dirty-log.js';
 import { DriverPinning } from '../../src/ioas/driver-pins.js';

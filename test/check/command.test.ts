@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
-const main = resolve('dist/src/cli/main.js');
+const main = resolve('dist/bundle/iopf.cjs');
 let folder: string;
 
 beforeAll(() => {
@@ -108,15 +108,7 @@ describe('iopf check', () => {
   });
 
   test('gives every order up at the bound and goes on with random ones', () => {
-    const { status, out } = check(
-      'detach-fault',
-      '--states',
-      '20',
-      '--random',
-      '1',
-      '--threads',
-      '1',
-    );
+    const { status, out } = check('detach-fault', '--states', '20', '--random', '1', '--jobs', '1');
     expect(status).toBe(0);
     expect(out).toMatch(/not every order .* random orders/);
   });
@@ -146,7 +138,7 @@ describe('iopf check', () => {
     [['package.json'], 'package.json: '],
     [['fault-migrate-unmap', '--order', ''], 'numbers of actors'],
     [['no-such-scenario'], 'neither a scenario nor a file'],
-    [['--variant', 'nobody'], 'there is no variant nobody'],
+    [['--variant', 'nobody'], 'nobody is neither a variant nor a file'],
     [['--seed', 'x'], 'a whole number is needed'],
     [['fault-migrate-unmap', '--order', '0,7'], 'does not fit'],
   ])('%j is 2', (args, message) => {

@@ -81,7 +81,7 @@ describe('a file that', () => {
   ])('%s is told so, exit 2', (name, text, message) => {
     const file = join(folder, `${name.replaceAll(' ', '-')}.mjs`);
     writeFileSync(file, text);
-    const main = resolve('dist/src/cli/main.js');
+    const main = resolve('dist/bundle/iopf.cjs');
     const { status, stderr, stdout } = spawnSync(process.execPath, [main, 'check', file], {
       encoding: 'utf8',
     });

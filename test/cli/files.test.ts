@@ -8,7 +8,7 @@ import { Counters } from '../../src/iommu/observer.js';
 import { READ } from '../../src/mm/address-space.js';
 import { Recorder } from '../../src/trace/recorder.js';
 
-const main = resolve('dist/src/cli/main.js');
+const main = resolve('dist/bundle/iopf.cjs');
 const folder = mkdtempSync(join(tmpdir(), 'test-cli-files-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 const at = (name: string): string => join(folder, name);
@@ -31,25 +31,25 @@ describe('iopf exec', () => {
   ])('does not wait for a pipe: %s', (option, value) => {
     const { code, error } = iopf(['exec', option, value, '--', 'true']);
     expect(error).toContain('a pipe');
-    expect(code).toBe(2);
+    expect(code).toBe(125);
   });
 
   test('leaves every file as it was where nothing runs', () => {
     for (const name of ['json', 'html', 'record', 'trace']) writeFileSync(at(name), 'old');
     const outputs = ['json', 'html', 'record', 'trace'].flatMap((name) => [`--${name}`, at(name)]);
     const wrong = ['exec', ...outputs, '--device', 'edu@0000:01:00.0,mmap=maybe', '--', 'true'];
-    expect(iopf(wrong).code).toBe(2);
+    expect(iopf(wrong).code).toBe(125);
     for (const name of ['json', 'html', 'record', 'trace'])
       expect(readFileSync(at(name), 'utf8')).toBe('old');
     const fresh = ['exec', '--record', at('fresh'), ...wrong.slice(-4)];
-    expect(iopf(fresh).code).toBe(2);
+    expect(iopf(fresh).code).toBe(125);
     expect(existsSync(at('fresh'))).toBe(false);
   });
 
   test('has no file for two things', () => {
     const { code, error } = iopf(['exec', '--trace', at('t'), '--record', at('t'), '--', 'true']);
     expect(error).toBe(`iopf: ${at('t')} is named twice, as --record and as --trace\n`);
-    expect(code).toBe(2);
+    expect(code).toBe(125);
   });
 
   test('goes on without a recording that has no more room, and says so in one line', () => {
@@ -64,7 +64,7 @@ describe('iopf exec', () => {
     expect(error).toBe(
       'iopf: cannot make a directory in /proc/none: ENOENT; set TMPDIR to another one\n',
     );
-    expect(code).toBe(2);
+    expect(code).toBe(125);
   });
 
   test('shows nothing of sysfs where its folder for temporary files is full', () => {

@@ -32,6 +32,8 @@ export class OpenFile {
 /** An eventfd. */
 export class EventFile {
   count = 0;
+  /** How many have taken it and not closed it. */
+  holders = 0;
   private readonly watchers = new Set<() => void>();
 
   signal(): void {
@@ -47,13 +49,14 @@ export class EventFile {
   }
 
   take(): EventCounter {
+    this.holders++;
     return {
       signal: () => this.signal(),
       watch: (signalled) => {
         this.watchers.add(signalled);
         return () => this.watchers.delete(signalled);
       },
-      close: () => {},
+      close: () => void this.holders--,
     };
   }
 }

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { architecture } from '../../src/exec/arch/index.js';
 import { encodeDeviceNumber } from '../../src/exec/machine/device-node.js';
 import { allocateNative, syscall } from '../../src/mm/process/libc.js';
+import { available } from '../skip.js';
 
 const x64 = architecture('x64')!;
 const arm64 = architecture('arm64')!;
@@ -13,6 +14,11 @@ const genericCalls = '/usr/include/asm-generic/unistd.h';
 const genericFlags = '/usr/include/asm-generic/fcntl.h';
 /** The same for arm64 (linux-libc-dev-arm64-cross), which few machines have. */
 const arm64Flags = '/usr/aarch64-linux-gnu/include/asm/fcntl.h';
+
+/** Whether a header is there, to compare with. */
+function has(path: string, compared: string): boolean {
+  return available(existsSync(path), compared, `this machine has no ${path}`);
+}
 
 /** What a header defines as plain numbers, octal and decimal; of several the first. */
 function numbersIn(path: string): Map<string, number> {
@@ -25,8 +31,8 @@ function numbersIn(path: string): Map<string, number> {
   return found;
 }
 
-describe.skipIf(!existsSync(genericCalls))("against Linux's own headers", () => {
-  test.skipIf(!existsSync(x64Calls))('the calls of x86-64 have their numbers', () => {
+describe.skipIf(!has(genericCalls, 'calls and flags'))("against Linux's own headers", () => {
+  test.skipIf(!has(x64Calls, 'x86-64 calls'))('the calls of x86-64 have their numbers', () => {
     const numbers = numbersIn(x64Calls);
     const expected = Object.keys(x64.nr).map((name) => [name, numbers.get(`__NR_${name}`)]);
     expect(Object.entries(x64.nr)).toEqual(expected);
@@ -73,11 +79,16 @@ describe.skipIf(!existsSync(genericCalls))("against Linux's own headers", () => 
     expect(Object.entries(x64.openFlags)).toEqual(names.map((name) => [name, numbers.get(name)]));
   });
 
-  test.skipIf(!existsSync(arm64Flags))('arm64 has four flags of its own, and the generic', () => {
-    const numbers = new Map([...numbersIn(genericFlags), ...numbersIn(arm64Flags)]);
-    const names = Object.keys(arm64.openFlags);
-    expect(Object.entries(arm64.openFlags)).toEqual(names.map((name) => [name, numbers.get(name)]));
-  });
+  test.skipIf(!has(arm64Flags, 'flags of arm64'))(
+    'arm64 has four flags of its own, and the generic',
+    () => {
+      const numbers = new Map([...numbersIn(genericFlags), ...numbersIn(arm64Flags)]);
+      const names = Object.keys(arm64.openFlags);
+      expect(Object.entries(arm64.openFlags)).toEqual(
+        names.map((name) => [name, numbers.get(name)]),
+      );
+    },
+  );
 });
 
 test.each([x64, arm64])('$name: no two calls, and no two flags of open, are one number', (arch) => {

@@ -39,6 +39,6 @@ test('a range of pages that is none is refused', async () => {
     ['--device', `edu@${edu},faultable=0x100-0x200`],
     ['true'],
   );
-  expect(code).toBe(2);
+  expect(code).toBe(125);
   expect(stderr).toContain('faultable takes none, or ranges of addresses in whole pages');
 });

@@ -7,7 +7,6 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { have, skip } from '../skip.js';
 import { edu, type RunResult, runIopf } from './run-iopf.js';
 
-const TIMEOUT = 30_000;
 const CANNOT_TRY = 77;
 
 describe.skipIf(!have('cc', 'the programs of memory.c'))('a program', () => {
@@ -37,6 +36,7 @@ describe.skipIf(!have('cc', 'the programs of memory.c'))('a program', () => {
       ['auto', 'off'].map((iopf): [string, string, string] => [sentence, mode, iopf]),
     ),
     ['rings a doorbell and serves the fault in one thread', 'own handler', 'auto'],
+    ['brings a page from a child that opens a container first', 'handler in child', 'auto'],
     ['locks memory beside what is pinned, within one limit', 'lock', 'off'],
     ['has no right to lock by a user namespace', 'lock in namespace', 'off'],
     ['is held to its own limit as another user', 'lock as other user', 'off'],
@@ -44,25 +44,17 @@ describe.skipIf(!have('cc', 'the programs of memory.c'))('a program', () => {
     ['cannot pin files for writing since Linux 6.5', 'refuses files', 'off'],
   ];
 
-  test.for(cases)(
-    '%s (%s, --iopf %s)',
-    { timeout: TIMEOUT },
-    async ([, mode, iopf, ...options], context) => {
-      const { code, stdout, stderr } = await run(mode, iopf, options);
-      if (code === CANNOT_TRY) skip(context, stdout);
-      expect(`${stdout}${stderr}`).toMatch(/^ok\n/);
-      expect(code).toBe(0);
-    },
-  );
+  test.for(cases)('%s (%s, --iopf %s)', async ([, mode, iopf, ...options], context) => {
+    const { code, stdout, stderr } = await run(mode, iopf, options);
+    if (code === CANNOT_TRY) skip(context, stdout);
+    expect(`${stdout}${stderr}`).toMatch(/^ok\n/);
+    expect(code).toBe(0);
+  });
 
-  test(
-    'is killed while a page is waited for that nobody brings',
-    async () => {
-      const { code, stdout, stderr } = await run('no handler', 'auto');
-      expect(stdout).toBe('');
-      expect(stderr).not.toContain('defect');
-      expect(code).toBe(137);
-    },
-    TIMEOUT,
-  );
+  test('is killed while a page is waited for that nobody brings', async () => {
+    const { code, stdout, stderr } = await run('no handler', 'auto');
+    expect(stdout).toBe('');
+    expect(stderr).not.toContain('defect');
+    expect(code).toBe(137);
+  });
 });

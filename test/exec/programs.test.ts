@@ -15,7 +15,7 @@ const torture = join(folder, 'torture');
 chmodSync(folder, 0o755);
 const device = ['--device', `edu@${edu}`];
 /** STRESS_SECONDS: how long `stress` goes on; at least 2,000 rounds. */
-const TIMEOUT = 30_000 + 1000 * Number(process.env['STRESS_SECONDS'] ?? 0);
+const TIMEOUT = 120_000 + 1000 * Number(process.env['STRESS_SECONDS'] ?? 0);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 function compile(output: string, ...flags: string[]): void {

@@ -1,45 +1,34 @@
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { expect, test } from 'vitest';
 import { architecture } from '../../src/exec/arch/index.js';
-import { makeSocketPair } from '../../src/exec/run/descriptor-message.js';
-import type { LaunchRequest } from '../../src/exec/run/launcher.js';
+import { launch } from '../../src/exec/run/launch.js';
 import { buildFilter } from '../../src/exec/seccomp/filter.js';
 import { close, eventfd, O_CLOEXEC } from '../../src/mm/process/libc.js';
 import { window } from './programs/reserve-ioctl.js';
-import { program, repository } from './run-iopf.js';
+import { program } from './run-iopf.js';
 
 test('a reserved descriptor is there when the call returns, whole, or never', async () => {
   const arch = architecture(process.arch)!;
-  const [reportFd, reportEnd] = makeSocketPair();
-  const stopFd = eventfd(0, O_CLOEXEC);
-  const launch: LaunchRequest = {
-    file: process.execPath,
-    filter: Buffer.from(buildFilter(arch, window)).toString('base64'),
-    seccompNumber: arch.nr.seccomp,
-    reportFd: 3,
+  const folder = mkdtempSync(join(tmpdir(), 'test-reserved-'));
+  const output = join(folder, 'output');
+  const signalFd = eventfd(0, O_CLOEXEC);
+  const launched = launch(arch, {
+    file: '/bin/sh',
+    argv: ['sh', '-c', 'exec "$0" "$1" >"$2"', process.execPath, program('reserve'), output],
+    filter: buildFilter(arch, window),
     inherit: [0, 1, 2],
-    statusFlags: [],
     descriptorLimit: { soft: 1024, hard: 1024 },
-  };
-  const launcher = join(repository, 'dist/src/exec/run/launcher.js');
-  const child = spawn(
-    process.execPath,
-    [launcher, JSON.stringify(launch), 'node', program('reserve')],
-    { stdio: ['ignore', 'pipe', 'inherit', reportEnd] },
-  );
-  close(reportEnd);
-  const engine = new Worker(program('reserving-engine'), { workerData: { reportFd, stopFd } });
-  const served = once(engine, 'message');
-  let text = '';
-  child.stdout!.on('data', (piece) => {
-    text += piece;
   });
-  await once(child, 'close');
-  const [files] = await served;
-  for (const fd of [reportFd, stopFd]) close(fd);
+  const engine = new Worker(program('reserving-engine'), { workerData: { launched, signalFd } });
+  const [{ end, ...files }] = await once(engine, 'message');
+  const text = readFileSync(output, 'utf8');
+  rmSync(folder, { recursive: true });
+  for (const fd of [launched.reportFd, signalFd]) close(fd);
+  expect(end).toEqual({ exitCode: 0, signal: null });
   const [first, second] = [`${window.first} `, `${window.first + 1} `].map(
     (number) => `${number}/dev/vfio/vfio`,
   );
@@ -52,6 +41,7 @@ test('a reserved descriptor is there when the call returns, whole, or never', as
     installed: { result: 7, number: window.first + 1 },
     afterInstall: [first, second],
     throughTheNewOne: { result: 7, number: window.first + 2 },
+    aside: { result: window.first + 4, number: window.first + 3 },
     last: { result: 7, number: window.end - 1 },
     tooMany: 'EMFILE',
   });

@@ -8,7 +8,7 @@ import type { RunSummary } from '../../src/exec/run/summary.js';
 const above = resolve(import.meta.dirname, '../..');
 /** Also where this file has been built, as benches have it. */
 export const repository = basename(above) === 'dist' ? dirname(above) : above;
-export const iopf = join(repository, 'dist/src/cli/main.js');
+export const iopf = join(repository, 'dist/bundle/iopf.cjs');
 export const edu = '0000:00:04.0';
 export const nvme = '0000:02:00.0';
 

@@ -1,4 +1,8 @@
 /** Programs that look at /sys and /dev/vfio before they open anything (npm test builds first). */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { have } from '../skip.js';
 import { edu, nvme, runIopf } from './run-iopf.js';
@@ -87,6 +91,18 @@ describe('a shell', () => {
       ': File exists',
     ]);
   });
+});
+
+test.skipIf(!have('cc', 'calls with paths'))('each call with a path has its answer', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'test-shadow-'));
+  try {
+    const binary = join(folder, 'path-calls');
+    const source = join(import.meta.dirname, 'programs/path-calls.c');
+    execFileSync('cc', ['-O1', '-Wall', '-Wextra', '-Werror', '-o', binary, source]);
+    expect(await output([binary, nvme])).toBe('ok\n');
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 describe.skipIf(!have('python3', 'directories by descriptor'))('a program in Python', () => {

@@ -25,6 +25,7 @@ function machine(devices: string, kernel: KernelVersion, change: Partial<Machine
     premapPages: 1,
     counters: new Counters(() => 0),
     observer: null,
+    incidents: null,
     announceFolder: () => {},
     traps: true,
   });

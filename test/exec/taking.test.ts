@@ -14,7 +14,6 @@ import { edu, type RunResult, runIopf } from './run-iopf.js';
 
 const FIRST_PAGE = 0x100;
 const STEP_PAGES = 16;
-const TIMEOUT = 60_000;
 
 /** Advice that takes pages away (madvise(2)), by number. */
 const takingAdvice = [4, 8, 9, 21, 24, 25, 100, 101, 102];
@@ -59,7 +58,7 @@ describe.skipIf(!have('cc', 'calls that take memory away'))('memory under a mapp
     execFileSync('cc', ['-O1', '-Wall', '-Wextra', '-o', binary, source]);
     run = await runIopf(['--device', `edu@${edu}`, '--record', recording], [binary, edu, ...tried]);
     events = [...eventsOf(parseRecording(readFileSync(recording), recording))];
-  }, TIMEOUT);
+  });
 
   /** How many invalidations of the mapping of an event lie between the device's accesses to it. */
   function takings(event: string): number {

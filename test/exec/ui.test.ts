@@ -364,9 +364,9 @@ describe('the end', () => {
     expect(await run.code).toBe(5);
   });
 
-  test('a program that cannot run is one message and exit code 2, and nothing stays behind', async () => {
+  test('a program that cannot run is one message and exit code 127, and nothing stays behind', async () => {
     const run = new WatchedRun(['/nonexistent/program']);
-    expect(await run.code).toBe(2);
+    expect(await run.code).toBe(127);
     expect(run.stderr).toMatch(/program not found/);
   });
 });
@@ -384,7 +384,7 @@ describe('the command line:', () => {
     const run = await runIopf([...options], ['true']);
     expect(run.stderr).toMatch(message);
     expect(run.stderr.trim().split('\n')).toHaveLength(1);
-    expect(run.code).toBe(2);
+    expect(run.code).toBe(125);
   });
 
   test('a port that is taken', async () => {
@@ -394,7 +394,7 @@ describe('the command line:', () => {
     const run = await runIopf(['--ui', `${port}`], ['true']);
     other.close();
     expect(run.stderr).toBe(`iopf: cannot serve the live view on port ${port}: EADDRINUSE\n`);
-    expect(run.code).toBe(2);
+    expect(run.code).toBe(125);
   });
 
   test.each([[['--ui']], [['--ui', '0']], [['--ui=0']]])(
@@ -456,7 +456,7 @@ test('three thousand requests that make no sense do not change the run, which en
   expect(run.stderr.replace(/^iopf: live view at.*\n/, '')).toMatch(
     /^iopf: \S+: exit code 7;[\s\S]*intercepted calls.*\n(iopf: over; .*\n)?$/,
   );
-}, 120_000);
+});
 
 test('canary: the same requests end a server that trusts what it is asked', async () => {
   const trusting = `const server = require('node:http').createServer((request, response) => {
@@ -472,4 +472,4 @@ test('canary: the same requests end a server that trusts what it is asked', asyn
   });
   await fuzz(`http://127.0.0.1:${port}/${'A'.repeat(32)}/`, 1, 300);
   expect(await code).not.toBe(0);
-}, 60_000);
+});

@@ -91,7 +91,7 @@ test('R3.1: packets are right though their buffers are taken away after each bur
 
 test('a tap that cannot be joined is named, with what to do, and nothing runs', async () => {
   const run = await runIopf(['--device', `virtio-net@${net},tap=lo`], ['true']);
-  expect(run.code).toBe(2);
+  expect(run.code).toBe(125);
   expect(run.stderr).toMatch(
     existsSync('/dev/net/tun')
       ? /cannot join the tap lo: E\w+/

@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
 import { DeadWait, runDirect } from '../../src/flow/direct.js';
-import { type Flow, FlowLock, STEP } from '../../src/flow/flow.js';
+import { type Flow, FlowLock, step } from '../../src/flow/flow.js';
 
 test('the direct runner runs a flow to its end and gives what it ends in', () => {
   function* flow(): Flow<number> {
-    yield STEP;
-    yield STEP;
+    yield step('here');
+    yield step('here');
     return 7;
   }
   expect(runDirect(flow())).toBe(7);
@@ -25,7 +25,7 @@ test('a lock lets one flow in at a time', () => {
   function* flow(name: string): Flow<void> {
     yield* lock.acquire();
     seen.push(`${name} in`);
-    yield STEP;
+    yield step('here');
     seen.push(`${name} out`);
     lock.release();
   }

@@ -11,6 +11,7 @@ const sample = (seconds: number, faults: number): LiveSample => ({
   counters: { faults, invalidations: 0 },
   latency: { '<0.1us': faults },
   devices: [],
+  incidents: { refused: [], lostInterrupts: [], failedCalls: [] },
   ranges: [],
 });
 

@@ -9,16 +9,18 @@ import {
 } from 'playwright-core';
 import { available } from '../skip.js';
 
-const CHROMIUM = '/usr/bin/chromium';
+/** The one without windows, where it is installed: the other draws those of every page, too. */
+const chromiums = ['/usr/bin/chromium-headless-shell', '/usr/bin/chromium'];
+const installed = chromiums.find((path) => existsSync(path));
 
 export function haveChromium(skipped: string): boolean {
-  return available(existsSync(CHROMIUM), skipped, `no ${CHROMIUM}`);
+  return available(installed !== undefined, skipped, `none of ${chromiums.join(', ')}`);
 }
 
 export function launchChromium(): Promise<Browser> {
   const quiet = ['--disable-background-networking', '--disable-component-update', '--disable-sync'];
   return chromium.launch({
-    executablePath: CHROMIUM,
+    executablePath: installed!,
     args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', ...quiet],
   });
 }
@@ -64,25 +66,30 @@ export async function drawing(page: Page, chart: string): Promise<Locator> {
   await stage.scrollIntoViewIfNeeded();
   await stage.locator('canvas, .column').first().waitFor();
   // What is seen is drawn with the next frame.
-  await page.waitForTimeout(300);
+  await page.evaluate(
+    'new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))',
+  );
   return stage;
 }
 
-/** The colour that is seen at a point of a page, as `r,g,b`. */
-export async function colourAt(page: Page, x: number, y: number): Promise<string> {
-  const png = await page.screenshot({ clip: { x, y, width: 1, height: 1 } });
+/** The colours that are seen at points of a page on one level, each as `r,g,b`. */
+export async function coloursAt(page: Page, xs: readonly number[], y: number): Promise<string[]> {
+  const left = Math.min(...xs);
+  const clip = { x: left, y, width: Math.max(...xs) - left + 1, height: 1 };
+  const png = await page.screenshot({ clip });
   const blank = await page.context().newPage();
-  const colour = await blank.evaluate<string>(`new Promise((resolve) => {
+  const colours = await blank.evaluate<string[]>(`new Promise((resolve) => {
     const image = new Image();
     image.onload = () => {
-      const drawn = new OffscreenCanvas(1, 1).getContext('2d');
+      const drawn = new OffscreenCanvas(image.width, 1).getContext('2d');
       drawn.drawImage(image, 0, 0);
-      resolve(drawn.getImageData(0, 0, 1, 1).data.slice(0, 3).join());
+      const at = (x) => drawn.getImageData(x, 0, 1, 1).data.slice(0, 3).join();
+      resolve(${JSON.stringify(xs.map((x) => Math.round(x - left)))}.map(at));
     };
     image.src = 'data:image/png;base64,${png.toString('base64')}';
   })`);
   await blank.close();
-  return colour;
+  return colours;
 }
 
 /** What a dotted name stands for. */

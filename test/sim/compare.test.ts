@@ -116,7 +116,7 @@ describe('a comparison', () => {
     const json = (jobs: number): string => {
       const out = join(folder, `jobs-${jobs}.json`);
       execFileSync('node', [
-        'dist/src/cli/main.js',
+        'dist/bundle/iopf.cjs',
         'compare',
         input,
         '--json',

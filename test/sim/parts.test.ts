@@ -5,7 +5,9 @@ import { HostMemory } from '../../src/sim/host-memory.js';
 import { readModel } from '../../src/sim/input.js';
 import { PageSet } from '../../src/sim/page-set.js';
 import { parsePolicy } from '../../src/sim/policy.js';
+import { Random } from '../../src/sim/random.js';
 import { RAM_ADDRESS, RAM_IOVA, TimedProgram } from '../../src/sim/timed-program.js';
+import { networkRing } from '../../src/sim/workloads/ring.js';
 
 const { costs } = readModel('odp');
 const minor = costs.request + costs.handle + costs.pageIn + costs.map + costs.respond;
@@ -49,6 +51,44 @@ describe('a set of pages', () => {
         }
       }),
     );
+  });
+});
+
+describe('numbers that look random', () => {
+  it('are those of mulberry32', () => {
+    expect(new Random(0).next()).toBe(0.26642920868471265);
+    const random = new Random(1);
+    expect(Array.from({ length: 6 }, () => random.below(1000))).toEqual([
+      627, 2, 527, 981, 968, 281,
+    ]);
+  });
+});
+
+describe('a ring', () => {
+  it('gets its packets at their rate, and waits for none that comes while it works', () => {
+    const spec = {
+      kind: 'ring',
+      memory: 0,
+      pool: 16 * 2048,
+      bufferBytes: 2048,
+      entries: 8,
+      packets: 100,
+      packetsPerSecond: 1000,
+      packetTime: 3,
+      recycle: 'fifo',
+    } as const;
+    const time = (packetsPerSecond: number): number => {
+      const parsed = parsePolicy('static');
+      const made = new TimedProgram(new HostMemory(null), parsed, costs);
+      for (const _ of networkRing({ ...spec, packetsPerSecond })(made, new Random(1)));
+      return made.now;
+    };
+    // The last packet comes 99 ms after the first.
+    expect(Math.floor(time(1000) / 1000)).toBe(99);
+    const busy = time(1e6);
+    expect(busy).toBeGreaterThanOrEqual(300);
+    expect(busy).toBeLessThan(99_000 / 10);
+    expect(time(1e7)).toBe(busy);
   });
 });
 
@@ -118,5 +158,35 @@ describe('a guest', () => {
     expect(made.counters.pinnedPages).toBe(8);
     made.access(16, 8, WRITE);
     expect(made.counters.faults).toBe(0);
+  });
+
+  it('on a full host has its other pages sent to swap for what it pins, and for what it touches', () => {
+    const full = (): TimedProgram => {
+      const made = guest('iopf:memory=64K', 64);
+      made.access(RAM_IOVA, 12, WRITE);
+      made.access(RAM_IOVA, 2, WRITE);
+      return made;
+    };
+    const pinning = full();
+    pinning.mapDma(16, 8, RAM_ADDRESS + 32, WRITE, true);
+    expect(pinning.counters.pinnedPages).toBe(8);
+    const left = [0, 1, 2, 3, 10, 11].filter((page) => pinning.isMapped(RAM_IOVA + page, 1));
+    expect(left).toEqual([0, 1, 10, 11]);
+
+    const touching = full();
+    touching.touchMemory(32, 16);
+    expect(touching.isMapped(RAM_IOVA + 11, 1)).toBe(false);
+    const before = touching.stallUs;
+    touching.access(RAM_IOVA + 32, 1, WRITE);
+    expect(touching.stallUs - before).toBeCloseTo(minor + costs.swapIn, 9);
+  });
+
+  it('counts the page requests that are refused', () => {
+    const made = guest('iopf', 4);
+    made.access(RAM_IOVA + 3, 1, WRITE);
+    expect(made.refused).toBe(0);
+    made.access(RAM_IOVA + 4, 1, WRITE);
+    expect(made.refused).toBe(1);
+    expect(made.counters.residentPages).toBe(1);
   });
 });

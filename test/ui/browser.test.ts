@@ -44,7 +44,7 @@ describe.skipIf(!possible)('a live run in a browser', () => {
       });
     });
     ({ page, troubles } = await openPage(browser, address, { ...tall, acceptDownloads: true }));
-  }, 60_000);
+  });
   afterAll(async () => {
     run?.kill('SIGKILL');
     await browser?.close();
@@ -74,13 +74,11 @@ describe.skipIf(!possible)('a live run in a browser', () => {
   test('tells what runs, its device, and what it does now', async () => {
     await expect.poll(() => page.textContent('.state')).toBe('live');
     expect(await page.textContent('h1')).toBe('iopf exec qemu-img');
-    await expect
-      .poll(() => page.textContent(`[data-device="${nvme}"]`), { timeout: 10_000 })
-      .toMatch(/nvme.*open.*on/);
+    await expect.poll(() => page.textContent(`[data-device="${nvme}"]`)).toMatch(/nvme.*open.*on/);
     const written = async () => Number((await numbers(page))['dmaBytesWritten'] ?? 0);
-    await expect.poll(written, { timeout: 10_000 }).toBeGreaterThan(0);
+    await expect.poll(written).toBeGreaterThan(0);
     const before = await written();
-    await expect.poll(written, { timeout: 10_000 }).toBeGreaterThan(before);
+    await expect.poll(written).toBeGreaterThan(before);
     expect(await page.textContent('[data-tile=pinned]')).toBe('0 B');
   });
 
@@ -88,7 +86,7 @@ describe.skipIf(!possible)('a live run in a browser', () => {
     const map = page.locator('[data-chart=addresses]');
     await map.focus();
     await page.keyboard.press('0');
-    await expect.poll(touched, { timeout: 20_000 }).not.toBe('');
+    await expect.poll(touched).not.toBe('');
     // Its colour is that of the legend, or near it: orange.
     const colour = `(() => {
       const canvas = document.querySelector('[data-chart=addresses] canvas');
@@ -104,30 +102,26 @@ describe.skipIf(!possible)('a live run in a browser', () => {
       const [red, green, blue] = await page.evaluate<number[]>(colour);
       return red! > green! && green! > blue!;
     };
-    await expect.poll(isLit, { timeout: 15_000 }).toBe(true);
+    await expect.poll(isLit).toBe(true);
 
     for (let zoom = 0; zoom < 12; zoom++) await page.keyboard.press('+');
-    await expect
-      .poll(() => page.textContent('.toolbar output'), { timeout: 5_000 })
-      .toMatch(/, 8 pages$/);
+    await expect.poll(() => page.textContent('.toolbar output')).toMatch(/, 8 pages$/);
     // Asked again, for single pages.
     const single = async (): Promise<number> => {
       await touched();
       const [, first, end] = /\[(0x[0-9a-f]+), (0x[0-9a-f]+)\)/.exec(await tip()) ?? [];
       return Number(end) - Number(first);
     };
-    await expect.poll(single, { timeout: 10_000 }).toBe(4096);
+    await expect.poll(single).toBe(4096);
   });
 
   test('a click on it shows the I/O page tables there', async () => {
     const map = page.locator('[data-chart=addresses]');
     let iova = '';
-    await expect.poll(async () => (iova = await touched()), { timeout: 20_000 }).not.toBe('');
+    await expect.poll(async () => (iova = await touched())).not.toBe('');
     await page.keyboard.press('Enter');
     const panel = page.locator('section[aria-label="I/O page tables"]');
-    await expect
-      .poll(() => panel.locator('tbody').textContent(), { timeout: 10_000 })
-      .toContain(iova);
+    await expect.poll(() => panel.locator('tbody').textContent()).toContain(iova);
     expect(await panel.textContent()).toMatch(
       /Mapping \[0x[0-9a-f]+, 0x[0-9a-f]+\), .* from virtual address 0x[0-9a-f]+, not pinned/,
     );
@@ -137,9 +131,7 @@ describe.skipIf(!possible)('a live run in a browser', () => {
     // The pointer does what the keys do.
     const box = (await map.boundingBox())!;
     await page.mouse.click(box.x + box.width - 20, line.y);
-    await expect
-      .poll(() => panel.locator('tbody').textContent(), { timeout: 10_000 })
-      .toContain(iova);
+    await expect.poll(() => panel.locator('tbody').textContent()).toContain(iova);
     await map.focus();
     await page.keyboard.press('0');
   });
@@ -207,9 +199,7 @@ describe.skipIf(!possible)('a live run in a browser', () => {
 
   test('ends with the numbers of the JSON, and is saved as a file that shows the same', async () => {
     run.kill('SIGTERM');
-    await expect
-      .poll(() => page.textContent('.state'), { timeout: 15_000 })
-      .toMatch(/^ended: .*SIGTERM/);
+    await expect.poll(() => page.textContent('.state')).toMatch(/^ended: .*SIGTERM/);
     let summary: unknown = null;
     const written = (): boolean => {
       try {
@@ -219,7 +209,7 @@ describe.skipIf(!possible)('a live run in a browser', () => {
         return false;
       }
     };
-    await expect.poll(written, { timeout: 10_000 }).toBe(true);
+    await expect.poll(written).toBe(true);
     const equal = (shown: Record<string, unknown>): void => {
       expect(Object.keys(shown)).toEqual(
         expect.arrayContaining([
@@ -232,9 +222,7 @@ describe.skipIf(!possible)('a live run in a browser', () => {
       for (const [name, value] of Object.entries(shown))
         expect([name, value]).toEqual([name, valueAt(summary, name)]);
     };
-    await expect
-      .poll(async () => (await numbers(page))['signal'], { timeout: 5_000 })
-      .toBe('SIGTERM');
+    await expect.poll(async () => (await numbers(page))['signal']).toBe('SIGTERM');
     equal(await numbers(page));
 
     const [download] = await Promise.all([
@@ -244,9 +232,7 @@ describe.skipIf(!possible)('a live run in a browser', () => {
     const file = join(folder, 'saved.html');
     await download.saveAs(file);
     const saved = await openPage(browser, `file://${file}`, tall);
-    await expect
-      .poll(async () => (await numbers(saved.page))['signal'], { timeout: 5_000 })
-      .toBe('SIGTERM');
+    await expect.poll(async () => (await numbers(saved.page))['signal']).toBe('SIGTERM');
     equal(await numbers(saved.page));
     expect(await saved.page.textContent('.state')).toBe(await page.textContent('.state'));
     const calls = await saved.page.textContent('output[data-field=calls]');

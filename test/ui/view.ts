@@ -46,6 +46,7 @@ export function sample(seconds: number): LiveSample {
     pinnedBytes: 0,
     latency: {},
     devices: [],
+    incidents: { refused: [], lostInterrupts: [], failedCalls: [] },
     ranges: [],
   };
   return { kind: 'sample', seconds, counters, ...none };

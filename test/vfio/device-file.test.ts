@@ -401,9 +401,12 @@ describe('DEVICE_IOEVENTFD', () => {
     const event = new EventFile();
     const fd = process.add(new OpenFile(event));
     call(device, DeviceIoctl.VFIO_DEVICE_IOEVENTFD, ioeventfd(fd));
+    expect(event.holders).toBe(1);
     device.release();
+    expect(event.holders).toBe(0);
+    const again = open(nvme.address);
     event.signal();
-    expect(read(open(nvme.address), CONTROLLER_CONFIGURATION, 4)).toEqual([0, 0, 0, 0]);
+    expect(read(again, CONTROLLER_CONFIGURATION, 4)).toEqual([0, 0, 0, 0]);
   });
 });
 

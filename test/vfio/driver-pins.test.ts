@@ -25,12 +25,21 @@ let memory: DriverMemory;
 let unmapped: number[][];
 let device: VfioFile;
 
-/** Makes the driver of a group's device one that pins; it unpins what an unmap tells it to. */
-function pinning(made: Kit, group: number): void {
+/**
+ * Makes the driver of a group's device one that pins; it unpins what an unmap tells it to. `keep`
+ * gets what it pins with.
+ */
+function pinning(
+  made: Kit,
+  group: number,
+  keep: (given: DriverMemory) => void = (given) => {
+    memory = given;
+  },
+): void {
   const pciFunction = made.functions[group - 1] as PciFunction & { memory: DriverMemory };
   const open = pciFunction.open.bind(pciFunction);
   pciFunction.open = (sink, given) => {
-    if (group === 1) memory = given!;
+    keep(given!);
     open(sink, given);
   };
   Object.defineProperty(pciFunction, 'dmaUnmap', {
@@ -360,6 +369,27 @@ describe('R6.3: pages that a driver has pinned in the dirty log', () => {
     // It has written who knows what; from then on it cannot.
     expect(dirty()).toBe(0xff);
     expect(dirty()).toBe(0b10);
+  });
+
+  it('speak for a group no longer once it has left', () => {
+    open({ iopf: 'off' }, [{}, {}]);
+    let other = memory;
+    pinning(kit, 2, (given) => {
+      other = given;
+    });
+    kit.addGroup(2);
+    const second = kit.openDevice(2);
+    memory.pin(IOVA + 1, 1, READ, frames);
+    other.pin(IOVA + 3, 1, READ, frames);
+    startLog();
+    expect(dirty()).toBe(0b1010);
+    other.unpin(IOVA + 3, 1);
+    second.release();
+    kit.closeGroup(2);
+    dirty();
+    expect(dirty()).toBe(0b10);
+    kit.addGroup(2);
+    expect(dirty()).toBe(0xff);
   });
 
   it('R5.3: say the same after a group could not join', () => {

@@ -3,6 +3,7 @@ import { asViolation, Execution } from '../search/execution.js';
 import { checkLength, RoundWatch } from '../search/rounds.js';
 import { checkEnd, checkStep } from '../verify/invariants.js';
 import type { Violation } from '../verify/violation.js';
+import { isOperation, notePlaces } from '../world/operation.js';
 import type { Parts } from '../world/parts.js';
 import type { Scenario } from '../world/scenario.js';
 import { type Facts, factsOf } from './facts.js';
@@ -11,6 +12,8 @@ export interface HistoryStep {
   readonly actor: string;
   /** What the actor was about to do: an operation, or where it goes on. */
   readonly what: string;
+  /** `file:line` of an operation that a user's file begins; null: in no such file. */
+  readonly place: string | null;
   /** What is another than before. */
   readonly changes: readonly string[];
 }
@@ -25,6 +28,15 @@ export interface History {
  * is fine.
  */
 export function replay(scenario: Scenario, parts: Parts, order: readonly number[]): History {
+  notePlaces(true);
+  try {
+    return replayed(scenario, parts, order);
+  } finally {
+    notePlaces(false);
+  }
+}
+
+function replayed(scenario: Scenario, parts: Parts, order: readonly number[]): History {
   const execution = new Execution(scenario, parts);
   const steps: HistoryStep[] = [];
   let violation: Violation | null = null;
@@ -37,13 +49,14 @@ export function replay(scenario: Scenario, parts: Parts, order: readonly number[
       throw new RangeError(`step ${steps.length + 1} is of an actor that cannot go on`);
     }
     const what = wait.what.replace(/^step: /, '… ');
+    const place = isOperation(wait) ? wait.place : null;
     try {
       watch.step(actor);
     } catch (error) {
       violation = asViolation(error);
     }
     const after = factsOf(execution.world);
-    steps.push({ actor: execution.names[actor]!, what, changes: differences(facts, after) });
+    steps.push({ actor: execution.names[actor]!, what, place, changes: differences(facts, after) });
     facts = after;
     try {
       if (violation === null) {

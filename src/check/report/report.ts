@@ -1,4 +1,4 @@
-/** A check's results: as text, and as JSON for machines. */
+/** A check's results as text. */
 import type { ScenarioReport, ViolationReport } from '../search/job.js';
 import { formatTimeline } from './timeline.js';
 
@@ -61,16 +61,13 @@ export function formatTotal(reports: readonly ScenarioReport[], seconds: number)
   return `${what}: ${counts.join(', ')}`;
 }
 
-export function toJson(reports: readonly ScenarioReport[], seconds: number): string {
-  return `${JSON.stringify({ scenarios: reports, seconds }, null, 2)}\n`;
-}
-
 /** `1 order`, `92 orders`. */
 function count(value: number, noun: string): string {
   return `${number(value)} ${noun}${value === 1 ? '' : 's'}`;
 }
 
-function number(value: number): string {
+/** `1,000`. */
+export function number(value: number): string {
   return value.toLocaleString('en-US');
 }
 

@@ -16,7 +16,11 @@ export function formatTimeline(actors: readonly string[], history: Pick<History,
     if (i === from) lines.push(`    … ${end - from} steps …`);
     if (i >= from && i < end) return;
     const column = actors.indexOf(step.actor);
-    const texts = [...wrap(step.what, 0), ...step.changes.flatMap((change) => wrap(change, 3))];
+    const texts = [
+      ...wrap(step.what, 0),
+      ...(step.place === null ? [] : wrap(`at ${step.place}`, 3)),
+      ...step.changes.flatMap((change) => wrap(change, 3)),
+    ];
     texts.forEach((text, row) => {
       const number = row === 0 ? `${`${i + 1}`.padStart(3)} ` : '';
       const indent = number.padEnd(4) + ' '.repeat(column * (WIDTH + GAP));

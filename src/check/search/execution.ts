@@ -1,7 +1,7 @@
 import { DeadWait, runDirect } from '../../flow/direct.js';
 import type { Flow, Wait } from '../../flow/flow.js';
 import { described, mistakeIn, ScenarioMistake } from '../verify/scenario-mistake.js';
-import { Invariant, Violation, violated } from '../verify/violation.js';
+import { Invariant, takeUnseen, Violation, violated } from '../verify/violation.js';
 import { isOperation, Side } from '../world/operation.js';
 import type { Parts } from '../world/parts.js';
 import type { Scenario } from '../world/scenario.js';
@@ -11,7 +11,7 @@ import type { State } from './state.js';
 
 /** One run of a scenario: its actors, each parked before its next step. */
 export class Execution {
-  readonly world: World;
+  world: World;
   readonly names: readonly string[];
   /** What each actor waits for; null: it has ended. */
   readonly waits: (Wait | null)[];
@@ -26,17 +26,14 @@ export class Execution {
   private readonly outcomes: number[];
   private readonly operations: number[];
   private readonly places: string[] = [];
-  private readonly toBeginning: () => void;
+  private toBeginning: () => void;
 
   constructor(
     readonly scenario: Scenario,
-    parts: Parts,
+    private readonly parts: Parts,
   ) {
-    const world = new World(scenario.world ?? {}, parts);
-    this.world = world;
-    if (scenario.setup) this.asAuthor('setup', () => runDirect(scenario.setup!(world)));
-    world.ledger.stepDone();
-    this.toBeginning = world.checkpoint();
+    this.world = this.newWorld();
+    this.toBeginning = this.beginning();
     this.names = Object.keys(scenario.actors);
     this.actors = Object.values(scenario.actors);
     const count = this.names.length;
@@ -48,10 +45,30 @@ export class Execution {
     this.operations = new Array(count).fill(0);
   }
 
+  private newWorld(): World {
+    const { scenario } = this;
+    const world = new World(scenario.world ?? {}, this.parts);
+    if (scenario.setup) this.asAuthor('setup', () => runDirect(scenario.setup!(world)));
+    world.ledger.stepDone();
+    return world;
+  }
+
+  /** What makes the world as it is now again. */
+  private beginning(): () => void {
+    // A checkpoint does not see all that a user's variant may keep.
+    if (this.parts.watch === null) return this.world.checkpoint();
+    let isNew = true;
+    return () => {
+      if (!isNew) this.world = this.newWorld();
+      isNew = false;
+    };
+  }
+
   /** Back to the beginning. */
   start(): void {
-    const { world, actors } = this;
+    const { actors } = this;
     this.toBeginning();
+    const { world } = this;
     for (let i = 0; i < this.names.length; i++) {
       beat(i);
       const flow = this.asAuthor(`actor ${this.names[i]}`, () => actors[i]!(world));
@@ -78,13 +95,16 @@ export class Execution {
     world.notes.outcome = this.outcomes[actor]!;
     world.notes.accessed = this.sides[actor]!;
     beat(actor);
+    takeUnseen();
     let wait: Wait | null;
     try {
       wait = this.advance(actor);
+      world.ledger.stepDone();
     } catch (error) {
-      throw mistakeIn(this.place(`actor ${this.names[actor]}`), error) ?? asViolation(error);
+      throw this.mistakeIn(`actor ${this.names[actor]}`, error) ?? asViolation(error);
     }
-    world.ledger.stepDone();
+    const unseen = takeUnseen();
+    if (unseen !== null) throw unseen;
     this.accessed = world.notes.accessed;
     this.outcomes[actor] = world.notes.outcome;
     if (isOperation(wait)) this.operations[actor]!++;
@@ -130,6 +150,12 @@ export class Execution {
     }
   }
 
+  /** A user's variant may crash: then its design has broken something. */
+  private mistakeIn(who: string, error: unknown): ScenarioMistake | null {
+    if (this.parts.watch !== null && !(error instanceof ScenarioMistake)) return null;
+    return mistakeIn(this.place(who), error);
+  }
+
   private place(who: string): string {
     return `scenario ${this.scenario.name}: ${who}`;
   }
@@ -159,7 +185,7 @@ export class Execution {
     try {
       this.scenario.after?.(this.world);
     } catch (error) {
-      throw mistakeIn(this.place('after'), error) ?? asViolation(error);
+      throw this.mistakeIn('after', error) ?? asViolation(error);
     }
   }
 }

@@ -7,13 +7,14 @@ import { type HistoryStep, replay } from '../report/history.js';
 import { scenarios as shippedScenarios } from '../scenarios/index.js';
 import { variants } from '../variants/index.js';
 import { Invariant } from '../verify/violation.js';
-import type { Variant } from '../world/parts.js';
+import { type Parts, shippedParts } from '../world/parts.js';
 import type { Scenario } from '../world/scenario.js';
+import type { VariantWatch } from '../world/variant-watch.js';
 import type { Found } from './explorer.js';
 import { findShortest, partsOf, runRandom } from './find.js';
 
-/** Where a scenario comes from: shipped, or an export of a file of the user. */
-export interface ScenarioRef {
+/** Where a scenario or a variant comes from: shipped, or an export of a file of the user. */
+export interface Ref {
   readonly name: string;
   /** URL of the module; null: shipped. */
   readonly module: string | null;
@@ -21,8 +22,8 @@ export interface ScenarioRef {
 
 export interface Job {
   /** All are run; with a variant, up to the first that finds it out. */
-  readonly scenarios: readonly ScenarioRef[];
-  readonly variant: string | null;
+  readonly scenarios: readonly Ref[];
+  readonly variant: Ref | null;
   readonly statesMax: number;
   readonly randomSeconds: number;
   readonly seed: number;
@@ -63,6 +64,8 @@ export interface ScenarioReport {
   /** Random orders that were run beyond the bound. */
   readonly randomOrders: number;
   readonly seconds: number;
+  /** How often methods ran that a user's variant has replaced; null: no user's variant. */
+  readonly replacedCalls: number | null;
   readonly violations: readonly ViolationReport[];
 }
 
@@ -72,11 +75,32 @@ const PROBES = 20;
 /** Where they do not: how far a shorter one is looked for. */
 const ENDLESS = { stepsMax: 60, statesMax: 5_000 };
 
-export async function loadScenario(ref: ScenarioRef): Promise<Scenario | null> {
+export async function loadScenario(ref: Ref): Promise<Scenario | null> {
   if (ref.module === null) return shippedScenarios.find(({ name }) => name === ref.name) ?? null;
   // Not needed, and not loaded, for what ships.
   const { scenariosIn } = await import('./scenario-file.js');
   return (await scenariosIn(ref.module)).find(({ name }) => name === ref.name) ?? null;
+}
+
+/** The parts that are checked. */
+export interface Design {
+  /** Null: all that ships. */
+  readonly ref: Ref | null;
+  readonly parts: Parts;
+  /** Null where no user's variant is checked. */
+  readonly watch: VariantWatch | null;
+}
+
+export async function loadDesign(ref: Ref | null): Promise<Design> {
+  if (ref === null) return { ref, parts: shippedParts, watch: null };
+  if (ref.module === null) {
+    const shipped = variants.find(({ name }) => name === ref.name)!;
+    return { ref, parts: partsOf(shipped), watch: null };
+  }
+  const { variantsIn, watchVariant } = await import('./variant-file.js');
+  const found = (await variantsIn(ref.module)).find(({ name }) => name === ref.name)!;
+  const watch = watchVariant(found);
+  return { ref, parts: watch.parts, watch };
 }
 
 export async function runJob(
@@ -84,30 +108,30 @@ export async function runJob(
   report: (scenario: ScenarioReport) => void,
   progress: (scenario: string, states: number) => void,
 ): Promise<void> {
-  const variant = variants.find(({ name }) => name === job.variant) ?? null;
   for (const ref of job.scenarios) {
     const scenario = (await loadScenario(ref))!;
-    const result = runScenario(scenario, ref, variant, job, (states) => progress(ref.name, states));
+    const design = await loadDesign(job.variant);
+    const result = runScenario(scenario, ref, design, job, (states) => progress(ref.name, states));
     report(result);
-    if (variant !== null && result.violations.length !== 0) return;
+    if (job.variant !== null && result.violations.length !== 0) return;
   }
 }
 
 function runScenario(
   scenario: Scenario,
-  ref: ScenarioRef,
-  variant: Variant | null,
+  ref: Ref,
+  design: Design,
   job: Job,
   progress: (states: number) => void,
 ): ScenarioReport {
-  const parts = partsOf(variant);
+  const { parts, watch } = design;
   const started = performance.now();
   let probes = PROBES;
   const probe = runRandom(scenario, parts, job.seed, () => probes-- === 0).found;
   const endless = probe?.violation.invariant === Invariant.PROGRESS ? probe : null;
   const bounds = endless === null ? { statesMax: job.statesMax } : ENDLESS;
   // The tests verify what is known of shipped code and scenarios; of others it is verified here.
-  const reduce = variant === null && ref.module === null;
+  const reduce = design.ref === null && ref.module === null;
   const explored = findShortest(scenario, parts, { ...bounds, reduce, progress });
   let { found } = explored;
   let randomOrders = 0;
@@ -128,7 +152,7 @@ function runScenario(
     about: scenario.about,
     rows: scenario.rows,
     actors: Object.keys(scenario.actors),
-    variant: variant?.name ?? null,
+    variant: design.ref?.name ?? null,
     orders,
     states,
     runs,
@@ -138,32 +162,33 @@ function runScenario(
     exhaustive,
     randomOrders,
     seconds: (performance.now() - started) / MILLISECONDS,
-    violations: found === null ? [] : [describe(scenario, ref, variant, found, seed)],
+    replacedCalls: watch?.calls ?? null,
+    violations: found === null ? [] : [describe(scenario, ref, design, found, seed)],
   };
 }
 
 function describe(
   scenario: Scenario,
-  ref: ScenarioRef,
-  variant: Variant | null,
+  ref: Ref,
+  design: Design,
   { violation, order }: Found,
   seed: number | null,
 ): ViolationReport {
-  const name =
-    ref.module === null ? scenario.name : quoted(`${fileURLToPath(ref.module)}#${scenario.name}`);
-  const option = variant === null ? '' : ` --variant ${variant.name}`;
+  const option = design.ref === null ? '' : ` --variant ${wordFor(design.ref)}`;
   return {
     invariant: violation.invariant,
     row: violation.row ?? scenario.rows[0] ?? '',
     detail: violation.detail,
-    steps: replay(scenario, partsOf(variant), order).steps,
+    steps: replay(scenario, design.parts, order).steps,
     order,
-    replay: `iopf check ${name}${option} --order ${order.join(',')}`,
+    replay: `iopf check ${wordFor(ref)}${option} --order ${order.join(',')}`,
     seed,
   };
 }
 
-/** As a word for a shell. */
-function quoted(word: string): string {
+/** What names it on a command line, as a word for a shell. */
+function wordFor({ name, module }: Ref): string {
+  if (module === null) return name;
+  const word = `${fileURLToPath(module)}#${name}`;
   return /^[\w@%+=:,./#-]*$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }

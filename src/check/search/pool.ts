@@ -1,7 +1,6 @@
 /** Runs jobs on as many threads as wanted; one thread means this one, unless it must stay free. */
-import { fileURLToPath } from 'node:url';
 import { type Job, runJob, type ScenarioReport } from './job.js';
-import { CheckThread } from './thread.js';
+import { CheckThread, moduleOf } from './thread.js';
 
 export interface PoolEvents {
   report(report: ScenarioReport): void;
@@ -20,7 +19,7 @@ export async function runJobs(
 ): Promise<void> {
   const report = (each: ScenarioReport) => events.report(each);
   const progress = (scenario: string, states: number) => events.progress(scenario, states);
-  if (threads <= 1 && !stayFree && jobs.every((job) => fileOf(job) === null)) {
+  if (threads <= 1 && !stayFree && jobs.every((job) => moduleOf({ kind: 'job', job }) === null)) {
     for (const job of jobs) await runJob(job, report, progress);
     return;
   }
@@ -33,7 +32,7 @@ async function runThread(left: Job[], events: PoolEvents): Promise<void> {
   const thread = new CheckThread();
   try {
     for (let job = left.shift(); job !== undefined; job = left.shift())
-      await thread.ask({ kind: 'job', job }, fileOf(job), (message) => {
+      await thread.ask({ kind: 'job', job }, (message) => {
         if (message.kind === 'report') events.report(message.report);
         else if (message.kind === 'progress') events.progress(message.scenario, message.states);
       });
@@ -41,9 +40,4 @@ async function runThread(left: Job[], events: PoolEvents): Promise<void> {
     left.length = 0; // Where one fails, the others end with what they have.
     await thread.end();
   }
-}
-
-function fileOf({ scenarios }: Job): string | null {
-  const module = scenarios.find((each) => each.module !== null)?.module ?? null;
-  return module === null ? null : fileURLToPath(module);
 }

@@ -1,10 +1,10 @@
 /** Scenarios of a user: a module that exports them, one by one or in arrays. */
-import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
-import { described, ScenarioMistake } from '../verify/scenario-mistake.js';
+import { described } from '../verify/scenario-mistake.js';
 import { shippedParts } from '../world/parts.js';
 import type { Scenario } from '../world/scenario.js';
 import { Execution } from './execution.js';
+import { asMistake, exportsOf } from './user-module.js';
 
 /** An actor is a bit of a number; so many would have more orders than anybody can run. */
 const ACTORS_MAX = 16;
@@ -53,36 +53,24 @@ const scenario = z.strictObject({
   after: path.optional(),
 });
 
-/**
- * The scenarios that a module exports; `module` is its URL. TypeScript is run without a look at its
- * types. Throws `ScenarioMistake`.
- */
+/** The scenarios that a module exports; `module` is its URL. Throws `ScenarioMistake`. */
 export async function scenariosIn(module: string): Promise<Scenario[]> {
+  const scenarios = (await exportsOf(module)).filter(isMeant);
   try {
-    return await exportedBy(module);
+    checkScenarios(scenarios);
   } catch (error) {
-    const { message } = (error ?? {}) as Partial<Error>;
-    throw new ScenarioMistake(message ?? `throws ${described(error)}`);
+    throw asMistake(error);
   }
+  return scenarios;
 }
 
-async function exportedBy(module: string): Promise<Scenario[]> {
-  const exported = Object.values(await load(module)).flat();
-  const scenarios = exported.filter(isMeant);
+function checkScenarios(scenarios: readonly Scenario[]): void {
   const names = new Set<string>();
   for (const each of scenarios) {
     checkScenario(each);
     if (names.has(each.name)) throw new Error(`scenario ${each.name}: another one has this name`);
     names.add(each.name);
   }
-  return scenarios;
-}
-
-async function load(module: string): Promise<Record<string, unknown>> {
-  if (!/\.[cm]?ts$/.test(module)) return (await import(module)) as Record<string, unknown>;
-  // Node 20 runs no TypeScript.
-  const { createJiti } = await import('jiti');
-  return await createJiti(import.meta.url, { fsCache: false }).import(fileURLToPath(module));
 }
 
 function isMeant(value: unknown): value is Scenario {

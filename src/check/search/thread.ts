@@ -2,22 +2,31 @@
  * A thread that checks, and somebody who watches it: what a user's file does to its thread is told
  * as the file's mistake.
  */
+import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { History } from '../report/history.js';
 import { described, ScenarioMistake } from '../verify/scenario-mistake.js';
 import { Unsound } from '../verify/unsound.js';
-import type { Job, ScenarioRef, ScenarioReport } from './job.js';
+import type { Job, Ref, ScenarioReport } from './job.js';
 
 export type ThreadRequest =
   | { readonly kind: 'job'; readonly job: Job }
-  /** Which scenarios a file exports. */
+  /** Which scenarios and variants a file exports. */
   | { readonly kind: 'list'; readonly module: string }
   | {
       readonly kind: 'replay';
-      readonly ref: ScenarioRef;
+      readonly ref: Ref;
       readonly order: readonly number[];
-      readonly variant: string | null;
+      readonly variant: Ref | null;
     };
+
+/** The module of a user that is run, or null; of a scenario before that of a variant. */
+export function moduleOf(request: ThreadRequest): string | null {
+  if (request.kind === 'list') return request.module;
+  const { variant } = request.kind === 'job' ? request.job : request;
+  const refs = request.kind === 'job' ? request.job.scenarios : [request.ref];
+  return [...refs, variant].find((ref) => (ref?.module ?? null) !== null)?.module ?? null;
+}
 
 /** What a replay came to. */
 export interface ReplayAnswer {
@@ -34,7 +43,11 @@ export type ThreadMessage =
   | { readonly kind: 'report'; readonly report: ScenarioReport }
   | { readonly kind: 'progress'; readonly scenario: string; readonly states: number }
   | { readonly kind: 'done' }
-  | { readonly kind: 'names'; readonly names: readonly string[] }
+  | {
+      readonly kind: 'exports';
+      readonly scenarios: readonly string[];
+      readonly variants: readonly string[];
+    }
   | { readonly kind: 'replayed'; readonly answer: ReplayAnswer }
   | { readonly kind: 'refused'; readonly why: keyof typeof refusals; readonly message: string };
 
@@ -43,6 +56,8 @@ const refusals = { mistake: ScenarioMistake, unsound: Unsound, range: RangeError
 
 /** No step takes so long, nor does loading a file, even on a machine that is busy. */
 const STUCK_MS = 10_000;
+/** How often it is looked in that time. */
+const LOOKS = 10;
 
 export class CheckThread {
   private readonly pulse = new Int32Array(new SharedArrayBuffer(8));
@@ -53,7 +68,7 @@ export class CheckThread {
   private tell: (message: ThreadMessage) => void = () => {};
   private file: string | null = null;
 
-  constructor(private readonly stuckMs = STUCK_MS) {
+  constructor() {
     this.worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: this.pulse });
     this.worker.on('message', (message: ThreadMessage) => this.take(message));
     this.worker.on('error', (error: unknown) => this.fail(this.ofFile('throws', error) ?? error));
@@ -67,17 +82,17 @@ export class CheckThread {
   }
 
   /**
-   * What the thread says last; what it says before goes to `tell`. `file`: the file of a user that
-   * it runs, or null. Rejects with ScenarioMistake, Unsound, RangeError.
+   * What the thread says last; what it says before goes to `tell`. Rejects with ScenarioMistake,
+   * Unsound, RangeError.
    */
   ask(
     request: ThreadRequest,
-    file: string | null,
     tell: (message: ThreadMessage) => void = () => {},
   ): Promise<ThreadMessage> {
-    this.file = file;
+    const module = moduleOf(request);
+    this.file = module === null ? null : fileURLToPath(module);
     this.tell = tell;
-    if (file !== null) this.watchSteps(file);
+    if (this.file !== null) this.watchSteps(this.file);
     return new Promise((resolve, reject) => {
       this.settle = { resolve, reject };
       this.worker.postMessage(request);
@@ -121,20 +136,23 @@ export class CheckThread {
   /** A thread that is in one step for too long is ended: nothing else can. */
   private watchSteps(file: string): void {
     let steps = Atomics.load(this.pulse, 0);
+    let same = 0;
     clearInterval(this.watch);
     this.watch = setInterval(() => {
       const now = Atomics.load(this.pulse, 0);
       if (now !== steps) {
         steps = now;
+        same = 0;
         return;
       }
+      if (++same < LOOKS) return;
       const actor = Atomics.load(this.pulse, 1);
       const which =
         now === 0 ? 'before its first step' : `in a step of its actor ${actor} (from 0)`;
       this.fail(
-        new ScenarioMistake(`${file} does not come to an end: ${this.stuckMs / 1000} s ${which}`),
+        new ScenarioMistake(`${file} does not come to an end: ${STUCK_MS / 1000} s ${which}`),
       );
       void this.worker.terminate();
-    }, this.stuckMs);
+    }, STUCK_MS / LOOKS);
   }
 }

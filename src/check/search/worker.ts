@@ -3,14 +3,12 @@
 import { fileURLToPath } from 'node:url';
 import { parentPort, workerData } from 'node:worker_threads';
 import { replay } from '../report/history.js';
-import { variants } from '../variants/index.js';
 import { mistakeIn, ScenarioMistake } from '../verify/scenario-mistake.js';
 import { Unsound } from '../verify/unsound.js';
 import { mendBuiltins } from './builtins.js';
-import { partsOf } from './find.js';
-import { loadScenario, runJob } from './job.js';
+import { loadDesign, loadScenario, runJob } from './job.js';
 import { showPulse } from './pulse.js';
-import type { ThreadMessage, ThreadRequest } from './thread.js';
+import { moduleOf, type ThreadMessage, type ThreadRequest } from './thread.js';
 
 showPulse(workerData as Int32Array<SharedArrayBuffer>);
 
@@ -41,13 +39,15 @@ async function answer(request: ThreadRequest): Promise<ThreadMessage> {
       return { kind: 'done' };
     case 'list': {
       const { scenariosIn } = await import('./scenario-file.js');
-      const names = (await scenariosIn(request.module)).map(({ name }) => name);
-      return { kind: 'names', names };
+      const { variantsIn } = await import('./variant-file.js');
+      const scenarios = (await scenariosIn(request.module)).map(({ name }) => name);
+      const variants = (await variantsIn(request.module)).map(({ name }) => name);
+      return { kind: 'exports', scenarios, variants };
     }
     case 'replay': {
       const scenario = (await loadScenario(request.ref))!;
-      const variant = variants.find(({ name }) => name === request.variant) ?? null;
-      const { steps, violation } = replay(scenario, partsOf(variant), request.order);
+      const { parts } = await loadDesign(request.variant);
+      const { steps, violation } = replay(scenario, parts, request.order);
       const found =
         violation === null
           ? null
@@ -60,14 +60,6 @@ async function answer(request: ThreadRequest): Promise<ThreadMessage> {
       return { kind: 'replayed', answer: { actors, steps, violation: found } };
     }
   }
-}
-
-/** The file of a user that is run, or null. */
-function moduleOf(request: ThreadRequest): string | null {
-  if (request.kind === 'list') return request.module;
-  if (request.kind === 'replay') return request.ref.module;
-  for (const { module } of request.job.scenarios) if (module !== null) return module;
-  return null;
 }
 
 /** Throws `ScenarioMistake`. */

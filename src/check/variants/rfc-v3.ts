@@ -15,7 +15,7 @@ import type { Fault, ReportResult } from '../../iommu/page-request.js';
 import { FaultReport } from '../../iommu/page-request.js';
 import { PageRequestQueue } from '../../iommu/page-request-queue.js';
 import { PageRequests } from '../../iommu/page-requests.js';
-import type { Variant } from '../world/parts.js';
+import { iopfWith, type Variant } from '../world/parts.js';
 
 const FEATURE_ON = step('page requests on');
 const HANDLER_OFF = step('handler off');
@@ -144,15 +144,6 @@ class LeakingIopf extends Iopf {
   constructor(backend: IopfBackend, options: IopfOptions) {
     super(leaking(backend), options);
   }
-}
-
-/** The shipped IOPF side with other parts. */
-export function iopfWith(parts: Partial<IopfParts>): typeof Iopf {
-  return class extends Iopf {
-    constructor(backend: IopfBackend, options: IopfOptions) {
-      super(backend, { ...options, parts });
-    }
-  };
 }
 
 function iopf(row: string, about: string, Class: typeof Iopf): Variant {

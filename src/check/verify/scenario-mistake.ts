@@ -36,9 +36,26 @@ export function mistakeIn(where: string, error: unknown): ScenarioMistake | null
   if (typeof stack !== 'string')
     return new ScenarioMistake(`${where} throws ${described(error)}, which is no Error`);
   if (!programmingErrors.has(String(name))) return null;
-  const frame = stack.split('\n').find((line) => /^\s+at /.test(line) && !line.includes('node:'));
-  if (frame === undefined || frame.includes(shipped) || frame.includes(shippedPath)) return null;
+  const [frame] = framesOf(stack);
+  if (frame === undefined || isShipped(frame)) return null;
   return new ScenarioMistake(`${where}: ${name}: ${message} (${placeOf(frame)})`);
+}
+
+/** The innermost place on a stack that is in no shipped file, as `file:line`, or null. */
+export function userPlace(stack: string): string | null {
+  const frame = framesOf(stack).find((each) => each.includes('/') && !isShipped(each));
+  if (frame === undefined) return null;
+  return placeOf(frame)
+    .replace(/^.*\//, '')
+    .replace(/(:\d+):\d+$/, '$1');
+}
+
+function framesOf(stack: string): string[] {
+  return stack.split('\n').filter((line) => /^\s+at /.test(line) && !line.includes('node:'));
+}
+
+function isShipped(frame: string): boolean {
+  return frame.includes(shipped) || frame.includes(shippedPath);
 }
 
 /** A value in a few words. */

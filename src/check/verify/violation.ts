@@ -29,6 +29,16 @@ export class Violation extends Error {
   }
 }
 
+let unseen: Violation | null = null;
+
+/** The violation since the last call, or null: a variant may catch what is thrown through it. */
+export function takeUnseen(): Violation | null {
+  const violation = unseen;
+  unseen = null;
+  return violation;
+}
+
 export function violated(invariant: string, row: string | null, detail: string): never {
-  throw new Violation(invariant, row, detail);
+  unseen = new Violation(invariant, row, detail);
+  throw unseen;
 }

@@ -4,7 +4,7 @@
  *
  * Every field of every object is saved and put back, and what arrays, maps, sets and typed arrays
  * hold. Not seen are variables of closures, `#` fields, and fields that an object gets later. A
- * page table is saved as its entries, for it is mostly empty.
+ * page table is saved as its entries, because it is mostly empty.
  */
 import { Bug } from '../../abi/bug.js';
 import { PAGE_NUMBER_LIMIT, PageTable } from '../../mm/page-table.js';

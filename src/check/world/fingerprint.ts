@@ -43,7 +43,10 @@ interface Fingerprinted {
 export class Fingerprint {
   private readonly digest = new Digest();
 
-  constructor(private readonly world: Fingerprinted) {}
+  constructor(
+    private readonly world: Fingerprinted,
+    private readonly watch: AddsItself | null,
+  ) {}
 
   /**
    * A digest of all that a path can see of the container's side; what paths hold in their locals is
@@ -129,6 +132,7 @@ export class Fingerprint {
       digest.add(mm.lockedPages);
     }
     digest.add(world.memory.pinned);
+    this.watch?.addTo(digest);
   }
 
   /** What decides how a page is brought in. */

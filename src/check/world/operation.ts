@@ -2,7 +2,8 @@
 import type { Wait } from '../../flow/flow.js';
 import type { IommuGroup } from '../../iommu/group.js';
 import { READ, WRITE } from '../../mm/address-space.js';
-import { described, ScenarioMistake } from '../verify/scenario-mistake.js';
+import { PAGE_NUMBER_LIMIT } from '../../mm/page-table.js';
+import { described, ScenarioMistake, userPlace } from '../verify/scenario-mistake.js';
 
 /** First IOVA page and first virtual page of every scenario. */
 export const IOVA = 0x200;
@@ -14,9 +15,6 @@ export const VADDR = 0x10200;
  * accessed the other side, too.
  */
 export const Side = { CONTAINER: 1, MEMORY: 2, BOTH: 3 } as const;
-
-/** Addresses of 48 bits. */
-const PAGES_END = 2 ** 36;
 
 /**
  * Codes from here on are of what an operation has come to before its end; below are errnos and
@@ -30,8 +28,18 @@ export const TRIED = 1000;
  */
 export const NAMED_IDS = 256;
 
+let placesNoted = false;
+
+/** From now on operations note where a user's file begins them, or no more: it costs a stack. */
+export function notePlaces(on: boolean): void {
+  placesNoted = on;
+}
+
 /** An actor is between two operations: all it knows is what they returned. */
 export class Operation implements Wait {
+  /** `file:line` in a user's file; null: not noted, or in no such file. */
+  readonly place = placesNoted ? userPlace(new Error().stack ?? '') : null;
+
   /** @param sides the sides of the world that its steps access at least */
   constructor(
     private readonly verb: string,
@@ -85,12 +93,12 @@ export function onMemory(verb: string, first?: number, count = 0, tail = ''): Op
 /** Throws `ScenarioMistake` where an author names pages that cannot be. */
 export function checkPages(verb: string, page: number, count: number): void {
   if (isPages(page) && isPages(count)) return;
-  checkWhole(`${verb}: page`, page, 0, PAGES_END);
-  checkWhole(`${verb}: number of pages`, count, 0, PAGES_END);
+  checkWhole(`${verb}: page`, page, 0, PAGE_NUMBER_LIMIT);
+  checkWhole(`${verb}: number of pages`, count, 0, PAGE_NUMBER_LIMIT);
 }
 
 function isPages(value: number): boolean {
-  return Number.isInteger(value) && value >= 0 && value <= PAGES_END;
+  return Number.isInteger(value) && value >= 0 && value <= PAGE_NUMBER_LIMIT;
 }
 
 /** Throws `ScenarioMistake` where it is no access: READ, WRITE, both or none. */

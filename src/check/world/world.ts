@@ -66,13 +66,14 @@ export class World {
   ) {
     this.pages = options.pages ?? 4;
     this.specs = options.devices ?? [{}];
-    const fingerprint = new Fingerprint(this);
+    parts.watch?.begin();
+    const fingerprint = new Fingerprint(this, parts.watch);
     this.fingerprint = fingerprint;
     this.notes = new StepNotes(() => fingerprint.ofContainer());
     this.host = new Host(this.programs, this.groups);
     this.memory.limitFrames = options.frames ?? Number.POSITIVE_INFINITY;
     this.makePrograms();
-    this.domains = new DomainPool(parts.Domain, this.pages);
+    this.domains = new DomainPool(parts.Domain);
     this.geometries = this.makeGeometries();
     this.machine = {
       geometry: defaultGeometry,

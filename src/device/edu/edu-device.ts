@@ -27,7 +27,6 @@ const NO_REGISTER = 0xffffffff;
  * device.
  */
 export class EduDevice implements PciDevice {
-  private readonly endpoint: PciEndpoint;
   private readonly dmaMask: number;
   private readonly words = new Uint32Array(word(EduRegister.END));
   private readonly buffer: DmaBuffer;
@@ -46,7 +45,7 @@ export class EduDevice implements PciDevice {
    * that it can wait for; it then takes no first stage, whose addresses are not those that it pins.
    */
   constructor(
-    endpoint: PciEndpoint,
+    private readonly endpoint: PciEndpoint,
     allocate: AllocateDma,
     dmaMask = EDU_DMA_MASK,
     faultable: readonly PageRange[] | null = null,
@@ -56,7 +55,6 @@ export class EduDevice implements PciDevice {
     this.pins = pins;
     if (pins !== null) this.dmaUnmap = (iovaPage, pages) => pins.dmaUnmap(iovaPage, pages);
     this.buffer = allocate(EDU_BUFFER_BYTES);
-    this.endpoint = endpoint;
     this.dmaMask = dmaMask;
   }
 

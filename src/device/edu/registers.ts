@@ -23,8 +23,8 @@ export const EduRegister = {
 export const EDU_IDENTIFICATION = 0x010000ed;
 
 /**
- * STATUS: interrupt when the factorial is done; the computing bit (0x01) is never seen set, see
- * device.ts.
+ * STATUS: interrupt when the factorial is done. The computing bit (0x01) is never seen set: there
+ * is no clock (edu-device.ts).
  */
 export const EDU_STATUS_INTERRUPT = 0x80;
 

@@ -7,6 +7,7 @@ import {
   activeNamespaces,
   type ControllerIdentity,
   commandSetSpecific,
+  IDENTIFY_BYTES,
   IdentifyKind,
   identifyController,
   identifyNamespace,
@@ -19,8 +20,6 @@ import { completionRoom } from './queue.js';
 import type { QueueTable } from './queue-table.js';
 import { NO_COMPLETION, Status } from './status.js';
 
-/** What Identify answers, whatever it is asked for. */
-const IDENTIFY_BYTES = 4096;
 /** Of Get Log Page's DW10: leave the event masked. */
 const RETAIN_EVENT = 0x8000;
 /** Of Format NVM's DW10: format, metadata and protection (there is none), kind of erase. */
@@ -41,23 +40,15 @@ export class AdminCommands {
   readonly logs: LogPages;
   /** Result word of the command executed last. */
   result = 0;
-  private readonly identity: ControllerIdentity;
-  private readonly namespace: Namespace;
-  private readonly queues: QueueTable;
-  private readonly batch: Batch;
   private readonly answer: DmaBuffer;
 
   constructor(
-    identity: ControllerIdentity,
-    namespace: Namespace,
-    queues: QueueTable,
-    batch: Batch,
+    private readonly identity: ControllerIdentity,
+    private readonly namespace: Namespace,
+    private readonly queues: QueueTable,
+    private readonly batch: Batch,
     allocate: AllocateDma,
   ) {
-    this.identity = identity;
-    this.namespace = namespace;
-    this.queues = queues;
-    this.batch = batch;
     this.answer = allocate(IDENTIFY_BYTES);
     this.logs = new LogPages(this.statistics, this.features, identity.firmware);
   }

@@ -1,7 +1,8 @@
+import { PAGE_SIZE, READ } from '../../mm/address-space.js';
 import type { PciEndpoint } from '../pci/endpoint.js';
 import type { AdminCommands } from './admin-commands.js';
 import { type Batch, commandAt } from './batch.js';
-import { Sqe } from './command.js';
+import { SQE_BYTES, Sqe, startingBlock } from './command.js';
 import { EventInformation, EventType } from './events.js';
 import type { IoCommands } from './io-commands.js';
 import { BATCH_COMMANDS } from './limits.js';
@@ -29,30 +30,17 @@ export class Arbiter {
   broken = false;
   /** Completions were written that no message told of: the pin must. */
   pinDue = false;
-  private readonly endpoint: PciEndpoint;
-  private readonly registers: Registers;
-  private readonly queues: QueueTable;
-  private readonly batch: Batch;
-  private readonly admin: AdminCommands;
-  private readonly io: IoCommands;
   private next = 0;
   private moved = 0;
 
   constructor(
-    endpoint: PciEndpoint,
-    registers: Registers,
-    queues: QueueTable,
-    batch: Batch,
-    admin: AdminCommands,
-    io: IoCommands,
-  ) {
-    this.endpoint = endpoint;
-    this.registers = registers;
-    this.queues = queues;
-    this.batch = batch;
-    this.admin = admin;
-    this.io = io;
-  }
+    private readonly endpoint: PciEndpoint,
+    private readonly registers: Registers,
+    private readonly queues: QueueTable,
+    private readonly batch: Batch,
+    private readonly admin: AdminCommands,
+    private readonly io: IoCommands,
+  ) {}
 
   reset(): void {
     this.broken = false;
@@ -76,6 +64,13 @@ export class Arbiter {
     }
     if (this.admin.events.ready && !this.broken && this.sendEvents()) found = true;
     return found;
+  }
+
+  /** Bus mastering is off: commands wait in the program's memory. */
+  holdBack(): void {
+    const { head, page } = this.queues.submission(0)!;
+    if (this.registers.submissionTail(0) !== head)
+      this.endpoint.dma.holdBack(page * PAGE_SIZE + head * SQE_BYTES, READ);
   }
 
   reportError(information: number): void {
@@ -234,8 +229,7 @@ export class Arbiter {
         submissionQueue: queue.id,
         command: completion[3]! & 0xffff,
         status,
-        firstBlock:
-          queue.id === 0 ? 0 : commands[at + Sqe.DW11]! * 2 ** 32 + commands[at + Sqe.DW10]!,
+        firstBlock: queue.id === 0 ? 0 : startingBlock(commands, at),
         namespace: commands[at + Sqe.NAMESPACE]!,
       });
     }

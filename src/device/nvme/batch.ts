@@ -1,8 +1,8 @@
-import { PAGE_SIZE } from '../../mm/address-space.js';
+import { PAGE_SIZE, READ } from '../../mm/address-space.js';
 import type { AllocateDma, DmaBuffer } from '../../mm/frame-memory.js';
 import { DmaList } from '../dma-list.js';
 import type { DmaOwner, DmaPort } from '../dma-port.js';
-import { CQE_BYTES, CQE_WORDS, SQE_BYTES, SQE_WORDS } from './command.js';
+import { CQE_BYTES, CQE_WORDS, commandName, SQE_BYTES, SQE_WORDS, Sqe } from './command.js';
 import { DataPointer } from './data-pointer.js';
 import { BATCH_COMMANDS, TRANSFER_PIECES } from './limits.js';
 import type { SubmissionQueue } from './queue.js';
@@ -47,6 +47,9 @@ export class Batch implements DmaOwner {
   private readonly refusedLists = new Uint8Array(BATCH_COMMANDS);
   private fetching = false;
   private broken = false;
+  /** Whose commands these are. */
+  private queue = 0;
+  private completionQueue = 0;
 
   constructor(port: DmaPort, allocate: AllocateDma) {
     this.port = port;
@@ -72,6 +75,7 @@ export class Batch implements DmaOwner {
    */
   fetch(queue: SubmissionQueue, count: number): boolean {
     this.begin();
+    this.queue = queue.id;
     const fetches = this.fetches;
     fetches.clear();
     const first = Math.min(count, queue.entries - queue.head);
@@ -146,6 +150,17 @@ export class Batch implements DmaOwner {
     else this.fail(tag, Status.DATA_TRANSFER_ERROR);
   }
 
+  /** `read, command 7 of submission queue 1`. */
+  asking(tag: number, access: number): string {
+    if (tag === QUEUE)
+      return access === READ
+        ? `entries of submission queue ${this.queue}`
+        : `an entry of completion queue ${this.completionQueue}`;
+    const head = this.commands[commandAt(tag) + Sqe.HEAD]!;
+    const name = commandName(head & 0xff, this.queue === 0);
+    return `${name}, command ${head >>> 16} of submission queue ${this.queue}`;
+  }
+
   /** Changes a completion that has not left yet; what failed already keeps its status. */
   fail(completion: number, status: number): void {
     const at = completion * CQE_WORDS + 3;
@@ -169,6 +184,7 @@ export class Batch implements DmaOwner {
    */
   send(queue: SubmissionQueue): boolean {
     const { completions } = queue;
+    this.completionQueue = completions.id;
     const first = Math.min(this.completed, completions.entries - completions.tail);
     this.stage(queue, 0, first);
     this.stage(queue, first, this.completed - first);

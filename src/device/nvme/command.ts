@@ -58,9 +58,34 @@ export const IoOpcode = {
   COPY: 0x19,
 } as const;
 
+const opcodeNames = (opcodes: Readonly<Record<string, number>>): ReadonlyMap<number, string> =>
+  new Map(
+    Object.entries(opcodes).map(([name, opcode]) => [
+      opcode,
+      name.toLowerCase().replaceAll('_', ' '),
+    ]),
+  );
+const adminNames = opcodeNames(AdminOpcode);
+const ioNames = opcodeNames(IoOpcode);
+
+/** `read`, `create cq`, `opcode 0x7f`. */
+export function commandName(opcode: number, isAdmin: boolean): string {
+  return (isAdmin ? adminNames : ioNames).get(opcode) ?? `opcode 0x${opcode.toString(16)}`;
+}
+
 /** Of a write's DW12: the data is durable before the completion. */
 export const FORCE_UNIT_ACCESS = 0x40000000;
 /** Of dataset management's DW11. */
 export const DEALLOCATE = 0x4;
 /** A namespace id that means all of them. */
 export const ALL_NAMESPACES = 0xffffffff;
+
+/** Starting LBA of the I/O command at word `at`; rounded above 2^53, which is beyond any disk. */
+export function startingBlock(commands: Uint32Array, at: number): number {
+  return commands[at + Sqe.DW11]! * 2 ** 32 + commands[at + Sqe.DW10]!;
+}
+
+/** Number of logical blocks of an I/O command, 1 to 65,536: the field is one less. */
+export function blockCount(commands: Uint32Array, at: number): number {
+  return (commands[at + Sqe.DW12]! & 0xffff) + 1;
+}

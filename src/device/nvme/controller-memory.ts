@@ -1,5 +1,6 @@
 import { PAGE_SIZE } from '../../mm/address-space.js';
 import type { DmaPort } from '../dma-port.js';
+import { ADDRESS_PAGES } from './limits.js';
 
 /** The BAR that holds it. */
 export const CMB_BAR = 2;
@@ -13,8 +14,6 @@ const REGISTERS_SHOWN = 1;
 const SPACE_ENABLED = 2;
 /** CMBSTS: it cannot have the address that CMBMSC gives it. */
 const BASE_INVALID = 1;
-/** Pages of the 64-bit address space. */
-const PAGES = 2 ** 52;
 
 /**
  * The controller memory buffer (NVM Express 1.4, 4.7): memory in a BAR of its own that commands,
@@ -63,7 +62,7 @@ export class ControllerMemory {
     const both = REGISTERS_SHOWN | SPACE_ENABLED;
     const first = (high >>> 0) * 2 ** 20 + (low >>> 12);
     const isEnabled = this.exists && (low & both) === both;
-    const fits = first + this.pages <= PAGES;
+    const fits = first + this.pages <= ADDRESS_PAGES;
     this.port.placeOwnMemory(first, isEnabled && fits ? this.pages : 0, this.frame);
     return isEnabled && !fits ? BASE_INVALID : 0;
   }

@@ -1,3 +1,4 @@
+import { READ } from '../../mm/address-space.js';
 import type { AllocateDma } from '../../mm/frame-memory.js';
 import type { PciEndpoint } from '../pci/endpoint.js';
 import type { PciDevice } from '../pci/pci-device.js';
@@ -20,8 +21,6 @@ import { ControllerConfiguration, ControllerStatus, Register, Registers } from '
  * queue's turn, for room in their completion queue or for bus mastering.
  */
 export class NvmeController implements PciDevice {
-  private readonly endpoint: PciEndpoint;
-  private readonly namespace: Namespace;
   private readonly registers: Registers;
   private readonly queues: QueueTable;
   private readonly admin: AdminCommands;
@@ -29,17 +28,18 @@ export class NvmeController implements PciDevice {
   private ready = false;
 
   constructor(
-    endpoint: PciEndpoint,
+    private readonly endpoint: PciEndpoint,
     identity: ControllerIdentity,
-    namespace: Namespace,
+    private readonly namespace: Namespace,
     buffer: ControllerMemory,
     allocate: AllocateDma,
   ) {
-    this.endpoint = endpoint;
-    this.namespace = namespace;
     const registers = new Registers(endpoint.barMemory(0), buffer);
     const queues = new QueueTable(registers, endpoint.dma);
     const batch = new Batch(endpoint.dma, allocate);
+    // What is moved at once belongs to the command that is completed next.
+    endpoint.dma.asker = () =>
+      endpoint.dma.enabled ? batch.asking(batch.tag, READ) : 'entries of submission queue 0';
     const admin = new AdminCommands(identity, namespace, queues, batch, allocate);
     const { features, statistics } = admin;
     const io = new IoCommands(namespace, batch, endpoint.dma, features, statistics, allocate);
@@ -85,7 +85,7 @@ export class NvmeController implements PciDevice {
         found = true;
       }
       if (arbiter.broken) this.die();
-    }
+    } else arbiter.holdBack();
     if (arbiter.pinDue || this.endpoint.interrupts.pinAsserted) this.updatePin();
     return found;
   }

@@ -3,8 +3,8 @@ import { ABORTS, COPY_BLOCKS, COPY_RANGES, ERROR_ENTRIES, EVENT_REQUESTS, MDTS }
 import { FORMATS, type Namespace } from './namespace.js';
 import { VERSION } from './registers.js';
 
-/** Data structures of the Identify command (NVM Express 1.4, 5.15.2), 4096 bytes each. */
-const IDENTIFY_BYTES = 4096;
+/** Bytes of each data structure of the Identify command (NVM Express 1.4, 5.15.2). */
+export const IDENTIFY_BYTES = 4096;
 
 /** Kinds of structure (CNS). */
 export const IdentifyKind = {

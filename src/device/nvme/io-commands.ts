@@ -5,12 +5,14 @@ import type { DmaPort } from '../dma-port.js';
 import { type Batch, commandAt } from './batch.js';
 import {
   ALL_NAMESPACES,
+  blockCount,
   DEALLOCATE,
   FORCE_UNIT_ACCESS,
   IoOpcode,
   SQE_FUSED,
   SQE_SGL,
   Sqe,
+  startingBlock,
 } from './command.js';
 import type { Features } from './features.js';
 import { COPY_BLOCKS, COPY_RANGES, TRANSFER_BYTES, TRANSFER_PIECES } from './limits.js';
@@ -29,12 +31,6 @@ const DATA = 3;
 
 /** The NVM command set (NVM Express 1.4, 6; Verify, Copy: NVM command set 1.0, 3.2). */
 export class IoCommands {
-  private readonly namespace: Namespace;
-  private readonly batch: Batch;
-  private readonly port: DmaPort;
-  private readonly features: Features;
-  private readonly statistics: Statistics;
-  private readonly allocate: AllocateDma;
   private readonly list = new DmaList(TRANSFER_PIECES);
   /**
    * Memory for what is neither written to the disk nor read from it: compared data, ranges. Made
@@ -49,20 +45,13 @@ export class IoCommands {
   result = 0;
 
   constructor(
-    namespace: Namespace,
-    batch: Batch,
-    port: DmaPort,
-    features: Features,
-    statistics: Statistics,
-    allocate: AllocateDma,
-  ) {
-    this.namespace = namespace;
-    this.batch = batch;
-    this.port = port;
-    this.features = features;
-    this.statistics = statistics;
-    this.allocate = allocate;
-  }
+    private readonly namespace: Namespace,
+    private readonly batch: Batch,
+    private readonly port: DmaPort,
+    private readonly features: Features,
+    private readonly statistics: Statistics,
+    private readonly allocate: AllocateDma,
+  ) {}
 
   /** Adds the fetch of the command's PRP list or SGL segment to `lists`, where it will need one. */
   prefetch(at: number, slot: number, lists: DmaList): void {
@@ -73,7 +62,7 @@ export class IoCommands {
       opcode === IoOpcode.READ || opcode === IoOpcode.WRITE || opcode === IoOpcode.COMPARE;
     // The lists of ranges of the others take no PRP list.
     if (!isTransfer && ((head & SQE_SGL) === 0 || (opcode & DATA) === 0)) return;
-    const length = ((commands[at + Sqe.DW12]! & 0xffff) + 1) * this.namespace.blockBytes;
+    const length = blockCount(commands, at) * this.namespace.blockBytes;
     if (length <= TRANSFER_BYTES || !isTransfer) data.prefetch(commands, at, length, slot, lists);
   }
 
@@ -135,8 +124,8 @@ export class IoCommands {
     const batch = this.batch;
     const { commands, data } = batch;
     const namespace = this.namespace;
-    const count = (commands[at + Sqe.DW12]! & 0xffff) + 1;
-    const first = commands[at + Sqe.DW11]! * 2 ** 32 + commands[at + Sqe.DW10]!;
+    const count = blockCount(commands, at);
+    const first = startingBlock(commands, at);
     const length = count * namespace.blockBytes;
     if (length > TRANSFER_BYTES) return Status.INVALID_FIELD;
     if (!namespace.holds(first, count)) return Status.LBA_OUT_OF_RANGE;
@@ -159,9 +148,7 @@ export class IoCommands {
     }
     statistics.writes++;
     statistics.bytesWritten += length;
-    if (!this.features.writeCache || (commands[at + Sqe.DW12]! & FORCE_UNIT_ACCESS) !== 0) {
-      this.durable = true;
-    }
+    this.noteWrite(commands[at + Sqe.DW12]!);
     namespace.append(batch.incoming, data, position, length, batch.tag);
     return Status.SUCCESS;
   }
@@ -179,17 +166,15 @@ export class IoCommands {
 
   private writeZeroes(at: number): number {
     const { commands } = this.batch;
-    const count = (commands[at + Sqe.DW12]! & 0xffff) + 1;
-    const first = commands[at + Sqe.DW11]! * 2 ** 32 + commands[at + Sqe.DW10]!;
+    const count = blockCount(commands, at);
+    const first = startingBlock(commands, at);
     if (!this.namespace.holds(first, count)) return Status.LBA_OUT_OF_RANGE;
     const { blockBytes, store } = this.namespace;
     if (store.readOnly) return Status.WRITE_PROTECTED;
     if (!store.zero(first * blockBytes, count * blockBytes)) return Status.WRITE_FAULT;
     this.namespace.uncorrectable.clear(first, count);
     this.statistics.writes++;
-    if (!this.features.writeCache || (commands[at + Sqe.DW12]! & FORCE_UNIT_ACCESS) !== 0) {
-      this.durable = true;
-    }
+    this.noteWrite(commands[at + Sqe.DW12]!);
     return Status.SUCCESS;
   }
 
@@ -216,15 +201,15 @@ export class IoCommands {
         return Status.WRITE_FAULT;
       this.namespace.uncorrectable.clear(first, blocks);
     }
-    if (!this.features.writeCache) this.durable = true;
+    this.noteWrite(0);
     return Status.SUCCESS;
   }
 
   /** Spoils blocks: reading them is an error until they are written. */
   private writeUncorrectable(at: number): number {
     const { commands } = this.batch;
-    const count = (commands[at + Sqe.DW12]! & 0xffff) + 1;
-    const first = commands[at + Sqe.DW11]! * 2 ** 32 + commands[at + Sqe.DW10]!;
+    const count = blockCount(commands, at);
+    const first = startingBlock(commands, at);
     if (!this.namespace.holds(first, count)) return Status.LBA_OUT_OF_RANGE;
     if (this.namespace.store.readOnly) return Status.WRITE_PROTECTED;
     this.namespace.uncorrectable.mark(first, count);
@@ -235,8 +220,8 @@ export class IoCommands {
   private verify(at: number): number {
     const { commands } = this.batch;
     const { blockBytes, store, uncorrectable } = this.namespace;
-    const count = (commands[at + Sqe.DW12]! & 0xffff) + 1;
-    const first = commands[at + Sqe.DW11]! * 2 ** 32 + commands[at + Sqe.DW10]!;
+    const count = blockCount(commands, at);
+    const first = startingBlock(commands, at);
     if (count * blockBytes > TRANSFER_BYTES) return Status.INVALID_FIELD;
     if (!this.namespace.holds(first, count)) return Status.LBA_OUT_OF_RANGE;
     if (uncorrectable.touches(first, count)) return Status.READ_ERROR;
@@ -255,7 +240,7 @@ export class IoCommands {
     const { blockBytes, store, uncorrectable } = this.namespace;
     const dw12 = commands[at + Sqe.DW12]!;
     const count = (dw12 & 0xff) + 1;
-    const target = commands[at + Sqe.DW11]! * 2 ** 32 + commands[at + Sqe.DW10]!;
+    const target = startingBlock(commands, at);
     if ((dw12 & COPY_FORMAT) !== 0) return Status.INVALID_FIELD;
     if (count > COPY_RANGES) return Status.COMMAND_SIZE_LIMIT;
     const status = batch.resolve(at, count * COPY_RANGE_BYTES, slot, true);
@@ -286,8 +271,13 @@ export class IoCommands {
     if (store.readOnly) return Status.WRITE_PROTECTED;
     if (!store.write(target * blockBytes, total * blockBytes, stored)) return Status.WRITE_FAULT;
     uncorrectable.clear(target, total);
-    if (!this.features.writeCache || (dw12 & FORCE_UNIT_ACCESS) !== 0) this.durable = true;
+    this.noteWrite(dw12);
     return Status.SUCCESS;
+  }
+
+  /** A command writes: durably without a write cache, or with force unit access in its DW12. */
+  private noteWrite(dw12: number): void {
+    if (!this.features.writeCache || (dw12 & FORCE_UNIT_ACCESS) !== 0) this.durable = true;
   }
 
   /** Reads the resolved data of a command into the scratch memory, at once. */

@@ -6,6 +6,8 @@ export const IO_QUEUES = 64;
 export const MSIX_VECTORS = IO_QUEUES + 1;
 /** Entries of a queue (CAP.MQES is one less). */
 export const QUEUE_ENTRIES = 2048;
+/** Pages of the 64-bit address space. */
+export const ADDRESS_PAGES = 2 ** 52;
 /** Bytes that a command transfers: 2^MDTS pages of 4 KiB. */
 export const MDTS = 7;
 export const TRANSFER_BYTES = 2 ** MDTS * 4096;

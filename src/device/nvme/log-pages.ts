@@ -1,3 +1,4 @@
+import { putLong } from '../../abi/long.js';
 import { AdminOpcode, IoOpcode } from './command.js';
 import { type Features, TEMPERATURE } from './features.js';
 import { ERROR_ENTRIES } from './limits.js';
@@ -46,19 +47,16 @@ export interface ErrorEntry {
 
 /** The log pages' contents. */
 export class LogPages {
-  private readonly statistics: Statistics;
-  private readonly features: Features;
-  private readonly firmware: string;
   /** The newest last, ERROR_ENTRIES at most. */
   private readonly errors: ErrorEntry[] = [];
   private errorCount = 0;
 
   /** `firmware`: 8 characters. */
-  constructor(statistics: Statistics, features: Features, firmware: string) {
-    this.statistics = statistics;
-    this.features = features;
-    this.firmware = firmware;
-  }
+  constructor(
+    private readonly statistics: Statistics,
+    private readonly features: Features,
+    private readonly firmware: string,
+  ) {}
 
   addError(entry: ErrorEntry): void {
     this.errorCount++;
@@ -88,12 +86,12 @@ export class LogPages {
     for (let index = 0; index <= newest; index++) {
       const entry = this.errors[newest - index]!;
       const at = index * ERROR_BYTES;
-      setLong(view, at, this.errorCount - index);
+      putLong(view, at, this.errorCount - index);
       view.setUint16(at + 8, entry.submissionQueue, true);
       view.setUint16(at + 10, entry.command, true);
       view.setUint16(at + 12, entry.status, true);
       view.setUint16(at + 14, NO_PARAMETER, true);
-      setLong(view, at + 16, entry.firstBlock);
+      putLong(view, at + 16, entry.firstBlock);
       view.setUint32(at + 24, entry.namespace, true);
     }
     return new Uint8Array(view.buffer);
@@ -107,11 +105,11 @@ export class LogPages {
     // Spare blocks in per cent: all there, and the threshold below which it warns.
     view.setUint8(3, 100);
     view.setUint8(4, 10);
-    setLong(view, 32, Math.ceil(bytesRead / DATA_UNIT));
-    setLong(view, 48, Math.ceil(bytesWritten / DATA_UNIT));
-    setLong(view, 64, reads);
-    setLong(view, 80, writes);
-    setLong(view, 176, this.errorCount);
+    putLong(view, 32, Math.ceil(bytesRead / DATA_UNIT));
+    putLong(view, 48, Math.ceil(bytesWritten / DATA_UNIT));
+    putLong(view, 64, reads);
+    putLong(view, 80, writes);
+    putLong(view, 176, this.errorCount);
     return new Uint8Array(view.buffer);
   }
 
@@ -141,9 +139,4 @@ function effectsPage(): Uint8Array {
     view.setUint32(1024 + opcode * 4, SUPPORTED | (changes ? CHANGES_BLOCKS : 0), true);
   }
   return new Uint8Array(view.buffer);
-}
-
-function setLong(view: DataView, offset: number, value: number): void {
-  view.setUint32(offset, value % 2 ** 32, true);
-  view.setUint32(offset + 4, Math.floor(value / 2 ** 32), true);
 }

@@ -23,14 +23,13 @@ export class Prp {
   offset = 0;
   /** How many. */
   count = 0;
-  private readonly port: DmaPort;
-  private readonly lists: DmaBuffer;
   private readonly words: Uint32Array;
 
   /** `lists`: PAGE_SIZE bytes for each command of a batch. */
-  constructor(port: DmaPort, lists: DmaBuffer) {
-    this.port = port;
-    this.lists = lists;
+  constructor(
+    private readonly port: DmaPort,
+    private readonly lists: DmaBuffer,
+  ) {
     this.words = new Uint32Array(
       lists.bytes.buffer,
       lists.bytes.byteOffset,

@@ -28,15 +28,12 @@ export class QueueTable {
   deleted: SubmissionQueue | null = null;
   private readonly submissions: (SubmissionQueue | null)[] = new Array(IO_QUEUES + 1).fill(null);
   private readonly completions: (CompletionQueue | null)[] = new Array(IO_QUEUES + 1).fill(null);
-  private readonly registers: Registers;
   private nextStray = 0;
 
   constructor(
-    registers: Registers,
+    private readonly registers: Registers,
     private readonly port: DmaPort,
-  ) {
-    this.registers = registers;
-  }
+  ) {}
 
   submission(id: number): SubmissionQueue | null {
     return this.submissions[id] ?? null;

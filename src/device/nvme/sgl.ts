@@ -3,7 +3,7 @@ import type { DmaBuffer } from '../../mm/frame-memory.js';
 import { DmaList } from '../dma-list.js';
 import type { DmaPort } from '../dma-port.js';
 import { Sqe } from './command.js';
-import { SGL_DESCRIPTORS } from './limits.js';
+import { ADDRESS_PAGES, SGL_DESCRIPTORS } from './limits.js';
 import { Status } from './status.js';
 
 /** A descriptor: address in words 0 and 1, length in word 2, its kind in the top byte of word 3. */
@@ -18,8 +18,6 @@ const SEGMENT = 0x20;
 const LAST_SEGMENT = 0x30;
 /** Segments are aligned to 8 bytes. */
 const SEGMENT_ALIGNMENT = 7;
-/** IOVA pages of the 64-bit address space. */
-const PAGES = 2 ** 52;
 const DISCARDED = -1;
 
 /**
@@ -144,7 +142,7 @@ export class Sgl {
     const page = pageOf(words, entry);
     const offset = words[entry]! & 0xfff;
     // Nothing lies behind the last address.
-    if (kind === DATA_BLOCK && page + (offset + bytes) / PAGE_SIZE > PAGES)
+    if (kind === DATA_BLOCK && page + (offset + bytes) / PAGE_SIZE > ADDRESS_PAGES)
       return Status.DATA_TRANSFER_ERROR;
     const index = this.count++;
     this.page[index] = kind === DATA_BLOCK ? page : DISCARDED;

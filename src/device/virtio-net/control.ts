@@ -17,20 +17,16 @@ const ACK = COMMAND_BYTES;
 
 /** The control queue (5.1.6.5): it knows how to set the number of pairs. */
 export class ControlQueue {
-  private readonly transport: VirtioTransport;
-  private readonly work: Workspace;
   private readonly buffer: DmaBuffer;
   /** Sets the number of pairs in use; false: not valid. */
   private readonly setPairs: (pairs: number) => boolean;
 
   constructor(
-    transport: VirtioTransport,
-    work: Workspace,
+    private readonly transport: VirtioTransport,
+    private readonly work: Workspace,
     allocate: AllocateDma,
     setPairs: (pairs: number) => boolean,
   ) {
-    this.transport = transport;
-    this.work = work;
     this.buffer = allocate(COMMAND_BYTES + 1);
     this.setPairs = setPairs;
   }

@@ -61,6 +61,7 @@ class NetworkCard implements VirtioDevice {
   constructor(transport: VirtioTransport, { pairs, network }: CardOptions, allocate: AllocateDma) {
     const work = new Workspace(allocate);
     this.transport = transport;
+    transport.endpoint.dma.asker = () => work.asking;
     this.pairs = Array.from(
       { length: pairs },
       (_, index) => new QueuePair(transport, index, work, network),

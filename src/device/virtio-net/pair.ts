@@ -29,6 +29,8 @@ export class Workspace {
   readonly chain: Chain;
   readonly reads = new DmaList(LIST_PIECES);
   readonly writes = new DmaList(LIST_PIECES);
+  /** Whose DMA it is at the moment, for what is refused. */
+  asking: string | null = null;
 
   constructor(allocate: AllocateDma) {
     this.frames = new Frames(allocate);
@@ -53,6 +55,7 @@ export class QueuePair {
   readonly tx: VirtQueue;
   private readonly transport: VirtioTransport;
   private readonly work: Workspace;
+  private readonly name: string;
   /** Null: what is sent comes back. */
   private readonly network: NetworkPort | null;
 
@@ -66,6 +69,7 @@ export class QueuePair {
     this.rx = transport.queues[2 * index]!;
     this.tx = transport.queues[2 * index + 1]!;
     this.work = work;
+    this.name = `a ring or a buffer of queues ${this.rx.index} and ${this.tx.index}`;
     this.network = network;
   }
 
@@ -82,6 +86,7 @@ export class QueuePair {
 
   /** Hot where there is nothing to do. True: frames have moved. */
   poll(): boolean {
+    this.work.asking = this.name;
     const isAwake = this.transport.awake(this.tx);
     if (this.network === null) return isAwake && this.loop();
     const hasSent = isAwake && this.send(this.network);

@@ -10,14 +10,11 @@ const { DESCRIPTORS } = QueueAddress;
  * the table read as none.
  */
 export class CommonConfiguration {
-  private readonly transport: VirtioTransport;
   private deviceFeatureSelect = 0;
   private driverFeatureSelect = 0;
   private queueSelect = 0;
 
-  constructor(transport: VirtioTransport) {
-    this.transport = transport;
-  }
+  constructor(private readonly transport: VirtioTransport) {}
 
   reset(): void {
     this.deviceFeatureSelect = 0;

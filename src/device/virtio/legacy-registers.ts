@@ -14,12 +14,9 @@ const DEVICE_PAGE = 2;
  * move the device's configuration.
  */
 export class LegacyRegisters {
-  private readonly transport: VirtioTransport;
   private queueSelect = 0;
 
-  constructor(transport: VirtioTransport) {
-    this.transport = transport;
-  }
+  constructor(private readonly transport: VirtioTransport) {}
 
   reset(): void {
     this.queueSelect = 0;

@@ -101,6 +101,13 @@ export class VirtQueue {
     return (low[DESCRIPTORS]! & 15) === 0 && (low[DRIVER]! & 1) === 0 && (low[DEVICE]! & 3) === 0;
   }
 
+  /** The address of the available ring. */
+  get driverArea(): number {
+    return (
+      this.addresses[QueueAddress.DRIVER + 1]! * 2 ** 32 + this.addresses[QueueAddress.DRIVER]!
+    );
+  }
+
   /** Buffers that the last poll found and that have not been taken. */
   get waiting(): number {
     return (this.available - this.next) & INDEX_MASK;

@@ -1,4 +1,5 @@
 import { PciInterruptIndex } from '../../abi/pci.js';
+import { READ } from '../../mm/address-space.js';
 import type { AllocateDma } from '../../mm/frame-memory.js';
 import type { PciEndpoint } from '../pci/endpoint.js';
 import type { PciDevice } from '../pci/pci-device.js';
@@ -188,7 +189,19 @@ export class VirtioTransport implements PciDevice {
   }
 
   poll(): boolean {
-    return this.isRunning && this.endpoint.dma.enabled && this.device.poll();
+    if (!this.isRunning) return false;
+    if (this.endpoint.dma.enabled) return this.device.poll();
+    this.holdBack();
+    return false;
+  }
+
+  /** Bus mastering is off: what the driver notifies of waits in its memory. */
+  private holdBack(): void {
+    for (const queue of this.queues) {
+      if (!this.awake(queue)) continue;
+      this.endpoint.dma.holdBack(queue.driverArea, READ);
+      return;
+    }
   }
 
   configRead(offset: number, length: number): void {

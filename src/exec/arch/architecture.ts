@@ -21,6 +21,27 @@ export interface Architecture {
   readonly taskSize: number;
   /** Loads and stores of mapped registers can be answered: exec/trap knows its instructions. */
   readonly traps: boolean;
+  readonly code: MachineCode;
+}
+
+/**
+ * Machine code that iopf itself runs where neither JavaScript nor libc may: in a child that shares
+ * its memory, and in a handler of a signal. All it does is to make the system calls of a list
+ * (`exec/process/call-list.ts`).
+ */
+export interface MachineCode {
+  /**
+   * First `void makeCalls(list)`. At `cloneAt`: `long clone(list, stack, flags)`, which returns
+   * the child's id or minus the errno; the child makes the calls, and the last must not return.
+   */
+  readonly common: Uint8Array;
+  readonly cloneAt: number;
+  /** A function that stores a word and then makes a list's calls; all addresses are absolute. */
+  handler(
+    makeCallsAt: number,
+    list: number,
+    note: { readonly at: number; readonly value: number },
+  ): Uint8Array;
 }
 
 /**
@@ -51,6 +72,7 @@ export type LegacyCall =
 
 export type CurrentCall =
   | 'brk'
+  | 'chdir'
   | 'clone'
   | 'clone3'
   | 'close'
@@ -94,9 +116,11 @@ export type CurrentCall =
   | 'pidfd_getfd'
   | 'pidfd_open'
   | 'pkey_mprotect'
+  | 'prctl'
   | 'pread64'
   | 'preadv'
   | 'preadv2'
+  | 'prlimit64'
   | 'process_madvise'
   | 'pwrite64'
   | 'pwritev'
@@ -109,6 +133,9 @@ export type CurrentCall =
   | 'rt_sigprocmask'
   | 'rt_tgsigqueueinfo'
   | 'seccomp'
+  | 'sendmsg'
+  | 'setitimer'
+  | 'setsid'
   | 'shmat'
   | 'shmdt'
   | 'statfs'

@@ -1,4 +1,5 @@
 import { type Architecture, commonOpenFlags } from './architecture.js';
+import { arm64Code } from './arm64-code.js';
 
 /** arm64: asm-generic/unistd.h, and what arch/arm64/include/uapi/asm has of its own. */
 export const arm64: Architecture = {
@@ -24,6 +25,7 @@ export const arm64: Architecture = {
     ftruncate: 46,
     fallocate: 47,
     faccessat: 48,
+    chdir: 49,
     fchmodat: 53,
     openat: 56,
     close: 57,
@@ -41,11 +43,15 @@ export const arm64: Architecture = {
     sync_file_range: 84,
     exit: 93,
     exit_group: 94,
+    setitimer: 103,
     tkill: 130,
     rt_sigaction: 134,
     rt_sigprocmask: 135,
+    setsid: 157,
+    prctl: 167,
     shmat: 196,
     shmdt: 197,
+    sendmsg: 211,
     brk: 214,
     munmap: 215,
     mremap: 216,
@@ -57,6 +63,7 @@ export const arm64: Architecture = {
     madvise: 233,
     remap_file_pages: 234,
     rt_tgsigqueueinfo: 240,
+    prlimit64: 261,
     kcmp: 272,
     seccomp: 277,
     execveat: 281,
@@ -87,4 +94,5 @@ export const arm64: Architecture = {
   epollEvent: { bytes: 16, data: 8 },
   taskSize: 2 ** 48,
   traps: false,
+  code: arm64Code,
 };

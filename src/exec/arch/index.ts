@@ -2,7 +2,7 @@ import type { Architecture } from './architecture.js';
 import { arm64 } from './arm64.js';
 import { x64 } from './x64.js';
 
-export type { Architecture, SystemCall } from './architecture.js';
+export type { Architecture, MachineCode, SystemCall } from './architecture.js';
 
 const architectures: readonly Architecture[] = [x64, arm64];
 

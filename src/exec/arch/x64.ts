@@ -1,4 +1,5 @@
 import { type Architecture, commonOpenFlags } from './architecture.js';
+import { x64Code } from './x64-code.js';
 
 /** x86-64: arch/x86/entry/syscalls/syscall_64.tbl and the headers of asm/. */
 export const x64: Architecture = {
@@ -30,6 +31,8 @@ export const x64: Architecture = {
     shmat: 30,
     dup: 32,
     dup2: 33,
+    setitimer: 38,
+    sendmsg: 46,
     clone: 56,
     fork: 57,
     vfork: 58,
@@ -39,14 +42,17 @@ export const x64: Architecture = {
     fcntl: 72,
     ftruncate: 77,
     getcwd: 79,
+    chdir: 80,
     mkdir: 83,
     rmdir: 84,
     unlink: 87,
     readlink: 89,
     chmod: 90,
+    setsid: 112,
     statfs: 137,
     fstatfs: 138,
     mlock: 149,
+    prctl: 157,
     tuxcall: 184,
     getxattr: 191,
     lgetxattr: 192,
@@ -71,6 +77,7 @@ export const x64: Architecture = {
     preadv: 295,
     pwritev: 296,
     rt_tgsigqueueinfo: 297,
+    prlimit64: 302,
     kcmp: 312,
     seccomp: 317,
     execveat: 322,
@@ -103,4 +110,5 @@ export const x64: Architecture = {
   // One page less than half of 48 bits (processor erratum of SYSRET).
   taskSize: 2 ** 47 - 4096,
   traps: true,
+  code: x64Code,
 };

@@ -1,4 +1,5 @@
 import type { Architecture, SystemCall } from '../arch/index.js';
+import type { FailedCalls } from '../incidents/failed-calls.js';
 import type { CallLog } from '../live/call-log.js';
 import type { DeviceNodes } from '../machine/device-node.js';
 import { CallingProcess } from '../process/calling-process.js';
@@ -25,6 +26,7 @@ export interface CallParts {
   readonly guard: GuardReport;
   /** Where VFIO's calls are noted, if anybody looks. */
   readonly log: CallLog | null;
+  readonly failed: FailedCalls;
   /** From now on a page of the program may be one that only the program can bring. */
   readonly pagesMayWait: () => void;
   /** Tells the user something. */
@@ -55,10 +57,11 @@ export function callContext(parts: CallParts): CallContext {
  * Puts the current call aside, so that others can be answered that are not on VFIO's files; the
  * function takes it up again.
  */
-export function setAside({ call, caller, files, log }: CallContext): () => void {
+export function setAside({ call, caller, failed, files, log }: CallContext): () => void {
   const received = call.setAside();
   const takeUpCaller = caller.setAside();
   const { isBusy } = files;
+  const { kind } = failed;
   const isPaused = log?.isPaused ?? false;
   files.isBusy = true;
   if (log !== null) log.isPaused = true;
@@ -66,6 +69,7 @@ export function setAside({ call, caller, files, log }: CallContext): () => void 
     call.takeUp(received);
     takeUpCaller();
     files.isBusy = isBusy;
+    failed.kind = kind;
     if (log !== null) log.isPaused = isPaused;
   };
 }

@@ -67,7 +67,7 @@ export class DescriptorCalls {
     descriptors.remember(process, number, opened);
   }
 
-  /** Answers the call with `number`; negative: our descriptors or the program's are used up. */
+  /** Answers the call with `number`; minus an errno: the engine or the program has none left. */
   private giveDuplicate(opened: OpenFile, number: number, closeOnExec: boolean): number {
     const { call, files } = this.context;
     try {

@@ -5,7 +5,7 @@ const EFD_SEMAPHORE = 1;
 const EFD_NONBLOCK = 0o4000;
 const EFD_CLOEXEC = 0o2000000;
 
-/** eventfd and eventfd2: we make the eventfd, so that devices can signal it. */
+/** eventfd and eventfd2: the engine makes the eventfd, so that devices can signal it. */
 export class EventfdCalls {
   readonly handlers: Handlers;
 

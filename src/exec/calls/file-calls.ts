@@ -55,9 +55,11 @@ export class FileCalls {
 
   /** Answers the current call, an open of `path` that means the node. Throws VfioError. */
   open(node: DeviceNode, closeOnExec: boolean, path: string): void {
-    const { caller, descriptors, files, log, nodes } = this.context;
-    if (files.isBusy) throw new Later();
+    const { caller, descriptors, failed, files, log, nodes } = this.context;
+    // A new container is behind nothing else.
+    if (files.isBusy && node.kind !== 'container') throw new Later();
     const process = caller.enter();
+    failed.kind = node.kind;
     log?.noteOpen(process.pid, node.kind, path);
     files.reap();
     const file = nodes.open(node);
@@ -161,7 +163,8 @@ export class FileCalls {
       const process = caller.enter();
       const opened = descriptors.lookUp(process, fd);
       if (opened !== null && opened !== 'other') {
-        if (this.context.files.isBusy) throw new Later();
+        this.checkTurn(opened);
+        this.context.failed.kind = opened.file.kind;
         log?.noteFile(process.pid, fd, opened);
         const request = {
           length: call.argument(1),
@@ -196,16 +199,22 @@ export class FileCalls {
    * and this is null.
    */
   private enter(fd: number): OpenFile | null {
-    const { call, caller, descriptors, files, log } = this.context;
+    const { call, caller, descriptors, failed, log } = this.context;
     const process = caller.enter();
     const opened = descriptors.lookUp(process, fd);
     if (opened !== null && opened !== 'other') {
-      if (files.isBusy) throw new Later();
+      this.checkTurn(opened);
+      failed.kind = opened.file.kind;
       if (log !== null) log.noteFile(process.pid, fd, opened);
       return opened;
     }
     call.proceed();
     return null;
+  }
+
+  /** A call on this file may be answered now. Throws Later. */
+  private checkTurn({ file }: OpenFile): void {
+    if (this.context.files.isBusy && file.standsAlone !== true) throw new Later();
   }
 }
 

@@ -3,7 +3,8 @@
  * before the kernel does it, so that no translation is left when the page goes; then the kernel
  * carries it out.
  */
-import { IOVEC_MAX } from '../../mm/process/iovec.js';
+import { getLong } from '../../abi/long.js';
+import { IOVEC_BYTES, IOVEC_MAX } from '../../mm/process/iovec.js';
 import { textOf } from '../../mm/process/proc.js';
 import { copyFromProcess } from '../../mm/process/remote-memory.js';
 import type { ProcessSpace } from '../../mm/process/space.js';
@@ -15,8 +16,6 @@ const MREMAP_MAYMOVE = 1;
 const MREMAP_FIXED = 2;
 const MREMAP_DONTUNMAP = 4;
 const CLONE_VM = 0x100;
-const IOVEC_BYTES = 16;
-const HIGH = 2 ** 32;
 /**
  * Advice that drops or moves pages: DONTNEED, FREE, REMOVE, HWPOISON, SOFT_OFFLINE, PAGEOUT,
  * DONTNEED_LOCKED, COLLAPSE, GUARD_INSTALL.
@@ -25,9 +24,9 @@ const takingAdvice: ReadonlySet<number> = new Set([4, 8, 9, 100, 101, 21, 24, 25
 
 /** The first bytes of struct clone_args: the low half of its flags. */
 const cloneFlags = new Uint8Array(4);
-/** The first words of struct uffdio_move and struct uffdio_writeprotect. */
-const request = new Float64Array(3);
-const requestBytes = new Uint8Array(24);
+/** What struct uffdio_move and struct uffdio_writeprotect begin with: three 64-bit numbers. */
+const request = new Uint8Array(24);
+const requestWords = new Uint32Array(request.buffer);
 
 export class MemoryCalls {
   readonly handlers: Handlers;
@@ -69,12 +68,13 @@ export class MemoryCalls {
   /** An ioctl takes pages away, if its descriptor is a userfaultfd. The call is not answered. */
   takeByUserfaultfd(code: number): void {
     const { call, processes } = this.context;
-    if (processes.count === 0 || !copyFromProcess(call.tid, call.argument(2), requestBytes)) return;
-    const words = new Uint32Array(requestBytes.buffer);
-    for (let n = 0; n < 3; n++) request[n] = words[2 * n + 1]! * HIGH + words[2 * n]!;
-    const [first, second, third] = request as unknown as [number, number, number];
+    if (processes.count === 0 || !copyFromProcess(call.tid, call.argument(2), request)) return;
+    const first = getLong(requestWords, 0);
+    const second = getLong(requestWords, 2);
+    const third = getLong(requestWords, 4);
     const { space } = this;
-    // Whose memory it is of is not to be seen: the caller's own, or that of who passed it on.
+    // Whose memory the userfaultfd is for cannot be seen: the caller's, or that of a process which
+    // passed it on.
     for (const each of space ? [space] : processes.spaces)
       if (code === Uffdio.MOVE) {
         each.invalidate(first, third);
@@ -82,7 +82,7 @@ export class MemoryCalls {
       } else each.invalidate(first, second);
   }
 
-  /** The memory of the caller, if VFIO knows it; that of others concerns nobody. */
+  /** The caller's memory, if VFIO knows it. */
   private get space(): ProcessSpace | undefined {
     return this.context.processes.spaceOf(this.context.call.tid);
   }
@@ -136,8 +136,8 @@ export class MemoryCalls {
       const vectors = new Uint8Array(count * IOVEC_BYTES);
       if (space && copyFromProcess(call.tid, call.argument(1), vectors)) {
         const words = new Uint32Array(vectors.buffer);
-        const long = (word: number): number => words[word + 1]! * HIGH + words[word]!;
-        for (let n = 0; n < count; n++) space.invalidate(long(4 * n), long(4 * n + 2));
+        for (let at = 0; at < 4 * count; at += 4)
+          space.invalidate(getLong(words, at), getLong(words, at + 2));
       }
     }
     call.proceed();

@@ -4,6 +4,7 @@
  */
 import { statSync, writeFileSync } from 'node:fs';
 import { Errno, VfioError } from '../../abi/errno.js';
+import { putLong } from '../../abi/long.js';
 import {
   close,
   errno,
@@ -25,11 +26,10 @@ const AT_SYMLINK_NOFOLLOW = 0x100;
 const O_ACCMODE = 3;
 const READABLE = 0o444;
 const STATX_BYTES = 256;
-const HIGH = 2 ** 32;
 /** struct statx (linux/stat.h), which is the same on all architectures. */
 const statx = { owner: 20, mode: 28, size: 40, blocks: 48, major: 128, minor: 132 } as const;
 
-/** Who opens these may have to bring pages of the program's memory. */
+/** A program that opens these may itself have to bring pages of its memory. */
 const bringsPages: ReadonlySet<string> = new Set(['/dev/fuse', '/dev/userfaultfd']);
 
 /**
@@ -120,7 +120,7 @@ export class PathCalls {
 
   /**
    * A file of the host that the kernel cannot reach. It is opened with the engine's rights, so only
-   * for who has the same, and nothing that could make the engine wait.
+   * for a caller with the same, and only what cannot make the engine wait.
    */
   private openOutside(path: string, flags: number, closeOnExec: boolean): void {
     const { O_CREAT } = this.context.architecture.openFlags;
@@ -183,9 +183,9 @@ export class PathCalls {
     const shown = appearance(found);
     if (shown !== null) {
       if (shown.mode !== null) scratchView.setUint32(stat.mode, shown.mode, true);
-      if (shown.ofRoot) putWide(stat.owner, 0); // and its group
-      putWide(stat.size, shown.size);
-      putWide(stat.blocks, 0);
+      if (shown.ofRoot) putLong(scratchView, stat.owner, 0); // and its group
+      putLong(scratchView, stat.size, shown.size);
+      putLong(scratchView, stat.blocks, 0);
       if (shown.device !== null)
         scratchView.setUint32(stat.rdev, encodeDeviceNumber(shown.device), true);
     }
@@ -204,9 +204,9 @@ export class PathCalls {
     const shown = appearance(found);
     if (shown !== null) {
       if (shown.mode !== null) scratchView.setUint16(statx.mode, shown.mode, true);
-      if (shown.ofRoot) putWide(statx.owner, 0); // and its group
-      putWide(statx.size, shown.size);
-      putWide(statx.blocks, 0);
+      if (shown.ofRoot) putLong(scratchView, statx.owner, 0); // and its group
+      putLong(scratchView, statx.size, shown.size);
+      putLong(scratchView, statx.blocks, 0);
       if (shown.device !== null) {
         scratchView.setUint32(statx.major, shown.device.major, true);
         scratchView.setUint32(statx.minor, shown.device.minor, true);
@@ -228,7 +228,7 @@ export class PathCalls {
     this.context.call.respond(0);
   }
 
-  /** The shadow cannot be changed, and no folder be made in its place on the host. */
+  /** The shadow cannot be changed, nor can a directory be made in its place on the host. */
   private refuseOurs(directory: number, path: number, error: number): void {
     const found = this.paths.find(directory, path, false);
     if (found === null) this.context.call.proceed();
@@ -272,12 +272,6 @@ export class PathCalls {
     if (length < 0) throw new VfioError(errno());
     return length;
   }
-}
-
-/** Puts 64 bits into the scratch memory. */
-function putWide(offset: number, value: number): void {
-  scratchView.setUint32(offset, value % HIGH, true);
-  scratchView.setUint32(offset + 4, Math.floor(value / HIGH), true);
 }
 
 /** Returns its length. */

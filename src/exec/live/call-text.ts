@@ -47,6 +47,17 @@ export function callsInWords(
   });
 }
 
+/** `ioctl(VFIO_IOMMU_MAP_DMA)`, `openat`. */
+export function callTitle(
+  architecture: Architecture,
+  kind: FileKind,
+  nr: number,
+  request: number,
+): string {
+  const name = nameOf(architecture, nr);
+  return name === 'ioctl' ? `ioctl(${requestOf(kind, request).name})` : name;
+}
+
 class RawCall {
   private readonly row: number;
   private readonly name: string;
@@ -76,7 +87,7 @@ class RawCall {
   }
 
   get title(): string {
-    return this.systemCall === 'ioctl' ? `ioctl(${this.request.name})` : this.systemCall;
+    return callTitle(this.architecture, this.kind, this.value('nr'), this.argument(1) % 2 ** 32);
   }
 
   get text(): string {

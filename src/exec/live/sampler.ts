@@ -10,6 +10,8 @@ import { PAGE_SIZE } from '../../mm/address-space.js';
 import type { ProcessMemory } from '../../mm/process/memory.js';
 import type { HeatData } from '../../trace/heat.js';
 import type { Machine } from '../../vfio/machine.js';
+import type { Architecture } from '../arch/index.js';
+import { namedCalls } from '../incidents/call-names.js';
 import type { EngineSummary } from '../run/summary.js';
 import type { CallLog, RawCalls } from './call-log.js';
 import { devicesOf, mapColumn, mappedRanges, tableOf } from './tables.js';
@@ -51,6 +53,7 @@ export interface SamplerOptions {
   readonly log: CallLog;
   readonly watch: LiveWatch;
   readonly summary: () => EngineSummary;
+  readonly architecture: Architecture;
   readonly nowMs: () => number;
 }
 
@@ -87,9 +90,9 @@ export class Sampler {
   }
 
   private sample(): LiveSample {
-    const { counters, machine, watch, summary } = this.options;
+    const { architecture, counters, machine, watch, summary } = this.options;
     this.updateRanges();
-    const { faultLatencyUs, ...counts } = summary();
+    const { faultLatencyUs, failedCalls, lostInterrupts, refused, ...counts } = summary();
     return {
       kind: 'sample',
       seconds: this.seconds,
@@ -98,6 +101,11 @@ export class Sampler {
       pinnedBytes: counters.pinnedPages * PAGE_SIZE,
       counters: counts,
       latency: faultLatencyUs.buckets,
+      incidents: {
+        refused: refused.map((each) => ({ ...each })),
+        lostInterrupts: lostInterrupts.map((each) => ({ ...each })),
+        failedCalls: namedCalls(failedCalls, architecture).map((each) => ({ ...each })),
+      },
       devices: devicesOf(machine, (device) => watch.faults.get(device) ?? 0),
       ranges: this.ranges,
     };

@@ -21,7 +21,7 @@ import type { Machine } from '../../vfio/machine.js';
 
 const RANGES_MOST = 64;
 
-/** `faults` of a device are counted by who watches. */
+/** `faults` returns a device's page requests, which the observer of the run counts. */
 export function devicesOf(machine: Machine, faults: (device: IommuDevice) => number): LiveDevice[] {
   return machine.groups.flatMap((group) =>
     group.boundDevices.map(({ pciFunction, isOpen }) => {

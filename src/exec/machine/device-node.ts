@@ -17,7 +17,7 @@ export type DeviceNode = NodeNumbers &
 interface NodeNumbers {
   readonly major: number;
   readonly minor: number;
-  /** Permission bits that the kernel gives it; it belongs to who runs iopf. */
+  /** Permission bits that the kernel gives it; its owner is the user of iopf. */
   readonly mode: number;
 }
 

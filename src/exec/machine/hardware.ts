@@ -12,6 +12,7 @@ import type { VfioFile } from '../../file/file.js';
 import { UserError } from '../../input/user-error.js';
 import type { IopfMode } from '../../ioas/iopf/mode.js';
 import { IommuDevice } from '../../iommu/device.js';
+import type { Incidents } from '../../iommu/incidents.js';
 import type { Counters, Observer } from '../../iommu/observer.js';
 import { TableMemory } from '../../iommu/stage1.js';
 import type { DmaBuffer } from '../../mm/frame-memory.js';
@@ -40,6 +41,7 @@ export interface HardwareOptions {
   /** Reads recorded devices, where there are any. */
   readonly openModel?: (path: string) => RecordedModel;
   readonly observer: Observer | null;
+  readonly incidents: Incidents | null;
   /** Told of the shadow's folder before it is made. */
   readonly announceFolder: (path: string) => void;
   /** Accesses to mapped registers reach the devices. */
@@ -145,6 +147,7 @@ function makeFunction(
     canFault: device.canFault,
     counters: options.counters,
     observer: options.observer,
+    incidents: options.incidents,
   });
   const host = {
     frames: memory,

@@ -2,9 +2,9 @@
 import { z } from 'zod';
 import { PciInterruptIndex, PciRegionIndex } from '../../abi/pci.js';
 import { type RecordedModel, type RecordedRegister, registerAccesses } from '../../device/kinds.js';
-import { readNamed } from '../../input/named-file.js';
+import { readNamed, TEXT_MOST_BYTES } from '../../input/named-file.js';
 import { bytes as sizeInBytes } from '../../input/schemas.js';
-import { parseUserFile, TEXT_MOST_BYTES } from '../../input/user-file.js';
+import { parseUserFile } from '../../input/user-file.js';
 import type { PciRegion } from '../../vfio/pci-function.js';
 
 const hex = z.string().regex(/^([0-9a-fA-F]{2})*$/, 'must be bytes in hexadecimal');

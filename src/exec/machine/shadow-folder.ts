@@ -3,12 +3,11 @@
  * descriptors, getdents(2) and reads work by themselves. They are made when a program asks for
  * them.
  */
-import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { UserError } from '../../input/user-error.js';
-import { allocateNative, syscall } from '../../mm/process/libc.js';
+import { allocateNative, getrandom, must, syscall } from '../../mm/process/libc.js';
 import { architecture } from '../arch/index.js';
 import type { ShadowNode } from './shadow-node.js';
 
@@ -133,9 +132,16 @@ function hostEntries(path: string): ReturnType<typeof readEntries> {
 
 const readEntries = (path: string) => readdirSync(path, { withFileTypes: true });
 
+/** Random bytes as text. Node's crypto is large, and nothing else needs it. */
+function randomHex(length: number): string {
+  const { address, bytes } = allocateNative(length);
+  must('getrandom', getrandom(address, length, 0));
+  return Buffer.from(bytes).toString('hex');
+}
+
 /** Nobody else has a folder of this name: it is as random as a file of mkdtemp(3), and longer. */
 function temporaryFolder(announce: (folder: string) => void): string {
-  const folder = join(tmpdir(), `iopf-${randomBytes(9).toString('hex')}`);
+  const folder = join(tmpdir(), `iopf-${randomHex(9)}`);
   announce(folder);
   try {
     mkdirSync(folder, { mode: 0o700 });

@@ -7,7 +7,7 @@ export type Content = string | (() => string | Uint8Array);
 /** A file of sysfs. */
 export interface ShadowFile {
   readonly kind: 'file';
-  /** Permission bits. Who may write decides only what is shown: nothing can be written. */
+  /** Permission bits. Write bits are only shown: nothing can be written. */
   readonly mode: number;
   /** Bytes as stat(2) shows them, which for text is a page (kernel: sysfs_add_file_mode_ns). */
   readonly size: number;
@@ -76,7 +76,7 @@ export function appearance({ path, node }: Found): Appearance | null {
   }
 }
 
-/** Permission bits of a node; null: the host's to say, or such as everybody has. */
+/** Permission bits of a node; null: as the file that stands for it has them. */
 export function permissions(node: ShadowNode): number | null {
   if (node.kind === 'file') return node.mode;
   return node.kind === 'unbind' ? WRITE_ONLY : null;

@@ -28,7 +28,8 @@ interface MadeFile {
  */
 export class CallingProcess implements Caller {
   private current: Process | null = null;
-  private reserved = false;
+  /** The number that the call takes for a file, -1 for none. */
+  private reserved = -1;
   private made: MadeFile | null = null;
 
   constructor(
@@ -41,8 +42,8 @@ export class CallingProcess implements Caller {
 
   /** Takes the process that makes the current call. Throws VfioError. */
   enter(): Process {
+    this.giveUpNumber();
     this.made = null;
-    this.reserved = false;
     this.current = this.processes.enter(this.call.tid);
     // No room for it, or it was killed, and then nobody reads this.
     if (this.current === null) throw new VfioError(Errno.EMFILE);
@@ -52,7 +53,9 @@ export class CallingProcess implements Caller {
   /** Puts the current call's state aside; the function takes it up again. */
   setAside(): () => void {
     const { current, reserved, made } = this;
+    this.reserved = -1;
     return () => {
+      this.giveUpNumber();
       this.current = current;
       this.reserved = reserved;
       this.made = made;
@@ -92,9 +95,7 @@ export class CallingProcess implements Caller {
       install: () => {
         this.made = { file, number, isResult: false };
       },
-      cancel: () => {
-        this.reserved = false;
-      },
+      cancel: () => this.giveUpNumber(),
     };
   }
 
@@ -103,6 +104,7 @@ export class CallingProcess implements Caller {
     const { made } = this;
     if (made === null) return this.call.respond(result);
     const { file, number, isResult } = made;
+    this.giveUpNumber();
     this.descriptors.giveOut(
       this.current!,
       { file, number, closeOnExec: true },
@@ -111,9 +113,15 @@ export class CallingProcess implements Caller {
   }
 
   private takeNumber(): number {
-    if (this.reserved) throw new Bug('a call makes two descriptors', { nr: this.call.nr });
+    if (this.reserved >= 0) throw new Bug('a call makes two descriptors', { nr: this.call.nr });
     const number = this.descriptors.freeNumber(this.current!, 0);
-    this.reserved = true;
+    this.reserved = number;
+    this.current!.reserved.add(number);
     return number;
+  }
+
+  private giveUpNumber(): void {
+    this.current?.reserved.delete(this.reserved);
+    this.reserved = -1;
   }
 }

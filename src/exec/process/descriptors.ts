@@ -48,7 +48,7 @@ export class Descriptors {
    */
   freeNumber(process: Process, least: number): number {
     for (let fd = Math.max(least, this.window.first); fd < this.window.end; fd++) {
-      if (process.known.has(fd)) continue;
+      if (process.known.has(fd) || process.reserved.has(fd)) continue;
       if (this.files.identify(process.task, fd) === null) return fd;
     }
     throw new VfioError(Errno.EMFILE);

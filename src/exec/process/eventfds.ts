@@ -1,9 +1,9 @@
 /**
- * The eventfds of the program's processes, and our descriptors for them.
+ * The eventfds of the program's processes, and the engine's descriptors for them.
  *
- * Each is made by us, when a process asks the kernel for one, and we keep a descriptor: to take one
- * out of a process later (pidfd_getfd) is a right that containers do not have. An eventfd is known
- * again by its id (`eventfd-id` in fdinfo), whatever its number and whoever has it by then.
+ * The engine makes each one when a process asks the kernel for it, and keeps a descriptor: taking
+ * it out of the process later (pidfd_getfd) needs a privilege that containers lack. An eventfd is
+ * recognized by its id (`eventfd-id` in fdinfo), whatever its number and whichever process has it.
  */
 import { Errno, VfioError } from '../../abi/errno.js';
 import {
@@ -20,17 +20,17 @@ import {
 } from '../../mm/process/libc.js';
 import type { Architecture } from '../arch/index.js';
 import { isRefusal, whoRefuses } from '../run/refusal.js';
+import { F_DUPFD_CLOEXEC } from '../seccomp/filter.js';
 import type { Process } from './process.js';
 import { takeDescriptor } from './tasks.js';
 
-const F_DUPFD_CLOEXEC = 1030;
 const EVENTFD_ID = /^eventfd-id:\s+(\d+)$/m;
 const FDINFO_BYTES = 4096;
-/** Kept at most, as far as our own limit of descriptors allows that many. */
+/** The most that are kept, if the engine's limit of descriptors allows that many. */
 const KEPT_MAX = 1024;
 
 interface MadeEventfd {
-  /** Our descriptor. */
+  /** The engine's descriptor. */
   readonly fd: number;
   /** The thread that asked for it, and the number it got. */
   readonly tid: number;
@@ -42,14 +42,14 @@ interface MadeEventfd {
 const fdinfo = allocateNative(FDINFO_BYTES);
 
 export class Eventfds {
-  /** The one that was made or used last stands last. */
+  /** The one made or used last comes last. */
   private made: MadeEventfd[] = [];
   private readonly max: number;
   private told = false;
 
   /**
-   * @param openFiles our own RLIMIT_NOFILE
-   * @param tell says a line to the user
+   * @param openFiles the engine's RLIMIT_NOFILE
+   * @param tell shows the user a line
    */
   constructor(
     private readonly architecture: Architecture,
@@ -60,8 +60,8 @@ export class Eventfds {
   }
 
   /**
-   * An eventfd for a process, which `give` hands to it: that returns its number there, or minus an
-   * errno, and then this is what is returned. Null: we cannot make it, and the kernel should.
+   * Makes an eventfd for a process; `give` hands it over and returns its number there, or minus an
+   * errno. Returns what `give` returned, or null: the engine cannot make one and the kernel should.
    */
   make(tid: number, initial: number, flags: number, give: (fd: number) => number): number | null {
     const fd = eventfd(initial, flags | O_CLOEXEC);
@@ -76,8 +76,8 @@ export class Eventfds {
   }
 
   /**
-   * A descriptor of ours for an eventfd of a process. Throws EMFILE, and EBADF where the host does
-   * not let us have it; then the user is told once.
+   * A descriptor of the engine's for an eventfd of a process. Throws EMFILE; EBADF where the host
+   * does not let the engine have it, which the user is told once.
    */
   take(process: Process, fd: number, id: number): number {
     const index = this.made.findIndex((made) => idOf(made) === id);
@@ -87,13 +87,13 @@ export class Eventfds {
     return orEmfile(fcntl(made!.fd, F_DUPFD_CLOEXEC, 0));
   }
 
-  /** One that we did not make: inherited, come over a socket from outside, or forgotten. */
+  /** One that the engine did not make (inherited, or received over a socket), or has forgotten. */
   private takeOut(process: Process, fd: number): number {
     const { nr } = this.architecture;
-    const ours = takeDescriptor(this.architecture, process, fd);
-    if (ours >= 0) return ours;
+    const taken = takeDescriptor(this.architecture, process, fd);
+    if (taken >= 0) return taken;
     const code = errno();
-    if (!isRefusal(code)) return orEmfile(ours);
+    if (!isRefusal(code)) return orEmfile(taken);
     if (!this.told) {
       this.told = true;
       const probe = (): number => syscall(nr.pidfd_getfd, -1, 0, 0, 0, 0, 0);
@@ -104,7 +104,7 @@ export class Eventfds {
     throw new VfioError(Errno.EBADF);
   }
 
-  /** Forgets those that their maker has closed; where that is none, the half used longest ago. */
+  /** Forgets those that their process has closed; if there are none, the half used longest ago. */
   private makeRoom(): void {
     let kept = this.made.filter((made) => eventfdId(made.tid, made.number) === idOf(made));
     if (kept.length >= this.max) kept = this.made.slice(Math.ceil(this.made.length / 2));
@@ -122,8 +122,8 @@ function idOf(made: MadeEventfd): number | null {
 }
 
 /**
- * The id of an eventfd; 'other' where a descriptor is none, null where it is not open or the
- * process lets nobody look.
+ * The id of an eventfd; 'other' for a descriptor of something else; null where it is not open, or
+ * the process is not dumpable.
  */
 export function eventfdId(pid: number | 'self', fd: number): number | 'other' | null {
   const file = open(`/proc/${pid}/fdinfo/${fd}`, O_RDONLY | O_CLOEXEC, 0);

@@ -45,6 +45,9 @@ export interface OpenFile {
 
 export class OpenFiles {
   private readonly files: OpenFile[] = [];
+  /** Files that were ever opened, and those of them that are devices. */
+  opens = 0;
+  deviceOpens = 0;
   /** The functions behind the open device files, each once. */
   readonly openFunctions: PciFunction[] = [];
   /** Something was closed, or may have been: the next `reap` must look. */
@@ -71,6 +74,8 @@ export class OpenFiles {
   add(file: VfioFile, pciFunction: PciFunction | null, backing: Backing, lock: number): OpenFile {
     const opened = { file, pciFunction, backing, locks: [lock], position: 0 };
     this.files.push(opened);
+    this.opens++;
+    if (pciFunction !== null) this.deviceOpens++;
     this.findOpenFunctions();
     return opened;
   }

@@ -28,6 +28,8 @@ export class Process {
    * each time.
    */
   readonly uncertain = new Set<number>();
+  /** Numbers that calls which are not answered yet will give to files. */
+  readonly reserved = new Set<number>();
   readonly threads = new Set<number>();
   /** Threads that have begun to end. */
   readonly ending = new Set<number>();

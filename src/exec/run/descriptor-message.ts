@@ -2,7 +2,7 @@
  * Descriptors that go with messages over a Unix socket (SCM_RIGHTS, unix(7)): it takes no right but
  * the socket.
  */
-import { allocateNative, must, recvmsg, sendmsg, socketpair } from '../../mm/process/libc.js';
+import { allocateNative, must, recvmsg, socketpair } from '../../mm/process/libc.js';
 
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
@@ -20,64 +20,49 @@ const CONTROL_BYTES = 24;
 /** CMSG_LEN(4) */
 const CONTROL_LENGTH = 20;
 const BLOCK_BYTES = 112;
+/** A descriptor needs a byte that it goes with. */
+const TEXT_BYTES = 1;
 /** Word of msg_controllen. */
 const CONTROL_LENGTH_AT = 40 / 4;
 
 export class DescriptorMessage {
   private readonly block = allocateNative(BLOCK_BYTES);
   private readonly words = new Uint32Array(this.block.bytes.buffer, 0, BLOCK_BYTES / 4);
-  private readonly text: ReturnType<typeof allocateNative>;
+  private readonly text = allocateNative(TEXT_BYTES);
 
-  /** For messages of up to so many bytes. */
-  constructor(private readonly textBytes: number) {
-    this.text = allocateNative(textBytes);
-  }
-
-  /** Where the bytes of a message lie in this process. */
+  /** Its struct msghdr, for sendmsg(2) with one byte and a descriptor. */
   get address(): number {
-    return this.text.address;
+    return this.block.address;
   }
 
-  /** Sends a text, cut to what there is room for. */
-  send(socket: number, text: string): void {
-    this.prepare(text, false);
-    this.sendPrepared(socket, -1);
+  /** Where its descriptor is put, 32 bits, before it is sent. */
+  get descriptorAt(): number {
+    return this.block.address + CONTROL + 16;
   }
 
-  /** Puts the next message together; `sendPrepared` sends it. */
-  prepare(text: string, withDescriptor: boolean): void {
-    const bytes = Buffer.from(text).subarray(0, this.textBytes);
-    this.text.bytes.set(bytes);
-    this.point(bytes.length, withDescriptor);
+  /** Prepares it to be sent. */
+  prepare(): this {
+    this.point();
     this.words[CONTROL / 4] = CONTROL_LENGTH;
     this.words[CONTROL / 4 + 2] = SOL_SOCKET;
     this.words[CONTROL / 4 + 3] = SCM_RIGHTS;
+    return this;
   }
 
-  /** Takes no memory. `descriptor`: the one that goes with it, if it was prepared for one. */
-  sendPrepared(socket: number, descriptor: number): void {
-    this.words[CONTROL / 4 + 4] = descriptor;
-    sendmsg(socket, this.block.address, 0);
-  }
-
-  /**
-   * What recvmsg(2) returns, the text, and the descriptor that came with it, or -1.
-   */
-  receive(socket: number): { result: number; text: string; descriptor: number } {
-    this.point(this.textBytes, true);
+  /** What recvmsg(2) returns, and the descriptor that came, or -1. */
+  receive(socket: number): { result: number; descriptor: number } {
+    this.point();
     const result = recvmsg(socket, this.block.address, MSG_CMSG_CLOEXEC);
-    const text = Buffer.from(this.text.bytes.slice(0, Math.max(result, 0))).toString();
     const hasDescriptor = result > 0 && this.words[CONTROL_LENGTH_AT]! >= CONTROL_LENGTH;
-    return { result, text, descriptor: hasDescriptor ? this.words[CONTROL / 4 + 4]! : -1 };
+    return { result, descriptor: hasDescriptor ? this.words[CONTROL / 4 + 4]! : -1 };
   }
 
-  private point(textBytes: number, withControl: boolean): void {
+  private point(): void {
     this.words.fill(0);
     this.pointer(16, this.block.address + IOVEC);
     this.words[6] = 1; // vectors
     this.pointer(IOVEC, this.text.address);
-    this.words[IOVEC / 4 + 2] = textBytes;
-    if (!withControl) return;
+    this.words[IOVEC / 4 + 2] = TEXT_BYTES;
     this.pointer(32, this.block.address + CONTROL);
     this.words[CONTROL_LENGTH_AT] = CONTROL_BYTES;
   }

@@ -9,9 +9,12 @@ import { endTransfers, pagesMayWait } from '../../mm/process/remote-transfer.js'
 import type { Picture } from '../../trace/live-picture.js';
 import { type Architecture, architecture } from '../arch/index.js';
 import { callContext, handlersOf, setAside } from '../calls/index.js';
+import { FailedCalls } from '../incidents/failed-calls.js';
+import { IncidentLog } from '../incidents/incident-log.js';
 import { CallLog } from '../live/call-log.js';
-import { Sampler } from '../live/sampler.js';
+import type { Sampler } from '../live/sampler.js';
 import { buildHardware, type Hardware } from '../machine/hardware.js';
+import { Child, type ChildEnd } from '../process/child.js';
 import { Eventfds } from '../process/eventfds.js';
 import { GuardReport } from '../process/guard-report.js';
 import { ProcessTable } from '../process/process.js';
@@ -24,25 +27,22 @@ import { Listener } from '../seccomp/listener.js';
 import { Supervisor } from '../seccomp/supervisor.js';
 import { Traps } from '../trap/traps.js';
 import type { ExecOptions } from './exec-options.js';
+import type { Launched } from './launch.js';
 import { LaunchReport } from './launch-report.js';
 import { RunObservers } from './run-observers.js';
+import { SignalRelay } from './signals.js';
 import { type EngineSummary, summarize } from './summary.js';
 import { tell } from './tell.js';
 
-/** What the engine's thread is given. */
+/** What the engine is given. */
 export interface EngineOptions {
   readonly exec: ExecOptions;
   readonly window: DescriptorWindow;
-  /** Where the launcher reports. */
-  readonly reportFd: number;
-  /** Becomes readable when the run must end. */
-  readonly stopFd: number;
+  readonly launched: Launched;
+  /** Where signals come (`SignalPipe`). */
+  readonly signalFd: number;
   /** Takes lines for the guard. */
   readonly guardFd: number;
-  /** The guard, which the main thread reaps; 0 where there is none. */
-  readonly guardPid: number;
-  /** Counts up while the engine does its rounds. */
-  readonly pulse: Int32Array;
   /** Where a live view listens and asks. */
   readonly live: MessagePort | null;
 }
@@ -50,6 +50,7 @@ export interface EngineOptions {
 /** What a run came to. */
 export interface Served {
   readonly summary: EngineSummary;
+  readonly end: ChildEnd;
   /** What the report draws, where one was asked for. */
   readonly picture: Picture | null;
   /** Told to stop while processes were still served. */
@@ -96,8 +97,9 @@ async function serveObserved(
   observers: RunObservers,
   pageOut: (request: PageOutRequest) => void,
 ): Promise<Omit<Served, 'missing'>> {
-  const { exec, guardFd } = options;
+  const { exec, guardFd, live } = options;
   const guard = new GuardReport(guardFd);
+  const incidents = new IncidentLog(nowMs);
   const hasRecorded = exec.machine.groups.some(({ devices }) =>
     devices.some(({ kind }) => kind === 'recorded'),
   );
@@ -109,11 +111,15 @@ async function serveObserved(
     premapPages: exec.premapPages,
     counters,
     observer: observers.observer,
+    incidents,
     announceFolder: (path) => guard.directory(path),
     traps: exec.traps && architecture(process.arch)!.traps,
   });
+  incidents.watch(hardware.machine);
   try {
-    return new Engine(options, { counters, observers, hardware, guard, pageOut }).run();
+    const sampling = live === null ? null : await import('../live/sampler.js');
+    const parts = { counters, observers, incidents, hardware, guard, pageOut, sampling };
+    return new Engine(options, parts).run();
   } finally {
     hardware.shadow.remove();
   }
@@ -122,14 +128,17 @@ async function serveObserved(
 interface EngineParts {
   readonly counters: Counters;
   readonly observers: RunObservers;
+  readonly incidents: IncidentLog;
   readonly hardware: Hardware;
   readonly guard: GuardReport;
   readonly pageOut: (request: PageOutRequest) => void;
+  readonly sampling: { readonly Sampler: typeof Sampler } | null;
 }
 
 class Engine {
   private readonly arch: Architecture = architecture(process.arch)!;
   private readonly report: LaunchReport;
+  private readonly program: Child;
   private readonly residentMemory = new ResidentMemory();
   private ticks = 0;
 
@@ -137,19 +146,22 @@ class Engine {
     private readonly options: EngineOptions,
     private readonly parts: EngineParts,
   ) {
-    this.report = new LaunchReport(options.reportFd);
+    this.report = new LaunchReport(options.launched);
+    this.program = new Child(options.launched.pid);
   }
 
   run(): Omit<Served, 'missing'> {
-    const { arch, residentMemory, report } = this;
-    const { exec, guardPid, live, pulse, stopFd, window } = this.options;
-    const { counters, guard, hardware, observers, pageOut } = this.parts;
+    const { arch, program, residentMemory, report } = this;
+    const { exec, live, signalFd, window } = this.options;
+    const { counters, guard, hardware, incidents, observers, pageOut, sampling } = this.parts;
     const { watch } = observers;
-    const { fd, pid } = report.takeListener(arch);
+    const { pid } = program;
     observers.pid = pid;
-    const listener = new Listener(fd);
-    const events = new EventSet(arch, stopFd, HOUSEKEEPING_MS);
+    const listener = new Listener(report.takeListener(arch));
+    const events = new EventSet(arch, signalFd, HOUSEKEEPING_MS);
+    program.watch(arch, events);
     const log = watch === null ? null : new CallLog(listener, arch.nr.ioctl, nowMs);
+    const failed = new FailedCalls(listener, arch.nr.ioctl, incidents);
     const kernel = kernelProfile(exec.kernel);
     const processes = new ProcessTable({
       architecture: arch,
@@ -177,18 +189,36 @@ class Engine {
       eventfds: new Eventfds(arch, getLimit(RLIMIT_NOFILE).soft, tell),
       guard,
       log,
+      failed,
       pagesMayWait: () => pagesMayWait(supervisor),
       tell,
     });
     const { files } = context;
     const traps = exec.traps && arch.traps ? new Traps(context, hardware.functions) : null;
     const summary = (): EngineSummary =>
-      summarize(counters, supervisor.interceptedCalls, residentMemory.summary, scan);
+      summarize({
+        counters,
+        files,
+        interceptedCalls: supervisor.interceptedCalls,
+        memory: residentMemory.summary,
+        scan,
+        incidents: incidents.counts,
+      });
     const { machine, memory } = hardware;
     const sampler =
-      live === null || watch === null || log === null
+      live === null || watch === null || log === null || sampling === null
         ? null
-        : new Sampler({ port: live, counters, machine, memory, log, watch, summary, nowMs });
+        : new sampling.Sampler({
+            port: live,
+            counters,
+            machine,
+            memory,
+            log,
+            watch,
+            summary,
+            architecture: arch,
+            nowMs,
+          });
     const supervisor: Supervisor = new Supervisor({
       listener,
       events,
@@ -196,16 +226,17 @@ class Engine {
       processes,
       files,
       guard,
-      reapedByNode: [pid, guardPid],
+      program,
+      signals: new SignalRelay(signalFd, program),
       nowMs,
       housekeeping: () => {
-        Atomics.add(pulse, 0, 1);
         observers.tick();
         this.sampleMemory(processes);
         sampler?.tick();
       },
       background,
       log,
+      failed,
       setAside: () => setAside(context),
       traps,
     });
@@ -214,7 +245,9 @@ class Engine {
     sampler?.end();
     if (files.count === 0) checkNothingLeft(counters);
     report.checkStarted(exec.program);
-    return { summary: summary(), stopped, picture: observers.picture };
+    // The last task has left its filter: at most the program is a zombie still.
+    const end = program.reap(true)!;
+    return { summary: summary(), end, stopped, picture: observers.picture };
   }
 
   private sampleMemory(processes: ProcessTable): void {

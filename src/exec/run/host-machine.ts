@@ -22,7 +22,7 @@ import { architecture } from '../arch/index.js';
 import type { DescriptorWindow } from '../seccomp/filter.js';
 
 const WINDOW_SIZE = 64;
-/** Open files that we ourselves need. */
+/** Open files that iopf itself needs. */
 const LEAST_DESCRIPTORS = 96;
 /** Where bin/iopf notes the soft RLIMIT_NOFILE that it was started with. */
 const SOFT_LIMIT_NOTE = 'IOPF_OPEN_FILES';
@@ -83,6 +83,10 @@ function hasDirectory(): boolean {
   }
 }
 
+/** Exit codes of env(1), timeout(1) and shells for a program that does not begin. */
+const CANNOT_INVOKE = 126;
+const NOT_FOUND = 127;
+
 /** Finds a program as execvp would. Throws UserError. */
 export function findProgram(name: string): string {
   const isProgram = (path: string): boolean => {
@@ -100,11 +104,10 @@ export function findProgram(name: string): string {
         .map((folder) => join(folder, name));
   const found = places.find(isProgram);
   if (found !== undefined) return found;
-  throw new UserError(
-    name.includes('/') && existsSync(name)
-      ? `${name} is not executable`
-      : `program not found: ${name}${name.includes('/') ? '' : ' (looked in PATH)'}`,
-  );
+  if (name.includes('/') && existsSync(name))
+    throw new UserError(`${name} is not executable`, CANNOT_INVOKE);
+  const where = name.includes('/') ? '' : ' (looked in PATH)';
+  throw new UserError(`program not found: ${name}${where}`, NOT_FOUND);
 }
 
 /**
@@ -112,7 +115,8 @@ export function findProgram(name: string): string {
  * shell's would be.
  */
 export function cannotRun(program: string, code: string, about: string): UserError {
-  return new UserError(`cannot run ${program}: ${code}${about}`, code === 'ENOENT' ? 127 : 126);
+  const exitCode = code === 'ENOENT' ? NOT_FOUND : CANNOT_INVOKE;
+  return new UserError(`cannot run ${program}: ${code}${about}`, exitCode);
 }
 
 /**

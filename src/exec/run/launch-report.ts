@@ -1,12 +1,12 @@
-/** What the launcher reports over its socket: the listener of its filter, or why there is none. */
-import { Errno } from '../../abi/errno.js';
+/** What has become of the child that begins the program: its listener, or why there is none. */
+import { Errno, errnoName } from '../../abi/errno.js';
 import { UserError } from '../../input/user-error.js';
 import { IovecArray } from '../../mm/process/iovec.js';
 import {
   allocateNative,
+  bytesAt,
   close,
   errno,
-  poll,
   processVmReadv,
   processVmWritev,
   syscall,
@@ -14,65 +14,47 @@ import {
 import type { Architecture } from '../arch/index.js';
 import { DescriptorMessage } from './descriptor-message.js';
 import { cannotRun } from './host-machine.js';
+import { filterRefusal, type Launched } from './launch.js';
 import { whoRefuses } from './refusal.js';
 
-const POLLIN = 1;
-const TEXT_BYTES = 2048;
-
 export class LaunchReport {
-  private readonly buffer = allocateNative(8);
-  private readonly pollWords = new Int32Array(this.buffer.bytes.buffer, 0, 2);
-  private readonly pollShorts = new Int16Array(this.buffer.bytes.buffer, 0, 4);
-  private readonly message = new DescriptorMessage(TEXT_BYTES);
-  private listener = -1;
-
-  constructor(private readonly fd: number) {}
+  constructor(private readonly launched: Launched) {}
 
   /**
-   * Waits for the launcher's filter. Returns its listener as a descriptor of the engine's, and the
-   * launcher's process. Throws UserError, also where the host would not let iopf serve that
-   * process.
+   * Waits for the program's filter. Returns its listener as a descriptor of the engine's. Throws
+   * UserError, also where the host would not let iopf serve that process.
    */
-  takeListener(arch: Architecture): { fd: number; pid: number } {
-    const report = this.read(true);
-    const [word, pid, address] = report.trim().split(' ');
-    if (word !== 'listener' || this.listener < 0)
+  takeListener(arch: Architecture): number {
+    const { pid, reportFd, filterResultAt } = this.launched;
+    const message = new DescriptorMessage();
+    let received = message.receive(reportFd);
+    while (received.result < 0 && errno() === Errno.EINTR) received = message.receive(reportFd);
+    if (received.descriptor < 0) {
+      const result = wordAt(filterResultAt);
       throw new UserError(
-        report.startsWith('error ')
-          ? report.slice(6).trim()
-          : 'the launcher ended before the program began',
+        result < 0
+          ? filterRefusal(arch.nr.seccomp, -result)
+          : 'the program’s process ended before the program began',
       );
-    checkProcessCanBeServed(arch, Number(pid), Number(address));
-    return { fd: this.listener, pid: Number(pid) };
-  }
-
-  /** Throws UserError where the launcher could not become the program, which is there. */
-  checkStarted(program: string): void {
-    const late = this.read(false);
-    if (!late.startsWith('failed ')) return;
-    const code = late.slice(7).trim();
-    const about = code === 'ENOENT' ? ' (is the interpreter missing that it names?)' : '';
-    throw cannotRun(program, code, about);
-  }
-
-  /** Up to a line's end; '' where the launcher is gone. `wait` false: only what is there. */
-  private read(wait: boolean): string {
-    const { buffer, message, pollShorts, pollWords } = this;
-    let text = '';
-    for (;;) {
-      pollWords[0] = this.fd;
-      pollShorts[2] = POLLIN;
-      const ready = poll(buffer.address, 1, wait ? -1 : 0);
-      if (ready < 0 && errno() === Errno.EINTR) continue;
-      if (ready !== 1) return text;
-      const { result, text: piece, descriptor } = message.receive(this.fd);
-      if (result < 0 && errno() === Errno.EINTR) continue;
-      if (result <= 0) return text;
-      if (descriptor >= 0) this.listener = descriptor;
-      text += piece;
-      if (wait && text.endsWith('\n')) return text;
     }
+    checkProcessCanBeServed(arch, pid, filterResultAt);
+    return received.descriptor;
   }
+
+  /** Throws UserError where the program could not be run, which is there. */
+  checkStarted(program: string): void {
+    let result = wordAt(this.launched.execResultAt);
+    if (result === -Errno.ENOEXEC) result = wordAt(this.launched.shellResultAt);
+    if (result >= 0) return;
+    const about = result === -Errno.ENOENT ? ' (is the interpreter missing that it names?)' : '';
+    throw cannotRun(program, errnoName(-result), about);
+  }
+}
+
+/** 32 bits of this process's memory. */
+function wordAt(address: number): number {
+  const { buffer, byteOffset } = bytesAt(address, 4);
+  return new DataView(buffer, byteOffset, 4).getInt32(0, true);
 }
 
 /**

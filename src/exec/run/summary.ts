@@ -1,14 +1,19 @@
 /** What a run was, in numbers; `--json` writes it as it is. Bytes count 4 KiB pages. */
 
 import type { KernelVersion } from '../../abi/kernel.js';
-import { printable } from '../../input/printable.js';
-import { formatSize } from '../../input/size.js';
 import type { IopfMode } from '../../ioas/iopf/mode.js';
 import { LATENCY_BUCKET_NAMES } from '../../iommu/latency.js';
 import type { Counters } from '../../iommu/observer.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
+import type {
+  FailedCallCount,
+  IncidentCounts,
+  LostInterrupt,
+  RefusedAccess,
+} from '../incidents/incident-log.js';
 import type { ReclaimScan } from '../reclaim/reclaim-scan.js';
 import type { ResidentMemorySummary } from '../reclaim/resident-memory.js';
+import type { Verdict } from './verdict.js';
 
 export interface FaultLatencySummary {
   /** Microseconds from a page request to its response. */
@@ -20,8 +25,27 @@ export interface FaultLatencySummary {
   readonly buckets: Readonly<Record<string, number>>;
 }
 
-/** What the engine counted. */
-export interface EngineSummary extends ResidentMemorySummary {
+/** Calls on VFIO's files that failed in one way. */
+export interface FailedCall {
+  /** `ioctl(VFIO_IOMMU_MAP_DMA)`. */
+  readonly call: string;
+  /** `EEXIST`. */
+  readonly error: string;
+  readonly count: number;
+}
+
+/** What went wrong. */
+export interface IncidentSummary {
+  /** Accesses that devices were refused, and the first 64 kinds of them. */
+  readonly refusedAccesses: number;
+  readonly refused: readonly RefusedAccess[];
+  readonly lostInterrupts: readonly LostInterrupt[];
+  readonly failedCalls: readonly FailedCall[];
+}
+
+/** What the engine counted. Calls are numbers: their names are loaded where one has failed. */
+export interface EngineSummary extends ResidentMemorySummary, Omit<IncidentSummary, 'failedCalls'> {
+  readonly failedCalls: readonly FailedCallCount[];
   readonly mappedBytesPeak: number;
   readonly pinnedBytesPeak: number;
   /** Peak of the pages present in I/O page tables. */
@@ -43,9 +67,21 @@ export interface EngineSummary extends ResidentMemorySummary {
   readonly dmaBytesWritten: number;
   readonly faultLatencyUs: FaultLatencySummary;
   readonly interceptedCalls: number;
+  /** VFIO files that were opened, and those of them that are devices. */
+  readonly vfioOpens: number;
+  readonly deviceOpens: number;
 }
 
-export interface RunSummary extends EngineSummary {
+/** A device of the run. */
+export interface DeviceFact {
+  readonly kind: string;
+  readonly address: string;
+  /** As they were given: `size: '64M'`. */
+  readonly options: Readonly<Record<string, string>>;
+}
+
+/** What is known of a run at its end. */
+export interface RunFacts extends Omit<EngineSummary, 'failedCalls'>, IncidentSummary {
   readonly program: string;
   /** The program's exit code; where a signal ended it, null. */
   readonly exitCode: number | null;
@@ -54,15 +90,23 @@ export interface RunSummary extends EngineSummary {
   readonly premap: number;
   /** The Linux version whose VFIO ABI the program saw. */
   readonly kernel: KernelVersion;
+  readonly devices: readonly DeviceFact[];
   readonly wallSeconds: number;
 }
 
-export function summarize(
-  counters: Counters,
-  interceptedCalls: number,
-  memory: ResidentMemorySummary,
-  scan: ReclaimScan | null,
-): EngineSummary {
+export interface RunSummary extends RunFacts, Verdict {}
+
+export interface Counted {
+  readonly files: { readonly opens: number; readonly deviceOpens: number };
+  readonly counters: Counters;
+  readonly interceptedCalls: number;
+  readonly memory: ResidentMemorySummary;
+  readonly scan: ReclaimScan | null;
+  readonly incidents: IncidentCounts;
+}
+
+export function summarize(counted: Counted): EngineSummary {
+  const { counters, files, incidents, interceptedCalls, memory, scan } = counted;
   const latency = counters.faultLatency;
   const round = (value: number): number => Math.round(value * 1000) / 1000;
   return {
@@ -90,68 +134,8 @@ export function summarize(
       ),
     },
     interceptedCalls,
+    vfioOpens: files.opens,
+    deviceOpens: files.deviceOpens,
+    ...incidents,
   };
-}
-
-/** `exit code 0`, `killed by SIGTERM`. */
-export function howItEnded({ exitCode, signal }: RunSummary): string {
-  return signal === null ? `exit code ${exitCode}` : `killed by ${signal}`;
-}
-
-/** The summary for people. */
-export function formatSummary(run: RunSummary): string {
-  const share = run.mappedBytesPeak === 0 ? 0 : (100 * run.residentBytesPeak) / run.mappedBytesPeak;
-  const latency = run.faultLatencyUs;
-  const lines: [string, string][] = [
-    [
-      'mapped for DMA',
-      `${formatSize(run.mappedBytesPeak)} at the peak: what static pinning would have pinned`,
-    ],
-    ['pinned', `${formatSize(run.pinnedBytesPeak)} at the peak`],
-    [
-      'in I/O page tables',
-      `${formatSize(run.residentBytesPeak)} at the peak (${share.toFixed(share < 10 ? 1 : 0)} % of what was mapped)`,
-    ],
-    [
-      'page requests',
-      `${run.faults}: ${run.pagesFaultedIn} pages faulted in, ${run.pagesPremapped} pre-mapped`,
-    ],
-    [
-      'fault latency',
-      run.faults === 0
-        ? 'no faults'
-        : `min ${latency.min}, median ${latency.p50}, p99 ${latency.p99}, max ${latency.max} µs`,
-    ],
-    ['invalidated', `${run.pagesInvalidated} pages in ${run.invalidations} events`],
-    ...reclaimLines(run),
-    [
-      'device DMA',
-      `${formatSize(run.dmaBytesRead)} read, ${formatSize(run.dmaBytesWritten)} written`,
-    ],
-    ['intercepted calls', `${run.interceptedCalls} in ${run.wallSeconds.toFixed(2)} s`],
-  ];
-  const head = `iopf: ${printable(run.program)}: ${howItEnded(run)}; IOPF ${run.iopf}, pre-map ${run.premap}, Linux ${run.kernel} ABI`;
-  return [head, ...lines.map(([name, value]) => `  ${name.padEnd(19)}${value}`)].join('\n');
-}
-
-/** What became of the program's memory, where somebody took it away or looked. */
-function reclaimLines(run: RunSummary): [string, string][] {
-  const { pagesReclaimed, reclaimScans, rssBytesBefore, rssBytesPeak, rssBytesEnd, swapBytesPeak } =
-    run;
-  const lines: [string, string][] = [];
-  if (reclaimScans > 0 || pagesReclaimed > 0) {
-    const scans = `${reclaimScans} scans in ${run.reclaimScanSeconds} s`;
-    lines.push([
-      'reclaimed',
-      `${pagesReclaimed} of them by the host${reclaimScans > 0 ? `; ${scans}` : ''}`,
-    ]);
-  }
-  if (rssBytesBefore !== null) {
-    const swapped = swapBytesPeak! > 0 ? `; ${formatSize(swapBytesPeak!)} in swap at the peak` : '';
-    lines.push([
-      'resident memory',
-      `${formatSize(rssBytesBefore)} before VFIO, ${formatSize(rssBytesPeak!)} at the peak, ${formatSize(rssBytesEnd!)} at the end${swapped}`,
-    ]);
-  }
-  return lines;
 }

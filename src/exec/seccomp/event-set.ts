@@ -26,7 +26,7 @@ const EVENTS_BYTES = 16 * EVENTS_AT_ONCE + 32;
 const TEXT_BYTES = 256;
 const RWF_NOWAIT = 8;
 // Keys: process ids are above these, watched counters below.
-const STOP = 0;
+const SIGNAL = 0;
 const TICK = -1;
 const LAST_WATCH = -2;
 
@@ -48,14 +48,14 @@ export class EventSet {
   private readonly layout: Architecture['epollEvent'];
   private readonly counter = new IovecArray(1);
 
-  /** `stopFd` readable: stop. A tick comes every `tickMs` milliseconds. */
+  /** `signalFd` readable: signals have come. A tick comes every `tickMs` milliseconds. */
   constructor(
     { epollEvent }: Architecture,
-    readonly stopFd: number,
+    readonly signalFd: number,
     tickMs: number,
   ) {
     this.layout = epollEvent;
-    this.add(stopFd, STOP);
+    this.add(signalFd, SIGNAL);
     this.add(this.timer, TICK);
     // struct itimerspec: interval and first expiry, each seconds and nanoseconds.
     this.memory.bytes.fill(0, 0, 32);
@@ -94,9 +94,9 @@ export class EventSet {
   }
 
   /**
-   * Hands over what has happened: the pid of each process that exited, a tick, the order to stop.
+   * Hands over what has happened: the pid of each process that exited, a tick, signals.
    */
-  take(handle: (event: number | 'tick' | 'stop') => void): void {
+  take(handle: (event: number | 'tick' | 'signal') => void): void {
     const count = epollWait(this.fd, this.memory.address, EVENTS_AT_ONCE, 0);
     const { bytes, data } = this.layout;
     const keys = Array.from({ length: Math.max(count, 0) }, (_, index) =>
@@ -108,7 +108,7 @@ export class EventSet {
         handle('tick');
       } else if (this.pipes.has(key)) this.takeText(key);
       else if (key <= LAST_WATCH) this.takeCount(key);
-      else handle(key === STOP ? 'stop' : key);
+      else handle(key === SIGNAL ? 'signal' : key);
     }
   }
 

@@ -3,14 +3,15 @@
  * who is gone.
  *
  * It spins while a device is at work and sleeps when none is; a trapped call wakes it at once. It
- * runs in a thread of its own, because it blocks.
+ * blocks its thread, which does nothing else.
  */
 import { VfioError } from '../../abi/errno.js';
 import { allocateNative, munmap, poll, ppoll, read } from '../../mm/process/libc.js';
+import type { FailedCalls } from '../incidents/failed-calls.js';
 import type { CallLog } from '../live/call-log.js';
+import { type Child, reapChildren } from '../process/child.js';
 import type { GuardReport } from '../process/guard-report.js';
 import type { OpenFiles } from '../process/open-files.js';
-import { reapOrphans } from '../process/orphans.js';
 import type { ProcessTable } from '../process/process.js';
 import type { Background } from '../run/background.js';
 import type { EventSet } from './event-set.js';
@@ -23,7 +24,7 @@ const POLLHUP = 0x10;
 const POLLED = 2;
 const LISTENER_REVENTS = 3;
 const EVENTS_REVENTS = 7;
-/** While a page is waited for: the listener, the page, the order to stop. */
+/** While a page is waited for: the listener, the page, signals. */
 const WAITED = 3;
 
 /** Milliseconds without work after which the loop stops spinning and sleeps between looks. */
@@ -43,7 +44,7 @@ const FORK_LOOK_MS = 2;
 export interface SupervisorOptions {
   readonly listener: Listener;
   /**
-   * Readable when a process has exited, when it is time to keep house, and when the run must end.
+   * Readable when a process has exited, when it is time to keep house, and when signals have come.
    */
   readonly events: EventSet;
   /** By system call number. */
@@ -51,13 +52,16 @@ export interface SupervisorOptions {
   readonly processes: ProcessTable;
   readonly files: OpenFiles;
   readonly guard: GuardReport;
-  /** Children that are waited for elsewhere: the program itself and the guard. */
-  readonly reapedByNode: readonly number[];
+  /** The first process, which is a child of this one, and whose exit `events` reports. */
+  readonly program: Child;
+  /** Takes signals; true: the run must end. */
+  readonly signals: { take(): boolean };
   readonly nowMs: () => number;
   /** Called every 50 ms or so. */
   readonly housekeeping: () => void;
   readonly background: Background;
   readonly log: CallLog | null;
+  readonly failed: FailedCalls;
   /** Puts the call that is being handled aside; the function takes it up again. */
   readonly setAside: () => () => void;
   /** Sees each call before its handler; true: the call has its answer. */
@@ -80,6 +84,7 @@ export class Supervisor {
   private readonly files: OpenFiles;
   private readonly handlers: SupervisorOptions['handlers'];
   private readonly log: CallLog | null;
+  private readonly failed: FailedCalls;
   /** Calls on VFIO's files that came while a page was waited for. */
   private readonly later: ReceivedCall[] = [];
   private readonly traps: { take(): boolean } | null;
@@ -90,6 +95,7 @@ export class Supervisor {
     this.files = files;
     this.handlers = options.handlers;
     this.log = options.log;
+    this.failed = options.failed;
     this.traps = options.traps ?? null;
     const fds = new Int32Array(this.polls.bytes.buffer, 0, POLLED * 2);
     [fds[0], fds[2]] = [listener.fd, events.fd];
@@ -114,18 +120,18 @@ export class Supervisor {
    */
   serve(doneFd: number, isDone: () => boolean, isDevice: boolean): void {
     const { listener } = this;
-    const { setAside, events } = this.options;
+    const { setAside, events, signals } = this.options;
     if (isDevice) listener.answerPosted();
     const takeUp = setAside();
     const polls = allocateNative(WAITED * 8);
     const fds = new Int32Array(polls.bytes.buffer, 0, WAITED * 2);
     const revents = new Int16Array(polls.bytes.buffer, 0, WAITED * 4);
-    [fds[0], fds[2], fds[4]] = [listener.fd, doneFd, events.stopFd];
+    [fds[0], fds[2], fds[4]] = [listener.fd, doneFd, events.signalFd];
     revents[2] = revents[6] = revents[10] = POLLIN;
     try {
       while (!isDone()) {
         if (poll(polls.address, WAITED, -1) <= 0) continue;
-        if (revents[11] !== 0) throw new Stopped();
+        if (revents[11] !== 0 && signals.take()) throw new Stopped();
         if (revents[7] !== 0) read(doneFd, this.timeout.address, 8);
         const asked = revents[LISTENER_REVENTS]!;
         if ((asked & POLLIN) !== 0) {
@@ -209,6 +215,7 @@ export class Supervisor {
     const handler = this.handlers[this.listener.nr];
     if (handler === undefined) return this.listener.proceed();
     if (this.log !== null) this.log.begin();
+    this.failed.begin();
     try {
       handler();
     } catch (error) {
@@ -220,17 +227,20 @@ export class Supervisor {
       if (!(error instanceof VfioError) || !this.listener.pending) throw error;
       this.listener.refuse(error.errno);
     }
+    this.failed.end();
     if (this.log !== null) this.log.end();
   }
 
-  /** Exits, housekeeping and the order to stop; true: stop. */
+  /** Exits, housekeeping and signals; true: the run must end. */
   private handleEvents(): boolean {
+    const { events, processes, program, signals } = this.options;
     let stop = false;
-    this.options.events.take((event) => {
-      if (event === 'stop') stop = true;
+    events.take((event) => {
+      if (event === 'signal') stop = signals.take();
       else if (event === 'tick') this.keepHouse();
       else {
-        this.options.processes.exitedPid(event);
+        if (event === program.pid) program.exited();
+        processes.exitedPid(event);
         this.files.suspect = true;
       }
     });
@@ -239,13 +249,13 @@ export class Supervisor {
 
   /** What happens without notice: closed duplicates, execs, numbers used again. */
   private keepHouse(): void {
-    const { guard, processes, reapedByNode } = this.options;
+    const { guard, processes, program } = this.options;
     this.options.housekeeping();
     this.options.background.run(this.options.nowMs());
     if (this.files.count > 0) this.files.reap();
     else processes.recycleSpaces();
     processes.forgetStrangers();
-    reapOrphans(reapedByNode);
+    reapChildren(program);
     guard.tellOfChildren();
     for (const process of processes.all) if (process.leaving !== 0) processes.settle(process, 0);
   }

@@ -1,5 +1,5 @@
 /**
- * The devices whose page requests a container has. Order, everywhere (R5.2): up, handler then
+ * The devices whose page requests a space answers. Order, everywhere (R5.2): up, handler then
  * feature; down, feature off, drain, handler off.
  */
 import { type Flow, step } from '../../flow/flow.js';
@@ -13,7 +13,7 @@ const FEATURE_OFF = step('page requests off');
 const HANDLER_OFF = step('handler off');
 
 export class EnabledDevices {
-  /** Those that this container switched on, and no others (R5.3). */
+  /** Those that this space switched on, and no others (R5.3). */
   readonly list: IommuDevice[] = [];
 
   constructor(

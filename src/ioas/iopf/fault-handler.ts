@@ -1,6 +1,6 @@
 /**
- * The device fault handler of a container: a page request becomes a page of a mapping, present in
- * every domain (R2.1).
+ * The device fault handler of an I/O address space: a page request becomes a page of a mapping,
+ * present in every domain (R2.1).
  *
  * Terms: the *window* is the page that faulted and those that are brought in beside it (R4.1). A
  * *page-in* runs from asking the address space for frames to mapping them; an invalidation in
@@ -200,8 +200,7 @@ export class FaultHandler implements DeviceFaultHandler {
   mappingFor(iovaPage: number, access: number): Mapping | null {
     const mapping = this.covering(iovaPage);
     if (mapping === null || (mapping.permission & access) !== access) return null;
-    // Pinned pages are present or not there at all (R7.2); an address that is not valid leads
-    // nowhere.
+    // Pinned pages are present already, or never will be (R7.2); an invalid address leads nowhere.
     if (mapping.pinned || mapping.source.vaddrInvalid) return null;
     return mapping.driverPins?.pages.test(iovaPage - mapping.iovaPage) ? null : mapping;
   }

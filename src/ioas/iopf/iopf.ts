@@ -1,6 +1,6 @@
 /**
- * The IOPF side of a container: switching it on and off, and what mappings, devices and the dirty
- * log mean to it.
+ * The IOPF side of an I/O address space: switching it on and off, and what mappings, devices and
+ * the dirty log mean to it.
  *
  * Order, everywhere (R5.2): up, handler then feature; down, feature off, drain, handler off.
  * Control paths are flows that keep one another out; page requests go on beside them (R2.3).
@@ -66,7 +66,7 @@ export class Iopf {
     this.devices = new (parts.EnabledDevices ?? EnabledDevices)(backend, this.handler);
   }
 
-  /** The devices whose page requests this container has, and no others (R5.3). */
+  /** The devices whose page requests this space answers, and no others (R5.3). */
   get enabledDevices(): readonly IommuDevice[] {
     return this.devices.list;
   }
@@ -84,7 +84,7 @@ export class Iopf {
     return this.handler.premapPages;
   }
 
-  /** Address spaces that this container has a notifier on. */
+  /** Address spaces that have a notifier of this space. */
   get watchedSpaces(): number {
     return this.spaces.size;
   }
@@ -104,7 +104,7 @@ export class Iopf {
     try {
       if (this.enabled) return;
       yield* this.devices.switchOnAll(this.backend.devices());
-      // In one step, so that no mapping is made in between that nobody adopts.
+      // In one step: a mapping made in between would stay pinned.
       this.mode = 'fault';
       for (const mapping of this.backend.mappings)
         if (mapping.pinned && !mapping.pinnedByFlag) this.adopt(mapping);
@@ -164,19 +164,19 @@ export class Iopf {
     }
   }
 
-  /** A domain has left the container with all that was mapped in it. */
+  /** A domain has left the space with all that was mapped in it. */
   domainRemoved(): void {
     for (const mapping of this.backend.mappings) this.resident.forgetAbsent(mapping);
   }
 
-  /** Before a mapping that is not pinned gets into the container's index: its memory is watched. */
+  /** A mapping that is not pinned is about to enter the index: its memory is watched. */
   mappingAdded(mapping: Mapping): void {
     this.watch(mapping);
   }
 
   /**
-   * A mapping that is not pinned has left the container's index, or its address is about to change:
-   * nothing of it stays mapped.
+   * A mapping that is not pinned has left the index, or its address is about to change: nothing of
+   * it stays mapped.
    */
   mappingRemoved(mapping: Mapping): void {
     this.resident.dropAll(mapping);
@@ -220,8 +220,8 @@ export class Iopf {
   }
 
   /**
-   * The container ends: its devices are quiet and its mappings are gone; no notifier or
-   * page request is left (R5.11).
+   * The space ends: its devices are quiet and its mappings are gone; no notifier or page request is
+   * left (R5.11).
    */
   *release(): Flow<void> {
     yield* this.lock.acquire();

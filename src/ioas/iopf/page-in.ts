@@ -3,7 +3,7 @@ import { step, type Wait } from '../../flow/flow.js';
 import type { AddressSpace } from '../../mm/address-space.js';
 import type { Mapping } from '../mapping.js';
 
-/** Frames are at hand for a request whose group has others: more than they is relied on. */
+/** A request of a larger group has its frames: its path relies on more than this page-in. */
 export const AT_HAND = step('frames are at hand');
 
 /** What a page-in asks again before it maps: see `FaultHandler`. */
@@ -14,8 +14,8 @@ export interface MappingLookup {
 }
 
 /**
- * A page-in that waits; others that want the same page wait for it, as a `Wait` (R2.3). What it
- * relies on is written down when it begins.
+ * A page-in under way, on which others that want the same page wait (R2.3). It notes what it relies
+ * on when it begins.
  */
 export class PageIn implements Wait {
   done = false;
@@ -23,7 +23,7 @@ export class PageIn implements Wait {
   stale = false;
   /** Pages that it brings in. */
   window = 1;
-  /** Frames that it has got, from its page on. */
+  /** The frames that it got, its own page's first. */
   frames: Float64Array | null = null;
   got = 0;
   granted = 0;
@@ -70,7 +70,7 @@ export class PageIn implements Wait {
   }
 
   /**
-   * What it relied on has changed and does not come back, as a page does that its driver unpins.
+   * What it relied on has changed for good; a driver's pin of its page may go again.
    */
   get isLost(): boolean {
     const { mapping, index, handler } = this;
@@ -82,7 +82,7 @@ export class PageIn implements Wait {
   }
 }
 
-/** A page-in has its frames: where it may turn out that what it relied on has changed. */
+/** A page-in has its frames; what it relied on may have changed meanwhile. */
 export class FramesAtHand implements Wait {
   readonly what: string = AT_HAND.what;
   readonly always = true;

@@ -6,8 +6,8 @@ import type { MappingIndex } from '../mapping-index.js';
 import type { IopfBackend } from './backend.js';
 
 /**
- * The pages of a container that are present because a device asked: what the bitmaps of its
- * mappings say and what its domains hold, changed together.
+ * The pages of a space that are present because a device asked: what the bitmaps of its mappings
+ * say and what its domains hold, changed together.
  */
 export class ResidentPages {
   constructor(readonly backend: IopfBackend) {}

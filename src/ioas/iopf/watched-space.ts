@@ -9,9 +9,9 @@ import type { ResidentPages } from './resident.js';
 const STEP_MAPPINGS = 256;
 
 /**
- * A container's notifier on one address space, for as long as mappings use it (R5.7). When the host
- * takes pages away, their translations go first (R3.1); the cost grows with the mappings that
- * overlap, not with those that exist (R3.5).
+ * An I/O address space's notifier on the memory of one process, for as long as mappings use it
+ * (R5.7). When the host takes pages away, their translations go first (R3.1); the cost grows with
+ * the mappings that overlap, not with those that exist (R3.5).
  */
 export class WatchedSpace implements MmuNotifier {
   private readonly mappings = new MappingAddressIndex();
@@ -46,8 +46,8 @@ export class WatchedSpace implements MmuNotifier {
 
   invalidate(first: number, count: number, reclaimed = false): void {
     const removed = this.drop(first, count);
-    // What the program does is told whether pages were mapped or not: elsewhere they may be.
-    // Reclaim takes what is there.
+    // What the program takes away is observed even if no page was mapped here: in a replay of the
+    // run some may be. Reclaim takes only what is present.
     if (reclaimed ? removed > 0 : removed >= 0)
       this.observer?.invalidate?.(this.mm.id, first, count, removed, reclaimed);
     if (removed <= 0) return;

@@ -59,13 +59,13 @@ export const fdatasync = declare<Numbers>('fdatasync', 'int', ['int']);
 export const ftruncate = declare<Numbers>('ftruncate', 'int', ['int', 'int64_t']);
 export const fcntl = declare<Numbers>('fcntl', 'int', ['int', 'int', 'uintptr_t']);
 export const prctl = declare<Numbers>('prctl', 'int', ['int', 'ulong', 'ulong', 'ulong', 'ulong']);
-export const signal = declare<Numbers>('signal', 'uintptr_t', ['int', 'uintptr_t']);
+export const getrandom = declare<Numbers>('getrandom', 'long', ['uintptr_t', 'size_t', 'uint']);
 export const eventfd = declare<Numbers>('eventfd', 'int', ['uint', 'int']);
 export const pipe2 = declare<Numbers>('pipe2', 'int', ['uintptr_t', 'int']);
 export const socketpair = declare<Numbers>('socketpair', 'int', ['int', 'int', 'int', 'uintptr_t']);
-export const sendmsg = declare<Numbers>('sendmsg', 'long', ['int', 'uintptr_t', 'int']);
 export const recvmsg = declare<Numbers>('recvmsg', 'long', ['int', 'uintptr_t', 'int']);
 export const getpagesize = declare<() => number>('getpagesize', 'int', []);
+export const kill = declare<Numbers>('kill', 'int', ['int', 'int']);
 export const waitid = declare<Numbers>('waitid', 'int', ['int', 'int', 'uintptr_t', 'int']);
 export const waitpid = declare<Numbers>('waitpid', 'int', ['int', 'uintptr_t', 'int']);
 export const exitNow = declare<(code: number) => never>('_exit', 'void', ['int']);
@@ -124,13 +124,27 @@ export const memfdCreate = declare<(name: string, flags: number) => number>('mem
   'str',
   'uint',
 ]);
-export const execvp = declare<(file: string, argv: (string | null)[]) => number>('execvp', 'int', [
-  'str',
-  'const char **',
+export const sigaction = declare<Numbers>('sigaction', 'int', ['int', 'uintptr_t', 'uintptr_t']);
+export const pthreadSigmask = declare<Numbers>('pthread_sigmask', 'int', [
+  'int',
+  'uintptr_t',
+  'uintptr_t',
 ]);
+export const setitimer = declare<Numbers>('setitimer', 'int', ['int', 'uintptr_t', 'uintptr_t']);
+
+/** The environment as C programs have it: where its array of strings lies. */
+export const environment = (): number =>
+  Number(koffi.decode(library.symbol('environ'), 'uintptr_t'));
+
+/** Calls a function that takes so many integers or addresses and returns a long. */
+export function functionAt(address: number, parameters: number): Numbers {
+  const type = koffi.proto('long', Array(parameters).fill('uintptr_t'));
+  return koffi.decode(BigInt(address), type) as unknown as Numbers;
+}
 
 export const PROT_READ = 1;
 export const PROT_WRITE = 2;
+export const PROT_EXEC = 4;
 const MADV_DONTNEED = 4;
 const MADV_REMOVE = 9;
 export const MAP_SHARED = 1;

@@ -24,10 +24,14 @@ export function getLimit(resource: number): Limit {
 }
 
 /** Returns 0, or -1 where `errno()` says why not: EPERM to raise the hard limit. */
-export function setLimit(resource: number, { soft, hard }: Limit): number {
-  writeLimit(0, soft);
-  writeLimit(2, hard);
+export function setLimit(resource: number, limit: Limit): number {
+  memory.bytes.set(limitBytes(limit));
   return prlimit(0, resource, memory.address, 0);
+}
+
+/** A limit as struct rlimit64. */
+export function limitBytes({ soft, hard }: Limit): Uint8Array {
+  return new Uint8Array(Uint32Array.from([...wordsOf(soft), ...wordsOf(hard)]).buffer);
 }
 
 function readLimit(at: number): number {
@@ -35,7 +39,6 @@ function readLimit(at: number): number {
   return value >= INFINITE ? Number.POSITIVE_INFINITY : value;
 }
 
-function writeLimit(at: number, value: number): void {
-  words[at] = value === Number.POSITIVE_INFINITY ? HIGH - 1 : value;
-  words[at + 1] = value === Number.POSITIVE_INFINITY ? HIGH - 1 : value / HIGH;
+function wordsOf(value: number): readonly number[] {
+  return value === Number.POSITIVE_INFINITY ? [HIGH - 1, HIGH - 1] : [value, value / HIGH];
 }

@@ -4,6 +4,7 @@
  */
 import { closeSync } from 'node:fs';
 import { Errno } from '../../abi/errno.js';
+import { getLong, setLong } from '../../abi/long.js';
 import { PAGE_SIZE } from '../address-space.js';
 import { allocateNative, errno, ioctl, pread } from './libc.js';
 import { openOrGone } from './vmas.js';
@@ -13,7 +14,6 @@ const PAGE_IS_WRITTEN = 2;
 const PAGE_IS_PRESENT = 8;
 const PAGE_IS_PFNZERO = 32;
 const REGIONS = 512;
-const HIGH = 2 ** 32;
 
 /** struct pm_scan_arg and, behind it, page_region: 64-bit words, here as pairs of 32-bit words. */
 const ARGUMENT_BYTES = 96;
@@ -115,11 +115,11 @@ export class Pagemap {
   private scan(presence: Presence, first: number, end: number, most: number): boolean {
     words.fill(0, 0, ARGUMENT_BYTES / 4);
     words[Word.SIZE] = ARGUMENT_BYTES;
-    put(Word.START, first * PAGE_SIZE);
-    put(Word.END, end * PAGE_SIZE);
-    put(Word.VECTOR, memory.address + ARGUMENT_BYTES);
+    setLong(words, Word.START, first * PAGE_SIZE);
+    setLong(words, Word.END, end * PAGE_SIZE);
+    setLong(words, Word.VECTOR, memory.address + ARGUMENT_BYTES);
     words[Word.VECTOR_LENGTH] = REGIONS;
-    words[Word.MAX_PAGES] = most < HIGH ? most : 0;
+    words[Word.MAX_PAGES] = most < 2 ** 32 ? most : 0;
     words[Word.INVERTED] = inverted[presence]!;
     words[Word.MASK] = masks[presence]!;
     words[Word.RETURN] = masks[presence]!;
@@ -128,10 +128,10 @@ export class Pagemap {
       if (errno() === Errno.ENOTTY) canScan = false;
       return canScan;
     }
-    this.stopped = get(Word.WALK_END) / PAGE_SIZE;
+    this.stopped = getLong(words, Word.WALK_END) / PAGE_SIZE;
     for (let region = 0; region < found; region++) {
       const word = (ARGUMENT_BYTES + region * REGION_BYTES) / 4;
-      this.add(get(word) / PAGE_SIZE, get(word + 2) / PAGE_SIZE);
+      this.add(getLong(words, word) / PAGE_SIZE, getLong(words, word + 2) / PAGE_SIZE);
     }
     return true;
   }
@@ -168,13 +168,4 @@ export class Pagemap {
       this.end[this.count++] = end;
     }
   }
-}
-
-function put(word: number, value: number): void {
-  words[word] = value; // stores the low 32 bits
-  words[word + 1] = value / HIGH;
-}
-
-function get(word: number): number {
-  return words[word + 1]! * HIGH + words[word]!;
 }

@@ -5,8 +5,11 @@
  * Whoever waits for such a page must let the program go on, whose next call may be what brings the
  * page. So the engine hands the transfer to a thread and serves the program meanwhile.
  */
-import { Worker } from 'node:worker_threads';
-import { IOVEC_MAX, IovecArray } from './iovec.js';
+import { createRequire } from 'node:module';
+import type { Worker } from 'node:worker_threads';
+import { setLong } from '../../abi/long.js';
+import { PAGE_SIZE } from '../address-space.js';
+import { IOVEC_BYTES, IOVEC_MAX, IovecArray } from './iovec.js';
 import {
   allocateNative,
   eventfd,
@@ -32,9 +35,10 @@ export const TransferWord = {
   COUNT: 10,
 } as const;
 
-const VECTOR_BYTES = 16;
+type NodeThreads = typeof import('node:worker_threads');
+
 /** A page for each vector: what one call of the engine moves at most. */
-const DATA_BYTES = IOVEC_MAX * 4096;
+const DATA_BYTES = IOVEC_MAX * PAGE_SIZE;
 /** Looks at the answer before the engine turns to others; most pages are there. */
 const LOOKS = 2000;
 
@@ -135,8 +139,9 @@ class TransferThreads {
 
 class TransferThread {
   private readonly words = new Int32Array(new SharedArrayBuffer(4 * TransferWord.COUNT));
-  private readonly memory = allocateNative(2 * IOVEC_MAX * VECTOR_BYTES + DATA_BYTES);
-  private readonly data = this.memory.address + 2 * IOVEC_MAX * VECTOR_BYTES;
+  private readonly unsignedWords = new Uint32Array(this.words.buffer);
+  private readonly memory = allocateNative(2 * IOVEC_MAX * IOVEC_BYTES + DATA_BYTES);
+  private readonly data = this.memory.address + 2 * IOVEC_MAX * IOVEC_BYTES;
   private readonly ours = new IovecArray(1);
   private readonly theirs = new IovecArray(1);
   private readonly worker: Worker;
@@ -145,7 +150,9 @@ class TransferThread {
 
   constructor(doneFd: number) {
     const { words } = this;
-    this.worker = new Worker(new URL('./transfer-thread.js', import.meta.url), {
+    // Loaded only here: few programs bring pages themselves.
+    const threads = createRequire(import.meta.url)('node:worker_threads') as NodeThreads;
+    this.worker = new threads.Worker(new URL('./transfer-thread.js', import.meta.url), {
       workerData: { words, doneFd },
       // Else Node opens stdout and stderr.
       stdout: true,
@@ -158,7 +165,7 @@ class TransferThread {
     return Atomics.load(this.words, TransferWord.STATE) === TransferState.DONE;
   }
 
-  /** Begins a transfer; its vectors and data are copied, for others may use theirs meanwhile. */
+  /** Begins a transfer. Its vectors and data are copied: others may use the caller's meanwhile. */
   begin(
     isWrite: boolean,
     pid: number,
@@ -168,9 +175,9 @@ class TransferThread {
     remotes: number,
   ): void {
     const { address } = this.memory;
-    const vectors = IOVEC_MAX * VECTOR_BYTES;
-    this.copy(address, local, locals * VECTOR_BYTES);
-    this.copy(address + vectors, remote, remotes * VECTOR_BYTES);
+    const vectors = IOVEC_MAX * IOVEC_BYTES;
+    this.copy(address, local, locals * IOVEC_BYTES);
+    this.copy(address + vectors, remote, remotes * IOVEC_BYTES);
     this.locals = locals;
     this.ours.count = 0;
     this.ours.push(this.data, DATA_BYTES);
@@ -179,8 +186,8 @@ class TransferThread {
       !isWrite || readDirectly(process.pid, this.ours.address, 1, address, locals, 0) > 0;
     this.copiesBack = !isWrite;
     const { words } = this;
-    put(words, TransferWord.LOCAL, isCopied ? this.ours.address : address);
-    put(words, TransferWord.REMOTE, address + vectors);
+    setLong(this.unsignedWords, TransferWord.LOCAL, isCopied ? this.ours.address : address);
+    setLong(this.unsignedWords, TransferWord.REMOTE, address + vectors);
     words[TransferWord.WRITE] = isWrite ? 1 : 0;
     words[TransferWord.PID] = pid;
     words[TransferWord.LOCALS] = isCopied ? 1 : locals;
@@ -212,9 +219,4 @@ class TransferThread {
     this.theirs.push(from, length);
     readDirectly(process.pid, this.ours.address, 1, this.theirs.address, 1, 0);
   }
-}
-
-function put(words: Int32Array, word: number, value: number): void {
-  words[word] = value; // stores the low 32 bits
-  words[word + 1] = value / 2 ** 32;
 }

@@ -16,7 +16,7 @@ import { copyFromProcess, copyToProcess, touchPages, writeFault } from './remote
 import { mayPagesWait } from './remote-transfer.js';
 import { type Area, type MappedDevice, VmaCache } from './vmas.js';
 
-/** Pages per space in the frame numbers: 2^40 pages are the 52 bits of a 5-level address. */
+/** Pages per space in the frame numbers: more than any `taskSize` has. */
 export const FRAMES_PER_SPACE = 2 ** 40;
 
 /** Spaces of programs that exist at once; frames behind them are memory of the engine itself. */
@@ -49,7 +49,7 @@ export interface ProcessSpaceOptions {
   readonly sharesZeroPage: boolean;
   /** As `pinsDirtyFiles` of the kernel's table. */
   readonly pinsDirtyFiles?: boolean;
-  /** Somebody asks for `nextEvictable`: pins are remembered by page. */
+  /** `nextPinned` is asked: pins are counted by page. */
   readonly countsPins?: boolean;
   readonly copyWatcher?: CopyWatcher | null;
   /** As `AddressSpace.taskSize`. */
@@ -309,7 +309,7 @@ export class ProcessSpace implements AddressSpace {
   /** Has the host bring pages in; returns how many from the first on allow the access. */
   private touch(first: number, count: number, access: number): number {
     if (this.suspect && !this.alive) return 0;
-    const allowed = this.vmas.allowed(first, count, access === WRITE ? READ | WRITE : access);
+    const allowed = this.allowed(first, count, access === WRITE ? READ | WRITE : access);
     // Where pages may have to be waited for, only the one that is needed is (R4.1).
     const wanted =
       mayPagesWait() && allowed > 1
@@ -330,7 +330,7 @@ export class ProcessSpace implements AddressSpace {
    * no userfaultfd handler (pin_user_pages_remote without `locked`).
    */
   private pinnable(first: number, count: number, access: number): number {
-    let able = this.vmas.allowed(first, count, access);
+    let able = this.allowed(first, count, access);
     if ((access & WRITE) !== 0 && this.options.pinsDirtyFiles !== true) {
       const refused = this.vmas
         .known(first, first + able)
@@ -341,6 +341,16 @@ export class ProcessSpace implements AddressSpace {
       if (refused !== undefined) able = Math.max(0, refused.first - first);
     }
     return mayPagesWait() ? this.untilHandled(first, Math.min(able, count), access) : able;
+  }
+
+  /**
+   * How many pages from `first` on, at most `count`, allow an access. None lies beyond `taskSize`,
+   * where five-level page tables have memory for programs that ask for it: neither frames nor the
+   * indexes of mappings reach so far.
+   */
+  private allowed(first: number, count: number, access: number): number {
+    const end = Math.floor(this.taskSize / PAGE_SIZE);
+    return this.vmas.allowed(first, Math.max(0, Math.min(count, end - first)), access);
   }
 
   private tracks({ fileSystem }: Area): boolean {

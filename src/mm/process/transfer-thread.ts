@@ -1,5 +1,6 @@
 /** A thread that carries out transfers of `remote-transfer.ts`, and may wait in them. */
 import { workerData } from 'node:worker_threads';
+import { getLong } from '../../abi/long.js';
 import { allocateNative, processVmReadv, processVmWritev, write } from './libc.js';
 import { TransferState, TransferWord } from './remote-transfer.js';
 
@@ -12,8 +13,7 @@ interface TransferThreadData {
 function run({ words, doneFd }: TransferThreadData): never {
   const one = allocateNative(8);
   one.bytes[0] = 1;
-  const address = (word: number): number =>
-    (words[word + 1]! >>> 0) * 2 ** 32 + (words[word]! >>> 0);
+  const unsignedWords = new Uint32Array(words.buffer);
   for (;;) {
     const state = Atomics.load(words, TransferWord.STATE);
     if (state !== TransferState.BEGUN) {
@@ -23,9 +23,9 @@ function run({ words, doneFd }: TransferThreadData): never {
     const move = words[TransferWord.WRITE] === 1 ? processVmWritev : processVmReadv;
     words[TransferWord.RESULT] = move(
       words[TransferWord.PID]!,
-      address(TransferWord.LOCAL),
+      getLong(unsignedWords, TransferWord.LOCAL),
       words[TransferWord.LOCALS]!,
-      address(TransferWord.REMOTE),
+      getLong(unsignedWords, TransferWord.REMOTE),
       words[TransferWord.REMOTES]!,
       0,
     );

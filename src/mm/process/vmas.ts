@@ -4,6 +4,7 @@
  */
 import { closeSync, openSync, readSync } from 'node:fs';
 import { Errno } from '../../abi/errno.js';
+import { getLong, setLong } from '../../abi/long.js';
 import { PAGE_SIZE, READ, WRITE } from '../address-space.js';
 import { allocateNative, errno, ioctl } from './libc.js';
 
@@ -16,7 +17,6 @@ const QUERY_BYTES = 104;
 const VMA_READABLE = 1;
 const VMA_WRITABLE = 2;
 const VMA_SHARED = 8;
-const HIGH = 2 ** 32;
 /** Of a device's pages, whatever maps shows: those that trap allow nothing there. */
 const DEVICE_PERMISSION = READ | WRITE;
 const query = allocateNative(QUERY_BYTES);
@@ -52,7 +52,7 @@ export const fileKey = (major: number, minor: number, inode: number): string =>
   `${major}:${minor}:${inode}`;
 
 export class VmaCache {
-  /** First page, end page and permission of each area, ascending. */
+  /** The areas known, ascending. */
   private areas: Area[] = [];
   private fd: number;
 
@@ -166,19 +166,18 @@ export class VmaCache {
     }
     queryWords.fill(0, 0, QUERY_BYTES / 4);
     queryWords[0] = QUERY_BYTES;
-    queryWords[4] = page * PAGE_SIZE; // stores the low 32 bits
-    queryWords[5] = (page * PAGE_SIZE) / HIGH;
+    setLong(queryWords, 4, page * PAGE_SIZE);
     if (ioctl(this.fd, PROCMAP_QUERY, query.address) !== 0) {
       if (errno() !== Errno.ENOTTY) return false;
       canQuery = false;
       return this.learn(page);
     }
     const flags = queryWords[10]!;
-    const inode = queryWords[17]! * HIGH + queryWords[16]!;
+    const inode = getLong(queryWords, 16);
     const device = this.deviceOf(queryWords[18]!, queryWords[19]!, inode);
     this.insert({
-      first: (queryWords[7]! * HIGH + queryWords[6]!) / PAGE_SIZE,
-      end: (queryWords[9]! * HIGH + queryWords[8]!) / PAGE_SIZE,
+      first: getLong(queryWords, 6) / PAGE_SIZE,
+      end: getLong(queryWords, 8) / PAGE_SIZE,
       permission:
         device !== null
           ? DEVICE_PERMISSION
@@ -187,7 +186,7 @@ export class VmaCache {
       inode,
       fileSystem: `${queryWords[18]!}:${queryWords[19]!}`,
       device,
-      filePage: inode === 0 ? -1 : (queryWords[15]! * HIGH + queryWords[14]!) / PAGE_SIZE,
+      filePage: inode === 0 ? -1 : getLong(queryWords, 14) / PAGE_SIZE,
     });
     return true;
   }

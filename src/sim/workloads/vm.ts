@@ -47,7 +47,6 @@ export const vms = z.strictObject({
 });
 
 export type Vm = z.output<typeof vms>['vm'];
-export type Vms = z.output<typeof vms>;
 
 export function virtualMachine(spec: Vm, startUs = 0): Workload {
   return function* (guest, random) {

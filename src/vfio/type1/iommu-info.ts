@@ -13,7 +13,8 @@ import {
 import { copyIn, copyOut } from '../../file/argument.js';
 import type { Caller } from '../../file/caller.js';
 import type { Iopf } from '../../ioas/iopf/iopf.js';
-import type { IovaRange } from '../../ioas/iova-ranges.js';
+import type { PageRange } from '../../iommu/group.js';
+
 import { PAGE_SIZE } from '../../mm/address-space.js';
 import { infoBytes } from '../device-info.js';
 import { buildChain, copyChainOut } from '../info-chain.js';
@@ -50,7 +51,7 @@ export function getIommuInfo(caller: Caller, argument: number, type1: Type1): vo
  * goes.
  */
 interface BuiltChain {
-  readonly ranges: readonly IovaRange[];
+  readonly ranges: readonly PageRange[];
   readonly available: number;
   readonly iopfEnabled: boolean;
   readonly chain: Uint8Array;

@@ -16,7 +16,7 @@ import type { LiveResult } from './main.js';
 
 /** The project's root: where npm runs scripts and tests. */
 const repository = process.cwd();
-const iopf = join(repository, 'dist/src/cli/main.js');
+const iopf = join(repository, 'dist/bundle/iopf.cjs');
 const replayer = join(repository, 'dist/test/conformance/live/main.js');
 const devices = join(repository, DEVICES);
 

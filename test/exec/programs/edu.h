@@ -124,7 +124,7 @@ static void store(uint64_t iova, uint32_t bytes)
 	wait_for_dma();
 }
 
-static void open_edu(const char *address)
+__attribute__((unused)) static void open_edu(const char *address)
 {
 	char path[128], link[256];
 	uint16_t command = 6;

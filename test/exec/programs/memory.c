@@ -262,6 +262,40 @@ static void handle_own_fault(void)
 	ok();
 }
 
+/* A child with a copy of the descriptor serves the fault, between calls on its own container. */
+static void handle_in_child(void)
+{
+	char *memory = handled_memory(1);
+	struct pollfd asked = { faults, POLLIN, 0 };
+	pid_t child;
+
+	open_edu(address);
+	map_carrier();
+	MUST(map(memory, IOVA, PAGE, READ_WRITE));
+	child = MUST(fork());
+	if (child == 0) {
+		MUST(poll(&asked, 1, -1));
+		int own = MUST(open("/dev/vfio/vfio", O_RDWR)), again = MUST(dup(own));
+		EQUAL(ioctl(again, VFIO_GET_API_VERSION), VFIO_API_VERSION);
+		EQUAL(ioctl(own, VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU), 1);
+		REFUSED(ioctl(own, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), EINVAL);
+		REFUSED(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, own, 0), ENODEV);
+		close(own);
+		close(again);
+		serve(0);
+		_exit(served);
+	}
+	close(faults);
+	start_dma(IOVA, BUFFER, 1, 1);
+	wait_for_dma();
+	store(CARRIER_IOVA, 1);
+	EQUAL(carrier[0], 0x66);
+	int status;
+	MUST(waitpid(child, &status, 0));
+	EQUAL(WEXITSTATUS(status), 1);
+	ok();
+}
+
 /* Killed while a page is waited for that never comes. */
 static void never_handle(void)
 {
@@ -497,6 +531,8 @@ int main(int count, char **words)
 		handle_faults();
 	if (IS("own handler"))
 		handle_own_fault();
+	if (IS("handler in child"))
+		handle_in_child();
 	if (IS("no handler"))
 		never_handle();
 	if (IS("file system"))

@@ -34,8 +34,9 @@ const afterFault = descriptors();
 const installed = call(fd, ReserveIoctl.INSTALL);
 const afterInstall = descriptors();
 const throughTheNewOne = call(window.first + 1, ReserveIoctl.INSTALL);
+const aside = call(fd, ReserveIoctl.ASIDE);
 const many: unknown[] = [];
-for (let count = 3; count <= window.end - window.first; count++)
+for (let count = 4; count <= window.end - window.first; count++)
   many.push(call(fd, ReserveIoctl.INSTALL));
 process.stdout.write(
   JSON.stringify({
@@ -47,6 +48,7 @@ process.stdout.write(
     installed,
     afterInstall,
     throughTheNewOne,
+    aside,
     last: many.at(-2),
     tooMany: many.at(-1),
   }),

@@ -7,13 +7,17 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { Errno, VfioError } from '../../../src/abi/errno.js';
 import { architecture } from '../../../src/exec/arch/index.js';
 import { callContext, handlersOf, setAside } from '../../../src/exec/calls/index.js';
+import { FailedCalls } from '../../../src/exec/incidents/failed-calls.js';
+import { IncidentLog } from '../../../src/exec/incidents/incident-log.js';
 import { containerNode } from '../../../src/exec/machine/device-node.js';
 import { ShadowTree } from '../../../src/exec/machine/shadow.js';
+import { Child } from '../../../src/exec/process/child.js';
 import { Eventfds } from '../../../src/exec/process/eventfds.js';
 import { GuardReport } from '../../../src/exec/process/guard-report.js';
 import { ProcessTable } from '../../../src/exec/process/process.js';
 import { ResidentMemory } from '../../../src/exec/reclaim/resident-memory.js';
 import { Background } from '../../../src/exec/run/background.js';
+import type { Launched } from '../../../src/exec/run/launch.js';
 import { LaunchReport } from '../../../src/exec/run/launch-report.js';
 import { EventSet } from '../../../src/exec/seccomp/event-set.js';
 import { Listener } from '../../../src/exec/seccomp/listener.js';
@@ -45,12 +49,13 @@ function reservingFile(): VfioFile {
           reserved.cancel();
           throw new VfioError(Errno.EFAULT);
         }
-        if (request === ReserveIoctl.INSTALL) reserved.install();
+        const between = request === ReserveIoctl.ASIDE ? reserveAside(file) : 7;
+        if (request !== ReserveIoctl.CANCEL) reserved.install();
         else {
           reserved.cancel();
           file.release();
         }
-        return 7;
+        return between;
       } catch (error) {
         file.release();
         throw error;
@@ -65,11 +70,22 @@ function reservingFile(): VfioFile {
   };
 }
 
-const { reportFd, stopFd } = workerData as { reportFd: number; stopFd: number };
+/** The number that another call of the process gets while the current one is put aside. */
+function reserveAside(file: VfioFile): number {
+  const takeUp = setAside(context);
+  context.caller.enter();
+  const reserved = context.caller.reserve(file);
+  reserved.cancel();
+  takeUp();
+  return reserved.number;
+}
+
+const { launched, signalFd } = workerData as { launched: Launched; signalFd: number };
 const arch = architecture(process.arch)!;
-const { fd, pid } = new LaunchReport(reportFd).takeListener(arch);
-const listener = new Listener(fd);
-const events = new EventSet(arch, stopFd, 50);
+const listener = new Listener(new LaunchReport(launched).takeListener(arch));
+const events = new EventSet(arch, signalFd, 50);
+const child = new Child(launched.pid);
+child.watch(arch, events);
 const guard = new GuardReport(openSync('/dev/null', 'w'));
 const processes = new ProcessTable({
   architecture: arch,
@@ -81,6 +97,7 @@ const processes = new ProcessTable({
 });
 const shadow = new ShadowTree();
 shadow.device('/dev/vfio/vfio', containerNode);
+const failed = new FailedCalls(listener, arch.nr.ioctl, new IncidentLog(() => 0));
 const context = callContext({
   call: listener,
   architecture: arch,
@@ -97,6 +114,7 @@ const context = callContext({
   eventfds: new Eventfds(arch, 0, () => undefined),
   guard,
   log: null,
+  failed,
   pagesMayWait: () => undefined,
   tell: () => undefined,
 });
@@ -107,12 +125,14 @@ new Supervisor({
   processes,
   files: context.files,
   guard,
-  reapedByNode: [pid],
+  program: child,
+  signals: { take: () => false },
   nowMs: () => performance.now(),
   housekeeping: () => undefined,
   background: new Background([]),
   log: null,
+  failed,
   setAside: () => setAside(context),
 }).run();
 shadow.remove();
-parentPort!.postMessage({ opened, released });
+parentPort!.postMessage({ end: child.reap(true), opened, released });

@@ -1,6 +1,7 @@
 /** The memory of a live process: this one. */
 import { fstatSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { Errno } from '../../../src/abi/errno.js';
 import { type MmuNotifier, PAGE_SIZE, READ, WRITE } from '../../../src/mm/address-space.js';
 import {
   allocateNative,
@@ -19,12 +20,12 @@ const PAGES = 1200;
 const MADV_DONTNEED = 4;
 const frames = new Float64Array(PAGES);
 
-const spaceOf = (countsPins = false): ProcessSpace =>
+const spaceOf = (countsPins = false, taskSize = 2 ** 47): ProcessSpace =>
   new ProcessSpace(0, process.pid, {
     deviceFiles: new Map(),
     sharesZeroPage: false,
     countsPins,
-    taskSize: 2 ** 47,
+    taskSize,
   });
 
 /** Pages of [first, first + PAGES) that are in memory and not the zero page. */
@@ -47,6 +48,16 @@ test('pages pinned for writing are the process’s own from then on, as FOLL_WRI
   expect(space.pin(first, PAGES, READ | WRITE, frames)).toBe(PAGES);
   expect(present(space, first)).toBe(PAGES);
   expect(bytes.reduce((sum, byte) => sum + byte, 0)).toBe(77);
+});
+
+test('memory beyond the task size is neither brought in nor pinned, as where page tables have five levels', () => {
+  const { address } = allocateNative(PAGES * PAGE_SIZE);
+  const first = address / PAGE_SIZE;
+  const space = spaceOf(false, address + 3 * PAGE_SIZE);
+  expect(space.pageIn(first, PAGES, READ, frames)).toBe(3);
+  expect(space.pin(first, PAGES, READ | WRITE, frames)).toBe(3);
+  expect(space.pageIn(first + 3, 1, READ, frames)).toBe(0);
+  expect(space.pin(first + 4, 1, READ, frames)).toBe(-Errno.EFAULT);
 });
 
 test('pages brought in for a device, or pinned for reading, take no memory as long as nobody wrote them', (context) => {

@@ -193,7 +193,7 @@ void *attack_registers(void *argument)
 	if (bar == MAP_FAILED)
 		wrong("mmap of registers");
 	handler_register = bar + 0x3c / 4;
-	pthread_create(&other, NULL, loads_and_stores, (void *)(uintptr_t)(seed + 1));
+	begin_thread(&other, loads_and_stores, (void *)(uintptr_t)(seed + 1));
 	loads_and_stores((void *)(uintptr_t)seed);
 	pthread_join(other, NULL);
 	handler_register = NULL;

@@ -95,7 +95,7 @@ void *attack_userfault(void *argument)
 	struct uffdio_register area = { { (uintptr_t)brought, BROUGHT_PAGES * PAGE },
 					UFFDIO_REGISTER_MODE_MISSING, 0 };
 	MUST(ioctl(userfault, UFFDIO_REGISTER, &area));
-	pthread_create(&other, NULL, bring, NULL);
+	begin_thread(&other, bring, NULL);
 	MUST(map_dma(edu.container, brought, BROUGHT_IOVA, BROUGHT_PAGES * PAGE,
 		     VFIO_DMA_MAP_FLAG_READ));
 	MUST(map_dma(edu.container, target, BROUGHT_IOVA + BROUGHT_PAGES * PAGE, PAGE,

@@ -33,6 +33,16 @@ void wrong(const char *format, ...)
 	_exit(1);
 }
 
+/* Its stack is made by calls that a signal may interrupt. */
+void begin_thread(pthread_t *thread, void *(*run)(void *), void *argument)
+{
+	do
+		errno = pthread_create(thread, NULL, run, argument);
+	while (errno != 0 && interruptible);
+	if (errno != 0)
+		wrong("pthread_create");
+}
+
 struct vfio open_vfio(const char *address)
 {
 	struct vfio vfio;
@@ -234,17 +244,16 @@ int main(int argc, char **argv)
 	struct sigaction action = { .sa_handler = on_signal, .sa_flags = restart ? SA_RESTART : 0 };
 	sigaction(SIGALRM, &action, NULL);
 	interruptible = !restart;
-	pthread_create(&worker, NULL, exit_first, NULL);
+	begin_thread(&worker, exit_first, NULL);
 	pthread_join(worker, NULL);
 	edu = open_vfio(EDU);
 	for (int at = 3; at < argc; at++)
 		for (unsigned index = 0; index < ATTACKS; index++)
 			if (!strcmp(argv[at], attacks[index].name) && started < 64)
-				if (pthread_create(&running[started++], NULL, attacks[index].run,
-						   (void *)(uintptr_t)(first_seed + at)))
-					wrong("pthread_create");
+				begin_thread(&running[started++], attacks[index].run,
+					     (void *)(uintptr_t)(first_seed + at));
 	if (!leader_ends)
 		work(NULL);
-	pthread_create(&worker, NULL, work, NULL);
+	begin_thread(&worker, work, NULL);
 	pthread_exit(NULL);
 }

@@ -45,6 +45,7 @@ extern void wrong(const char *format, ...) __attribute__((noreturn, format(print
 		wrong("%s:%d: %s", __func__, __LINE__, #what); \
 	result_; })
 
+void begin_thread(pthread_t *thread, void *(*run)(void *), void *argument);
 struct vfio open_vfio(const char *address);
 int map_dma(int container, void *memory, uint64_t iova, size_t size, uint32_t flags);
 void *pages(size_t count);

@@ -1,0 +1,199 @@
+/**
+ * Schemas of what `--json` writes, one for each command. They are shipped as JSON Schema
+ * (`dist/schemas`); the commands themselves do not load this.
+ */
+import { z } from 'zod';
+import { kernelVersions } from '../../abi/kernel.js';
+import type { ScenarioReport } from '../../check/search/job.js';
+import { refusalReasons } from '../../exec/incidents/refusal.js';
+import type { RunSummary } from '../../exec/run/summary.js';
+import type { Comparison } from '../../sim/compare.js';
+import { type DocumentHead, type DocumentKind, schemaNames } from './document.js';
+
+const text = z.string();
+const count = z.number().int().nonnegative();
+const bytes = count.describe('bytes');
+const amount = z.number().nonnegative();
+const seconds = amount.describe('seconds');
+const percent = z.number().describe('percent');
+
+const head = <Kind extends DocumentKind>(kind: Kind) => ({
+  schema: z.literal(schemaNames[kind]),
+  version: text.describe('of iopf'),
+  arguments: z.array(text).describe('the words of the command line behind iopf'),
+  host: z.object({ kernel: text, node: text, architecture: text }),
+});
+
+const place = { device: text.describe('PCI address'), kind: text };
+const run = {
+  verdict: text.describe('what the run came to, in a sentence'),
+  hint: text.nullable().describe('what is worth a try'),
+  program: text,
+  exitCode: z.number().int().nullable().describe('null after a signal'),
+  signal: text.nullable(),
+  iopf: z.enum(['auto', 'ask', 'off']),
+  premap: z.number().int().min(1),
+  kernel: z.enum(kernelVersions).describe('the Linux version whose VFIO ABI the program saw'),
+  devices: z.array(z.object({ kind: text, address: text, options: z.record(text, text) })),
+  mappedBytesPeak: bytes,
+  pinnedBytesPeak: bytes,
+  residentBytesPeak: bytes,
+  faults: count,
+  pagesFaultedIn: count,
+  pagesPremapped: count,
+  invalidations: count,
+  pagesInvalidated: count,
+  pagesReclaimed: count,
+  reclaimScans: count,
+  reclaimScanSeconds: seconds,
+  rssBytesBefore: bytes.nullable(),
+  rssBytesPeak: bytes.nullable(),
+  rssBytesEnd: bytes.nullable(),
+  swapBytesPeak: bytes.nullable(),
+  swapBytesEnd: bytes.nullable(),
+  dmaBytesRead: bytes,
+  dmaBytesWritten: bytes,
+  faultLatencyUs: z.object({
+    min: amount,
+    p50: amount,
+    p99: amount,
+    max: amount,
+    buckets: z.record(text, count),
+  }),
+  interceptedCalls: count,
+  vfioOpens: count,
+  deviceOpens: count,
+  refusedAccesses: count,
+  refused: z.array(
+    z.object({
+      ...place,
+      iova: count,
+      access: z.enum(['read', 'write']),
+      reason: z.enum(refusalReasons),
+      count,
+      firstAtSeconds: seconds,
+      nearest: text.nullable(),
+      asker: text.nullable(),
+    }),
+  ),
+  lostInterrupts: z.array(
+    z.object({ ...place, interrupt: z.enum(['INTx', 'MSI', 'MSI-X']), vector: count, count }),
+  ),
+  failedCalls: z.array(z.object({ call: text, error: text, count })),
+  wallSeconds: seconds,
+};
+
+const execSchema = z.object({ ...head('exec'), ...run }) satisfies z.ZodType<
+  DocumentHead<'exec'> & RunSummary
+>;
+
+const published = z.object({
+  messageBytes: bytes,
+  premapPages: count,
+  sends: count,
+  publishedFaults: amount,
+  faults: count,
+  publishedSlowdownPercent: percent,
+  slowdownPercent: percent,
+});
+const policy = { input: text, policy: text };
+const compareSchema = z.object({
+  ...head('compare'),
+  runs: z.array(
+    z.object({
+      ...policy,
+      model: text,
+      seed: count,
+      mappedBytesPeak: bytes,
+      pinnedBytesPeak: bytes,
+      residentBytesPeak: bytes,
+      residentBytesMean: amount.describe('bytes'),
+      faults: count,
+      pagesFaultedIn: count,
+      pagesNeverUsed: count,
+      stallSeconds: seconds,
+      slowdownPercent: percent,
+      rampSeconds: seconds,
+      invalidations: count,
+    }),
+  ),
+  impossible: z.array(z.object({ ...policy, why: text })).exactOptional(),
+  published: z.array(published).exactOptional(),
+  publishedHostSva: z.array(published).exactOptional(),
+  overcommit: z
+    .array(
+      z.object({
+        ...policy,
+        model: text,
+        vms: count,
+        slowdownBoundPercent: percent,
+        hostBytes: bytes.nullable(),
+        slowdownPercent: percent.nullable(),
+      }),
+    )
+    .exactOptional(),
+}) satisfies z.ZodType<DocumentHead<'compare'> & Comparison>;
+
+const checkSchema = z.object({
+  ...head('check'),
+  scenarios: z.array(
+    z.object({
+      name: text,
+      about: text,
+      rows: z.array(text),
+      actors: z.array(text),
+      variant: text.nullable(),
+      orders: amount,
+      states: count,
+      runs: count,
+      stepsKnown: count,
+      rounds: count,
+      longest: count,
+      exhaustive: z.boolean(),
+      randomOrders: count,
+      replacedCalls: count.nullable(),
+      seconds,
+      violations: z.array(
+        z.object({
+          invariant: text,
+          row: text,
+          detail: text,
+          steps: z.array(
+            z.object({
+              actor: text,
+              what: text,
+              place: text.nullable(),
+              changes: z.array(text),
+            }),
+          ),
+          order: z.array(count),
+          replay: text,
+          seed: count.nullable(),
+        }),
+      ),
+    }),
+  ),
+  seconds,
+}) satisfies z.ZodType<
+  DocumentHead<'check'> & { scenarios: readonly ScenarioReport[]; seconds: number }
+>;
+
+const versionSchema = z.object(head('version'));
+
+/** By the kind of document. */
+export const schemas = {
+  exec: execSchema,
+  compare: compareSchema,
+  check: checkSchema,
+  version: versionSchema,
+} as const;
+
+/** The same as JSON Schema (draft 2020-12): what is not named may be there, too. */
+export function jsonSchemas(): Readonly<Record<string, object>> {
+  return Object.fromEntries(
+    Object.entries(schemas).map(([kind, schema]) => [
+      kind,
+      z.toJSONSchema(schema, { io: 'input' }),
+    ]),
+  );
+}

@@ -1,0 +1,70 @@
+import type { MachineCode } from './architecture.js';
+
+// biome-ignore format: an instruction a line
+const makeCalls = [
+  0x53, // push rbx
+  0x48, 0x89, 0xfb, // mov rbx, rdi
+  // next:
+  0x48, 0x8b, 0x03, // mov rax, [rbx]
+  0x48, 0x8b, 0x7b, 0x08, // mov rdi, [rbx + 8]
+  0x48, 0x8b, 0x73, 0x10, // mov rsi, [rbx + 16]
+  0x48, 0x8b, 0x53, 0x18, // mov rdx, [rbx + 24]
+  0x4c, 0x8b, 0x53, 0x20, // mov r10, [rbx + 32]
+  0x4c, 0x8b, 0x43, 0x28, // mov r8, [rbx + 40]
+  0x4c, 0x8b, 0x4b, 0x30, // mov r9, [rbx + 48]
+  0x0f, 0x05, // syscall
+  0x48, 0x8b, 0x4b, 0x38, // mov rcx, [rbx + 56]
+  0x89, 0x01, // mov [rcx], eax
+  0x48, 0x8d, 0x53, 0x40, // lea rdx, [rbx + 64]
+  0x48, 0x85, 0xc0, // test rax, rax
+  0x79, 0x0e, // jns go
+  0x48, 0x8d, 0x53, 0x48, // lea rdx, [rbx + 72]
+  0x48, 0x3b, 0x43, 0x50, // cmp rax, [rbx + 80]
+  0x75, 0x04, // jne go
+  0x48, 0x8d, 0x53, 0x58, // lea rdx, [rbx + 88]
+  // go:
+  0x48, 0x8b, 0x1a, // mov rbx, [rdx]
+  0x48, 0x85, 0xdb, // test rbx, rbx
+  0x75, 0xbe, // jnz next
+  0x5b, // pop rbx
+  0xc3, // ret
+];
+
+// biome-ignore format: an instruction a line
+const clone = [
+  0x53, // push rbx
+  0x48, 0x89, 0xfb, // mov rbx, rdi
+  0x48, 0x89, 0xd7, // mov rdi, rdx
+  0x31, 0xd2, // xor edx, edx
+  0x45, 0x31, 0xd2, // xor r10d, r10d
+  0x45, 0x31, 0xc0, // xor r8d, r8d
+  0xb8, 56, 0, 0, 0, // mov eax, clone
+  0x0f, 0x05, // syscall
+  0x48, 0x85, 0xc0, // test rax, rax
+  0x74, 0xa1, // jz next
+  0x5b, // pop rbx
+  0xc3, // ret
+];
+
+const word = (value: number): number[] => [
+  value & 0xff,
+  (value >>> 8) & 0xff,
+  (value >>> 16) & 0xff,
+  (value >>> 24) & 0xff,
+];
+const long = (value: number): number[] => [...word(value), ...word(value / 2 ** 32)];
+
+export const x64Code: MachineCode = {
+  common: Uint8Array.from([...makeCalls, ...clone]),
+  cloneAt: makeCalls.length,
+  // biome-ignore format: an instruction a line
+  handler: (makeCallsAt, list, { at, value }) =>
+    Uint8Array.from([
+      0x48, 0xbf, ...long(at), // mov rdi, at
+      0xb8, ...word(value), // mov eax, value
+      0x89, 0x07, // mov [rdi], eax
+      0x48, 0xbf, ...long(list), // mov rdi, list
+      0x48, 0xb8, ...long(makeCallsAt), // mov rax, makeCallsAt
+      0xff, 0xe0, // jmp rax
+    ]),
+};

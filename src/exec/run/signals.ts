@@ -1,0 +1,153 @@
+/**
+ * Signals to iopf while a program runs. The engine's thread blocks in poll(2), so Node cannot
+ * handle them there: handlers in machine code write their numbers to a pipe that the engine
+ * watches.
+ *
+ * A signal that asks to end also starts a timer, which the engine stops. Where the engine hangs, in
+ * a file or a disk of the host, the timer ends iopf, and the guard all that is left.
+ */
+import { constants } from 'node:os';
+import {
+  allocateNative,
+  kill,
+  must,
+  O_CLOEXEC,
+  O_NONBLOCK,
+  pipe2,
+  pthreadSigmask,
+  read,
+  setitimer,
+  sigaction,
+} from '../../mm/process/libc.js';
+import type { Architecture } from '../arch/index.js';
+import { CallList } from '../process/call-list.js';
+import type { Child } from '../process/child.js';
+import { loadHandlers, type SignalHandler } from '../process/native-code.js';
+import { isInForeground } from './host-machine.js';
+
+const { SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGSTOP, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2 } =
+  constants.signals;
+/** What a terminal sends to the whole foreground group: the program gets its own then. */
+const interrupts: readonly number[] = [SIGINT, SIGQUIT];
+const ending: readonly number[] = [...interrupts, SIGTERM, SIGHUP];
+const others: readonly number[] = [SIGUSR1, SIGUSR2, SIGTSTP];
+/** So long an engine that was asked to end may be still before it is given up. */
+const STUCK_SECONDS = 3;
+const STUCK_TEXT = 'iopf: the engine does not answer: a file of the host takes its time; ended\n';
+const STDERR = 2;
+
+// struct sigaction of libc, on both architectures: handler, sigset_t, flags, restorer.
+const ACTION_BYTES = 152;
+const ACTION_FLAGS_AT = 136;
+const MASK_BYTES = 128;
+const SA_RESTART = 0x10000000;
+const SIG_BLOCK = 0;
+const SIG_SETMASK = 2;
+const ITIMER_REAL = 0;
+/** struct itimerval */
+const TIMER_BYTES = 32;
+const LIST_BYTES = 256;
+const READ_BYTES = 64;
+
+const stoppedTimer = allocateNative(TIMER_BYTES).address;
+
+/** The handlers of this process, as long as a program runs. */
+export class SignalPipe {
+  /** Where the numbers can be read, a byte each. It stays open: a handler may be at work. */
+  readonly fd: number;
+  private readonly before = new Map<number, number>();
+  private readonly maskBefore = allocateNative(MASK_BYTES).address;
+
+  /**
+   * `isEngineThread`: the caller's is the thread that may hang. Another of Node's threads then
+   * takes the signals that ask to end.
+   */
+  constructor({ code, nr }: Architecture, isEngineThread: boolean) {
+    const pipe = allocateNative(8);
+    must('pipe2', pipe2(pipe.address, O_CLOEXEC | O_NONBLOCK));
+    const [fd, writeFd] = [...new Int32Array(pipe.bytes.buffer, 0, 2)] as [number, number];
+    this.fd = fd;
+
+    const giveUp = new CallList(2, LIST_BYTES);
+    giveUp.call(nr.write, STDERR, giveUp.text(STUCK_TEXT), STUCK_TEXT.length);
+    const exit = giveUp.call(nr.exit_group, 0);
+    const pass = (signal: number, starts: boolean): SignalHandler => {
+      const list = new CallList(2, LIST_BYTES);
+      // First: the engine must not stop it before it has started.
+      if (starts) list.call(nr.setitimer, ITIMER_REAL, list.words(0, 0, STUCK_SECONDS, 0), 0);
+      list.call(nr.write, writeFd, list.data([signal]), 1);
+      const at = starts ? exit.argumentAt(0) : list.words(0);
+      return { at, value: 128 + signal, list };
+    };
+    const nothing = { at: giveUp.words(0), value: 0 };
+    const handlers: readonly [signal: number, SignalHandler][] = [
+      ...ending.map((signal) => [signal, pass(signal, true)] as [number, SignalHandler]),
+      ...others.map((signal) => [signal, pass(signal, false)] as [number, SignalHandler]),
+      [SIGALRM, { ...nothing, list: giveUp }],
+    ];
+    const addresses = loadHandlers(
+      code,
+      handlers.map(([, handler]) => handler),
+    );
+    for (const [index, [signal]] of handlers.entries()) this.handle(signal, addresses[index]!);
+    const blocked = isEngineThread ? [...ending, SIGALRM] : [];
+    pthreadSigmask(SIG_BLOCK, maskOf(blocked), this.maskBefore);
+  }
+
+  /** Signals are Node's again. */
+  close(): void {
+    setitimer(ITIMER_REAL, stoppedTimer, 0);
+    for (const [signal, action] of this.before) sigaction(signal, action, 0);
+    pthreadSigmask(SIG_SETMASK, this.maskBefore, 0);
+  }
+
+  private handle(signal: number, address: number): void {
+    const action = allocateNative(2 * ACTION_BYTES);
+    const view = new DataView(action.bytes.buffer);
+    view.setBigUint64(0, BigInt(address), true);
+    view.setUint32(ACTION_FLAGS_AT, SA_RESTART, true);
+    const before = action.address + ACTION_BYTES;
+    must('sigaction', sigaction(signal, action.address, before));
+    this.before.set(signal, before);
+  }
+}
+
+/** A sigset_t of these signals. */
+function maskOf(signals: readonly number[]): number {
+  const { address, bytes } = allocateNative(MASK_BYTES);
+  for (const signal of signals) bytes[(signal - 1) >> 3]! |= 1 << ((signal - 1) & 7);
+  return address;
+}
+
+/** The engine's side: passes the signals on to the program. */
+export class SignalRelay {
+  private readonly memory = allocateNative(READ_BYTES);
+
+  constructor(
+    readonly fd: number,
+    private readonly program: Child,
+  ) {}
+
+  /**
+   * Takes what has come. True: the run must end, because the program has, and only others are
+   * served.
+   */
+  take(): boolean {
+    const count = read(this.fd, this.memory.address, READ_BYTES);
+    // What has not been read is still there and will be; its timer may start anew.
+    setitimer(ITIMER_REAL, stoppedTimer, 0);
+    let stop = false;
+    for (const signal of this.memory.bytes.slice(0, Math.max(count, 0)))
+      if (this.pass(signal)) stop = true;
+    return stop;
+  }
+
+  private pass(signal: number): boolean {
+    // A job that is stopped must stop as a whole, or the shell waits for it.
+    if (signal === SIGTSTP) kill(process.pid, SIGSTOP);
+    else if (this.program.reap(false) !== null) return ending.includes(signal);
+    // A terminal tells the whole foreground group, others tell iopf alone.
+    else if (!interrupts.includes(signal) || !isInForeground()) kill(this.program.pid, signal);
+    return false;
+  }
+}

@@ -1,0 +1,89 @@
+/** What `--json` writes (npm test builds first), held to the schemas that the package has. */
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { release } from 'node:os';
+import { join, resolve } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import { jsonSchemas, schemas } from '../../src/cli/json/schemas.js';
+
+const main = resolve('dist/src/cli/main.js');
+const folder = resolve('dist/schemas');
+
+function iopf(...words: string[]): { code: number | null; stdout: string; stderr: string } {
+  const run = spawnSync(process.execPath, [main, ...words], { encoding: 'utf8' });
+  return { code: run.status, stdout: run.stdout, stderr: run.stderr };
+}
+
+/** The shipped file of a kind of document, and every field of it is named there. */
+function holdTo(kind: keyof typeof schemas, text: string): Record<string, unknown> {
+  const shipped = JSON.parse(readFileSync(join(folder, `iopf.${kind}-1.json`), 'utf8'));
+  const document = JSON.parse(text);
+  expect(z.fromJSONSchema(shipped).safeParse(document).error).toBeUndefined();
+  expect(schemas[kind].strict().safeParse(document).error).toBeUndefined();
+  return document;
+}
+
+const head = {
+  version: JSON.parse(readFileSync('package.json', 'utf8')).version,
+  host: { kernel: release(), node: process.version, architecture: process.arch },
+};
+
+describe('--json', () => {
+  test('of exec goes to standard output behind what the program says', () => {
+    const words = ['exec', '--quiet', '--device', 'nvme@0000:02:00.0,size=4M', '--json', '-'];
+    const { code, stdout, stderr } = iopf(...words, '--', 'sh', '-c', 'echo said; exit 3');
+    expect([code, stderr]).toEqual([3, '']);
+    expect(stdout).toMatch(/^said\n\{/);
+    expect(holdTo('exec', stdout.slice('said\n'.length))).toMatchObject({
+      schema: 'iopf.exec/1',
+      arguments: [...words, '--', 'sh', '-c', 'echo said; exit 3'],
+      ...head,
+      program: 'sh',
+      exitCode: 3,
+      devices: [{ kind: 'nvme', address: '0000:02:00.0', options: { size: '4M' } }],
+    });
+  });
+
+  test('of compare is all of standard output', () => {
+    const words = ['compare', '--json', '-', '--policy', 'static,iopf', '--jobs', '1'];
+    const { code, stdout } = iopf(...words, 'examples/block-random.yaml');
+    expect(code).toBe(0);
+    const document = holdTo('compare', stdout);
+    expect(document).toMatchObject({ schema: 'iopf.compare/1', ...head });
+    expect(document['runs']).toHaveLength(2);
+  });
+
+  test('of check is all of standard output, and --quiet leaves the exit code', () => {
+    const words = ['check', 'two-faults-one-page', '--variant', 'rfc-v3/R3.3', '--jobs', '1'];
+    const { code, stdout } = iopf(...words, '--json', '-');
+    expect(code).toBe(1);
+    expect(holdTo('check', stdout)).toMatchObject({ schema: 'iopf.check/1', ...head });
+    expect(iopf(...words, '--quiet')).toEqual({ code: 1, stdout: '', stderr: '' });
+  });
+
+  test('of --version is the head of all of them', () => {
+    const { code, stdout } = iopf('--version', '--json');
+    expect(code).toBe(0);
+    expect(holdTo('version', stdout)).toEqual({
+      schema: 'iopf.version/1',
+      arguments: ['--version', '--json'],
+      ...head,
+    });
+  });
+});
+
+test('the shipped schemas are those of the sources, and refuse what is no such document', () => {
+  const written = jsonSchemas();
+  expect(readdirSync(folder).sort()).toEqual(
+    Object.keys(written)
+      .map((kind) => `iopf.${kind}-1.json`)
+      .sort(),
+  );
+  for (const [kind, schema] of Object.entries(written)) {
+    const file = readFileSync(join(folder, `iopf.${kind}-1.json`), 'utf8');
+    expect(JSON.parse(file)).toEqual(schema);
+    const wrong = { schema: `iopf.${kind}/2`, arguments: [], ...head };
+    expect(z.fromJSONSchema(JSON.parse(file)).safeParse(wrong).success).toBe(false);
+  }
+});
