@@ -3,10 +3,9 @@
  * (x64/restart.ts). The table is in the program's memory: fork copies it, threads and vfork share
  * it, exec drops it. A handler keeps its slot.
  */
-import { copyFromProcess, copyToProcess } from '../../mm/process/remote-memory.js';
-import { SA_RESTART, SIG_IGN, SignalAction } from './signal-action.js';
-import { forceWrite, readTrapPage } from './trap-page.js';
-import { HANDLER_TABLE, HANDLERS_MAX, slotAddress, slotAt } from './x64/restart.js';
+import { SA_RESTART, SIG_IGN, type SignalAction } from './signal-action.js';
+import { HANDLER_TABLE, HANDLERS_MAX, readState, writeState } from './trap-page.js';
+import { slotAddress, slotAt } from './x64/restart.js';
 
 export class HandlerSlots {
   private constructor(
@@ -17,7 +16,7 @@ export class HandlerSlots {
   /** Those of a thread's memory; null where it has no trap page. */
   static read(tid: number): HandlerSlots | null {
     const words = new Uint32Array(2 * HANDLERS_MAX);
-    return readTrapPage(tid, HANDLER_TABLE, new Uint8Array(words.buffer))
+    return readState(tid, HANDLER_TABLE, new Uint8Array(words.buffer))
       ? new HandlerSlots(tid, words)
       : null;
   }
@@ -34,13 +33,10 @@ export class HandlerSlots {
     return slot < 0 ? action : action.withHandler(slotAddress(slot));
   }
 
-  /** Puts the program's own handler into an action that the kernel wrote to its memory. */
-  show(address: number): void {
-    const words = new Uint32Array(SignalAction.WORDS);
-    if (!copyFromProcess(this.tid, address, new Uint8Array(words.buffer))) return;
-    const action = new SignalAction(words);
+  /** The program's own action, of one that is installed. */
+  leave(action: SignalAction): SignalAction {
     const slot = slotAt(action.handler);
-    if (slot >= 0) copyToProcess(this.tid, address, action.withHandler(this.handler(slot)).bytes);
+    return slot < 0 ? action : action.withHandler(this.handler(slot));
   }
 
   private handler(slot: number): number {
@@ -55,7 +51,7 @@ export class HandlerSlots {
       this.words[2 * slot] = handler; // stores the low 32 bits
       this.words[2 * slot + 1] = handler / 2 ** 32;
       const entry = new Uint8Array(this.words.buffer, 8 * slot, 8);
-      return forceWrite(this.tid, HANDLER_TABLE + 8 * slot, entry) ? slot : -1;
+      return writeState(this.tid, HANDLER_TABLE + 8 * slot, entry) ? slot : -1;
     }
     return -1;
   }

@@ -17,6 +17,19 @@ const CLONE_VM = 0x100;
 const CLONE_THREAD = 0x10000;
 const SEGV_BIT = signalBit(SIGSEGV);
 
+/** What an rt_sigaction comes to. */
+interface Installation {
+  /** The action to install; null: it only asks. */
+  readonly installed: SignalAction | null;
+  /** Whether the program's own action blocks SIGSEGV. */
+  readonly masks: boolean | null;
+  /** Where the action before goes, 0: nowhere. */
+  readonly old: number;
+  /** That one blocks SIGSEGV, as the program believes. */
+  readonly wasBlocked: boolean;
+  readonly slots: HandlerSlots;
+}
+
 export class SignalCalls {
   constructor(
     private readonly call: Listener,
@@ -31,18 +44,24 @@ export class SignalCalls {
   action(): boolean {
     const { call } = this;
     if (isTrapPage(call.returnsTo) || call.argument(3) !== SIGSET_BYTES) return false;
+    const signal = call.int(0);
     const given = call.argument(1) === 0 ? null : this.copyAction(call.argument(1));
-    if (call.int(0) === SIGSEGV) {
-      const state = TrapState.read(call.tid);
-      if (state !== null) this.setFaultAction(state, given);
-      return state !== null;
-    }
+    const state = TrapState.read(call.tid);
     const slots = HandlerSlots.read(call.tid);
-    if (slots === null) return false;
+    if (state === null || slots === null) return false;
+    if (signal === SIGSEGV) {
+      this.setFaultAction(state, given);
+      return true;
+    }
     const installed = given === null ? null : slots.enter(given.without(SIGSEGV));
     const isAsGiven = installed === null || installed.equals(given!);
-    if (isAsGiven && (call.argument(2) === 0 || slots.isEmpty)) return false;
-    this.errands.send(this.install(call.int(0), installed, call.argument(2), slots));
+    const wasBlocked = state.isBlockedIn(signal);
+    const isOldShown = call.argument(2) !== 0 && !slots.isEmpty;
+    if (isAsGiven && !wasBlocked && !isOldShown) return false;
+    const masks = given === null ? null : given.masks(SIGSEGV);
+    this.errands.send(
+      this.install(signal, { installed, masks, old: call.argument(2), wasBlocked, slots }),
+    );
     return true;
   }
 
@@ -69,7 +88,7 @@ export class SignalCalls {
   fork(sharesMemory: boolean): void {
     const { tid } = this.call;
     const state = TrapState.read(tid);
-    if (state === null || state.action.handler === 0) return;
+    if (state === null || !state.hasActions) return;
     const owner = sharesMemory ? this.processOf(tid) : 0;
     if (state.owner === owner) return;
     state.owner = owner;
@@ -79,8 +98,7 @@ export class SignalCalls {
   private setFaultAction(state: TrapState, given: SignalAction | null): void {
     const { call } = this;
     const before = state.action;
-    const isOwn = state.owner === 0 || state.owner === this.processOf(call.tid);
-    if (given !== null && isOwn) {
+    if (given !== null && this.isOwn(state, call.tid)) {
       state.action = given;
       state.write(call.tid);
     }
@@ -91,16 +109,24 @@ export class SignalCalls {
 
   private *install(
     signal: number,
-    action: SignalAction | null,
-    old: number,
-    slots: HandlerSlots,
+    { installed, masks, old, wasBlocked, slots }: Installation,
   ): Errand {
+    const { tid } = this.call;
     const value = yield {
       nr: this.architecture.nr.rt_sigaction,
-      arguments: [signal, action === null ? 0 : MEMORY, old, SIGSET_BYTES],
-      ...(action === null ? {} : { memory: action.bytes }),
+      arguments: [signal, installed === null ? 0 : MEMORY, old, SIGSET_BYTES],
+      ...(installed === null ? {} : { memory: installed.bytes }),
     };
-    if (value === 0 && old !== 0) slots.show(old);
+    if (value !== 0) return { kind: 'return', value };
+    if (old !== 0) {
+      const before = slots.leave(this.copyAction(old, tid));
+      copyToProcess(tid, old, (wasBlocked ? before.with(SIGSEGV) : before).bytes);
+    }
+    const state = masks === null ? null : TrapState.read(tid);
+    if (state !== null && this.isOwn(state, tid)) {
+      state.setBlockedIn(signal, masks!);
+      state.write(tid);
+    }
     return { kind: 'return', value };
   }
 
@@ -117,9 +143,14 @@ export class SignalCalls {
     return { kind: 'return', value: told ? 0 : -Errno.EFAULT };
   }
 
-  private copyAction(address: number): SignalAction {
+  /** Whether the actions in the state are those of the thread's process. */
+  private isOwn({ owner }: TrapState, tid: number): boolean {
+    return owner === 0 || owner === this.processOf(tid);
+  }
+
+  private copyAction(address: number, tid = this.call.tid): SignalAction {
     const words = new Uint32Array(SignalAction.WORDS);
-    if (!copyFromProcess(this.call.tid, address, new Uint8Array(words.buffer)))
+    if (!copyFromProcess(tid, address, new Uint8Array(words.buffer)))
       throw new VfioError(Errno.EFAULT);
     return new SignalAction(words);
   }

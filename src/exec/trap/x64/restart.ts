@@ -18,18 +18,14 @@ import {
   interceptedOnDescriptor,
   VFIO_TYPE,
 } from '../../seccomp/filter.js';
-import { TRAP_PAGE } from '../trap-page.js';
+import { HANDLER_TABLE, HANDLERS_MAX, TRAP_PAGE } from '../trap-page.js';
 
 /** Where things lie in the trap page. */
-const COMMON = 0x200;
-const MAPS = 0x3c0;
-const SLOTS = 0x480;
-const TABLE = 0x800;
+const COMMON = 0x240;
+const MAPS = 0x400;
+const SLOTS = 0x4c0;
 const SLOT_BYTES = 10;
-export const HANDLERS_MAX = 64;
 export const RESTART_ADDRESS = TRAP_PAGE + COMMON;
-/** Addresses of the handlers behind the slots, 8 bytes each, 0 where there is none yet. */
-export const HANDLER_TABLE = TRAP_PAGE + TABLE;
 
 /** Calls below this number are looked up in bit maps, which lie one behind the other. */
 const CALLS_MAX = 512;
@@ -106,9 +102,9 @@ export function slotAddress(slot: number): number {
   return TRAP_PAGE + SLOTS + slot * SLOT_BYTES;
 }
 
-/** The trap page from RESTART_ADDRESS on, with an empty table. */
+/** The code of the trap page from RESTART_ADDRESS on. */
 export function restartCode({ nr }: Architecture, window: DescriptorWindow): Uint8Array {
-  const part = new Uint8Array(TABLE + 8 * HANDLERS_MAX - COMMON);
+  const part = new Uint8Array(SLOTS + SLOT_BYTES * HANDLERS_MAX - COMMON);
   const code = assemble(common(window, nr));
   if (code.length > MAPS - COMMON) throw new Bug('code of the trap page', { length: code.length });
   part.set(code);
