@@ -176,7 +176,7 @@ function damaged(random: Random, recording: Buffer): Round {
     if (way === 0) bytes = bytes.subarray(0, at);
     else if (way === 1) bytes = Buffer.concat([bytes.subarray(0, at), bytes.subarray(at + length)]);
     else if (way === 2) bytes = Buffer.concat([bytes.subarray(0, at + length), bytes.subarray(at)]);
-    else if (way === 3) bytes.fill(random.below(256), at, at + length);
+    else if (way === 3) bytes.fill(random.below(256), at, Math.min(at + length, bytes.length));
     else if (at < bytes.length) bytes[at] = bytes[at]! ^ (1 << random.below(8));
   }
   const words = pick(random, [
