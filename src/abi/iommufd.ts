@@ -47,6 +47,8 @@ export const IoasMapFlag = {
 export const OptionId = {
   IOMMU_OPTION_RLIMIT_MODE: 0,
   IOMMU_OPTION_HUGE_PAGES: 1,
+  /** IOPF's own, far from what Linux may number. */
+  IOMMU_OPTION_IOPF: 0x8000_0000,
 } as const;
 
 export const OptionOp = {

@@ -71,8 +71,14 @@ const kernelBehaviours = {
   cdevGrows: row(false, false, true),
   /** IOMMU_GET_HW_INFO may ask for one type, and tells that a device has no ATS. */
   hwInfoInput: row(false, false, true),
+  /** IOMMU_HWPT_INVALIDATE looks at its arguments before it looks for the page table. */
+  invalidateChecksFirst: row(false, false, true),
   /** A map that is as long as all of 64 bits is EINVAL before it is asked whether it wraps. */
   mapLengthFirst: row(false, true, false),
+  /** The answer of mmap(2) of an iommufd in which there is nothing to map. */
+  iommufdMmap: row<'ENODEV' | 'ENXIO'>('ENODEV', 'ENODEV', 'ENXIO'),
+  /** Memory that devices may neither read nor write can be in a page table. */
+  mapsNoAccess: row(false, true, false),
   /** A page table that is not nested may have a fault queue. */
   faultQueueOfPaging: row(false, false, true),
   /** The last number of /dev/iommu's table of calls; 0: there is none. */

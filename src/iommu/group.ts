@@ -46,6 +46,10 @@ export class IommuGroup {
     if (--this.claims === 0) this.owner = null;
   }
 
+  get isClaimed(): boolean {
+    return this.owner !== null;
+  }
+
   /** Whether this is who has its DMA. */
   isOwnedBy(owner: object): boolean {
     return this.owner === owner;

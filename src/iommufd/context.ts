@@ -3,6 +3,7 @@ import type { IommuGroup } from '../iommu/group.js';
 import type { AddressSpace } from '../mm/address-space.js';
 import type { LockAccount } from '../mm/lock-account.js';
 import type { AttachedGroup } from './device.js';
+import type { Ioas } from './ioas.js';
 import { accountFor, type RlimitMode } from './locked-memory.js';
 import type { IommufdMachine } from './machine.js';
 import { ObjectTable } from './objects.js';
@@ -14,11 +15,15 @@ import { ObjectTable } from './objects.js';
  */
 export class IommufdContext {
   readonly objects = new ObjectTable();
-  rlimitMode: RlimitMode = 'user';
+  /** What calls of type1 are about; null: they are ENODEV. */
+  compatIoas: Ioas | null = null;
   private readonly groups = new WeakMap<IommuGroup, AttachedGroup>();
   private references = 1;
 
-  constructor(readonly machine: IommufdMachine) {}
+  constructor(
+    readonly machine: IommufdMachine,
+    public rlimitMode: RlimitMode = 'user',
+  ) {}
 
   /** Where memory that a process maps now is charged. */
   accountOf(mm: AddressSpace): LockAccount {

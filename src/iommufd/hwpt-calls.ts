@@ -35,11 +35,24 @@ export function hwptAlloc(call: Call): void {
   const parent = context.objects.any(buffer.u32(at.pt_id));
   if (!(parent instanceof Ioas)) return noNesting(call, parent);
   const flags = buffer.u32(at.flags);
-  const { IOMMU_HWPT_FAULT_ID_VALID: faultIdValid } = HwptAllocFlag;
-  const known = context.machine.kernel.faultQueueOfPaging ? faultIdValid : 0;
+  const { IOMMU_HWPT_FAULT_ID_VALID: faultIdValid, IOMMU_HWPT_ALLOC_DIRTY_TRACKING: dirty } =
+    HwptAllocFlag;
+  const { kernel, iopf } = context.machine;
+  // Writes are seen as page faults: the recorded IOMMU has no other way.
+  const known = (kernel.faultQueueOfPaging ? faultIdValid : 0) | (iopf === 'off' ? 0 : dirty);
   if ((flags & ~known) !== 0 || buffer.u32(at.data_len) !== 0) fail('EOPNOTSUPP');
-  const fault = flags === 0 ? null : context.objects.get(buffer.u32(at.fault_id), FaultQueueObject);
-  const hwpt = new PagingHwpt(context, parent, device.group!.geometry, false, fault);
+  const fault =
+    (flags & faultIdValid) === 0
+      ? null
+      : context.objects.get(buffer.u32(at.fault_id), FaultQueueObject);
+  const hwpt = new PagingHwpt(
+    context,
+    parent,
+    device.group!.geometry,
+    false,
+    fault,
+    (flags & dirty) !== 0,
+  );
   context.objects.add(hwpt);
   buffer.setU32(at.out_hwpt_id, hwpt.id);
   try {
@@ -86,7 +99,9 @@ export function getHwInfo(call: Call): void {
   buffer.setU32(at.data_len, data.length);
   buffer.setU32(at.out_data_type, HW_INFO_TYPE_INTEL_VTD);
   buffer.setU32(at.out_max_pasid_log2, 0);
-  const { IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED: noAts } = IommuHwCapability;
-  buffer.setBig(at.out_capabilities, BigInt(kernel.hwInfoInput ? noAts : 0));
+  const { IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED: noAts, IOMMU_HW_CAP_DIRTY_TRACKING: dirty } =
+    IommuHwCapability;
+  const can = context.machine.iopf === 'off' ? 0 : dirty;
+  buffer.setBig(at.out_capabilities, BigInt(can | (kernel.hwInfoInput ? noAts : 0)));
   respond(call);
 }

@@ -1,4 +1,5 @@
 /** Page tables of an IOAS (kernel: struct iommufd_hwpt_paging). */
+import type { DirtyLog } from '../ioas/dirty-log.js';
 import { Domain } from '../iommu/domain.js';
 import type { IommuProperties } from '../iommu/geometry.js';
 import type { IommufdContext } from './context.js';
@@ -10,6 +11,8 @@ export class PagingHwpt implements IommufdObject {
   id = 0;
   users = 0;
   readonly domain: Domain;
+  /** What its devices write; null: no log is kept. */
+  log: DirtyLog | null = null;
 
   /**
    * A page table that is in its IOAS's place from now on: all that is mapped there is in it, or
@@ -23,6 +26,8 @@ export class PagingHwpt implements IommufdObject {
     readonly isAuto: boolean,
     /** Whose program answers its devices' page requests; null: nobody's. */
     readonly fault: FaultQueueObject | null = null,
+    /** Made with IOMMU_HWPT_ALLOC_DIRTY_TRACKING. */
+    readonly tracksDirty = false,
   ) {
     const { kernel, observer } = context.machine;
     this.domain = new Domain({
@@ -43,6 +48,7 @@ export class PagingHwpt implements IommufdObject {
 
   destroy(): void {
     this.ioas.users--;
+    if (this.log !== null) this.ioas.space.stopLog(this.log);
     if (this.fault !== null) this.fault.users--;
     this.ioas.removePageTable(this.domain);
   }

@@ -11,9 +11,11 @@ import {
   IovaRangeStruct,
 } from '../abi/iommufd-structs.js';
 import { readStruct, writeStruct } from '../abi/layout.js';
+import type { Caller } from '../file/caller.js';
 import { UserPages } from '../ioas/user-pages.js';
 import { PAGE_SIZE, READ, WRITE } from '../mm/address-space.js';
 import { type Call, respond } from './call.js';
+import type { IommufdContext } from './context.js';
 import { Ioas } from './ioas.js';
 import { ADDRESS_END, type ByteRange, overlap } from './ranges.js';
 
@@ -104,13 +106,23 @@ export function ioasMap(call: Call): void {
   const ioas = context.objects.get(buffer.u32(at.ioas_id), Ioas);
   const fixed = (flags & FIXED_IOVA) !== 0 ? iova : null;
   const address = buffer.big(at.user_va);
-  const account = context.accountOf(caller.mm);
-  const mapped = mapUserMemory(ioas, address, length, permissionOf(flags), fixed, (pages) => {
-    const first = Number(address / PAGE);
-    return new UserPages(caller.mm, first, pages, permissionOf(flags), account, true);
-  });
-  buffer.setBig(at.iova, mapped);
+  const permission = permissionOf(flags);
+  const source = processMemory(caller, context, address, permission);
+  buffer.setBig(at.iova, mapUserMemory(ioas, address, length, permission, fixed, source));
   respond(call);
+}
+
+/** Memory of the calling process from an address on, so many pages; it pays for their pins. */
+export function processMemory(
+  { mm }: Caller,
+  context: IommufdContext,
+  address: bigint,
+  permission: number,
+): (pages: number) => UserPages {
+  const account = context.accountOf(mm);
+  const first = Number(address / PAGE);
+  // What no device may access is pinned to be read.
+  return (pages) => new UserPages(mm, first, pages, permission || READ, account, true);
 }
 
 /** Maps memory that begins at a byte. EOVERFLOW: it wraps; EINVAL; see `Ioas.map`. */

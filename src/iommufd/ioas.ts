@@ -113,6 +113,26 @@ export class Ioas implements IommufdObject {
   }
 
   /**
+   * Makes two areas of one that lies across an address; what is pinned stays so. EINVAL: not
+   * aligned, large entries may have been made, or an emulated device has pins in it.
+   */
+  cut(address: bigint): void {
+    const area = this.areas.firstIn(address, address + 1n);
+    if (area === null || area.iova === address) return;
+    const length = address - area.iova;
+    const start = area.start + length;
+    if (((address | start) & (this.alignment - 1n)) !== 0n || area.accesses > 0) fail('EINVAL');
+    if (this.large && this.space.domains.length > 0) fail('EINVAL');
+    const { iova, permission, source, firstPage, pages } = area;
+    const isPinned = area.mapping?.pinned ?? false;
+    if (isPinned) source.pin(firstPage, pages);
+    this.removeArea(area);
+    this.addArea(new Area(iova, length, permission, source, area.start));
+    this.addArea(new Area(address, area.length - length, permission, source, start));
+    if (isPinned) source.unpin(firstPage, pages);
+  }
+
+  /**
    * What is mapped at [iova, iova + length), as pieces. EINVAL: nothing is asked for; EOVERFLOW;
    * ENOENT: a part is not mapped.
    */
@@ -248,7 +268,8 @@ export class Ioas implements IommufdObject {
   }
 
   private addArea(area: Area): void {
-    if (area.isOfPages) {
+    if (area.permission === 0) this.checkNoAccess();
+    else if (area.isOfPages) {
       const { iova, pages, permission, source, firstPage } = area;
       const mapping = new Mapping(Number(iova / PAGE), pages, permission, source, firstPage);
       this.space.map(mapping);
@@ -260,6 +281,12 @@ export class Ioas implements IommufdObject {
   private removeArea(area: Area): void {
     if (area.mapping !== null) this.space.unmap(area.mapping);
     this.areas.remove(area);
+  }
+
+  /** EINVAL: this kernel's page tables have no entries without a permission. */
+  private checkNoAccess(): void {
+    const { mapsNoAccess } = this.machine.kernel;
+    if (!mapsNoAccess && this.space.domains.length > 0) fail('EINVAL');
   }
 
   /** EADDRINUSE: an area is not aligned so. */

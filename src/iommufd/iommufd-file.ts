@@ -6,18 +6,36 @@ import {
   FaultAlloc,
   HwInfo,
   HwptAlloc,
+  HwptGetDirtyBitmap,
+  HwptInvalidate,
+  HwptSetDirtyTracking,
+  HwQueueAlloc,
   IoasAlloc,
   IoasAllowIovas,
+  IoasChangeProcess,
   IoasCopy,
   IoasIovaRanges,
   IoasMap,
   IoasUnmap,
   Option,
+  VdeviceAlloc,
+  VeventqAlloc,
+  VfioIoas,
+  ViommuAlloc,
 } from '../abi/iommufd-structs.js';
 import type { Caller } from '../file/caller.js';
 import type { VfioFile } from '../file/file.js';
+import {
+  changeProcess,
+  hwptInvalidate,
+  hwQueueAlloc,
+  vdeviceAlloc,
+  veventqAlloc,
+  viommuAlloc,
+} from './absent-calls.js';
 import { type Call, type Operation, operation, runCall, tableNumber } from './call.js';
 import { IommufdContext } from './context.js';
+import { getDirtyBitmap, setDirtyTracking } from './dirty-bitmap.js';
 import { faultQueueAlloc } from './fault-queue-file.js';
 import { getHwInfo, hwptAlloc } from './hwpt-calls.js';
 import {
@@ -30,6 +48,7 @@ import {
 } from './ioas-calls.js';
 import type { IommufdMachine } from './machine.js';
 import { option } from './option.js';
+import { compatIoctl, vfioIoas } from './vfio-compat.js';
 
 const operations: ReadonlyMap<number, Operation> = new Map([
   [IommufdIoctl.IOMMU_DESTROY, operation(Destroy, destroy)],
@@ -40,6 +59,18 @@ const operations: ReadonlyMap<number, Operation> = new Map([
   [IommufdIoctl.IOMMU_IOAS_MAP, operation(IoasMap, ioasMap)],
   [IommufdIoctl.IOMMU_IOAS_UNMAP, operation(IoasUnmap, ioasUnmap)],
   [IommufdIoctl.IOMMU_OPTION, operation(Option, option)],
+  [IommufdIoctl.IOMMU_HWPT_SET_DIRTY_TRACKING, operation(HwptSetDirtyTracking, setDirtyTracking)],
+  [IommufdIoctl.IOMMU_HWPT_GET_DIRTY_BITMAP, operation(HwptGetDirtyBitmap, getDirtyBitmap)],
+  [IommufdIoctl.IOMMU_HWPT_INVALIDATE, operation(HwptInvalidate, hwptInvalidate)],
+  [
+    IommufdIoctl.IOMMU_VIOMMU_ALLOC,
+    operation(ViommuAlloc, viommuAlloc, ViommuAlloc.end.out_viommu_id),
+  ],
+  [IommufdIoctl.IOMMU_VDEVICE_ALLOC, operation(VdeviceAlloc, vdeviceAlloc)],
+  [IommufdIoctl.IOMMU_IOAS_CHANGE_PROCESS, operation(IoasChangeProcess, changeProcess)],
+  [IommufdIoctl.IOMMU_VEVENTQ_ALLOC, operation(VeventqAlloc, veventqAlloc)],
+  [IommufdIoctl.IOMMU_HW_QUEUE_ALLOC, operation(HwQueueAlloc, hwQueueAlloc)],
+  [IommufdIoctl.IOMMU_VFIO_IOAS, operation(VfioIoas, vfioIoas)],
   [IommufdIoctl.IOMMU_HWPT_ALLOC, operation(HwptAlloc, hwptAlloc, HwptAlloc.end.__reserved)],
   [IommufdIoctl.IOMMU_FAULT_QUEUE_ALLOC, operation(FaultAlloc, faultQueueAlloc)],
   [IommufdIoctl.IOMMU_GET_HW_INFO, operation(HwInfo, getHwInfo, HwInfo.end.__reserved2)],
@@ -47,18 +78,26 @@ const operations: ReadonlyMap<number, Operation> = new Map([
 
 /** open(2) of /dev/iommu. */
 export function openIommufd(machine: IommufdMachine): IommufdFile {
-  return new IommufdFile(new IommufdContext(machine));
+  return new IommufdFile(new IommufdContext(machine), '/dev/iommu');
+}
+
+/** open(2) of /dev/vfio/vfio where iommufd serves it: pins count per process, as type1's do. */
+export function openCompatContainer(machine: IommufdMachine): IommufdFile {
+  return new IommufdFile(new IommufdContext(machine, 'process'), '/dev/vfio/vfio');
 }
 
 export class IommufdFile implements VfioFile {
   readonly kind = 'iommufd';
-  readonly name = '/dev/iommu';
 
-  constructor(readonly context: IommufdContext) {}
+  constructor(
+    readonly context: IommufdContext,
+    readonly name: string,
+  ) {}
 
   ioctl(caller: Caller, request: number, argument: number): number {
     const { context } = this;
-    if (tableNumber(request, context.machine.kernel.iommufdLast) < 0) fail('ENOTTY');
+    if (tableNumber(request, context.machine.kernel.iommufdLast) < 0)
+      return compatIoctl(caller, context, request, argument);
     runCall(caller, context, operations, request, argument);
     return 0;
   }
@@ -72,7 +111,7 @@ export class IommufdFile implements VfioFile {
   }
 
   mmap(): never {
-    fail('ENODEV');
+    fail(this.context.machine.kernel.iommufdMmap);
   }
 
   release(): void {
@@ -81,8 +120,10 @@ export class IommufdFile implements VfioFile {
 }
 
 /** IOMMU_DESTROY. ENOENT; EBUSY: something uses it. */
-function destroy({ buffer, context: { objects } }: Call): void {
+function destroy({ buffer, context }: Call): void {
+  const { objects } = context;
   const object = objects.any(buffer.u32(Destroy.at.id)) ?? fail('ENOENT');
   if (object.users > 0) fail('EBUSY');
   objects.remove(object);
+  if (context.compatIoas === object) context.compatIoas = null;
 }

@@ -2,6 +2,7 @@
 import { fail } from '../abi/errno.js';
 import { OptionId, OptionOp } from '../abi/iommufd.js';
 import { Option } from '../abi/iommufd-structs.js';
+import { runDirect } from '../flow/direct.js';
 import type { Call } from './call.js';
 import { Ioas } from './ioas.js';
 
@@ -17,6 +18,9 @@ export function option(call: Call): void {
       break;
     case OptionId.IOMMU_OPTION_HUGE_PAGES:
       hugePages(call);
+      break;
+    case OptionId.IOMMU_OPTION_IOPF:
+      iopf(call);
       break;
     default:
       fail('EOPNOTSUPP');
@@ -54,4 +58,21 @@ function hugePages({ buffer, context }: Call): void {
   const value = buffer.big(at.val64);
   if (value > 1n) fail('EINVAL');
   ioas.setHugePages(value === 1n);
+}
+
+/**
+ * IOPF's own: whether pages of an IOAS are left to faults. EOPNOTSUPP: IOPF is off; ENOENT; EINVAL;
+ * and what `Iopf.enable` and `disable` answer: ENODEV, EBUSY, ENOMEM, EFAULT.
+ */
+function iopf({ buffer, context }: Call): void {
+  if (context.machine.iopf === 'off') fail('EOPNOTSUPP');
+  const { iopf: switchable } = context.objects.get(buffer.u32(at.object_id), Ioas).space;
+  if (buffer.u16(at.op) === OptionOp.IOMMU_OPTION_OP_GET) {
+    buffer.setBig(at.val64, switchable.enabled ? 1n : 0n);
+    return;
+  }
+  if (buffer.u16(at.op) !== OptionOp.IOMMU_OPTION_OP_SET) fail('EOPNOTSUPP');
+  const value = buffer.big(at.val64);
+  if (value > 1n) fail('EINVAL');
+  runDirect(value === 1n ? switchable.enable() : switchable.disable());
 }

@@ -6,6 +6,7 @@ import { GroupStatus } from '../abi/vfio-structs.js';
 import { copyIn, copyOut } from '../file/argument.js';
 import type { Caller } from '../file/caller.js';
 import type { VfioFile } from '../file/file.js';
+import { IommufdFile } from '../iommufd/iommufd-file.js';
 import { ContainerFile } from './container.js';
 import { findDevice } from './device-name.js';
 import type { VfioGroup } from './group.js';
@@ -16,7 +17,7 @@ const descriptor = new ArgumentBuffer(4);
 /** open(2) of /dev/vfio/N: ENOENT, EBUSY. */
 export function openGroup(group: VfioGroup): VfioFile {
   const file = new GroupFile(group);
-  group.open(file);
+  group.open();
   return file;
 }
 
@@ -80,6 +81,10 @@ export class GroupFile implements VfioFile {
     const file = caller.file(descriptor.s32(0));
     if (!file) fail('EBADF');
     if (this.group.inContainer) fail('EINVAL');
+    if (file.kind === 'vfio' && file.file instanceof IommufdFile) {
+      this.group.setIommufd(file.file.context);
+      return 0;
+    }
     if (file.kind !== 'vfio' || !(file.file instanceof ContainerFile)) {
       return fail(this.group.machine.kernel.notAContainer);
     }

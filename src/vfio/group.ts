@@ -2,19 +2,22 @@
  * VFIO groups (kernel: vfio/group.c).
  *
  * Terms: a group is *viable* while no function of it has a host driver. *Claimed*: its DMA belongs
- * to whoever opened it. A device file holds the group's file open, so that a closed group is only
- * gone with its last device.
+ * to its container, or to the iommufd that has its devices. A device file holds the group's file
+ * open, so that a closed group is only gone with its last device.
  */
 import { fail } from '../abi/errno.js';
 import type { VfioFile } from '../file/file.js';
 import type { IoSpace } from '../ioas/io-space.js';
 import type { IommuGroup } from '../iommu/group.js';
+import type { IommufdContext } from '../iommufd/context.js';
+import { takeGroup } from '../iommufd/vfio-compat.js';
 import { CdevBinding } from './cdev-binding.js';
 import type { Container } from './container.js';
 import { VfioDevice } from './device.js';
 import { openCdev, openDevice } from './device-file.js';
 import { GroupBinding } from './group-binding.js';
 import type { PciBus } from './hot-reset.js';
+import { IommufdGroupBinding } from './iommufd-group-binding.js';
 import type { MachineState } from './machine-state.js';
 import type { PciFunction } from './pci-function.js';
 
@@ -23,6 +26,10 @@ export type Driver = 'vfio-pci' | 'host' | null;
 
 export class VfioGroup {
   private container: Container | null = null;
+  /** In place of a container. */
+  private iommufd: IommufdContext | null = null;
+  /** Devices that are open by the group and its iommufd. */
+  private readonly iommufdDevices = new Map<VfioDevice, IommufdGroupBinding>();
   private readonly drivers = new Map<VfioDevice, Driver>();
   /** Functions that VFIO can not drive, by address: they only take part in viability. */
   private readonly hostFunctions = new Set<string>();
@@ -60,7 +67,7 @@ export class VfioGroup {
   }
 
   get inContainer(): boolean {
-    return this.container !== null;
+    return this.container !== null || this.iommufd !== null;
   }
 
   get viable(): boolean {
@@ -89,7 +96,7 @@ export class VfioGroup {
    * is open (where the kernel waits for its last descriptor).
    */
   bind(address: string, driver: Driver): void {
-    if (driver === 'host' && (this.container || this.cdevs > 0)) fail('EBUSY');
+    if (driver === 'host' && this.iommuGroup.isClaimed) fail('EBUSY');
     const device = [...this.drivers.keys()].find(
       (candidate) => candidate.pciFunction.address === address,
     );
@@ -115,10 +122,10 @@ export class VfioGroup {
     return true;
   }
 
-  /** A file of it is opened. ENOENT; EBUSY: there is one, or somebody else has its DMA. */
-  open(file: VfioFile): void {
+  /** A file of it is opened. ENOENT; EBUSY: there is one, or a device of it is bound by its own. */
+  open(): void {
     if (!this.exists) fail('ENOENT');
-    this.iommuGroup.claim(file);
+    if (this.fileUsers > 0 || this.cdevs > 0) fail('EBUSY');
     this.fileUsers = 1;
   }
 
@@ -126,12 +133,16 @@ export class VfioGroup {
   dropFile(): void {
     if (--this.fileUsers > 0) return;
     this.leaveContainer();
-    this.iommuGroup.unclaim();
   }
 
-  /** A file of a device, which holds the group's. EINVAL without a container that has an IOMMU. */
+  /**
+   * A file of a device, which holds the group's. EINVAL without a container that has an IOMMU. With
+   * an iommufd it does not hold the group's; ENODEV: there is no compat IOAS; EPERM; and what
+   * attaching answers.
+   */
   openDevice(device: VfioDevice): VfioFile {
-    const { container } = this;
+    const { container, iommufd } = this;
+    if (iommufd !== null) return this.openByIommufd(device, iommufd);
     if (!container?.space) fail('EINVAL');
     this.fileUsers++;
     this.openDevices++;
@@ -162,20 +173,61 @@ export class VfioGroup {
   /** EPERM: not viable; and what attaching answers. */
   setContainer(container: Container): void {
     if (!this.viable) fail('EPERM');
-    container.addGroup(this.iommuGroup);
+    this.iommuGroup.claim(this, 'EPERM');
+    try {
+      container.addGroup(this.iommuGroup);
+    } catch (error) {
+      this.iommuGroup.unclaim();
+      throw error;
+    }
     this.container = container;
+  }
+
+  /** An iommufd is its container: its devices go to the compat IOAS when they are opened. */
+  setIommufd(context: IommufdContext): void {
+    takeGroup(context);
+    context.hold();
+    this.iommufd = context;
   }
 
   /** EINVAL: it has none; EBUSY: a device is open. */
   unsetContainer(): void {
-    if (!this.container) fail('EINVAL');
+    if (!this.inContainer) fail('EINVAL');
     if (this.openDevices > 0) fail('EBUSY');
     this.leaveContainer();
   }
 
+  private openByIommufd(device: VfioDevice, context: IommufdContext): VfioFile {
+    let binding = this.iommufdDevices.get(device);
+    if (binding !== undefined) {
+      binding.hold();
+      return openDevice(device, binding);
+    }
+    if (device.isOpen) fail('EINVAL');
+    binding = new IommufdGroupBinding(context, device, () => {
+      this.iommufdDevices.delete(device);
+      this.leave(device);
+    });
+    binding.hold();
+    this.iommufdDevices.set(device, binding);
+    const file = openDevice(device, binding);
+    try {
+      binding.attach();
+    } catch (error) {
+      file.release();
+      throw error;
+    }
+    return file;
+  }
+
   private leaveContainer(): void {
-    this.container?.removeGroup(this.iommuGroup);
+    if (this.container !== null) {
+      this.container.removeGroup(this.iommuGroup);
+      this.iommuGroup.unclaim();
+    }
     this.container = null;
+    this.iommufd?.drop();
+    this.iommufd = null;
   }
 
   /** A file of a device is gone; one that the host wants back goes with the last. */

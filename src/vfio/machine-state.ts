@@ -16,6 +16,8 @@ export interface MachineState extends IommufdMachine {
   allowUnsafeInterrupts: boolean;
   /** Whether the type1 module is there. */
   readonly type1Module: boolean;
+  /** /dev/vfio/vfio is an iommufd (CONFIG_IOMMUFD_VFIO_CONTAINER). */
+  readonly compatContainer: boolean;
   /** Reads the tables of first stages (R8.1); null: there are none. */
   readonly tables: TableMemory | null;
 }
@@ -35,6 +37,8 @@ export interface StateOptions {
   readonly allowUnsafeInterrupts?: boolean;
   /** False: the type1 module is not loaded. */
   readonly type1Module?: boolean;
+  /** True: /dev/vfio/vfio is an iommufd. */
+  readonly compatContainer?: boolean;
   /** Reads the tables of first stages (R8.1); without it there are none. */
   readonly tables?: TableMemory;
   readonly counters?: Counters;
@@ -42,15 +46,18 @@ export interface StateOptions {
 }
 
 export function createState(options: StateOptions): MachineState {
+  const kernel = kernelProfile(options.kernel ?? DEFAULT_KERNEL);
   return {
     geometry: options.geometry ?? defaultGeometry,
-    kernel: kernelProfile(options.kernel ?? DEFAULT_KERNEL),
+    kernel,
     iopf: options.iopf ?? 'auto',
     premapPages: options.premapPages ?? PREMAP_DEFAULT,
     premap: options.premap ?? null,
     dmaEntryLimit: options.dmaEntryLimit ?? 65535,
     allowUnsafeInterrupts: options.allowUnsafeInterrupts ?? false,
     type1Module: options.type1Module ?? true,
+    // Linux 6.1 has no iommufd.
+    compatContainer: options.compatContainer === true && kernel.iommufdLast > 0,
     tables: options.tables ?? null,
     counters: options.counters ?? new Counters(),
     observer: options.observer ?? null,

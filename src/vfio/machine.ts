@@ -8,7 +8,7 @@ import type { IoSpace } from '../ioas/io-space.js';
 import type { IommuProperties } from '../iommu/geometry.js';
 import { IommuGroup } from '../iommu/group.js';
 import type { Counters } from '../iommu/observer.js';
-import { openIommufd } from '../iommufd/iommufd-file.js';
+import { openCompatContainer, openIommufd } from '../iommufd/iommufd-file.js';
 import { Container, ContainerFile } from './container.js';
 import { type Driver, VfioGroup } from './group.js';
 import { GroupFile, openGroup } from './group-file.js';
@@ -91,7 +91,8 @@ export function createMachine(options: MachineOptions): Machine {
     },
     groups: [...groups.values()],
     ioSpaces: () => spacesOf(groups.values()),
-    openContainer: () => new ContainerFile(new Container(state)),
+    openContainer: () =>
+      state.compatContainer ? openCompatContainer(state) : new ContainerFile(new Container(state)),
     openIommufd: () => (state.kernel.iommufdLast === 0 ? fail('ENOENT') : openIommufd(state)),
     openDevice: (address) => openCdev(groups.values(), address),
     openGroup: (number) => openGroup(find(number)),

@@ -48,6 +48,7 @@ export function recordedMachine(
     geometry: recordedGeometry(file),
     kernel,
     iopf,
+    compatContainer: file.boot.startsWith('container'),
     type1Module: !file.boot.startsWith('notype1'),
     allowUnsafeInterrupts: parameters['allow_unsafe_interrupts'] === '1',
     ...(limit === undefined ? {} : { dmaEntryLimit: Number(limit) }),

@@ -3,51 +3,13 @@
  * but counted by name.
  */
 import { IommufdIoctl } from '../../src/abi/iommufd.js';
-import { GroupIoctl } from '../../src/abi/vfio.js';
-import { usesTestInterface, type VectorCase, type VectorFile, type VectorStep } from './vectors.js';
-
-const there: readonly number[] = [
-  IommufdIoctl.IOMMU_DESTROY,
-  IommufdIoctl.IOMMU_IOAS_ALLOC,
-  IommufdIoctl.IOMMU_IOAS_ALLOW_IOVAS,
-  IommufdIoctl.IOMMU_IOAS_COPY,
-  IommufdIoctl.IOMMU_IOAS_IOVA_RANGES,
-  IommufdIoctl.IOMMU_IOAS_MAP,
-  IommufdIoctl.IOMMU_IOAS_UNMAP,
-  IommufdIoctl.IOMMU_OPTION,
-  IommufdIoctl.IOMMU_HWPT_ALLOC,
-  IommufdIoctl.IOMMU_GET_HW_INFO,
-  IommufdIoctl.IOMMU_FAULT_QUEUE_ALLOC,
-];
-const missing: readonly number[] = Object.values(IommufdIoctl).filter(
-  (number) => !there.includes(number),
-);
+import { usesTestInterface, type VectorCase } from './vectors.js';
 
 /** What a case needs, or null: it is replayed. */
-export function notYet(file: VectorFile, vectorCase: VectorCase): string | null {
-  const { steps } = vectorCase;
-  if (file.boot.startsWith('container')) return 'iommufd as /dev/vfio/vfio';
-  if (!usesIommufd(vectorCase)) return null;
+export function notYet(vectorCase: VectorCase): string | null {
   if (usesTestInterface(vectorCase)) return 'the mock IOMMU of IOMMU_TEST_CMD';
-  if (steps.some(takesIommufd)) return 'an iommufd as a container';
-  if (steps.some(({ nr }) => missing.includes(nr! % 2 ** 32)))
-    return 'calls of page tables, fault queues and what is newer';
-  if (steps.some(({ fd, nr }) => fd?.startsWith('i') && (nr! & 0xff) < 0x80))
-    return "type1's calls on an iommufd";
+  const { steps } = vectorCase;
+  if (steps.some(({ nr }) => nr! % 2 ** 32 === IommufdIoctl.IOMMU_IOAS_MAP_FILE))
+    return 'IOMMU_IOAS_MAP_FILE';
   return null;
-}
-
-/** SET_CONTAINER with an iommufd. */
-function takesIommufd({ nr, arg }: VectorStep): boolean {
-  return (
-    nr === GroupIoctl.VFIO_GROUP_SET_CONTAINER &&
-    typeof arg === 'object' &&
-    arg.fdAt?.some(([, name]) => name.startsWith('i')) === true
-  );
-}
-
-function usesIommufd({ steps }: VectorCase): boolean {
-  return steps.some(
-    ({ path }) => path === '/dev/iommu' || path?.startsWith('/dev/vfio/devices/') === true,
-  );
 }

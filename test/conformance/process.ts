@@ -70,6 +70,8 @@ export class Process implements Caller {
   private readonly reserved = new Set<number>();
 
   sysResource = true;
+  /** Names of the recording's descriptors that were closed here. */
+  readonly closed = new Set<string>();
 
   constructor(readonly mm: ProcessMemory) {}
 
@@ -136,6 +138,7 @@ export class Process implements Caller {
 
   fork(id: number): Process {
     const child = new Process(this.mm.fork(id));
+    for (const name of this.closed) child.closed.add(name);
     for (const [fd, open] of this.descriptors) {
       open.references++;
       child.descriptors.set(fd, open);

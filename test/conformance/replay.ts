@@ -157,6 +157,7 @@ class Replay {
         return this.named(step, this.open(process, this.fill(step.path!), step));
       case 'close':
         process.close(this.fd(step));
+        process.closed.add(step.fd!);
         return {};
       case 'dup':
         return this.named(step, process.dup(this.fd(step)));
@@ -246,7 +247,7 @@ class Replay {
 
   private ioctl(process: Process, step: VectorStep): Success {
     const lookUp = {
-      number: (name: string) => this.number(name),
+      number: (name: string) => this.number(process, name),
       text: (text: string) => this.fill(text),
     };
     const argument = placeArgument(process.mm, this.argumentsEnd, step.arg, lookUp);
@@ -275,12 +276,12 @@ class Replay {
     for (const [offset, name] of arg.fdOut) {
       const bytes = new Uint8Array(4);
       process.mm.copyFrom(address + offset, bytes);
-      this.names.set(name, new DataView(bytes.buffer).getInt32(0, true));
+      this.name(process, name, new DataView(bytes.buffer).getInt32(0, true));
     }
   }
 
   private nameDevice(step: VectorStep, fd: number): void {
-    this.names.set(step.as!, fd);
+    this.name(this.processOf(step), step.as!, fd);
     if (typeof step.arg === 'object' && step.arg.str)
       this.addresses.set(step.as!, this.fill(step.arg.str));
   }
@@ -353,17 +354,26 @@ class Replay {
   }
 
   private named(step: VectorStep, fd: number): Success {
-    if (step.as) this.names.set(step.as, fd);
+    if (step.as) this.name(this.processOf(step), step.as, fd);
     return {};
   }
 
-  private fd(step: VectorStep): number {
-    return this.number(step.fd!);
+  private processOf({ proc }: VectorStep): Process {
+    return this.processes.get(proc ?? MAIN)!;
   }
 
-  /** The number of a descriptor; one that was never made is not open. */
-  private number(name: string): number {
-    return this.names.get(name) ?? -1;
+  private name(process: Process, name: string, fd: number): void {
+    this.names.set(name, fd);
+    process.closed.delete(name);
+  }
+
+  private fd(step: VectorStep): number {
+    return this.number(this.processOf(step), step.fd!);
+  }
+
+  /** The number of a descriptor; one that was never made, or is closed again, is not open. */
+  private number(process: Process, name: string): number {
+    return process.closed.has(name) ? -1 : (this.names.get(name) ?? -1);
   }
 
   /** Puts group numbers and PCI addresses in. */

@@ -69,7 +69,7 @@ function runCase(
   vectorCase: VectorCase,
   kernel: KernelVersion,
 ): CaseResult {
-  const lacks = notYet(file, vectorCase);
+  const lacks = notYet(vectorCase);
   const { name, steps } = vectorCase;
   const result = { file: path, name, differences: [], error: null, notYet: lacks };
   const counted = { ...result, steps: steps.length };

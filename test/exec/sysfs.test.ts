@@ -198,7 +198,12 @@ describe('formats', () => {
 
   test('the modules have the parameters of the machine', () => {
     machine('edu@0000:00:1e.0', '6.12', {
-      vfio: { dmaEntryLimit: 12, allowUnsafeInterrupts: true, type1Module: true },
+      vfio: {
+        dmaEntryLimit: 12,
+        allowUnsafeInterrupts: true,
+        type1Module: true,
+        container: 'type1',
+      },
     });
     const parameters = '/sys/module/vfio_iommu_type1/parameters';
     expect(read(`${parameters}/allow_unsafe_interrupts`)).toBe('Y\n');
@@ -208,7 +213,12 @@ describe('formats', () => {
 
   test('without its type 1 module a machine does not show it', () => {
     machine('edu@0000:00:1e.0', '6.12', {
-      vfio: { dmaEntryLimit: 12, allowUnsafeInterrupts: false, type1Module: false },
+      vfio: {
+        dmaEntryLimit: 12,
+        allowUnsafeInterrupts: false,
+        type1Module: false,
+        container: 'type1',
+      },
     });
     expect(hardware.shadow.resolve('/sys/module/vfio_iommu_type1', true)).toBe(null);
     expect(readdirSync(hardware.shadow.host('/sys/module/vfio/holders')).sort()).toEqual([

@@ -85,6 +85,7 @@ export class World {
       type1Module: true,
       tables: null,
       userLocks: new UserLocks(),
+      compatContainer: false,
       counters: this.counters,
       observer: null,
       premap: null,

@@ -84,6 +84,7 @@ export function buildHardware(options: HardwareOptions): Hardware {
     firstDevice,
     ...(options.spec.geometry === null ? {} : { geometry: options.spec.geometry }),
     ...options.spec.vfio,
+    compatContainer: options.spec.vfio.container === 'iommufd',
     kernel: options.kernel,
     iopf: options.iopf,
     premapPages: options.premapPages,

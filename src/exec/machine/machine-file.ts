@@ -26,6 +26,7 @@ const vfioSchema = z.strictObject({
   dmaEntryLimit: z.number().int().min(0).max(0xffffffff).default(defaultVfio.dmaEntryLimit),
   allowUnsafeInterrupts: z.boolean().default(defaultVfio.allowUnsafeInterrupts),
   type1Module: z.boolean().default(defaultVfio.type1Module),
+  container: z.enum(['type1', 'iommufd']).default(defaultVfio.container),
 });
 
 /** A machine without an IOMMU: its functions are in no group, so VFIO cannot have them. */

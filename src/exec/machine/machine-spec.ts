@@ -31,12 +31,15 @@ export interface VfioSpec {
   readonly allowUnsafeInterrupts: boolean;
   /** Whether vfio_iommu_type1 is there. */
   readonly type1Module: boolean;
+  /** What /dev/vfio/vfio is; `iommufd` as where CONFIG_IOMMUFD_VFIO_CONTAINER is on. */
+  readonly container: 'type1' | 'iommufd';
 }
 
 export const defaultVfio: VfioSpec = {
   dmaEntryLimit: 65535,
   allowUnsafeInterrupts: false,
   type1Module: true,
+  container: 'type1',
 };
 
 export interface MachineSpec {

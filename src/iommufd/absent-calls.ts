@@ -1,0 +1,76 @@
+/**
+ * Calls for what no machine here has (nested page tables, virtual IOMMUs, their devices, event
+ * queues and hardware queues), with the kernel's errors in its order of checks; and the one that
+ * needs maps of files.
+ */
+import { fail } from '../abi/errno.js';
+import {
+  HwptInvalidate,
+  HwQueueAlloc,
+  IoasChangeProcess,
+  VeventqAlloc,
+  ViommuAlloc,
+} from '../abi/iommufd-structs.js';
+import { type Call, respond } from './call.js';
+import { BoundDevice } from './device.js';
+import { Ioas } from './ioas.js';
+
+/** The type 0 of a virtual IOMMU and of what it has: none. */
+const DEFAULT_TYPE = 0;
+
+/**
+ * IOMMU_HWPT_INVALIDATE. EOPNOTSUPP, EINVAL, ENOENT: no such object, on 6.12 before the others;
+ * EINVAL: it is no nested page table. The count of entries that were carried out goes back: 0.
+ */
+export function hwptInvalidate(call: Call): void {
+  const { buffer, context } = call;
+  const { at } = HwptInvalidate;
+  const object = context.objects.any(buffer.u32(at.hwpt_id));
+  const isMalformed =
+    buffer.u32(at.entry_num) !== 0 &&
+    (buffer.big(at.data_uptr) === 0n || buffer.u32(at.entry_len) === 0);
+  const isReserved = buffer.u32(at.__reserved) !== 0;
+  buffer.setU32(at.entry_num, 0);
+  respond(call);
+  if (!context.machine.kernel.invalidateChecksFirst) fail('ENOENT');
+  if (isReserved) fail('EOPNOTSUPP');
+  if (isMalformed) fail('EINVAL');
+  fail(object === null ? 'ENOENT' : 'EINVAL');
+}
+
+/** IOMMU_VIOMMU_ALLOC. EOPNOTSUPP: flags, the default type; ENOENT: no such device; EOPNOTSUPP. */
+export function viommuAlloc({ buffer, context }: Call): void {
+  const { at } = ViommuAlloc;
+  if (buffer.u32(at.flags) !== 0 || buffer.u32(at.type) === DEFAULT_TYPE) fail('EOPNOTSUPP');
+  context.objects.get(buffer.u32(at.dev_id), BoundDevice);
+  fail('EOPNOTSUPP');
+}
+
+/** IOMMU_VDEVICE_ALLOC. ENOENT: there is no virtual IOMMU. */
+export function vdeviceAlloc(): void {
+  fail('ENOENT');
+}
+
+/** IOMMU_VEVENTQ_ALLOC. EOPNOTSUPP; EINVAL: no depth; ENOENT. */
+export function veventqAlloc({ buffer }: Call): void {
+  const { at } = VeventqAlloc;
+  const isReserved = buffer.u32(at.flags) !== 0 || buffer.u32(at.__reserved) !== 0;
+  if (isReserved || buffer.u32(at.type) === DEFAULT_TYPE) fail('EOPNOTSUPP');
+  fail(buffer.u32(at.veventq_depth) === 0 ? 'EINVAL' : 'ENOENT');
+}
+
+/** IOMMU_HW_QUEUE_ALLOC. EOPNOTSUPP; EINVAL: no length; EOVERFLOW: it wraps; ENOENT. */
+export function hwQueueAlloc({ buffer }: Call): void {
+  const { at } = HwQueueAlloc;
+  if (buffer.u32(at.flags) !== 0 || buffer.u32(at.type) === DEFAULT_TYPE) fail('EOPNOTSUPP');
+  const length = buffer.big(at.length);
+  if (length === 0n) fail('EINVAL');
+  fail(buffer.big(at.nesting_parent_iova) + length - 1n >= 1n << 64n ? 'EOVERFLOW' : 'ENOENT');
+}
+
+/** IOMMU_IOAS_CHANGE_PROCESS. EOPNOTSUPP; EINVAL: a map is of memory, and not of a file. */
+export function changeProcess({ buffer, context }: Call): void {
+  if (buffer.u32(IoasChangeProcess.at.__reserved) !== 0) fail('EOPNOTSUPP');
+  for (const object of context.objects)
+    if (object instanceof Ioas && object.areas.size > 0) fail('EINVAL');
+}

@@ -1,0 +1,332 @@
+/** What recordings cannot show: IOPF, fault queues and dirty tracking of an IOAS. */
+import { describe, expect, it } from 'vitest';
+import {
+  HWPT_DIRTY_TRACKING_ENABLE,
+  HwptAllocFlag,
+  IoasMapFlag,
+  IommufdIoctl,
+  OptionId,
+} from '../../src/abi/iommufd.js';
+import {
+  Destroy,
+  FaultAlloc,
+  HwptAlloc,
+  HwptGetDirtyBitmap,
+  HwptPageResponse,
+  HwptPgfault,
+  HwptSetDirtyTracking,
+  IoasAlloc,
+  IoasCopy,
+  IoasMap,
+  IoasUnmap,
+  Option,
+} from '../../src/abi/iommufd-structs.js';
+import {
+  type FieldValues,
+  readStruct,
+  type StructLayout,
+  writeStruct,
+} from '../../src/abi/layout.js';
+import { CdevIoctl } from '../../src/abi/vfio.js';
+import {
+  DeviceAttachIommufdPt,
+  DeviceBindIommufd,
+  DeviceDetachIommufdPt,
+} from '../../src/abi/vfio-structs.js';
+import type { VfioFile } from '../../src/file/file.js';
+import type { IommuDevice } from '../../src/iommu/device.js';
+import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
+import { BUFFER, errnoOf, Kit, type KitOptions } from '../vfio/kit.js';
+
+const IOVA_PAGE = 0x100;
+const { IOMMU_IOAS_MAP_FIXED_IOVA, IOMMU_IOAS_MAP_READABLE, IOMMU_IOAS_MAP_WRITEABLE } =
+  IoasMapFlag;
+const ALL = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE;
+
+/** A kit with an iommufd, and devices by their own files. */
+class IommufdKit {
+  readonly kit: Kit;
+  readonly iommufd: VfioFile;
+  readonly fd: number;
+
+  constructor(options: KitOptions = {}) {
+    this.kit = new Kit({ kernel: '7.2', ...options });
+    this.iommufd = this.kit.machine.openIommufd();
+    this.fd = this.kit.process.install(this.iommufd);
+  }
+
+  call<N extends string>(
+    request: keyof typeof IommufdIoctl,
+    layout: StructLayout<N>,
+    values: Partial<FieldValues<N>>,
+  ): Partial<FieldValues<N>> {
+    const bytes = writeStruct(layout, values);
+    new DataView(bytes.buffer).setUint32(0, layout.size, true);
+    return readStruct(layout, this.kit.call(this.iommufd, IommufdIoctl[request], bytes));
+  }
+
+  ioas(): number {
+    return Number(this.call('IOMMU_IOAS_ALLOC', IoasAlloc, {}).out_ioas_id);
+  }
+
+  map(ioas: number, pages: number, iovaPage = IOVA_PAGE): void {
+    this.call('IOMMU_IOAS_MAP', IoasMap, {
+      flags: ALL,
+      ioas_id: ioas,
+      user_va: BUFFER,
+      length: pages * PAGE_SIZE,
+      iova: iovaPage * PAGE_SIZE,
+    });
+  }
+
+  /** Opens and binds the device of a group; returns its file and id. */
+  bind(group = 1): { file: VfioFile; id: number; iommu: IommuDevice } {
+    const { address, iommu } = this.kit.functions[group - 1]!;
+    const file = this.kit.machine.openDevice(address);
+    const { out_devid } = this.kit.callStruct(
+      file,
+      CdevIoctl.VFIO_DEVICE_BIND_IOMMUFD,
+      DeviceBindIommufd,
+      { argsz: DeviceBindIommufd.size, iommufd: this.fd },
+    );
+    return { file, id: Number(out_devid), iommu };
+  }
+
+  attach(file: VfioFile, table: number): number {
+    const { VFIO_DEVICE_ATTACH_IOMMUFD_PT: attach } = CdevIoctl;
+    const values = { argsz: DeviceAttachIommufdPt.size, pt_id: table };
+    return Number(this.kit.callStruct(file, attach, DeviceAttachIommufdPt, values).pt_id);
+  }
+
+  detach(file: VfioFile): void {
+    const { VFIO_DEVICE_DETACH_IOMMUFD_PT: detach } = CdevIoctl;
+    this.kit.callStruct(file, detach, DeviceDetachIommufdPt, { argsz: DeviceDetachIommufdPt.size });
+  }
+
+  /** A page table whose page requests come to a queue. */
+  queued(device: number, ioas: number): { table: number; queue: VfioFile; fault: number } {
+    const { out_fault_id, out_fault_fd } = this.call('IOMMU_FAULT_QUEUE_ALLOC', FaultAlloc, {});
+    const { out_hwpt_id } = this.call('IOMMU_HWPT_ALLOC', HwptAlloc, {
+      flags: HwptAllocFlag.IOMMU_HWPT_FAULT_ID_VALID,
+      dev_id: device,
+      pt_id: ioas,
+      fault_id: out_fault_id!,
+    });
+    const queue = this.kit.process.get(Number(out_fault_fd)).what as VfioFile;
+    return { table: Number(out_hwpt_id), queue, fault: Number(out_fault_id) };
+  }
+
+  /** Records that were read, and poll's word before it. */
+  read(queue: VfioFile): Partial<FieldValues<keyof typeof HwptPgfault.at>>[] {
+    const bytes = queue.read(this.kit.process, BUFFER, 10 * HwptPgfault.size, 0);
+    const got = new Uint8Array(bytes);
+    this.kit.mm.copyFrom(BUFFER, got);
+    return Array.from({ length: bytes / HwptPgfault.size }, (_, i) =>
+      readStruct(HwptPgfault, got.subarray(i * HwptPgfault.size, (i + 1) * HwptPgfault.size)),
+    );
+  }
+
+  answer(queue: VfioFile, cookie: number, code: number): number {
+    this.kit.mm.copyTo(BUFFER, writeStruct(HwptPageResponse, { cookie, code }));
+    return queue.write(this.kit.process, BUFFER, HwptPageResponse.size, 0);
+  }
+}
+
+describe('an IOAS with IOPF', () => {
+  it('is not pinned while its devices can wait: their page requests bring pages in', () => {
+    const made = new IommufdKit();
+    const { file, iommu } = made.bind();
+    const ioas = made.ioas();
+    made.map(ioas, 8);
+    made.attach(file, ioas);
+    expect(made.kit.counters.pinnedPages).toBe(0);
+    expect(iommu.translate(IOVA_PAGE, READ)).toBe(-1);
+    expect(iommu.fault(IOVA_PAGE, READ)).toBe(true);
+    expect(iommu.translate(IOVA_PAGE, READ)).toBeGreaterThanOrEqual(0);
+    expect(iommu.fault(IOVA_PAGE + 8, READ)).toBe(false);
+    expect(made.kit.counters).toMatchObject({ pagesFaultedIn: 1, residentPages: 1 });
+    made.detach(file);
+    expect(iommu.iopfEnabled).toBe(false);
+    expect(made.kit.counters.residentPages).toBe(0);
+  });
+
+  it('is pinned once a device is attached that cannot wait, and charged once for a copy', () => {
+    const made = new IommufdKit({ groups: [{}, { canFault: false }] });
+    const [one, two] = [made.bind(1), made.bind(2)];
+    const ioas = made.ioas();
+    made.map(ioas, 8);
+    made.attach(one.file, ioas);
+    const copy = made.ioas();
+    made.call('IOMMU_IOAS_COPY', IoasCopy, {
+      flags: ALL,
+      dst_ioas_id: copy,
+      src_ioas_id: ioas,
+      length: 8 * PAGE_SIZE,
+      dst_iova: 0x200 * PAGE_SIZE,
+      src_iova: IOVA_PAGE * PAGE_SIZE,
+    });
+    made.attach(two.file, copy);
+    expect(made.kit.counters.pinnedPages).toBe(8);
+    expect(two.iommu.translate(0x207, WRITE)).toBeGreaterThanOrEqual(0);
+    made.attach(two.file, ioas);
+    expect(made.kit.counters.pinnedPages).toBe(8);
+    expect(one.iommu.translate(IOVA_PAGE, READ)).toBeGreaterThanOrEqual(0);
+    made.detach(two.file);
+    made.detach(one.file);
+    expect(made.kit.counters).toMatchObject({ pinnedPages: 0, residentPages: 0 });
+    expect(made.kit.mm.pinnedPages).toBe(0);
+  });
+
+  it('can be switched on and off by an option of its own, but not with IOPF off', () => {
+    const made = new IommufdKit({ iopf: 'ask' });
+    const { file, iommu } = made.bind();
+    const ioas = made.ioas();
+    made.map(ioas, 4);
+    made.attach(file, ioas);
+    expect(made.kit.counters.pinnedPages).toBe(4);
+    const set = (value: number): unknown =>
+      made.call('IOMMU_OPTION', Option, {
+        option_id: OptionId.IOMMU_OPTION_IOPF,
+        object_id: ioas,
+        val64: value,
+      });
+    set(1);
+    expect(made.kit.counters.pinnedPages).toBe(0);
+    expect(iommu.iopfEnabled).toBe(true);
+    set(0);
+    expect(made.kit.counters.pinnedPages).toBe(4);
+    const off = new IommufdKit({ iopf: 'off' });
+    const values = { option_id: OptionId.IOMMU_OPTION_IOPF, object_id: off.ioas(), val64: 1 };
+    expect(errnoOf(() => off.call('IOMMU_OPTION', Option, values))).toBe('EOPNOTSUPP');
+  });
+});
+
+describe('a page table with a fault queue', () => {
+  it('asks its program alone, once for each page, and goes on with the answer', () => {
+    const made = new IommufdKit();
+    const { file, id, iommu } = made.bind();
+    const ioas = made.ioas();
+    const { table, queue } = made.queued(id, ioas);
+    made.attach(file, table);
+    const request = iommu.request(IOVA_PAGE, READ)!;
+    expect(request.done).toBe(false);
+    const records = made.read(queue);
+    expect(records).toMatchObject([
+      { flags: 2, dev_id: id, perm: READ, addr: BigInt(IOVA_PAGE * PAGE_SIZE), cookie: 1 },
+    ]);
+    expect(made.read(queue)).toEqual([]);
+    made.map(ioas, 1);
+    expect(made.answer(queue, 1, 0)).toBe(HwptPageResponse.size);
+    expect(request.done).toBe(true);
+    expect(iommu.translate(IOVA_PAGE, READ)).toBeGreaterThanOrEqual(0);
+    expect(errnoOf(() => made.answer(queue, 1, 0))).toBe('EINVAL');
+    expect(made.kit.counters.pagesFaultedIn).toBe(0);
+  });
+
+  it('answers INVALID what waits when its device goes elsewhere', () => {
+    const made = new IommufdKit();
+    const { file, id, iommu } = made.bind();
+    const ioas = made.ioas();
+    const { table, queue, fault } = made.queued(id, ioas);
+    made.attach(file, table);
+    const [read, unread] = [iommu.request(1, READ)!, iommu.request(2, WRITE)!];
+    expect(queue.read(made.kit.process, BUFFER, HwptPgfault.size, 0)).toBe(HwptPgfault.size);
+    made.attach(file, ioas);
+    expect([read.done, unread.done]).toEqual([true, true]);
+    expect(made.kit.counters.responsesInvalid).toBe(2);
+    expect(made.read(queue)).toEqual([]);
+    expect(errnoOf(() => made.answer(queue, 1, 0))).toBe('EINVAL');
+    const gone = { id: table };
+    made.call('IOMMU_DESTROY', Destroy, gone);
+    expect(errnoOf(() => made.call('IOMMU_DESTROY', Destroy, { id: fault }))).toBe('EBUSY');
+  });
+
+  it('can be opened on Linux 7.2 alone, and no device without page requests enters it', () => {
+    const old = new IommufdKit({ kernel: '6.12' });
+    const { id } = old.bind();
+    expect(errnoOf(() => old.queued(id, old.ioas()))).toBe('EOPNOTSUPP');
+    const off = new IommufdKit({ iopf: 'off' });
+    const bound = off.bind();
+    const { table } = off.queued(bound.id, off.ioas());
+    expect(errnoOf(() => off.attach(bound.file, table))).toBe('ENODEV');
+  });
+});
+
+describe('dirty tracking', () => {
+  const bitmapOf = (made: IommufdKit, hwpt: number, pages: number, flags = 0): number => {
+    made.kit.mm.copyTo(BUFFER, new Uint8Array(8));
+    made.call('IOMMU_HWPT_GET_DIRTY_BITMAP', HwptGetDirtyBitmap, {
+      hwpt_id: hwpt,
+      flags,
+      iova: IOVA_PAGE * PAGE_SIZE,
+      length: pages * PAGE_SIZE,
+      page_size: PAGE_SIZE,
+      data: BUFFER,
+    });
+    const bytes = new Uint8Array(8);
+    made.kit.mm.copyFrom(BUFFER, bytes);
+    return new DataView(bytes.buffer).getUint32(0, true);
+  };
+
+  it('tells exactly what a device wrote through this page table, until it was told', () => {
+    const made = new IommufdKit({ groups: [{}, {}] });
+    const [one, two] = [made.bind(1), made.bind(2)];
+    const ioas = made.ioas();
+    const flags = HwptAllocFlag.IOMMU_HWPT_ALLOC_DIRTY_TRACKING;
+    const hwpt = (device: number): number =>
+      Number(
+        made.call('IOMMU_HWPT_ALLOC', HwptAlloc, { flags, dev_id: device, pt_id: ioas })
+          .out_hwpt_id,
+      );
+    const [first, second] = [hwpt(one.id), hwpt(two.id)];
+    made.attach(one.file, first);
+    made.attach(two.file, second);
+    made.map(ioas, 8);
+    const on = { flags: HWPT_DIRTY_TRACKING_ENABLE, hwpt_id: first };
+    expect(errnoOf(() => bitmapOf(made, first, 8))).toBe('EINVAL');
+    made.call('IOMMU_HWPT_SET_DIRTY_TRACKING', HwptSetDirtyTracking, on);
+    made.call('IOMMU_HWPT_SET_DIRTY_TRACKING', HwptSetDirtyTracking, { ...on, hwpt_id: second });
+    expect(one.iommu.fault(IOVA_PAGE + 1, WRITE)).toBe(true);
+    expect(one.iommu.fault(IOVA_PAGE + 2, READ)).toBe(true);
+    expect(two.iommu.fault(IOVA_PAGE + 5, WRITE)).toBe(true);
+    expect(bitmapOf(made, first, 8, 1)).toBe(0b10);
+    expect(bitmapOf(made, first, 8)).toBe(0b10);
+    expect(bitmapOf(made, first, 8)).toBe(0);
+    expect(bitmapOf(made, second, 8)).toBe(0b100000);
+    expect(errnoOf(() => bitmapOf(made, first, 9))).toBe('EINVAL');
+  });
+
+  it('is not there with IOPF off, as the recorded IOMMU has none', () => {
+    const made = new IommufdKit({ iopf: 'off' });
+    const { id } = made.bind();
+    const flags = HwptAllocFlag.IOMMU_HWPT_ALLOC_DIRTY_TRACKING;
+    const values = { flags, dev_id: id, pt_id: made.ioas() };
+    expect(errnoOf(() => made.call('IOMMU_HWPT_ALLOC', HwptAlloc, values))).toBe('EOPNOTSUPP');
+  });
+});
+
+it('the last close ends everything, whatever is left in it', () => {
+  const made = new IommufdKit();
+  const { file, id } = made.bind();
+  const ioas = made.ioas();
+  made.map(ioas, 8);
+  const { queue } = made.queued(id, ioas);
+  made.attach(file, ioas);
+  made.kit.process.close(made.fd);
+  expect(made.kit.counters.mappedPages).toBe(8);
+  queue.release();
+  file.release();
+  expect(made.kit.counters).toMatchObject({ mappedPages: 0, pinnedPages: 0, residentPages: 0 });
+});
+
+it('an IOAS takes addresses of all 64 bits while it has no page table, and none beyond after', () => {
+  const made = new IommufdKit();
+  const { file } = made.bind();
+  const ioas = made.ioas();
+  const high = { flags: ALL, ioas_id: ioas, user_va: BUFFER, length: 3, iova: 2n ** 64n - 4n };
+  made.call('IOMMU_IOAS_MAP', IoasMap, high);
+  expect(errnoOf(() => made.attach(file, ioas))).toBe('EADDRINUSE');
+  made.call('IOMMU_IOAS_UNMAP', IoasUnmap, { ioas_id: ioas, iova: 2n ** 64n - 4n, length: 3 });
+  made.attach(file, ioas);
+  expect(errnoOf(() => made.call('IOMMU_IOAS_MAP', IoasMap, high))).toBe('EINVAL');
+});
