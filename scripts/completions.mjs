@@ -29,8 +29,8 @@ const flags = ({ options }) => options.map(({ flag }) => flag).join(' ');
 
 /** What is no option and no choice is a file, or the program and its arguments. */
 const bash = `_iopf() {
-  local word=\${COMP_WORDS[COMP_CWORD]} before=\${COMP_WORDS[COMP_CWORD-1]} command=\${COMP_WORDS[1]}
-  local words=
+  local word=\${COMP_WORDS[COMP_CWORD]} before=\${COMP_WORDS[COMP_CWORD-1]}
+  local command=\${COMP_WORDS[1]} words=
   if (( COMP_CWORD == 1 )); then
     words='${names} --help --version'
   elif [[ " \${COMP_WORDS[*]:1:COMP_CWORD-1} " != *' -- '* ]]; then
