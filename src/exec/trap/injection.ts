@@ -84,8 +84,8 @@ export class Injection {
     private readonly call: Listener,
     { nr }: Architecture,
   ) {
-    // These end what would be given a page, or wait for another exec.
     this.tgkill = nr.tgkill;
+    // These end what would be given a page, or wait for another exec.
     this.notBegun = new Set([nr.exit, nr.exit_group, nr.execve, nr.execveat]);
   }
 

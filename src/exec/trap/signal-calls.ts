@@ -31,7 +31,8 @@ export class SignalCalls {
     const { call } = this;
     if (isTrapPage(call.returnsTo) || call.argument(3) !== SIGSET_BYTES) return false;
     const signal = call.int(0);
-    const given = call.argument(1) === 0 ? null : this.copyAction(call.argument(1));
+    const given = call.argument(1) === 0 ? null : copyAction(call.tid, call.argument(1));
+    if (given === null && call.argument(1) !== 0) throw new VfioError(Errno.EFAULT);
     const state = TrapState.read(call.tid);
     if (state === null) return false;
     if (signal === SIGSEGV) this.setFaultAction(state, given);
@@ -97,8 +98,8 @@ export class SignalCalls {
       ...(given === null ? {} : { memory: given.without(SIGSEGV).bytes }),
     };
     if (value !== 0) return { kind: 'return', value };
-    if (old !== 0 && wasBlocked)
-      copyToProcess(tid, old, this.copyAction(old, tid).with(SIGSEGV).bytes);
+    const told = old !== 0 && wasBlocked ? copyAction(tid, old) : null;
+    if (told !== null) copyToProcess(tid, old, told.with(SIGSEGV).bytes);
     const state = given === null ? null : TrapState.read(tid);
     if (state !== null && this.isOwn(state, tid)) {
       state.setBlockedIn(signal, given!.masks(SIGSEGV));
@@ -124,11 +125,12 @@ export class SignalCalls {
   private isOwn({ owner }: TrapState, tid: number): boolean {
     return owner === 0 || owner === this.processOf(tid);
   }
+}
 
-  private copyAction(address: number, tid = this.call.tid): SignalAction {
-    const words = new Uint32Array(SignalAction.WORDS);
-    if (!copyFromProcess(tid, address, new Uint8Array(words.buffer)))
-      throw new VfioError(Errno.EFAULT);
-    return new SignalAction(words);
-  }
+/** Null where it cannot be read. */
+function copyAction(tid: number, address: number): SignalAction | null {
+  const words = new Uint32Array(SignalAction.WORDS);
+  return copyFromProcess(tid, address, new Uint8Array(words.buffer))
+    ? new SignalAction(words)
+    : null;
 }
