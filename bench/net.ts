@@ -65,8 +65,8 @@ function cardByItself(bytes: number, depth: number, features: readonly number[])
   );
 }
 
-/** Packets per second of one run. */
-function packetsPerSecond(mode: string, bytes: number, how: string): number {
+/** Packets per second of one run of packet-loop. */
+export function packetsPerSecond(mode: string, bytes: number, how: string): number {
   const iopf = join(repository, 'dist/bundle/iopf.cjs');
   const client = join(repository, 'dist/examples/packet-loop/main.js');
   const options = ['--quiet', '--iopf', mode, '--device', `virtio-net@${NET}`];

@@ -36,13 +36,14 @@ function childrenMs(): number {
   return (Number(fields[13]) + Number(fields[14])) * TICK_MS;
 }
 
-function measure(command: string, words: readonly string[]): number {
+/** Milliseconds of a processor that one run takes, on average. */
+export function processorMs(command: string, words: readonly string[], runs = RUNS): number {
   const before = childrenMs();
-  for (let run = 0; run < RUNS; run++) {
+  for (let run = 0; run < runs; run++) {
     const { status, stderr } = spawnSync(command, words, { encoding: 'utf8' });
     if (status !== 0) throw new Error(`${command} ${words.join(' ')}: ${stderr}`);
   }
-  return (childrenMs() - before) / RUNS;
+  return (childrenMs() - before) / runs;
 }
 
 export function benchStartup(rounds: number): void {
@@ -50,7 +51,7 @@ export function benchStartup(rounds: number): void {
   const figures = commands.map((): number[] => []);
   for (let round = 0; round < rounds; round++)
     for (const [index, [, command, words]] of commands.entries())
-      figures[index]!.push(measure(command, words));
+      figures[index]!.push(processorMs(command, words));
   const empty = median(figures[0]!);
   for (const [index, [name]] of commands.entries()) {
     const ms = median(figures[index]!);

@@ -1,18 +1,31 @@
 /**
  * Runs the smoke test of `iopf exec` on other versions of Node, which npm has as packages.
  *
- * usage: npm run test:nodes [-- VERSION...]; 22 and 24 unless given. They are kept in a cache
- * folder ($XDG_CACHE_HOME/iopf or ~/.cache/iopf). Exit code 1 where a step fails; a version
- * that npm does not give is skipped.
+ * usage: npm run test:nodes [-- VERSION... [--all [WORD...]]]; 22 and 24 unless given. With --all
+ * the whole suite runs, or what of it the words name. They are kept in a cache folder
+ * ($XDG_CACHE_HOME/iopf or ~/.cache/iopf). Exit code 1 where a step fails; a version that npm does
+ * not give is skipped.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 
 const repository = resolve(import.meta.dirname, '..');
 const cache = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'iopf');
-const versions = process.argv.length > 2 ? process.argv.slice(2) : ['22', '24'];
+const words = process.argv.slice(2);
+const at = words.indexOf('--all');
+const suite =
+  at < 0 ? null : ['node_modules/vitest/vitest.mjs', 'run', ...words.splice(at).slice(1)];
+const versions = words.length > 0 ? words : ['22', '24'];
 
 /** The folder of a version's `node`, or null where there is none to be had. */
 function fetchNode(version) {
@@ -31,23 +44,38 @@ function fetchNode(version) {
   return bin;
 }
 
+/** Runs the smoke test with what is in `env`; its exit code. */
+function smoke(env, scratch) {
+  const torture = join(scratch, 'torture');
+  if (!existsSync(torture)) {
+    const source = join(repository, 'test/exec/programs/torture.c');
+    const compiled = spawnSync('cc', ['-O1', '-pthread', '-o', torture, source], {
+      stdio: 'inherit',
+    });
+    if (compiled.status !== 0) throw new Error('no C compiler, or torture.c does not compile');
+  }
+  const script = join(repository, 'test/exec/container/smoke.sh');
+  return spawnSync('sh', [script, repository, torture], { env, stdio: 'inherit' }).status;
+}
+
 const scratch = mkdtempSync(join(tmpdir(), 'test-nodes-'));
+chmodSync(scratch, 0o755);
 let failed = false;
 try {
-  const torture = join(scratch, 'torture');
-  const source = join(repository, 'test/exec/programs/torture.c');
-  const compiled = spawnSync('cc', ['-O1', '-pthread', '-o', torture, source], {
-    stdio: 'inherit',
-  });
-  if (compiled.status !== 0) throw new Error('no C compiler, or torture.c does not compile');
   for (const version of versions) {
     const bin = fetchNode(version);
     if (bin === null) continue;
-    const env = { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH}` };
+    // Where tests that are another user's reach it, too.
+    const place = join(scratch, version);
+    mkdirSync(place);
+    copyFileSync(join(bin, 'node'), join(place, 'node'));
+    const env = { ...process.env, PATH: `${place}${delimiter}${process.env.PATH}` };
     const found = spawnSync('node', ['--version'], { env, encoding: 'utf8' }).stdout.trim();
     console.log(`Node ${found}`);
-    const smoke = join(repository, 'test/exec/container/smoke.sh');
-    const { status } = spawnSync('sh', [smoke, repository, torture], { env, stdio: 'inherit' });
+    const status =
+      suite === null
+        ? smoke(env, scratch)
+        : spawnSync('node', suite, { env, cwd: repository, stdio: 'inherit' }).status;
     if (status !== 0) failed = true;
   }
 } finally {

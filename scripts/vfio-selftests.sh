@@ -15,15 +15,17 @@ cd "$sources"
 tar xJf usr/src/linux-source-7.2.tar.xz --strip-components=1 --wildcards \
   '*/tools/testing/selftests/vfio/*' '*/tools/testing/selftests/*.h' '*/tools/include/*' \
   '*/tools/arch/x86/include/*' '*/include/uapi/linux/vfio.h' '*/include/uapi/linux/iommufd.h' \
-  '*/include/uapi/linux/pci_regs.h'
+  '*/include/uapi/linux/pci_regs.h' '*/include/linux/pci_ids.h' \
+  '*/drivers/dma/idxd/registers.h' '*/drivers/dma/ioat/hw.h' '*/drivers/dma/ioat/registers.h'
 
 # The headers as `make headers_install` leaves them, as far as these programs need it.
 mkdir -p headers/linux
 for header in vfio iommufd pci_regs; do
   sed 's/\b__user\b//g' "include/uapi/linux/$header.h" >"headers/linux/$header.h"
 done
+cp include/linux/pci_ids.h headers/linux/
 tests=tools/testing/selftests/vfio
-for program in vfio_dma_mapping_test vfio_dma_mapping_mmio_test; do
+for program in vfio_dma_mapping_test vfio_dma_mapping_mmio_test vfio_pci_device_init_perf_test; do
   # The sources of 7.2.13 use calloc_assert() and do not define it.
   gcc -O1 -w -D_GNU_SOURCE '-D__counted_by(member)=' '-Dcalloc_assert(n, size)=calloc(n, size)' \
     -Iheaders -Itools/include -Itools/arch/x86/include -Itools/testing/selftests \

@@ -4,14 +4,15 @@
  *   cc -O1 -pthread -o registers registers.c
  *   iopf exec --device recorded@05:00.0,file=registers.yaml -- ./registers 0000:05:00.0
  *
- * After the address come the parts to run; all but `unknown` where none is named. `@N` for an
- * address is an open descriptor of the device. It says nothing of what is right, and ends with the
- * number of things that were wrong, 100 at most.
+ * After the address come the parts to run; all but `unknown` and `long` where none is named. `@N`
+ * for an address is an open descriptor of the device. It says nothing of what is right, and ends
+ * with the number of things that were wrong, 100 at most.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/vfio.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -344,6 +345,14 @@ static void part_handlers(void)
 	sigfillset(&action.sa_mask);
 	sigaction(SIGUSR1, &action, NULL);
 	WRITTEN("a handler that blocks all signals", 1, raise(SIGUSR1));
+	sigaction(SIGUSR1, NULL, &old);
+	CHECK("its mask", sigismember(&old.sa_mask, SIGSEGV), 1);
+	struct sigaction other = action;
+	sigemptyset(&other.sa_mask);
+	sigaction(SIGUSR1, &other, &old);
+	CHECK("its mask, replaced", sigismember(&old.sa_mask, SIGSEGV), 1);
+	sigaction(SIGUSR1, &action, &old);
+	CHECK("a mask without it", sigismember(&old.sa_mask, SIGSEGV), 0);
 	sigset_t all, before;
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &before);
@@ -571,6 +580,15 @@ static void part_unknown(void)
 }
 #endif
 
+/* Writes until its standard input ends: a debugger may come and go meanwhile. */
+static void part_long(void)
+{
+	struct pollfd input = {.fd = 0, .events = POLLIN};
+	unsigned count = 0;
+	printf("%d\n", getpid());
+	WRITTEN("writes", count, while (poll(&input, 1, 1) == 0) (R32(WRITES) = 7, count++));
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -583,6 +601,7 @@ static const struct {
 #endif
 	{"threads", part_threads}, {"handlers", part_handlers}, {"processes", part_processes},
 	{"mappings", part_mappings}, {"faults", part_faults}, {"crashes", part_crashes},
+	{"long", part_long, 1},
 };
 
 int main(int count, char **words)

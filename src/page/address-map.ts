@@ -7,7 +7,7 @@ import { button, make, setText } from './dom.js';
 import { count, hex, PAGE_BYTES, range, seconds } from './format.js';
 import { type Cell, MapHistory } from './map-history.js';
 import { COLUMNS_PER_STEP, MapImage } from './map-image.js';
-import { drawAddresses, drawTimes, type Plot } from './map-scales.js';
+import { drawAddresses, drawMarks, drawTimes, type Mark, type Plot } from './map-scales.js';
 import { drawn, forget, paintNow } from './painter.js';
 import { onThemeChange, type Palette, palette } from './theme.js';
 import { quiet, tell } from './tip.js';
@@ -20,6 +20,8 @@ const ZOOM = 2;
 const CLICK_MOST = 4;
 const ROWS_MOST = 240;
 const TABLE_PAGES_MOST = 4096;
+/** Pages before and behind an address that is gone to. */
+const GO_TO_AROUND = 32;
 /** A live run's first width of a step. */
 const FIRST_STEP_SECONDS = 0.5;
 
@@ -28,6 +30,7 @@ const legend: readonly (readonly [string, (palette: Palette) => string, string])
   ['invalidated', (p) => p.taken, 'right half of a step'],
   ['in I/O page tables', (p) => p.resident, ''],
   ['mapped', (p) => p.mapped, ''],
+  ['refused', (p) => p.bad, 'a cross where and when it was first refused'],
 ];
 
 export class AddressMapView {
@@ -46,6 +49,7 @@ export class AddressMapView {
   private dirtyFrom = 0;
   private left = 96;
   private keyAt = { step: 0, y: 0 };
+  private marks: readonly Mark[] = [];
   private dragFrom: { y: number; pan: boolean } | null = null;
 
   /** @param press called with the range of pages that was clicked; null: a report, no queries */
@@ -64,6 +68,7 @@ export class AddressMapView {
       button('−', 'Zoom out (-)', () => this.zoom(1 / ZOOM)),
       button('+', 'Zoom in (+)', () => this.zoom(ZOOM)),
       button('All', 'The whole address space (0)', () => this.all()),
+      this.goTo(),
       this.shown,
     );
     const how = `Drag to zoom in, Shift-drag or Page Up/Down to move, wheel once it has the focus${press === null ? '' : '; a click shows the I/O page tables there'}.`;
@@ -110,6 +115,13 @@ export class AddressMapView {
     if (this.axis.grow(pages)) this.redraw();
   }
 
+  /** Accesses that were refused: page, and when first. */
+  mark(marks: readonly Mark[]): void {
+    if (marks.length === this.marks.length) return;
+    this.marks = marks;
+    this.changed();
+  }
+
   /** The history has changed from a step on. */
   advance(changed: number): void {
     this.dirtyFrom = Math.min(this.dirtyFrom, changed);
@@ -142,6 +154,32 @@ export class AddressMapView {
       box.append(make('span', title === '' ? {} : { title }, square, name));
     }
     return box;
+  }
+
+  /** A field for an address, which is shown then with what is around it. */
+  private goTo(): HTMLInputElement {
+    const field = make('input', {
+      type: 'search',
+      placeholder: 'address',
+      'aria-label': 'Go to an address (hexadecimal)',
+      spellcheck: 'false',
+      size: 12,
+    });
+    field.addEventListener('keydown', (event) => {
+      if (event.key !== 'Enter') return;
+      const address = /^(0x)?[0-9a-f]{1,13}$/i.test(field.value)
+        ? Number.parseInt(field.value, 16)
+        : Number.NaN;
+      const page = Math.floor(address / PAGE_BYTES);
+      const place = this.axis.placeOf(page);
+      const isThere = this.axis.total > 0 && this.axis.pageAt(place) === page;
+      field.setAttribute('aria-invalid', String(!isThere));
+      field.title = isThere ? '' : `${field.value}: nothing was ever mapped there`;
+      if (!isThere) return;
+      this.axis.show(place - GO_TO_AROUND, place + GO_TO_AROUND);
+      this.redraw();
+    });
+    return field;
   }
 
   private redraw(): void {
@@ -189,6 +227,8 @@ export class AddressMapView {
       context.drawImage(image.canvas, 0, 0, columns, height, left, top, plotWidth, height);
     drawAddresses(context, colours, axis, this.plot);
     drawTimes(context, colours, history.steps.length * history.stepSeconds, this.plot);
+    const end = history.steps.length * history.stepSeconds;
+    drawMarks(context, colours, axis, end, this.marks, this.plot);
     const pages = axis.shown;
     const whole = axis.isWhole ? 'all: ' : '';
     const size = `${count(Math.round(pages))} ${Math.round(pages) === 1 ? 'page' : 'pages'}`;

@@ -5,7 +5,11 @@ import type { LiveProgress } from '../live/live.js';
 import type { ConnectionState } from './connection.js';
 import { button, make, setText } from './dom.js';
 import { seconds } from './format.js';
-import { drawn } from './painter.js';
+import { drawn, isPaused, setPaused } from './painter.js';
+
+/** Characters of a fact from which on it is a long one. */
+const LONG = 24;
+const WHY_NOT = 'can be saved once the run has ended';
 
 const states: Readonly<Record<ConnectionState, string>> = {
   connecting: 'connecting',
@@ -28,12 +32,23 @@ export class Header {
     this.bar,
     this.under,
   );
+  private readonly note = make('span', { class: 'dim', role: 'status' });
   private readonly saveButton: HTMLButtonElement;
+  private readonly pauseButton: HTMLButtonElement;
+  private isReady = false;
   private seconds = 0;
   private readonly passed: () => void;
 
   constructor(save: () => void) {
-    this.saveButton = button('Save', 'Save this page as one file that needs no network', save);
+    this.saveButton = button('Save', 'Save this page as one file that needs no network', () => {
+      setText(this.note, this.isReady ? '' : WHY_NOT);
+      if (this.isReady) save();
+    });
+    this.pauseButton = button('Pause', 'Let the drawings stand still', () => {
+      setPaused(this.pauseButton.getAttribute('aria-pressed') !== 'true');
+      this.pauseButton.setAttribute('aria-pressed', String(isPaused()));
+    });
+    this.pauseButton.hidden = true;
     this.saveButton.hidden = true;
     const top = make(
       'div',
@@ -41,9 +56,12 @@ export class Header {
       this.title,
       this.state,
       this.elapsed,
+      this.facts,
+      this.note,
+      this.pauseButton,
       this.saveButton,
     );
-    this.root = make('header', {}, top, this.facts, this.progress);
+    this.root = make('header', {}, top, this.progress);
     this.passed = drawn(this.root, () => {
       if (this.seconds > 0) setText(this.elapsed, seconds(this.seconds));
     });
@@ -52,10 +70,17 @@ export class Header {
   begin(title: string, facts: Readonly<Record<string, string | number>>): void {
     document.title = title;
     setText(this.title, title);
-    const entries = Object.entries(facts).map(([name, value]) =>
+    // What may be long comes last: the line may be too short for all of it.
+    const byLength = Object.entries(facts).sort(
+      ([, a], [, b]) => Number(`${a}`.length > LONG) - Number(`${b}`.length > LONG),
+    );
+    const entries = byLength.map(([name, value]) =>
       make('div', {}, make('dt', {}, name), make('dd', { 'data-fact': name }, String(value))),
     );
     this.facts.replaceChildren(...entries);
+    this.facts.title = Object.entries(facts)
+      .map(([name, value]) => `${name}: ${value}`)
+      .join('\n');
   }
 
   /** @param how how it ended, in words */
@@ -64,6 +89,8 @@ export class Header {
     this.state.dataset['state'] = state;
     setText(this.state, how === '' ? states[state] : `${states[state]}: ${how}`);
     if (state === 'ended') this.progress.hidden = true;
+    this.pauseButton.hidden = state !== 'live' && !isPaused();
+    if (state === 'ended') this.resume();
   }
 
   time(now: number): void {
@@ -80,10 +107,15 @@ export class Header {
 
   /** There is something to save, or not yet. */
   offerSave(ready: boolean): void {
+    this.isReady = ready;
     this.saveButton.hidden = false;
-    this.saveButton.disabled = !ready;
-    this.saveButton.title = ready
-      ? 'Save this page as one file that needs no network'
-      : 'When the run has ended, this saves the page as one file';
+    this.saveButton.setAttribute('aria-disabled', String(!ready));
+    if (ready) setText(this.note, '');
+  }
+
+  private resume(): void {
+    setPaused(false);
+    this.pauseButton.setAttribute('aria-pressed', 'false');
+    this.pauseButton.hidden = true;
   }
 }

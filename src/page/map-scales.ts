@@ -12,6 +12,11 @@ export interface Plot {
 }
 
 const LABEL_EVERY = 26;
+/** Gaps that are drawn as lines across the map; of more, each is a mark at the map's edge. */
+const GAP_LINES_MOST = 3;
+const GAP_TICK = 8;
+/** Half the width of a mark, in pixels. */
+const MARK = 4;
 /** Pixels per page from which on pages are drawn singly. */
 const PAGE_LEAST = 12;
 
@@ -41,7 +46,8 @@ export function drawAddresses(
       free = y + LABEL_EVERY * 0.6;
     }
   }
-  // Where addresses were left out.
+  // Where addresses were left out. Many lines across would look like a fence.
+  const isFence = axis.segments.length > GAP_LINES_MOST + 1;
   context.strokeStyle = colours.ink;
   context.lineWidth = 1;
   context.setLineDash([6, 3]);
@@ -50,7 +56,7 @@ export function drawAddresses(
     if (y <= top || y >= top + height) continue;
     context.beginPath();
     context.moveTo(left - 5, y);
-    context.lineTo(left + width, y);
+    context.lineTo(left + (isFence ? GAP_TICK : width), y);
     context.stroke();
   }
   context.setLineDash([]);
@@ -58,6 +64,38 @@ export function drawAddresses(
   context.fillStyle = colours.line;
   for (let place = Math.ceil(axis.from); place < axis.to; place++)
     context.fillRect(left, Math.round(yOf(place)), width, 1);
+}
+
+/** Something that happened to a page. */
+export interface Mark {
+  readonly page: number;
+  readonly seconds: number;
+}
+
+/** Crosses; where the page is in a gap, at the gap's edge. */
+export function drawMarks(
+  context: CanvasRenderingContext2D,
+  colours: Palette,
+  axis: AddressAxis,
+  end: number,
+  marks: readonly Mark[],
+  plot: Plot,
+): void {
+  const { left, top, width, height } = plot;
+  context.strokeStyle = colours.bad;
+  context.lineWidth = 2;
+  for (const { page, seconds } of marks) {
+    const place = axis.placeOf(page);
+    if (place < axis.from || place > axis.to || end === 0) continue;
+    const x = left + Math.min(1, seconds / end) * width;
+    const y = top + ((place - axis.from) / axis.shown) * height;
+    context.beginPath();
+    context.moveTo(x - MARK, y - MARK);
+    context.lineTo(x + MARK, y + MARK);
+    context.moveTo(x - MARK, y + MARK);
+    context.lineTo(x + MARK, y - MARK);
+    context.stroke();
+  }
 }
 
 export function drawTimes(

@@ -17,6 +17,7 @@ const parts = new Map<Element, Part>();
 let last = Number.NEGATIVE_INFINITY;
 let timer: ReturnType<typeof setTimeout> | null = null;
 let frame = false;
+let paused = false;
 
 const watcher = new IntersectionObserver(
   (entries) => {
@@ -46,6 +47,17 @@ export function forget(root: Element): void {
   parts.delete(root);
 }
 
+export function isPaused(): boolean {
+  return paused;
+}
+
+/** Paused, only what a person does is drawn; behind it everything goes on. */
+export function setPaused(isToPause: boolean): void {
+  if (paused === isToPause) return;
+  paused = isToPause;
+  paintNow();
+}
+
 /** Draws what is dirty and seen at the next frame. */
 export function paintNow(): void {
   if (frame || document.hidden) return;
@@ -63,7 +75,7 @@ export function paintAll(): void {
 }
 
 function paintSoon(): void {
-  if (timer !== null || document.hidden) return;
+  if (timer !== null || document.hidden || paused) return;
   timer = setTimeout(
     () => {
       timer = null;

@@ -15,7 +15,7 @@ import { CallLog } from './call-log.js';
 import { askTable } from './connection.js';
 import { DeviceTable } from './device-table.js';
 import { make, section, setText } from './dom.js';
-import { count, rate } from './format.js';
+import { count, PAGE_BYTES, rate } from './format.js';
 import { IncidentTables, VerdictLine } from './incidents.js';
 import { MapHistory } from './map-history.js';
 import { flat, NumberList } from './numbers.js';
@@ -163,7 +163,15 @@ export class RunView {
     this.numbers.set(flat(counters));
     if (last !== null) this.devices.set(last.devices);
     // A run that was saved by an earlier iopf has none.
-    if (last?.incidents !== undefined) this.incidents.set(last.incidents);
+    if (last?.incidents !== undefined) {
+      this.incidents.set(last.incidents);
+      this.map.mark(
+        last.incidents.refused.map(({ firstAtSeconds, iova }) => ({
+          page: Math.floor(Number(iova) / PAGE_BYTES),
+          seconds: Number(firstAtSeconds),
+        })),
+      );
+    }
     if (last !== null) this.drawTiles(last, time);
   }
 
@@ -173,23 +181,32 @@ export class RunView {
 
   private drawTiles(sample: LiveSample, time: TimeData): void {
     const of = (name: string): number => sample.counters[name] ?? 0;
-    const share = sample.mappedBytes === 0 ? 0 : (100 * sample.residentBytes) / sample.mappedBytes;
     const put = (name: Tile, value: string, about: string): void => {
       setText(this.tiles[name].value, value);
       setText(this.tiles[name].about, about);
     };
-    const peak = (name: string): string => `peak ${formatSize(of(name))}`;
-    put(
-      'mapped',
-      formatSize(sample.mappedBytes),
-      `static pinning would pin it; ${peak('mappedBytesPeak')}`,
-    );
+    // What is over has no "now": everything has been unmapped.
+    const memory = (now: number, peak: string, about: string, atPeak: string): [string, string] =>
+      this.ended
+        ? [formatSize(of(peak)), `at the peak${atPeak}`]
+        : [formatSize(now), `${about}peak ${formatSize(of(peak))}`];
+    const [mapped, resident] = this.ended
+      ? [of('mappedBytesPeak'), of('residentBytesPeak')]
+      : [sample.mappedBytes, sample.residentBytes];
+    const share = mapped === 0 ? 0 : (100 * resident) / mapped;
+    const percent = `${share.toFixed(share < 10 ? 1 : 0)} % of what`;
+    const pinned = 'static pinning would pin it';
+    put('mapped', ...memory(sample.mappedBytes, 'mappedBytesPeak', `${pinned}; `, `; ${pinned}`));
     put(
       'resident',
-      formatSize(sample.residentBytes),
-      `${share.toFixed(share < 10 ? 1 : 0)} % of what is mapped; ${peak('residentBytesPeak')}`,
+      ...memory(
+        sample.residentBytes,
+        'residentBytesPeak',
+        `${percent} is mapped; `,
+        `; ${percent} was mapped`,
+      ),
     );
-    put('pinned', formatSize(sample.pinnedBytes), peak('pinnedBytesPeak'));
+    put('pinned', ...memory(sample.pinnedBytes, 'pinnedBytesPeak', '', ''));
     const faultsNow = this.ended ? '' : `; ${rate(time.faults.at(-1) ?? 0)} now`;
     put(
       'faults',

@@ -1,4 +1,5 @@
 /** The colours that drawings take from the style sheet: they change with light, dark and print. */
+import { furtherColour } from './further-colour.js';
 
 export interface Palette {
   readonly ink: string;
@@ -13,6 +14,7 @@ export interface Palette {
   readonly taken: string;
   readonly faults: string;
   readonly invalidations: string;
+  readonly bad: string;
   readonly runs: readonly string[];
 }
 
@@ -52,13 +54,16 @@ function read(): Palette {
     taken: of('taken'),
     faults: of('faults'),
     invalidations: of('invalidations'),
+    bad: of('bad'),
     runs: Array.from({ length: RUNS }, (_, index) => of(`run${index}`)),
   };
 }
 
+const isDark = matchMedia('(prefers-color-scheme: dark)');
+
 /** The colour of a run among several. */
 export function runColour(index: number): (palette: Palette) => string {
-  return ({ runs }) => runs[index % runs.length]!;
+  return ({ runs }) => runs[index] ?? furtherColour(index, isDark.matches);
 }
 
 /** `#rrggbb` as its three bytes. */

@@ -1,6 +1,6 @@
 /**
- * What runs in the arm64 guest: real programs under `iopf exec`, many to a run, as each start of
- * Node takes seconds there. `smoke [NAME…]` chooses runs.
+ * What runs in the guests of test:arm64 and test:vm: real programs under `iopf exec`, many to a
+ * run, as each start of Node takes seconds there. `smoke [NAME…]` chooses runs.
  */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
@@ -23,10 +23,14 @@ interface Ran {
 }
 
 /** Runs shell commands one after the other in one run. */
-async function shell(devices: readonly string[], commands: readonly string[]): Promise<Ran> {
+async function shell(
+  devices: readonly string[],
+  commands: readonly string[],
+  options: readonly string[] = [],
+): Promise<Ran> {
   const script = commands.map((command) => `${command} 2>&1; echo "<exit $?>"`).join('\n');
   const { code, stdout, stderr, summary } = await runIopf(
-    devices.flatMap((device) => ['--device', device]),
+    [...options, ...devices.flatMap((device) => ['--device', device])],
     ['sh', '-c', script],
   );
   assert.equal(code, 0, `exit code ${code}\n${stdout}${stderr}`);
@@ -54,7 +58,7 @@ async function paths(): Promise<string> {
   );
   const [node, listed, group, vendor, missing] = results;
   assert.equal(node!.text, 'character special file 666 a:c4\n');
-  assert.equal(listed!.text, '2\n');
+  assert.equal(listed!.text, '3\n'); // a group, vfio, devices
   assert.match(group!.text, /^\d+\n$/);
   assert.equal(vendor!.text, '0x1234\n');
   assert.equal(missing!.code, 1);
@@ -115,8 +119,17 @@ async function disk(): Promise<string> {
   return `qemu-img convert there and back, compare of ${IMAGE_BYTES / 2 ** 20} MiB, nvme-poll`;
 }
 
+/** As the kernel has it without I/O page faults. */
+async function pinned(): Promise<string> {
+  const run = await shell([`edu@${edu}`], [`node ${example('dma-copy')}`], ['--iopf', 'off']);
+  assert.equal(run.results[0]!.code, 0, run.results[0]!.text);
+  assert.equal(run.summary.pinnedBytesPeak, run.summary.mappedBytesPeak);
+  assert.equal(run.summary.pagesFaultedIn, 0);
+  return 'dma-copy with all of its memory pinned';
+}
+
 const words = process.argv.slice(2);
-const chosen = [paths, programs, disk, memory].filter(
+const chosen = [paths, programs, disk, pinned, memory].filter(
   ({ name }) => words.length === 0 || words.includes(name),
 );
 let passed = 0;

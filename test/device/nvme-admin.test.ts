@@ -108,6 +108,7 @@ describe('identify', () => {
     const bytes = driver.bytes(page, 4096);
     expect(text(bytes, 4, 20)).toBe('S-42'.padEnd(20));
     expect(text(bytes, 24, 40)).toBe('iopf NVMe controller'.padEnd(40));
+    expect(text(bytes, 64, 8)).toBe('1.0'.padEnd(8));
     expect([...bytes.subarray(0, 4)]).toEqual([0x36, 0x1b, 0xf4, 0x1a]);
     expect(bytes[77]).toBe(7);
     expect(bytes[111]).toBe(1);

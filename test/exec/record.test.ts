@@ -76,6 +76,8 @@ test('a recording of a process that ends before the run does replays to the same
   expect((await compare(order)).comparison.runs[0]).toMatchObject({ faults, invalidations });
 });
 
+const ofTheHead: readonly string[] = ['schema', 'version', 'verdict', 'hint'];
+
 test('iopf exec --html writes the numbers of its summary, and what the run looked like', async () => {
   const html = join(folder, 'run.html');
   const live = await runIopf(
@@ -88,7 +90,11 @@ test('iopf exec --html writes the numbers of its summary, and what the run looke
   const { faultLatencyUs, ...rest } = live.summary!;
   const { buckets, ...latency } = faultLatencyUs;
   const named = Object.entries(latency).map(([name, value]) => [`faultLatencyUs.${name}`, value]);
-  expect(run.numbers).toEqual({ ...rest, ...Object.fromEntries(named) });
+  // What is no number, and no word about the run, has a place of its own on the page.
+  const numbers = Object.entries(rest).filter(
+    ([name, value]) => !ofTheHead.includes(name) && (value === null || typeof value !== 'object'),
+  );
+  expect(run.numbers).toEqual(Object.fromEntries([...numbers, ...named]));
   expect(run.latency).toEqual(buckets);
   const sum = (values: readonly number[]): number =>
     values.reduce((total, value) => total + value, 0);

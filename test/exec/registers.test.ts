@@ -1,10 +1,12 @@
 /** Loads and stores of mapped registers, by a program in C that checks itself. */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { available, canDropPrivilege, have } from '../skip.js';
+import { available, canDropPrivilege, have, skip } from '../skip.js';
+import { until } from '../until.js';
 import { edu, iopf, nvme, type RunResult, repository, runIopf } from './run-iopf.js';
 
 const address = '0000:05:00.0';
@@ -20,21 +22,43 @@ function compile(name: string, flags: readonly string[]): string | null {
   const source = join(example, 'registers.c');
   const { status, stderr } = spawnSync(
     'cc',
-    ['-O1', '-Wall', '-Werror', '-pthread', ...flags, '-o', path, source],
+    ['-O1', '-Wall', '-Werror', '-pthread', '-o', path, source, ...flags],
     { encoding: 'utf8' },
   );
+  // What is missing is the library to link with; anything else is wrong here.
+  if (status !== 0 && !flags.includes('-static')) throw new Error(stderr);
   return available(status === 0, `registers, ${name}`, stderr) ? path : null;
+}
+
+function compileGo(): string | null {
+  const path = join(folder, 'go');
+  const source = join(repository, 'test/exec/programs/registers.go');
+  const { status, stderr, error } = spawnSync('go', ['build', '-o', path, source], {
+    encoding: 'utf8',
+    env: {
+      ...process.env,
+      GOCACHE: join(folder, 'go-cache'),
+      GO111MODULE: 'off',
+      CGO_ENABLED: '0',
+    },
+  });
+  return available(status === 0, 'registers, in Go (golang-go)', stderr ?? `${error}`)
+    ? path
+    : null;
 }
 
 const canCompile = process.arch === 'x64' && have('cc', 'registers that are mapped');
 const program = canCompile ? compile('registers', []) : null;
 const fixed = canCompile ? compile('static', ['-static']) : null;
+const earlyThread = join(repository, 'test/exec/programs/early-thread.S');
+const early = canCompile ? compile('early', ['-static', earlyThread, '-Wl,-e,early_thread']) : null;
+const inGo = canCompile ? compileGo() : null;
 
 async function run(words: readonly string[], options: readonly string[] = []): Promise<RunResult> {
   return runIopf(['--device', device, ...options], words);
 }
 
-describe.skipIf(program === null)('a program that maps registers', () => {
+describe.skipIf(program === null)('a program that maps registers', { timeout: 60_000 }, () => {
   test('finds each access answered as the device does', async () => {
     const { code, stdout, stderr } = await run([program!, address]);
     expect(stdout, stderr).toBe('');
@@ -58,6 +82,32 @@ describe.skipIf(program === null)('a program that maps registers', () => {
     },
   );
 
+  test.skipIf(inGo === null)('may be written in Go', async () => {
+    const { code, stdout, stderr } = await run([inGo!, address]);
+    expect(stdout, stderr).toBe('');
+    expect(code).toBe(0);
+  });
+
+  test.skipIf(early === null)('may have a thread before its first call', async () => {
+    const { code, stdout, stderr } = await run([early!, address, 'kinds', 'handlers']);
+    expect(stdout, stderr).toBe('');
+    expect(code).toBe(0);
+  });
+
+  test('may be one whose memory cannot be written through /proc', (context) => {
+    const exec = [process.execPath, iopf, 'exec', '--quiet', '--device', device, '--'];
+    const words = [...exec, program!, address, 'kinds', 'threads', 'processes', 'faults'];
+    const script =
+      'mount -o remount,bind,ro /proc && ! echo >/proc/self/comm && echo read-only && exec "$@"';
+    const ran = spawnSync('unshare', ['--mount', 'sh', '-c', script, 'sh', ...words], {
+      encoding: 'utf8',
+    });
+    if (!ran.stdout.includes('read-only'))
+      skip(context, `/proc cannot be made read-only here: ${ran.stderr}`);
+    expect(ran.stdout, ran.stderr).toBe('read-only\n');
+    expect(ran.status).toBe(0);
+  });
+
   const canTrace = have('strace', 'registers under strace');
   test.skipIf(!canTrace)('can be traced', async () => {
     const trace = join(folder, 'strace.txt');
@@ -71,12 +121,36 @@ describe.skipIf(program === null)('a program that maps registers', () => {
   });
 
   const canDebug = have('gdb', 'registers under gdb');
-  test.skipIf(!canDebug)('can be debugged, if the debugger lets SIGSEGV through', async () => {
-    const { stdout, stderr } = await run([
-      ...['gdb', '-batch', '-ex', 'handle SIGSEGV nostop noprint pass', '-ex', 'run'],
-      ...['--args', program!, address, 'kinds', 'threads'],
-    ]);
-    expect(stdout, stderr).toMatch(/exited normally/);
+  test.skipIf(!canDebug)('can be debugged while it runs', async (context) => {
+    const words = ['exec', '--quiet', '--device', device, '--', program!, address, 'long'];
+    const running = spawn(process.execPath, [iopf, ...words], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    let said = '';
+    running.stdout.on('data', (text) => {
+      said += text;
+    });
+    const ended = once(running, 'close');
+    await until(() => said.endsWith('\n'), 'the program says its number');
+    // After 20 turns of its loop, and so after 20 registers.
+    const commands = [
+      'handle SIGSEGV nostop noprint pass',
+      'break poll',
+      'ignore 1 20',
+      'continue',
+    ];
+    const gdb = spawnSync(
+      'gdb',
+      ['-batch', '-p', said.trim(), ...[...commands, 'detach'].flatMap((line) => ['-ex', line])],
+      { encoding: 'utf8' },
+    );
+    running.stdin.end();
+    const [code] = await ended;
+    if (/ptrace: Operation not permitted/.test(gdb.stderr))
+      skip(context, 'this user may not attach gdb');
+    expect(gdb.stdout).toMatch(/Breakpoint 1, .*poll.*detached/s);
+    expect(said).toMatch(/^\d+\n$/);
+    expect(code).toBe(0);
   });
 
   test('ends at an instruction that is not known, which is named', async () => {

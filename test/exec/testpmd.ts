@@ -22,8 +22,16 @@ export class Testpmd {
   private heard: () => void = () => {};
   private isOver = false;
 
-  /** `device`: options of the card, with a comma in front. */
-  constructor(device: string, options: readonly string[], testpmd: readonly string[]) {
+  /**
+   * `device`: options of the card, with a comma in front; `words` are EAL's; `preload`: a library
+   * that testpmd gets.
+   */
+  constructor(
+    device: string,
+    options: readonly string[],
+    testpmd: readonly string[],
+    { words = [], preload = '' }: { words?: readonly string[]; preload?: string } = {},
+  ) {
     const eal = ['--no-huge', '-m', '128', '--iova-mode=va', '--no-telemetry', '-l', '0,1'];
     this.child = spawn(
       process.execPath,
@@ -32,11 +40,8 @@ export class Testpmd {
         ...[
           '--device',
           `virtio-net@${address}${device}`,
-          '--',
-          'stdbuf',
-          '-oL',
-          'dpdk-testpmd',
-          ...eal,
+          ...['--', 'env', `LD_PRELOAD=${preload}`, 'stdbuf', '-oL', 'dpdk-testpmd'],
+          ...[...eal, ...words],
         ],
         ...['--file-prefix', this.folder.split('-').pop()!, '-a', address],
         ...['--', '-i', '--total-num-mbufs=4096', ...testpmd],

@@ -195,8 +195,8 @@ describe('a page that watches from the start', () => {
       `ioctl(961<${group}>, VFIO_GROUP_GET_DEVICE_FD, "${edu}") = 962`,
       `pwrite64(${device}, "\\x06\\x00", 2, 0x70000000004 /* config+0x4 */) = 2`,
       `pread64(${device}, "\\xed\\x00\\x00\\x01", 4, 0x0 /* BAR0+0x0 */) = 4`,
-      `ioctl(${container}, VFIO_IOMMU_MAP_DMA, {argsz=32, flags=VFIO_DMA_MAP_FLAG_READ, vaddr=${hex(first)}, iova=0x100000, size=0x2000}) = 0`,
-      `ioctl(${container}, VFIO_IOMMU_MAP_DMA, {argsz=32, flags=VFIO_DMA_MAP_FLAG_READ|VFIO_DMA_MAP_FLAG_WRITE, vaddr=${hex(second)}, iova=0x8000000, size=0x4000}) = 0`,
+      `ioctl(${container}, VFIO_IOMMU_MAP_DMA, {iova=0x100000, argsz=32, flags=VFIO_DMA_MAP_FLAG_READ, vaddr=${hex(first)}, size=0x2000}) = 0`,
+      `ioctl(${container}, VFIO_IOMMU_MAP_DMA, {iova=0x8000000, argsz=32, flags=VFIO_DMA_MAP_FLAG_READ|VFIO_DMA_MAP_FLAG_WRITE, vaddr=${hex(second)}, size=0x4000}) = 0`,
       `pwrite64(${device}, "\\x00\\x10\\x10\\x00\\x00\\x00\\x00\\x00", 8, 0x80 /* BAR0+0x80 */) = 8`,
     ]);
     expect(lines.at(-1)).toBe(

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { furtherColour } from '../../src/page/further-colour.js';
 
 /** Linear RGB as it is seen: Machado, Oliveira and Fernandes 2009, severity 1. */
 const eyes: Readonly<Record<string, readonly (readonly number[])[]>> = {
@@ -104,4 +105,18 @@ describe.each([
       }
     },
   );
+});
+
+it('no two of 200 policies have one colour', () => {
+  for (const [colours, isDark] of [
+    [light!, false],
+    [dark!, true],
+  ] as const) {
+    const own = [...colours].flatMap(([name, colour]) => (/^run\d$/.test(name) ? [colour] : []));
+    const all = Array.from(
+      { length: 200 },
+      (_, index) => own[index] ?? furtherColour(index, isDark),
+    );
+    expect(new Set(all).size).toBe(200);
+  }
 });

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { formatSize } from '../../src/input/size.js';
 import { iopf, nvme } from '../exec/run-iopf.js';
 import {
   haveChromium,
@@ -224,6 +225,10 @@ describe.skipIf(!possible)('a live run in a browser', () => {
     };
     await expect.poll(async () => (await numbers(page))['signal']).toBe('SIGTERM');
     equal(await numbers(page));
+    // What is over has been unmapped: the big numbers are the peaks.
+    const peak = formatSize(valueAt(summary, 'mappedBytesPeak') as number);
+    expect(await page.textContent('[data-tile=mapped]')).toBe(peak);
+    expect(await page.textContent('[data-field=verdict]')).toBe(valueAt(summary, 'verdict'));
 
     const [download] = await Promise.all([
       page.waitForEvent('download'),

@@ -103,6 +103,49 @@ describe('the MSI-X table', () => {
   });
 });
 
+describe('a read of a BAR', () => {
+  /** Where the device is read, and how wide, by the accesses of a call. */
+  function accesses(kernel: KernelVersion, change = (own: PciFunction) => own) {
+    const seen: string[] = [];
+    const { nvme, process, open } = openNvme(kernel, (own) => {
+      const changed = change(own);
+      return {
+        ...own,
+        readRegion(index: number, position: number, into: Uint8Array) {
+          if (index === 0) seen.push(`${position.toString(16)}:${into.length}`);
+          changed.readRegion(index, position, into);
+        },
+        writeRegion: own.writeRegion.bind(own),
+        open() {},
+        release() {},
+      };
+    });
+    const device = open(nvme.address);
+    return (position: number, count: number): string => {
+      seen.length = 0;
+      expect(device.read(process, BUFFER, count, position)).toBe(count);
+      return seen.join(' ');
+    };
+  }
+
+  it('is made of accesses that are aligned by their width, four bytes at most up to 6.1', () => {
+    const read = accesses('6.1');
+    expect(read(1, 3)).toBe('1:1 2:2');
+    expect(read(0, 11)).toBe('0:4 4:4 8:2 a:1');
+    expect(read(6, 4)).toBe('6:2 8:2');
+    expect(accesses('7.2')(0, 11)).toBe('0:8 8:2 a:1');
+  });
+
+  it('goes on behind the MSI-X table, where it has passed over that', () => {
+    const read = accesses('6.12');
+    // 65 entries of 16 bytes from 0x2000 on.
+    expect(read(0x1ffa, 8)).toBe('1ffa:2 1ffc:4');
+    expect(read(0x2408, 16)).toBe('2410:8');
+    expect(read(0x2410, 4)).toBe('2410:4');
+    expect(read(0x2000, 4)).toBe('');
+  });
+});
+
 describe('memory decoding', () => {
   it('that is off makes accesses to BARs EIO, and leaves config space', () => {
     const { nvme, open, read, write } = openNvme();

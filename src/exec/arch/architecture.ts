@@ -142,6 +142,7 @@ export type CurrentCall =
   | 'statx'
   | 'sync_file_range'
   | 'tkill'
+  | 'tgkill'
   | 'unlinkat'
   | 'userfaultfd'
   | 'write'

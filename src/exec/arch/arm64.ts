@@ -45,6 +45,7 @@ export const arm64: Architecture = {
     exit_group: 94,
     setitimer: 103,
     tkill: 130,
+    tgkill: 131,
     rt_sigaction: 134,
     rt_sigprocmask: 135,
     setsid: 157,

@@ -59,6 +59,7 @@ export const x64: Architecture = {
     listxattr: 194,
     llistxattr: 195,
     tkill: 200,
+    tgkill: 234,
     remap_file_pages: 216,
     exit_group: 231,
     openat: 257,

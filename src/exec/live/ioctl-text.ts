@@ -23,11 +23,13 @@ type Layout = StructLayout<string>;
 
 /** What an ioctl's argument is. */
 type Argument =
-  | { readonly is: 'nothing' | 'extension' | 'descriptor' | 'string' }
+  | { readonly is: 'nothing' | 'unknown' | 'extension' | 'descriptor' | 'string' }
   | {
       readonly is: 'struct';
       readonly layout: Layout;
       readonly tail?: (bytes: Uint8Array) => string;
+      /** The field that is shown first; else the order is the struct's. */
+      readonly first?: string;
     };
 
 export interface Request {
@@ -37,10 +39,15 @@ export interface Request {
 
 const nothing: Argument = { is: 'nothing' };
 const extension: Argument = { is: 'extension' };
-const struct = (layout: StructLayout<never>, tail?: (bytes: Uint8Array) => string): Argument => ({
+const struct = (
+  layout: StructLayout<never>,
+  tail?: (bytes: Uint8Array) => string,
+  first?: string,
+): Argument => ({
   is: 'struct',
   layout: layout as unknown as Layout,
   ...(tail === undefined ? {} : { tail }),
+  ...(first === undefined ? {} : { first }),
 });
 
 const requestsByKind: Readonly<Record<FileKind, ReadonlyMap<number, Request>>> = {
@@ -50,7 +57,7 @@ const requestsByKind: Readonly<Record<FileKind, ReadonlyMap<number, Request>>> =
       VFIO_CHECK_EXTENSION: extension,
       VFIO_SET_IOMMU: extension,
       VFIO_IOMMU_GET_INFO: struct(structs.IommuType1Info),
-      VFIO_IOMMU_MAP_DMA: struct(structs.DmaMap),
+      VFIO_IOMMU_MAP_DMA: struct(structs.DmaMap, undefined, 'iova'),
       VFIO_IOMMU_UNMAP_DMA: struct(structs.DmaUnmap, unmapTail),
       VFIO_IOMMU_DIRTY_PAGES: struct(structs.DirtyBitmap, dirtyTail),
       VFIO_IOMMU_STAGE1_ALLOC: struct(structs.Stage1Alloc, stage1Tail),
@@ -113,7 +120,12 @@ const extensionNames: ReadonlyMap<number, string> = new Map(
 
 /** What an ioctl on a file of this kind asks for. */
 export function requestOf(kind: FileKind, number: number): Request {
-  return requestsByKind[kind].get(number) ?? { name: unknownRequest(number), argument: nothing };
+  return (
+    requestsByKind[kind].get(number) ?? {
+      name: unknownRequest(number),
+      argument: { is: 'unknown' },
+    }
+  );
 }
 
 /**
@@ -126,13 +138,14 @@ export function requestText(
   before: Uint8Array,
   after: Uint8Array,
 ): string[] {
-  if (argument.is === 'nothing') return value === 0 ? [name] : [name, pointer(value)];
+  // What is left in a register that nobody reads says nothing.
+  if (argument.is === 'nothing') return [name];
+  if (argument.is === 'unknown') return value === 0 ? [name] : [name, pointer(value)];
   if (argument.is === 'extension') return [name, extensionNames.get(value) ?? `${value}`];
   if (before.length === 0) return [name, pointer(value)];
   if (argument.is === 'descriptor')
     return [name, `[${readStruct(structs.IrqSetDescriptor, before).fd}]`];
-  if (argument.is === 'struct')
-    return [name, structText(argument.layout, before, after, argument.tail)];
+  if (argument.is === 'struct') return [name, structText(argument, before, after)];
   return [name, quoted(before, before.indexOf(0))];
 }
 
@@ -154,17 +167,24 @@ function requests(
 
 /** A struct, and which of its fields the call changed. */
 function structText(
-  layout: Layout,
+  { first, layout, tail }: Argument & { readonly is: 'struct' },
   before: Uint8Array,
   after: Uint8Array,
-  tail?: (bytes: Uint8Array) => string,
 ): string {
-  const text = formatStruct(layout, before.subarray(0, layout.size));
+  const inOrder = formatStruct(layout, before.subarray(0, layout.size));
+  const text = first === undefined ? inOrder : withFirst(first, fieldsOf(layout, before));
   const whole = tail === undefined ? text : `${text.slice(0, -1)}${tail(before)}}`;
   const changed = fieldsOf(layout, after).filter(
     (field) => !fieldsOf(layout, before).includes(field),
   );
   return changed.length === 0 ? whole : `${whole} => {${changed.join(', ')}}`;
+}
+
+/** The fields with one of them in front. */
+function withFirst(name: string, fields: readonly string[]): string {
+  const isFirst = (field: string): boolean => field.startsWith(`${name}=`);
+  const parts = [...fields.filter(isFirst), ...fields.filter((field) => !isFirst(field))];
+  return `{${parts.join(', ')}}`;
 }
 
 /** `argsz=32`, and so on. */

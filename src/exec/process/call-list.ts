@@ -7,6 +7,7 @@
  * call that follows, the one that follows an error, an error that has another follower, that one,
  * and room for the result. 0 follows the last.
  */
+import { Bug } from '../../abi/bug.js';
 import { allocateNative } from '../../mm/process/libc.js';
 
 const CALL_BYTES = 104;
@@ -42,6 +43,7 @@ export class CallList {
   call(nr: number, ...args: readonly number[]): Call {
     const call = new Call(this.view, this.callsEnd, this.address + this.callsEnd);
     this.callsEnd += CALL_BYTES;
+    this.checkRoom();
     call.set(0, nr);
     for (const [index, value] of args.entries()) call.set(8 + 8 * index, value);
     call.set(RESULT_AT, call.address + OWN_RESULT);
@@ -53,6 +55,7 @@ export class CallList {
   /** Puts data into the list's memory, and returns its address, a multiple of 8. */
   data(bytes: ArrayLike<number>): number {
     this.dataBegin = (this.dataBegin - bytes.length) & ~7;
+    this.checkRoom();
     this.memory.bytes.set(bytes, this.dataBegin);
     return this.address + this.dataBegin;
   }
@@ -67,6 +70,11 @@ export class CallList {
     return this.data(
       new Uint8Array(Uint32Array.from(values.flatMap((value) => [value, value / HIGH])).buffer),
     );
+  }
+
+  private checkRoom(): void {
+    const { callsEnd, dataBegin } = this;
+    if (callsEnd > dataBegin) throw new Bug('a list of calls is full', { callsEnd, dataBegin });
   }
 }
 

@@ -37,7 +37,6 @@ const SHM_REMAP = 0o40000;
 const FALLOC_TAKES = 2 | 8 | 0x10 | 0x20;
 const CLONE_THREAD = 0x10000;
 const SIG_UNBLOCK = 1;
-const SIGSEGV = 11;
 const F_DUPFD = 0;
 export const F_DUPFD_CLOEXEC = 1030;
 const VFIO_TYPE_BYTE = 0x3b00; // ';' in an ioctl number's second byte
@@ -177,7 +176,7 @@ export function buildFilter(
     jumpCall('tuxcall', 'notify');
     jumpCall('vfork', 'notify');
     jumpCall('rt_sigprocmask', 'mask');
-    jumpCall('rt_sigaction', 'action');
+    jumpCall('rt_sigaction', 'notify');
   }
   // io_uring would do all of this without system calls.
   jump(EQUAL, nr.io_uring_setup, 'refuse', 'allow');
@@ -233,18 +232,10 @@ export function buildFilter(
   program.push({ code: AND, k: SHM_REMAP });
   jump(EQUAL, 0, 'allow', 'notify');
   if (traps) {
-    // What may block SIGSEGV, or have it blocked; and SIGSEGV's own action, looked at too.
+    // What may block SIGSEGV.
     program.push('mask');
     load(argument(0));
     jump(EQUAL, SIG_UNBLOCK, 'allow');
-    load(argument(1));
-    jump(EQUAL, 0, undefined, 'notify');
-    load(argument(1) + 4);
-    jump(EQUAL, 0, 'allow', 'notify');
-
-    program.push('action');
-    load(argument(0));
-    jump(EQUAL, SIGSEGV, 'notify');
     load(argument(1));
     jump(EQUAL, 0, undefined, 'notify');
     load(argument(1) + 4);

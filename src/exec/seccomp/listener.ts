@@ -158,6 +158,12 @@ export class Listener {
     this.send(value, 0, 0);
   }
 
+  /** The call returns a number of 64 bits, not negative, by its halves. */
+  respondWords(low: number, high: number): void {
+    this.outcome = 0;
+    this.sendWords(low, high, 0, 0);
+  }
+
   /** The call fails with this errno. */
   refuse(error: number): void {
     this.outcome = -error;
@@ -205,14 +211,18 @@ export class Listener {
   }
 
   private send(value: number, error: number, flags: number): void {
+    this.sendWords(value, Math.floor(value / HIGH), error, flags);
+  }
+
+  private sendWords(low: number, high: number, error: number, flags: number): void {
     if (this.isEarly) {
       this.isEarly = false;
       return;
     }
     const { words, signedWords } = this;
     this.copyId(RESPONSE);
-    words[RESPONSE + 2] = value;
-    words[RESPONSE + 3] = Math.floor(value / HIGH);
+    words[RESPONSE + 2] = low;
+    words[RESPONSE + 3] = high;
     signedWords[RESPONSE + 4] = error;
     words[RESPONSE + 5] = flags;
     this.answered = true;

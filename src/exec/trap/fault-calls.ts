@@ -19,10 +19,10 @@ import {
   SignalAction,
 } from './signal-action.js';
 import { findArea, isTrapPage, type TrappedArea, TrapState } from './trap-page.js';
-import { Answer, Request } from './x64/code.js';
+import { Answer, doneAnswer, Request } from './x64/code.js';
 import { decode, describe } from './x64/decode.js';
 import type { Form } from './x64/form.js';
-import { type SignalFrame, STATE_WORD } from './x64/frame.js';
+import { SignalFrame, STATE_WORD, UNUSED_PLACE } from './x64/frame.js';
 import { isStore, Processor } from './x64/processor.js';
 
 const PROT_WRITE = 2;
@@ -77,7 +77,10 @@ export class FaultCalls {
     if (area === null || !isAllowed(area, frame.isWrite || (known !== null && isStore(known))))
       return this.programsOwn();
     const { faultAddress } = frame;
-    const file = context.files.deviceFile(this.functions[area.device]!);
+    const pciFunction = this.functions[area.device];
+    // The program may have written anything into the state.
+    if (pciFunction === undefined) return this.programsOwn();
+    const file = context.files.deviceFile(pciFunction);
     if (known === null || file === null || !this.processor.touches(known))
       return this.unknown(area);
     if (faultAddress + known.size > area.end) return this.unknown(area);
@@ -85,8 +88,22 @@ export class FaultCalls {
     this.bus.point(file, area.offset + faultAddress - area.start);
     if (!this.processor.execute(known)) return this.unknown(area);
     if (this.bus.failed) return this.errands.begin(this.raiseBus(), frame);
-    frame.writeRegisters();
-    context.call.respond(Answer.RETURN);
+    this.goOn(known);
+  }
+
+  /** The instruction is done. Most change one register at most, which the handler can set. */
+  private goOn(form: Form): void {
+    const { frame } = this;
+    const { call } = this.context;
+    const place = changedPlace(form);
+    const word = place / 4;
+    if (place === UNUSED_PLACE) call.respondWords(0, doneAnswer(place, form.length));
+    else if (place > 0 && frame.words[word + 1] === 0)
+      call.respondWords(frame.words[word]!, doneAnswer(place, form.length));
+    else {
+      frame.writeRegisters();
+      call.respond(Answer.RETURN);
+    }
   }
 
   /** The trapped area that was touched, or null. */
@@ -182,6 +199,21 @@ export class FaultCalls {
       memory: new Uint8Array(info.buffer),
     };
     return resume;
+  }
+}
+
+/** Offset in ucontext of the only general register that a form may change; 0: others, too. */
+function changedPlace(form: Form): number {
+  switch (form.kind) {
+    case 'load':
+      return 4 * SignalFrame.word(form.to.number);
+    case 'store':
+    case 'set':
+    case 'vector load':
+    case 'vector store':
+      return UNUSED_PLACE;
+    default:
+      return 0;
   }
 }
 

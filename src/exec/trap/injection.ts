@@ -6,9 +6,23 @@
  *    answered: the thread runs the replacement, which maps the page and says where.
  * 2. The page is filled; the thread goes on in it: it installs the handler, and makes the call
  *    again.
- * 3. At that call the code is put back, and the call is answered as any other.
+ * 3. At that call the code is put back, the state is written, and the call is answered as any
+ *    other.
+ *
+ * Where /proc/PID/mem may not be written, or there are more threads, which could run the
+ * replacement, ptrace does the first two: no code is replaced then.
  */
 import { readFileSync } from 'node:fs';
+import { PAGE_SIZE } from '../../mm/address-space.js';
+import {
+  allocateNative,
+  close,
+  O_CLOEXEC,
+  O_RDWR,
+  open,
+  pwrite,
+  syscall,
+} from '../../mm/process/libc.js';
 import { copyFromProcess } from '../../mm/process/remote-memory.js';
 import type { Architecture } from '../arch/index.js';
 import type { Listener } from '../seccomp/listener.js';
@@ -22,17 +36,20 @@ import {
   SIGSEGV,
   SignalAction,
 } from './signal-action.js';
-import { forceWrite, TRAP_PAGE, TrapState } from './trap-page.js';
+import { TRAP_PAGE, TrapState } from './trap-page.js';
 import {
   givingUpCode,
   HANDLER_ADDRESS,
   type InterceptedCall,
+  instructionOf,
   MARK,
+  mapCode,
   mappingCode,
   RESTORER_ADDRESS,
   START_ADDRESS,
   trapPageCode,
 } from './x64/code.js';
+import { Tracee } from './x64/tracee.js';
 
 /** Bytes of the program's code that are replaced for a moment. */
 const REPLACED_BYTES = 96;
@@ -43,11 +60,22 @@ const action = SignalAction.of(
   RESTORER_ADDRESS,
 );
 
+/** A call that waits until the page is there. */
+interface Waiting extends InterceptedCall {
+  /** The code behind it, null where it was left alone. */
+  readonly code: Uint8Array | null;
+  /** What the trap state says at first. */
+  readonly state: TrapState;
+}
+
+const noRoom = `its memory has no room at 0x${TRAP_PAGE.toString(16)}, or allows no code there`;
+
 export class Injection {
   /** Threads from which a new program is expected, with the thread that calls execve. */
   private readonly expected = new Map<number, number>();
-  /** Threads that run the replacement. */
-  private readonly running = new Map<number, InterceptedCall & { readonly code: Uint8Array }>();
+  /** By thread. */
+  private readonly running = new Map<number, Waiting>();
+  private readonly tgkill: number;
   private readonly notBegun: ReadonlySet<number>;
   /** Why threads have none. */
   private readonly reasons = new Map<number, string>();
@@ -57,6 +85,7 @@ export class Injection {
     { nr }: Architecture,
   ) {
     // These end what would be given a page, or wait for another exec.
+    this.tgkill = nr.tgkill;
     this.notBegun = new Set([nr.exit, nr.exit_group, nr.execve, nr.execveat]);
   }
 
@@ -64,6 +93,8 @@ export class Injection {
   expect(): void {
     const { tid } = this.call;
     this.expected.set(tid, tid);
+    // Mostly it is that itself: a signal of 0 finds only leaders so, and /proc takes much longer.
+    if (syscall(this.tgkill, tid, tid, 0, 0, 0, 0) === 0) return;
     const { pid } = statusOf(tid);
     if (pid > 0) this.expected.set(pid, tid);
   }
@@ -89,49 +120,77 @@ export class Injection {
       return false;
     }
     this.expected.delete(tid);
-    if (statusOf(tid).threads !== 1) return this.leave(tid, 'it had threads too early');
+    const { threads, ignoresFaults } = statusOf(tid);
+    const state = new TrapState();
+    if (ignoresFaults) state.action = SignalAction.of(SIG_IGN, 0, 0);
+    const { nr, returnsTo } = call;
+    const waiting = { nr, returnsTo, arguments: call.argumentWords(), code: null, state };
+    return (threads === 1 && this.replaceCode(waiting)) || this.trace(waiting);
+  }
+
+  /** False: the code may not be written. */
+  private replaceCode(waiting: Waiting): boolean {
+    const { call } = this;
+    const { tid } = call;
+    const { returnsTo } = waiting;
     const code = new Uint8Array(REPLACED_BYTES);
-    const { returnsTo } = call;
     if (!copyFromProcess(tid, returnsTo, code) || !forceWrite(tid, returnsTo, mappingCode()))
-      return this.leave(
-        tid,
-        'its memory may not be written (it is not dumpable, or proc_mem.force_override forbids it)',
-      );
-    this.running.set(tid, { nr: call.nr, arguments: call.argumentWords(), returnsTo, code });
+      return false;
+    this.running.set(tid, { ...waiting, code });
     call.respond(0);
+    return true;
+  }
+
+  /** False: the thread may not be traced, and its call still waits. */
+  private trace(waiting: Waiting): boolean {
+    const { call } = this;
+    const { tid } = call;
+    const tracee = Tracee.seize(tid);
+    if (tracee === null) {
+      this.leave(
+        tid,
+        'its code may not be written, and it may not be traced (it is not dumpable, or a tracer is ' +
+          'there already)',
+      );
+      return false;
+    }
+    call.respond(0);
+    if (!tracee.waitForStop()) return true;
+    const instruction = instructionOf(waiting);
+    const isFilled =
+      tracee.call(mapCode, instruction) === TRAP_PAGE &&
+      tracee.poke(TRAP_PAGE, trapPageCode(waiting, action.bytes));
+    if (isFilled) this.running.set(tid, waiting);
+    else this.leave(tid, noRoom);
+    tracee.release(isFilled ? START_ADDRESS : instruction, waiting.nr);
     return true;
   }
 
   private goOn(): boolean {
     const { call } = this;
     const { tid } = call;
-    const replaced = this.running.get(tid)!;
+    const waiting = this.running.get(tid)!;
     if (call.nr === MARK) {
-      call.respond(this.fill(tid, replaced));
+      call.respond(this.fill(tid, waiting));
       return true;
     }
-    if (call.nr === replaced.nr && call.returnsTo === replaced.returnsTo) {
-      forceWrite(tid, replaced.returnsTo, replaced.code);
+    if (call.nr === waiting.nr && call.returnsTo === waiting.returnsTo) {
+      if (waiting.code !== null) forceWrite(tid, waiting.returnsTo, waiting.code);
+      if (!waiting.state.write(tid)) this.leave(tid, noRoom);
       this.running.delete(tid);
     }
     return false;
   }
 
   /** The mapping was tried. Returns where the thread goes on. */
-  private fill(tid: number, replaced: InterceptedCall): number {
-    const state = new TrapState();
-    if (statusOf(tid).ignoresFaults) state.action = SignalAction.of(SIG_IGN, 0, 0);
-    const filled =
+  private fill(tid: number, waiting: Waiting): number {
+    const isFilled =
       this.call.argument(1) === TRAP_PAGE &&
-      forceWrite(tid, TRAP_PAGE, trapPageCode(replaced, action.bytes)) &&
-      state.write(tid);
-    if (filled) return START_ADDRESS;
-    this.leave(
-      tid,
-      `its memory has no room at 0x${TRAP_PAGE.toString(16)}, or allows no code there`,
-    );
-    forceWrite(tid, replaced.returnsTo, givingUpCode(replaced));
-    return replaced.returnsTo;
+      forceWrite(tid, TRAP_PAGE, trapPageCode(waiting, action.bytes));
+    if (isFilled) return START_ADDRESS;
+    this.leave(tid, noRoom);
+    forceWrite(tid, waiting.returnsTo, givingUpCode(waiting));
+    return waiting.returnsTo;
   }
 
   /** Why the process of a thread has no trap page. */
@@ -141,10 +200,21 @@ export class Injection {
     );
   }
 
-  private leave(tid: number, reason: string): false {
+  private leave(tid: number, reason: string): void {
     this.reasons.set(tid, reason);
-    return false;
   }
+}
+
+const scratch = allocateNative(PAGE_SIZE);
+
+/** Writes to a process's memory whatever its protection; false where that may not be. */
+function forceWrite(tid: number, address: number, from: Uint8Array): boolean {
+  const fd = open(`/proc/${tid}/mem`, O_RDWR | O_CLOEXEC, 0);
+  if (fd < 0) return false;
+  scratch.bytes.set(from);
+  const written = pwrite(fd, scratch.address, from.length, address);
+  close(fd);
+  return written === from.length;
 }
 
 interface Status {

@@ -66,6 +66,13 @@ export class SignalAction {
     return mask;
   }
 
+  /** The same action, which blocks this signal, up to 32. */
+  with(signal: number): SignalAction {
+    const words = this.words.slice();
+    words[MASK]! |= signalBit(signal);
+    return new SignalAction(words);
+  }
+
   /** The same action, which does not block this signal. */
   without(signal: number): SignalAction {
     const words = this.words.slice();

@@ -30,13 +30,14 @@ export class SignalCalls {
   action(): boolean {
     const { call } = this;
     if (isTrapPage(call.returnsTo) || call.argument(3) !== SIGSET_BYTES) return false;
-    const isFault = call.int(0) === SIGSEGV;
+    const signal = call.int(0);
     const given = call.argument(1) === 0 ? null : this.copyAction(call.argument(1));
-    if (!isFault && given?.masks(SIGSEGV) !== true) return false;
     const state = TrapState.read(call.tid);
     if (state === null) return false;
-    if (isFault) this.setFaultAction(state, given);
-    else this.errands.send(this.install(call.int(0), given!.without(SIGSEGV), call.argument(2)));
+    if (signal === SIGSEGV) this.setFaultAction(state, given);
+    else if (given?.masks(SIGSEGV) === true || state.isBlockedIn(signal))
+      this.errands.send(this.install(signal, given, call.argument(2), state.isBlockedIn(signal)));
+    else return false;
     return true;
   }
 
@@ -63,7 +64,7 @@ export class SignalCalls {
   fork(sharesMemory: boolean): void {
     const { tid } = this.call;
     const state = TrapState.read(tid);
-    if (state === null || state.action.handler === 0) return;
+    if (state === null || !state.hasActions) return;
     const owner = sharesMemory ? this.processOf(tid) : 0;
     if (state.owner === owner) return;
     state.owner = owner;
@@ -73,8 +74,7 @@ export class SignalCalls {
   private setFaultAction(state: TrapState, given: SignalAction | null): void {
     const { call } = this;
     const before = state.action;
-    const isOwn = state.owner === 0 || state.owner === this.processOf(call.tid);
-    if (given !== null && isOwn) {
+    if (given !== null && this.isOwn(state, call.tid)) {
       state.action = given;
       state.write(call.tid);
     }
@@ -83,12 +83,27 @@ export class SignalCalls {
     call.respond(0);
   }
 
-  private *install(signal: number, action: SignalAction, old: number): Errand {
+  /** `wasBlocked`: the action that there was blocks SIGSEGV, as the program believes. */
+  private *install(
+    signal: number,
+    given: SignalAction | null,
+    old: number,
+    wasBlocked: boolean,
+  ): Errand {
+    const { tid } = this.call;
     const value = yield {
       nr: this.architecture.nr.rt_sigaction,
-      arguments: [signal, MEMORY, old, SIGSET_BYTES],
-      memory: action.bytes,
+      arguments: [signal, given === null ? 0 : MEMORY, old, SIGSET_BYTES],
+      ...(given === null ? {} : { memory: given.without(SIGSEGV).bytes }),
     };
+    if (value !== 0) return { kind: 'return', value };
+    if (old !== 0 && wasBlocked)
+      copyToProcess(tid, old, this.copyAction(old, tid).with(SIGSEGV).bytes);
+    const state = given === null ? null : TrapState.read(tid);
+    if (state !== null && this.isOwn(state, tid)) {
+      state.setBlockedIn(signal, given!.masks(SIGSEGV));
+      state.write(tid);
+    }
     return { kind: 'return', value };
   }
 
@@ -105,9 +120,14 @@ export class SignalCalls {
     return { kind: 'return', value: told ? 0 : -Errno.EFAULT };
   }
 
-  private copyAction(address: number): SignalAction {
+  /** Whether the actions in the state are those of the thread's process. */
+  private isOwn({ owner }: TrapState, tid: number): boolean {
+    return owner === 0 || owner === this.processOf(tid);
+  }
+
+  private copyAction(address: number, tid = this.call.tid): SignalAction {
     const words = new Uint32Array(SignalAction.WORDS);
-    if (!copyFromProcess(this.call.tid, address, new Uint8Array(words.buffer)))
+    if (!copyFromProcess(tid, address, new Uint8Array(words.buffer)))
       throw new VfioError(Errno.EFAULT);
     return new SignalAction(words);
   }

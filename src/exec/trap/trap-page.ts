@@ -1,26 +1,26 @@
 /**
  * The trap page: memory at one fixed address of each program that may map registers. The first half
- * is code, the second is *state*: what must be known of the address space when a register is
+ * is code, the other is *state*: what must be known of the address space when a register is
  * touched.
  *
  * The state lies in the program's memory, not the engine's, because it has the life of that memory:
- * fork copies it, vfork and threads share it, exec drops it. The program can read and execute it;
- * it is written through /proc/PID/mem.
+ * fork copies it, vfork and threads share it, exec drops it. It is plain memory of the program,
+ * which so needs no right that other memory does not need.
  */
-import { allocateNative, close, O_CLOEXEC, O_RDWR, open, pwrite } from '../../mm/process/libc.js';
-import { copyFromProcess } from '../../mm/process/remote-memory.js';
+import { copyFromProcess, copyToProcess } from '../../mm/process/remote-memory.js';
 import { SignalAction } from './signal-action.js';
 
 /** Where no loader, heap, stack or sanitizer's shadow lies. */
 export const TRAP_PAGE = 0x6fff_f000_0000;
-export const TRAP_PAGE_BYTES = 0x2000;
+export const CODE_BYTES = 0x1000;
 /** The state's address. */
-export const TRAP_STATE = TRAP_PAGE + 0x1000;
+export const TRAP_STATE = TRAP_PAGE + CODE_BYTES;
+export const STATE_BYTES = 0x1000;
 
 /** Bytes in front of the areas, and of an area. */
 const HEADER_BYTES = 64;
 const AREA_BYTES = 32;
-const AREAS_MAX = (TRAP_PAGE_BYTES - 0x1000 - HEADER_BYTES) / AREA_BYTES;
+const AREAS_MAX = (STATE_BYTES - HEADER_BYTES) / AREA_BYTES;
 /** What is read together with the saved registers: enough for most programs. */
 const AREAS_FIRST = 8;
 export const STATE_BYTES_FIRST = HEADER_BYTES + AREAS_FIRST * AREA_BYTES;
@@ -32,6 +32,7 @@ const MAGIC = [0x66706f69, 0x70617274] as const;
 const OWNER = 2;
 const COUNT = 3;
 const ACTION = 4;
+const BLOCKED_IN = 12;
 const AREAS = HEADER_BYTES / 4;
 
 /** A trapped part of a mapped region: addresses [start, end) of the program. */
@@ -48,19 +49,7 @@ export interface TrappedArea {
 
 /** Whether code of the trap page made a call that returns to this address. */
 export function isTrapPage(address: number): boolean {
-  return address >= TRAP_PAGE && address < TRAP_PAGE + TRAP_PAGE_BYTES;
-}
-
-const scratch = allocateNative(TRAP_PAGE_BYTES);
-
-/** Writes to a process's memory whatever its protection; false where that may not be. */
-export function forceWrite(tid: number, address: number, from: Uint8Array): boolean {
-  const fd = open(`/proc/${tid}/mem`, O_RDWR | O_CLOEXEC, 0);
-  if (fd < 0) return false;
-  scratch.bytes.set(from);
-  const written = pwrite(fd, scratch.address, from.length, address);
-  close(fd);
-  return written === from.length;
+  return address >= TRAP_PAGE && address < TRAP_STATE;
 }
 
 /** The state of an address space, copied. */
@@ -72,18 +61,20 @@ export class TrapState {
   owner = 0;
   /** What the program believes that SIGSEGV does. */
   action = SignalAction.initial;
+  /** The signals, 1 to 64, in whose handlers the program believes SIGSEGV blocked: a sigset_t. */
+  readonly blockedIn = new Uint32Array(2);
   /** Ascending, apart from each other. */
   areas: TrappedArea[] = [];
 
   /** The state of a thread's address space, or null where it has no trap page. */
   static read(tid: number): TrapState | null {
-    const bytes = new Uint8Array(TRAP_PAGE_BYTES - 0x1000);
+    const bytes = new Uint8Array(STATE_BYTES);
     return copyFromProcess(tid, TRAP_STATE, bytes) ? TrapState.parse(bytes) : null;
   }
 
-  /** False where the thread is gone, or its memory may not be written. */
+  /** False where the thread is gone, or has no page for it. */
   write(tid: number): boolean {
-    return forceWrite(tid, TRAP_STATE, this.bytes());
+    return copyToProcess(tid, TRAP_STATE, this.bytes());
   }
 
   bytes(): Uint8Array {
@@ -92,6 +83,7 @@ export class TrapState {
     words[OWNER] = this.owner;
     words[COUNT] = this.areas.length;
     words.set(this.action.words, ACTION);
+    words.set(this.blockedIn, BLOCKED_IN);
     this.areas.forEach((area, index) => {
       const at = AREAS + (index * AREA_BYTES) / 4;
       setLong(words, at, area.start);
@@ -101,6 +93,24 @@ export class TrapState {
       words[at + 7] = area.protection;
     });
     return new Uint8Array(words.buffer);
+  }
+
+  /** Whether it says of any action that it is another than after exec. */
+  get hasActions(): boolean {
+    return this.action.handler !== 0 || this.blockedIn[0] !== 0 || this.blockedIn[1] !== 0;
+  }
+
+  /** Whether the program believes SIGSEGV blocked in the handler of this signal. */
+  isBlockedIn(signal: number): boolean {
+    const word = this.blockedIn[(signal - 1) >> 5];
+    return word !== undefined && (word & (1 << ((signal - 1) & 31))) !== 0;
+  }
+
+  setBlockedIn(signal: number, isBlocked: boolean): void {
+    const index = (signal - 1) >> 5;
+    const bit = 1 << ((signal - 1) & 31);
+    if (isBlocked) this.blockedIn[index]! |= bit;
+    else this.blockedIn[index]! &= ~bit;
   }
 
   /** Takes another area in; false: there is no room for it. */
@@ -160,7 +170,8 @@ export class TrapState {
     const state = new TrapState();
     state.owner = words[OWNER]!;
     state.action = new SignalAction(words.slice(ACTION, ACTION + SignalAction.WORDS));
-    for (let index = 0; index < words[COUNT]!; index++)
+    state.blockedIn.set(words.subarray(BLOCKED_IN, BLOCKED_IN + 2));
+    for (let index = 0; index < Math.min(words[COUNT]!, AREAS_MAX); index++)
       state.areas.push(areaAt(words, AREAS + (index * AREA_BYTES) / 4));
     return state;
   }

@@ -115,6 +115,10 @@ export const processVmWritev = declare<Numbers>('process_vm_writev', 'long', [
   'ulong',
   'ulong',
 ]);
+/** ptrace(2); `data` may be a whole word of memory. */
+export const ptrace = declare<
+  (request: number, pid: number, address: number, data: number | bigint) => number
+>('ptrace', 'long', ['int', 'int', 'uintptr_t', 'uintptr_t']);
 export const open = declare<(path: string, flags: number, mode: number) => number>('open', 'int', [
   'str',
   'int',

@@ -64,7 +64,7 @@ const errnos = { EPERM: 1, ENOSYS: 38 };
 
 /** linux.seccomp of an OCI configuration. */
 function profile(denied: readonly string[]): object {
-  const file = join(import.meta.dirname, 'docker-rules.json');
+  const file = join(repository, 'test/exec/container/docker-rules.json');
   const { rules } = JSON.parse(readFileSync(file, 'utf8')) as Rules;
   return {
     defaultAction: 'SCMP_ACT_ALLOW',
@@ -170,22 +170,26 @@ function trial(): { status: number | null; stderr: string } {
   return tried;
 }
 
-/** Runs a command in a container to its end. `shared`: the folder that is shared with it. */
+/**
+ * Runs a command in a container to its end. `shared`: the folder that is shared with it. `stdio`
+ * 'inherit': what it prints is not kept.
+ */
 export async function runInContainer(
   options: ContainerOptions,
   shared: string,
   command: readonly string[],
+  stdio: 'pipe' | 'inherit' = 'pipe',
 ): Promise<Ended> {
   const folder = mkdtempSync(join(tmpdir(), 'test-container-'));
   try {
     const [file, ...words] = prepare(folder, shared, command, options);
-    const child = spawn(file!, words, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(file!, words, { stdio: ['ignore', stdio, stdio] });
     let stdout = '';
     let stderr = '';
-    child.stdout.on('data', (text) => {
+    child.stdout?.on('data', (text) => {
       stdout += text;
     });
-    child.stderr.on('data', (text) => {
+    child.stderr?.on('data', (text) => {
       stderr += text;
     });
     const code = await new Promise<number | null>((done) => child.on('close', done));

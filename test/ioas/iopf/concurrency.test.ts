@@ -43,6 +43,27 @@ describe('page requests beside each other', () => {
     expect(device.translate(IOVA + 3, WRITE)).toBe(container.mm.frameAt(VADDR + 3));
   });
 
+  test('R2.1: memory that the process may only read is granted for reading, waited for or not', () => {
+    container.map(IOVA, 16, VADDR);
+    container.mm.mprotect(VADDR + 2, 2, READ);
+    pageOut(3);
+    for (const page of [IOVA + 2, IOVA + 3]) {
+      expect(runDirect(device.faultFlow(page, READ))).toBe(true);
+      expect(device.translate(page, READ)).toBeGreaterThanOrEqual(0);
+      expect(device.translate(page, WRITE)).toBe(-1);
+      expect(runDirect(device.faultFlow(page, WRITE))).toBe(false);
+    }
+  });
+
+  test('memory that is gone is refused where no page can be waited for', () => {
+    Object.defineProperty(container.mm, 'pageInFlow', { value: undefined });
+    container.map(IOVA, 16, VADDR);
+    container.mm.munmap(VADDR + 2, 1);
+    for (const access of [READ, WRITE])
+      expect(runDirect(device.faultFlow(IOVA + 2, access))).toBe(false);
+    expect(container.counters.responsesInvalid).toBe(2);
+  });
+
   test('R2.3: two faults on one page share one page-in and each gets its answer', () => {
     container.map(IOVA, 16, VADDR);
     pageOut(3);

@@ -4,7 +4,7 @@
  */
 import { Errno } from '../../../abi/errno.js';
 import { SIG_UNBLOCK, SIGSEGV } from '../signal-action.js';
-import { TRAP_PAGE, TRAP_PAGE_BYTES } from '../trap-page.js';
+import { CODE_BYTES, STATE_BYTES, TRAP_PAGE, TRAP_STATE } from '../trap-page.js';
 
 /**
  * The call by which the code asks the engine: `tuxcall`, a number that Linux has never given a
@@ -14,6 +14,17 @@ import { TRAP_PAGE, TRAP_PAGE_BYTES } from '../trap-page.js';
 export const MARK = 184;
 /** What the handler does on an answer: an address from here on is jumped to. */
 export const Answer = { RETURN: 0, CALL: 1 } as const;
+
+/**
+ * The upper half of an answer that ends an instruction of `length` bytes, without a write to the
+ * program's memory: the handler sets one register of the ucontext to the lower half, and returns
+ * behind the instruction. `place`: offset in ucontext.
+ */
+export const doneAnswer = (place: number, length: number): number =>
+  (2 ** DONE_BIT) | (length << 8) | (place >> 3);
+
+/** Of the upper half. */
+const DONE_BIT = 30;
 /**
  * Offsets in the handler's siginfo, which is free by then: a system call to make (number, then six
  * arguments), its result, and room for what it points to.
@@ -26,12 +37,15 @@ export const Request = {
   MEMORY_BYTES: 64,
 } as const;
 
+const HIGH = 2 ** 32;
 /** Where things lie in the trap page. */
 const HANDLER = 0x00;
-const RESTORER = 0x80;
-const ACTION = 0x90;
-const MASK = 0xb0;
-const START = 0xc0;
+const RESTORER = 0xb0;
+const ACTION = 0xc0;
+const MASK = 0xe0;
+const START = 0xf0;
+/** Bytes of the page that hold code. */
+const CODE_USED = 0x240;
 export const HANDLER_ADDRESS = TRAP_PAGE + HANDLER;
 export const RESTORER_ADDRESS = TRAP_PAGE + RESTORER;
 export const START_ADDRESS = TRAP_PAGE + START;
@@ -45,6 +59,7 @@ const NR = {
   kill: 62,
 } as const;
 const SIGKILL = 9;
+const PROT_READ_WRITE = 3;
 const PROT_READ_EXEC = 5;
 const MAP_PRIVATE_ANONYMOUS = 0x22;
 const MAP_FIXED_NOREPLACE = 0x100000;
@@ -53,7 +68,7 @@ const SIGSET_BYTES = 8;
 
 const Register = { rax: 0, rdx: 2, rsi: 6, rdi: 7, r8: 8, r9: 9, r10: 10 } as const;
 /** The registers of a system call's arguments, in their order. */
-const argumentRegisters = [
+export const argumentRegisters = [
   Register.rdi,
   Register.rsi,
   Register.rdx,
@@ -74,7 +89,7 @@ function moveLong(register: number, low: number, high: number): number[] {
 }
 
 const moveAddress = (register: number, address: number): number[] =>
-  moveLong(register, address % 2 ** 32, address / 2 ** 32);
+  moveLong(register, address % HIGH, address / HIGH);
 
 const word = (value: number): number[] => [
   value & 0xff,
@@ -123,12 +138,25 @@ const decide = [
   ...end,
   ...[0x75, 0x01], // jnz over the next
   ...[0xc3], // ret: to the restorer
+  ...[0x48, 0x0f, 0xba, 0xe0, 32 + DONE_BIT], // bt rax, 62
+  ...[0x72, 8 + makeCall.length + 2], // jc done
   ...[0x48, 0x83, 0xf8, Answer.CALL], // cmp rax, CALL
   ...[0x74, 0x02], // je makeCall
   ...[0xff, 0xe0], // jmp rax
 ];
 const asked = ask.length + decide.length + makeCall.length;
-const handler = [...ask, ...decide, ...makeCall, 0xeb, -(asked + 2) & 0xff];
+// biome-ignore format: an instruction a line
+const done = [
+  0x48, 0x89, 0xc1, // mov rcx, rax
+  0x48, 0xc1, 0xe9, 0x20, // shr rcx, 32
+  0x89, 0xc0, // mov eax, eax: what is above its 32 bits goes
+  0x44, 0x0f, 0xb6, 0xd1, // movzx r10d, cl
+  0x4a, 0x89, 0x04, 0xd2, // mov [rdx + 8 * r10], rax
+  0x0f, 0xb6, 0xcd, // movzx ecx, ch
+  0x48, 0x01, 0x8a, 0xa8, 0, 0, 0, // add [rdx + 168], rcx: the saved rip
+  0xc3, // ret
+];
+const handler = [...ask, ...decide, ...makeCall, 0xeb, -(asked + 2) & 0xff, ...done];
 
 /** A call in the program as it was intercepted: its number, and its arguments as word pairs. */
 export interface InterceptedCall {
@@ -137,6 +165,9 @@ export interface InterceptedCall {
   /** The address behind its instruction. */
   readonly returnsTo: number;
 }
+
+/** The address of its instruction. */
+export const instructionOf = ({ returnsTo }: InterceptedCall): number => returnsTo - SYSCALL.length;
 
 /** Puts the registers of a call back; rcx and r11 belong to the kernel. */
 function restore({ nr, arguments: words }: InterceptedCall): number[] {
@@ -148,20 +179,40 @@ function restore({ nr, arguments: words }: InterceptedCall): number[] {
   ];
 }
 
+/** A call that maps memory of the program's. */
+export interface MapCall {
+  readonly nr: number;
+  readonly arguments: readonly number[];
+}
+
+const mapCall = (address: number, bytes: number, protection: number): MapCall => ({
+  nr: NR.mmap,
+  arguments: [
+    ...[address, bytes, protection],
+    ...[MAP_PRIVATE_ANONYMOUS | MAP_FIXED_NOREPLACE, NO_FILE, 0],
+  ],
+});
+
+/** The call that maps the page of the code. The filter lets it pass. */
+export const mapCode = mapCall(TRAP_PAGE, CODE_BYTES, PROT_READ_EXEC);
+const mapState = mapCall(TRAP_STATE, STATE_BYTES, PROT_READ_WRITE);
+
+const mapMemory = ({ nr, arguments: values }: MapCall): number[] => [
+  ...values.flatMap((value, index) => {
+    const register = argumentRegisters[index]!;
+    return value < HIGH ? move(register, value) : moveAddress(register, value);
+  }),
+  ...move(Register.rax, nr),
+  ...SYSCALL,
+];
+
 /**
  * What replaces the code behind an intercepted call's instruction for a moment: it maps the trap
  * page, tells the engine its address or an errno, and jumps to the address that is the answer.
  */
 export function mappingCode(): Uint8Array {
   return Uint8Array.from([
-    ...moveAddress(Register.rdi, TRAP_PAGE),
-    ...move(Register.rsi, TRAP_PAGE_BYTES),
-    ...move(Register.rdx, PROT_READ_EXEC),
-    ...move(Register.r10, MAP_PRIVATE_ANONYMOUS | MAP_FIXED_NOREPLACE),
-    ...move(Register.r8, NO_FILE),
-    ...move(Register.r9, 0),
-    ...move(Register.rax, NR.mmap),
-    ...SYSCALL,
+    ...mapMemory(mapCode),
     ...[0x48, 0x89, 0xc6], // mov rsi, rax
     ...move(Register.rax, MARK),
     ...SYSCALL,
@@ -178,17 +229,18 @@ export function givingUpCode(call: InterceptedCall): Uint8Array {
 }
 
 /**
- * The first page: the handler; and, run once, what installs it, lets SIGSEGV through and makes the
- * intercepted call again.
+ * The first page: the handler; and, run once, what maps the second, installs the handler, lets
+ * SIGSEGV through and makes the intercepted call again.
  */
 export function trapPageCode(call: InterceptedCall, action: Uint8Array): Uint8Array {
-  const instruction = call.returnsTo - SYSCALL.length;
-  const page = new Uint8Array(0x200);
+  const instruction = instructionOf(call);
+  const page = new Uint8Array(CODE_USED);
   page.set(handler, HANDLER);
   page.set([...move(Register.rax, NR.rt_sigreturn), ...SYSCALL], RESTORER);
   page.set(action, ACTION);
   page.set(word(2 ** (SIGSEGV - 1)), MASK);
   const start = [
+    ...mapMemory(mapState),
     ...move(Register.rdi, SIGSEGV),
     ...moveAddress(Register.rsi, TRAP_PAGE + ACTION),
     ...move(Register.rdx, 0),
@@ -203,8 +255,8 @@ export function trapPageCode(call: InterceptedCall, action: Uint8Array): Uint8Ar
     ...SYSCALL,
     ...restore(call),
     ...[0xff, 0x25, 0, 0, 0, 0], // jmp [rip]
-    ...word(instruction % 2 ** 32),
-    ...word(instruction / 2 ** 32),
+    ...word(instruction % HIGH),
+    ...word(instruction / HIGH),
   ];
   page.set(start, START);
   return page;

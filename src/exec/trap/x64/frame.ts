@@ -35,6 +35,9 @@ const FAULT_ADDRESS = 216 / 4;
 const FLOATING = 224 / 4;
 const MASK = 296;
 
+/** Offset of the address that faulted, which nobody needs once the instruction is done. */
+export const UNUSED_PLACE = FAULT_ADDRESS * 4;
+
 /** x86's page fault, and the bit of its error code that says it was a write. */
 const PAGE_FAULT = 14;
 const WRITE_FAULT = 2;
@@ -66,13 +69,17 @@ export class SignalFrame {
     const { local, remote } = this;
     local.count = remote.count = 0;
     local.push(this.memory.address, INSTRUCTION + INSTRUCTION_BYTES);
-    remote.push(context, CONTEXT_BYTES);
-    remote.push(info, INFO_BYTES);
+    // Each stretch costs: the kernel puts these two side by side.
+    if (info === context + CONTEXT_BYTES) remote.push(context, CONTEXT_BYTES + INFO_BYTES);
+    else {
+      remote.push(context, CONTEXT_BYTES);
+      remote.push(info, INFO_BYTES);
+    }
     remote.push(TRAP_STATE, STATE_BYTES_FIRST);
     // The next page may not be there.
     const first = Math.min(INSTRUCTION_BYTES, PAGE_SIZE - (instruction % PAGE_SIZE));
     remote.push(instruction, first);
-    remote.push(instruction + first, INSTRUCTION_BYTES - first);
+    if (first < INSTRUCTION_BYTES) remote.push(instruction + first, INSTRUCTION_BYTES - first);
     const got = processVmReadv(tid, local.address, 1, remote.address, remote.count, 0);
     this.instructionBytes = got - INSTRUCTION;
     return this.instructionBytes >= 0;
