@@ -9,7 +9,7 @@ import type { OpenFiles } from './open-files.js';
 import type { Process, ProcessTable } from './process.js';
 
 const PATH = /^\/proc\/(self|thread-self|\d+)\/(status|fd\/(\d+))$/;
-const VM_LCK = /^VmLck:\s+(\d+) kB$/m;
+const ACCOUNTS = /^(VmLck|VmPin):\s+(\d+) kB$/gm;
 /** Width of the numbers in `status`. */
 const DIGITS = 8;
 
@@ -21,8 +21,8 @@ export class ProcFiles {
   ) {}
 
   /**
-   * The text of a `status` file with the locked-memory account added (VmLck); null: the host's is
-   * right.
+   * The text of a `status` file with what VFIO has locked and pinned added (VmLck, VmPin); null:
+   * the host's is right.
    */
   status(path: string, tid: number): string | null {
     const match = PATH.exec(path);
@@ -30,12 +30,15 @@ export class ProcFiles {
     const process = this.process(match[1]!, tid);
     if (process === null) return null;
     this.files.reap(); // what was closed is accounted no more
-    if (process.space.accountedPages === 0) return null;
-    const kilobytes = process.space.accountedPages * (PAGE_SIZE / 1024);
+    const { accountedPages, pinnedPages } = process.space;
+    if (accountedPages === 0 && pinnedPages === 0) return null;
     try {
       return readFileSync(`/proc/${process.task}/status`, 'latin1').replace(
-        VM_LCK,
-        (_, host: string) => `VmLck:\t${`${Number(host) + kilobytes}`.padStart(DIGITS)} kB`,
+        ACCOUNTS,
+        (_, name: string, host: string) => {
+          const added = (name === 'VmLck' ? accountedPages : pinnedPages) * (PAGE_SIZE / 1024);
+          return `${name}:\t${`${Number(host) + added}`.padStart(DIGITS)} kB`;
+        },
       );
     } catch {
       return null; // It has exited; the kernel says so.

@@ -90,8 +90,8 @@ export class Injection {
   ) {
     const { nr } = architecture;
     this.restart = restartCode(architecture, window);
-    // These end what would be given a page, or wait for another exec.
     this.tgkill = nr.tgkill;
+    // These end what would be given a page, or wait for another exec.
     this.notBegun = new Set([nr.exit, nr.exit_group, nr.execve, nr.execveat]);
   }
 

@@ -45,7 +45,8 @@ export class SignalCalls {
     const { call } = this;
     if (isTrapPage(call.returnsTo) || call.argument(3) !== SIGSET_BYTES) return false;
     const signal = call.int(0);
-    const given = call.argument(1) === 0 ? null : this.copyAction(call.argument(1));
+    const given = call.argument(1) === 0 ? null : copyAction(call.tid, call.argument(1));
+    if (given === null && call.argument(1) !== 0) throw new VfioError(Errno.EFAULT);
     const state = TrapState.read(call.tid);
     const slots = HandlerSlots.read(call.tid);
     if (state === null || slots === null) return false;
@@ -118,8 +119,9 @@ export class SignalCalls {
       ...(installed === null ? {} : { memory: installed.bytes }),
     };
     if (value !== 0) return { kind: 'return', value };
-    if (old !== 0) {
-      const before = slots.leave(this.copyAction(old, tid));
+    const told = old === 0 ? null : copyAction(tid, old);
+    if (told !== null) {
+      const before = slots.leave(told);
       copyToProcess(tid, old, (wasBlocked ? before.with(SIGSEGV) : before).bytes);
     }
     const state = masks === null ? null : TrapState.read(tid);
@@ -147,11 +149,12 @@ export class SignalCalls {
   private isOwn({ owner }: TrapState, tid: number): boolean {
     return owner === 0 || owner === this.processOf(tid);
   }
+}
 
-  private copyAction(address: number, tid = this.call.tid): SignalAction {
-    const words = new Uint32Array(SignalAction.WORDS);
-    if (!copyFromProcess(tid, address, new Uint8Array(words.buffer)))
-      throw new VfioError(Errno.EFAULT);
-    return new SignalAction(words);
-  }
+/** Null where it cannot be read. */
+function copyAction(tid: number, address: number): SignalAction | null {
+  const words = new Uint32Array(SignalAction.WORDS);
+  return copyFromProcess(tid, address, new Uint8Array(words.buffer))
+    ? new SignalAction(words)
+    : null;
 }

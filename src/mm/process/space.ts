@@ -75,6 +75,8 @@ export class ProcessSpace implements AddressSpace {
   readonly taskSize: number;
   /** Pages that VFIO has charged to the locked-memory account. */
   accountedPages = 0;
+  /** Pages that iommufds have pinned (VmPin). */
+  pinnedPages = 0;
 
   constructor(
     readonly id: number,
@@ -158,6 +160,10 @@ export class ProcessSpace implements AddressSpace {
 
   accountLocked(pages: number): void {
     this.accountedPages += pages;
+  }
+
+  accountPinned(pages: number): void {
+    this.pinnedPages += pages;
   }
 
   /**

@@ -223,8 +223,12 @@ export class LiveProcess {
     const ret = libc.ioctl(fd, step.nr!, argument);
     const error = libc.errno();
     if (bytes !== null && typeof arg === 'object' && arg.in !== undefined) {
-      let out = bytesHex(libc.bytesAt(argument, bytes.length).slice());
-      for (const [offset] of arg.fdAt ?? [])
+      const after = libc.bytesAt(argument, bytes.length).slice();
+      const made = ret === -1 ? [] : (arg.fdOut ?? []);
+      for (const [offset, name] of made)
+        this.names.set(name, new DataView(after.buffer).getInt32(offset, true));
+      let out = bytesHex(after);
+      for (const [offset] of [...(arg.fdAt ?? []), ...made])
         out =
           out.slice(0, offset * 2) +
           DESCRIPTOR_BYTES +
