@@ -20,11 +20,13 @@ const otherCommands = {
   },
 };
 
-/** What commander starts programs with, which iopf has it never do, is large. */
+/** What commander starts programs with, which iopf never has it do, is large. */
 const noChildProcess = {
   name: 'no child_process',
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^node:child_process$/ }, () => ({ path: 'none', namespace: 'none' }));
+    onResolve({ filter: /^node:child_process$/ }, ({ importer }) =>
+      importer.includes('/commander/') ? { path: 'none', namespace: 'none' } : null,
+    );
     onLoad({ filter: /.*/, namespace: 'none' }, () => ({ contents: '' }));
   },
 };

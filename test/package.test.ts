@@ -133,6 +133,8 @@ describe('the package', () => {
     for (const name of examples.filter((name) => existsSync(`examples/${name}/main.ts`)))
       expect(files).toContain(`dist/examples/${name}/main.js`);
     expect(files).toContain('dist/iopf.1');
+    expect(files).toContain('dist/schemas/iopf.exec-1.json');
+    expect(files).toContain('dist/completions/iopf.bash');
   });
 
   test('has no source map, and nothing that asks for one', () => {

@@ -41,6 +41,15 @@ async function main() {
   const files = [...new Set(mutants.map(({ file }) => file))];
   const copy = new Copy([...own, ...values.also].some((test) => needsBuild.test(test)));
   const judge = new Judge(copy);
+  const end = () => {
+    judge.end();
+    copy.remove();
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
+    process.once(signal, () => {
+      end();
+      process.exit(2);
+    });
   try {
     const trial = new Trial(judge, own, tests, values.also);
     await trial.baseline(files);
@@ -51,8 +60,7 @@ async function main() {
     copy.write(file, texts.get(file));
     await report(copy, trial, mutants, texts);
   } finally {
-    judge.end();
-    copy.remove();
+    end();
   }
 }
 

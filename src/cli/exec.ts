@@ -25,18 +25,22 @@ import { documentOf, jsonOption, jsonText } from './json/document.js';
 import { type CommandView, openView, uiOption } from './ui.js';
 import { wholeNumber } from './whole-number.js';
 
+/** Of `--kernel` and `--iopf`: a run for each. */
+const ALL = 'all';
+const modes = ['auto', 'ask', 'off'] as const;
 const RECLAIM_SCAN_MOST_MS = 3_600_000;
 
 interface Options {
   readonly device: readonly string[];
   readonly machine?: string;
-  readonly kernel: KernelVersion;
-  readonly iopf: IopfMode;
+  readonly kernel: KernelVersion | typeof ALL;
+  readonly iopf: IopfMode | typeof ALL;
   readonly premap: number;
   readonly reclaim?: number;
   readonly reclaimScan?: number;
   readonly traps: 'on' | 'off';
   readonly json?: string;
+  readonly junit?: string;
   readonly trace?: string;
   readonly record?: string;
   readonly html?: string;
@@ -61,14 +65,17 @@ export function execCommand(): Command {
     .addOption(
       new Option(
         '--iopf <mode>',
-        'I/O page faults: auto (on from VFIO_SET_IOMMU), ask (on from VFIO_IOMMU_ENABLE_IOPF), off (pin, as the kernel does)',
+        'I/O page faults: auto (on from VFIO_SET_IOMMU), ask (on from VFIO_IOMMU_ENABLE_IOPF), off (pin, as the kernel does); all: a run for each',
       )
-        .choices(['auto', 'ask', 'off'])
+        .choices([...modes, ALL])
         .default('auto'),
     )
     .addOption(
-      new Option('--kernel <version>', 'the Linux version whose VFIO ABI the program sees')
-        .choices(kernelVersions)
+      new Option(
+        '--kernel <version>',
+        'the Linux version whose VFIO ABI the program sees; all: a run for each',
+      )
+        .choices([...kernelVersions, ALL])
         .default(DEFAULT_KERNEL),
     )
     .option(
@@ -96,6 +103,7 @@ export function execCommand(): Command {
         .default('on'),
     )
     .addOption(jsonOption('the summary'))
+    .option('--junit <file>', "write the runs as test cases in JUnit's XML")
     .option('--trace <file>', 'write a trace: kernel text, or Chrome/Perfetto JSON for *.json')
     .option('--record <file>', 'write a recording, for iopf compare and iopf trace')
     .option('--html <file>', 'write a self-contained HTML report')
@@ -110,12 +118,14 @@ async function run(program: string, args: string[], options: Options): Promise<v
   refuseReclaimOfPinned(options);
   const machine = await machineOf(options);
   checkFiles(options, machine);
+  const { iopf, kernel } = options;
+  if (iopf === ALL || kernel === ALL) return runAll(program, args, options);
   const order: ExecOptions = {
     program,
     arguments: args,
     machine,
-    kernel: options.kernel,
-    iopf: options.iopf,
+    kernel,
+    iopf,
     premapPages: options.premap,
     reclaimBytes: options.reclaim ?? null,
     reclaimScanMs: options.reclaimScan ?? null,
@@ -138,9 +148,50 @@ async function run(program: string, args: string[], options: Options): Promise<v
     const { summary, picture } = await runProgram(order, watcher);
     process.exitCode = exitCodeOf(summary);
     if (options.quiet !== true) say(`${formatSummary(summary)}\n`);
+    if (options.junit !== undefined) {
+      const { junitCase, junitText } = await import('./junit.js');
+      writeOutput(options.junit, junitText(program, [junitCase(summary, exitCodeOf(summary))]));
+    }
     await report(summary, picture, options, view);
   } finally {
     (view as CommandView | null)?.close();
+  }
+}
+
+/** A run for each kernel and mode. */
+async function runAll(program: string, args: string[], options: Options): Promise<void> {
+  for (const each of ['html', 'record', 'trace', 'ui'] as const)
+    if (options[each] !== undefined)
+      throw new UserError(`--${each} is of one run: name one --kernel and one --iopf`);
+  const { exitCodeOfAll, formatMatrix, runMatrix } = await import('./matrix.js');
+  const { device, iopf, kernel, machine, premap, reclaim, reclaimScan, traps } = options;
+  const words = [
+    ...device.flatMap((each) => ['--device', each]),
+    ...(machine === undefined ? [] : ['--machine', machine]),
+    ...['--premap', `${premap}`, '--traps', traps],
+    ...(reclaim === undefined ? [] : ['--reclaim', `${reclaim}`]),
+    ...(reclaimScan === undefined ? [] : ['--reclaim-scan', `${reclaimScan}`]),
+  ];
+  const runs = await runMatrix(
+    kernel === ALL ? kernelVersions : [kernel],
+    iopf === ALL ? modes : [iopf],
+    words,
+    [program, ...args],
+  );
+  process.exitCode = exitCodeOfAll(runs);
+  if (options.quiet !== true) say(`${formatMatrix(program, runs)}\n`);
+  if (options.json !== undefined) {
+    const results = runs.map(({ exitCode, iopf, kernel, summary }) => ({
+      kernel,
+      iopf,
+      exitCode,
+      run: summary,
+    }));
+    writeOutput(options.json, jsonText(documentOf('matrix', { runs: results })));
+  }
+  if (options.junit !== undefined) {
+    const { junitText } = await import('./junit.js');
+    writeOutput(options.junit, junitText(program, runs));
   }
 }
 
@@ -206,7 +257,7 @@ async function machineOf(options: Options): Promise<MachineSpec> {
 /** Before the run, which may be long. Throws UserError. */
 function checkFiles(options: Options, machine: MachineSpec): void {
   const outputs: NamedFile[] = [];
-  for (const key of ['json', 'html', 'record', 'trace'] as const) {
+  for (const key of ['json', 'junit', 'html', 'record', 'trace'] as const) {
     const path = options[key];
     if (path !== undefined) outputs.push({ what: `--${key}`, path });
   }
@@ -216,7 +267,8 @@ function checkFiles(options: Options, machine: MachineSpec): void {
     if (given['file'] !== undefined)
       inputs.push({ what: `file= of ${address}`, path: given['file'] });
   checkDistinct(outputs, inputs);
-  for (const path of [options.json, options.html]) if (path !== undefined) checkOutput(path);
+  for (const path of [options.json, options.junit, options.html])
+    if (path !== undefined) checkOutput(path);
 }
 
 function parseReclaim(text: string): number {
@@ -227,7 +279,7 @@ function parseReclaim(text: string): number {
 
 /** Throws UserError where memory would be taken away that is pinned. */
 function refuseReclaimOfPinned({ iopf, reclaim, reclaimScan }: Options): void {
-  if (iopf !== 'off') return;
+  if (iopf !== 'off' && iopf !== ALL) return;
   const option =
     reclaim !== undefined ? '--reclaim' : reclaimScan !== undefined ? '--reclaim-scan' : null;
   if (option !== null)

@@ -1,10 +1,11 @@
 /** What `--json` writes (npm test builds first), held to the schemas that the package has. */
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
-import { release } from 'node:os';
+import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
+import { release, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { kernelVersions } from '../../src/abi/kernel.js';
 import { jsonSchemas, schemas } from '../../src/cli/json/schemas.js';
 
 const main = resolve('dist/src/cli/main.js');
@@ -43,6 +44,36 @@ describe('--json', () => {
       exitCode: 3,
       devices: [{ kind: 'nvme', address: '0000:02:00.0', options: { size: '4M' } }],
     });
+  });
+
+  test('of all kernels and modes is a run for each, with one table and one exit code', () => {
+    const junit = join(mkdtempSync(join(tmpdir(), 'test-matrix-')), 'junit.xml');
+    const program = 'test "$(uname -s)" = Linux && test -e /dev/vfio/vfio && exit "$0"';
+    const words = ['--kernel', 'all', '--iopf', 'off', '--json', '-', '--junit', junit];
+    const { code, stdout, stderr } = iopf('exec', ...words, '--', 'sh', '-c', program, '7');
+    expect(code).toBe(7);
+    const { runs } = holdTo('matrix', stdout) as { runs: { run: { exitCode: number } }[] };
+    expect(runs).toMatchObject(
+      kernelVersions.map((kernel) => ({ kernel, iopf: 'off', exitCode: 7, run: { kernel } })),
+    );
+    expect(stderr).toMatch(/^iopf: sh: 0 of 3 runs ended with 0\n {2}kernel {2}IOPF /);
+    expect(stderr.match(/exit code 7/g)).toHaveLength(3);
+    const xml = readFileSync(junit, 'utf8');
+    expect(xml).toContain('<testsuites tests="3" failures="3" errors="0"');
+    expect(xml.match(/<failure message="exit code 7"\/>/g)).toHaveLength(3);
+  });
+
+  test('of all modes works in the installed command, too', () => {
+    const words = ['exec', '--iopf', 'all', '--quiet', '--json', '-', '--', 'true'];
+    const { status, stdout } = spawnSync('bin/iopf', words, { encoding: 'utf8' });
+    expect(status).toBe(0);
+    expect(holdTo('matrix', stdout)['runs']).toHaveLength(3);
+  });
+
+  test.each(['html', 'record', 'trace'])('is refused with --%s, which is of one run', (option) => {
+    const words = ['exec', '--iopf', 'all', `--${option}`, '/tmp/none', '--', 'true'];
+    const stderr = `iopf: --${option} is of one run: name one --kernel and one --iopf\n`;
+    expect(iopf(...words)).toEqual({ code: 125, stdout: '', stderr });
   });
 
   test('of compare is all of standard output', () => {

@@ -37,6 +37,7 @@ describe('a shell', () => {
       'crw-------',
     ]);
     expect(lines.slice(4)).toEqual([
+      'drwxr-xr-x devices',
       'crw-rw-rw- vfio',
       'null',
       '/dev/vfio/vfio',

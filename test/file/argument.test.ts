@@ -44,7 +44,7 @@ describe('a struct that begins with its size', () => {
     expect(copyStruct(caller, AREA, buffer, 8)).toBe(8);
     expect([4, 8, 12].map((at) => buffer.u32(at))).toEqual([7, 0, 0]);
     expect(errnoOf(() => copyStruct(caller, AREA, buffer, 12))).toBe(Errno.EINVAL);
-    expect(errnoOf(() => copyStruct(caller, END, buffer, 4))).toBe(Errno.EFAULT);
+    expect(errnoOf(() => copyStruct(caller, END, new ArgumentBuffer(16), 4))).toBe(Errno.EFAULT);
   });
 
   test('may be longer: E2BIG where a byte behind ours is not 0, EFAULT where it is not there', () => {

@@ -28,7 +28,8 @@ describe.each(callers)('a descriptor that %s reserves', (_, make) => {
     const before = caller.install(file);
     expect(caller.file(before)).toEqual({ kind: 'vfio', file });
     const reserved = caller.reserve(file);
-    expect([before, caller.install(file)]).not.toContain(reserved.number);
+    const later = [0, 1, 2].map(() => caller.install(file));
+    expect([before, ...later]).not.toContain(reserved.number);
     expect(caller.file(reserved.number)).toBe(null);
   });
 

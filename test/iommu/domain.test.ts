@@ -45,6 +45,21 @@ describe('translation', () => {
   });
 });
 
+describe('an IOTLB', () => {
+  test('loses what is unmapped, and nothing else', () => {
+    const domain = new Domain();
+    const device = new IommuDevice({ address: '0000:00:01.0' });
+    device.attach(domain);
+    domain.map(0x101, 7, 6, RW);
+    const held = (): number[] =>
+      [1, 2, 3, 4, 5, 6].filter((page) => device.iotlb.lookup(0x100 + page, READ) >= 0);
+    for (let page = 0x101; page < 0x107; page++) device.translate(page, READ);
+    expect(held()).toEqual([1, 2, 3, 4, 5, 6]);
+    domain.unmap(0x103, 2);
+    expect(held()).toEqual([1, 2, 5, 6]);
+  });
+});
+
 describe('superpages', () => {
   test('R3.2: unmap of one page of a 2 MiB superpage removes all of it and says so', () => {
     const domain = new Domain();

@@ -67,8 +67,15 @@ describe('R8.1: a walk of both stages', () => {
     expect(device.translate(512 * 512 + BASE + 4, READ)).toBe(4);
   });
 
+  test('reads through entries that cannot be written', () => {
+    entry(3, 5, BASE + 9, PRESENT | USER);
+    entry(1, 0, BASE + 2, PRESENT | USER);
+    expect(device.translate(5, READ)).toBe(9);
+    expect(device.translate(5, WRITE)).toBe(-1);
+  });
+
   test.each([
-    ['not present', 0, READ],
+    ['not present', WRITABLE | USER, READ],
     ['not writable', PRESENT | USER, WRITE],
     ["the supervisor's", PRESENT | WRITABLE, READ],
   ])('misses an entry that is %s in the first stage', (_what, bits, access) => {
@@ -135,7 +142,11 @@ describe('R8.1: a walk of both stages', () => {
     expect(device.translate(5, READ)).toBe(-1);
     expect(device.fault(5, READ)).toBe(true);
     expect(device.translate(5, READ)).toBe(9);
-    // So is a page that was lost behind a translation.
+    // The next that is not there is not taken for lost.
+    domain.unmap(BASE + 9, 1);
+    expect(device.fault(5, READ)).toBe(true);
+    expect(device.translate(5, READ)).toBe(9);
+    // A page is that was lost behind a translation.
     device.pageLost(5);
     expect(device.translate(5, READ)).toBe(-1);
     expect(asked).toEqual([
@@ -143,6 +154,7 @@ describe('R8.1: a walk of both stages', () => {
       [BASE + 9, WRITE],
       [BASE + 2],
       [BASE + 2, READ],
+      [BASE + 9, READ],
       [BASE + 9],
     ]);
   });

@@ -6,6 +6,7 @@ import { version } from '../version.js';
 /** Counts up where a reader of the one before would go wrong; a new field is no such change. */
 export const schemaNames = {
   exec: 'iopf.exec/1',
+  matrix: 'iopf.matrix/1',
   compare: 'iopf.compare/1',
   check: 'iopf.check/1',
   version: 'iopf.version/1',

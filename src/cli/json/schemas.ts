@@ -87,6 +87,18 @@ const execSchema = z.object({ ...head('exec'), ...run }) satisfies z.ZodType<
   DocumentHead<'exec'> & RunSummary
 >;
 
+const matrixSchema = z.object({
+  ...head('matrix'),
+  runs: z.array(
+    z.object({
+      kernel: run.kernel,
+      iopf: run.iopf,
+      exitCode: count,
+      run: execSchema.nullable().describe('what --json of that run has; null: nothing ran'),
+    }),
+  ),
+});
+
 const published = z.object({
   messageBytes: bytes,
   premapPages: count,
@@ -183,6 +195,7 @@ const versionSchema = z.object(head('version'));
 /** By the kind of document. */
 export const schemas = {
   exec: execSchema,
+  matrix: matrixSchema,
   compare: compareSchema,
   check: checkSchema,
   version: versionSchema,

@@ -39,7 +39,8 @@ const CLONE_THREAD = 0x10000;
 const SIG_UNBLOCK = 1;
 const F_DUPFD = 0;
 export const F_DUPFD_CLOEXEC = 1030;
-const VFIO_TYPE_BYTE = 0x3b00; // ';' in an ioctl number's second byte
+/** `;`, the second byte of VFIO's ioctl numbers. */
+export const VFIO_TYPE = 0x3b;
 /** Requests to a userfaultfd that take pages away, or their write permission. */
 export const Uffdio = { MOVE: 0xc028aa05, WRITEPROTECT: 0xc018aa06 } as const;
 
@@ -60,7 +61,7 @@ interface Instruction {
  * Calls that are always intercepted: they name paths, take memory away, end or split a process, or
  * make what a device may signal.
  */
-const always: readonly SystemCall[] = [
+export const alwaysIntercepted: readonly SystemCall[] = [
   'openat',
   'newfstatat',
   'statx',
@@ -112,7 +113,7 @@ const always: readonly SystemCall[] = [
 ];
 
 /** Calls that are intercepted where their first argument is in the window. */
-const onDescriptor: readonly SystemCall[] = [
+export const interceptedOnDescriptor: readonly SystemCall[] = [
   'read',
   'write',
   'close',
@@ -162,9 +163,9 @@ export function buildFilter(
   load(NR);
   if (architecture.foreignFrom > 0) jump(AT_LEAST, architecture.foreignFrom, 'refuse');
   jumpCall('ioctl', 'ioctl');
-  for (const call of onDescriptor) jumpCall(call, 'descriptor');
+  for (const call of interceptedOnDescriptor) jumpCall(call, 'descriptor');
   jumpCall('mmap', 'mmap');
-  for (const call of always) jumpCall(call, 'notify');
+  for (const call of alwaysIntercepted) jumpCall(call, 'notify');
   jumpCall('fcntl', 'fcntl');
   jumpCall('dup2', 'dup2');
   jumpCall('dup3', 'dup2');
@@ -185,7 +186,7 @@ export function buildFilter(
   load(argument(1));
   for (const request of Object.values(Uffdio)) jump(EQUAL, request, 'notify');
   program.push({ code: AND, k: 0xff00 });
-  jump(EQUAL, VFIO_TYPE_BYTE, 'notify');
+  jump(EQUAL, VFIO_TYPE << 8, 'notify');
   inWindow(0, 'allow');
 
   program.push('fcntl');

@@ -5,6 +5,7 @@
  * handler in the trap page runs before the program's next instruction, asks, makes the calls
  * that it is given one after the other, and returns where it is told.
  */
+import { Errno } from '../../abi/errno.js';
 import { syscall } from '../../mm/process/libc.js';
 import { copyFromProcess, copyToProcess } from '../../mm/process/remote-memory.js';
 import type { Listener } from '../seccomp/listener.js';
@@ -45,6 +46,8 @@ interface Running {
   readonly returnsTo: number;
   /** The handler's ucontext, 0 until it runs. */
   context: number;
+  /** The call that the handler makes, null before the first. */
+  making: CallToMake | null;
 }
 
 export class Errands {
@@ -63,7 +66,7 @@ export class Errands {
   send(steps: Errand): void {
     const { call } = this;
     const { tid } = call;
-    this.push(tid, { steps, returnsTo: call.returnsTo, context: 0 });
+    this.push(tid, { steps, returnsTo: call.returnsTo, context: 0, making: null });
     // The signal first: it is taken before the thread's next instruction then.
     syscall(this.tkill, tid, SIGSEGV, 0, 0, 0, 0);
     call.respond(0);
@@ -71,7 +74,7 @@ export class Errands {
 
   /** The same for a thread that is in the handler already. */
   begin(steps: Errand, frame: SignalFrame): void {
-    const running = { steps, returnsTo: 0, context: frame.context };
+    const running = { steps, returnsTo: 0, context: frame.context, making: null };
     this.push(frame.tid, running);
     this.go(running, frame, 0);
   }
@@ -92,8 +95,10 @@ export class Errands {
     if (running.context !== frame.context) return false;
     const result = this.bytes.subarray(0, 8);
     if (!copyFromProcess(frame.tid, frame.info + Request.RESULT, result)) return this.drop(frame);
-    const high = this.view.getInt32(4, true);
-    this.go(running, frame, high * HIGH + this.view.getUint32(0, true));
+    const value = this.view.getInt32(4, true) * HIGH + this.view.getUint32(0, true);
+    // A signal came before the engine had received it. No kernel interrupts a call of an errand.
+    if (value === -Errno.EINTR && running.making !== null) this.make(running.making, frame);
+    else this.go(running, frame, value);
     return true;
   }
 
@@ -101,8 +106,8 @@ export class Errands {
     const { call } = this;
     const step = running.steps.next(result);
     if (step.done !== true) {
-      if (this.request(step.value, frame)) call.respond(Answer.CALL);
-      else this.drop(frame);
+      running.making = step.value;
+      this.make(step.value, frame);
       return;
     }
     this.pop(frame.tid);
@@ -115,6 +120,11 @@ export class Errands {
       frame.writeRegisters();
     }
     call.respond(Answer.RETURN);
+  }
+
+  private make(toMake: CallToMake, frame: SignalFrame): void {
+    if (this.request(toMake, frame)) this.call.respond(Answer.CALL);
+    else this.drop(frame);
   }
 
   private request({ nr, arguments: numbers, memory }: CallToMake, frame: SignalFrame): boolean {

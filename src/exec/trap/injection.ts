@@ -25,6 +25,7 @@ import {
 } from '../../mm/process/libc.js';
 import { copyFromProcess } from '../../mm/process/remote-memory.js';
 import type { Architecture } from '../arch/index.js';
+import type { DescriptorWindow } from '../seccomp/filter.js';
 import type { Listener } from '../seccomp/listener.js';
 import {
   SA_NODEFER,
@@ -49,6 +50,7 @@ import {
   START_ADDRESS,
   trapPageCode,
 } from './x64/code.js';
+import { restartCode } from './x64/restart.js';
 import { Tracee } from './x64/tracee.js';
 
 /** Bytes of the program's code that are replaced for a moment. */
@@ -77,15 +79,19 @@ export class Injection {
   private readonly running = new Map<number, Waiting>();
   private readonly tgkill: number;
   private readonly notBegun: ReadonlySet<number>;
+  private readonly restart: Uint8Array;
   /** Why threads have none. */
   private readonly reasons = new Map<number, string>();
 
   constructor(
     private readonly call: Listener,
-    { nr }: Architecture,
+    architecture: Architecture,
+    window: DescriptorWindow,
   ) {
-    // These end what would be given a page, or wait for another exec.
+    const { nr } = architecture;
+    this.restart = restartCode(architecture, window);
     this.tgkill = nr.tgkill;
+    // These end what would be given a page, or wait for another exec.
     this.notBegun = new Set([nr.exit, nr.exit_group, nr.execve, nr.execveat]);
   }
 
@@ -159,7 +165,7 @@ export class Injection {
     const instruction = instructionOf(waiting);
     const isFilled =
       tracee.call(mapCode, instruction) === TRAP_PAGE &&
-      tracee.poke(TRAP_PAGE, trapPageCode(waiting, action.bytes));
+      tracee.poke(TRAP_PAGE, trapPageCode(waiting, action.bytes, this.restart));
     if (isFilled) this.running.set(tid, waiting);
     else this.leave(tid, noRoom);
     tracee.release(isFilled ? START_ADDRESS : instruction, waiting.nr);
@@ -186,7 +192,7 @@ export class Injection {
   private fill(tid: number, waiting: Waiting): number {
     const isFilled =
       this.call.argument(1) === TRAP_PAGE &&
-      forceWrite(tid, TRAP_PAGE, trapPageCode(waiting, action.bytes));
+      forceWrite(tid, TRAP_PAGE, trapPageCode(waiting, action.bytes, this.restart));
     if (isFilled) return START_ADDRESS;
     this.leave(tid, noRoom);
     forceWrite(tid, waiting.returnsTo, givingUpCode(waiting));

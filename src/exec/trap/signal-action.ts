@@ -54,6 +54,14 @@ export class SignalAction {
     return this.words[FLAGS]!;
   }
 
+  /** The same action with another handler. */
+  withHandler(address: number): SignalAction {
+    const words = this.words.slice();
+    words[HANDLER] = address; // stores the low 32 bits
+    words[HANDLER + 1] = address / 2 ** 32;
+    return new SignalAction(words);
+  }
+
   /** Whether a signal, up to 32, is blocked while the handler runs. */
   masks(signal: number): boolean {
     return (this.words[MASK]! & signalBit(signal)) !== 0;
@@ -64,6 +72,10 @@ export class SignalAction {
     const mask = this.words.slice(MASK, MASK + 2);
     mask[0]! &= ~signalBit(signal);
     return mask;
+  }
+
+  equals({ words }: SignalAction): boolean {
+    return this.words.every((word, index) => word === words[index]);
   }
 
   /** The same action, which blocks this signal, up to 32. */

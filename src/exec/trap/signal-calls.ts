@@ -7,6 +7,7 @@ import { copyFromProcess, copyToProcess } from '../../mm/process/remote-memory.j
 import type { Architecture } from '../arch/index.js';
 import type { Listener } from '../seccomp/listener.js';
 import { type Errand, type Errands, MEMORY } from './errands.js';
+import { HandlerSlots } from './handler-slots.js';
 import { SIG_BLOCK, SIG_SETMASK, SIGSEGV, SignalAction, signalBit } from './signal-action.js';
 import { isTrapPage, TrapState } from './trap-page.js';
 import type { SignalFrame } from './x64/frame.js';
@@ -15,6 +16,19 @@ const SIGSET_BYTES = 8;
 const CLONE_VM = 0x100;
 const CLONE_THREAD = 0x10000;
 const SEGV_BIT = signalBit(SIGSEGV);
+
+/** What an rt_sigaction comes to. */
+interface Installation {
+  /** The action to install; null: it only asks. */
+  readonly installed: SignalAction | null;
+  /** Whether the program's own action blocks SIGSEGV. */
+  readonly masks: boolean | null;
+  /** Where the action before goes, 0: nowhere. */
+  readonly old: number;
+  /** That one blocks SIGSEGV, as the program believes. */
+  readonly wasBlocked: boolean;
+  readonly slots: HandlerSlots;
+}
 
 export class SignalCalls {
   constructor(
@@ -31,13 +45,24 @@ export class SignalCalls {
     const { call } = this;
     if (isTrapPage(call.returnsTo) || call.argument(3) !== SIGSET_BYTES) return false;
     const signal = call.int(0);
-    const given = call.argument(1) === 0 ? null : this.copyAction(call.argument(1));
+    const given = call.argument(1) === 0 ? null : copyAction(call.tid, call.argument(1));
+    if (given === null && call.argument(1) !== 0) throw new VfioError(Errno.EFAULT);
     const state = TrapState.read(call.tid);
-    if (state === null) return false;
-    if (signal === SIGSEGV) this.setFaultAction(state, given);
-    else if (given?.masks(SIGSEGV) === true || state.isBlockedIn(signal))
-      this.errands.send(this.install(signal, given, call.argument(2), state.isBlockedIn(signal)));
-    else return false;
+    const slots = HandlerSlots.read(call.tid);
+    if (state === null || slots === null) return false;
+    if (signal === SIGSEGV) {
+      this.setFaultAction(state, given);
+      return true;
+    }
+    const installed = given === null ? null : slots.enter(given.without(SIGSEGV));
+    const isAsGiven = installed === null || installed.equals(given!);
+    const wasBlocked = state.isBlockedIn(signal);
+    const isOldShown = call.argument(2) !== 0 && !slots.isEmpty;
+    if (isAsGiven && !wasBlocked && !isOldShown) return false;
+    const masks = given === null ? null : given.masks(SIGSEGV);
+    this.errands.send(
+      this.install(signal, { installed, masks, old: call.argument(2), wasBlocked, slots }),
+    );
     return true;
   }
 
@@ -83,25 +108,25 @@ export class SignalCalls {
     call.respond(0);
   }
 
-  /** `wasBlocked`: the action that there was blocks SIGSEGV, as the program believes. */
   private *install(
     signal: number,
-    given: SignalAction | null,
-    old: number,
-    wasBlocked: boolean,
+    { installed, masks, old, wasBlocked, slots }: Installation,
   ): Errand {
     const { tid } = this.call;
     const value = yield {
       nr: this.architecture.nr.rt_sigaction,
-      arguments: [signal, given === null ? 0 : MEMORY, old, SIGSET_BYTES],
-      ...(given === null ? {} : { memory: given.without(SIGSEGV).bytes }),
+      arguments: [signal, installed === null ? 0 : MEMORY, old, SIGSET_BYTES],
+      ...(installed === null ? {} : { memory: installed.bytes }),
     };
     if (value !== 0) return { kind: 'return', value };
-    if (old !== 0 && wasBlocked)
-      copyToProcess(tid, old, this.copyAction(old, tid).with(SIGSEGV).bytes);
-    const state = given === null ? null : TrapState.read(tid);
+    const told = old === 0 ? null : copyAction(tid, old);
+    if (told !== null) {
+      const before = slots.leave(told);
+      copyToProcess(tid, old, (wasBlocked ? before.with(SIGSEGV) : before).bytes);
+    }
+    const state = masks === null ? null : TrapState.read(tid);
     if (state !== null && this.isOwn(state, tid)) {
-      state.setBlockedIn(signal, given!.masks(SIGSEGV));
+      state.setBlockedIn(signal, masks!);
       state.write(tid);
     }
     return { kind: 'return', value };
@@ -124,11 +149,12 @@ export class SignalCalls {
   private isOwn({ owner }: TrapState, tid: number): boolean {
     return owner === 0 || owner === this.processOf(tid);
   }
+}
 
-  private copyAction(address: number, tid = this.call.tid): SignalAction {
-    const words = new Uint32Array(SignalAction.WORDS);
-    if (!copyFromProcess(tid, address, new Uint8Array(words.buffer)))
-      throw new VfioError(Errno.EFAULT);
-    return new SignalAction(words);
-  }
+/** Null where it cannot be read. */
+function copyAction(tid: number, address: number): SignalAction | null {
+  const words = new Uint32Array(SignalAction.WORDS);
+  return copyFromProcess(tid, address, new Uint8Array(words.buffer))
+    ? new SignalAction(words)
+    : null;
 }

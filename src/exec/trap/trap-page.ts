@@ -7,7 +7,8 @@
  * fork copies it, vfork and threads share it, exec drops it. It is plain memory of the program,
  * which so needs no right that other memory does not need.
  */
-import { copyFromProcess, copyToProcess } from '../../mm/process/remote-memory.js';
+import { IovecArray } from '../../mm/process/iovec.js';
+import { allocateNative, processVmReadv, processVmWritev } from '../../mm/process/libc.js';
 import { SignalAction } from './signal-action.js';
 
 /** Where no loader, heap, stack or sanitizer's shadow lies. */
@@ -16,11 +17,17 @@ export const CODE_BYTES = 0x1000;
 /** The state's address. */
 export const TRAP_STATE = TRAP_PAGE + CODE_BYTES;
 export const STATE_BYTES = 0x1000;
+export const HANDLERS_MAX = 64;
+/**
+ * At the state's end: addresses of the handlers behind the slots (x64/restart.ts), 8 bytes each, 0
+ * where there is none yet.
+ */
+export const HANDLER_TABLE = TRAP_STATE + STATE_BYTES - 8 * HANDLERS_MAX;
 
 /** Bytes in front of the areas, and of an area. */
 const HEADER_BYTES = 64;
 const AREA_BYTES = 32;
-const AREAS_MAX = (STATE_BYTES - HEADER_BYTES) / AREA_BYTES;
+const AREAS_MAX = (HANDLER_TABLE - TRAP_STATE - HEADER_BYTES) / AREA_BYTES;
 /** What is read together with the saved registers: enough for most programs. */
 const AREAS_FIRST = 8;
 export const STATE_BYTES_FIRST = HEADER_BYTES + AREAS_FIRST * AREA_BYTES;
@@ -52,6 +59,34 @@ export function isTrapPage(address: number): boolean {
   return address >= TRAP_PAGE && address < TRAP_STATE;
 }
 
+const scratch = allocateNative(STATE_BYTES);
+const local = new IovecArray(1);
+const remote = new IovecArray(1);
+
+/**
+ * Reads from a thread's state; false where it has none. Unlike other memory it is never waited for
+ * (mm/process/remote-transfer.ts), so no other call comes between a read and the write after it.
+ */
+export function readState(tid: number, address: number, into: Uint8Array): boolean {
+  point(address, into.length);
+  if (processVmReadv(tid, local.address, 1, remote.address, 1, 0) !== into.length) return false;
+  into.set(scratch.bytes.subarray(0, into.length));
+  return true;
+}
+
+/** The same for a write. */
+export function writeState(tid: number, address: number, from: Uint8Array): boolean {
+  point(address, from.length);
+  scratch.bytes.set(from);
+  return processVmWritev(tid, local.address, 1, remote.address, 1, 0) === from.length;
+}
+
+function point(address: number, length: number): void {
+  local.count = remote.count = 0;
+  local.push(scratch.address, length);
+  remote.push(address, length);
+}
+
 /** The state of an address space, copied. */
 export class TrapState {
   /**
@@ -68,13 +103,13 @@ export class TrapState {
 
   /** The state of a thread's address space, or null where it has no trap page. */
   static read(tid: number): TrapState | null {
-    const bytes = new Uint8Array(STATE_BYTES);
-    return copyFromProcess(tid, TRAP_STATE, bytes) ? TrapState.parse(bytes) : null;
+    const bytes = new Uint8Array(HANDLER_TABLE - TRAP_STATE);
+    return readState(tid, TRAP_STATE, bytes) ? TrapState.parse(bytes) : null;
   }
 
   /** False where the thread is gone, or has no page for it. */
   write(tid: number): boolean {
-    return copyToProcess(tid, TRAP_STATE, this.bytes());
+    return writeState(tid, TRAP_STATE, this.bytes());
   }
 
   bytes(): Uint8Array {

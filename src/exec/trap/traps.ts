@@ -34,7 +34,7 @@ export class Traps {
     const { architecture, call } = context;
     const frame = new SignalFrame();
     const errands = new Errands(call, architecture.nr.tkill);
-    const injection = new Injection(call, architecture);
+    const injection = new Injection(call, architecture, context.window);
     const mappings = new MappingCalls(call, architecture, errands);
     const processOf = (tid: number): number => context.processes.processOf(tid);
     const signals = new SignalCalls(call, architecture, errands, frame, processOf);

@@ -132,7 +132,6 @@ void *attack_descriptors(void *argument)
 		while (count > 0) {
 			int index = below(&seed, count);
 
-			/* EINTR of a call that nobody took up yet: it is still open. */
 			MUST(close(files[index]));
 			files[index] = files[--count];
 		}
@@ -161,11 +160,8 @@ static void *loads_and_stores(void *argument)
 		volatile uint32_t *bar = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
 					      recorded.device, REGION(0));
 
-		if (bar == MAP_FAILED) {
-			if (errno == EINTR && interruptible)
-				continue;
+		if (bar == MAP_FAILED)
 			wrong("mmap of registers");
-		}
 		for (int round = 0; round < 64; round++) {
 			uint32_t value = any(&seed);
 
@@ -205,6 +201,7 @@ void *attack_forks(void *argument)
 {
 	unsigned seed = (uintptr_t)argument;
 	char *nothing[] = { "true", NULL };
+	pid_t parent = getpid();
 
 	while (!over) {
 		uint32_t way = below(&seed, 5);
@@ -223,7 +220,8 @@ void *attack_forks(void *argument)
 					close(fd);
 				break;
 			default:
-				for (int round = 0; way == 3 || round < 50; round++) {
+				/* One that is to be killed also ends where its parent was. */
+				for (int round = 0; way == 3 ? getppid() == parent : round < 50; round++) {
 					int file = open("/dev/vfio/vfio", O_RDWR);
 					ioctl(file, VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU);
 					close(file);
@@ -235,7 +233,9 @@ void *attack_forks(void *argument)
 			usleep(below(&seed, 5000));
 			kill(child, SIGKILL);
 		}
-		MUST(waitpid(child, &status, 0));
+		while (waitpid(child, &status, 0) < 0)
+			if (errno != EINTR)
+				wrong("waitpid");
 	}
 	return NULL;
 }

@@ -9,7 +9,7 @@
 #include <sys/time.h>
 #include <time.h>
 
-volatile int over, interruptible;
+volatile int over;
 int plant_leak;
 volatile uint32_t *_Atomic handler_register;
 struct vfio edu;
@@ -33,12 +33,9 @@ void wrong(const char *format, ...)
 	_exit(1);
 }
 
-/* Its stack is made by calls that a signal may interrupt. */
 void begin_thread(pthread_t *thread, void *(*run)(void *), void *argument)
 {
-	do
-		errno = pthread_create(thread, NULL, run, argument);
-	while (errno != 0 && interruptible);
+	errno = pthread_create(thread, NULL, run, argument);
 	if (errno != 0)
 		wrong("pthread_create");
 }
@@ -216,12 +213,6 @@ static void *work(void *argument)
 	_exit(7);
 }
 
-/* The first pthread_exit opens a library, which a signal without SA_RESTART would make fail. */
-static void *exit_first(void *argument)
-{
-	pthread_exit(argument);
-}
-
 int main(int argc, char **argv)
 {
 	int leader_ends = 0, restart = 1;
@@ -243,9 +234,6 @@ int main(int argc, char **argv)
 	}
 	struct sigaction action = { .sa_handler = on_signal, .sa_flags = restart ? SA_RESTART : 0 };
 	sigaction(SIGALRM, &action, NULL);
-	interruptible = !restart;
-	begin_thread(&worker, exit_first, NULL);
-	pthread_join(worker, NULL);
 	edu = open_vfio(EDU);
 	for (int at = 3; at < argc; at++)
 		for (unsigned index = 0; index < ATTACKS; index++)

@@ -27,8 +27,6 @@ struct vfio {
 
 /* An attack is a thread that goes on until `over`. Its argument is its seed. */
 extern volatile int over;
-/* Set where signals come without SA_RESTART: a call may then be EINTR. */
-extern volatile int interruptible;
 /* Each round of attack_descriptors keeps one: it must be found. */
 extern int plant_leak;
 /* A register of RECORDED that the signal handler stores to and loads from, or NULL. */
@@ -37,10 +35,7 @@ extern volatile uint32_t *_Atomic handler_register;
 extern void wrong(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
 #define MUST(what) ({ \
-	long result_; \
-	do \
-		result_ = (long)(what); \
-	while (result_ == -1 && errno == EINTR && interruptible); \
+	long result_ = (long)(what); \
 	if (result_ == -1) \
 		wrong("%s:%d: %s", __func__, __LINE__, #what); \
 	result_; })

@@ -5,6 +5,7 @@
 import { Errno } from '../../../abi/errno.js';
 import { SIG_UNBLOCK, SIGSEGV } from '../signal-action.js';
 import { CODE_BYTES, STATE_BYTES, TRAP_PAGE, TRAP_STATE } from '../trap-page.js';
+import { RESTART_ADDRESS } from './restart.js';
 
 /**
  * The call by which the code asks the engine: `tuxcall`, a number that Linux has never given a
@@ -44,8 +45,6 @@ const RESTORER = 0xb0;
 const ACTION = 0xc0;
 const MASK = 0xe0;
 const START = 0xf0;
-/** Bytes of the page that hold code. */
-const CODE_USED = 0x240;
 export const HANDLER_ADDRESS = TRAP_PAGE + HANDLER;
 export const RESTORER_ADDRESS = TRAP_PAGE + RESTORER;
 export const START_ADDRESS = TRAP_PAGE + START;
@@ -229,12 +228,17 @@ export function givingUpCode(call: InterceptedCall): Uint8Array {
 }
 
 /**
- * The first page: the handler; and, run once, what maps the second, installs the handler, lets
- * SIGSEGV through and makes the intercepted call again.
+ * The first page: the handler; what maps the second, installs the handler, lets SIGSEGV through and
+ * makes the intercepted call again, run once; and `restart`, what x64/restart.ts has behind these.
  */
-export function trapPageCode(call: InterceptedCall, action: Uint8Array): Uint8Array {
+export function trapPageCode(
+  call: InterceptedCall,
+  action: Uint8Array,
+  restart: Uint8Array,
+): Uint8Array {
   const instruction = instructionOf(call);
-  const page = new Uint8Array(CODE_USED);
+  const page = new Uint8Array(RESTART_ADDRESS - TRAP_PAGE + restart.length);
+  page.set(restart, RESTART_ADDRESS - TRAP_PAGE);
   page.set(handler, HANDLER);
   page.set([...move(Register.rax, NR.rt_sigreturn), ...SYSCALL], RESTORER);
   page.set(action, ACTION);

@@ -1,0 +1,127 @@
+/** `iopf exec` with `all` for `--kernel` or `--iopf`: a run for each, one table, one exit code. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { constants, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { RunSummary } from '../exec/run/summary.js';
+import { howItEnded, refusalText } from '../exec/run/summary-text.js';
+import { printable } from '../input/printable.js';
+import { formatSize } from '../input/size.js';
+import { caseName, type JunitCase } from './junit.js';
+
+export interface MatrixRun extends JunitCase {
+  readonly kernel: string;
+  readonly iopf: string;
+}
+
+/** A run at a time, each in an `iopf exec` of its own, which so begins as any other does. */
+export async function runMatrix(
+  kernels: readonly string[],
+  modes: readonly string[],
+  options: readonly string[],
+  command: readonly string[],
+): Promise<MatrixRun[]> {
+  const folder = mkdtempSync(join(tmpdir(), 'iopf-matrix-'));
+  const stop = new Stop();
+  const runs: MatrixRun[] = [];
+  try {
+    for (const kernel of kernels)
+      for (const iopf of modes) {
+        if (stop.signal !== null) return runs;
+        const json = join(folder, `${kernel}-${iopf}.json`);
+        const own = ['--kernel', kernel, '--iopf', iopf, '--json', json, '--quiet'];
+        const words = [process.argv[1]!, 'exec', ...options, ...own];
+        const started = performance.now();
+        const child = spawn(process.execPath, [...words, '--', ...command], { stdio: 'inherit' });
+        stop.child = child;
+        const exitCode = await exitOf(child);
+        const seconds = (performance.now() - started) / 1000;
+        const name = caseName(kernel, iopf);
+        runs.push({ name, kernel, iopf, exitCode, seconds, summary: readSummary(json) });
+      }
+    return runs;
+  } finally {
+    stop.end();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** The exit code of all: that of the first run that did not end with 0. */
+export function exitCodeOfAll(runs: readonly MatrixRun[]): number {
+  return runs.find(({ exitCode }) => exitCode !== 0)?.exitCode ?? 0;
+}
+
+/** The table for people, and what was refused. */
+export function formatMatrix(program: string, runs: readonly MatrixRun[]): string {
+  const passed = runs.filter(({ exitCode }) => exitCode === 0).length;
+  const titles = ['kernel', 'IOPF', 'result', 'mapped', 'pinned', 'needed', 'faults', 'refused'];
+  const rows = runs.map(({ exitCode, iopf, kernel, summary }) => [
+    kernel,
+    iopf,
+    ...(summary === null ? [`iopf: exit code ${exitCode}`, '', '', '', '', ''] : cells(summary)),
+  ]);
+  const widths = titles.map((title, at) =>
+    Math.max(title.length, ...rows.map((row) => row[at]!.length)),
+  );
+  const line = (row: readonly string[]): string =>
+    `  ${row.map((cell, at) => (at < 3 ? cell.padEnd(widths[at]!) : cell.padStart(widths[at]!))).join('  ')}`.trimEnd();
+  const refusals = runs.flatMap(({ name, summary }) =>
+    summary?.refused[0] === undefined ? [] : [`  ${name}: ${refusalText(summary.refused[0])}`],
+  );
+  const head = `iopf: ${printable(program)}: ${passed} of ${runs.length} runs ended with 0`;
+  return [head, line(titles), ...rows.map(line), ...refusals].join('\n');
+}
+
+function cells(summary: RunSummary): string[] {
+  const { faults, mappedBytesPeak, pinnedBytesPeak, refusedAccesses, residentBytesPeak } = summary;
+  return [
+    howItEnded(summary),
+    formatSize(mappedBytesPeak),
+    formatSize(pinnedBytesPeak),
+    formatSize(residentBytesPeak),
+    `${faults}`,
+    `${refusedAccesses}`,
+  ];
+}
+
+function readSummary(path: string): RunSummary | null {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as RunSummary;
+  } catch {
+    return null; // Nothing ran.
+  }
+}
+
+function exitOf(child: ChildProcess): Promise<number> {
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('exit', (code, signal) =>
+      resolve(signal === null ? (code ?? 0) : 128 + constants.signals[signal]),
+    );
+  });
+}
+
+/** A signal that asks to end goes to the run that is under way, and no other follows. */
+class Stop {
+  signal: NodeJS.Signals | null = null;
+  child: ChildProcess | null = null;
+  private readonly handlers = (['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map(
+    (signal) =>
+      [
+        signal,
+        () => {
+          this.signal = signal;
+          // A terminal tells the whole group.
+          if (signal !== 'SIGINT') this.child?.kill(signal);
+        },
+      ] as const,
+  );
+
+  constructor() {
+    for (const [signal, handler] of this.handlers) process.on(signal, handler);
+  }
+
+  end(): void {
+    for (const [signal, handler] of this.handlers) process.off(signal, handler);
+  }
+}
