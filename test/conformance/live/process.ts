@@ -381,8 +381,13 @@ function eduCopy(source: number, destination: number, size: number): Success {
   const { buffer } = libc.bytesAt(EDU_BAR, 4096);
   const words = new Int32Array(buffer);
   const transfer = (from: number, to: number, command: number): void => {
-    Atomics.store(words, EduWord.SOURCE, from);
-    Atomics.store(words, EduWord.DESTINATION, to);
+    for (const [word, address] of [
+      [EduWord.SOURCE, from],
+      [EduWord.DESTINATION, to],
+    ] as const) {
+      Atomics.store(words, word, address | 0);
+      Atomics.store(words, word + 1, Math.floor(address / 2 ** 32));
+    }
     Atomics.store(words, EduWord.COUNT, size);
     Atomics.store(words, EduWord.COMMAND, command);
     while ((Atomics.load(words, EduWord.COMMAND) & 1) !== 0);
