@@ -1,12 +1,12 @@
 /** Steps of a recording that only touch a process's memory and limits. */
+
 import { fail, VfioError } from '../../src/abi/errno.js';
+import { MREMAP_FIXED } from '../../src/abi/linux.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
 import type { MemoryKind } from '../../src/mm/memory-kind.js';
 import type { SimulatedFile } from '../../src/mm/simulated-file.js';
 import { type ProcessMemory, pageOf, protection } from './process-memory.js';
 import { bytesHex, hexBytes, type VectorMemory, type VectorStep } from './vectors.js';
-
-const MREMAP_FIXED = 2;
 
 /**
  * Maps what a case begins with, and fills it where the recording did. Returns the file behind it,

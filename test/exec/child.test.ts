@@ -1,7 +1,9 @@
 /** Children that are begun without libc: they make a list of calls in this process's memory. */
+
 import { afterAll, describe, expect, test } from 'vitest';
 import { Bug } from '../../src/abi/bug.js';
 import { Errno } from '../../src/abi/errno.js';
+import { AT_FDCWD } from '../../src/abi/linux.js';
 import { architecture } from '../../src/exec/arch/index.js';
 import { CallList } from '../../src/exec/process/call-list.js';
 import { Child, killChild, signalNumber, startChild } from '../../src/exec/process/child.js';
@@ -10,7 +12,6 @@ import { bytesAt, close, kill } from '../../src/mm/process/libc.js';
 
 const arch = architecture(process.arch)!;
 const { nr } = arch;
-const AT_FDCWD = -100;
 const F_GETFD = 1;
 
 /** 32 bits of memory. */

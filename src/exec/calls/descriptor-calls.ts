@@ -1,8 +1,9 @@
 /** System calls that change what descriptor numbers mean: close, dup, and their like. */
+
 import { Errno, VfioError } from '../../abi/errno.js';
+import { F_DUPFD_CLOEXEC } from '../../abi/linux.js';
 import { close, SystemError } from '../../mm/process/libc.js';
 import type { OpenFile } from '../process/open-files.js';
-import { F_DUPFD_CLOEXEC } from '../seccomp/filter.js';
 import type { CallContext, Handlers } from './context.js';
 
 export class DescriptorCalls {

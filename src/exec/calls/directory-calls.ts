@@ -1,8 +1,10 @@
 /** Calls that would tell that a directory of the shadow is temporary: getcwd, statfs, fstatfs. */
+
 import { Errno, VfioError } from '../../abi/errno.js';
+import { AT_FDCWD } from '../../abi/linux.js';
 import { errno, syscall } from '../../mm/process/libc.js';
 import type { CallContext, Handlers } from './context.js';
-import { AT_FDCWD, type PathArguments, scratch } from './path-arguments.js';
+import { type PathArguments, scratch } from './path-arguments.js';
 
 /** struct statfs, which is the same on 64-bit architectures. */
 const STATFS_BYTES = 120;

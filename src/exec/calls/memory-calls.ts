@@ -3,6 +3,7 @@
  * before the kernel does it, so that no translation is left when the page goes; then the kernel
  * carries it out.
  */
+import { CLONE_VM, MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE } from '../../abi/linux.js';
 import { getLong } from '../../abi/long.js';
 import { IOVEC_BYTES, IOVEC_MAX } from '../../mm/process/iovec.js';
 import { textOf } from '../../mm/process/proc.js';
@@ -12,10 +13,6 @@ import { Uffdio } from '../seccomp/filter.js';
 import type { CallContext, Handlers } from './context.js';
 import type { LockCalls } from './lock-calls.js';
 
-const MREMAP_MAYMOVE = 1;
-const MREMAP_FIXED = 2;
-const MREMAP_DONTUNMAP = 4;
-const CLONE_VM = 0x100;
 /**
  * Advice that drops or moves pages: DONTNEED, FREE, REMOVE, HWPOISON, SOFT_OFFLINE, PAGEOUT,
  * DONTNEED_LOCKED, COLLAPSE, GUARD_INSTALL.

@@ -4,8 +4,10 @@
  * Paths are handled as bytes, in strings of one character each (latin1). A program could change the
  * string after it was read; then it sees its host's file and not the shadow's, which harms nobody.
  */
+
 import { readlinkSync } from 'node:fs';
 import { Errno, VfioError } from '../../abi/errno.js';
+import { AT_FDCWD } from '../../abi/linux.js';
 import { IovecArray } from '../../mm/process/iovec.js';
 import { allocateNative } from '../../mm/process/libc.js';
 import { copyString } from '../../mm/process/remote-memory.js';
@@ -15,7 +17,6 @@ import type { Found } from '../machine/shadow-node.js';
 import type { Listener } from '../seccomp/listener.js';
 
 export const PATH_MAX = 4096;
-export const AT_FDCWD = -100;
 
 const SLASH = 0x2f;
 const PROC_LINK = /^\/proc\/(self|thread-self|\d+)\/(cwd|fd\/\d+)$/;

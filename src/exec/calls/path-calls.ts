@@ -2,8 +2,10 @@
  * System calls that name a path: those that name devices of the run are answered from the shadow
  * tree, all others go on.
  */
+
 import { statSync, writeFileSync } from 'node:fs';
 import { Errno, VfioError } from '../../abi/errno.js';
+import { AT_FDCWD, MFD_CLOEXEC } from '../../abi/linux.js';
 import { putLong } from '../../abi/long.js';
 import {
   close,
@@ -19,9 +21,8 @@ import { encodeDeviceNumber } from '../machine/device-node.js';
 import { appearance, type Found, permissions } from '../machine/shadow-node.js';
 import type { ProcFiles } from '../process/proc-files.js';
 import type { CallContext, Handlers } from './context.js';
-import { AT_FDCWD, PATH_MAX, type PathArguments, scratch, scratchView } from './path-arguments.js';
+import { PATH_MAX, type PathArguments, scratch, scratchView } from './path-arguments.js';
 
-const MFD_CLOEXEC = 1;
 const AT_SYMLINK_NOFOLLOW = 0x100;
 const O_ACCMODE = 3;
 const READABLE = 0o444;

@@ -2,6 +2,7 @@
 
 import { errnoName } from '../../abi/errno.js';
 import { formatFlags } from '../../abi/layout.js';
+import { AT_FDCWD, F_DUPFD_CLOEXEC } from '../../abi/linux.js';
 import { REGION_OFFSET } from '../../abi/vfio.js';
 import type { LiveCall } from '../../live/live.js';
 import type { Architecture } from '../arch/index.js';
@@ -9,8 +10,6 @@ import { CALL_COLUMNS, CallColumn, type FileKind, IMAGE_BYTES, type RawCalls } f
 import { pointer, type Request, requestOf, requestText } from './ioctl-text.js';
 
 const regionNames = ['BAR0', 'BAR1', 'BAR2', 'BAR3', 'BAR4', 'BAR5', 'ROM', 'config', 'VGA'];
-const AT_FDCWD = -100;
-const F_DUPFD_CLOEXEC = 1030;
 const STRING_BYTES = 32;
 const protections = { PROT_READ: 1, PROT_WRITE: 2, PROT_EXEC: 4 };
 const mapFlags = {

@@ -3,15 +3,16 @@
  * descriptors, getdents(2) and reads work by themselves. They are made when a program asks for
  * them.
  */
+
 import { mkdirSync, readdirSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { AT_FDCWD } from '../../abi/linux.js';
 import { UserError } from '../../input/user-error.js';
 import { allocateNative, getrandom, must, syscall } from '../../mm/process/libc.js';
 import { architecture } from '../arch/index.js';
 import type { ShadowNode } from './shadow-node.js';
 
-const AT_FDCWD = -100;
 const S_IFCHR_RW = 0o020666;
 const NO_DEVICE = 0;
 const DEV_NULL = 0x103;

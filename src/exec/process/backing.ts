@@ -1,5 +1,7 @@
 /** The inodes behind VFIO's files: what the descriptors that a program gets are descriptions of. */
+
 import { fstatSync } from 'node:fs';
+import { MFD_CLOEXEC } from '../../abi/linux.js';
 import { UserError } from '../../input/user-error.js';
 import {
   allocateNative,
@@ -19,7 +21,6 @@ import {
 import { getLimit, RLIMIT_FSIZE, setLimit } from '../../mm/process/limits.js';
 import { fileKey } from '../../mm/process/vmas.js';
 
-const MFD_CLOEXEC = 1;
 const MFD_ALLOW_SEALING = 2;
 const F_ADD_SEALS = 1033;
 /** SEAL, SHRINK, GROW: the program could otherwise take memory from under the engine's mapping. */

@@ -1,7 +1,9 @@
 /** Children of this process that it starts without libc: the program, and the guard. */
+
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { Errno } from '../../abi/errno.js';
+import { CLONE_VM, SIG_SETMASK, SIGKILL, SIGSET_BYTES } from '../../abi/linux.js';
 import {
   allocateNative,
   close,
@@ -17,14 +19,10 @@ import type { Architecture } from '../arch/index.js';
 import { CallList } from './call-list.js';
 import { cloneWith } from './native-code.js';
 
-const CLONE_VM = 0x100;
-const SIGKILL = 9;
 /** What Node ignores. */
 const SIGPIPE = 13;
 const SIGXFSZ = 25;
 const LAST_SIGNAL = 64;
-const SIG_SETMASK = 2;
-const SIGSET_BYTES = 8;
 /** struct kernel_sigaction */
 const ACTION_BYTES = 32;
 /** sigset_t of libc */

@@ -5,7 +5,9 @@
  * it out of the process later (pidfd_getfd) needs a privilege that containers lack. An eventfd is
  * recognized by its id (`eventfd-id` in fdinfo), whatever its number and whichever process has it.
  */
+
 import { Errno, VfioError } from '../../abi/errno.js';
+import { F_DUPFD_CLOEXEC } from '../../abi/linux.js';
 import {
   allocateNative,
   close,
@@ -20,7 +22,6 @@ import {
 } from '../../mm/process/libc.js';
 import type { Architecture } from '../arch/index.js';
 import { isRefusal, whoRefuses } from '../run/refusal.js';
-import { F_DUPFD_CLOEXEC } from '../seccomp/filter.js';
 import type { Process } from './process.js';
 import { takeDescriptor } from './tasks.js';
 

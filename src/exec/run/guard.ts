@@ -6,7 +6,9 @@
  * holds. End of file without `end` means that iopf is gone. It compares start times, because a
  * number may be another process's by then.
  */
+
 import { constants } from 'node:fs';
+import { AT_FDCWD, F_SETFD } from '../../abi/linux.js';
 import type { Architecture } from '../arch/index.js';
 import { CallList } from '../process/call-list.js';
 import { startChild } from '../process/child.js';
@@ -35,8 +37,6 @@ done
 case $directory in */iopf-*) rm -rf "$directory" ;; esac
 `;
 
-const AT_FDCWD = -100;
-const F_SETFD = 2;
 const NOT_RUN = 127;
 const CALLS = 16;
 const OTHER_BYTES = 256;

@@ -5,7 +5,9 @@
  * calls in machine code: no libc, no lock, no allocation. Once its filter is on, its execve is the
  * engine's to answer, which may be this thread: nobody here waits for the child.
  */
+
 import { Errno, errnoName } from '../../abi/errno.js';
+import { F_SETFD, SIGKILL } from '../../abi/linux.js';
 import { UserError } from '../../input/user-error.js';
 import { close, environment, errno, syscall } from '../../mm/process/libc.js';
 import { type Limit, limitBytes, RLIMIT_NOFILE } from '../../mm/process/limits.js';
@@ -41,10 +43,8 @@ export interface Launched {
   readonly shellResultAt: number;
 }
 
-const F_SETFD = 2;
 const PR_SET_PDEATHSIG = 1;
 const PR_SET_NO_NEW_PRIVS = 38;
-const SIGKILL = 9;
 const SECCOMP_SET_MODE_FILTER = 1;
 const FLAG_NEW_LISTENER = 8;
 const FLAG_WAIT_KILLABLE_RECV = 32;

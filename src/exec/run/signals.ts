@@ -6,7 +6,9 @@
  * A signal that asks to end also starts a timer, which the engine stops. Where the engine hangs, in
  * a file or a disk of the host, the timer ends iopf, and the guard all that is left.
  */
+
 import { constants } from 'node:os';
+import { SIG_BLOCK, SIG_SETMASK } from '../../abi/linux.js';
 import {
   allocateNative,
   kill,
@@ -41,8 +43,6 @@ const ACTION_BYTES = 152;
 const ACTION_FLAGS_AT = 136;
 const MASK_BYTES = 128;
 const SA_RESTART = 0x10000000;
-const SIG_BLOCK = 0;
-const SIG_SETMASK = 2;
 const ITIMER_REAL = 0;
 /** struct itimerval */
 const TIMER_BYTES = 32;

@@ -5,8 +5,10 @@
  * Terms: the *window* is the range of descriptor numbers in which VFIO files are; a test
  * of a number against it is all that a filter can know about a descriptor.
  */
+
 import { Bug } from '../../abi/bug.js';
 import { Errno } from '../../abi/errno.js';
+import { CLONE_THREAD, CLONE_VM, F_DUPFD_CLOEXEC, SIG_UNBLOCK } from '../../abi/linux.js';
 import {
   MAP_ANONYMOUS,
   MAP_FIXED,
@@ -31,14 +33,10 @@ const EQUAL = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
 const AT_LEAST = 0x35; // BPF_JMP | BPF_JGE | BPF_K
 const RETURN = 0x06; // BPF_RET | BPF_K
 
-const CLONE_VM = 0x100;
 const SHM_REMAP = 0o40000;
 /** Modes of fallocate that take bytes away: PUNCH_HOLE, COLLAPSE, ZERO and INSERT_RANGE. */
 const FALLOC_TAKES = 2 | 8 | 0x10 | 0x20;
-const CLONE_THREAD = 0x10000;
-const SIG_UNBLOCK = 1;
 const F_DUPFD = 0;
-export const F_DUPFD_CLOEXEC = 1030;
 /** `;`, the second byte of VFIO's ioctl numbers. */
 export const VFIO_TYPE = 0x3b;
 /** Requests to a userfaultfd that take pages away, or their write permission. */

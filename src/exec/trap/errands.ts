@@ -5,11 +5,12 @@
  * handler in the trap page runs before the program's next instruction, asks, makes the calls
  * that it is given one after the other, and returns where it is told.
  */
+
 import { Errno } from '../../abi/errno.js';
+import { SIGSEGV } from '../../abi/linux.js';
 import { syscall } from '../../mm/process/libc.js';
 import { copyFromProcess, copyToProcess } from '../../mm/process/remote-memory.js';
 import type { Listener } from '../seccomp/listener.js';
-import { SIGSEGV } from './signal-action.js';
 import { Answer, Request } from './x64/code.js';
 import { RAX, type SignalFrame } from './x64/frame.js';
 

@@ -2,6 +2,7 @@
  * What the handler in the trap page asks: whether it is on an errand, touched a register, or has
  * the program's own fault before it.
  */
+import { SIG_BLOCK, SIGSEGV, SIGSET_BYTES } from '../../abi/linux.js';
 import { REGION_OFFSET } from '../../abi/vfio.js';
 import { copyFromProcess, copyToProcess } from '../../mm/process/remote-memory.js';
 import type { PciFunction } from '../../vfio/pci-function.js';
@@ -9,15 +10,7 @@ import type { CallContext } from '../calls/context.js';
 import { Later } from '../seccomp/later.js';
 import { DeviceBus } from './device-bus.js';
 import { type Errand, type Errands, MEMORY, type Outcome } from './errands.js';
-import {
-  SA_RESETHAND,
-  SIG_BLOCK,
-  SIG_DFL,
-  SIG_IGN,
-  SIGBUS,
-  SIGSEGV,
-  SignalAction,
-} from './signal-action.js';
+import { SA_RESETHAND, SIG_DFL, SIG_IGN, SIGBUS, SignalAction } from './signal-action.js';
 import { findArea, isTrapPage, type TrappedArea, TrapState } from './trap-page.js';
 import { Answer, doneAnswer, Request } from './x64/code.js';
 import { decode, describe } from './x64/decode.js';
@@ -29,7 +22,6 @@ const PROT_WRITE = 2;
 /** si_code: a page that is there and must not be touched so; an address that nothing answers. */
 const SEGV_ACCERR = 2;
 const BUS_ADRERR = 2;
-const SIGSET_BYTES = 8;
 const FORMS_MAX = 4096;
 const resume: Outcome = { kind: 'resume' };
 

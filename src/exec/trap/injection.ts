@@ -12,7 +12,9 @@
  * Where /proc/PID/mem may not be written, or there are more threads, which could run the
  * replacement, ptrace does the first two: no code is replaced then.
  */
+
 import { readFileSync } from 'node:fs';
+import { SIGSEGV } from '../../abi/linux.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
 import {
   allocateNative,
@@ -34,7 +36,6 @@ import {
   SA_RESTORER,
   SA_SIGINFO,
   SIG_IGN,
-  SIGSEGV,
   SignalAction,
 } from './signal-action.js';
 import { TRAP_PAGE, TrapState } from './trap-page.js';

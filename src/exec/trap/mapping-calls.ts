@@ -3,7 +3,9 @@
  * such an area have PROT_NONE from the first moment on; what the program asked for is in the trap
  * state.
  */
+
 import { Errno } from '../../abi/errno.js';
+import { MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE } from '../../abi/linux.js';
 import type { MappedPart } from '../../file/file.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
 import { MAP_FIXED, MAP_FIXED_NOREPLACE } from '../../mm/process/libc.js';
@@ -15,9 +17,6 @@ import { isTrapPage, type TrappedArea, TrapState } from './trap-page.js';
 const PROT_NONE = 0;
 /** PROT_READ, PROT_WRITE, PROT_EXEC. */
 const PROT_PLAIN = 7;
-const MREMAP_MAYMOVE = 1;
-const MREMAP_FIXED = 2;
-const MREMAP_DONTUNMAP = 4;
 
 /** An mmap of a device file whose parts trap. */
 export interface TrappedMapping {

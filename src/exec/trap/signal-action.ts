@@ -1,11 +1,6 @@
-/** SIGSEGV: the signal that a touched register raises. */
-export const SIGSEGV = 11;
 export const SIGBUS = 7;
 export const SIG_DFL = 0;
 export const SIG_IGN = 1;
-export const SIG_BLOCK = 0;
-export const SIG_UNBLOCK = 1;
-export const SIG_SETMASK = 2;
 
 export const SA_SIGINFO = 4;
 export const SA_RESTORER = 0x0400_0000;

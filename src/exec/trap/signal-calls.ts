@@ -2,19 +2,25 @@
  * The signal calls of a program with a trap page: SIGSEGV is the page's and never blocked, and the
  * program sees its own action for it.
  */
+
 import { Errno, VfioError } from '../../abi/errno.js';
+import {
+  CLONE_THREAD,
+  CLONE_VM,
+  SIG_BLOCK,
+  SIG_SETMASK,
+  SIGSEGV,
+  SIGSET_BYTES,
+} from '../../abi/linux.js';
 import { copyFromProcess, copyToProcess } from '../../mm/process/remote-memory.js';
 import type { Architecture } from '../arch/index.js';
 import type { Listener } from '../seccomp/listener.js';
 import { type Errand, type Errands, MEMORY } from './errands.js';
 import { HandlerSlots } from './handler-slots.js';
-import { SIG_BLOCK, SIG_SETMASK, SIGSEGV, SignalAction, signalBit } from './signal-action.js';
+import { SignalAction, signalBit } from './signal-action.js';
 import { isTrapPage, TrapState } from './trap-page.js';
 import type { SignalFrame } from './x64/frame.js';
 
-const SIGSET_BYTES = 8;
-const CLONE_VM = 0x100;
-const CLONE_THREAD = 0x10000;
 const SEGV_BIT = signalBit(SIGSEGV);
 
 /** What an rt_sigaction comes to. */

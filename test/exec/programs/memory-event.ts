@@ -4,9 +4,11 @@
  * Usage: memory-event EVENT. Prints JSON: what the device read afterwards (`read`), and the page's
  * first byte after the device wrote to it (`written`, null where the page cannot be read).
  */
+
 import { spawnSync } from 'node:child_process';
 import { EduDriver } from '../../../examples/dma-copy/edu.js';
 import { VfioClient } from '../../../examples/dma-copy/vfio.js';
+import { MREMAP_FIXED, MREMAP_MAYMOVE } from '../../../src/abi/linux.js';
 import {
   allocateNative,
   bytesAt,
@@ -26,8 +28,6 @@ import {
 const PAGE = 4096;
 const IOVA = 0x100000;
 const MADV_DONTNEED = 4;
-const MREMAP_MAYMOVE = 1;
-const MREMAP_FIXED = 2;
 const OLD = 0xaa;
 const NEW = 0x55;
 const PRIME = 0x77;

@@ -2,8 +2,9 @@
  * The machine code that a program gets (x86-64): a handler of SIGSEGV that makes one system call,
  * and the steps by which it comes to be there.
  */
+
 import { Errno } from '../../../abi/errno.js';
-import { SIG_UNBLOCK, SIGSEGV } from '../signal-action.js';
+import { SIG_UNBLOCK, SIGKILL, SIGSEGV, SIGSET_BYTES } from '../../../abi/linux.js';
 import { CODE_BYTES, STATE_BYTES, TRAP_PAGE, TRAP_STATE } from '../trap-page.js';
 import { RESTART_ADDRESS } from './restart.js';
 
@@ -57,13 +58,11 @@ const NR = {
   getpid: 39,
   kill: 62,
 } as const;
-const SIGKILL = 9;
 const PROT_READ_WRITE = 3;
 const PROT_READ_EXEC = 5;
 const MAP_PRIVATE_ANONYMOUS = 0x22;
 const MAP_FIXED_NOREPLACE = 0x100000;
 const NO_FILE = 0xffffffff;
-const SIGSET_BYTES = 8;
 
 const Register = { rax: 0, rdx: 2, rsi: 6, rdi: 7, r8: 8, r9: 9, r10: 10 } as const;
 /** The registers of a system call's arguments, in their order. */

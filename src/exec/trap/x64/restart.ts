@@ -8,8 +8,10 @@
  * it, has just returned EINTR, and is a call that a kernel never interrupts, the saved registers
  * are set back to in front of it. Then the slot jumps to the handler.
  */
+
 import { Bug } from '../../../abi/bug.js';
 import { Errno } from '../../../abi/errno.js';
+import { AT_FDCWD } from '../../../abi/linux.js';
 import { PAGE_SIZE } from '../../../mm/address-space.js';
 import type { Architecture, SystemCall } from '../../arch/index.js';
 import {
@@ -52,7 +54,6 @@ const byArguments: readonly SystemCall[] = [
 /** Arguments may be put into their registers after the number: bytes that are looked at. */
 const LOOK_BACK = 10;
 
-const AT_FDCWD = -100;
 /** struct stat, and where its mode is. */
 const STAT_BYTES = 144;
 const STAT_MODE = 24;
