@@ -3,11 +3,11 @@ import { Errno } from '../../src/abi/errno.js';
 import { runDirect } from '../../src/flow/direct.js';
 import { Mapping } from '../../src/ioas/mapping.js';
 import { UserPages } from '../../src/ioas/user-pages.js';
-import type { IommuDevice } from '../../src/iommu/device.js';
-import type { Domain } from '../../src/iommu/domain.js';
+import { IommuDevice } from '../../src/iommu/device.js';
+import { Domain } from '../../src/iommu/domain.js';
 import { defaultGeometry } from '../../src/iommu/geometry.js';
 import { IommuGroup } from '../../src/iommu/group.js';
-import { WAITS } from '../../src/iommu/page-request.js';
+import { type DeviceFaultHandler, WAITS } from '../../src/iommu/page-request.js';
 import { READ, WRITE } from '../../src/mm/address-space.js';
 import { errnoOf } from '../errno-of.js';
 import { RW, TestContainer } from './iopf/container.js';
@@ -98,6 +98,43 @@ describe('a space without a domain', () => {
     expect(container.space.ranges.at(-1)!.end).toBe(2 ** 36);
     container.space.relax(owner);
     expect(container.space.ranges).toEqual([]);
+  });
+});
+
+test('R6.2: nobody pins pages of a space whose unmaps nobody is told of', () => {
+  container.map(IOVA, 4, VADDR);
+  container.attach();
+  const before = state();
+  const pin = () => container.space.pins.pin(new IommuGroup(1), IOVA, 1, WRITE, frames);
+  expect(errnoOf(pin)).toBe(Errno.EINVAL);
+  expect(state()).toEqual(before);
+});
+
+describe('a domain whose faults a program answers', () => {
+  const unasked = () => expect.unreachable();
+  const program: DeviceFaultHandler = { answer: unasked, handle: unasked, pageLost: unasked };
+  const attach = (device: IommuDevice, domain: Domain) =>
+    runDirect(container.space.attachDevices([device], domain, program));
+
+  test('is entered by no device that cannot wait', () => {
+    const device = new IommuDevice({ address: '0000:00:01.0', canFault: false });
+    const domain = new Domain();
+    expect(errnoOf(() => attach(device, domain))).toBe(Errno.ENODEV);
+    expect([device.domain, domain.devices.length, device.iopfEnabled]).toEqual([null, 0, false]);
+  });
+
+  test.each([
+    ['of the only stage', false],
+    ['of the second stage alone', true],
+  ])('has the faults %s go to the program, until the device leaves', (_, nested) => {
+    const device = new IommuDevice({ address: '0000:00:01.0' });
+    attach(device, new Domain({ nested }));
+    const { flat, stage2 } = device.handlers;
+    expect([flat, stage2]).toEqual(nested ? [null, program] : [program, null]);
+    expect(device.iopfEnabled).toBe(true);
+    runDirect(container.space.detachDevices([device]));
+    expect([device.handlers.flat, device.handlers.stage2]).toEqual([null, null]);
+    expect(device.iopfEnabled).toBe(false);
   });
 });
 
