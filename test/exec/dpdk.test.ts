@@ -146,7 +146,7 @@ describe.skipIf(!canRun)('dpdk-testpmd', { timeout: 90_000 }, () => {
       expect(came.findIndex((frame, index) => !frame.equals(frames[index]!))).toBe(-1);
       const isPinned = summary.iopf === 'off';
       expect(summary.pinnedBytesPeak).toBe(isPinned ? summary.mappedBytesPeak : 0);
-      if (takeAway !== null && !isPinned) expect(summary.pagesInvalidated).toBeGreaterThan(100);
+      if (takeAway !== null && !isPinned) expect(summary.pagesInvalidated).toBeGreaterThan(0);
     },
   );
 

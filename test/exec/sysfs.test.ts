@@ -5,11 +5,13 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { type KernelVersion, kernelVersions } from '../../src/abi/kernel.js';
 import { buildHardware, type Hardware } from '../../src/exec/machine/hardware.js';
 import {
+  defaultVfio,
   type MachineSpec,
   machineOfDevices,
   parseDevice,
 } from '../../src/exec/machine/machine-spec.js';
 import { cpuMask } from '../../src/exec/machine/sysfs/function.js';
+import { firstFree } from '../../src/exec/machine/sysfs/host-numbers.js';
 import { Counters } from '../../src/iommu/observer.js';
 
 const nvme = '/sys/devices/pci0000:02/0000:02:00.0';
@@ -198,12 +200,7 @@ describe('formats', () => {
 
   test('the modules have the parameters of the machine', () => {
     machine('edu@0000:00:1e.0', '6.12', {
-      vfio: {
-        dmaEntryLimit: 12,
-        allowUnsafeInterrupts: true,
-        type1Module: true,
-        container: 'type1',
-      },
+      vfio: { ...defaultVfio, dmaEntryLimit: 12, allowUnsafeInterrupts: true },
     });
     const parameters = '/sys/module/vfio_iommu_type1/parameters';
     expect(read(`${parameters}/allow_unsafe_interrupts`)).toBe('Y\n');
@@ -213,18 +210,25 @@ describe('formats', () => {
 
   test('without its type 1 module a machine does not show it', () => {
     machine('edu@0000:00:1e.0', '6.12', {
-      vfio: {
-        dmaEntryLimit: 12,
-        allowUnsafeInterrupts: false,
-        type1Module: false,
-        container: 'type1',
-      },
+      vfio: { ...defaultVfio, type1Module: false },
     });
     expect(hardware.shadow.resolve('/sys/module/vfio_iommu_type1', true)).toBe(null);
     expect(readdirSync(hardware.shadow.host('/sys/module/vfio/holders')).sort()).toEqual([
       'vfio_pci',
       'vfio_pci_core',
     ]);
+  });
+
+  test.each([
+    ['6.12', true, true],
+    ['6.12', false, false],
+    ['6.1', true, false],
+  ] as const)('files of devices’ own: Linux %s, configured %s: %s', (kernel, cdev, there) => {
+    machine('nvme@0000:02:00.0,size=64M', kernel, { vfio: { ...defaultVfio, cdev } });
+    const device = `${nvme}/vfio-dev/vfio${firstFree('/sys/class/vfio-dev/vfio')}`;
+    const isThere = (path: string): boolean => hardware.shadow.resolve(path, true) !== null;
+    expect(isThere(device)).toBe(true);
+    expect([isThere('/dev/vfio/devices'), isThere(`${device}/dev`)]).toEqual([there, there]);
   });
 
   test('the IOMMU’s capabilities are those of the geometry: width, levels, large pages', () => {

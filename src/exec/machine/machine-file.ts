@@ -27,6 +27,7 @@ const vfioSchema = z.strictObject({
   allowUnsafeInterrupts: z.boolean().default(defaultVfio.allowUnsafeInterrupts),
   type1Module: z.boolean().default(defaultVfio.type1Module),
   container: z.enum(['type1', 'iommufd']).default(defaultVfio.container),
+  cdev: z.boolean().default(defaultVfio.cdev),
 });
 
 /** A machine without an IOMMU: its functions are in no group, so VFIO cannot have them. */

@@ -33,6 +33,8 @@ export interface VfioSpec {
   readonly type1Module: boolean;
   /** What /dev/vfio/vfio is; `iommufd` as where CONFIG_IOMMUFD_VFIO_CONTAINER is on. */
   readonly container: 'type1' | 'iommufd';
+  /** Whether devices have files of their own, as where CONFIG_VFIO_DEVICE_CDEV is on. */
+  readonly cdev: boolean;
 }
 
 export const defaultVfio: VfioSpec = {
@@ -40,6 +42,7 @@ export const defaultVfio: VfioSpec = {
   allowUnsafeInterrupts: false,
   type1Module: true,
   container: 'type1',
+  cdev: true,
 };
 
 export interface MachineSpec {

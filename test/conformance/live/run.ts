@@ -137,7 +137,7 @@ function replay(
 
 /** The recording's machine for `iopf exec --machine`. */
 function machineFile(file: VectorFile, { setup }: VectorCase): string {
-  const { vars } = file.machine;
+  const { vars = {} } = file.machine;
   const parameters = setup.moduleParams ?? {};
   const limit = setup.dmaEntryLimit ?? parameters['dma_entry_limit'];
   const geometry = recordedGeometry(file);
@@ -164,6 +164,8 @@ function machineFile(file: VectorFile, { setup }: VectorCase): string {
     allowUnsafeInterrupts: parameters['allow_unsafe_interrupts'] === '1',
     type1Module: !file.boot.startsWith('notype1'),
     container: file.boot.startsWith('container') ? 'iommufd' : 'type1',
+    // Of the other recordings the kernels had no files of devices.
+    cdev: vars['v0'] !== undefined,
   };
   if (!hasIommu(file)) return stringify({ iommu: 'none', vfio });
   return stringify({

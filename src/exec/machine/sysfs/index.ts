@@ -83,7 +83,7 @@ export function buildShadow(options: ShadowOptions): ShadowTree {
       tree.file(`${bus}/uevent`, '', 0o644);
       const path = `${bus}/${pci.address}`;
       addFunction(tree, pci, { path, group, iommu });
-      const hasNode = kernel.iommufdLast > 0;
+      const hasNode = kernel.iommufdLast > 0 && vfio.cdev;
       addVfioDevice(tree, { path, address: pci.address, number: vfioDevice++, hasNode });
       for (const folder of ['/sys/bus/pci/devices', driver, `${group}/devices`, `${iommu}/devices`])
         tree.link(`${folder}/${pci.address}`, path);
