@@ -74,8 +74,8 @@ describe('R3.4: an invalidation', () => {
 
   /**
    * Bytes that `work` allocates in so many calls, as the profiler sees them: the median of some
-   * rounds. In the first ones the compiler, another thread, may not be done, and in a few later ones
-   * the profiler misses allocations of optimized code.
+   * rounds. In the first ones the compiler, another thread, may not be done; in a few later ones the
+   * profiler misses allocations of optimized code.
    */
   function allocatedBytes(work: () => void): number {
     const session = new Session();
