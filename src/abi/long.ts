@@ -13,7 +13,7 @@ export function setLong(words: Uint32Array, at: number, value: number): void {
   words[at + 1] = value / HIGH;
 }
 
-/** Stores a number of 0 to 2^53 in the eight bytes at `offset` of a view. */
+/** Stores a number of -2^53 to 2^53 in the eight bytes at `offset` of a view. */
 export function putLong(view: DataView, offset: number, value: number): void {
   view.setUint32(offset, value % HIGH, true);
   view.setUint32(offset + 4, Math.floor(value / HIGH), true);

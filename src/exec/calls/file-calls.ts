@@ -1,5 +1,7 @@
 /** System calls on VFIO's files: opening, ioctl, read and write, mapping. */
+
 import { Errno, VfioError } from '../../abi/errno.js';
+import { getLong } from '../../abi/long.js';
 import type { MmapRequest, VfioFile } from '../../file/file.js';
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE } from '../../mm/process/libc.js';
 import type { DeviceNode } from '../machine/device-node.js';
@@ -13,7 +15,6 @@ import type { MemoryCalls } from './memory-calls.js';
 
 const IOVEC_BYTES = 16;
 const IOVEC_MAX = 1024;
-const HIGH = 2 ** 32;
 const SIGN = 2 ** 31;
 
 /** Requests that the kernel answers for any file: FIONCLEX, FIOCLEX, FIONBIO, FIOASYNC. */
@@ -121,8 +122,8 @@ export class FileCalls {
     const at = position < 0 ? opened.position : position;
     let done = 0;
     for (let index = 0; index < count; index++) {
-      const address = words[index * 4 + 1]! * HIGH + words[index * 4]!;
-      const length = words[index * 4 + 3]! * HIGH + words[index * 4 + 2]!;
+      const address = getLong(words, index * 4);
+      const length = getLong(words, index * 4 + 2);
       if (length === 0) continue;
       const offset = at + (isStream(opened.file) ? 0 : done);
       const moved = this.transferPiece(opened.file, direction, address, length, offset, done > 0);

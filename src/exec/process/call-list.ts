@@ -7,7 +7,9 @@
  * call that follows, the one that follows an error, an error that has another follower, that one,
  * and room for the result. 0 follows the last.
  */
+
 import { Bug } from '../../abi/bug.js';
+import { putLong } from '../../abi/long.js';
 import { allocateNative } from '../../mm/process/libc.js';
 
 const CALL_BYTES = 104;
@@ -17,7 +19,6 @@ const FAILED = 72;
 const ERROR = 80;
 const FAILED_SO = 88;
 const OWN_RESULT = 96;
-const HIGH = 2 ** 32;
 
 export class CallList {
   private readonly memory;
@@ -67,9 +68,10 @@ export class CallList {
 
   /** 64-bit words: numbers below 2^53, or addresses. */
   words(...values: readonly number[]): number {
-    return this.data(
-      new Uint8Array(Uint32Array.from(values.flatMap((value) => [value, value / HIGH])).buffer),
-    );
+    const bytes = new Uint8Array(8 * values.length);
+    const view = new DataView(bytes.buffer);
+    for (const [index, value] of values.entries()) putLong(view, 8 * index, value);
+    return this.data(bytes);
   }
 
   private checkRoom(): void {
@@ -111,7 +113,7 @@ export class Call {
 
   /** What follows where it fails with this errno. */
   onErrno(errno: number, call: Call): void {
-    this.view.setBigInt64(this.at + ERROR, BigInt(-errno), true);
+    this.set(ERROR, -errno);
     this.set(FAILED_SO, call.address);
   }
 
@@ -121,9 +123,8 @@ export class Call {
     if (!this.failedElsewhere) this.set(FAILED, call.address);
   }
 
-  /** A word of it; negative numbers are -1. */
+  /** A word of it: a signed number. */
   set(offset: number, value: number): void {
-    this.view.setUint32(this.at + offset, value, true);
-    this.view.setUint32(this.at + offset + 4, value < 0 ? HIGH - 1 : value / HIGH, true);
+    putLong(this.view, this.at + offset, value);
   }
 }

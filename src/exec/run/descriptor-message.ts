@@ -2,6 +2,7 @@
  * Descriptors that go with messages over a Unix socket (SCM_RIGHTS, unix(7)): it takes no right but
  * the socket.
  */
+import { setLong } from '../../abi/long.js';
 import { allocateNative, must, recvmsg, socketpair } from '../../mm/process/libc.js';
 
 const AF_UNIX = 1;
@@ -10,7 +11,6 @@ const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
 const MSG_CMSG_CLOEXEC = 0x40000000;
-const HIGH = 2 ** 32;
 
 // One block: struct msghdr, struct iovec, and a struct cmsghdr with an int behind it. The layouts
 // of 64-bit Linux.
@@ -68,8 +68,7 @@ export class DescriptorMessage {
   }
 
   private pointer(offset: number, address: number): void {
-    this.words[offset / 4] = address;
-    this.words[offset / 4 + 1] = address / HIGH;
+    setLong(this.words, offset / 4, address);
   }
 }
 

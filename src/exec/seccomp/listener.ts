@@ -5,7 +5,9 @@
  * One notification is current at a time; its fields are read in place, and answering it is one
  * ioctl.
  */
+
 import { Errno } from '../../abi/errno.js';
+import { getLong } from '../../abi/long.js';
 import { allocateNative, errno, ioctl, O_CLOEXEC, SystemError } from '../../mm/process/libc.js';
 
 const NOTIF_RECV = 0xc0502100;
@@ -124,7 +126,7 @@ export class Listener {
 
   /** The address behind the instruction that made the call. */
   get returnsTo(): number {
-    return this.words[POINTER + 1]! * HIGH + this.words[POINTER]!;
+    return getLong(this.words, POINTER);
   }
 
   /** The six arguments, low and high halves, copied. */
@@ -134,7 +136,7 @@ export class Listener {
 
   /** Argument n (0 to 5) as an unsigned 64-bit number, rounded above 2^53. */
   argument(n: number): number {
-    return this.words[ARGS + 2 * n + 1]! * HIGH + this.words[ARGS + 2 * n]!;
+    return getLong(this.words, ARGS + 2 * n);
   }
 
   /** Argument n as a C int. */

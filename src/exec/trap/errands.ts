@@ -8,6 +8,7 @@
 
 import { Errno } from '../../abi/errno.js';
 import { SIGSEGV } from '../../abi/linux.js';
+import { putLong } from '../../abi/long.js';
 import { syscall } from '../../mm/process/libc.js';
 import { copyFromProcess, copyToProcess } from '../../mm/process/remote-memory.js';
 import type { Listener } from '../seccomp/listener.js';
@@ -134,8 +135,7 @@ export class Errands {
     view.setUint32(Request.NUMBER, nr, true);
     numbers.forEach((number, index) => {
       const value = Number.isNaN(number) ? frame.info + Request.MEMORY : number;
-      view.setUint32(Request.ARGUMENTS + 8 * index, value % HIGH, true);
-      view.setInt32(Request.ARGUMENTS + 8 * index + 4, Math.floor(value / HIGH), true);
+      putLong(view, Request.ARGUMENTS + 8 * index, value);
     });
     bytes.set(memory ?? [], Request.MEMORY);
     return copyToProcess(frame.tid, frame.info, bytes);

@@ -7,6 +7,7 @@
  * fork copies it, vfork and threads share it, exec drops it. It is plain memory of the program,
  * which so needs no right that other memory does not need.
  */
+import { getLong, setLong } from '../../abi/long.js';
 import { IovecArray } from '../../mm/process/iovec.js';
 import { allocateNative, processVmReadv, processVmWritev } from '../../mm/process/libc.js';
 import { SignalAction } from './signal-action.js';
@@ -32,7 +33,6 @@ const AREAS_MAX = (HANDLER_TABLE - TRAP_STATE - HEADER_BYTES) / AREA_BYTES;
 const AREAS_FIRST = 8;
 export const STATE_BYTES_FIRST = HEADER_BYTES + AREAS_FIRST * AREA_BYTES;
 
-const HIGH = 2 ** 32;
 /** `iopftrap`, as two words. */
 const MAGIC = [0x66706f69, 0x70617274] as const;
 // Words of the state.
@@ -244,13 +244,4 @@ function areaAt(words: Uint32Array, at: number): TrappedArea {
     device: words[at + 6]!,
     protection: words[at + 7]!,
   };
-}
-
-function getLong(words: Uint32Array, at: number): number {
-  return words[at + 1]! * HIGH + words[at]!;
-}
-
-function setLong(words: Uint32Array, at: number, value: number): void {
-  words[at] = value; // stores the low 32 bits
-  words[at + 1] = value / HIGH;
 }

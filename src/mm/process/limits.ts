@@ -1,4 +1,5 @@
 /** Resource limits of this process (getrlimit(2)). */
+import { getLong } from '../../abi/long.js';
 import { allocateNative, must, prlimit } from './libc.js';
 
 export const RLIMIT_FSIZE = 1;
@@ -35,7 +36,7 @@ export function limitBytes({ soft, hard }: Limit): Uint8Array {
 }
 
 function readLimit(at: number): number {
-  const value = words[at + 1]! * HIGH + words[at]!;
+  const value = getLong(words, at);
   return value >= INFINITE ? Number.POSITIVE_INFINITY : value;
 }
 

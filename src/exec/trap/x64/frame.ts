@@ -2,6 +2,7 @@
  * The frame of a SIGSEGV in a program's memory (struct rt_sigframe of x86-64): the saved registers,
  * what raised it, and, read in the same call, the trap state and the instruction.
  */
+import { getLong, setLong } from '../../../abi/long.js';
 import { PAGE_SIZE } from '../../../mm/address-space.js';
 import { IovecArray } from '../../../mm/process/iovec.js';
 import { allocateNative, processVmReadv, processVmWritev } from '../../../mm/process/libc.js';
@@ -12,7 +13,6 @@ const CONTEXT_BYTES = 304;
 const INFO_BYTES = 64;
 /** An instruction has 15 bytes at most. */
 const INSTRUCTION_BYTES = 15;
-const HIGH = 2 ** 32;
 
 /** Words of what is read. */
 const INFO = CONTEXT_BYTES / 4;
@@ -101,12 +101,11 @@ export class SignalFrame {
   }
 
   get rip(): number {
-    return this.words[RIP + 1]! * HIGH + this.words[RIP]!;
+    return getLong(this.words, RIP);
   }
 
   set rip(value: number) {
-    this.words[RIP] = value;
-    this.words[RIP + 1] = value / HIGH;
+    setLong(this.words, RIP, value);
   }
 
   get flags(): number {
@@ -119,8 +118,7 @@ export class SignalFrame {
 
   /** A register as an unsigned number, rounded above 2^53. */
   register(number: number): number {
-    const at = GENERAL[number]!;
-    return this.words[at + 1]! * HIGH + this.words[at]!;
+    return getLong(this.words, GENERAL[number]!);
   }
 
   setRegister(number: number, low: number, high: number): void {
@@ -138,12 +136,12 @@ export class SignalFrame {
   }
 
   get faultAddress(): number {
-    return this.words[FAULT_ADDRESS + 1]! * HIGH + this.words[FAULT_ADDRESS]!;
+    return getLong(this.words, FAULT_ADDRESS);
   }
 
   /** Address of the saved vector registers (XSAVE's standard form), 0: none. */
   get floating(): number {
-    return this.words[FLOATING + 1]! * HIGH + this.words[FLOATING]!;
+    return getLong(this.words, FLOATING);
   }
 
   /** The mask that the thread has after the handler: a sigset_t's words. */

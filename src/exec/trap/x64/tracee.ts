@@ -2,7 +2,9 @@
  * A thread of the program that is traced for a moment (ptrace(2)), where nothing else may write to
  * its code. A debugger or tracer that is there already keeps it.
  */
+
 import { Errno } from '../../../abi/errno.js';
+import { setLong } from '../../../abi/long.js';
 import { allocateNative, errno, ptrace, waitid } from '../../../mm/process/libc.js';
 import { argumentRegisters, type MapCall } from './code.js';
 
@@ -73,7 +75,7 @@ export class Tracee {
     if (!this.transfer(Request.GETREGS)) return null;
     this.before ??= registers.slice();
     values.forEach((value, index) => {
-      setRegister(general[argumentRegisters[index]!]! * 2, value);
+      setLong(registers, general[argumentRegisters[index]!]! * 2, value);
     });
     this.setPlace(instruction, nr);
     const isDone =
@@ -103,8 +105,8 @@ export class Tracee {
   }
 
   private setPlace(address: number, rax: number): void {
-    setRegister(RIP, address);
-    setRegister(RAX, rax);
+    setLong(registers, RIP, address);
+    setLong(registers, RAX, rax);
     // It is in no call that would be made again.
     registers[ORIG_RAX] = registers[ORIG_RAX + 1] = 0xffffffff;
   }
@@ -112,9 +114,4 @@ export class Tracee {
   private transfer(request: number): boolean {
     return ptrace(request, this.tid, 0, memory.address) === 0;
   }
-}
-
-function setRegister(word: number, value: number): void {
-  registers[word] = value; // stores the low 32 bits
-  registers[word + 1] = value / HIGH;
 }
