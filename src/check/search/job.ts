@@ -97,9 +97,8 @@ export async function loadDesign(ref: Ref | null): Promise<Design> {
     const shipped = variants.find(({ name }) => name === ref.name)!;
     return { ref, parts: partsOf(shipped), watch: null };
   }
-  const { variantsIn, watchVariant } = await import('./variant-file.js');
-  const found = (await variantsIn(ref.module)).find(({ name }) => name === ref.name)!;
-  const watch = watchVariant(found);
+  const { variantsIn } = await import('./variant-file.js');
+  const watch = (await variantsIn(ref.module)).find(({ name }) => name === ref.name)!;
   return { ref, parts: watch.parts, watch };
 }
 
@@ -108,9 +107,9 @@ export async function runJob(
   report: (scenario: ScenarioReport) => void,
   progress: (scenario: string, states: number) => void,
 ): Promise<void> {
+  const design = await loadDesign(job.variant);
   for (const ref of job.scenarios) {
     const scenario = (await loadScenario(ref))!;
-    const design = await loadDesign(job.variant);
     const result = runScenario(scenario, ref, design, job, (states) => progress(ref.name, states));
     report(result);
     if (job.variant !== null && result.violations.length !== 0) return;
@@ -125,6 +124,7 @@ function runScenario(
   progress: (states: number) => void,
 ): ScenarioReport {
   const { parts, watch } = design;
+  const callsBefore = watch?.calls ?? 0;
   const started = performance.now();
   let probes = PROBES;
   const probe = runRandom(scenario, parts, job.seed, () => probes-- === 0).found;
@@ -162,7 +162,7 @@ function runScenario(
     exhaustive,
     randomOrders,
     seconds: (performance.now() - started) / MILLISECONDS,
-    replacedCalls: watch?.calls ?? null,
+    replacedCalls: watch === null ? null : watch.calls - callsBefore,
     violations: found === null ? [] : [describe(scenario, ref, design, found, seed)],
   };
 }

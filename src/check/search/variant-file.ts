@@ -22,11 +22,10 @@ const variant = z.strictObject({
     ),
 });
 
-/** The variants that a module exports; `module` is its URL. Throws `ScenarioMistake`. */
-export async function variantsIn(module: string): Promise<Variant[]> {
-  const variants = (await exportsOf(module)).filter(isMeant);
+/** The variants that a module exports, watched; `module` is its URL. Throws `ScenarioMistake`. */
+export async function variantsIn(module: string): Promise<VariantWatch[]> {
   const known = new Set<string>();
-  for (const each of variants) {
+  return (await exportsOf(module)).filter(isMeant).map((each) => {
     const { error } = variant.safeParse(each);
     if (error !== undefined) {
       const { path, message } = error.issues[0]!;
@@ -36,9 +35,8 @@ export async function variantsIn(module: string): Promise<Variant[]> {
     if (known.has(each.name))
       throw new ScenarioMistake(`variant ${each.name}: another one has this name`);
     known.add(each.name);
-    watchVariant(each);
-  }
-  return variants;
+    return watchVariant(each);
+  });
 }
 
 /** Parts of a user's variant, watched. Throws `ScenarioMistake` where one is no part. */

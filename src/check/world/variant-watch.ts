@@ -41,6 +41,11 @@ export class VariantWatch implements StateWatch {
     this.parts = { ...shippedParts, ...(own as Partial<Parts>), watch: this };
   }
 
+  get name(): string {
+    return this.variant.name;
+  }
+
+  /** How often methods that are not shipped ran in this thread, since this watch was made. */
   get calls(): number {
     return calls - this.callsBefore;
   }
