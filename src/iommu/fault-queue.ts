@@ -20,6 +20,9 @@ import {
   WAITS,
 } from './page-request.js';
 
+/** The most bytes of answers that one call takes. */
+const ANSWERS_MAX = 1024 * HwptPageResponse.size;
+
 /** A page request group and, once it is there, its answer. */
 export class QueuedGroup {
   /** 0: not read yet. */
@@ -38,19 +41,27 @@ export class FaultQueue implements DeviceFaultHandler {
   private nextCookie = 1;
   private closed = false;
   private unreadCount = 0;
+  private tell: ((readable: boolean) => void) | null = null;
   private readonly record = new ArgumentBuffer(HwptPgfault.size);
   private readonly response = new ArgumentBuffer(HwptPageResponse.size);
 
   /**
    * @param idOf the number that user space knows a device by
-   * @param readable told when there is something to read, and when there is nothing any more
    * @param reuses a cookie is the lowest that is free, as iommufd's; else they count on
    */
   constructor(
     private readonly idOf: (device: FaultingDevice) => number,
-    private readonly readable: (is: boolean) => void = () => {},
     private readonly reuses = false,
   ) {}
+
+  /**
+   * poll(2): `tell` is told whether there is something to read, now and whenever that changes;
+   * null: nobody is told any more.
+   */
+  watch(tell: ((readable: boolean) => void) | null): void {
+    this.tell = tell;
+    tell?.(this.unreadCount !== 0);
+  }
 
   /** Page request groups that nobody has read. */
   get unread(): number {
@@ -81,7 +92,7 @@ export class FaultQueue implements DeviceFaultHandler {
     if (this.closed) return PageResponse.INVALID;
     const entry = new QueuedGroup(group);
     this.entries.push(entry);
-    if (++this.unreadCount === 1) this.readable(true);
+    if (++this.unreadCount === 1) this.tell?.(true);
     const wait = {
       what: `the guest's answer for ${group.device.address}`,
       ready: () => entry.code !== null,
@@ -186,6 +197,17 @@ export class FaultQueue implements DeviceFaultHandler {
     return done;
   }
 
+  /**
+   * `write` of `count` bytes at a file position, which `copy` copies in. ESPIPE: not at 0, or not
+   * whole records; EFAULT: they cannot be copied; EINVAL: see `write`.
+   */
+  writeFrom(count: number, position: number, copy: (into: Uint8Array) => boolean): number {
+    if (position !== 0 || count % HwptPageResponse.size !== 0) fail('ESPIPE');
+    const bytes = new Uint8Array(Math.min(count, ANSWERS_MAX));
+    if (!copy(bytes)) fail('EFAULT');
+    return this.write(bytes);
+  }
+
   private finish(entry: QueuedGroup, code: PageResponseCode): void {
     this.entries.splice(this.entries.indexOf(entry), 1);
     if (entry.cookie === 0) this.wereRead(1);
@@ -196,7 +218,7 @@ export class FaultQueue implements DeviceFaultHandler {
   private wereRead(groups: number): void {
     if (groups === 0) return;
     this.unreadCount -= groups;
-    if (this.unreadCount === 0) this.readable(false);
+    if (this.unreadCount === 0) this.tell?.(false);
   }
 
   /** Cookies are 32 bits; one that is in use is not given again. */

@@ -5,7 +5,7 @@
  * them.
  */
 import { fail } from '../abi/errno.js';
-import { FaultAlloc, HwptPageResponse, HwptPgfault } from '../abi/iommufd-structs.js';
+import { FaultAlloc, HwptPgfault } from '../abi/iommufd-structs.js';
 import type { Caller } from '../file/caller.js';
 import type { VfioFile } from '../file/file.js';
 import { FaultQueue } from '../iommu/fault-queue.js';
@@ -14,15 +14,10 @@ import type { IommufdContext } from './context.js';
 import { BoundDevice } from './device.js';
 import type { IommufdObject } from './objects.js';
 
-/** The most bytes of answers that one call takes. */
-const ANSWERS_MAX = 1024 * HwptPageResponse.size;
-
 export class FaultQueueObject implements IommufdObject {
   id = 0;
   users = 0;
   readonly queue: FaultQueue;
-  private readable = false;
-  private tell: (readable: boolean) => void = () => {};
 
   constructor(context: IommufdContext) {
     const idOf = (device: object): number => {
@@ -30,16 +25,7 @@ export class FaultQueueObject implements IommufdObject {
         if (object instanceof BoundDevice && object.device === device) return object.id;
       return 0;
     };
-    const told = (is: boolean): void => {
-      this.readable = is;
-      this.tell(is);
-    };
-    this.queue = new FaultQueue(idOf, told, true);
-  }
-
-  watch(tell: (readable: boolean) => void): void {
-    this.tell = tell;
-    tell(this.readable);
+    this.queue = new FaultQueue(idOf, true);
   }
 
   destroy(): void {
@@ -75,12 +61,8 @@ class FaultQueueFile implements VfioFile {
     );
   }
 
-  /** Answers. ESPIPE: not at 0, or not whole records; EFAULT; EINVAL: see `FaultQueue.write`. */
   write(caller: Caller, address: number, count: number, offset: number): number {
-    if (offset !== 0 || count % HwptPageResponse.size !== 0) fail('ESPIPE');
-    const bytes = new Uint8Array(Math.min(count, ANSWERS_MAX));
-    if (!caller.mm.copyFrom(address, bytes)) fail('EFAULT');
-    return this.fault.queue.write(bytes);
+    return this.fault.queue.writeFrom(count, offset, (into) => caller.mm.copyFrom(address, into));
   }
 
   mmap(): never {
@@ -88,12 +70,12 @@ class FaultQueueFile implements VfioFile {
   }
 
   watchReadable(tell: (readable: boolean) => void): void {
-    this.fault.watch(tell);
+    this.fault.queue.watch(tell);
   }
 
   /** Nobody reads or answers any more: what waits does so until its device is detached. */
   release(): void {
-    this.fault.watch(() => {});
+    this.fault.queue.watch(null);
     this.fault.users--;
     this.context.drop();
   }

@@ -5,12 +5,7 @@
 import { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
 import { HWPT_DATA_VTD_S1, IOMMU_VTD_INV_FLAGS_LEAF } from '../abi/iommufd.js';
-import {
-  HwptPageResponse,
-  HwptPgfault,
-  HwptVtdS1,
-  HwptVtdS1Invalidate,
-} from '../abi/iommufd-structs.js';
+import { HwptPgfault, HwptVtdS1, HwptVtdS1Invalidate } from '../abi/iommufd-structs.js';
 import { Stage1Ioctl } from '../abi/vfio.js';
 import { Stage1Alloc, Stage1Invalidate } from '../abi/vfio-structs.js';
 import { copyIn } from '../file/argument.js';
@@ -26,9 +21,8 @@ import { Stage1, type TableMemory } from '../iommu/stage1.js';
 /** The only width: four levels. */
 const ADDRESS_WIDTH = 48;
 const ALL_PAGES_HALF = 0xffffffff;
-/** The most bytes of records and of answers that one call moves. */
+/** The most bytes of records that one call moves. */
 const RECORDS_MAX = 1024 * HwptPgfault.size;
-const ANSWERS_MAX = 1024 * HwptPageResponse.size;
 
 const alloc = new ArgumentBuffer(Stage1Alloc.size);
 const table = new ArgumentBuffer(HwptVtdS1.size);
@@ -42,8 +36,6 @@ export class Stage1File implements VfioFile {
   readonly stage1: Stage1;
   private readonly queue: FaultQueue;
   private readonly devices = new Map<FaultingDevice, number>();
-  private tell: (readable: boolean) => void = () => {};
-  private readable = false;
   private nextId = 1;
 
   constructor(
@@ -51,13 +43,7 @@ export class Stage1File implements VfioFile {
     root: number,
     memory: TableMemory,
   ) {
-    this.queue = new FaultQueue(
-      (device) => this.devices.get(device)!,
-      (is) => {
-        this.readable = is;
-        this.tell(is);
-      },
-    );
+    this.queue = new FaultQueue((device) => this.devices.get(device)!);
     this.stage1 = new Stage1(root, this.queue, memory);
   }
 
@@ -79,12 +65,8 @@ export class Stage1File implements VfioFile {
     return done < 0 ? fail('EFAULT') : done;
   }
 
-  /** Answers. ESPIPE: not at 0, or not whole records; EFAULT; EINVAL: see `FaultQueue.write`. */
   write(caller: Caller, address: number, count: number, offset: number): number {
-    if (offset !== 0 || count % HwptPageResponse.size !== 0) fail('ESPIPE');
-    const bytes = new Uint8Array(Math.min(count, ANSWERS_MAX));
-    if (!caller.mm.copyFrom(address, bytes)) fail('EFAULT');
-    return this.queue.write(bytes);
+    return this.queue.writeFrom(count, offset, (into) => caller.mm.copyFrom(address, into));
   }
 
   mmap(): never {
@@ -93,8 +75,7 @@ export class Stage1File implements VfioFile {
 
   /** poll(2): `tell` is told whether a read would find something, now and whenever that changes. */
   watchReadable(tell: (readable: boolean) => void): void {
-    this.tell = tell;
-    tell(this.readable);
+    this.queue.watch(tell);
   }
 
   /**
@@ -102,7 +83,7 @@ export class Stage1File implements VfioFile {
    * and never goes past it.
    */
   release(): void {
-    this.tell = () => {};
+    this.queue.watch(null);
     this.queue.close();
   }
 

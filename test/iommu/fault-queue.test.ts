@@ -140,10 +140,9 @@ describe('R8.1: a stage-1 fault queue', () => {
 
   test('tells when there is something to read and when not', () => {
     const told: boolean[] = [];
-    const own = new FaultQueue(
-      () => 1,
-      (is) => told.push(is),
-    );
+    const own = new FaultQueue(() => 1);
+    own.watch((is) => told.push(is));
+    expect(told.splice(0)).toEqual([false]);
     device.handlers.stage1 = own;
     report({ group: 5 });
     report({ group: 6 });
