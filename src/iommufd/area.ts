@@ -1,8 +1,7 @@
 import type { Mapping } from '../ioas/mapping.js';
 import type { UserPages } from '../ioas/user-pages.js';
-import { PAGE_SIZE } from '../mm/address-space.js';
+import { PAGE } from './ranges.js';
 
-const PAGE = BigInt(PAGE_SIZE);
 const PAGE_MASK = PAGE - 1n;
 
 /**

@@ -4,18 +4,16 @@
  * Terms: devices of one IOMMU group go through one page table, as the IOMMU cannot tell them
  * apart; the first one's attachment is that of all.
  */
-import { fail, VfioError } from '../abi/errno.js';
+import { Errno, fail, VfioError } from '../abi/errno.js';
 import { runDirect } from '../flow/direct.js';
 import type { IommuDevice } from '../iommu/device.js';
 import { areAlike } from '../iommu/geometry.js';
 import type { IommuGroup } from '../iommu/group.js';
-import { PAGE_SIZE } from '../mm/address-space.js';
 import type { IommufdContext } from './context.js';
 import { PagingHwpt } from './hwpt.js';
 import { Ioas } from './ioas.js';
 import type { IommufdObject } from './objects.js';
-
-const PAGE = BigInt(PAGE_SIZE);
+import { PAGE } from './ranges.js';
 
 /** The devices of a group that are bound to one context (kernel: struct iommufd_group). */
 export interface AttachedGroup {
@@ -217,5 +215,5 @@ export class BoundDevice implements IommufdObject {
 }
 
 function isIncompatible(error: unknown): boolean {
-  return error instanceof VfioError && `${error}` === 'EINVAL';
+  return error instanceof VfioError && error.errno === Errno.EINVAL;
 }

@@ -8,12 +8,10 @@ import { HwptGetDirtyBitmap, HwptSetDirtyTracking } from '../abi/iommufd-structs
 import type { Caller } from '../file/caller.js';
 import { DirtyLog } from '../ioas/dirty-log.js';
 import type { Mapping } from '../ioas/mapping.js';
-import { PAGE_SIZE, WRITE } from '../mm/address-space.js';
+import { WRITE } from '../mm/address-space.js';
 import type { Call } from './call.js';
 import { PagingHwpt } from './hwpt.js';
-import { ADDRESS_END } from './ranges.js';
-
-const PAGE = BigInt(PAGE_SIZE);
+import { ADDRESS_END, PAGE } from './ranges.js';
 
 /** IOMMU_HWPT_SET_DIRTY_TRACKING. EOPNOTSUPP: flags; ENOENT; EOPNOTSUPP: it was made without. */
 export function setDirtyTracking({ buffer, context }: Call): void {

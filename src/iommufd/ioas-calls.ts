@@ -13,11 +13,11 @@ import {
 import { readStruct, writeStruct } from '../abi/layout.js';
 import type { Caller } from '../file/caller.js';
 import { UserPages } from '../ioas/user-pages.js';
-import { PAGE_SIZE, READ, WRITE } from '../mm/address-space.js';
+import { READ, WRITE } from '../mm/address-space.js';
 import { type Call, respond } from './call.js';
 import type { IommufdContext } from './context.js';
 import { Ioas } from './ioas.js';
-import { ADDRESS_END, type ByteRange, overlap } from './ranges.js';
+import { ADDRESS_END, type ByteRange, overlap, PAGE } from './ranges.js';
 
 const {
   IOMMU_IOAS_MAP_FIXED_IOVA: FIXED_IOVA,
@@ -26,7 +26,6 @@ const {
 } = IoasMapFlag;
 /** ULONG_MAX: no address or length may be so large. */
 const HIGHEST = ADDRESS_END - 1n;
-const PAGE = BigInt(PAGE_SIZE);
 
 /** IOMMU_IOAS_ALLOC. EOPNOTSUPP: flags; EFAULT: then there is none. */
 export function ioasAlloc(call: Call): void {

@@ -9,13 +9,19 @@ import { Mapping } from '../ioas/mapping.js';
 import type { UserPages } from '../ioas/user-pages.js';
 import type { Domain } from '../iommu/domain.js';
 import { apertureEnd } from '../iommu/geometry.js';
-import { PAGE_SIZE, WRITE } from '../mm/address-space.js';
+import { WRITE } from '../mm/address-space.js';
 import { Area, AreaIndex } from './area.js';
 import type { IommufdMachine } from './machine.js';
 import type { IommufdObject } from './objects.js';
-import { ADDRESS_END, type ByteRange, gapsBetween, overlap, ReservedRanges } from './ranges.js';
+import {
+  ADDRESS_END,
+  type ByteRange,
+  gapsBetween,
+  overlap,
+  PAGE,
+  ReservedRanges,
+} from './ranges.js';
 
-const PAGE = BigInt(PAGE_SIZE);
 /** IOVAs that are chosen are aligned to no more than what one large entry maps. */
 const ALIGNMENT_MOST = 0x20_0000n;
 /** IOVAs are chosen from here where no list says otherwise: never 0, and not the last page. */

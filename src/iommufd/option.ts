@@ -1,4 +1,5 @@
 /** IOMMU_OPTION (kernel: iommufd_option). */
+import type { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
 import { OptionId, OptionOp } from '../abi/iommufd.js';
 import { Option } from '../abi/iommufd-structs.js';
@@ -50,14 +51,7 @@ function rlimitMode({ buffer, caller, context }: Call): void {
 /** Whether page tables of an IOAS have large entries. ENOENT; EINVAL, EADDRINUSE. */
 function hugePages({ buffer, context }: Call): void {
   const ioas = context.objects.get(buffer.u32(at.object_id), Ioas);
-  if (buffer.u16(at.op) === OptionOp.IOMMU_OPTION_OP_GET) {
-    buffer.setBig(at.val64, ioas.hugePages ? 1n : 0n);
-    return;
-  }
-  if (buffer.u16(at.op) !== OptionOp.IOMMU_OPTION_OP_SET) fail('EOPNOTSUPP');
-  const value = buffer.big(at.val64);
-  if (value > 1n) fail('EINVAL');
-  ioas.setHugePages(value === 1n);
+  getOrSet(buffer, ioas.hugePages, (large) => ioas.setHugePages(large));
 }
 
 /**
@@ -67,12 +61,19 @@ function hugePages({ buffer, context }: Call): void {
 function iopf({ buffer, context }: Call): void {
   if (context.machine.iopf === 'off') fail('EOPNOTSUPP');
   const { iopf: switchable } = context.objects.get(buffer.u32(at.object_id), Ioas).space;
+  getOrSet(buffer, switchable.enabled, (on) =>
+    runDirect(on ? switchable.enable() : switchable.disable()),
+  );
+}
+
+/** An option that is on or off. EOPNOTSUPP: another operation; EINVAL: another value. */
+function getOrSet(buffer: ArgumentBuffer, is: boolean, set: (to: boolean) => void): void {
   if (buffer.u16(at.op) === OptionOp.IOMMU_OPTION_OP_GET) {
-    buffer.setBig(at.val64, switchable.enabled ? 1n : 0n);
+    buffer.setBig(at.val64, is ? 1n : 0n);
     return;
   }
   if (buffer.u16(at.op) !== OptionOp.IOMMU_OPTION_OP_SET) fail('EOPNOTSUPP');
   const value = buffer.big(at.val64);
   if (value > 1n) fail('EINVAL');
-  runDirect(value === 1n ? switchable.enable() : switchable.disable());
+  set(value === 1n);
 }

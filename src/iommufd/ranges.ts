@@ -2,7 +2,10 @@
  * IOVA ranges of an IOAS that no map may touch, or that the kernel chooses IOVAs from (kernel:
  * reserved_itree and allowed_itree of struct io_pagetable).
  */
+import { PAGE_SIZE } from '../mm/address-space.js';
 
+/** Bytes of a page, for addresses of 64 bits. */
+export const PAGE = BigInt(PAGE_SIZE);
 /** All of 64 bits: one more than the last address. */
 export const ADDRESS_END = 1n << 64n;
 
