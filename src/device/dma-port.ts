@@ -2,6 +2,7 @@ import type { Asker, RefusalCause } from '../iommu/incidents.js';
 import { PAGE_SIZE, READ, WRITE } from '../mm/address-space.js';
 import { type DmaBuffer, type FrameMemory, SegmentList } from '../mm/frame-memory.js';
 import { DmaList } from './dma-list.js';
+import { OwnMemory } from './own-memory.js';
 
 /** A function's view of its IOMMU, as far as DMA needs it; `iommu/device.ts` is one. */
 export interface Translator {
@@ -38,9 +39,6 @@ export interface StalledRequest {
   readonly result: boolean | null;
 }
 
-/** Whose memory pages are, bits: the bus's, the function's own. */
-export const Side = { BUS: 1, OWN: 2, BOTH: 3 } as const;
-
 /** Is called with the pieces of a list that were refused. */
 export interface DmaOwner {
   /**
@@ -74,6 +72,7 @@ export class DmaPort {
    * Says what of the device asks at the moment, for what is refused: a command, an entry of a ring.
    */
   asker: Asker | null = null;
+  readonly own = new OwnMemory();
   private readonly iommu: Translator;
   private readonly frames: FrameMemory;
   private readonly segments = new SegmentList();
@@ -83,10 +82,6 @@ export class DmaPort {
   private request: StalledRequest | null = null;
   private requestPage = -1;
   private requestAccess = 0;
-  /** Addresses of the function's own memory: first page, how many, and the frame of the first. */
-  private ownFirst = 0;
-  private ownPages = 0;
-  private ownFrame = 0;
 
   constructor(iommu: Translator, frames: FrameMemory) {
     this.iommu = iommu;
@@ -121,28 +116,6 @@ export class DmaPort {
     this.isHeld = false;
     this.request = null;
     this.stalled = false;
-  }
-
-  /**
-   * Gives memory of the function's own addresses, which never get to the IOMMU (NVMe's controller
-   * memory buffer): `pages` from IOVA page `first` on, the first of which is this frame; none where
-   * `pages` is 0.
-   */
-  placeOwnMemory(first: number, pages: number, frame: number): void {
-    this.ownFirst = first;
-    this.ownPages = pages;
-    this.ownFrame = frame;
-  }
-
-  get hasOwnMemory(): boolean {
-    return this.ownPages > 0;
-  }
-
-  /** Whose memory `pages` from IOVA page `first` on are: bits of `Side`. */
-  sides(first: number, pages: number): number {
-    const ownEnd = this.ownFirst + this.ownPages;
-    if (this.ownPages === 0 || first >= ownEnd || first + pages <= this.ownFirst) return Side.BUS;
-    return first >= this.ownFirst && first + pages <= ownEnd ? Side.OWN : Side.BOTH;
   }
 
   /**
@@ -242,7 +215,7 @@ export class DmaPort {
           list.buffer[next]!,
           list.bufferOffset[next]!,
         );
-        if (observer !== null && !this.isOwn(page)) this.record(page, access, false);
+        if (observer !== null && !this.own.has(page)) this.record(page, access, false);
         next++;
         continue;
       }
@@ -271,14 +244,7 @@ export class DmaPort {
 
   /** The frame behind a page, or -1. Hot. */
   private translate(page: number, access: number): number {
-    return this.isOwn(page)
-      ? this.ownFrame + page - this.ownFirst
-      : this.iommu.translate(page, access);
-  }
-
-  private isOwn(page: number): boolean {
-    const at = page - this.ownFirst;
-    return at >= 0 && at < this.ownPages;
+    return this.own.has(page) ? this.own.frameOf(page) : this.iommu.translate(page, access);
   }
 
   /** Faults in what is missing of pieces [from, end); `from` is. False: a page was refused. */
@@ -380,7 +346,7 @@ export class DmaPort {
     const segments = this.segments;
     const done = access === READ ? this.frames.read(segments) : this.frames.write(segments);
     const iommu = this.iommu;
-    const moved = this.ownPages === 0 ? done : this.busBytes(list, first, done);
+    const moved = this.own.isThere ? this.busBytes(list, first, done) : done;
     if (access === READ) {
       iommu.counters.dmaBytesRead += moved;
       iommu.dmaBytesRead += moved;
@@ -393,7 +359,7 @@ export class DmaPort {
     let end = list.length[piece]!;
     while (end <= done) end += list.length[++piece]!;
     const page = list.page[piece]!;
-    if (!this.isOwn(page)) iommu.pageLost(page);
+    if (!this.own.has(page)) iommu.pageLost(page);
     return piece;
   }
 
@@ -403,7 +369,7 @@ export class DmaPort {
     let left = done;
     for (let piece = first; left > 0; piece++) {
       const length = Math.min(list.length[piece]!, left);
-      if (!this.isOwn(list.page[piece]!)) bytes += length;
+      if (!this.own.has(list.page[piece]!)) bytes += length;
       left -= length;
     }
     return bytes;

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { CHUNK_BYTES } from '../../src/device/block-store.js';
-import { DmaPort } from '../../src/device/dma-port.js';
 import { Namespace } from '../../src/device/nvme/namespace.js';
 import { Register } from '../../src/device/nvme/registers.js';
 import { Sgl } from '../../src/device/nvme/sgl.js';
+import { OwnMemory } from '../../src/device/own-memory.js';
 import {
   type CommandFields,
   NvmeDriver,
@@ -190,9 +190,9 @@ describe('a program can do what it likes', () => {
   });
 
   it('canary: a buffer whose addresses reach a page too far is found', () => {
-    const place = DmaPort.prototype.placeOwnMemory;
-    const spy = vi.spyOn(DmaPort.prototype, 'placeOwnMemory').mockImplementation(function (
-      this: DmaPort,
+    const place = OwnMemory.prototype.place;
+    const spy = vi.spyOn(OwnMemory.prototype, 'place').mockImplementation(function (
+      this: OwnMemory,
       first,
       pages,
       frame,

@@ -63,7 +63,7 @@ export class ControllerMemory {
     const first = (high >>> 0) * 2 ** 20 + (low >>> 12);
     const isEnabled = this.exists && (low & both) === both;
     const fits = first + this.pages <= ADDRESS_PAGES;
-    this.port.placeOwnMemory(first, isEnabled && fits ? this.pages : 0, this.frame);
+    this.port.own.place(first, isEnabled && fits ? this.pages : 0, this.frame);
     return isEnabled && !fits ? BASE_INVALID : 0;
   }
 }

@@ -1,6 +1,7 @@
 import type { DmaBuffer } from '../../mm/frame-memory.js';
 import type { DmaList } from '../dma-list.js';
-import { type DmaPort, Side } from '../dma-port.js';
+import type { DmaPort } from '../dma-port.js';
+import { Side } from '../own-memory.js';
 import { SQE_SGL } from './command.js';
 import { Prp } from './prp.js';
 import { Sgl } from './sgl.js';
@@ -45,7 +46,7 @@ export class DataPointer {
     const status = this.isSgl
       ? this.sgl.resolve(command, at, length, slot, isFromHost)
       : this.prp.resolve(command, at, length, slot);
-    if (status !== Status.SUCCESS || !this.port.hasOwnMemory) return status;
+    if (status !== Status.SUCCESS || !this.port.own.isThere) return status;
     // CMBLOC.CDMMMS is 0: data does not lie in the buffer and outside.
     const sides = this.isSgl ? this.sgl.sides : this.prp.sides;
     return sides === Side.BOTH ? Status.INVALID_USE_OF_CMB : status;

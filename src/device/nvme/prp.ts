@@ -94,7 +94,8 @@ export class Prp {
   /** Whose memory the resolved data lies in: DmaPort.sides of all of it. */
   get sides(): number {
     let sides = 0;
-    for (let index = 0; index < this.count; index++) sides |= this.port.sides(this.page[index]!, 1);
+    for (let index = 0; index < this.count; index++)
+      sides |= this.port.own.sides(this.page[index]!, 1);
     return sides;
   }
 

@@ -1,5 +1,6 @@
 import { PAGE_SIZE } from '../../mm/address-space.js';
-import { type DmaPort, Side } from '../dma-port.js';
+import type { DmaPort } from '../dma-port.js';
+import { Side } from '../own-memory.js';
 import { CQE_BYTES, SQE_BYTES } from './command.js';
 import { IO_QUEUES, MSIX_VECTORS, QUEUE_ENTRIES } from './limits.js';
 import {
@@ -196,7 +197,7 @@ export class QueueTable {
 
   /** A queue lies in the controller memory buffer or outside (CMBLOC.CQMMS is 0). */
   private straddles(page: number, bytes: number): boolean {
-    return this.port.sides(page, Math.ceil(bytes / PAGE_SIZE)) === Side.BOTH;
+    return this.port.own.sides(page, Math.ceil(bytes / PAGE_SIZE)) === Side.BOTH;
   }
 
   private listIo(): void {

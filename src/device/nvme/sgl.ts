@@ -159,7 +159,7 @@ export class Sgl {
       const first = this.page[index]!;
       if (first === DISCARDED) continue;
       const pages = Math.ceil((this.offset[index]! + this.length[index]!) / PAGE_SIZE);
-      sides |= this.port.sides(first, pages);
+      sides |= this.port.own.sides(first, pages);
     }
     return sides;
   }
