@@ -3,6 +3,7 @@
  * from everything to single pages.
  */
 import { AddressAxis } from './address-axis.js';
+import { addressField } from './address-field.js';
 import { button, make, setText } from './dom.js';
 import { count, hex, PAGE_BYTES, range, seconds } from './format.js';
 import { type Cell, MapHistory } from './map-history.js';
@@ -68,7 +69,7 @@ export class AddressMapView {
       button('−', 'Zoom out (-)', () => this.zoom(1 / ZOOM)),
       button('+', 'Zoom in (+)', () => this.zoom(ZOOM)),
       button('All', 'The whole address space (0)', () => this.all()),
-      this.goTo(),
+      addressField((page) => this.goTo(page)),
       this.shown,
     );
     const how = `Drag to zoom in, Shift-drag or Page Up/Down to move, wheel once it has the focus${press === null ? '' : '; a click shows the I/O page tables there'}.`;
@@ -156,30 +157,14 @@ export class AddressMapView {
     return box;
   }
 
-  /** A field for an address, which is shown then with what is around it. */
-  private goTo(): HTMLInputElement {
-    const field = make('input', {
-      type: 'search',
-      placeholder: 'address',
-      'aria-label': 'Go to an address (hexadecimal)',
-      spellcheck: 'false',
-      size: 12,
-    });
-    field.addEventListener('keydown', (event) => {
-      if (event.key !== 'Enter') return;
-      const address = /^(0x)?[0-9a-f]{1,13}$/i.test(field.value)
-        ? Number.parseInt(field.value, 16)
-        : Number.NaN;
-      const page = Math.floor(address / PAGE_BYTES);
-      const place = this.axis.placeOf(page);
-      const isThere = this.axis.total > 0 && this.axis.pageAt(place) === page;
-      field.setAttribute('aria-invalid', String(!isThere));
-      field.title = isThere ? '' : `${field.value}: nothing was ever mapped there`;
-      if (!isThere) return;
-      this.axis.show(place - GO_TO_AROUND, place + GO_TO_AROUND);
-      this.redraw();
-    });
-    return field;
+  /** Whether the page is on the axis; then it is shown with what is around it. */
+  private goTo(page: number): boolean {
+    const { axis } = this;
+    const place = axis.placeOf(page);
+    if (axis.total === 0 || axis.pageAt(place) !== page) return false;
+    axis.show(place - GO_TO_AROUND, place + GO_TO_AROUND);
+    this.redraw();
+    return true;
   }
 
   private redraw(): void {
