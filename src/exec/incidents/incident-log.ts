@@ -53,7 +53,7 @@ export interface FailedCallCount {
 
 /** Plain data: it crosses threads. */
 export interface IncidentCounts {
-  /** All of them, those of `refused` included. */
+  /** Accesses that devices were refused, those of `refused` included: the first 64 kinds. */
   readonly refusedAccesses: number;
   readonly refused: readonly RefusedAccess[];
   readonly lostInterrupts: readonly LostInterrupt[];

@@ -5,12 +5,7 @@ import type { IopfMode } from '../../ioas/iopf/mode.js';
 import { LATENCY_BUCKET_NAMES } from '../../iommu/latency.js';
 import type { Counters } from '../../iommu/observer.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
-import type {
-  FailedCallCount,
-  IncidentCounts,
-  LostInterrupt,
-  RefusedAccess,
-} from '../incidents/incident-log.js';
+import type { FailedCallCount, IncidentCounts } from '../incidents/incident-log.js';
 import type { ReclaimScan } from '../reclaim/reclaim-scan.js';
 import type { ResidentMemorySummary } from '../reclaim/resident-memory.js';
 import type { Verdict } from './verdict.js';
@@ -35,11 +30,7 @@ export interface FailedCall {
 }
 
 /** What went wrong. */
-export interface IncidentSummary {
-  /** Accesses that devices were refused, and the first 64 kinds of them. */
-  readonly refusedAccesses: number;
-  readonly refused: readonly RefusedAccess[];
-  readonly lostInterrupts: readonly LostInterrupt[];
+export interface IncidentSummary extends Omit<IncidentCounts, 'failedCalls'> {
   readonly failedCalls: readonly FailedCall[];
 }
 
