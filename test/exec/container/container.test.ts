@@ -22,9 +22,11 @@ const canRun = have('cc', 'containers') && canRunContainers('exec in containers'
 
 describe.skipIf(!canRun)('in a container, read-only but for /tmp,', () => {
   beforeAll(() => {
-    const source = join(import.meta.dirname, '../programs/torture.c');
-    const output = join(shared, 'torture');
-    expect(spawnSync('cc', ['-O1', '-pthread', '-o', output, source]).status).toBe(0);
+    for (const name of ['torture', 'memory']) {
+      const source = join(import.meta.dirname, `../programs/${name}.c`);
+      const output = join(shared, name);
+      expect(spawnSync('cc', ['-O1', '-pthread', '-o', output, source]).status).toBe(0);
+    }
   });
 
   const torture = `${SHARED}/torture`;
@@ -43,7 +45,7 @@ describe.skipIf(!canRun)('in a container, read-only but for /tmp,', () => {
     ['as user 1000 without rules', { rules: false, user: 1000 }],
   ])('everything works %s', async (_, options) => {
     const smoke = `${IOPF}/test/exec/container/smoke.sh`;
-    const run = await runInContainer(options, shared, ['sh', smoke, IOPF, torture]);
+    const run = await runInContainer(options, shared, ['sh', smoke, IOPF, SHARED]);
     expect(run.stdout).toMatch(/^(ok: .*\n)+(SKIPPED: .*\n)?$/);
     expect(run.stderr).toBe('');
     expect(run.code).toBe(0);
