@@ -168,7 +168,7 @@ describe('superpages', () => {
       const domain = new Domain();
       domain.map(pages, 4 * pages, 2 * pages, RW);
       domain.unmap(pages, 1);
-      domain.mapFrames(pages, Float64Array.of(1, 2, 3), 3, RW);
+      domain.map(pages, 1, 3, RW);
       expect(domain.unmap(pages + 1, 1)).toBe(1);
       expect(domain.translate(pages + 2, READ)).toBe(3);
       expect(domain.unmap(2 * pages, 1)).toBe(pages);
