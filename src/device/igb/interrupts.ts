@@ -5,7 +5,7 @@ import { Count, QUEUES, Reg } from './registers.js';
 
 /** MSI-X vectors; more than there are can be named in IVAR. */
 export const VECTORS = 10;
-/** Bits of EICR: one for each vector, or without multiple MSI-X vectors one for queues and timers. */
+/** Bits of EICR: one for each vector, or, without several MSI-X vectors, for queues and timers. */
 const EXTENDED_VECTORS = 0x01ffffff;
 const EXTENDED_CAUSES = 0x4000ffff;
 /** IVAR: a byte for each of receive queue n, transmit queue n, and both of queue n + 8. */
