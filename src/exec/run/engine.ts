@@ -18,6 +18,7 @@ import { Child, type ChildEnd } from '../process/child.js';
 import { Eventfds } from '../process/eventfds.js';
 import { GuardReport } from '../process/guard-report.js';
 import { ProcessTable } from '../process/process.js';
+import { Unreadable } from '../process/unreadable.js';
 import type { PageOutRequest } from '../reclaim/page-out.js';
 import { reclaimWork } from '../reclaim/reclaim-work.js';
 import { ResidentMemory } from '../reclaim/resident-memory.js';
@@ -166,7 +167,8 @@ class Engine {
     const events = new EventSet(arch, signalFd, HOUSEKEEPING_MS);
     program.watch(arch, events);
     const log = watch === null ? null : new CallLog(listener, arch.nr.ioctl, nowMs);
-    const failed = new FailedCalls(listener, arch.nr.ioctl, incidents);
+    const unreadable = new Unreadable(tell);
+    const failed = new FailedCalls(listener, arch.nr.ioctl, incidents, unreadable);
     const kernel = kernelProfile(exec.kernel);
     const processes = new ProcessTable({
       architecture: arch,
@@ -195,6 +197,7 @@ class Engine {
       guard,
       log,
       failed,
+      unreadable,
       pagesMayWait: () => pagesMayWait(supervisor),
       tell,
     });
