@@ -1,7 +1,7 @@
 /**
  * A device's registers of 32 bits, each written down once: where it is, what it is called, what it
- * holds after a reset, which bits a write changes and what an access does. A `RegisterTable` is that
- * list, shared by all devices of a kind; a `RegisterFile` is the values of one device.
+ * holds after a reset, which bits a write changes and what an access does. A `RegisterTable` is
+ * that list, shared by all devices of a kind; a `RegisterFile` is the values of one device.
  */
 import { Bug } from '../abi/bug.js';
 
@@ -67,7 +67,7 @@ export class RegisterTable {
     });
   }
 
-  /** The offset where the register at `offset` is kept, whichever of its addresses that is; or -1. */
+  /** Where the register at `offset`, by any of its addresses, is kept: an offset, or -1. */
   at(offset: number): number {
     const home = this.home[offset >>> 2] ?? NONE;
     return home < 0 ? NONE : home * 4;
