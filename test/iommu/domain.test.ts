@@ -116,7 +116,10 @@ describe('superpages', () => {
     const merging = new Domain({ merges: true });
     merging.mapFrames(0x200, frames, 512, RW);
     expect(merging.unmap(0x210, 1)).toBe(512);
-    const small = new Domain({ merges: true, geometry: { ...defaultGeometry, pageSizes: PAGE_4K } });
+    const small = new Domain({
+      merges: true,
+      geometry: { ...defaultGeometry, pageSizes: PAGE_4K },
+    });
     small.mapFrames(0x200, frames, 512, RW);
     expect(small.unmap(0x210, 1)).toBe(1);
   });
