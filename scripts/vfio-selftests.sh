@@ -25,7 +25,8 @@ for header in vfio iommufd pci_regs; do
 done
 cp include/linux/pci_ids.h headers/linux/
 tests=tools/testing/selftests/vfio
-for program in vfio_dma_mapping_test vfio_dma_mapping_mmio_test vfio_pci_device_init_perf_test; do
+for program in vfio_dma_mapping_test vfio_dma_mapping_mmio_test vfio_pci_device_init_perf_test \
+  vfio_pci_device_test vfio_iommufd_setup_test; do
   # The sources of 7.2.13 use calloc_assert() and do not define it.
   gcc -O1 -w -D_GNU_SOURCE '-D__counted_by(member)=' '-Dcalloc_assert(n, size)=calloc(n, size)' \
     -Iheaders -Itools/include -Itools/arch/x86/include -Itools/testing/selftests \

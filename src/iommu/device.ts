@@ -55,6 +55,11 @@ export class IommuDevice implements ReportingDevice {
    * group.
    */
   stalls: boolean;
+  /**
+   * It has ATS and PRI of its own, as a kernel without IOPF can use them: set by its function before
+   * it gets a group.
+   */
+  hasPri = false;
   readonly iotlb: Iotlb;
   readonly requests: PageRequests;
   readonly handlers: FaultHandlers;

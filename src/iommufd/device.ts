@@ -172,7 +172,9 @@ export class BoundDevice implements IommufdObject {
     const { devices } = this.group.iommuGroup;
     const { space, machine } = ioas;
     const queue = fault?.queue ?? null;
-    if (queue !== null && machine.iopf === 'off') fail('ENODEV');
+    // Without IOPF page requests are those of devices that have them anyway.
+    if (queue !== null && machine.iopf === 'off' && !devices.every((each) => each.hasPri))
+      fail('ENODEV');
     // What a program maps when it is asked must be there when it has answered.
     if (queue !== null || (machine.iopf === 'auto' && !devices.every((each) => each.canFault)))
       runDirect(space.iopf.disable());

@@ -102,6 +102,7 @@ export function getHwInfo(call: Call): void {
   const { IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED: noAts, IOMMU_HW_CAP_DIRTY_TRACKING: dirty } =
     IommuHwCapability;
   const can = context.machine.iopf === 'off' ? 0 : dirty;
-  buffer.setBig(at.out_capabilities, BigInt(can | (kernel.hwInfoInput ? noAts : 0)));
+  const cannot = kernel.hwInfoInput && !device.hasPri ? noAts : 0;
+  buffer.setBig(at.out_capabilities, BigInt(can | cannot));
   respond(call);
 }

@@ -186,6 +186,7 @@ export class Ioas implements IommufdObject {
     const { alignment } = this;
     this.setAlignment(PAGE);
     try {
+      if (this.space.domains.length === 0) for (const area of this.areas) checkOrdinary(area);
       this.reserve(
         { first: BigInt(apertureEnd(domain.geometry)) * PAGE, end: ADDRESS_END },
         domain,
@@ -276,6 +277,7 @@ export class Ioas implements IommufdObject {
   private addArea(area: Area): void {
     if (area.permission === 0) this.checkNoAccess();
     else if (area.isOfPages) {
+      if (this.space.domains.length !== 0) checkOrdinary(area);
       const { iova, pages, permission, source, firstPage } = area;
       const mapping = new Mapping(Number(iova / PAGE), pages, permission, source, firstPage);
       this.space.map(mapping);
@@ -306,6 +308,14 @@ export class Ioas implements IommufdObject {
   private get smallestEntry(): bigint {
     return this.space.domains.length === 0 ? 1n : PAGE;
   }
+}
+
+/**
+ * EFAULT: it is of a device's registers, which pinning would find out. IOPF does not pin, and would
+ * have one device write to another.
+ */
+function checkOrdinary({ source, firstPage, pages, permission }: Area): void {
+  if (permission !== 0 && source.isUnpinnable(firstPage, pages)) fail('EFAULT');
 }
 
 function least(...values: bigint[]): bigint {

@@ -35,7 +35,7 @@ import {
 } from '../../src/abi/vfio-structs.js';
 import type { VfioFile } from '../../src/file/file.js';
 import type { IommuDevice } from '../../src/iommu/device.js';
-import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
+import { type AddressSpace, PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
 import { BUFFER, errnoOf, Kit, type KitOptions } from '../vfio/kit.js';
 
 const IOVA_PAGE = 0x100;
@@ -177,6 +177,21 @@ describe('an IOAS with IOPF', () => {
     expect(made.kit.mm.pinnedPages).toBe(0);
   });
 
+  it('takes no registers of a device, as it could not pin them', () => {
+    const made = new IommufdKit();
+    const { file } = made.bind();
+    const ioas = made.ioas();
+    const memory: AddressSpace = made.kit.mm;
+    memory.hasDevicePages = (first, count) => first + count > BUFFER / PAGE_SIZE + 3;
+    made.map(ioas, 4);
+    expect(errnoOf(() => made.attach(file, ioas))).toBe('EFAULT');
+    made.call('IOMMU_IOAS_UNMAP', IoasUnmap, { ioas_id: ioas, iova: 0, length: 2n ** 64n - 1n });
+    made.map(ioas, 3);
+    made.attach(file, ioas);
+    expect(errnoOf(() => made.map(ioas, 4, 0x200))).toBe('EFAULT');
+    expect(made.kit.counters.mappedPages).toBe(3);
+  });
+
   it('can be switched on and off by an option of its own, but not with IOPF off', () => {
     const made = new IommufdKit({ iopf: 'ask' });
     const { file, iommu } = made.bind();
@@ -249,6 +264,23 @@ describe('a page table with a fault queue', () => {
     const bound = off.bind();
     const { table } = off.queued(bound.id, off.ioas());
     expect(errnoOf(() => off.attach(bound.file, table))).toBe('ENODEV');
+  });
+
+  it('has devices with PRI with IOPF off as well, and they are pinned', () => {
+    const made = new IommufdKit({ iopf: 'off' });
+    made.kit.functions[0]!.iommu.hasPri = true;
+    const { file, id, iommu } = made.bind();
+    const ioas = made.ioas();
+    const { table, queue } = made.queued(id, ioas);
+    made.attach(file, table);
+    const request = iommu.request(IOVA_PAGE, READ)!;
+    expect(made.read(queue)).toMatchObject([{ dev_id: id, addr: BigInt(IOVA_PAGE * PAGE_SIZE) }]);
+    made.map(ioas, 2);
+    expect(made.kit.counters.pinnedPages).toBe(2);
+    made.answer(queue, 1, 0);
+    expect(request.result).toBe(true);
+    made.attach(file, ioas);
+    expect(iommu.iopfEnabled).toBe(false);
   });
 });
 
