@@ -296,6 +296,11 @@ export class IommuDevice implements ReportingDevice {
     return requests.park(requests.faultFlow(end, iovaPage, access));
   }
 
+  /** Whether a program answers page requests, at whatever level. */
+  get asksProgram(): boolean {
+    return this.handlers.hasProgram;
+  }
+
   resumeParked(): void {
     this.requests.resumeParked();
   }

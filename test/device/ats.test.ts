@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { PciCommand, PciRegionIndex } from '../../src/abi/pci.js';
 import { HwptPageResponse, HwptPgfault } from '../../src/abi/iommufd-structs.js';
 import { writeStruct } from '../../src/abi/layout.js';
+import { PciCommand, PciRegionIndex } from '../../src/abi/pci.js';
 import { AtsCommand, AtsRegister } from '../../src/device/ats/ats-device.js';
 import { ats } from '../../src/device/ats/kind.js';
 import { FaultQueue } from '../../src/iommu/fault-queue.js';
