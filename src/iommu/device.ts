@@ -56,8 +56,8 @@ export class IommuDevice implements ReportingDevice {
    */
   stalls: boolean;
   /**
-   * It has ATS and PRI of its own, as a kernel without IOPF can use them: set by its function before
-   * it gets a group.
+   * It has ATS and PRI of its own, as a kernel without IOPF can use them: set by its function
+   * before it gets a group.
    */
   hasPri = false;
   readonly iotlb: Iotlb;

@@ -1,4 +1,4 @@
-/** A controller whose page requests a program answers: a command begins when its pages are there. */
+/** A program answers the page requests of a controller: commands begin once pages are there. */
 import { describe, expect, it } from 'vitest';
 import { HwptPageResponse, HwptPgfault } from '../../src/abi/iommufd-structs.js';
 import { writeStruct } from '../../src/abi/layout.js';
