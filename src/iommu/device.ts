@@ -139,7 +139,7 @@ export class IommuDevice implements ReportingDevice {
     if (old === null) throw new Bug('no domain to be replaced', { device: this.address });
     if (stage1 !== null && !domain.nested) fail('EINVAL');
     for (const each of [handler, stage1?.queue ?? null])
-      if (each !== null && !(this.canFault && handlers.accepts(each))) fail('ENODEV');
+      if (each !== null && !this.canWaitFor(each)) fail('ENODEV');
     const left = requests.departure();
     requests.refuseAll();
     old.devices.splice(old.devices.indexOf(this), 1);
@@ -151,6 +151,11 @@ export class IommuDevice implements ReportingDevice {
     handlers.stage1 = stage1?.queue ?? null;
     this.iotlb.flushAll();
     while (!left.ready()) yield left;
+  }
+
+  /** Whether the handler may answer this device's page requests. */
+  canWaitFor(handler: DeviceFaultHandler): boolean {
+    return this.canFault && this.handlers.accepts(handler);
   }
 
   get nested(): boolean {

@@ -5,7 +5,7 @@
  * apart; the first one's attachment is that of all.
  */
 import { Errno, fail, VfioError } from '../abi/errno.js';
-import { runDirect } from '../flow/direct.js';
+import type { Flow, FlowLock } from '../flow/flow.js';
 import type { IommuDevice } from '../iommu/device.js';
 import { areAlike } from '../iommu/geometry.js';
 import type { IommuGroup } from '../iommu/group.js';
@@ -20,6 +20,8 @@ export interface AttachedGroup {
   readonly iommuGroup: IommuGroup;
   hwpt: PagingHwpt | null;
   readonly attached: BoundDevice[];
+  /** Keeps attaching and detaching apart (kernel: igroup->lock). */
+  readonly lock: FlowLock;
 }
 
 export class BoundDevice implements IommufdObject {
@@ -58,31 +60,37 @@ export class BoundDevice implements IommufdObject {
    * something is mapped where the device or its page table cannot have it; EFAULT, ENOMEM; ENODEV:
    * it cannot wait for a page.
    */
-  attach(id: number): number {
+  *attach(id: number): Flow<number> {
     const target = this.context.objects.any(id) ?? fail('ENOENT');
-    if (target instanceof Ioas) return this.attachToIoas(target).id;
-    if (!(target instanceof PagingHwpt)) fail('EINVAL');
-    this.change(target);
-    return target.id;
+    const isIoas = target instanceof Ioas;
+    if (!isIoas && !(target instanceof PagingHwpt)) return fail('EINVAL');
+    target.users++;
+    yield* this.group.lock.acquire();
+    try {
+      if (isIoas) return yield* this.attachToIoas(target);
+      yield* this.change(target);
+      return target.id;
+    } finally {
+      this.group.lock.release();
+      if (isIoas) target.users--;
+      else target.drop();
+    }
   }
 
   /** Its accesses are refused from now on, unless others of its group stay attached. */
-  detach(): void {
+  *detach(): Flow<void> {
     const { group } = this;
-    if (!this.isAttached) return;
-    const hwpt = group.hwpt!;
-    group.attached.splice(group.attached.indexOf(this), 1);
-    if (group.attached.length === 0) {
-      runDirect(hwpt.ioas.space.detachDevices(group.iommuGroup.devices));
-      group.hwpt = null;
+    yield* group.lock.acquire();
+    try {
+      if (this.isAttached) yield* this.leave(group.hwpt!);
+    } finally {
+      group.lock.release();
     }
-    hwpt.ioas.reserved.removeOwner(this);
-    hwpt.drop();
   }
 
   /** The device's file is gone. */
-  unbind(): void {
-    this.detach();
+  *unbind(): Flow<void> {
+    yield* this.detach();
     this.users--;
     this.context.objects.remove(this);
   }
@@ -92,13 +100,24 @@ export class BoundDevice implements IommufdObject {
     this.context.drop();
   }
 
-  /** A page table of the IOAS that suits the device, or else a new one. */
-  private attachToIoas(ioas: Ioas): PagingHwpt {
+  private *leave(hwpt: PagingHwpt): Flow<void> {
+    const { group } = this;
+    group.attached.splice(group.attached.indexOf(this), 1);
+    if (group.attached.length === 0) {
+      yield* hwpt.ioas.space.detachDevices(group.iommuGroup.devices);
+      group.hwpt = null;
+    }
+    hwpt.ioas.reserved.removeOwner(this);
+    hwpt.drop();
+  }
+
+  /** By a page table of the IOAS that suits the device, or else a new one; returns its id. */
+  private *attachToIoas(ioas: Ioas): Flow<number> {
     for (const object of this.context.objects) {
       if (!(object instanceof PagingHwpt) || !object.isAuto || object.ioas !== ioas) continue;
       try {
-        this.change(object);
-        return object;
+        yield* this.change(object);
+        return object.id;
       } catch (error) {
         if (!isIncompatible(error)) throw error;
       }
@@ -115,27 +134,28 @@ export class BoundDevice implements IommufdObject {
       throw error;
     }
     context.objects.add(hwpt);
+    yield* this.change(hwpt);
+    return hwpt.id;
+  }
+
+  /** The page table goes with its last use, where one was made and cannot be entered. */
+  private *change(hwpt: PagingHwpt): Flow<void> {
+    hwpt.users++;
     try {
-      this.change(hwpt);
-    } catch (error) {
-      context.objects.remove(hwpt);
-      throw error;
+      if (this.isAttached) yield* this.replace(hwpt);
+      else yield* this.attachTo(hwpt);
+    } finally {
+      hwpt.drop();
     }
-    return hwpt;
   }
 
-  private change(hwpt: PagingHwpt): void {
-    if (this.isAttached) this.replace(hwpt);
-    else this.attachTo(hwpt);
-  }
-
-  private attachTo(hwpt: PagingHwpt): void {
+  private *attachTo(hwpt: PagingHwpt): Flow<void> {
     const { group } = this;
     if (group.hwpt !== null && group.hwpt !== hwpt) fail('EINVAL');
     this.checkFits(hwpt);
     this.reserveIn(hwpt.ioas);
     try {
-      if (group.attached.length === 0) this.enter(hwpt);
+      if (group.attached.length === 0) yield* this.enter(hwpt);
     } catch (error) {
       hwpt.ioas.reserved.removeOwner(this);
       throw error;
@@ -145,19 +165,17 @@ export class BoundDevice implements IommufdObject {
     hwpt.users++;
   }
 
-  /** All devices of the group move, in one step. */
-  private replace(hwpt: PagingHwpt): void {
+  /** All devices of the group move, each in one step. */
+  private *replace(hwpt: PagingHwpt): Flow<void> {
     const { group } = this;
     const old = group.hwpt!;
     if (old === hwpt) return;
     this.checkFits(hwpt);
     const elsewhere = hwpt.ioas !== old.ioas;
     if (elsewhere) this.reserveIn(hwpt.ioas);
-    runDirect(old.ioas.space.detachDevices(group.iommuGroup.devices));
     try {
-      this.enter(hwpt);
+      yield* this.enter(hwpt);
     } catch (error) {
-      this.enter(old);
       if (elsewhere) this.forgetReserved(hwpt.ioas);
       throw error;
     }
@@ -167,18 +185,25 @@ export class BoundDevice implements IommufdObject {
     for (let count = group.attached.length; count > 0; count--) old.drop();
   }
 
-  /** EFAULT, ENOMEM: a device cannot wait for pages, and not all can be pinned. */
-  private enter({ domain, ioas, fault }: PagingHwpt): void {
-    const { devices } = this.group.iommuGroup;
+  /**
+   * EFAULT, ENOMEM: a device cannot wait for pages, and not all can be pinned; ENODEV. Then the
+   * devices are where they were.
+   */
+  private *enter({ domain, ioas, fault }: PagingHwpt): Flow<void> {
+    const { hwpt: old, iommuGroup } = this.group;
+    const { devices } = iommuGroup;
     const { space, machine } = ioas;
     const queue = fault?.queue ?? null;
     // Without IOPF page requests are those of devices that have them anyway.
-    if (queue !== null && machine.iopf === 'off' && !devices.every((each) => each.hasPri))
+    const canAsk = (each: IommuDevice): boolean => machine.iopf !== 'off' || each.hasPri;
+    if (queue !== null && !devices.every((each) => canAsk(each) && each.canWaitFor(queue)))
       fail('ENODEV');
+    const canFault = devices.every((each) => each.canFault);
     // What a program maps when it is asked must be there when it has answered.
-    if (queue !== null || (machine.iopf === 'auto' && !devices.every((each) => each.canFault)))
-      runDirect(space.iopf.disable());
-    runDirect(space.attachDevices(devices, domain, queue));
+    if (queue !== null || (machine.iopf === 'auto' && !canFault)) yield* space.iopf.disable();
+    if (space.iopf.enabled && !canFault) fail('ENODEV');
+    if (old === null) yield* space.attachDevices(devices, domain, queue);
+    else yield* old.ioas.space.moveDevices(devices, space, domain, queue);
   }
 
   /** EINVAL: the page table is of another kind of IOMMU. */

@@ -14,6 +14,7 @@ import {
 } from '../abi/vfio-structs.js';
 import { copyIn, copyStruct } from '../file/argument.js';
 import type { Caller } from '../file/caller.js';
+import { runDirect } from '../flow/direct.js';
 import type { IoSpace } from '../ioas/io-space.js';
 import { BoundDevice } from '../iommufd/device.js';
 import { IommufdFile } from '../iommufd/iommufd-file.js';
@@ -63,7 +64,7 @@ export class CdevBinding implements DeviceBinding {
 
   close(): void {
     if (this.bound === null) return;
-    this.bound.unbind();
+    runDirect(this.bound.unbind());
     this.group.cdevClosed(this.device);
   }
 
@@ -106,7 +107,7 @@ export class CdevBinding implements DeviceBinding {
     if (this.hasPasid(caller, argument, end.pasid, at.flags)) fail('EINVAL');
     device.use(null);
     try {
-      word.setU32(0, bound.attach(request.u32(at.pt_id)));
+      word.setU32(0, runDirect(bound.attach(request.u32(at.pt_id))));
     } finally {
       device.use(this.space);
     }
@@ -126,7 +127,7 @@ export class CdevBinding implements DeviceBinding {
 
   private leave(bound: BoundDevice): void {
     this.device.use(null);
-    bound.detach();
+    runDirect(bound.detach());
   }
 
   /**

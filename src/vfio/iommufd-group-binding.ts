@@ -4,6 +4,7 @@ import { CdevIoctl } from '../abi/vfio.js';
 import { DeviceBindIommufd } from '../abi/vfio-structs.js';
 import { copyIn } from '../file/argument.js';
 import type { Caller } from '../file/caller.js';
+import { runDirect } from '../flow/direct.js';
 import type { IoSpace } from '../ioas/io-space.js';
 import type { IommufdContext } from '../iommufd/context.js';
 import { BoundDevice } from '../iommufd/device.js';
@@ -39,7 +40,7 @@ export class IommufdGroupBinding implements DeviceBinding {
 
   /** ENODEV: there is no compat IOAS; and what `BoundDevice.attach` answers. */
   attach(): void {
-    this.bound.attach(compatIoas(this.bound.context).id);
+    runDirect(this.bound.attach(compatIoas(this.bound.context).id));
     this.device.use(this.space);
   }
 
@@ -57,7 +58,7 @@ export class IommufdGroupBinding implements DeviceBinding {
 
   close(): void {
     if (--this.files > 0) return;
-    this.bound.unbind();
+    runDirect(this.bound.unbind());
     this.closed();
   }
 }

@@ -35,6 +35,7 @@ import {
 } from '../../src/abi/vfio-structs.js';
 import type { VfioFile } from '../../src/file/file.js';
 import type { IommuDevice } from '../../src/iommu/device.js';
+import type { Domain } from '../../src/iommu/domain.js';
 import { type AddressSpace, PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
 import { BUFFER, errnoOf, Kit, type KitOptions } from '../vfio/kit.js';
 
@@ -254,6 +255,53 @@ describe('a page table with a fault queue', () => {
     const gone = { id: table };
     made.call('IOMMU_DESTROY', Destroy, gone);
     expect(errnoOf(() => made.call('IOMMU_DESTROY', Destroy, { id: fault }))).toBe('EBUSY');
+  });
+
+  it('is left and entered in one step, and there is no moment without a page table', () => {
+    const made = new IommufdKit();
+    const { file, id, iommu } = made.bind();
+    const [first, second] = [made.ioas(), made.ioas()];
+    made.map(first, 1);
+    made.map(second, 1);
+    const tables = [first, made.queued(id, first).table, made.queued(id, second).table, second];
+    made.attach(file, first);
+    let { domain } = iommu;
+    const domains: (Domain | null)[] = [];
+    Object.defineProperty(iommu, 'domain', {
+      get: () => domain,
+      set: (next: Domain | null) => {
+        domain = next;
+        domains.push(next);
+      },
+    });
+    for (const table of tables) made.attach(file, table);
+    expect(domains.length).toBe(3);
+    expect(domains).not.toContain(null);
+    expect(iommu.translate(IOVA_PAGE, WRITE)).toBeGreaterThanOrEqual(0);
+    expect(errnoOf(() => made.attach(file, id))).toBe('EINVAL');
+    expect(iommu.domain).toBe(domains[2]);
+    made.detach(file);
+    for (const gone of [tables[1]!, tables[2]!, first, second])
+      made.call('IOMMU_DESTROY', Destroy, { id: gone });
+    expect(made.kit.counters).toMatchObject({ pinnedPages: 0, residentPages: 0, mappedPages: 0 });
+  });
+
+  it('stays where it was when it cannot be moved', () => {
+    const made = new IommufdKit({ iopf: 'ask', groups: [{ canFault: false }] });
+    const { file, id, iommu } = made.bind();
+    const [first, second] = [made.ioas(), made.ioas()];
+    made.map(first, 4);
+    made.attach(file, first);
+    const option = { option_id: OptionId.IOMMU_OPTION_IOPF, object_id: second, val64: 1 };
+    made.call('IOMMU_OPTION', Option, option);
+    expect(errnoOf(() => made.attach(file, second))).toBe('ENODEV');
+    expect(errnoOf(() => made.attach(file, made.queued(id, second).table))).toBe('ENODEV');
+    expect(iommu.translate(IOVA_PAGE + 3, WRITE)).toBeGreaterThanOrEqual(0);
+    made.detach(file);
+    expect(errnoOf(() => made.attach(file, second))).toBe('ENODEV');
+    expect(iommu.domain).toBeNull();
+    made.call('IOMMU_OPTION', Option, { ...option, val64: 0 });
+    made.attach(file, second);
   });
 
   it('can be opened on Linux 7.2 alone, and no device without page requests enters it', () => {
