@@ -28,7 +28,7 @@ export class BoundDevice implements IommufdObject {
   id = 0;
   /** Its binding is a use: a program cannot destroy it. */
   users = 1;
-  private readonly group: AttachedGroup;
+  readonly group: AttachedGroup;
 
   /** EPERM: interrupts are not remapped, or another context has the group's DMA. */
   constructor(

@@ -1,6 +1,6 @@
 /** Page tables of an IOAS (kernel: struct iommufd_hwpt_paging). */
 import type { DirtyLog } from '../ioas/dirty-log.js';
-import { Domain } from '../iommu/domain.js';
+import type { Domain } from '../iommu/domain.js';
 import type { IommuProperties } from '../iommu/geometry.js';
 import type { IommufdContext } from './context.js';
 import type { FaultQueueObject } from './fault-queue-file.js';
@@ -29,8 +29,8 @@ export class PagingHwpt implements IommufdObject {
     /** Made with IOMMU_HWPT_ALLOC_DIRTY_TRACKING. */
     readonly tracksDirty = false,
   ) {
-    const { kernel, observer } = context.machine;
-    this.domain = new Domain({
+    const { kernel, observer, engine } = context.machine;
+    this.domain = engine.domain({
       geometry,
       writableIsReadable: kernel.pinnedIsReadable,
       observer,
