@@ -54,6 +54,7 @@ export class RangeTrie {
    * `limit`, or -1. Hot.
    */
   findFrom(page: number, limit = TRIE_LIMIT): number {
+    if (this.size === 0) return -1;
     const covering = this.find(page);
     if (covering >= 0 || limit - page === 1) return covering;
     const from = Math.max(0, page);

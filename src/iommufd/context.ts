@@ -35,7 +35,7 @@ export class IommufdContext {
   groupOf(iommuGroup: IommuGroup): AttachedGroup {
     let group = this.groups.get(iommuGroup);
     if (group === undefined) {
-      group = { iommuGroup, hwpt: null, attached: [], lock: new FlowLock('group') };
+      group = { iommuGroup, attachments: new Map(), lock: new FlowLock('group') };
       this.groups.set(iommuGroup, group);
     }
     return group;

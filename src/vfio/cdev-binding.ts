@@ -14,7 +14,6 @@ import {
 } from '../abi/vfio-structs.js';
 import { copyIn, copyStruct } from '../file/argument.js';
 import type { Caller } from '../file/caller.js';
-import { runDirect } from '../flow/direct.js';
 import type { IoSpace } from '../ioas/io-space.js';
 import { BoundDevice } from '../iommufd/device.js';
 import { IommufdFile } from '../iommufd/iommufd-file.js';
@@ -64,7 +63,7 @@ export class CdevBinding implements DeviceBinding {
 
   close(): void {
     if (this.bound === null) return;
-    runDirect(this.bound.unbind());
+    this.bound.unbind();
     this.group.cdevClosed(this.device);
   }
 
@@ -107,7 +106,7 @@ export class CdevBinding implements DeviceBinding {
     if (this.hasPasid(caller, argument, end.pasid, at.flags)) fail('EINVAL');
     device.use(null);
     try {
-      word.setU32(0, runDirect(bound.attach(request.u32(at.pt_id))));
+      word.setU32(0, bound.attachOrReplace(request.u32(at.pt_id)));
     } finally {
       device.use(this.space);
     }
@@ -127,7 +126,7 @@ export class CdevBinding implements DeviceBinding {
 
   private leave(bound: BoundDevice): void {
     this.device.use(null);
-    runDirect(bound.detach());
+    bound.detach();
   }
 
   /**

@@ -4,7 +4,6 @@ import { CdevIoctl } from '../abi/vfio.js';
 import { DeviceBindIommufd } from '../abi/vfio-structs.js';
 import { copyIn } from '../file/argument.js';
 import type { Caller } from '../file/caller.js';
-import { runDirect } from '../flow/direct.js';
 import type { IoSpace } from '../ioas/io-space.js';
 import type { IommufdContext } from '../iommufd/context.js';
 import { BoundDevice } from '../iommufd/device.js';
@@ -40,7 +39,7 @@ export class IommufdGroupBinding implements DeviceBinding {
 
   /** ENODEV: there is no compat IOAS; and what `BoundDevice.attach` answers. */
   attach(): void {
-    runDirect(this.bound.attach(compatIoas(this.bound.context).id));
+    this.bound.attach(compatIoas(this.bound.context).id);
     this.device.use(this.space);
   }
 
@@ -58,7 +57,7 @@ export class IommufdGroupBinding implements DeviceBinding {
 
   close(): void {
     if (--this.files > 0) return;
-    runDirect(this.bound.unbind());
+    this.bound.unbind();
     this.closed();
   }
 }

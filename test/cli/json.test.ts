@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { kernelVersions } from '../../src/abi/kernel.js';
 import { jsonSchemas, schemas } from '../../src/cli/json/schemas.js';
+import { glossary } from '../../src/report/glossary.js';
 
 const main = resolve('dist/src/cli/main.js');
 const folder = resolve('dist/schemas');
@@ -117,4 +118,21 @@ test('the shipped schemas are those of the sources, and refuse what is no such d
     const wrong = { schema: `iopf.${kind}/2`, arguments: [], ...head };
     expect(z.fromJSONSchema(JSON.parse(file)).safeParse(wrong).success).toBe(false);
   }
+});
+
+test('every number of a run, a comparison and a check is explained', () => {
+  const named = (schema: { shape: object }): string[] => Object.keys(schema.shape);
+  const { check, compare, exec } = schemas;
+  const { overcommit, published, runs } = compare.shape;
+  const tables = [
+    runs.element,
+    published.unwrap().element,
+    overcommit.unwrap().element,
+    exec.shape.refused.element,
+    exec.shape.lostInterrupts.element,
+    exec.shape.failedCalls.element,
+  ];
+  const shared = named(check).filter((name) => name in exec.shape);
+  const names = [exec, ...tables].flatMap(named).filter((name) => !shared.includes(name));
+  expect(names.filter((name) => glossary[name] === undefined)).toEqual([]);
 });

@@ -32,6 +32,7 @@ export class Testpmd {
     testpmd: readonly string[],
     { words = [], preload = '' }: { words?: readonly string[]; preload?: string } = {},
   ) {
+    const environment = [`LD_PRELOAD=${preload}`, `RUNTIME_DIRECTORY=${this.folder}`];
     const eal = ['--no-huge', '-m', '128', '--iova-mode=va', '--no-telemetry', '-l', '0,1'];
     this.child = spawn(
       process.execPath,
@@ -40,10 +41,9 @@ export class Testpmd {
         ...[
           '--device',
           `virtio-net@${address}${device}`,
-          ...['--', 'env', `LD_PRELOAD=${preload}`, 'stdbuf', '-oL', 'dpdk-testpmd'],
-          ...[...eal, ...words],
+          ...['--', 'env', ...environment, 'stdbuf', '-oL', 'dpdk-testpmd'],
+          ...[...eal, ...words, '-a', address],
         ],
-        ...['--file-prefix', this.folder.split('-').pop()!, '-a', address],
         ...['--', '-i', '--total-num-mbufs=4096', ...testpmd],
       ],
       { stdio: ['pipe', 'pipe', 'pipe'] },

@@ -1,6 +1,6 @@
 /**
- * Devices of an iommufd: attached, replaced and detached under faults, copies of maps, fault queues,
- * logs of two page tables, objects that are destroyed.
+ * Devices of an iommufd: attached, replaced and detached under faults, copies of maps, fault
+ * queues, logs of two page tables, objects that are destroyed.
  */
 import { READ, WRITE } from '../../mm/address-space.js';
 import { Invariant, violated } from '../verify/violation.js';

@@ -28,10 +28,11 @@ function checkLogs({ pages }: World, iommufd: Iommufd): void {
 
 /** Where a program answers, it is the device's one handler. */
 function checkQueues(iommufd: Iommufd): void {
-  for (const { device, group, isAttached } of iommufd.bound) {
-    if (!isAttached || group.lock.isHeld) continue;
-    const { fault, ioas } = group.hwpt!;
-    if (fault === null) continue;
+  for (const bound of iommufd.bound) {
+    const { device, group } = bound;
+    const hwpt = bound.hwpt();
+    if (hwpt === null || hwpt.fault === null || group.lock.isHeld) continue;
+    const { fault, ioas } = hwpt;
     if (device.handlers.flat !== fault.queue || ioas.space.iopf.enabledDevices.includes(device))
       violated(QUEUE, 'R1.2', `${device.address} has another handler than its fault queue`);
   }

@@ -30,7 +30,7 @@ import type { DirtyLog } from '../../ioas/dirty-log.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import type { ObservedDevice } from '../../iommu/observer.js';
 import { PageResponse } from '../../iommu/page-request.js';
-import { BoundDevice } from '../../iommufd/device.js';
+import { BoundDevice, NO_PASID } from '../../iommufd/device.js';
 import { FaultQueueObject } from '../../iommufd/fault-queue-file.js';
 import { PagingHwpt } from '../../iommufd/hwpt.js';
 import { Ioas } from '../../iommufd/ioas.js';
@@ -38,6 +38,7 @@ import { type IommufdFile, openIommufd } from '../../iommufd/iommufd-file.js';
 import type { UserLocks } from '../../iommufd/locked-memory.js';
 import type { IommufdMachine } from '../../iommufd/machine.js';
 import type { IommufdObject } from '../../iommufd/objects.js';
+import type { VtdTable } from '../../iommufd/vtd-iommu.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
 import { Invariant, violated } from '../verify/violation.js';
 import type { Digest } from './digest.js';
@@ -168,13 +169,13 @@ export class Iommufd implements Caller {
   /** VFIO_DEVICE_ATTACH_IOMMUFD_PT: attaches a device, or moves it. */
   *attach(device: number, id: number): Flow<string> {
     yield onContainer(`ATTACH of device ${device + 1} to ${id}`);
-    return yield* this.world.notes.result(ended(this.bound[device]!.attach(id)));
+    return yield* this.world.notes.result(ended(this.bound[device]!.attachOrReplaceFlow(id)));
   }
 
   /** VFIO_DEVICE_DETACH_IOMMUFD_PT. */
   *detach(device: number): Flow<string> {
     yield onContainer(`DETACH of device ${device + 1}`);
-    return yield* this.world.notes.result(this.bound[device]!.detach());
+    return yield* this.world.notes.result(this.bound[device]!.detachFlow());
   }
 
   /** read(2) of a fault queue; returns the cookie of the first group, or 0. */
@@ -238,8 +239,8 @@ export class Iommufd implements Caller {
   }
 
   /** Everything is closed. */
-  *close(): Flow<void> {
-    for (const bound of this.bound) yield* bound.unbind();
+  close(): void {
+    for (const bound of this.bound) bound.unbind();
     for (const queue of this.queues) queue?.release();
     this.queues.fill(null);
     this.iommufd.release();
@@ -249,7 +250,7 @@ export class Iommufd implements Caller {
   tableOf(device: ObservedDevice): PagingHwpt | null {
     const { domain } = this.world.devices.find(({ iommu }) => iommu === device)!.iommu;
     for (const object of this.objects())
-      if (object instanceof PagingHwpt && object.domain === domain) return object;
+      if (object instanceof PagingHwpt && tableOf(object).domain === domain) return object;
     return null;
   }
 
@@ -266,7 +267,7 @@ export class Iommufd implements Caller {
   logs(): { id: number; table: PagingHwpt; log: DirtyLog }[] {
     const tables = [...this.objects()].filter((object) => object instanceof PagingHwpt);
     return tables.flatMap((table) =>
-      table.log === null ? [] : [{ id: table.id, table, log: table.log }],
+      tableOf(table).log === null ? [] : [{ id: table.id, table, log: tableOf(table).log! }],
     );
   }
 
@@ -286,7 +287,7 @@ export class Iommufd implements Caller {
     const table = this.tableOf(device)!;
     const at = table.id * this.world.pages + iovaPage - IOVA;
     this.asked[at] = 1;
-    if (table.log !== null) this.written[at] = 1;
+    if (tableOf(table).log !== null) this.written[at] = 1;
   }
 
   /** A page request is answered: one of a fault queue's by its program, or INVALID. */
@@ -312,7 +313,7 @@ export class Iommufd implements Caller {
       digest.add(object.id * 64 + object.users);
       if (object instanceof PagingHwpt) {
         digest.add(object.ioas.id * 64 + (object.fault?.id ?? 0));
-        digest.add((object.isAuto ? 1 : 0) | (object.log === null ? 0 : 2));
+        digest.add((object.isAuto ? 1 : 0) | (tableOf(object).log === null ? 0 : 2));
       } else if (object instanceof FaultQueueObject) {
         for (const { cookie, code, group } of object.queue.groups) {
           const { iovaPage, access } = group.requests[0]!;
@@ -320,8 +321,9 @@ export class Iommufd implements Caller {
           digest.add(iovaPage * 16 + access);
         }
       } else if (object instanceof BoundDevice) {
-        const { group } = object;
-        digest.add((group.hwpt?.id ?? 0) * 4 + (object.isAttached ? 2 : 0) + +group.lock.isHeld);
+        const { attachments, lock } = object.group;
+        const { hwpt = null } = attachments.get(NO_PASID) ?? {};
+        digest.add((hwpt?.id ?? 0) * 4 + (object.hwpt() === null ? 0 : 2) + (lock.isHeld ? 1 : 0));
       }
     }
   }
@@ -364,6 +366,11 @@ export class Iommufd implements Caller {
       this.written[at] = 0;
     }
   }
+}
+
+/** The engine's page table behind one. */
+function tableOf({ table }: PagingHwpt): VtdTable {
+  return table as VtdTable;
 }
 
 function* ended(flow: Flow<unknown>): Flow<void> {

@@ -199,7 +199,7 @@ export class World {
 
   /** The container goes with all that is in it. */
   *close(): Flow<void> {
-    if (this.iommufd !== null) yield* this.iommufd.close();
+    this.iommufd?.close();
     for (const group of this.inContainer) yield* this.detach(group);
     yield* this.space.iopf.release();
     this.closed = true;
