@@ -160,8 +160,11 @@ async function run(program: string, args: string[], options: Options): Promise<v
     process.exitCode = exitCodeOf(summary);
     if (options.quiet !== true) say(`${formatSummary(summary)}\n`);
     if (options.junit !== undefined) {
-      const { junitCase, junitText } = await import('./junit.js');
-      writeOutput(options.junit, junitText(program, [junitCase(summary, exitCodeOf(summary))]));
+      const { caseName, runsText } = await import('./junit.js');
+      const { iopf, kernel, wallSeconds: seconds } = summary;
+      const exitCode = exitCodeOf(summary);
+      const only = { name: caseName(kernel, iopf), seconds, summary, exitCode };
+      writeOutput(options.junit, runsText(program, [only]));
     }
     await report(summary, picture, options, keeper, view);
   } finally {
@@ -188,6 +191,7 @@ async function runAll(program: string, args: string[], options: Options): Promis
     iopf === ALL ? modes : [iopf],
     words,
     [program, ...args],
+    options.quiet !== true && process.stderr.isTTY === true,
   );
   process.exitCode = exitCodeOfAll(runs);
   if (options.quiet !== true) say(`${formatMatrix(program, runs)}\n`);
@@ -201,8 +205,8 @@ async function runAll(program: string, args: string[], options: Options): Promis
     writeOutput(options.json, jsonText(documentOf('matrix', { runs: results })));
   }
   if (options.junit !== undefined) {
-    const { junitText } = await import('./junit.js');
-    writeOutput(options.junit, junitText(program, runs));
+    const { runsText } = await import('./junit.js');
+    writeOutput(options.junit, runsText(program, runs));
   }
 }
 

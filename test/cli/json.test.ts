@@ -87,9 +87,15 @@ describe('--json', () => {
   });
 
   test('of check is all of standard output, and --quiet leaves the exit code', () => {
+    const junit = join(mkdtempSync(join(tmpdir(), 'test-check-')), 'junit.xml');
     const words = ['check', 'two-faults-one-page', '--variant', 'rfc-v3/R3.3', '--jobs', '1'];
-    const { code, stdout } = iopf(...words, '--json', '-');
+    const { code, stdout } = iopf(...words, '--json', '-', '--junit', junit);
     expect(code).toBe(1);
+    const xml = readFileSync(junit, 'utf8');
+    expect(xml).toContain('<testsuites tests="1" failures="1" errors="0"');
+    expect(xml).toMatch(/<testcase classname="rfc-v3\/R3.3" name="two-faults-one-page" time="/);
+    expect(xml).toMatch(/<failure message="R3.3: broken: no access goes through /);
+    expect(xml).toContain('again: iopf check two-faults-one-page --variant rfc-v3/R3.3 --order');
     expect(holdTo('check', stdout)).toMatchObject({ schema: 'iopf.check/1', ...head });
     expect(iopf(...words, '--quiet')).toEqual({ code: 1, stdout: '', stderr: '' });
   });
