@@ -17,7 +17,7 @@ export interface ContainerOptions {
   readonly user?: number;
   readonly noNewPrivileges?: boolean;
   readonly pidsLimit?: number;
-  /** Resource limits, soft and hard, by name: NOFILE, MEMLOCK in bytes. */
+  /** Resource limits, soft and hard, by name: NOFILE. */
   readonly limits?: Readonly<Record<string, number>>;
   /** Programs in /tmp can be run, unlike with Docker's --tmpfs, and it may be as large as they are. */
   readonly roomyTmp?: boolean;
