@@ -7,12 +7,11 @@ import { runDirect } from '../flow/direct.js';
 import { IoSpace } from '../ioas/io-space.js';
 import { Mapping } from '../ioas/mapping.js';
 import type { UserPages } from '../ioas/user-pages.js';
-import type { Domain } from '../iommu/domain.js';
-import { apertureEnd } from '../iommu/geometry.js';
 import { WRITE } from '../mm/address-space.js';
 import { Area, AreaIndex } from './area.js';
 import type { IommufdMachine } from './machine.js';
 import type { IommufdObject } from './objects.js';
+import { type IoPageTable, smallestEntry } from './page-table.js';
 import {
   ADDRESS_END,
   type ByteRange,
@@ -42,12 +41,22 @@ export interface Unmapped {
   readonly cut: boolean;
 }
 
+/** Who uses the memory of an IOAS by the CPU (kernel: struct iommufd_access). */
+export interface MemoryUser {
+  /** Bytes that the edges of areas must be multiples of. */
+  readonly alignment: bigint;
+  /** The area at [first, end) goes: it unpins what it has there. */
+  unmapping(first: bigint, end: bigint): void;
+}
+
 export class Ioas implements IommufdObject {
   id = 0;
   users = 0;
   readonly space: IoSpace;
   readonly areas = new AreaIndex();
   readonly reserved = new ReservedRanges();
+  readonly tables: IoPageTable[] = [];
+  private readonly memoryUsers: MemoryUser[] = [];
   /** Ranges from which IOVAs are chosen; none: all. */
   allowed: readonly ByteRange[] = [];
   /** Bytes that edges of areas are multiples of. */
@@ -73,9 +82,15 @@ export class Ioas implements IommufdObject {
   /** EINVAL: page tables have entries already; EADDRINUSE: an area is not of whole pages. */
   setHugePages(large: boolean): void {
     if (large === this.large) return;
-    if (!large && this.space.domains.length > 0 && this.areas.size > 0) fail('EINVAL');
-    this.setAlignment(large ? this.smallestEntry : PAGE);
+    if (!large && this.tables.length > 0 && this.areas.size > 0) fail('EINVAL');
+    const was = this.large;
     this.large = large;
+    try {
+      this.setAlignment(this.neededAlignment);
+    } catch (error) {
+      this.large = was;
+      throw error;
+    }
   }
 
   /**
@@ -106,13 +121,18 @@ export class Ioas implements IommufdObject {
     return iova;
   }
 
-  /** Takes away areas that lie in a range of addresses, in order, up to one that it cuts. */
+  /**
+   * Takes away areas that lie in a range of addresses, in order, up to one that it cuts. EBUSY: one
+   * is held; EDEADLK: one is pinned, and its user does not let go.
+   */
   unmap(first: bigint, end: bigint): Unmapped {
     let bytes = 0n;
     for (;;) {
       const area = this.areas.firstIn(first, end);
       if (area === null) return { bytes, cut: false };
+      if (area.locks > 0) fail('EBUSY');
       if (area.iova < first || area.end > end) return { bytes, cut: true };
+      if (area.accesses > 0) this.tellUsers(area);
       this.removeArea(area);
       bytes += area.length;
     }
@@ -128,9 +148,9 @@ export class Ioas implements IommufdObject {
     const length = address - area.iova;
     const start = area.start + length;
     if (((address | start) & (this.alignment - 1n)) !== 0n || area.accesses > 0) fail('EINVAL');
-    if (this.large && this.space.domains.length > 0) fail('EINVAL');
+    if (this.large && this.tables.length > 0) fail('EINVAL');
     const { iova, permission, source, firstPage, pages } = area;
-    const isPinned = area.mapping?.pinned ?? false;
+    const isPinned = this.tables.length > 0 && (area.mapping?.pinned ?? true);
     if (isPinned) source.pin(firstPage, pages);
     this.removeArea(area);
     this.addArea(new Area(iova, length, permission, source, area.start));
@@ -182,27 +202,45 @@ export class Ioas implements IommufdObject {
    * EADDRINUSE: an area is not aligned to its entries, or lies where it reaches not; EFAULT,
    * ENOMEM. Then nothing has changed.
    */
-  addPageTable(domain: Domain): void {
+  addPageTable(table: IoPageTable): void {
     const { alignment } = this;
-    this.setAlignment(PAGE);
+    this.tables.push(table);
     try {
-      this.reserve(
-        { first: BigInt(apertureEnd(domain.geometry)) * PAGE, end: ADDRESS_END },
-        domain,
-      );
-      this.space.addDomain(domain);
+      this.setAlignment(this.neededAlignment);
+      const { first, end } = table.aperture;
+      if (first > 0n) this.reserve({ first: 0n, end: first }, table);
+      if (end < ADDRESS_END) this.reserve({ first: end, end: ADDRESS_END }, table);
+      table.enter(this);
     } catch (error) {
-      this.reserved.removeOwner(domain);
+      this.tables.pop();
+      this.reserved.removeOwner(table);
       this.alignment = alignment;
       throw error;
     }
   }
 
   /** No device is in it. */
-  removePageTable(domain: Domain): void {
-    this.space.removeDomain(domain);
-    this.reserved.removeOwner(domain);
-    this.setAlignment(this.large ? this.smallestEntry : PAGE);
+  removePageTable(table: IoPageTable): void {
+    table.leave(this);
+    this.tables.splice(this.tables.indexOf(table), 1);
+    this.reserved.removeOwner(table);
+    this.setAlignment(this.neededAlignment);
+  }
+
+  /** EADDRINUSE: an area is not aligned as it needs. */
+  addUser(user: MemoryUser): void {
+    this.memoryUsers.push(user);
+    try {
+      this.setAlignment(this.neededAlignment);
+    } catch (error) {
+      this.memoryUsers.pop();
+      throw error;
+    }
+  }
+
+  removeUser(user: MemoryUser): void {
+    this.memoryUsers.splice(this.memoryUsers.indexOf(user), 1);
+    this.setAlignment(this.neededAlignment);
   }
 
   destroy(): void {
@@ -277,14 +315,33 @@ export class Ioas implements IommufdObject {
     if (area.permission === 0) this.checkNoAccess();
     else if (area.isOfPages) {
       const { iova, pages, permission, source, firstPage } = area;
-      const mapping = new Mapping(Number(iova / PAGE), pages, permission, source, firstPage);
+      const mapping = new Mapping(
+        Number(iova / PAGE),
+        pages,
+        permission,
+        source,
+        firstPage,
+        source.isFile,
+      );
       this.space.map(mapping);
       area.mapping = mapping;
+    }
+    const entered: IoPageTable[] = [];
+    try {
+      for (const table of this.tables) {
+        table.map(area);
+        entered.push(table);
+      }
+    } catch (error) {
+      for (const table of entered) table.unmap(area);
+      if (area.mapping !== null) this.space.unmap(area.mapping);
+      throw error;
     }
     this.areas.insert(area);
   }
 
   private removeArea(area: Area): void {
+    for (const table of this.tables) table.unmap(area);
     if (area.mapping !== null) this.space.unmap(area.mapping);
     this.areas.remove(area);
   }
@@ -292,7 +349,7 @@ export class Ioas implements IommufdObject {
   /** EINVAL: this kernel's page tables have no entries without a permission. */
   private checkNoAccess(): void {
     const { mapsNoAccess } = this.machine.kernel;
-    if (!mapsNoAccess && this.space.domains.length > 0) fail('EINVAL');
+    if (!mapsNoAccess && this.tables.length > 0) fail('EINVAL');
   }
 
   /** EADDRINUSE: an area is not aligned so. */
@@ -302,9 +359,19 @@ export class Ioas implements IommufdObject {
     this.alignment = alignment;
   }
 
-  /** The least that every page table can map, in bytes. */
-  private get smallestEntry(): bigint {
-    return this.space.domains.length === 0 ? 1n : PAGE;
+  private tellUsers(area: Area): void {
+    for (const user of [...this.memoryUsers]) user.unmapping(area.iova, area.end);
+    if (area.accesses > 0) fail('EDEADLK');
+  }
+
+  /** What page tables, users and the wish for none but small entries need of the edges of areas. */
+  private get neededAlignment(): bigint {
+    const needs = [
+      this.large ? 1n : PAGE,
+      ...this.tables.map(smallestEntry),
+      ...this.memoryUsers.map(({ alignment }) => alignment),
+    ];
+    return needs.reduce((most, need) => (need > most ? need : most));
   }
 }
 

@@ -35,15 +35,7 @@ export class Testpmd {
     { words = [], preload = '' }: { words?: readonly string[]; preload?: string } = {},
   ) {
     const environment = [`LD_PRELOAD=${preload}`, `RUNTIME_DIRECTORY=${this.folder}`];
-    const eal = [
-      '--no-huge',
-      '-m',
-      `${MEMORY_MIB}`,
-      '--iova-mode=va',
-      '--no-telemetry',
-      '-l',
-      '0,1',
-    ];
+    const flags = `--no-huge -m ${MEMORY_MIB} --iova-mode=va --no-telemetry -l 0,1`;
     this.child = spawn(
       process.execPath,
       [
@@ -52,7 +44,7 @@ export class Testpmd {
           '--device',
           `virtio-net@${address}${device}`,
           ...['--', 'env', ...environment, 'stdbuf', '-oL', 'dpdk-testpmd'],
-          ...[...eal, ...words, '-a', address],
+          ...[...flags.split(' '), ...words, '-a', address],
         ],
         ...['--', '-i', '--total-num-mbufs=4096', ...testpmd],
       ],
