@@ -7,6 +7,8 @@ import type { RunSummary } from '../../src/exec/run/summary.js';
 import { iopf } from './run-iopf.js';
 
 const address = '0000:03:00.0';
+/** What EAL takes, and maps for DMA. */
+export const MEMORY_MIB = 128;
 /** A command that changes nothing, and its answer: what was asked before is done then. */
 const NOTHING = 'set burst 32';
 const NOTHING_DONE = 'Number of packets per burst set to 32\n';
@@ -33,7 +35,7 @@ export class Testpmd {
     { words = [], preload = '' }: { words?: readonly string[]; preload?: string } = {},
   ) {
     const environment = [`LD_PRELOAD=${preload}`, `RUNTIME_DIRECTORY=${this.folder}`];
-    const eal = ['--no-huge', '-m', '128', '--iova-mode=va', '--no-telemetry', '-l', '0,1'];
+    const flags = `--no-huge -m ${MEMORY_MIB} --iova-mode=va --no-telemetry -l 0,1`;
     this.child = spawn(
       process.execPath,
       [
@@ -42,7 +44,7 @@ export class Testpmd {
           '--device',
           `virtio-net@${address}${device}`,
           ...['--', 'env', ...environment, 'stdbuf', '-oL', 'dpdk-testpmd'],
-          ...[...eal, ...words, '-a', address],
+          ...[...flags.split(' '), ...words, '-a', address],
         ],
         ...['--', '-i', '--total-num-mbufs=4096', ...testpmd],
       ],
