@@ -65,7 +65,7 @@ const READ_BYTES = 64;
 const stopped = allocateNative(TIMER_BYTES);
 const scratch = allocateNative(EVENT_BYTES);
 
-/** What the handlers and the engine share. Nothing of it is ever closed: a handler may be at work. */
+/** What handlers and engine share. Nothing of it is ever closed: a handler may be at work. */
 export interface SignalFds {
   /** Where the numbers can be read, a byte each. */
   readonly pipe: number;
