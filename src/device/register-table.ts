@@ -67,7 +67,7 @@ export class RegisterTable {
     });
   }
 
-  /** Where the register at `offset`, whichever of its addresses that is, is kept; or -1. */
+  /** Where the register at `offset`, by any of its addresses, is kept: an offset, or -1. */
   at(offset: number): number {
     const home = this.home[offset >>> 2] ?? NONE;
     return home < 0 ? NONE : home * 4;

@@ -116,6 +116,12 @@ describe('superpages', () => {
     const merging = new Domain({ merges: true });
     merging.mapFrames(0x200, frames, 512, RW);
     expect(merging.unmap(0x210, 1)).toBe(512);
+    const small = new Domain({
+      merges: true,
+      geometry: { ...defaultGeometry, pageSizes: PAGE_4K },
+    });
+    small.mapFrames(0x200, frames, 512, RW);
+    expect(small.unmap(0x210, 1)).toBe(1);
   });
 
   test.each([
@@ -140,14 +146,32 @@ describe('superpages', () => {
     expect([exact.translate(0x100, READ), exact.translate(0x100, WRITE)]).toEqual([-1, 5]);
   });
 
-  test('a superpage that was removed leaves no mark: small pages in its place go one by one', () => {
+  test('R4.2: a 1 GiB superpage is split into those of 2 MiB, and these as far as pages change', () => {
     const domain = new Domain();
-    domain.map(0x200, 0x4000, 512, RW);
-    domain.unmap(0x200, 1);
-    domain.mapFrames(0x200, Float64Array.of(1, 2, 3), 3, RW);
-    expect(domain.unmap(0x201, 1)).toBe(1);
-    expect(domain.translate(0x202, READ)).toBe(3);
+    const gib = 512 * 512;
+    domain.map(gib, 4 * gib, 2 * gib, RW);
+    domain.mapFrames(2 * gib - 1, Float64Array.of(7), 1, RW);
+    expect(domain.unmap(2 * gib - 2, 1)).toBe(1);
+    expect(domain.unmap(2 * gib - 513, 1)).toBe(512);
+    expect(domain.unmap(gib, 1)).toBe(512);
+    expect(domain.unmap(2 * gib, 1)).toBe(gib);
   });
+
+  test.each([
+    ['2 MiB', 512],
+    ['1 GiB', 512 * 512],
+  ])(
+    'one of %s that was removed leaves no mark: small pages in its place go one by one',
+    (_, pages) => {
+      const domain = new Domain();
+      domain.map(pages, 4 * pages, 2 * pages, RW);
+      domain.unmap(pages, 1);
+      domain.mapFrames(pages, Float64Array.of(1, 2, 3), 3, RW);
+      expect(domain.unmap(pages + 1, 1)).toBe(1);
+      expect(domain.translate(pages + 2, READ)).toBe(3);
+      expect(domain.unmap(2 * pages, 1)).toBe(pages);
+    },
+  );
 });
 
 describe('the IOTLB', () => {

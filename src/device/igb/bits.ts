@@ -6,7 +6,6 @@ export const Ctrl = {
   FORCE_SPEED: 0x00000800,
   RESET: 0x04000000,
   VLAN_MODE: 0x40000000,
-  PHY_RESET: 0x80000000,
 } as const;
 
 export const Status = {

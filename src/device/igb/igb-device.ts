@@ -5,7 +5,7 @@ import type { PciDevice } from '../pci/pci-device.js';
 import { RegisterFile } from '../register-table.js';
 import { Cause, Ctrl, Rctl, Status } from './bits.js';
 import { IgbInterrupts } from './interrupts.js';
-import { BATCH, FRAME_MOST, HEADROOM } from './limits.js';
+import { BATCH, BATCHES_PER_TURN, FRAME_MOST, HEADROOM } from './limits.js';
 import { Nvm } from './nvm.js';
 import { pad } from './offloads.js';
 import { Phy } from './phy.js';
@@ -23,6 +23,8 @@ const SPEED_MASK = 3;
 /** SWSM: software has the semaphore; a read that finds it free takes it (4.6.12). */
 const SEMAPHORE = 1;
 const WORD = 4;
+/** Turns of the transmitter in a write of a tail: the largest ring that drivers use. */
+const TURNS_PER_WRITE = 4096 / (BATCH * BATCHES_PER_TURN);
 /** Room for a frame that arrives. */
 const SLOT_BYTES = 0x4100;
 
@@ -83,13 +85,24 @@ export class IgbDevice implements PciDevice, Wire {
   }
 
   write(bar: number, offset: number, size: number, value: number): void {
-    if (bar === Bar.REGISTERS) this.registers.write(offset, value);
+    if (bar === Bar.REGISTERS) this.writeRegister(offset, value);
     else if (bar === Bar.IO && offset === IOADDR) this.ioAddress = value - (value % WORD);
-    else if (bar === Bar.IO && offset === IODATA) this.registers.write(this.ioAddress, value);
+    else if (bar === Bar.IO && offset === IODATA) this.writeRegister(this.ioAddress, value);
     else if (bar === Bar.MSIX) {
       const { bytes } = this.endpoint.barMemory(bar);
       for (let byte = 0; byte < size; byte++) bytes[offset + byte] = value >>> (8 * byte);
     }
+  }
+
+  /**
+   * A ring's worth of descriptors has been sent when the write of its tail is over: a driver that
+   * waits for so long and no longer finds them done however late it is.
+   */
+  private writeRegister(offset: number, value: number): void {
+    this.registers.write(offset, value);
+    const at = igbRegisters.at(offset);
+    if (at < 0 || igbRegisters.row(at).name !== 'TDT') return;
+    for (let turn = 0; turn < TURNS_PER_WRITE && this.transmitter.poll(); turn++);
   }
 
   poll(): boolean {
@@ -130,11 +143,10 @@ export class IgbDevice implements PciDevice, Wire {
   }
 
   private control(value: number): void {
-    if ((value & Ctrl.RESET) !== 0) {
-      this.registers.reset((name) => keptByReset.has(name));
-      this.resetParts();
-      this.endpoint.interrupts.pin(false);
-    } else if ((value & Ctrl.PHY_RESET) !== 0) this.phy.resetRegisters();
+    if ((value & Ctrl.RESET) === 0) return;
+    this.registers.reset((name) => keptByReset.has(name));
+    this.resetParts();
+    this.endpoint.interrupts.pin(false);
   }
 
   private resetParts(): void {

@@ -5,7 +5,7 @@ import { Count, QUEUES, Reg } from './registers.js';
 
 /** MSI-X vectors; more than there are can be named in IVAR. */
 export const VECTORS = 10;
-/** Bits of EICR: one for each vector, or, without several MSI-X vectors, for queues and timers. */
+/** Bits of EICR: one for each vector; without several MSI-X vectors, for queues and the timer. */
 const EXTENDED_VECTORS = 0x01ffffff;
 const EXTENDED_CAUSES = 0x4000ffff;
 /** IVAR: a byte for each of receive queue n, transmit queue n, and both of queue n + 8. */
@@ -79,7 +79,10 @@ export class IgbInterrupts {
   private showPin(): void {
     const { registers } = this;
     const pending = registers.get(Reg.ICR) & registers.get(Reg.IMS);
-    this.lines.pin(pending !== 0 && !this.isMultiple);
+    const level = pending !== 0 && !this.isMultiple;
+    if (level && !this.lines.pinAsserted && !this.lines.messages)
+      registers.set(Count.IAC, (registers.get(Count.IAC) + 1) >>> 0);
+    this.lines.pin(level);
   }
 
   private unmask(value: number): void {
@@ -141,9 +144,7 @@ export class IgbInterrupts {
   }
 
   private message(vector: number): void {
-    const { registers, lines } = this;
-    if (vector >= VECTORS || !lines.message(vector)) return;
-    registers.set(Count.IAC, (registers.get(Count.IAC) + 1) >>> 0);
+    if (vector < VECTORS) this.lines.message(vector);
   }
 }
 

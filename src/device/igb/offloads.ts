@@ -47,7 +47,7 @@ export class TxContext {
   }
 }
 
-/** Puts a VLAN tag into the frame at `offset`, before which there is room; the frame grows there. */
+/** Puts a VLAN tag into the frame at `offset`; it then begins as many bytes earlier. */
 export function insertTag(bytes: Uint8Array, offset: number, type: number, vlan: number): void {
   bytes.copyWithin(offset - TAG_BYTES, offset, offset + ADDRESS_BYTES);
   put16(bytes, offset - TAG_BYTES + ADDRESS_BYTES, type);

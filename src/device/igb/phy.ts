@@ -58,11 +58,6 @@ export class Phy {
 
   reset(): void {
     this.isUp = false;
-    this.resetRegisters();
-  }
-
-  /** CTRL.PHY_RST: the link stays. */
-  resetRegisters(): void {
     for (const [register, value] of atReset) this.values.set(register, value);
   }
 

@@ -7,7 +7,7 @@ const CRC_BYTES = 4;
 const CLASSES = [64, 127, 255, 511, 1023];
 const octets = ['GORC', 'GOTC', 'TOR', 'TOT'] as const;
 
-/** Counters of 32 bits, cleared by a read, and of 64, by the read of their high half (8.18). */
+/** Counters that a read clears; those of 64 bits the read of their high half (8.18). */
 export class Statistics {
   constructor(private readonly registers: RegisterFile) {
     for (const name of octets) {
