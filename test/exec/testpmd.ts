@@ -24,26 +24,30 @@ export class Testpmd {
 
   /**
    * `device`: options of the card, with a comma in front; `words` are EAL's; `preload`: a library
-   * that testpmd gets.
+   * that testpmd gets; `devices`: other cards in the place of that one, `KIND@BDF,key=value…`.
    */
   constructor(
     device: string,
     options: readonly string[],
     testpmd: readonly string[],
-    { words = [], preload = '' }: { words?: readonly string[]; preload?: string } = {},
+    {
+      words = [],
+      preload = '',
+      devices = [`virtio-net@${address}${device}`],
+    }: { words?: readonly string[]; preload?: string; devices?: readonly string[] } = {},
   ) {
     const eal = ['--no-huge', '-m', '128', '--iova-mode=va', '--no-telemetry', '-l', '0,1'];
     this.child = spawn(
       process.execPath,
       [
         ...[iopf, 'exec', '--json', join(this.folder, 'summary.json'), ...options],
+        ...devices.flatMap((each) => ['--device', each]),
         ...[
-          '--device',
-          `virtio-net@${address}${device}`,
           ...['--', 'env', `LD_PRELOAD=${preload}`, 'stdbuf', '-oL', 'dpdk-testpmd'],
           ...[...eal, ...words],
         ],
-        ...['--file-prefix', this.folder.split('-').pop()!, '-a', address],
+        ...['--file-prefix', this.folder.split('-').pop()!],
+        ...devices.flatMap((each) => ['-a', each.split(/[@,]/)[1]!]),
         ...['--', '-i', '--total-num-mbufs=4096', ...testpmd],
       ],
       { stdio: ['pipe', 'pipe', 'pipe'] },
@@ -77,9 +81,9 @@ export class Testpmd {
     return said!;
   }
 
-  /** Packets that its port has received and sent since they were last cleared. */
-  async packets(): Promise<{ received: number; sent: number }> {
-    const text = await this.command('show port stats 0');
+  /** Packets that a port has received and sent since they were last cleared. */
+  async packets(port = 0): Promise<{ received: number; sent: number }> {
+    const text = await this.command(`show port stats ${port}`);
     return {
       received: Number(/RX-packets: (\d+)/.exec(text)![1]),
       sent: Number(/TX-packets: (\d+)/.exec(text)![1]),
