@@ -34,7 +34,7 @@ export class IommufdContext {
   groupOf(iommuGroup: IommuGroup): AttachedGroup {
     let group = this.groups.get(iommuGroup);
     if (group === undefined) {
-      group = { iommuGroup, hwpt: null, attached: [] };
+      group = { iommuGroup, attachments: new Map() };
       this.groups.set(iommuGroup, group);
     }
     return group;

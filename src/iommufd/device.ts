@@ -5,21 +5,29 @@
  * apart; the first one's attachment is that of all.
  */
 import { Errno, fail, VfioError } from '../abi/errno.js';
-import { runDirect } from '../flow/direct.js';
 import type { IommuDevice } from '../iommu/device.js';
-import { areAlike } from '../iommu/geometry.js';
 import type { IommuGroup } from '../iommu/group.js';
 import type { IommufdContext } from './context.js';
-import { PagingHwpt } from './hwpt.js';
+import { type Hwpt, isHwpt, PagingHwpt } from './hwpt.js';
 import { Ioas } from './ioas.js';
+import type { Iommu } from './iommu.js';
 import type { IommufdObject } from './objects.js';
-import { PAGE } from './ranges.js';
+import { VtdIommu } from './vtd-iommu.js';
+
+/** The PASID of what a device does without one (kernel: IOMMU_NO_PASID). */
+export const NO_PASID = 0;
+
+/** The devices of a group that go through a page table (kernel: struct iommufd_attach). */
+interface Attachment {
+  hwpt: Hwpt;
+  readonly devices: BoundDevice[];
+}
 
 /** The devices of a group that are bound to one context (kernel: struct iommufd_group). */
 export interface AttachedGroup {
   readonly iommuGroup: IommuGroup;
-  hwpt: PagingHwpt | null;
-  readonly attached: BoundDevice[];
+  /** By PASID; without devices there is none. */
+  readonly attachments: Map<number, Attachment>;
 }
 
 export class BoundDevice implements IommufdObject {
@@ -32,10 +40,10 @@ export class BoundDevice implements IommufdObject {
   constructor(
     readonly context: IommufdContext,
     readonly device: IommuDevice,
+    readonly iommu: Iommu = new VtdIommu(context.machine, device),
   ) {
     const iommuGroup = device.group!;
-    const { interruptRemapping } = iommuGroup.geometry;
-    if (!interruptRemapping && !context.machine.allowUnsafeInterrupts) fail('EPERM');
+    if (!iommu.remapsInterrupts && !context.machine.allowUnsafeInterrupts) fail('EPERM');
     iommuGroup.claim(context, 'EPERM');
     this.group = context.groupOf(iommuGroup);
     context.objects.add(this);
@@ -44,45 +52,56 @@ export class BoundDevice implements IommufdObject {
 
   /** Where its accesses go, and what is mapped there; null: it is attached to nothing. */
   get ioas(): Ioas | null {
-    return this.isAttached ? this.group.hwpt!.ioas : null;
+    return this.hwpt()?.ioas ?? null;
   }
 
-  get isAttached(): boolean {
-    return this.group.attached.includes(this);
+  /** What it is attached to; null: nothing. */
+  hwpt(pasid = NO_PASID): Hwpt | null {
+    const attachment = this.group.attachments.get(pasid);
+    return attachment?.devices.includes(this) === true ? attachment.hwpt : null;
+  }
+
+  /** Attaches it, or moves it if it is attached: VFIO_DEVICE_ATTACH_IOMMUFD_PT. See below. */
+  attachOrReplace(id: number): number {
+    return this.hwpt() === null ? this.attach(id) : this.replace(id);
   }
 
   /**
    * Attaches it to a page table, or to an IOAS by a page table that its devices share or that is
-   * made; one that is attached is moved, and with it all of its group. Returns the page table's id.
-   * ENOENT: no such object; EINVAL: one of another kind, or its group is elsewhere; EADDRINUSE:
-   * something is mapped where the device or its page table cannot have it; EFAULT, ENOMEM; ENODEV:
-   * it cannot wait for a page.
+   * made. Returns the page table's id. ENOENT: no such object; EINVAL: one of another kind, or its
+   * group is elsewhere; EADDRINUSE: something is mapped where the device or its page table cannot
+   * have it; EFAULT, ENOMEM; ENODEV: it cannot wait for a page; EBUSY: it is attached already.
    */
-  attach(id: number): number {
-    const target = this.context.objects.any(id) ?? fail('ENOENT');
-    if (target instanceof Ioas) return this.attachToIoas(target).id;
-    if (!(target instanceof PagingHwpt)) fail('EINVAL');
-    this.change(target);
-    return target.id;
+  attach(id: number, pasid = NO_PASID): number {
+    const attached = this.change(id, pasid, (hwpt) => this.attachTo(hwpt, pasid));
+    this.users++;
+    return attached;
+  }
+
+  /** Moves it, and with it all of its group. EINVAL: it is not attached; else as `attach`. */
+  replace(id: number, pasid = NO_PASID): number {
+    return this.change(id, pasid, (hwpt) => this.moveTo(hwpt, pasid));
   }
 
   /** Its accesses are refused from now on, unless others of its group stay attached. */
-  detach(): void {
-    const { group } = this;
-    if (!this.isAttached) return;
-    const hwpt = group.hwpt!;
-    group.attached.splice(group.attached.indexOf(this), 1);
-    if (group.attached.length === 0) {
-      runDirect(hwpt.ioas.space.detachDevices(group.iommuGroup.devices));
-      group.hwpt = null;
+  detach(pasid = NO_PASID): void {
+    const { attachments } = this.group;
+    const attachment = attachments.get(pasid);
+    if (attachment === undefined || !attachment.devices.includes(this)) return;
+    const { hwpt, devices } = attachment;
+    devices.splice(devices.indexOf(this), 1);
+    if (devices.length === 0) {
+      this.iommu.detach(hwpt, pasid);
+      attachments.delete(pasid);
     }
-    hwpt.ioas.reserved.removeOwner(this);
+    if (pasid === NO_PASID) hwpt.ioas.reserved.removeOwner(this);
+    this.users--;
     hwpt.drop();
   }
 
   /** The device's file is gone. */
   unbind(): void {
-    this.detach();
+    for (const pasid of [...this.group.attachments.keys()]) this.detach(pasid);
     this.users--;
     this.context.objects.remove(this);
   }
@@ -92,31 +111,40 @@ export class BoundDevice implements IommufdObject {
     this.context.drop();
   }
 
+  private change(id: number, pasid: number, enter: (hwpt: Hwpt) => void): number {
+    const target = this.context.objects.any(id) ?? fail('ENOENT');
+    if (target instanceof Ioas) return this.changeToIoas(target, pasid, enter).id;
+    if (!isHwpt(target)) return fail('EINVAL');
+    enter(target);
+    return target.id;
+  }
+
   /** A page table of the IOAS that suits the device, or else a new one. */
-  private attachToIoas(ioas: Ioas): PagingHwpt {
+  private changeToIoas(ioas: Ioas, pasid: number, enter: (hwpt: Hwpt) => void): Hwpt {
     for (const object of this.context.objects) {
       if (!(object instanceof PagingHwpt) || !object.isAuto || object.ioas !== ioas) continue;
       try {
-        this.change(object);
+        enter(object);
         return object;
       } catch (error) {
         if (!isIncompatible(error)) throw error;
       }
     }
-    const { group, context } = this;
+    const { context } = this;
+    const isAttached = this.hwpt(pasid) !== null;
     // The kernel finds a group that is elsewhere only when it attaches the new table.
-    if (group.hwpt !== null && !this.isAttached) fail('EINVAL');
-    this.reserveIn(ioas);
+    if (this.group.attachments.has(pasid) && !isAttached) fail('EINVAL');
+    if (pasid === NO_PASID) this.reserveIn(ioas);
     let hwpt: PagingHwpt;
     try {
-      hwpt = new PagingHwpt(context, ioas, group.iommuGroup.geometry, true);
+      hwpt = new PagingHwpt(context.objects, ioas, this.iommu.newTable(0, null), true);
     } catch (error) {
       if (ioas !== this.ioas) this.forgetReserved(ioas);
       throw error;
     }
     context.objects.add(hwpt);
     try {
-      this.change(hwpt);
+      enter(hwpt);
     } catch (error) {
       context.objects.remove(hwpt);
       throw error;
@@ -124,64 +152,59 @@ export class BoundDevice implements IommufdObject {
     return hwpt;
   }
 
-  private change(hwpt: PagingHwpt): void {
-    if (this.isAttached) this.replace(hwpt);
-    else this.attachTo(hwpt);
-  }
-
-  private attachTo(hwpt: PagingHwpt): void {
-    const { group } = this;
-    if (group.hwpt !== null && group.hwpt !== hwpt) fail('EINVAL');
-    this.checkFits(hwpt);
-    this.reserveIn(hwpt.ioas);
+  private attachTo(hwpt: Hwpt, pasid: number): void {
+    const { attachments } = this.group;
+    const attachment = attachments.get(pasid);
+    if (attachment?.devices.includes(this) === true) fail('EBUSY');
+    if (attachment !== undefined && attachment.hwpt !== hwpt) fail('EINVAL');
+    this.checkFits(hwpt, pasid);
+    if (pasid === NO_PASID) this.reserveIn(hwpt.ioas);
     try {
-      if (group.attached.length === 0) this.enter(hwpt);
+      if (attachment === undefined) this.iommu.attach(hwpt, pasid);
     } catch (error) {
-      hwpt.ioas.reserved.removeOwner(this);
+      if (pasid === NO_PASID) hwpt.ioas.reserved.removeOwner(this);
       throw error;
     }
-    group.hwpt = hwpt;
-    group.attached.push(this);
+    if (attachment === undefined) attachments.set(pasid, { hwpt, devices: [this] });
+    else attachment.devices.push(this);
     hwpt.users++;
   }
 
   /** All devices of the group move, in one step. */
-  private replace(hwpt: PagingHwpt): void {
-    const { group } = this;
-    const old = group.hwpt!;
+  private moveTo(hwpt: Hwpt, pasid: number): void {
+    const attachment = this.group.attachments.get(pasid);
+    if (attachment?.devices.includes(this) !== true) return fail('EINVAL');
+    const { hwpt: old, devices } = attachment;
     if (old === hwpt) return;
-    this.checkFits(hwpt);
-    const elsewhere = hwpt.ioas !== old.ioas;
+    this.checkFits(hwpt, pasid);
+    const elsewhere = pasid === NO_PASID && hwpt.ioas !== old.ioas;
     if (elsewhere) this.reserveIn(hwpt.ioas);
-    runDirect(old.ioas.space.detachDevices(group.iommuGroup.devices));
     try {
-      this.enter(hwpt);
+      this.iommu.replace(old, hwpt, pasid);
     } catch (error) {
-      this.enter(old);
       if (elsewhere) this.forgetReserved(hwpt.ioas);
       throw error;
     }
     if (elsewhere) this.forgetReserved(old.ioas);
-    group.hwpt = hwpt;
-    hwpt.users += group.attached.length;
-    for (let count = group.attached.length; count > 0; count--) old.drop();
+    attachment.hwpt = hwpt;
+    hwpt.users += devices.length;
+    for (let count = devices.length; count > 0; count--) old.drop();
   }
 
-  /** EFAULT, ENOMEM: a device cannot wait for pages, and not all can be pinned. */
-  private enter({ domain, ioas, fault }: PagingHwpt): void {
-    const { devices } = this.group.iommuGroup;
-    const { space, machine } = ioas;
-    const queue = fault?.queue ?? null;
-    if (queue !== null && machine.iopf === 'off') fail('ENODEV');
-    // What a program maps when it is asked must be there when it has answered.
-    if (queue !== null || (machine.iopf === 'auto' && !devices.every((each) => each.canFault)))
-      runDirect(space.iopf.disable());
-    runDirect(space.attachDevices(devices, domain, queue));
-  }
-
-  /** EINVAL: the page table is of another kind of IOMMU. */
-  private checkFits(hwpt: PagingHwpt): void {
-    if (!areAlike(hwpt.domain.geometry, this.group.iommuGroup.geometry)) fail('EINVAL');
+  /**
+   * EINVAL: the page table is of another kind of IOMMU, or does not go together with what the
+   * device's other PASIDs are attached to (kernel: iommufd_hwpt_pasid_compat).
+   */
+  private checkFits(hwpt: Hwpt, pasid: number): void {
+    if (!this.iommu.accepts(hwpt)) fail('EINVAL');
+    const { attachments } = this.group;
+    if (pasid === NO_PASID) {
+      const hasOthers = [...attachments.keys()].some((each) => each !== NO_PASID);
+      if (hasOthers && !hwpt.takesPasids) fail('EINVAL');
+    } else {
+      const plain = attachments.get(NO_PASID);
+      if (!hwpt.takesPasids || plain?.hwpt.takesPasids === false) fail('EINVAL');
+    }
   }
 
   /**
@@ -191,13 +214,9 @@ export class BoundDevice implements IommufdObject {
   private reserveIn(ioas: Ioas): void {
     if (ioas === this.ioas) return;
     this.forgetReserved(ioas);
-    const { reserved } = this.group.iommuGroup.geometry;
     try {
       for (const device of this.moving)
-        for (const { firstPage, pages } of reserved) {
-          const first = BigInt(firstPage) * PAGE;
-          ioas.reserve({ first, end: first + BigInt(pages) * PAGE }, device);
-        }
+        for (const range of device.iommu.reserved) ioas.reserve(range, device);
     } catch (error) {
       this.forgetReserved(ioas);
       throw error;
@@ -210,7 +229,7 @@ export class BoundDevice implements IommufdObject {
 
   /** Those that go along when this one is attached. */
   private get moving(): readonly BoundDevice[] {
-    return this.isAttached ? this.group.attached : [this];
+    return this.hwpt() === null ? [this] : this.group.attachments.get(NO_PASID)!.devices;
   }
 }
 

@@ -7,12 +7,11 @@ import { runDirect } from '../flow/direct.js';
 import { IoSpace } from '../ioas/io-space.js';
 import { Mapping } from '../ioas/mapping.js';
 import type { UserPages } from '../ioas/user-pages.js';
-import type { Domain } from '../iommu/domain.js';
-import { apertureEnd } from '../iommu/geometry.js';
 import { WRITE } from '../mm/address-space.js';
 import { Area, AreaIndex } from './area.js';
 import type { IommufdMachine } from './machine.js';
 import type { IommufdObject } from './objects.js';
+import { type IoPageTable, smallestEntry } from './page-table.js';
 import {
   ADDRESS_END,
   type ByteRange,
@@ -48,6 +47,7 @@ export class Ioas implements IommufdObject {
   readonly space: IoSpace;
   readonly areas = new AreaIndex();
   readonly reserved = new ReservedRanges();
+  readonly tables: IoPageTable[] = [];
   /** Ranges from which IOVAs are chosen; none: all. */
   allowed: readonly ByteRange[] = [];
   /** Bytes that edges of areas are multiples of. */
@@ -73,9 +73,15 @@ export class Ioas implements IommufdObject {
   /** EINVAL: page tables have entries already; EADDRINUSE: an area is not of whole pages. */
   setHugePages(large: boolean): void {
     if (large === this.large) return;
-    if (!large && this.space.domains.length > 0 && this.areas.size > 0) fail('EINVAL');
-    this.setAlignment(large ? this.smallestEntry : PAGE);
+    if (!large && this.tables.length > 0 && this.areas.size > 0) fail('EINVAL');
+    const was = this.large;
     this.large = large;
+    try {
+      this.setAlignment(this.neededAlignment);
+    } catch (error) {
+      this.large = was;
+      throw error;
+    }
   }
 
   /**
@@ -128,9 +134,9 @@ export class Ioas implements IommufdObject {
     const length = address - area.iova;
     const start = area.start + length;
     if (((address | start) & (this.alignment - 1n)) !== 0n || area.accesses > 0) fail('EINVAL');
-    if (this.large && this.space.domains.length > 0) fail('EINVAL');
+    if (this.large && this.tables.length > 0) fail('EINVAL');
     const { iova, permission, source, firstPage, pages } = area;
-    const isPinned = area.mapping?.pinned ?? false;
+    const isPinned = this.tables.length > 0 && (area.mapping?.pinned ?? true);
     if (isPinned) source.pin(firstPage, pages);
     this.removeArea(area);
     this.addArea(new Area(iova, length, permission, source, area.start));
@@ -182,27 +188,29 @@ export class Ioas implements IommufdObject {
    * EADDRINUSE: an area is not aligned to its entries, or lies where it reaches not; EFAULT,
    * ENOMEM. Then nothing has changed.
    */
-  addPageTable(domain: Domain): void {
+  addPageTable(table: IoPageTable): void {
     const { alignment } = this;
-    this.setAlignment(PAGE);
+    this.tables.push(table);
     try {
-      this.reserve(
-        { first: BigInt(apertureEnd(domain.geometry)) * PAGE, end: ADDRESS_END },
-        domain,
-      );
-      this.space.addDomain(domain);
+      this.setAlignment(this.neededAlignment);
+      const { first, end } = table.aperture;
+      if (first > 0n) this.reserve({ first: 0n, end: first }, table);
+      if (end < ADDRESS_END) this.reserve({ first: end, end: ADDRESS_END }, table);
+      table.enter(this);
     } catch (error) {
-      this.reserved.removeOwner(domain);
+      this.tables.pop();
+      this.reserved.removeOwner(table);
       this.alignment = alignment;
       throw error;
     }
   }
 
   /** No device is in it. */
-  removePageTable(domain: Domain): void {
-    this.space.removeDomain(domain);
-    this.reserved.removeOwner(domain);
-    this.setAlignment(this.large ? this.smallestEntry : PAGE);
+  removePageTable(table: IoPageTable): void {
+    table.leave(this);
+    this.tables.splice(this.tables.indexOf(table), 1);
+    this.reserved.removeOwner(table);
+    this.setAlignment(this.neededAlignment);
   }
 
   destroy(): void {
@@ -281,10 +289,22 @@ export class Ioas implements IommufdObject {
       this.space.map(mapping);
       area.mapping = mapping;
     }
+    const entered: IoPageTable[] = [];
+    try {
+      for (const table of this.tables) {
+        table.map(area);
+        entered.push(table);
+      }
+    } catch (error) {
+      for (const table of entered) table.unmap(area);
+      if (area.mapping !== null) this.space.unmap(area.mapping);
+      throw error;
+    }
     this.areas.insert(area);
   }
 
   private removeArea(area: Area): void {
+    for (const table of this.tables) table.unmap(area);
     if (area.mapping !== null) this.space.unmap(area.mapping);
     this.areas.remove(area);
   }
@@ -292,7 +312,7 @@ export class Ioas implements IommufdObject {
   /** EINVAL: this kernel's page tables have no entries without a permission. */
   private checkNoAccess(): void {
     const { mapsNoAccess } = this.machine.kernel;
-    if (!mapsNoAccess && this.space.domains.length > 0) fail('EINVAL');
+    if (!mapsNoAccess && this.tables.length > 0) fail('EINVAL');
   }
 
   /** EADDRINUSE: an area is not aligned so. */
@@ -302,12 +322,19 @@ export class Ioas implements IommufdObject {
     this.alignment = alignment;
   }
 
-  /** The least that every page table can map, in bytes. */
-  private get smallestEntry(): bigint {
-    return this.space.domains.length === 0 ? 1n : PAGE;
+  /** What page tables, and the wish for none but small entries, need of the edges of areas. */
+  private get neededAlignment(): bigint {
+    return this.tables.reduce(
+      (most, table) => greater(most, smallestEntry(table)),
+      this.large ? 1n : PAGE,
+    );
   }
 }
 
 function least(...values: bigint[]): bigint {
   return values.reduce((low, value) => (value < low ? value : low));
+}
+
+function greater(a: bigint, b: bigint): bigint {
+  return a > b ? a : b;
 }

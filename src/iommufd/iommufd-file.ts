@@ -24,7 +24,7 @@ import {
   ViommuAlloc,
 } from '../abi/iommufd-structs.js';
 import type { Caller } from '../file/caller.js';
-import type { VfioFile } from '../file/file.js';
+import { noTransfer, type VfioFile } from '../file/file.js';
 import {
   changeProcess,
   hwptInvalidate,
@@ -88,6 +88,8 @@ export function openCompatContainer(machine: IommufdMachine): IommufdFile {
 
 export class IommufdFile implements VfioFile {
   readonly kind = 'iommufd';
+  readonly read = noTransfer;
+  readonly write = noTransfer;
 
   constructor(
     readonly context: IommufdContext,
@@ -100,14 +102,6 @@ export class IommufdFile implements VfioFile {
       return compatIoctl(caller, context, request, argument);
     runCall(caller, context, operations, request, argument);
     return 0;
-  }
-
-  read(): number {
-    return fail('EINVAL');
-  }
-
-  write(): number {
-    return fail('EINVAL');
   }
 
   mmap(): never {

@@ -108,10 +108,8 @@ function checkExtension(context: IommufdContext, extension: number): number {
     case VfioExtension.VFIO_TYPE1v2_IOMMU:
     case VfioExtension.VFIO_UNMAP_ALL:
       return 1;
-    case VfioExtension.VFIO_DMA_CC_IOMMU: {
-      const { domains } = compatIoas(context).space;
-      return domains.every(({ geometry }) => geometry.snoopControl) ? 1 : 0;
-    }
+    case VfioExtension.VFIO_DMA_CC_IOMMU:
+      return compatIoas(context).tables.every(({ isCoherent }) => isCoherent) ? 1 : 0;
     default:
       return 0;
   }
@@ -211,9 +209,9 @@ function getInfo(caller: Caller, context: IommufdContext, argument: number): voi
 }
 
 /** Without a page table all from a page on. */
-function pageSizes({ space }: Ioas): bigint {
-  if (space.domains.length === 0) return ADDRESS_END - 0x1000n;
-  return BigInt(space.pageSizes);
+function pageSizes({ tables }: Ioas): bigint {
+  if (tables.length === 0) return ADDRESS_END - 0x1000n;
+  return BigInt(tables.reduce((sizes, table) => sizes & table.pageSizes, 0x7fff_f000));
 }
 
 /** Puts ranges that there is room for, and the head if there is room for all. Returns the bytes. */

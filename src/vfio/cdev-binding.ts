@@ -106,7 +106,7 @@ export class CdevBinding implements DeviceBinding {
     if (this.hasPasid(caller, argument, end.pasid, at.flags)) fail('EINVAL');
     device.use(null);
     try {
-      word.setU32(0, bound.attach(request.u32(at.pt_id)));
+      word.setU32(0, bound.attachOrReplace(request.u32(at.pt_id)));
     } finally {
       device.use(this.space);
     }

@@ -36,6 +36,7 @@ export class Testpmd {
       devices = [`virtio-net@${address}${device}`],
     }: { words?: readonly string[]; preload?: string; devices?: readonly string[] } = {},
   ) {
+    const environment = [`LD_PRELOAD=${preload}`, `RUNTIME_DIRECTORY=${this.folder}`];
     const eal = ['--no-huge', '-m', '128', '--iova-mode=va', '--no-telemetry', '-l', '0,1'];
     this.child = spawn(
       process.execPath,
@@ -43,11 +44,9 @@ export class Testpmd {
         ...[iopf, 'exec', '--json', join(this.folder, 'summary.json'), ...options],
         ...devices.flatMap((each) => ['--device', each]),
         ...[
-          ...['--', 'env', `LD_PRELOAD=${preload}`, 'stdbuf', '-oL', 'dpdk-testpmd'],
-          ...[...eal, ...words],
+          ...['--', 'env', ...environment, 'stdbuf', '-oL', 'dpdk-testpmd'],
+          ...[...eal, ...words, ...devices.flatMap((each) => ['-a', each.split(/[@,]/)[1]!])],
         ],
-        ...['--file-prefix', this.folder.split('-').pop()!],
-        ...devices.flatMap((each) => ['-a', each.split(/[@,]/)[1]!]),
         ...['--', '-i', '--total-num-mbufs=4096', ...testpmd],
       ],
       { stdio: ['pipe', 'pipe', 'pipe'] },

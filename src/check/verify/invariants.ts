@@ -123,7 +123,7 @@ function checkDevice(world: World, device: IommuDevice): void {
     );
   if (handler === foreignHandler && !device.iopfEnabled)
     violated(UNDONE, 'R5.3', `${device.address} was switched on by somebody else and is off`);
-  if (iopf.changing || !world.inContainer.has(groupOf(world, device))) return;
+  if (iopf.changing || !world.inContainer.has(device.group!)) return;
   const ours = handler === iopf.handler;
   if (!iopf.enabled && ours && !world.changingGroups)
     violated(UNDONE, 'R5.3', `IOPF is off and ${device.address} still has the container's handler`);
@@ -133,10 +133,6 @@ function checkDevice(world: World, device: IommuDevice): void {
       'R5.3',
       `${device.address} has the container's handler and page requests are off`,
     );
-}
-
-function groupOf(world: World, device: IommuDevice) {
-  return world.group(device.group!.number);
 }
 
 function checkTables(world: World): void {

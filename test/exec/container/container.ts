@@ -17,8 +17,10 @@ export interface ContainerOptions {
   readonly user?: number;
   readonly noNewPrivileges?: boolean;
   readonly pidsLimit?: number;
-  /** RLIMIT_NOFILE, soft and hard. */
-  readonly openFiles?: number;
+  /** Resource limits, soft and hard, by name: NOFILE, MEMLOCK in bytes. */
+  readonly limits?: Readonly<Record<string, number>>;
+  /** Programs in /tmp can be run, unlike with Docker's --tmpfs, and it has room for them. */
+  readonly roomyTmp?: boolean;
   /** System calls that are denied besides Docker's, with EPERM. */
   readonly denied?: readonly string[];
   /** Whoever starts the container has no privilege: root in it is an ordinary user outside. */
@@ -98,6 +100,7 @@ function configuration(
     source,
     options: ['rbind', ...more],
   });
+  const tmp = options.roomyTmp ? [] : ['noexec', 'size=65536k'];
   const id = [{ containerID: 0, hostID: UNPRIVILEGED, size: 1 }];
   return {
     ociVersion: '1.0.0',
@@ -114,10 +117,11 @@ function configuration(
         ambient: [],
       },
       noNewPrivileges: options.noNewPrivileges ?? false,
-      rlimits:
-        options.openFiles === undefined
-          ? []
-          : [{ type: 'RLIMIT_NOFILE', soft: options.openFiles, hard: options.openFiles }],
+      rlimits: Object.entries(options.limits ?? {}).map(([name, limit]) => ({
+        type: `RLIMIT_${name}`,
+        soft: limit,
+        hard: limit,
+      })),
     },
     root: { path: root, readonly: true },
     mounts: [
@@ -125,7 +129,7 @@ function configuration(
       mount('/dev', 'tmpfs', 'nosuid', 'mode=755'),
       mount('/dev/shm', 'tmpfs', 'nosuid', 'nodev', 'mode=1777'),
       mount('/sys', 'sysfs', 'nosuid', 'noexec', 'nodev', 'ro'),
-      mount('/tmp', 'tmpfs', 'nosuid', 'nodev', 'mode=1777'),
+      mount('/tmp', 'tmpfs', 'nosuid', 'nodev', 'mode=1777', ...tmp),
       bind(IOPF, repository, 'ro'),
       bind(SHARED, shared),
     ],

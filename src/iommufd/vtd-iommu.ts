@@ -1,0 +1,183 @@
+/** VT-d in front of the engine's page tables (kernel: drivers/iommu/intel). */
+import { fail } from '../abi/errno.js';
+import { HW_INFO_TYPE_INTEL_VTD, HwptAllocFlag, IommuHwCapability } from '../abi/iommufd.js';
+import { HwInfoVtd } from '../abi/iommufd-structs.js';
+import { writeStruct } from '../abi/layout.js';
+import { runDirect } from '../flow/direct.js';
+import { DirtyLog } from '../ioas/dirty-log.js';
+import type { IoSpace } from '../ioas/io-space.js';
+import type { IommuDevice } from '../iommu/device.js';
+import { Domain } from '../iommu/domain.js';
+import { apertureEnd, areAlike, type IommuProperties } from '../iommu/geometry.js';
+import { capabilityRegister, extendedCapabilityRegister } from '../iommu/vtd.js';
+import { WRITE } from '../mm/address-space.js';
+import type { Area } from './area.js';
+import { type Hwpt, type NestedTable, PagingHwpt } from './hwpt.js';
+import type { Ioas } from './ioas.js';
+import type { HardwareInfo, Iommu, UserData } from './iommu.js';
+import type { IommufdMachine } from './machine.js';
+import type { IoPageTable } from './page-table.js';
+import { type ByteRange, PAGE } from './ranges.js';
+
+/** IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17, which the recorded IOMMU has. */
+const VTD_ERRATA = 1;
+const { IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED: NO_ATS, IOMMU_HW_CAP_DIRTY_TRACKING: DIRTY_TRACKING } =
+  IommuHwCapability;
+
+export class VtdIommu implements Iommu {
+  readonly remapsInterrupts: boolean;
+  readonly reserved: readonly ByteRange[];
+  readonly pasidBits = 0;
+  private readonly geometry: IommuProperties;
+
+  constructor(
+    private readonly machine: IommufdMachine,
+    private readonly device: IommuDevice,
+  ) {
+    this.geometry = device.group!.geometry;
+    this.remapsInterrupts = this.geometry.interruptRemapping;
+    this.reserved = this.geometry.reserved.map(({ firstPage, pages }) => {
+      const first = BigInt(firstPage) * PAGE;
+      return { first, end: first + BigInt(pages) * PAGE };
+    });
+  }
+
+  /** Writes are seen as page faults: the recorded IOMMU has no other way. */
+  get tracksDirty(): boolean {
+    return this.machine.iopf !== 'off';
+  }
+
+  info(type: number): HardwareInfo {
+    if (type !== 0 && type !== HW_INFO_TYPE_INTEL_VTD) fail('EOPNOTSUPP');
+    const data = writeStruct(HwInfoVtd, {
+      flags: VTD_ERRATA,
+      cap_reg: capabilityRegister(this.geometry),
+      ecap_reg: extendedCapabilityRegister(this.geometry),
+    });
+    const can = this.tracksDirty ? DIRTY_TRACKING : 0;
+    const cannot = this.machine.kernel.hwInfoInput ? NO_ATS : 0;
+    return { type: HW_INFO_TYPE_INTEL_VTD, data, capabilities: can | cannot };
+  }
+
+  newTable(flags: number, data: UserData | null): IoPageTable {
+    const { IOMMU_HWPT_ALLOC_DIRTY_TRACKING: dirty } = HwptAllocFlag;
+    if ((flags & ~dirty) !== 0 || data !== null) fail('EOPNOTSUPP');
+    return new VtdTable(this.machine, this.geometry, (flags & dirty) !== 0);
+  }
+
+  newNested(): NestedTable {
+    return fail('EOPNOTSUPP');
+  }
+
+  accepts(hwpt: Hwpt): boolean {
+    return hwpt instanceof PagingHwpt && domainOf(hwpt) !== null && this.isAlike(hwpt);
+  }
+
+  attach(hwpt: Hwpt): void {
+    const { devices } = this.device.group!;
+    const { space, machine } = hwpt.ioas;
+    const queue = hwpt.fault?.queue ?? null;
+    if (queue !== null && machine.iopf === 'off') fail('ENODEV');
+    // What a program maps when it is asked must be there when it has answered.
+    if (queue !== null || (machine.iopf === 'auto' && !devices.every((each) => each.canFault)))
+      runDirect(space.iopf.disable());
+    runDirect(space.attachDevices(devices, domainOf(hwpt)!, queue));
+  }
+
+  replace(from: Hwpt, to: Hwpt): void {
+    this.detach(from);
+    try {
+      this.attach(to);
+    } catch (error) {
+      this.attach(from);
+      throw error;
+    }
+  }
+
+  detach({ ioas }: Hwpt): void {
+    runDirect(ioas.space.detachDevices(this.device.group!.devices));
+  }
+
+  private isAlike(hwpt: Hwpt): boolean {
+    return areAlike(domainOf(hwpt)!.geometry, this.geometry);
+  }
+}
+
+/** The engine's page table behind one, or null: it is another IOMMU's. */
+function domainOf(hwpt: Hwpt): Domain | null {
+  return hwpt instanceof PagingHwpt && hwpt.table instanceof VtdTable ? hwpt.table.domain : null;
+}
+
+class VtdTable implements IoPageTable {
+  readonly domain: Domain;
+  readonly aperture: ByteRange;
+  readonly pageSizes: number;
+  readonly isCoherent: boolean;
+  private space: IoSpace | null = null;
+  private log: DirtyLog | null = null;
+
+  constructor(
+    { kernel, observer }: IommufdMachine,
+    geometry: IommuProperties,
+    readonly tracksDirty: boolean,
+  ) {
+    const writableIsReadable = kernel.pinnedIsReadable;
+    this.domain = new Domain({ geometry, writableIsReadable, observer });
+    this.aperture = { first: 0n, end: BigInt(apertureEnd(geometry)) * PAGE };
+    this.pageSizes = geometry.pageSizes;
+    this.isCoherent = geometry.snoopControl;
+  }
+
+  get isLogging(): boolean {
+    return this.log !== null;
+  }
+
+  enter({ space }: Ioas): void {
+    space.addDomain(this.domain);
+    this.space = space;
+  }
+
+  leave({ space }: Ioas): void {
+    if (this.log !== null) space.stopLog(this.log);
+    space.removeDomain(this.domain);
+  }
+
+  /** The space maps in all of its domains at once. */
+  map(): void {}
+
+  unmap(): void {}
+
+  setLogging(on: boolean): void {
+    const space = this.space!;
+    if (on) {
+      this.log = new DirtyLog(this.domain);
+      space.startLog(this.log);
+    } else {
+      space.stopLog(this.log!);
+      this.log = null;
+    }
+  }
+
+  /** Exact where pages fault in; what is pinned may be written at any time, and so is dirty. */
+  *dirtyRanges(
+    { iova, mapping }: Area,
+    from: bigint,
+    to: bigint,
+    clear: boolean,
+  ): Generator<ByteRange, void, void> {
+    if (mapping === null) return;
+    const first = Number((from - iova) / PAGE);
+    const end = Number((to - iova) / PAGE);
+    if (mapping.pinned) {
+      if ((mapping.permission & WRITE) !== 0) yield { first: from, end: to };
+    } else {
+      const dirty = this.log!.of(mapping);
+      for (let at = dirty.nextSet(first, end); at < end; ) {
+        const stop = dirty.nextClear(at, end);
+        yield { first: iova + BigInt(at) * PAGE, end: iova + BigInt(stop) * PAGE };
+        at = dirty.nextSet(stop, end);
+      }
+    }
+    if (clear) this.space!.iopf.dirtyReported(this.log!, mapping, first, end - first);
+  }
+}
