@@ -77,7 +77,7 @@ static long open2(int directory, const char *path, uint64_t flags)
 	return syscall(SYS_openat2, directory, path, &how, sizeof(how));
 }
 
-static void opens(void)
+static void opens(const char *bdf)
 {
 	int fd = MUST(open2(AT_FDCWD, node, O_RDWR | O_CLOEXEC));
 
@@ -91,6 +91,13 @@ static void opens(void)
 	REFUSED(open2(nodes, "vfio", O_RDWR | O_CREAT | O_EXCL), EEXIST);
 	REFUSED(open2(nodes, "none", O_RDWR), ENOENT);
 	REFUSED(syscall(SYS_openat2, nodes, "vfio", NULL, 24), EFAULT);
+
+	/* Nobody may write it, root neither. */
+	char vendor[128];
+
+	snprintf(vendor, sizeof(vendor), "/sys/bus/pci/devices/%s/vendor", bdf);
+	REFUSED(open(vendor, O_RDWR), EACCES);
+	REFUSED(open(vendor, O_WRONLY), EACCES);
 }
 
 static void rights(const char *bdf)
@@ -185,7 +192,7 @@ int main(int argc, char **argv)
 	functions = MUST(open("/sys/bus/pci/devices", O_RDONLY | O_DIRECTORY));
 	look(node, "vfio", VFIO_MAJOR, VFIO_MINOR);
 	group_numbers(argv[1]);
-	opens();
+	opens(argv[1]);
 	rights(argv[1]);
 	changes();
 	links(argv[1]);
