@@ -103,6 +103,23 @@ describe('the MSI-X table', () => {
   });
 });
 
+describe('the end of a region', () => {
+  it('cuts an access to a BAR short, and behind it is EINVAL; config space is all or EFAULT', () => {
+    const { nvme, process, open } = openNvme();
+    const device = open(nvme.address);
+    const [bar, config] = [nvme.regions[0]!.size, nvme.regions[7]!.size];
+    const access = (move: 'read' | 'write', count: number, at: number) =>
+      device[move](process, BUFFER, count, at);
+    for (const move of ['read', 'write'] as const) {
+      expect(access(move, 4, bar - 4)).toBe(4);
+      expect(access(move, 16, bar - 4)).toBe(4);
+      expect(errnoOf(() => access(move, 4, bar))).toBe('EINVAL');
+      expect(access(move, 4, CONFIG + config - 4)).toBe(4);
+      expect(errnoOf(() => access(move, 8, CONFIG + config - 4))).toBe('EFAULT');
+    }
+  });
+});
+
 describe('a read of a BAR', () => {
   /** Where the device is read, and how wide, by the accesses of a call. */
   function accesses(kernel: KernelVersion, change = (own: PciFunction) => own) {
