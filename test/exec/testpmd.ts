@@ -26,13 +26,17 @@ export class Testpmd {
 
   /**
    * `device`: options of the card, with a comma in front; `words` are EAL's; `preload`: a library
-   * that testpmd gets.
+   * that testpmd gets; `devices`: other cards in the place of that one, `KIND@BDF,key=value…`.
    */
   constructor(
     device: string,
     options: readonly string[],
     testpmd: readonly string[],
-    { words = [], preload = '' }: { words?: readonly string[]; preload?: string } = {},
+    {
+      words = [],
+      preload = '',
+      devices = [`virtio-net@${address}${device}`],
+    }: { words?: readonly string[]; preload?: string; devices?: readonly string[] } = {},
   ) {
     const environment = [`LD_PRELOAD=${preload}`, `RUNTIME_DIRECTORY=${this.folder}`];
     const flags = `--no-huge -m ${MEMORY_MIB} --iova-mode=va --no-telemetry -l 0,1`;
@@ -40,11 +44,14 @@ export class Testpmd {
       process.execPath,
       [
         ...[iopf, 'exec', '--json', join(this.folder, 'summary.json'), ...options],
+        ...devices.flatMap((each) => ['--device', each]),
         ...[
-          '--device',
-          `virtio-net@${address}${device}`,
           ...['--', 'env', ...environment, 'stdbuf', '-oL', 'dpdk-testpmd'],
-          ...[...flags.split(' '), ...words, '-a', address],
+          ...[
+            ...flags.split(' '),
+            ...words,
+            ...devices.flatMap((each) => ['-a', each.split(/[@,]/)[1]!]),
+          ],
         ],
         ...['--', '-i', '--total-num-mbufs=4096', ...testpmd],
       ],
@@ -79,9 +86,9 @@ export class Testpmd {
     return said!;
   }
 
-  /** Packets that its port has received and sent since they were last cleared. */
-  async packets(): Promise<{ received: number; sent: number }> {
-    const text = await this.command('show port stats 0');
+  /** Packets that a port has received and sent since they were last cleared. */
+  async packets(port = 0): Promise<{ received: number; sent: number }> {
+    const text = await this.command(`show port stats ${port}`);
     return {
       received: Number(/RX-packets: (\d+)/.exec(text)![1]),
       sent: Number(/TX-packets: (\d+)/.exec(text)![1]),
