@@ -33,7 +33,14 @@ import {
   veventqAlloc,
   viommuAlloc,
 } from './absent-calls.js';
-import { type Call, type Operation, operation, runCall, tableNumber } from './call.js';
+import {
+  type Call,
+  type Operation,
+  operation,
+  runCall,
+  type TestInterface,
+  tableNumber,
+} from './call.js';
 import { IommufdContext } from './context.js';
 import { getDirtyBitmap, setDirtyTracking } from './dirty-bitmap.js';
 import { faultQueueAlloc } from './fault-queue-file.js';
@@ -78,9 +85,9 @@ const operations: ReadonlyMap<number, Operation> = new Map([
   [IommufdIoctl.IOMMU_GET_HW_INFO, operation(HwInfo, getHwInfo, HwInfo.end.__reserved2)],
 ]);
 
-/** open(2) of /dev/iommu. */
-export function openIommufd(machine: IommufdMachine): IommufdFile {
-  return new IommufdFile(new IommufdContext(machine), '/dev/iommu');
+/** open(2) of /dev/iommu; null: without the interface of iommufd's own tests. */
+export function openIommufd(machine: IommufdMachine, tests: TestInterface | null): IommufdFile {
+  return new IommufdFile(new IommufdContext(machine), '/dev/iommu', tests);
 }
 
 /** open(2) of /dev/vfio/vfio where iommufd serves it: pins count per process, as type1's do. */
@@ -96,16 +103,17 @@ export class IommufdFile implements VfioFile {
   constructor(
     readonly context: IommufdContext,
     readonly name: string,
+    private readonly tests: TestInterface | null = null,
   ) {}
 
   ioctl(caller: Caller, request: number, argument: number): number {
-    const { context } = this;
-    const { kernel, testInterface } = context.machine;
-    const nr = tableNumber(request, testInterface?.last ?? kernel.iommufdLast);
+    const { context, tests } = this;
+    const { kernel } = context.machine;
+    const nr = tableNumber(request, tests?.last ?? kernel.iommufdLast);
     if (nr < 0) return compatIoctl(caller, context, request, argument);
     // Between this kernel's last number and the tests' own there is nothing.
-    const isThere = nr <= kernel.iommufdLast || nr === testInterface?.last;
-    const found = testInterface?.operations.get(request) ?? operations.get(request);
+    const isThere = nr <= kernel.iommufdLast || nr === tests?.last;
+    const found = tests?.operations.get(request) ?? operations.get(request);
     return runCall(caller, context, isThere ? found : undefined, argument);
   }
 
