@@ -36,7 +36,7 @@ export interface MappedPart {
  * throw VfioError with its errno. Numbers above 2^53 arrive rounded, which no valid argument is.
  */
 export interface VfioFile {
-  readonly kind: 'container' | 'group' | 'device' | 'fault-queue' | 'iommufd';
+  readonly kind: 'container' | 'group' | 'device' | 'fault-queue' | 'iommufd' | 'iommufd-test';
   /**
    * What readlink of /proc/self/fd/N shows, as in the kernel: `/dev/vfio/9`,
    * `anon_inode:[vfio-device]`.

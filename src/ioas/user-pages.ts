@@ -43,7 +43,19 @@ export class UserPages {
      * registers) is EFAULT, and a page that may be written may be read, as the processor does it.
      */
     private readonly pinsFast = false,
+    /** Its memory is a file's, and no process's. */
+    readonly isFile = false,
   ) {}
+
+  /** Who pays. */
+  get payer(): LockAccount | null {
+    return this.account;
+  }
+
+  /** Somebody else pays from now on, and nothing is charged anew. */
+  payBy(account: LockAccount | null): void {
+    this.account = account;
+  }
 
   /**
    * Pins and charges [first, first + count), but for what others hold, page after page, so that the
@@ -76,6 +88,11 @@ export class UserPages {
     if (index < 0) throw new Bug('pages are not pinned', { first, count });
     holders.splice(index, 1);
     return this.unpinUnheld(first, end);
+  }
+
+  /** Whether [first, first + count) is known to be nothing that can be pinned. */
+  isUnpinnable(first: number, count: number): boolean {
+    return this.pinsFast && this.mm.hasDevicePages?.(this.vaddrPage + first, count) === true;
   }
 
   /** What is pinned of [first, first + count), in order. */

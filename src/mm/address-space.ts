@@ -93,6 +93,9 @@ export interface AddressSpace {
    */
   isReserved?(frame: number): boolean;
 
+  /** Whether a device's registers are among pages. Absent where a space has none such. */
+  hasDevicePages?(first: number, count: number): boolean;
+
   /** Pages in the locked-memory account (mm->locked_vm, /proc VmLck): mlock's and those of pins. */
   readonly lockedPages: number;
   /** RLIMIT_MEMLOCK in pages; Infinity where unlimited. */
@@ -106,6 +109,14 @@ export interface AddressSpace {
    * them off. Absent where nobody looks.
    */
   accountPinned?(pages: number): void;
+
+  /** How often the page of a frame is pinned. Absent where nobody counts. */
+  pinsAt?(frame: number): number;
+  /**
+   * Whether two frames are the same memory, which pages of a shared file are. Absent where a
+   * frame's number says it.
+   */
+  isSameMemory?(frame: number, other: number): boolean;
 
   /** Registers a notifier; the returned function ends the subscription (idempotent). */
   subscribe(notifier: MmuNotifier): () => void;

@@ -7,6 +7,8 @@ import type { RunSummary } from '../../src/exec/run/summary.js';
 import { iopf } from './run-iopf.js';
 
 const address = '0000:03:00.0';
+/** What EAL takes, and maps for DMA. */
+export const MEMORY_MIB = 128;
 /** A command that changes nothing, and its answer: what was asked before is done then. */
 const NOTHING = 'set burst 32';
 const NOTHING_DONE = 'Number of packets per burst set to 32\n';
@@ -37,7 +39,7 @@ export class Testpmd {
     }: { words?: readonly string[]; preload?: string; devices?: readonly string[] } = {},
   ) {
     const environment = [`LD_PRELOAD=${preload}`, `RUNTIME_DIRECTORY=${this.folder}`];
-    const eal = ['--no-huge', '-m', '128', '--iova-mode=va', '--no-telemetry', '-l', '0,1'];
+    const flags = `--no-huge -m ${MEMORY_MIB} --iova-mode=va --no-telemetry -l 0,1`;
     this.child = spawn(
       process.execPath,
       [
@@ -45,7 +47,8 @@ export class Testpmd {
         ...devices.flatMap((each) => ['--device', each]),
         ...[
           ...['--', 'env', ...environment, 'stdbuf', '-oL', 'dpdk-testpmd'],
-          ...[...eal, ...words, ...devices.flatMap((each) => ['-a', each.split(/[@,]/)[1]!])],
+          ...[...flags.split(' '), ...words],
+          ...devices.flatMap((each) => ['-a', each.split(/[@,]/)[1]!]),
         ],
         ...['--', '-i', '--total-num-mbufs=4096', ...testpmd],
       ],

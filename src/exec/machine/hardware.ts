@@ -87,6 +87,7 @@ export function buildHardware(options: HardwareOptions): Hardware {
     ...(options.spec.geometry === null ? {} : { geometry: options.spec.geometry }),
     ...options.spec.vfio,
     compatContainer: options.spec.vfio.container === 'iommufd',
+    iommufdTest: options.spec.vfio.iommufdTest,
     kernel: options.kernel,
     iopf: options.iopf,
     premapPages: options.premapPages,
