@@ -47,8 +47,11 @@ export class Testpmd {
         ...devices.flatMap((each) => ['--device', each]),
         ...[
           ...['--', 'env', ...environment, 'stdbuf', '-oL', 'dpdk-testpmd'],
-          ...[...flags.split(' '), ...words],
-          ...devices.flatMap((each) => ['-a', each.split(/[@,]/)[1]!]),
+          ...[
+            ...flags.split(' '),
+            ...words,
+            ...devices.flatMap((each) => ['-a', each.split(/[@,]/)[1]!]),
+          ],
         ],
         ...['--', '-i', '--total-num-mbufs=4096', ...testpmd],
       ],

@@ -79,7 +79,7 @@ export class Iommufd implements Caller {
     private readonly world: Machine,
     machine: IommufdMachine,
   ) {
-    this.iommufd = openIommufd(machine);
+    this.iommufd = openIommufd(machine, null);
     this.locks = machine.userLocks;
     this.bound = world.devices.map(({ iommu }) => new BoundDevice(this.iommufd.context, iommu));
     this.written = new Uint8Array(IDS * world.pages);
