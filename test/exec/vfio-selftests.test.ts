@@ -48,7 +48,9 @@ describe.skipIf(!canRun)(what, { timeout: 60_000 }, () => {
     expect(given, stdout).toMatchObject(expectedOn(kernel));
   });
 
-  test('an igb passes all of the driver’s tests and of the device’s', async () => {
+  test('an igb passes all of the driver’s tests and of the device’s', {
+    timeout: 120_000,
+  }, async () => {
     const address = '0000:01:00.0';
     // They mostly sleep while the link comes up.
     const runs = [
