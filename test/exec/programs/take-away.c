@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { PIECE = 1 << 20, PAUSE_US = 200 };
+enum { PIECE = 1 << 20, PAUSE_US = 1000 };
 
 static void *take_away(void *nothing)
 {
