@@ -7,6 +7,7 @@ import { kernelVersions } from '../../abi/kernel.js';
 import type { ScenarioReport } from '../../check/search/job.js';
 import { refusalReasons } from '../../exec/incidents/refusal.js';
 import type { RunSummary } from '../../exec/run/summary.js';
+import { type PointName, points } from '../../inject/points.js';
 import type { Comparison } from '../../sim/compare.js';
 import { type DocumentHead, type DocumentKind, schemaNames } from './document.js';
 
@@ -80,6 +81,18 @@ const run = {
     z.object({ ...place, interrupt: z.enum(['INTx', 'MSI', 'MSI-X']), vector: count, count }),
   ),
   failedCalls: z.array(z.object({ call: text, error: text, count })),
+  injected: z
+    .array(
+      z.object({
+        rule: text,
+        point: z.enum(Object.keys(points) as PointName[]),
+        count: count.describe('faults that the rule made'),
+        passed: count.describe('how often its point was passed while its conditions held'),
+      }),
+    )
+    .describe('what became of each rule of --inject'),
+  seed: count.nullable().describe('of what came by chance; null without --inject'),
+  again: text.nullable().describe('the command line that makes the same faults again'),
   wallSeconds: seconds,
 };
 

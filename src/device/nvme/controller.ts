@@ -1,5 +1,6 @@
 import { READ } from '../../mm/address-space.js';
 import type { AllocateDma } from '../../mm/frame-memory.js';
+import type { CommandFaults } from '../faults.js';
 import type { PciEndpoint } from '../pci/endpoint.js';
 import type { PciDevice } from '../pci/pci-device.js';
 import { AdminCommands } from './admin-commands.js';
@@ -7,6 +8,7 @@ import { Arbiter } from './arbiter.js';
 import { Batch } from './batch.js';
 import type { ControllerMemory } from './controller-memory.js';
 import { EventInformation } from './events.js';
+import { faultyCommands } from './faulty-commands.js';
 import type { ControllerIdentity } from './identify.js';
 import { IoCommands } from './io-commands.js';
 import type { Namespace } from './namespace.js';
@@ -33,6 +35,7 @@ export class NvmeController implements PciDevice {
     private readonly namespace: Namespace,
     buffer: ControllerMemory,
     allocate: AllocateDma,
+    faults: CommandFaults | null = null,
   ) {
     const registers = new Registers(endpoint.barMemory(0), buffer);
     const queues = new QueueTable(registers, endpoint.dma);
@@ -46,7 +49,8 @@ export class NvmeController implements PciDevice {
     this.registers = registers;
     this.queues = queues;
     this.admin = admin;
-    this.arbiter = new Arbiter(endpoint, registers, queues, batch, admin, io);
+    const parts = faults === null ? { admin, io } : faultyCommands(faults, batch, admin, io);
+    this.arbiter = new Arbiter(endpoint, registers, queues, batch, parts.admin, parts.io);
   }
 
   reset(): void {

@@ -92,7 +92,14 @@ export class Sampler {
   private sample(): LiveSample {
     const { architecture, counters, machine, watch, summary } = this.options;
     this.updateRanges();
-    const { faultLatencyUs, failedCalls, lostInterrupts, refused, ...counts } = summary();
+    const {
+      faultLatencyUs,
+      failedCalls,
+      injected: _,
+      lostInterrupts,
+      refused,
+      ...counts
+    } = summary();
     return {
       kind: 'sample',
       seconds: this.seconds,
