@@ -201,6 +201,10 @@ export const VeventqAlloc = structLayout('iommu_veventq_alloc', {
   __reserved: u32,
 });
 
+/** Before each event of a virtual IOMMU that is read. */
+export const VeventHeader = structLayout('iommufd_vevent_header', { flags: u32, sequence: u32 });
+export const VeventqFlag = { IOMMU_VEVENTQ_FLAG_LOST_EVENTS: 1 } as const;
+
 export const HwQueueAlloc = structLayout('iommu_hw_queue_alloc', {
   size: u32,
   flags: u32,

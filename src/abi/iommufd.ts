@@ -4,7 +4,8 @@
  * Request numbers are `_IO(';', nr)`; their structs are in iommufd-structs.ts.
  */
 
-const IOMMUFD_TYPE = 0x3b;
+/** The letter of all requests. */
+export const IOMMUFD_TYPE = 0x3b;
 
 const io = (nr: number): number => IOMMUFD_TYPE * 256 + nr;
 

@@ -7,6 +7,7 @@
  */
 
 import { IOMMUFD_CMD_LAST_72, IOMMUFD_CMD_LAST_612 } from './iommufd.js';
+import { TEST_OP_LAST_72, TEST_OP_LAST_612 } from './iommufd-test.js';
 
 export const kernelVersions = ['6.1', '6.12', '7.2'] as const;
 export type KernelVersion = (typeof kernelVersions)[number];
@@ -83,6 +84,13 @@ const kernelBehaviours = {
   faultQueueOfPaging: row(false, false, true),
   /** The last number of /dev/iommu's table of calls; 0: there is none. */
   iommufdLast: row(0, IOMMUFD_CMD_LAST_612, IOMMUFD_CMD_LAST_72),
+  /** The last operation of the interface of iommufd's own tests (IOMMU_TEST_CMD). */
+  testOpLast: row(0, TEST_OP_LAST_612, TEST_OP_LAST_72),
+  /**
+   * The page tables of iommufd's mock IOMMU have entries of every power of two from 2 KiB on, come
+   * in kinds, and remember what was written when a log ends.
+   */
+  genericMockTables: row(false, false, true),
   /** vfio_virqfd is a module of its own; then it became part of vfio. */
   virqfdModule: row(true, false, false),
 } as const;

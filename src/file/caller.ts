@@ -5,7 +5,11 @@ import type { EventCounter, VfioFile } from './file.js';
 export type CallerFile =
   | { readonly kind: 'vfio'; readonly file: VfioFile }
   | { readonly kind: 'eventfd'; take(): EventCounter }
-  | { readonly kind: 'other' };
+  | {
+      readonly kind: 'other';
+      /** Its pages, of a file that is memory (memfd, tmpfs); null: it is none. */
+      memory?(): AddressSpace | null;
+    };
 
 /**
  * A descriptor number that is taken and means nothing yet (get_unused_fd_flags): a call puts it

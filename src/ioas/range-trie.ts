@@ -214,8 +214,7 @@ export class RangeTrie {
   }
 
   private firstIndex(base: number, span: number, slot: number): number {
-    const first = this.bounds[slot * 2]!;
-    return first <= base ? 0 : Math.floor((first - base) / span);
+    return Math.max(0, Math.floor((this.bounds[slot * 2]! - base) / span));
   }
 
   private lastIndex(base: number, span: number, slot: number): number {

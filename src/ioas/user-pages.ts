@@ -43,7 +43,19 @@ export class UserPages {
      * registers) is EFAULT, and a page that may be written may be read, as the processor does it.
      */
     private readonly pinsFast = false,
+    /** Its memory is a file's, and no process's. */
+    readonly isFile = false,
   ) {}
+
+  /** Who pays. */
+  get payer(): LockAccount | null {
+    return this.account;
+  }
+
+  /** Somebody else pays from now on, and nothing is charged anew. */
+  payBy(account: LockAccount | null): void {
+    this.account = account;
+  }
 
   /**
    * Pins and charges [first, first + count), but for what others hold, page after page, so that the

@@ -230,6 +230,7 @@ export class IommuDevice implements ReportingDevice {
   /** The device was reset or is gone: it waits for no answer any more. */
   reset(): void {
     this.requests.refuseAll();
+    this.incidents?.deviceReset(this);
   }
 
   get busy(): boolean {

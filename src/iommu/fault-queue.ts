@@ -90,9 +90,7 @@ export class FaultQueue implements DeviceFaultHandler {
 
   *handle(group: PageRequestGroup): Flow<PageResponseCode> {
     if (this.closed) return PageResponse.INVALID;
-    const entry = new QueuedGroup(group);
-    this.entries.push(entry);
-    if (++this.unreadCount === 1) this.tell?.(true);
+    const entry = this.enqueue(group);
     const wait = {
       what: `the guest's answer for ${group.device.address}`,
       ready: () => entry.code !== null,
@@ -100,6 +98,14 @@ export class FaultQueue implements DeviceFaultHandler {
     };
     while (entry.code === null) yield wait;
     return entry.code;
+  }
+
+  /** A group is there to be read. */
+  enqueue(group: PageRequestGroup): QueuedGroup {
+    const entry = new QueuedGroup(group);
+    this.entries.push(entry);
+    if (++this.unreadCount === 1) this.tell?.(true);
+    return entry;
   }
 
   pageLost(device: FaultingDevice, iovaPage: number): void {
@@ -234,7 +240,8 @@ export class FaultQueue implements DeviceFaultHandler {
     this.nextCookie = this.nextCookie === COOKIE_LAST ? 1 : this.nextCookie + 1;
   }
 
-  private fill({ cookie, group }: QueuedGroup, { pasid, access, last, iovaPage }: Fault): void {
+  private fill({ cookie, group }: QueuedGroup, fault: Fault): void {
+    const { pasid, access, last, iovaPage, address } = fault;
     const { at } = HwptPgfault;
     const { record } = this;
     record.setU32(at.flags, (pasid === NO_PASID ? 0 : PASID_VALID) | (last ? LAST_PAGE : 0));
@@ -243,7 +250,8 @@ export class FaultQueue implements DeviceFaultHandler {
     record.setU32(at.grpid, group.group);
     record.setU32(at.perm, access);
     record.setU32(at.reserved, 0);
-    record.setPages(at.addr, iovaPage);
+    if (address === undefined) record.setPages(at.addr, iovaPage);
+    else record.setBig(at.addr, address);
     record.setU32(at.length, 0);
     record.setU32(at.cookie, cookie);
   }

@@ -33,6 +33,8 @@ export interface Fault {
   /** Ends its group. */
   readonly last: boolean;
   readonly level: FaultLevel;
+  /** The address in bytes, where it is told to the byte; else the page begins there. */
+  readonly address?: bigint;
 }
 
 /** The answer to a page request group, as IOMMU_PAGE_RESP_*. */

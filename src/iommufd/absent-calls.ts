@@ -1,19 +1,11 @@
 /**
  * Calls for what no machine here has (nested page tables, virtual IOMMUs, their devices, event
- * queues and hardware queues), with the kernel's errors in its order of checks; and the one that
- * needs maps of files.
+ * queues and hardware queues), with the kernel's errors in its order of checks.
  */
 import { fail } from '../abi/errno.js';
-import {
-  HwptInvalidate,
-  HwQueueAlloc,
-  IoasChangeProcess,
-  VeventqAlloc,
-  ViommuAlloc,
-} from '../abi/iommufd-structs.js';
+import { HwptInvalidate, HwQueueAlloc, VeventqAlloc, ViommuAlloc } from '../abi/iommufd-structs.js';
 import { type Call, respond } from './call.js';
 import { BoundDevice } from './device.js';
-import { Ioas } from './ioas.js';
 
 /** The type 0 of a virtual IOMMU and of what it has: none. */
 const DEFAULT_TYPE = 0;
@@ -66,11 +58,4 @@ export function hwQueueAlloc({ buffer }: Call): void {
   const length = buffer.big(at.length);
   if (length === 0n) fail('EINVAL');
   fail(buffer.big(at.nesting_parent_iova) + length - 1n >= 1n << 64n ? 'EOVERFLOW' : 'ENOENT');
-}
-
-/** IOMMU_IOAS_CHANGE_PROCESS. EOPNOTSUPP; EINVAL: a map is of memory, and not of a file. */
-export function changeProcess({ buffer, context }: Call): void {
-  if (buffer.u32(IoasChangeProcess.at.__reserved) !== 0) fail('EOPNOTSUPP');
-  for (const object of context.objects)
-    if (object instanceof Ioas && object.areas.size > 0) fail('EINVAL');
 }

@@ -13,6 +13,8 @@ export class Area {
   mapping: Mapping | null = null;
   /** Pins that emulated devices have in it. */
   accesses = 0;
+  /** Of those pins, what may not go on its own. */
+  locks = 0;
 
   constructor(
     readonly iova: bigint,

@@ -18,6 +18,8 @@ export interface Call {
   /** Where the program has the struct, and how many bytes it says that it has. */
   readonly argument: number;
   readonly size: number;
+  /** What the call returns. */
+  result: number;
 }
 
 /** A call of the table. */
@@ -27,6 +29,14 @@ export interface Operation {
   readonly buffer: ArgumentBuffer;
   /** Throws VfioError. */
   readonly execute: (call: Call) => void;
+}
+
+/** The interface of iommufd's own tests (kernel: CONFIG_IOMMUFD_TEST). */
+export interface TestInterface {
+  /** The number that ends the table of calls. */
+  readonly last: number;
+  /** Calls in place of those of the table, and one of its own. */
+  readonly operations: ReadonlyMap<number, Operation>;
 }
 
 /** An operation whose struct has had these fields from the first kernel on. */
@@ -39,22 +49,22 @@ export function operation(
 }
 
 /**
- * Carries out call `request` of a table by number. EFAULT: no size can be read; ENOTTY: the table
- * has no such number, or it is spelt otherwise; EINVAL: too small; EFAULT, E2BIG: see `copyStruct`;
- * and what the call answers.
+ * Carries out a call. EFAULT: no size can be read; ENOTTY: the table has no such number, or it is
+ * spelt otherwise; EINVAL: too small; EFAULT, E2BIG: see `copyStruct`; and what the call answers.
  */
 export function runCall(
   caller: Caller,
   context: IommufdContext,
-  table: ReadonlyMap<number, Operation>,
-  request: number,
+  operation: Operation | undefined,
   argument: number,
-): void {
+): number {
   const size = readSize(caller, argument, scratch);
-  const found = table.get(request) ?? fail('ENOTTY');
-  if (size < found.least) fail('EINVAL');
-  copySized(caller, argument, found.buffer, size);
-  found.execute({ caller, context, buffer: found.buffer, argument, size });
+  const { least, buffer, execute } = operation ?? fail('ENOTTY');
+  if (size < least) fail('EINVAL');
+  copySized(caller, argument, buffer, size);
+  const call: Call = { caller, context, buffer, argument, size, result: 0 };
+  execute(call);
+  return call.result;
 }
 
 const scratch = new ArgumentBuffer(4);

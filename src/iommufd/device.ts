@@ -7,6 +7,7 @@
 import { Errno, fail, VfioError } from '../abi/errno.js';
 import type { IommuDevice } from '../iommu/device.js';
 import type { IommuGroup } from '../iommu/group.js';
+import type { FaultingDevice } from '../iommu/page-request.js';
 import type { IommufdContext } from './context.js';
 import { type Hwpt, isHwpt, PagingHwpt } from './hwpt.js';
 import { Ioas } from './ioas.js';
@@ -41,13 +42,15 @@ export class BoundDevice implements IommufdObject {
     readonly context: IommufdContext,
     readonly device: IommuDevice,
     readonly iommu: Iommu = new VtdIommu(context.machine, device),
+    /** The context lives while the device is bound. */
+    private readonly keepsContext = true,
   ) {
     const iommuGroup = device.group!;
     if (!iommu.remapsInterrupts && !context.machine.allowUnsafeInterrupts) fail('EPERM');
     iommuGroup.claim(context, 'EPERM');
     this.group = context.groupOf(iommuGroup);
     context.objects.add(this);
-    context.hold();
+    if (keepsContext) context.hold();
   }
 
   /** Where its accesses go, and what is mapped there; null: it is attached to nothing. */
@@ -59,6 +62,11 @@ export class BoundDevice implements IommufdObject {
   hwpt(pasid = NO_PASID): Hwpt | null {
     const attachment = this.group.attachments.get(pasid);
     return attachment?.devices.includes(this) === true ? attachment.hwpt : null;
+  }
+
+  /** Whether its page requests come from there. */
+  asksAs(asker: FaultingDevice): boolean {
+    return asker === this.device || this.iommu.isAsker?.(asker) === true;
   }
 
   /** Attaches it, or moves it if it is attached: VFIO_DEVICE_ATTACH_IOMMUFD_PT. See below. */
@@ -108,7 +116,7 @@ export class BoundDevice implements IommufdObject {
 
   destroy(): void {
     this.group.iommuGroup.unclaim();
-    this.context.drop();
+    if (this.keepsContext) this.context.drop();
   }
 
   private change(id: number, pasid: number, enter: (hwpt: Hwpt) => void): number {

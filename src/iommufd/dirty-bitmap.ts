@@ -16,14 +16,14 @@ export function setDirtyTracking({ buffer, context }: Call): void {
   if ((flags & ~HWPT_DIRTY_TRACKING_ENABLE) !== 0) fail('EOPNOTSUPP');
   const { table } = context.objects.get(buffer.u32(at.hwpt_id), PagingHwpt);
   if (!table.tracksDirty) fail('EOPNOTSUPP');
-  const on = flags !== 0;
-  if (on !== table.isLogging) table.setLogging(on);
+  table.setLogging(flags !== 0);
 }
 
 /**
  * IOMMU_HWPT_GET_DIRTY_BITMAP: sets a bit for each unit of a range that has dirty pages, which are
  * clean then, unless NO_CLEAR. EOPNOTSUPP: flags, reserved; ENOENT; EOVERFLOW, EINVAL: see
- * `readRange`; EOPNOTSUPP: made without; EINVAL: no log is kept, or a part is not mapped; EFAULT.
+ * `readRange`; EOPNOTSUPP: made without. It ends, and answers 0, where nothing is mapped, no log is
+ * kept, or the bitmap cannot be written.
  */
 export function getDirtyBitmap({ buffer, context, caller }: Call): void {
   const { at } = HwptGetDirtyBitmap;
@@ -35,14 +35,14 @@ export function getDirtyBitmap({ buffer, context, caller }: Call): void {
   const unit = buffer.big(at.page_size);
   const end = readRange(iova, buffer.big(at.length), unit, ioas.alignment);
   if (!table.tracksDirty) fail('EOPNOTSUPP');
-  if (!table.isLogging) fail('EINVAL');
   const bitmap = { caller, address: buffer.u64(at.data), iova, unit };
   const clear = (flags & HWPT_GET_DIRTY_BITMAP_NO_CLEAR) === 0;
   for (let place = iova; place < end; ) {
     const area = ioas.areas.firstFrom(place);
-    if (area === null || area.iova > place) return fail('EINVAL');
+    if (area === null || area.iova > place) return;
     const stop = area.end < end ? area.end : end;
-    for (const dirty of table.dirtyRanges(area, place, stop, clear)) setBits(bitmap, dirty);
+    for (const dirty of table.dirtyRanges(area, place, stop, clear))
+      if (!setBits(bitmap, dirty)) return;
     place = stop;
   }
 }
@@ -68,13 +68,13 @@ interface UserBitmap {
   readonly unit: bigint;
 }
 
-/** Sets the bits of a range; the others stay. EFAULT. */
-function setBits({ caller, address, iova, unit }: UserBitmap, dirty: ByteRange): void {
+/** Sets the bits of a range; the others stay. False: they cannot be written. */
+function setBits({ caller, address, iova, unit }: UserBitmap, dirty: ByteRange): boolean {
   const first = Number((dirty.first - iova) / unit);
   const last = Number((dirty.end - 1n - iova) / unit);
   const start = address + (first >> 3);
   const bytes = new Uint8Array((last >> 3) - (first >> 3) + 1);
-  if (!caller.mm.copyFrom(start, bytes)) fail('EFAULT');
+  if (!caller.mm.copyFrom(start, bytes)) return false;
   for (let bit = first; bit <= last; bit++) bytes[(bit >> 3) - (first >> 3)]! |= 1 << (bit & 7);
-  if (!caller.mm.copyTo(start, bytes)) fail('EFAULT');
+  return caller.mm.copyTo(start, bytes);
 }

@@ -78,7 +78,7 @@ function nestedTable(
 ): Hwpt {
   const pasid = context.machine.kernel.faultQueueOfPaging ? PASID : 0;
   if ((flags & ~(FAULT_ID_VALID | pasid)) !== 0) fail('EOPNOTSUPP');
-  return parent.newNested(device.iommu, flags & ~FAULT_ID_VALID, data);
+  return parent.newNested(device.iommu, flags, data);
 }
 
 /**

@@ -25,7 +25,7 @@ const {
   IOMMU_IOAS_MAP_READABLE: READABLE,
 } = IoasMapFlag;
 /** ULONG_MAX: no address or length may be so large. */
-const HIGHEST = ADDRESS_END - 1n;
+export const HIGHEST = ADDRESS_END - 1n;
 
 /** IOMMU_IOAS_ALLOC. EOPNOTSUPP: flags; EFAULT: then there is none. */
 export function ioasAlloc(call: Call): void {
@@ -189,6 +189,7 @@ export function ioasUnmap(call: Call): void {
   respond(call);
 }
 
-function permissionOf(flags: number): number {
+/** What IOAS_MAP's flags let devices do. */
+export function permissionOf(flags: number): number {
   return ((flags & READABLE) !== 0 ? READ : 0) | ((flags & WRITEABLE) !== 0 ? WRITE : 0);
 }

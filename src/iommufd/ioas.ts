@@ -41,6 +41,14 @@ export interface Unmapped {
   readonly cut: boolean;
 }
 
+/** Who uses the memory of an IOAS by the CPU (kernel: struct iommufd_access). */
+export interface MemoryUser {
+  /** Bytes that the edges of areas must be multiples of. */
+  readonly alignment: bigint;
+  /** The area at [first, end) goes: it unpins what it has there. */
+  unmapping(first: bigint, end: bigint): void;
+}
+
 export class Ioas implements IommufdObject {
   id = 0;
   users = 0;
@@ -48,6 +56,7 @@ export class Ioas implements IommufdObject {
   readonly areas = new AreaIndex();
   readonly reserved = new ReservedRanges();
   readonly tables: IoPageTable[] = [];
+  private readonly memoryUsers: MemoryUser[] = [];
   /** Ranges from which IOVAs are chosen; none: all. */
   allowed: readonly ByteRange[] = [];
   /** Bytes that edges of areas are multiples of. */
@@ -112,13 +121,18 @@ export class Ioas implements IommufdObject {
     return iova;
   }
 
-  /** Takes away areas that lie in a range of addresses, in order, up to one that it cuts. */
+  /**
+   * Takes away areas that lie in a range of addresses, in order, up to one that it cuts. EBUSY: one
+   * is held; EDEADLK: one is pinned, and its user does not let go.
+   */
   unmap(first: bigint, end: bigint): Unmapped {
     let bytes = 0n;
     for (;;) {
       const area = this.areas.firstIn(first, end);
       if (area === null) return { bytes, cut: false };
+      if (area.locks > 0) fail('EBUSY');
       if (area.iova < first || area.end > end) return { bytes, cut: true };
+      if (area.accesses > 0) this.tellUsers(area);
       this.removeArea(area);
       bytes += area.length;
     }
@@ -213,6 +227,22 @@ export class Ioas implements IommufdObject {
     this.setAlignment(this.neededAlignment);
   }
 
+  /** EADDRINUSE: an area is not aligned as it needs. */
+  addUser(user: MemoryUser): void {
+    this.memoryUsers.push(user);
+    try {
+      this.setAlignment(this.neededAlignment);
+    } catch (error) {
+      this.memoryUsers.pop();
+      throw error;
+    }
+  }
+
+  removeUser(user: MemoryUser): void {
+    this.memoryUsers.splice(this.memoryUsers.indexOf(user), 1);
+    this.setAlignment(this.neededAlignment);
+  }
+
   destroy(): void {
     this.unmap(0n, ADDRESS_END);
     runDirect(this.space.iopf.release());
@@ -285,7 +315,14 @@ export class Ioas implements IommufdObject {
     if (area.permission === 0) this.checkNoAccess();
     else if (area.isOfPages) {
       const { iova, pages, permission, source, firstPage } = area;
-      const mapping = new Mapping(Number(iova / PAGE), pages, permission, source, firstPage);
+      const mapping = new Mapping(
+        Number(iova / PAGE),
+        pages,
+        permission,
+        source,
+        firstPage,
+        source.isFile,
+      );
       this.space.map(mapping);
       area.mapping = mapping;
     }
@@ -322,19 +359,22 @@ export class Ioas implements IommufdObject {
     this.alignment = alignment;
   }
 
-  /** What page tables, and the wish for none but small entries, need of the edges of areas. */
+  private tellUsers(area: Area): void {
+    for (const user of [...this.memoryUsers]) user.unmapping(area.iova, area.end);
+    if (area.accesses > 0) fail('EDEADLK');
+  }
+
+  /** What page tables, users and the wish for none but small entries need of the edges of areas. */
   private get neededAlignment(): bigint {
-    return this.tables.reduce(
-      (most, table) => greater(most, smallestEntry(table)),
+    const needs = [
       this.large ? 1n : PAGE,
-    );
+      ...this.tables.map(smallestEntry),
+      ...this.memoryUsers.map(({ alignment }) => alignment),
+    ];
+    return needs.reduce((most, need) => (need > most ? need : most));
   }
 }
 
 function least(...values: bigint[]): bigint {
   return values.reduce((low, value) => (value < low ? value : low));
-}
-
-function greater(a: bigint, b: bigint): bigint {
-  return a > b ? a : b;
 }

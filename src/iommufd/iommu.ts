@@ -3,6 +3,7 @@ import { fail } from '../abi/errno.js';
 import type { StructLayout } from '../abi/layout.js';
 import { copySized } from '../file/argument.js';
 import type { Caller } from '../file/caller.js';
+import type { FaultingDevice } from '../iommu/page-request.js';
 import type { Hwpt, NestedTable, PagingHwpt } from './hwpt.js';
 import type { IoPageTable } from './page-table.js';
 import type { ByteRange } from './ranges.js';
@@ -50,11 +51,13 @@ export interface Iommu {
   replace(from: Hwpt, to: Hwpt, pasid: number): void;
   /** It goes through none; what it has asked for is answered INVALID. */
   detach(hwpt: Hwpt, pasid: number): void;
+  /** Whether page requests of the device come from there. Absent: from the device alone. */
+  isAsker?(asker: FaultingDevice): boolean;
 }
 
 /**
- * Copies data of a type in (kernel: iommu_copy_struct_from_user). EINVAL: of another type, or less
- * than `least` bytes; EFAULT, E2BIG.
+ * Copies data of a type in (kernel: iommu_copy_struct_from_user). EINVAL: of another type, less
+ * than `least` bytes, or more than the struct has; EFAULT.
  */
 export function copyUserData(
   { caller, type, address, length }: UserData,
@@ -62,7 +65,7 @@ export function copyUserData(
   { size }: Pick<StructLayout<string>, 'size'>,
   least = size,
 ): ArgumentBuffer {
-  if (type !== wanted || length < least) fail('EINVAL');
+  if (type !== wanted || length < least || length > size) fail('EINVAL');
   const buffer = new ArgumentBuffer(size);
   copySized(caller, address, buffer, length);
   return buffer;

@@ -16,6 +16,7 @@ import {
   IoasCopy,
   IoasIovaRanges,
   IoasMap,
+  IoasMapFile,
   IoasUnmap,
   Option,
   VdeviceAlloc,
@@ -24,16 +25,22 @@ import {
   ViommuAlloc,
 } from '../abi/iommufd-structs.js';
 import type { Caller } from '../file/caller.js';
-import type { VfioFile } from '../file/file.js';
+import { noTransfer, type VfioFile } from '../file/file.js';
 import {
-  changeProcess,
   hwptInvalidate,
   hwQueueAlloc,
   vdeviceAlloc,
   veventqAlloc,
   viommuAlloc,
 } from './absent-calls.js';
-import { type Call, type Operation, operation, runCall, tableNumber } from './call.js';
+import {
+  type Call,
+  type Operation,
+  operation,
+  runCall,
+  type TestInterface,
+  tableNumber,
+} from './call.js';
 import { IommufdContext } from './context.js';
 import { getDirtyBitmap, setDirtyTracking } from './dirty-bitmap.js';
 import { faultQueueAlloc } from './fault-queue-file.js';
@@ -47,6 +54,7 @@ import {
   ioasUnmap,
 } from './ioas-calls.js';
 import type { IommufdMachine } from './machine.js';
+import { changeProcess, ioasMapFile } from './map-file.js';
 import { option } from './option.js';
 import { compatIoctl, vfioIoas } from './vfio-compat.js';
 
@@ -57,6 +65,7 @@ const operations: ReadonlyMap<number, Operation> = new Map([
   [IommufdIoctl.IOMMU_IOAS_COPY, operation(IoasCopy, ioasCopy)],
   [IommufdIoctl.IOMMU_IOAS_IOVA_RANGES, operation(IoasIovaRanges, ioasIovaRanges)],
   [IommufdIoctl.IOMMU_IOAS_MAP, operation(IoasMap, ioasMap)],
+  [IommufdIoctl.IOMMU_IOAS_MAP_FILE, operation(IoasMapFile, ioasMapFile)],
   [IommufdIoctl.IOMMU_IOAS_UNMAP, operation(IoasUnmap, ioasUnmap)],
   [IommufdIoctl.IOMMU_OPTION, operation(Option, option)],
   [IommufdIoctl.IOMMU_HWPT_SET_DIRTY_TRACKING, operation(HwptSetDirtyTracking, setDirtyTracking)],
@@ -76,9 +85,9 @@ const operations: ReadonlyMap<number, Operation> = new Map([
   [IommufdIoctl.IOMMU_GET_HW_INFO, operation(HwInfo, getHwInfo, HwInfo.end.__reserved2)],
 ]);
 
-/** open(2) of /dev/iommu. */
-export function openIommufd(machine: IommufdMachine): IommufdFile {
-  return new IommufdFile(new IommufdContext(machine), '/dev/iommu');
+/** open(2) of /dev/iommu; null: without the interface of iommufd's own tests. */
+export function openIommufd(machine: IommufdMachine, tests: TestInterface | null): IommufdFile {
+  return new IommufdFile(new IommufdContext(machine), '/dev/iommu', tests);
 }
 
 /** open(2) of /dev/vfio/vfio where iommufd serves it: pins count per process, as type1's do. */
@@ -88,26 +97,24 @@ export function openCompatContainer(machine: IommufdMachine): IommufdFile {
 
 export class IommufdFile implements VfioFile {
   readonly kind = 'iommufd';
+  readonly read = noTransfer;
+  readonly write = noTransfer;
 
   constructor(
     readonly context: IommufdContext,
     readonly name: string,
+    private readonly tests: TestInterface | null = null,
   ) {}
 
   ioctl(caller: Caller, request: number, argument: number): number {
-    const { context } = this;
-    if (tableNumber(request, context.machine.kernel.iommufdLast) < 0)
-      return compatIoctl(caller, context, request, argument);
-    runCall(caller, context, operations, request, argument);
-    return 0;
-  }
-
-  read(): number {
-    return fail('EINVAL');
-  }
-
-  write(): number {
-    return fail('EINVAL');
+    const { context, tests } = this;
+    const { kernel } = context.machine;
+    const nr = tableNumber(request, tests?.last ?? kernel.iommufdLast);
+    if (nr < 0) return compatIoctl(caller, context, request, argument);
+    // Between this kernel's last number and the tests' own there is nothing.
+    const isThere = nr <= kernel.iommufdLast || nr === tests?.last;
+    const found = tests?.operations.get(request) ?? operations.get(request);
+    return runCall(caller, context, isThere ? found : undefined, argument);
   }
 
   mmap(): never {

@@ -29,6 +29,20 @@ export class PinAccount implements LockAccount {
     this.limited?.release(pages);
     this.mm.accountPinned?.(-pages);
   }
+
+  /**
+   * The account of another process that pays in the same way (kernel: change_mm), and whether what
+   * is charged must be moved there: a user's pages stay the user's.
+   */
+  of(mm: AddressSpace): { account: PinAccount; moves: boolean } {
+    const { limited } = this;
+    if (limited instanceof ProcessAccount) {
+      const account = new PinAccount(mm, new ProcessAccount(mm, limited.unlimited));
+      return { account, moves: mm !== this.mm };
+    }
+    const same = limited instanceof UserAccount ? limited.of(mm) : null;
+    return { account: new PinAccount(mm, same), moves: false };
+  }
 }
 
 /** RLIMIT_MODE 0: the limit is the mapping process's, what counts is all of its user's. */
@@ -47,6 +61,10 @@ class UserAccount implements LockAccount {
 
   release(pages: number): void {
     this.user.pages -= pages;
+  }
+
+  of(mm: AddressSpace): UserAccount {
+    return new UserAccount(mm, this.user);
   }
 }
 

@@ -16,6 +16,9 @@ export interface IommufdObject {
   destroy(): void;
 }
 
+/** Has the id of an object that went with another, until all go (kernel: a tombstone). */
+const BURIED: IommufdObject = { id: 0, users: 0, destroy: () => {} };
+
 type ObjectClass<T> = abstract new (...args: never[]) => T;
 
 export class ObjectTable {
@@ -38,6 +41,13 @@ export class ObjectTable {
     object.destroy();
   }
 
+  /** `remove` of an object that a program did not destroy: its id is not given again. */
+  bury(object: IommufdObject): void {
+    const { id } = object;
+    this.remove(object);
+    this.objects[id] = BURIED;
+  }
+
   /** The object of this id, or null where there is none or it is something else. */
   find<T extends IommufdObject>(id: number, kind: ObjectClass<T>): T | null {
     const object = this.objects[id];
@@ -51,7 +61,8 @@ export class ObjectTable {
 
   /** Whatever has this id, or null. */
   any(id: number): IommufdObject | null {
-    return this.objects[id] ?? null;
+    const object = this.objects[id] ?? null;
+    return object === BURIED ? null : object;
   }
 
   get isEmpty(): boolean {
@@ -60,13 +71,13 @@ export class ObjectTable {
 
   /** All that there are, in order of ids. */
   *[Symbol.iterator](): Generator<IommufdObject, void, void> {
-    for (const object of [...this.objects]) if (object !== null) yield object;
+    for (const object of [...this.objects]) if (object !== null && object !== BURIED) yield object;
   }
 
   /** Everything goes, what is used after what uses it. */
   removeAll(): void {
-    while (!this.isEmpty) {
-      const leaves = [...this].filter((object) => object.users === 0);
+    for (let left = [...this]; left.length > 0; left = [...this]) {
+      const leaves = left.filter((object) => object.users === 0);
       if (leaves.length === 0) throw new Bug('objects use one another in a circle', {});
       for (const object of leaves) if (this.objects[object.id] === object) this.remove(object);
     }

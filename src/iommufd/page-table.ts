@@ -5,15 +5,13 @@ import type { ByteRange } from './ranges.js';
 /** A page table as its IOAS sees it (kernel: struct iommu_domain with its ops). */
 export interface IoPageTable {
   /** Sizes of its entries: bit n for 2^n bytes (kernel: pgsize_bitmap). */
-  readonly pageSizes: number;
+  readonly pageSizes: bigint;
   /** The addresses that it can have, in bytes (kernel: iommu_domain_geometry). */
   readonly aperture: ByteRange;
   /** No-snoop accesses are coherent (kernel: enforce_cache_coherency). */
   readonly isCoherent: boolean;
   /** Made with IOMMU_HWPT_ALLOC_DIRTY_TRACKING. */
   readonly tracksDirty: boolean;
-  /** A log of what is written is kept. */
-  readonly isLogging: boolean;
 
   /**
    * Gets what is mapped in an IOAS, as far as that is pinned. EFAULT, ENOMEM: pinning; then nothing
@@ -28,11 +26,14 @@ export interface IoPageTable {
 
   /** Begins a log, in which everything is clean, or ends it. */
   setLogging(on: boolean): void;
-  /** What was written of [first, end) of an area, in order; with `clear` it is clean afterwards. */
+  /**
+   * What was written of [first, end) of an area, in order; with `clear` it is clean afterwards.
+   * Without a log nothing.
+   */
   dirtyRanges(area: Area, first: bigint, end: bigint, clear: boolean): Iterable<ByteRange>;
 }
 
 /** Bytes of a page table's smallest entry. */
 export function smallestEntry({ pageSizes }: IoPageTable): bigint {
-  return BigInt(pageSizes & -pageSizes);
+  return pageSizes & -pageSizes;
 }

@@ -32,7 +32,7 @@ import { type Call, respond } from './call.js';
 import type { IommufdContext } from './context.js';
 import { Ioas } from './ioas.js';
 import { mapUserMemory, processMemory } from './ioas-calls.js';
-import { ADDRESS_END } from './ranges.js';
+import { ADDRESS_END, PAGE } from './ranges.js';
 
 const { VFIO_DMA_MAP_FLAG_READ: FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE: FLAG_WRITE } = DmaMapFlag;
 const { VFIO_DMA_UNMAP_FLAG_ALL: FLAG_ALL } = DmaUnmapFlag;
@@ -208,10 +208,12 @@ function getInfo(caller: Caller, context: IommufdContext, argument: number): voi
   copyOut(caller, argument, info, Math.min(room, size));
 }
 
-/** Without a page table all from a page on. */
+/** Without a page table all from a page on; entries of less than a page do a page, too. */
 function pageSizes({ tables }: Ioas): bigint {
-  if (tables.length === 0) return ADDRESS_END - 0x1000n;
-  return BigInt(tables.reduce((sizes, table) => sizes & table.pageSizes, 0x7fff_f000));
+  if (tables.length === 0) return ADDRESS_END - PAGE;
+  const common = tables.reduce((sizes, table) => sizes & table.pageSizes, ADDRESS_END - 1n);
+  const ofPages = common & -PAGE;
+  return common === ofPages ? ofPages : ofPages | PAGE;
 }
 
 /** Puts ranges that there is room for, and the head if there is room for all. Returns the bytes. */

@@ -111,7 +111,7 @@ function domainOf(hwpt: Hwpt): Domain | null {
 class VtdTable implements IoPageTable {
   readonly domain: Domain;
   readonly aperture: ByteRange;
-  readonly pageSizes: number;
+  readonly pageSizes: bigint;
   readonly isCoherent: boolean;
   private space: IoSpace | null = null;
   private log: DirtyLog | null = null;
@@ -124,12 +124,8 @@ class VtdTable implements IoPageTable {
     const writableIsReadable = kernel.pinnedIsReadable;
     this.domain = new Domain({ geometry, writableIsReadable, observer });
     this.aperture = { first: 0n, end: BigInt(apertureEnd(geometry)) * PAGE };
-    this.pageSizes = geometry.pageSizes;
+    this.pageSizes = BigInt(geometry.pageSizes);
     this.isCoherent = geometry.snoopControl;
-  }
-
-  get isLogging(): boolean {
-    return this.log !== null;
   }
 
   enter({ space }: Ioas): void {
@@ -149,13 +145,9 @@ class VtdTable implements IoPageTable {
 
   setLogging(on: boolean): void {
     const space = this.space!;
-    if (on) {
-      this.log = new DirtyLog(this.domain);
-      space.startLog(this.log);
-    } else {
-      space.stopLog(this.log!);
-      this.log = null;
-    }
+    if (this.log !== null) space.stopLog(this.log);
+    this.log = on ? new DirtyLog(this.domain) : null;
+    if (this.log !== null) space.startLog(this.log);
   }
 
   /** Exact where pages fault in; what is pinned may be written at any time, and so is dirty. */
@@ -165,19 +157,20 @@ class VtdTable implements IoPageTable {
     to: bigint,
     clear: boolean,
   ): Generator<ByteRange, void, void> {
-    if (mapping === null) return;
+    const { log } = this;
+    if (mapping === null || log === null) return;
     const first = Number((from - iova) / PAGE);
     const end = Number((to - iova) / PAGE);
     if (mapping.pinned) {
       if ((mapping.permission & WRITE) !== 0) yield { first: from, end: to };
     } else {
-      const dirty = this.log!.of(mapping);
+      const dirty = log.of(mapping);
       for (let at = dirty.nextSet(first, end); at < end; ) {
         const stop = dirty.nextClear(at, end);
         yield { first: iova + BigInt(at) * PAGE, end: iova + BigInt(stop) * PAGE };
         at = dirty.nextSet(stop, end);
       }
     }
-    if (clear) this.space!.iopf.dirtyReported(this.log!, mapping, first, end - first);
+    if (clear) this.space!.iopf.dirtyReported(log, mapping, first, end - first);
   }
 }

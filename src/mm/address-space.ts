@@ -107,6 +107,14 @@ export interface AddressSpace {
    */
   accountPinned?(pages: number): void;
 
+  /** How often the page of a frame is pinned. Absent where nobody counts. */
+  pinsAt?(frame: number): number;
+  /**
+   * Whether two frames are the same memory, which pages of a shared file are. Absent where a
+   * frame's number says it.
+   */
+  isSameMemory?(frame: number, other: number): boolean;
+
   /** Registers a notifier; the returned function ends the subscription (idempotent). */
   subscribe(notifier: MmuNotifier): () => void;
 }

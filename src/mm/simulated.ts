@@ -375,6 +375,10 @@ export class SimulatedSpace implements AddressSpace {
     for (let i = 0; i < count; i++) this.memory.unpin(frames[i]!);
   }
 
+  pinsAt(frame: number): number {
+    return this.memory.pinsOf(frame);
+  }
+
   accountLocked(pages: number): void {
     this.lockedPages += pages;
   }

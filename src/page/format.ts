@@ -42,17 +42,17 @@ export function show(name: string, value: unknown): string {
   if (value === null || value === undefined) return '–';
   if (typeof value !== 'number') return typeof value === 'string' ? value : JSON.stringify(value);
   if (name === 'iova') return hex(value);
+  if (/Percent$/.test(name)) return `${value.toFixed(1)} %`;
   if (/Bytes/.test(name)) return formatSize(value);
   if (/Us($|\.)/.test(name)) return `${count(value)} µs`;
   if (/Seconds$/.test(name)) return seconds(value);
-  if (/Percent$/.test(name)) return `${value.toFixed(1)} %`;
   return count(value);
 }
 
 /** The name that `--json` gives a value, as words. */
 export function words(name: string): string {
   return name
-    .replace(/(Bytes|Seconds|Percent|Us)(?=[A-Z.]|$)/, '')
+    .replace(/(Bytes|Seconds|Percent|Us)(?=[A-Z.]|$)/g, '')
     .replace('.', ' ')
     .replace(/([A-Z])/g, ' $1')
     .replace(/\s+/g, ' ')

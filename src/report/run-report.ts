@@ -5,6 +5,7 @@ import type { Report, ReportTable } from './report.js';
 /** What `iopf exec --json` has, as far as a report shows it apart. */
 interface Summary {
   readonly program: string;
+  readonly vfioProgram: string | null;
   readonly iopf: string;
   readonly premap: number;
   readonly faultLatencyUs: { readonly buckets: Readonly<Record<string, number>> };
@@ -14,6 +15,7 @@ interface Summary {
   readonly refused: readonly object[];
   readonly lostInterrupts: readonly object[];
   readonly failedCalls: readonly object[];
+  readonly injected: readonly object[];
 }
 
 export function runReport(summary: Summary, { timeline, map }: Picture): Report {
@@ -22,6 +24,7 @@ export function runReport(summary: Summary, { timeline, map }: Picture): Report 
     failedCalls,
     faultLatencyUs,
     hint,
+    injected,
     lostInterrupts,
     refused,
     verdict,
@@ -34,9 +37,10 @@ export function runReport(summary: Summary, { timeline, map }: Picture): Report 
     ['Refused accesses', refused],
     ['Interrupts without an eventfd', lostInterrupts],
     ['Calls that failed', failedCalls],
+    ['Faults on purpose', injected],
   ];
   return {
-    title: `iopf exec ${summary.program}`,
+    title: `iopf exec ${summary.vfioProgram ?? summary.program}`,
     verdict: { verdict, hint },
     groups: [
       { title: summary.program, runs: [{ name, numbers, timeline, latency: buckets, map }] },

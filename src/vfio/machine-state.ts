@@ -4,8 +4,10 @@ import { PREMAP_DEFAULT, type PremapPolicy } from '../ioas/iopf/premap.js';
 import { defaultGeometry, type IommuProperties } from '../iommu/geometry.js';
 import { Counters, type Observer } from '../iommu/observer.js';
 import type { TableMemory } from '../iommu/stage1.js';
+import type { TestInterface } from '../iommufd/call.js';
 import { UserLocks } from '../iommufd/locked-memory.js';
 import type { IommufdMachine } from '../iommufd/machine.js';
+import { createTestInterface } from '../iommufd/test/index.js';
 
 /** What all containers, groups and devices of one machine share. */
 export interface MachineState extends IommufdMachine {
@@ -16,6 +18,8 @@ export interface MachineState extends IommufdMachine {
   allowUnsafeInterrupts: boolean;
   /** Whether the type1 module is there. */
   readonly type1Module: boolean;
+  /** Null: there is none, as in the kernels of distributions. */
+  readonly testInterface: TestInterface | null;
   /** /dev/vfio/vfio is an iommufd (CONFIG_IOMMUFD_VFIO_CONTAINER). */
   readonly compatContainer: boolean;
   /** Reads the tables of first stages (R8.1); null: there are none. */
@@ -39,6 +43,8 @@ export interface StateOptions {
   readonly type1Module?: boolean;
   /** True: /dev/vfio/vfio is an iommufd. */
   readonly compatContainer?: boolean;
+  /** True: /dev/iommu has the interface of iommufd's own tests. */
+  readonly iommufdTest?: boolean;
   /** Reads the tables of first stages (R8.1); without it there are none. */
   readonly tables?: TableMemory;
   readonly counters?: Counters;
@@ -57,6 +63,7 @@ export function createState(options: StateOptions): MachineState {
     allowUnsafeInterrupts: options.allowUnsafeInterrupts ?? false,
     type1Module: options.type1Module ?? true,
     // Linux 6.1 has no iommufd.
+    testInterface: options.iommufdTest === true ? createTestInterface() : null,
     compatContainer: options.compatContainer === true && kernel.iommufdLast > 0,
     tables: options.tables ?? null,
     counters: options.counters ?? new Counters(),

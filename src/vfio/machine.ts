@@ -93,7 +93,8 @@ export function createMachine(options: MachineOptions): Machine {
     ioSpaces: () => spacesOf(groups.values()),
     openContainer: () =>
       state.compatContainer ? openCompatContainer(state) : new ContainerFile(new Container(state)),
-    openIommufd: () => (state.kernel.iommufdLast === 0 ? fail('ENOENT') : openIommufd(state)),
+    openIommufd: () =>
+      state.kernel.iommufdLast === 0 ? fail('ENOENT') : openIommufd(state, state.testInterface),
     openDevice: (address) => openCdev(groups.values(), address),
     openGroup: (number) => openGroup(find(number)),
     bind: (number, address, driver) => find(number).bind(address, driver),

@@ -14,6 +14,7 @@ const commands: Readonly<Record<string, number>> = {
   F_SETFL: 4,
   F_DUPFD_CLOEXEC: 1030,
 };
+const openedByCalls = new Set(['device', 'fault-queue', 'iommufd-test']);
 const O_RDWR = 2;
 const O_LARGEFILE = 0x8000;
 
@@ -25,8 +26,8 @@ export function fcntlCommand(step: VectorStep): number {
 /** Answers the call. Throws VfioError. */
 export function fcntl(process: Process, fd: number, command: number): number {
   const { what } = process.get(fd);
-  // VFIO opens device files close-on-exec and without O_LARGEFILE, which open(2) adds.
-  const isDevice = isVfio(what) && what.kind === 'device';
+  // Files that calls open are close-on-exec, and without O_LARGEFILE, which open(2) adds.
+  const isDevice = isVfio(what) && openedByCalls.has(what.kind);
   switch (command) {
     case commands['F_DUPFD']:
     case commands['F_DUPFD_CLOEXEC']:

@@ -15,7 +15,7 @@ import {
 import type { PciFunction } from '../../src/vfio/pci-function.js';
 import { ownDevice, recorded } from './fixtures.js';
 import { hasIommu, recordedGeometry } from './geometry.js';
-import type { VectorCase, VectorFile } from './vectors.js';
+import { usesTestInterface, type VectorCase, type VectorFile } from './vectors.js';
 
 export interface RecordedMachine {
   readonly machine: Machine;
@@ -49,6 +49,7 @@ export function recordedMachine(
     kernel,
     iopf,
     compatContainer: file.boot.startsWith('container'),
+    iommufdTest: usesTestInterface(vectorCase),
     type1Module: !file.boot.startsWith('notype1'),
     allowUnsafeInterrupts: parameters['allow_unsafe_interrupts'] === '1',
     ...(limit === undefined ? {} : { dmaEntryLimit: Number(limit) }),

@@ -1,15 +1,12 @@
 /**
- * What recorded cases need that is not there yet: they are neither replayed nor skipped in silence,
- * but counted by name.
+ * What recorded cases need that is not there: they are neither replayed nor skipped in silence, but
+ * counted by name.
  */
-import { IommufdIoctl } from '../../src/abi/iommufd.js';
-import { usesTestInterface, type VectorCase } from './vectors.js';
+import type { VectorCase } from './vectors.js';
 
 /** What a case needs, or null: it is replayed. */
-export function notYet(vectorCase: VectorCase): string | null {
-  if (usesTestInterface(vectorCase)) return 'the mock IOMMU of IOMMU_TEST_CMD';
-  const { steps } = vectorCase;
-  if (steps.some(({ nr }) => nr! % 2 ** 32 === IommufdIoctl.IOMMU_IOAS_MAP_FILE))
-    return 'IOMMU_IOAS_MAP_FILE';
-  return null;
+export function notYet({ steps }: VectorCase): string | null {
+  const openings = new Set(steps.filter(({ path }) => path === '/dev/iommu').map(({ as }) => as));
+  const maps = steps.some(({ op, fd, errno }) => op === 'mmap' && openings.has(fd) && !errno);
+  return maps ? 'the pages of a virtual IOMMU, mapped by the program' : null;
 }

@@ -159,6 +159,10 @@ export class ProcessMemory implements AddressSpace {
     this.space.unpin(memory, memory.length);
   }
 
+  pinsAt(frame: number): number {
+    return this.space.pinsAt(frame);
+  }
+
   isReserved(frame: number): boolean {
     return frame >= DEVICE_FRAMES || (frame === ZERO_FRAME && !this.zeroPageUnshared);
   }

@@ -3,7 +3,8 @@ import { fail } from '../../src/abi/errno.js';
 import type { Caller, CallerFile, ReservedDescriptor } from '../../src/file/caller.js';
 import type { EventCounter, VfioFile } from '../../src/file/file.js';
 import { READ, WRITE } from '../../src/mm/address-space.js';
-import type { SimulatedFile } from '../../src/mm/simulated-file.js';
+import { SimulatedFile } from '../../src/mm/simulated-file.js';
+import { SimulatedFileSpace } from '../../src/mm/simulated-file-space.js';
 import type { ProcessMemory } from './process-memory.js';
 
 /** What a descriptor refers to; shared by dup and fork. */
@@ -82,7 +83,10 @@ export class Process implements Caller {
       const event = open.what;
       return { kind: 'eventfd', take: () => event.take() };
     }
-    return isVfio(open.what) ? { kind: 'vfio', file: open.what } : { kind: 'other' };
+    const { what } = open;
+    if (isVfio(what)) return { kind: 'vfio', file: what };
+    if (!(what instanceof SimulatedFile)) return { kind: 'other' };
+    return { kind: 'other', memory: () => new SimulatedFileSpace(what) };
   }
 
   install(file: VfioFile, access = READ | WRITE): number {

@@ -139,7 +139,8 @@ class Replay {
       };
     } catch (error) {
       if (!(error instanceof VfioError)) throw error;
-      return { ret: -1, errno: errnoName(error.errno), ...this.outOf(step) };
+      const noText = step.outText === undefined ? {} : { outText: '' };
+      return { ret: -1, errno: errnoName(error.errno), ...noText, ...this.outOf(step) };
     }
   }
 
@@ -177,6 +178,9 @@ class Replay {
       case 'read':
       case 'pread':
         return this.read(process, step);
+      case 'readAt':
+      case 'writeAt':
+        return this.transferAt(process, step);
       case 'write':
       case 'pwrite':
         return this.write(process, step);
@@ -185,6 +189,8 @@ class Replay {
       case 'poll':
         return this.poll(process, step);
       case 'readlinkProcFd':
+        // /proc/self/fd has no name of what is not open.
+        if (this.fd(step) < 0) fail('ENOENT');
         return { outText: (process.get(this.fd(step)).what as VfioFile).name };
       case 'dropCap':
         if (step.cap === 'CAP_SYS_RESOURCE') process.sysResource = false;
@@ -209,6 +215,15 @@ class Replay {
         file.truncate(pagesOf(step.size!));
         return {};
       }
+      case 'fallocate': {
+        const file = process.get(this.fd(step)).what;
+        if (!(file instanceof SimulatedFile)) return fail('EINVAL');
+        const PUNCH_HOLE = 2;
+        const size = pagesOf(step.size!);
+        if ((step.mode! & PUNCH_HOLE) !== 0) file.punch(pageOf(step.offset!), size);
+        else file.truncate(Math.max(file.size, size));
+        return {};
+      }
       case 'ls':
         return {
           outText: [...this.recorded.machine.groupNumbers.map(String).sort(), 'vfio'].join(','),
@@ -227,6 +242,10 @@ class Replay {
   private open(process: Process, path: string, step: VectorStep): number {
     const { machine } = this.recorded;
     if (path === '/dev/vfio/') fail('EISDIR');
+    const behind = /^\/tmp\/f_(\w+)$/.exec(path)?.[1];
+    if (behind !== undefined)
+      return process.add(new OpenFile(this.files.get(behind)!, accessOf(step.flags ?? 2)));
+    if (path === '/ram/file') return process.add(new OpenFile(new SimulatedFile(this.memory, 1)));
     if (path === '/dev/null') return process.add(new OpenFile('other'));
     if (path === '/dev/vfio/vfio') return process.install(machine.openContainer());
     if (path === '/dev/iommu') return process.install(machine.openIommufd());
@@ -262,6 +281,7 @@ class Replay {
       this.output = takeArgument(process.mm, step.arg, argument, ret >= 0);
     }
     if (request === GroupIoctl.VFIO_GROUP_GET_DEVICE_FD && step.as) this.nameDevice(step, ret);
+    else if (step.as) this.name(process, step.as, ret);
     return { ret };
   }
 
@@ -295,10 +315,11 @@ class Replay {
       const bytes = readPlain(open, step.op === 'pread' ? Number(step.offset) : null, size);
       return { ret: bytes.length, out: bytesHex(bytes) };
     }
+    if (isStream(what) && step.op === 'pread') fail('ESPIPE');
     const address = this.argumentsEnd - Math.max(size, 1);
     const offset = step.op === 'pread' ? Number(step.offset) : open.position;
     const ret = what.read(process, address, size, offset);
-    if (step.op === 'read') open.position += ret;
+    if (step.op === 'read' && !isStream(what)) open.position += ret;
     const bytes = new Uint8Array(ret);
     process.mm.copyFrom(address, bytes);
     return { ret, out: bytesHex(bytes) };
@@ -310,19 +331,32 @@ class Replay {
     const bytes = hexBytes(step.in!);
     if (!isVfio(what))
       return { ret: writePlain(open, step.op === 'pwrite' ? Number(step.offset) : null, bytes) };
+    if (isStream(what) && step.op === 'pwrite') fail('ESPIPE');
     const address = this.argumentsEnd - Math.max(bytes.length, 1);
     process.mm.copyTo(address, bytes);
     const offset = step.op === 'pwrite' ? Number(step.offset) : open.position;
     const ret = what.write(process, address, bytes.length, offset);
-    if (step.op === 'write') open.position += ret;
+    if (step.op === 'write' && !isStream(what)) open.position += ret;
     return { ret };
+  }
+
+  /** read(2) or write(2) with a buffer at an address of the case's own. */
+  private transferAt(process: Process, step: VectorStep): Success {
+    const { what } = process.get(this.fd(step));
+    if (!isVfio(what)) return fail('EINVAL');
+    const call = step.op === 'readAt' ? what.read : what.write;
+    return { ret: call.call(what, process, Number(step.addr), step.size!, 0) };
   }
 
   /** POLLIN and POLLOUT were asked for; a VFIO file is always ready. */
   private poll(process: Process, step: VectorStep): Success {
+    // poll(2) passes over what is no descriptor.
+    if (this.fd(step) < 0) return { ret: 0, out: '0000' };
     const { what, readable: isReadable } = process.get(this.fd(step));
     const readable = isReadable && (!(what instanceof EventFile) || what.count > 0);
-    return { ret: 1, out: readable ? '0500' : '0400' };
+    const writable = !isVfio(what) || what.kind !== 'iommufd-test';
+    const events = (readable ? 1 : 0) | (writable ? 4 : 0);
+    return { ret: events === 0 ? 0 : 1, out: `0${events}00` };
   }
 
   private mmap(process: Process, step: VectorStep): Success {
@@ -382,6 +416,11 @@ class Replay {
   }
 }
 
+/** It has no position. */
+function isStream({ watchReadable }: VfioFile): boolean {
+  return watchReadable !== undefined;
+}
+
 /** ioctl(2): a few requests are the VFS's own. */
 function callIoctl(process: Process, file: VfioFile, request: number, argument: number): number {
   if (request === FIOCLEX || request === FIONCLEX) return 0;
@@ -396,7 +435,8 @@ function accessOf(flags: number): number {
 }
 
 function kilobytes(pages: number): number {
-  return pages * (PAGE_SIZE / 1024);
+  // The recorder read what is below 0 as the largest number.
+  return pages < 0 ? 2 ** 63 : pages * (PAGE_SIZE / 1024);
 }
 
 function unknownOperation(step: VectorStep): never {

@@ -24,6 +24,7 @@ const names: Readonly<Record<FileKind, string>> = {
   device: 'anon_inode:[vfio-device]',
   iommufd: '/dev/iommu',
   'fault-queue': 'anon_inode:[iommufd-pgfault]',
+  'iommufd-test': 'anon_inode:[iommufd_test_staccess]',
 };
 
 /** An ioctl in words; `words`: its argument's memory as u32. */

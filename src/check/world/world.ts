@@ -83,6 +83,7 @@ export class World {
       dmaEntryLimit: 16,
       allowUnsafeInterrupts: false,
       type1Module: true,
+      testInterface: null,
       tables: null,
       userLocks: new UserLocks(),
       compatContainer: false,

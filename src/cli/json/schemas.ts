@@ -8,6 +8,7 @@ import type { ScenarioReport } from '../../check/search/job.js';
 import { refusalReasons } from '../../exec/incidents/refusal.js';
 import type { RunSummary } from '../../exec/run/summary.js';
 import { type PointName, points } from '../../inject/points.js';
+import { glossary } from '../../report/glossary.js';
 import type { Comparison } from '../../sim/compare.js';
 import { type DocumentHead, type DocumentKind, schemaNames } from './document.js';
 
@@ -64,6 +65,7 @@ const run = {
   interceptedCalls: count,
   vfioOpens: count,
   deviceOpens: count,
+  vfioProgram: text.nullable().describe('the program that opened a file of VFIO first'),
   refusedAccesses: count,
   refused: z.array(
     z.object({
@@ -81,18 +83,16 @@ const run = {
     z.object({ ...place, interrupt: z.enum(['INTx', 'MSI', 'MSI-X']), vector: count, count }),
   ),
   failedCalls: z.array(z.object({ call: text, error: text, count })),
-  injected: z
-    .array(
-      z.object({
-        rule: text,
-        point: z.enum(Object.keys(points) as PointName[]),
-        count: count.describe('faults that the rule made'),
-        passed: count.describe('how often its point was passed while its conditions held'),
-      }),
-    )
-    .describe('what became of each rule of --inject'),
-  seed: count.nullable().describe('of what came by chance; null without --inject'),
-  again: text.nullable().describe('the command line that makes the same faults again'),
+  injected: z.array(
+    z.object({
+      rule: text,
+      point: z.enum(Object.keys(points) as PointName[]),
+      count: count.describe('faults that the rule made'),
+      passed: count,
+    }),
+  ),
+  seed: count.nullable(),
+  again: text.nullable(),
   wallSeconds: seconds,
 };
 
@@ -219,7 +219,14 @@ export function jsonSchemas(): Readonly<Record<string, object>> {
   return Object.fromEntries(
     Object.entries(schemas).map(([kind, schema]) => [
       kind,
-      z.toJSONSchema(schema, { io: 'input' }),
+      z.toJSONSchema(schema, { io: 'input', override: ({ jsonSchema }) => describe(jsonSchema) }),
     ]),
   );
+}
+
+/** Gives an object's properties the meaning of their names. */
+function describe({ properties = {} }: z.core.JSONSchema.BaseSchema): void {
+  for (const [name, property] of Object.entries(properties))
+    if (typeof property === 'object' && glossary[name] !== undefined)
+      property.description = glossary[name];
 }

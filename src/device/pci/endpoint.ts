@@ -242,6 +242,7 @@ export class PciEndpoint implements PciFunction {
     if ((value & PciExpress.INITIATE_FUNCTION_LEVEL_RESET) === 0) return;
     this.config.setWord(control, value & ~PciExpress.INITIATE_FUNCTION_LEVEL_RESET);
     this.reset();
+    this.iommu.incidents?.deviceReset(this.iommu);
   }
 
   /** Only D0 and D3hot exist; a write of another state is ignored. */

@@ -109,6 +109,7 @@ const requestsByKind: Readonly<Record<FileKind, ReadonlyMap<number, Request>>> =
     IOMMU_VEVENTQ_ALLOC: struct(iommufd.VeventqAlloc),
     IOMMU_HW_QUEUE_ALLOC: struct(iommufd.HwQueueAlloc),
   }),
+  'iommufd-test': new Map(),
   'fault-queue': requests(Stage1Ioctl, {
     VFIO_STAGE1_INVALIDATE: struct(structs.Stage1Invalidate, invalidateTail),
   }),

@@ -28,6 +28,7 @@ const vfioSchema = z.strictObject({
   type1Module: z.boolean().default(defaultVfio.type1Module),
   container: z.enum(['type1', 'iommufd']).default(defaultVfio.container),
   cdev: z.boolean().default(defaultVfio.cdev),
+  iommufdTest: z.boolean().default(defaultVfio.iommufdTest),
 });
 
 /** A machine without an IOMMU: its functions are in no group, so VFIO cannot have them. */

@@ -35,6 +35,8 @@ export interface VfioSpec {
   readonly container: 'type1' | 'iommufd';
   /** Whether devices have files of their own, as where CONFIG_VFIO_DEVICE_CDEV is on. */
   readonly cdev: boolean;
+  /** Whether /dev/iommu has the interface of iommufd's own tests (CONFIG_IOMMUFD_TEST). */
+  readonly iommufdTest: boolean;
 }
 
 export const defaultVfio: VfioSpec = {
@@ -43,6 +45,7 @@ export const defaultVfio: VfioSpec = {
   type1Module: true,
   container: 'type1',
   cdev: true,
+  iommufdTest: false,
 };
 
 export interface MachineSpec {

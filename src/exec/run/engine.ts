@@ -13,7 +13,7 @@ import { FailedCalls } from '../incidents/failed-calls.js';
 import { IncidentLog } from '../incidents/incident-log.js';
 import type { Injection } from '../inject/injection.js';
 import { CallLog } from '../live/call-log.js';
-import type { Sampler } from '../live/sampler.js';
+import type { LiveWire, Sampler } from '../live/sampler.js';
 import { buildHardware, type Hardware } from '../machine/hardware.js';
 import { Child, type ChildEnd } from '../process/child.js';
 import { Eventfds } from '../process/eventfds.js';
@@ -45,7 +45,7 @@ export interface EngineOptions {
   readonly signalFd: number;
   /** Takes lines for the guard. */
   readonly guardFd: number;
-  /** Where a live view listens and asks. */
+  /** Where a live view listens and asks, from another thread. */
   readonly live: MessagePort | null;
 }
 
@@ -73,18 +73,20 @@ const nowMs = (): number => performance.now();
 const nowUs = (): number => performance.now() * 1000;
 
 /**
- * Serves a run to its end. `pageOut` passes requests to the thread that carries them out. Throws
- * UserError where nothing ran.
+ * Serves a run to its end. `pageOut` passes requests to the thread that carries them out, `wire`
+ * what happens to whoever watches. Throws UserError where nothing ran.
  */
 export async function serve(
   options: EngineOptions,
   pageOut: (request: PageOutRequest) => void,
+  wire: LiveWire | null,
 ): Promise<Served> {
   const { exec, live } = options;
   const counters = new Counters(nowUs);
-  const observers = new RunObservers(exec, live !== null, counters, nowUs);
+  const watched = wire === null ? null : { asks: live !== null };
+  const observers = new RunObservers(exec, watched, counters, nowUs);
   try {
-    const served = await serveObserved(options, counters, observers, pageOut);
+    const served = await serveObserved(options, counters, observers, pageOut, wire);
     return { ...served, missing: observers.close() };
   } catch (error) {
     if (error instanceof UserError) observers.discard();
@@ -98,10 +100,12 @@ async function serveObserved(
   counters: Counters,
   observers: RunObservers,
   pageOut: (request: PageOutRequest) => void,
+  wire: LiveWire | null,
 ): Promise<Omit<Served, 'missing'>> {
-  const { exec, guardFd, live } = options;
+  const { exec, guardFd } = options;
   const guard = new GuardReport(guardFd);
-  const incidents = new IncidentLog(nowMs);
+  const { startedMs } = observers;
+  const incidents = new IncidentLog(nowMs, startedMs);
   const hasRecorded = exec.machine.groups.some(({ devices }) =>
     devices.some(({ kind }) => kind === 'recorded'),
   );
@@ -121,7 +125,8 @@ async function serveObserved(
   });
   incidents.watch(hardware.machine);
   try {
-    const sampling = live === null ? null : await import('../live/sampler.js');
+    const sampling =
+      wire === null ? null : { wire, Sampler: (await import('../live/sampler.js')).Sampler };
     const parts = { counters, observers, incidents, injection, hardware, guard, pageOut, sampling };
     return new Engine(options, parts).run();
   } finally {
@@ -145,7 +150,7 @@ interface EngineParts {
   readonly hardware: Hardware;
   readonly guard: GuardReport;
   readonly pageOut: (request: PageOutRequest) => void;
-  readonly sampling: { readonly Sampler: typeof Sampler } | null;
+  readonly sampling: { readonly wire: LiveWire; readonly Sampler: typeof Sampler } | null;
 }
 
 class Engine {
@@ -165,7 +170,7 @@ class Engine {
 
   run(): Omit<Served, 'missing'> {
     const { arch, program, residentMemory, report } = this;
-    const { exec, live, signalFd, window } = this.options;
+    const { exec, signalFd, window } = this.options;
     const { counters, guard, hardware, incidents, injection, observers, pageOut, sampling } =
       this.parts;
     const { watch } = observers;
@@ -223,10 +228,12 @@ class Engine {
       });
     const { machine, memory } = hardware;
     const sampler =
-      live === null || watch === null || log === null || sampling === null
+      watch === null || log === null || sampling === null
         ? null
         : new sampling.Sampler({
-            port: live,
+            wire: sampling.wire,
+            startedMs: observers.startedMs,
+            events: () => incidents.events,
             counters,
             machine,
             memory,

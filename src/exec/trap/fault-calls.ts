@@ -51,7 +51,6 @@ export class FaultCalls {
 
   /** The handler asks. False: another asks, and the number means nothing to a kernel. Hot. */
   ask(): boolean {
-    const { frame } = this;
     const { call } = this.context;
     if (!isTrapPage(call.returnsTo)) return false;
     if (this.context.files.isBusy) this.askMeanwhile();

@@ -286,7 +286,6 @@ export class Iopf {
    * goes.
    */
   private dropReplaced(mapping: Mapping): void {
-    const domain = this.backend.domains[0];
     const frames = new Float64Array(ADOPT_PAGES);
     for (let index = 0; index < mapping.pages; ) {
       const count = Math.min(ADOPT_PAGES, mapping.pages - index);
@@ -295,9 +294,8 @@ export class Iopf {
         mapping.mm.pageIn(mapping.vaddrPage + index, count, mapping.permission, frames),
       );
       for (let i = 0; i < got; i++) {
-        if (domain === undefined || domain.frameAt(mapping.iovaPage + index + i) !== frames[i]) {
+        if (!this.resident.isMappedTo(mapping, index + i, frames[i]!))
           this.resident.drop(mapping, index + i, 1);
-        }
       }
       index += got;
       if (got === count) continue;
