@@ -34,7 +34,7 @@ tests=tools/testing/selftests/vfio
 sed -i 's/default_iommu_mode = MODE_IOMMUFD/default_iommu_mode = MODE_VFIO_TYPE1_IOMMU/' \
   $tests/lib/iommu.c
 for program in vfio_dma_mapping_test vfio_dma_mapping_mmio_test vfio_pci_device_init_perf_test \
-  vfio_pci_device_test vfio_pci_driver_test; do
+  vfio_pci_device_test vfio_pci_driver_test vfio_iommufd_setup_test; do
   gcc -O1 -w -D_GNU_SOURCE '-D__counted_by(member)=' \
     -Iheaders -Itools/include -Itools/arch/x86/include -Itools/testing/selftests \
     -I$tests/lib/include -pthread -o "$folder/$program" \

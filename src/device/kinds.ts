@@ -1,3 +1,4 @@
+import { ats } from './ats/kind.js';
 import { edu } from './edu/kind.js';
 import { igb } from './igb/kind.js';
 import type { DeviceKind } from './kind.js';
@@ -10,5 +11,5 @@ export { type RecordedRegister, registerAccesses } from './recorded/registers.js
 
 /** Every kind of device that iopf has, by its name. */
 export const deviceKinds: ReadonlyMap<string, DeviceKind> = new Map(
-  [edu, igb, nvme, recorded, virtioNet].map((kind) => [kind.name, kind]),
+  [ats, edu, igb, nvme, recorded, virtioNet].map((kind) => [kind.name, kind]),
 );

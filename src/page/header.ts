@@ -74,7 +74,12 @@ export class Header {
       ([, a], [, b]) => Number(`${a}`.length > LONG) - Number(`${b}`.length > LONG),
     );
     const entries = byLength.map(([name, value]) =>
-      make('div', {}, make('dt', {}, name), make('dd', { 'data-fact': name }, String(value))),
+      make(
+        'div',
+        { class: `${value}`.length > LONG ? 'long' : '' },
+        make('dt', {}, name),
+        make('dd', { 'data-fact': name }, String(value)),
+      ),
     );
     this.facts.replaceChildren(...entries);
     this.facts.title = Object.entries(facts)

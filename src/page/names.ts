@@ -9,7 +9,7 @@ const WIDTH = 56;
 
 /** The name that `--json` gives a value, as words; a button where there is more to be said. */
 export function named(name: string, label = words(name)): Node {
-  const explanation = glossary[name] ?? glossary[name.replace(/Percent$/, '')];
+  const explanation = glossary[name] ?? glossary[name.replace(/(Percent|Change)$/, '')];
   if (explanation === undefined) return document.createTextNode(label);
   const node = make('button', { type: 'button', class: 'name', 'aria-expanded': 'false' }, label);
   const hide = (): void => {

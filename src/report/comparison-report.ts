@@ -85,11 +85,8 @@ function changes([first, ...others]: readonly string[], runs: readonly RunRow[])
       .flatMap((run) => {
         const before = runs.find((each) => each.input === first && each.policy === run.policy);
         if (before === undefined) return [];
-        const percents = changing.map((name) => [
-          `${name}Percent`,
-          change(before[name], run[name]),
-        ]);
-        return [{ policy: run.policy, ...Object.fromEntries(percents) }];
+        const shares = changing.map((name) => [`${name}Change`, change(before[name], run[name])]);
+        return [{ policy: run.policy, ...Object.fromEntries(shares) }];
       });
     if (rows.length === 0) return [];
     return [{ title: `${input} against ${first}, in percent of it`, rows }];

@@ -1,4 +1,5 @@
 import { DEFAULT_KERNEL, type KernelVersion, kernelProfile } from '../abi/kernel.js';
+import { shippedEngine } from '../ioas/engine-parts.js';
 import type { IopfMode } from '../ioas/iopf/mode.js';
 import { PREMAP_DEFAULT, type PremapPolicy } from '../ioas/iopf/premap.js';
 import { defaultGeometry, type IommuProperties } from '../iommu/geometry.js';
@@ -68,6 +69,7 @@ export function createState(options: StateOptions): MachineState {
     tables: options.tables ?? null,
     counters: options.counters ?? new Counters(),
     observer: options.observer ?? null,
+    engine: shippedEngine,
     userLocks: new UserLocks(),
   };
 }

@@ -7,10 +7,10 @@ export const MAC = [0x52, 0x54, 0, 0, 0, 1];
 /** Descriptors of each ring. */
 export const RING = 64;
 export const BUFFER_BYTES = 2048;
-const TX_RINGS = 0x10000;
-const RX_RINGS = 0x20000;
-const TX_DATA = 0x100000;
-const RX_DATA = 0x200000;
+export const TX_RINGS = 0x10000;
+export const RX_RINGS = 0x20000;
+export const TX_DATA = 0x100000;
+export const RX_DATA = 0x200000;
 /** A queue's part of each of these. */
 const QUEUE_RING = 0x1000;
 const QUEUE_DATA = 0x40000;
@@ -79,6 +79,12 @@ export class IgbDriver {
     this.write(0xc018 + 0x40 * queue, RING - 1);
   }
 
+  /** After a reset of the card: rings begin at their starts. */
+  rewind(): void {
+    this.txTail.fill(0);
+    this.rxNext.fill(0);
+  }
+
   /** A receive descriptor as the driver gives it. */
   giveBuffer(queue: number, slot: number): void {
     const at = RX_RINGS + queue * QUEUE_RING + slot * 16;
@@ -89,12 +95,21 @@ export class IgbDriver {
     this.view.setUint32(at + 12, 0, true);
   }
 
-  /** Puts a descriptor of four words at the tail, and moves the tail. */
-  descriptor(words: readonly number[], queue = 0): void {
+  /** Puts a descriptor of four words at the tail; `ring` tells the card. */
+  describe(words: readonly number[], queue = 0): void {
     const at = TX_RINGS + queue * QUEUE_RING + this.txTail[queue] * 16;
     for (const [index, word] of words.entries()) this.view.setUint32(at + 4 * index, word, true);
     this.txTail[queue] = (this.txTail[queue] + 1) % RING;
+  }
+
+  ring(queue = 0): void {
     this.write(0xe018 + 0x40 * queue, this.txTail[queue]);
+  }
+
+  /** Puts a descriptor at the tail, and moves the tail. */
+  descriptor(words: readonly number[], queue = 0): void {
+    this.describe(words, queue);
+    this.ring(queue);
   }
 
   /** Sends a frame in buffers of these lengths (one, unless given). */

@@ -170,7 +170,7 @@ describe.skipIf(!haveChromium('reports in a browser'))('in a browser,', () => {
     expect(await names.count()).toBe(1 + 4);
     const changes = await shownNumbers(page, 'section:nth-of-type(2)');
     expect(changes).toHaveLength(2);
-    expect(changes[0]).toMatchObject({ policy: 'iopf', faultsPercent: 0, stallSecondsPercent: 0 });
+    expect(changes[0]).toMatchObject({ policy: 'iopf', faultsChange: 0, stallSecondsChange: 0 });
     expect(troubles).toEqual([]);
   });
 

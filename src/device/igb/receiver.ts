@@ -48,6 +48,8 @@ export class Receiver {
   private readonly backs: DmaBuffer;
   private readonly backsView: DataView;
   private backCount = 0;
+  /** Where each of them goes, in bytes of IOVA. */
+  private readonly backAddresses = new Float64Array(BACKS_MOST);
   /** Queues, by bits, that have got frames since the last flush; and whether one found no room. */
   private served = 0;
   private isOverrun = false;
@@ -107,8 +109,8 @@ export class Receiver {
     const queue = this.isOn(hashed) ? hashed : 0;
     if (!this.isOn(queue)) return;
     statistics.received(bytes, offset, length);
-    if (this.writes.room < FRAME_PIECES || this.backCount + FRAME_BUFFERS > BACKS_MOST)
-      this.write();
+    const room = this.writes.room - this.backCount;
+    if (room < FRAME_PIECES || this.backCount + FRAME_BUFFERS > BACKS_MOST) this.write();
     if (this.place(this.rings[queue]!, buffer, offset, length)) this.served |= 1 << queue;
     else this.overrun(queue);
   }
@@ -133,9 +135,24 @@ export class Receiver {
     return (this.registers.get(Reg.RXDCTL + queue * QUEUE_STRIDE) & QUEUE_ENABLE) !== 0;
   }
 
+  /** Frames first, then their descriptors, those that lie one behind the other in one piece. */
   private write(): void {
-    if (this.writes.count > 0) this.dma.write(this.writes, null);
-    this.writes.clear();
+    const { writes, backAddresses, backCount } = this;
+    for (let first = 0, end = 1; first < backCount; first = end++) {
+      const address = backAddresses[first]!;
+      const offset = address % PAGE_SIZE;
+      while (
+        end < backCount &&
+        backAddresses[end] === address + (end - first) * DESCRIPTOR_BYTES &&
+        offset + (end - first + 1) * DESCRIPTOR_BYTES <= PAGE_SIZE
+      )
+        end++;
+      const bytes = (end - first) * DESCRIPTOR_BYTES;
+      const page = (address - offset) / PAGE_SIZE;
+      writes.append(page, offset, bytes, this.backs, first * DESCRIPTOR_BYTES, writes.count);
+    }
+    if (writes.count > 0) this.dma.write(writes, null);
+    writes.clear();
     this.backCount = 0;
   }
 
@@ -231,6 +248,7 @@ export class Receiver {
     info: number,
     type: number,
   ): void {
+    this.backAddresses[this.backCount] = ring.address;
     const at = this.backCount++ * DESCRIPTOR_BYTES;
     const view = this.backsView;
     const vlan = tag < 0 ? 0 : tag << 16;
@@ -245,11 +263,6 @@ export class Receiver {
       view.setUint32(at + 8, status, true);
       view.setUint32(at + 12, length | vlan, true);
     }
-    const { address } = ring;
-    const offset = address % PAGE_SIZE;
-    const page = (address - offset) / PAGE_SIZE;
-    const { writes } = this;
-    writes.append(page, offset, DESCRIPTOR_BYTES, this.backs, at, writes.count);
   }
 
   /** Status of a frame's last descriptor: what was checked, and what was wrong. */

@@ -6,6 +6,7 @@ import type { PciDevice } from '../pci/pci-device.js';
 import { AdminCommands } from './admin-commands.js';
 import { Arbiter } from './arbiter.js';
 import { Batch } from './batch.js';
+import { CommandPages } from './command-pages.js';
 import type { ControllerMemory } from './controller-memory.js';
 import { EventInformation } from './events.js';
 import { faultyCommands } from './faulty-commands.js';
@@ -28,6 +29,7 @@ export class NvmeController implements PciDevice {
   private readonly admin: AdminCommands;
   private readonly arbiter: Arbiter;
   private ready = false;
+  readonly stalls = true;
 
   constructor(
     private readonly endpoint: PciEndpoint,
@@ -49,8 +51,9 @@ export class NvmeController implements PciDevice {
     this.registers = registers;
     this.queues = queues;
     this.admin = admin;
+    const pages = new CommandPages(endpoint.dma.askAhead(), batch, admin, io);
     const parts = faults === null ? { admin, io } : faultyCommands(faults, batch, admin, io);
-    this.arbiter = new Arbiter(endpoint, registers, queues, batch, parts.admin, parts.io);
+    this.arbiter = new Arbiter(endpoint, registers, queues, batch, parts.admin, parts.io, pages);
   }
 
   reset(): void {
@@ -165,6 +168,7 @@ export class NvmeController implements PciDevice {
     this.queues.clear();
     this.admin.reset();
     this.arbiter.reset();
+    this.endpoint.dma.ahead?.reset();
     this.endpoint.interrupts.pin(false);
   }
 

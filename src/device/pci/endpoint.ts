@@ -121,6 +121,7 @@ export class PciEndpoint implements PciFunction {
     this.config.setWord(PciConfig.COMMAND, COMMAND_AT_OPEN);
     this.device = createDevice(this);
     this.iommu.stalls = this.device.stalls ?? false;
+    this.iommu.hasPri = capabilities.some((capability) => capability.kind === 'pri');
     this.dmaUnmap = this.device.dmaUnmap?.bind(this.device);
     this.showTable(0);
     this.device.reset();

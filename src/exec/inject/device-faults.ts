@@ -46,7 +46,7 @@ class AccessGate implements DmaGate {
 }
 
 /** An IOMMU whose answers to page requests the rules can change. */
-class FaultyTranslator implements Translator {
+class FaultyTranslator implements Required<Translator> {
   private refusing = false;
 
   constructor(
@@ -76,6 +76,10 @@ class FaultyTranslator implements Translator {
 
   set dmaBytesWritten(bytes: number) {
     this.iommu.dmaBytesWritten = bytes;
+  }
+
+  get asksProgram(): boolean {
+    return this.iommu.asksProgram;
   }
 
   translate(iovaPage: number, access: number): number {

@@ -32,7 +32,7 @@ import type { ExecOptions } from './exec-options.js';
 import type { Launched } from './launch.js';
 import { LaunchReport } from './launch-report.js';
 import { RunObservers } from './run-observers.js';
-import { SignalRelay } from './signals.js';
+import { type SignalFds, SignalRelay } from './signals.js';
 import { type EngineSummary, summarize } from './summary.js';
 import { tell } from './tell.js';
 
@@ -41,8 +41,8 @@ export interface EngineOptions {
   readonly exec: ExecOptions;
   readonly window: DescriptorWindow;
   readonly launched: Launched;
-  /** Where signals come (`SignalPipe`). */
-  readonly signalFd: number;
+  /** Where signals come. */
+  readonly signalFds: SignalFds;
   /** Takes lines for the guard. */
   readonly guardFd: number;
   /** Where a live view listens and asks, from another thread. */
@@ -170,14 +170,14 @@ class Engine {
 
   run(): Omit<Served, 'missing'> {
     const { arch, program, residentMemory, report } = this;
-    const { exec, signalFd, window } = this.options;
+    const { exec, signalFds, window } = this.options;
     const { counters, guard, hardware, incidents, injection, observers, pageOut, sampling } =
       this.parts;
     const { watch } = observers;
     const { pid } = program;
     observers.pid = pid;
     const listener = new Listener(report.takeListener(arch));
-    const events = new EventSet(arch, signalFd, HOUSEKEEPING_MS);
+    const events = new EventSet(arch, signalFds.pipe, HOUSEKEEPING_MS);
     program.watch(arch, events);
     const log = watch === null ? null : new CallLog(listener, arch.nr.ioctl, nowMs);
     const unreadable = new Unreadable(tell);
@@ -256,7 +256,7 @@ class Engine {
       files,
       guard,
       program,
-      signals: new SignalRelay(signalFd, program),
+      signals: new SignalRelay(signalFds, program),
       nowMs,
       housekeeping: () => {
         observers.tick();

@@ -132,7 +132,7 @@ async function runFor(
       exec: options,
       window,
       launched,
-      signalFd: signals.fd,
+      signalFds: signals.fds,
       guardFd: guardPipe.write,
       live: live?.engine ?? null,
     };

@@ -68,7 +68,7 @@ describe.skipIf(!canRun)('in a container, read-only but for /tmp,', () => {
 
   test('the limit of open files is the container’s, with iopf as its first process', async () => {
     const program = ['sh', '-c', `ulimit -n; exec ${torture} basic ${edu}`];
-    const run = await runInContainer({ rules: true, limits: { NOFILE: 256 } }, shared, [
+    const run = await runInContainer({ rules: true, openFiles: 256 }, shared, [
       iopf,
       'exec',
       ...device,

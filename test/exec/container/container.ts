@@ -17,9 +17,9 @@ export interface ContainerOptions {
   readonly user?: number;
   readonly noNewPrivileges?: boolean;
   readonly pidsLimit?: number;
-  /** Resource limits, soft and hard, by name: NOFILE, MEMLOCK in bytes. */
-  readonly limits?: Readonly<Record<string, number>>;
-  /** Programs in /tmp can be run, unlike with Docker's --tmpfs, and it has room for them. */
+  /** RLIMIT_NOFILE, soft and hard. */
+  readonly openFiles?: number;
+  /** Programs in /tmp can be run, and have room there, unlike with Docker's --tmpfs. */
   readonly roomyTmp?: boolean;
   /** System calls that are denied besides Docker's, with EPERM. */
   readonly denied?: readonly string[];
@@ -117,11 +117,10 @@ function configuration(
         ambient: [],
       },
       noNewPrivileges: options.noNewPrivileges ?? false,
-      rlimits: Object.entries(options.limits ?? {}).map(([name, limit]) => ({
-        type: `RLIMIT_${name}`,
-        soft: limit,
-        hard: limit,
-      })),
+      rlimits:
+        options.openFiles === undefined
+          ? []
+          : [{ type: 'RLIMIT_NOFILE', soft: options.openFiles, hard: options.openFiles }],
     },
     root: { path: root, readonly: true },
     mounts: [

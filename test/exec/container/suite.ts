@@ -9,15 +9,13 @@ import { join } from 'node:path';
 import { canRunContainers, IOPF, runInContainer } from './container.js';
 
 const words = process.argv.length > 2 ? process.argv.slice(2) : ['test/exec'];
-/** What programs pin with --iopf off is more than Docker's default. */
-const limits = { MEMLOCK: 1 << 30 };
 const run = `cd ${IOPF} && exec node node_modules/vitest/vitest.mjs run --configLoader runner "$@"`;
 
 if (canRunContainers('the suite')) {
   const shared = mkdtempSync(join(tmpdir(), 'test-container-shared-'));
   const command = ['sh', '-c', run, 'sh', ...words];
   const { code } = await runInContainer(
-    { rules: true, limits, roomyTmp: true },
+    { rules: true, roomyTmp: true },
     shared,
     command,
     'inherit',
