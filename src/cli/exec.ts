@@ -9,11 +9,12 @@ import {
   machineOfDevices,
   parseDevice,
 } from '../exec/machine/machine-spec.js';
-import type { ExecOptions } from '../exec/run/exec-options.js';
+import type { ExecOptions, InjectOptions } from '../exec/run/exec-options.js';
 import { exitCodeOf, type RunWatcher, runProgram } from '../exec/run/run.js';
 import type { RunSummary } from '../exec/run/summary.js';
 import { formatSummary, howItEnded } from '../exec/run/summary-text.js';
 import { say, tell } from '../exec/run/tell.js';
+import { pointsHelp } from '../inject/points.js';
 import { checkDistinct, type NamedFile, readNamed, TEXT_MOST_BYTES } from '../input/named-file.js';
 import { checkOutput, writeOutput } from '../input/output-file.js';
 import { parseSize, SIZE_EXPECTED } from '../input/size.js';
@@ -45,6 +46,8 @@ interface Options {
   readonly trace?: string;
   readonly record?: string;
   readonly html?: string;
+  readonly inject: readonly string[];
+  readonly seed?: number;
   readonly quiet?: true;
   readonly ui?: number | true;
 }
@@ -103,6 +106,13 @@ export function execCommand(): Command {
         .choices(['on', 'off'])
         .default('on'),
     )
+    .option(
+      '--inject <rule>',
+      'put a fault in on purpose, or those of a YAML file (repeatable): see Faults below',
+      (value: string, before: string[]) => [...before, value],
+      [],
+    )
+    .option('--seed <n>', 'of faults that come by chance', wholeNumber(0, 2 ** 32 - 1))
     .addOption(jsonOption('the summary'))
     .option('--junit <file>', "write the runs as test cases in JUnit's XML")
     .option('--trace <file>', 'write a trace: kernel text, or Chrome/Perfetto JSON for *.json')
@@ -111,12 +121,14 @@ export function execCommand(): Command {
     .addOption(uiOption())
     .option('--quiet', 'print no summary on stderr')
     .addHelpText('after', kindsHelp)
+    .addHelpText('after', pointsHelp)
     .passThroughOptions()
     .action(run);
 }
 
 async function run(program: string, args: string[], options: Options): Promise<void> {
   refuseReclaimOfPinned(options);
+  const inject = await injectOf(options);
   const machine = await machineOf(options);
   checkFiles(options, machine);
   const { iopf, kernel } = options;
@@ -134,6 +146,7 @@ async function run(program: string, args: string[], options: Options): Promise<v
     trace: options.trace ?? null,
     record: options.record ?? null,
     picture: options.html !== undefined,
+    inject,
   };
   let view: CommandView | null = null;
   const start: LiveStart = { kind: 'start', ...startOf(order) };
@@ -178,10 +191,13 @@ async function runAll(program: string, args: string[], options: Options): Promis
     if (options[each] !== undefined)
       throw new UserError(`--${each} is of one run: name one --kernel and one --iopf`);
   const { exitCodeOfAll, formatMatrix, runMatrix } = await import('./matrix.js');
-  const { device, iopf, kernel, machine, premap, reclaim, reclaimScan, traps } = options;
+  const { device, inject, iopf, kernel, machine, premap, reclaim, reclaimScan, seed, traps } =
+    options;
   const words = [
     ...device.flatMap((each) => ['--device', each]),
     ...(machine === undefined ? [] : ['--machine', machine]),
+    ...inject.flatMap((each) => ['--inject', each]),
+    ...(seed === undefined ? [] : ['--seed', `${seed}`]),
     ...['--premap', `${premap}`, '--traps', traps],
     ...(reclaim === undefined ? [] : ['--reclaim', `${reclaim}`]),
     ...(reclaimScan === undefined ? [] : ['--reclaim-scan', `${reclaimScan}`]),
@@ -256,6 +272,16 @@ function startOf(order: ExecOptions): Omit<LiveStart, 'kind'> {
       devices: devices.map(({ kind, address }) => `${kind} ${address}`).join(', '),
     },
   };
+}
+
+/** The faults that were asked for; null: none. Throws UserError. */
+async function injectOf({ inject, iopf, seed }: Options): Promise<InjectOptions | null> {
+  if (inject.length === 0) {
+    if (seed !== undefined) throw new UserError('--seed is of --inject, which is not there');
+    return null;
+  }
+  const { injectOptions } = await import('./inject.js');
+  return injectOptions(inject, seed, iopf);
 }
 
 async function machineOf(options: Options): Promise<MachineSpec> {

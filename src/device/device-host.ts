@@ -1,5 +1,6 @@
 import type { AllocateDma, DmaBuffer, FrameMemory } from '../mm/frame-memory.js';
 import type { BlockStore } from './block-store.js';
+import type { DeviceFaults } from './faults.js';
 import type { RecordedModel } from './recorded/function.js';
 
 export interface BlockFileOptions {
@@ -60,4 +61,6 @@ export interface DeviceHost {
    * a run has no files.
    */
   readonly openModel?: (path: string) => RecordedModel;
+  /** Faults on purpose. Absent: none. */
+  readonly faults?: DeviceFaults;
 }

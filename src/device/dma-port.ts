@@ -42,6 +42,12 @@ export interface StalledRequest {
   readonly result: boolean | null;
 }
 
+/** Looks at a transfer before it begins: faults on purpose. */
+export interface DmaGate {
+  /** An access of `length` bytes, within a page, at an IOVA begins. True: it is refused. */
+  refuses(iova: number, length: number, access: number): boolean;
+}
+
 /** Is called with the pieces of a list that were refused. */
 export interface DmaOwner {
   /**
@@ -88,7 +94,11 @@ export class DmaPort {
   private requestPage = -1;
   private requestAccess = 0;
 
-  constructor(iommu: Translator, frames: FrameMemory) {
+  constructor(
+    iommu: Translator,
+    frames: FrameMemory,
+    private readonly gate: DmaGate | null = null,
+  ) {
     this.iommu = iommu;
     this.frames = frames;
   }
@@ -195,9 +205,9 @@ export class DmaPort {
 
   private run(list: DmaList, access: number, owner: DmaOwner | null): boolean {
     if (!this.enabled) return this.refuseAll(list, access, owner);
+    let whole = this.gate === null || this.passGate(this.gate, list, access, owner);
     const segments = this.segments;
     segments.clear();
-    let whole = true;
     /** The first piece that is in `segments`. */
     let first = 0;
     /**
@@ -348,6 +358,21 @@ export class DmaPort {
     );
     for (let at = piece; at < list.count && list.tag[at] === tag; at++) list.length[at] = 0;
     owner?.refused(tag);
+  }
+
+  /** False: the gate refused a piece. */
+  private passGate(gate: DmaGate, list: DmaList, access: number, owner: DmaOwner | null): boolean {
+    let whole = true;
+    for (let piece = 0; piece < list.count; piece++) {
+      const page = list.page[piece]!;
+      const length = list.length[piece]!;
+      if (length === 0 || this.own.has(page)) continue;
+      if (!gate.refuses(page * PAGE_SIZE + list.offset[piece]!, length, access)) continue;
+      whole = false;
+      this.record(page, access, true);
+      this.refuse(list, piece, access, 'injected', owner);
+    }
+    return whole;
   }
 
   private refuseAll(list: DmaList, access: number, owner: DmaOwner | null): boolean {

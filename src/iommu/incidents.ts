@@ -12,7 +12,9 @@ export type RefusalCause =
   /** A program that answers page requests said INVALID (R8.1). */
   | 'answered INVALID'
   /** There is no translation, and no page request brought one. */
-  | 'no translation';
+  | 'no translation'
+  /** On purpose: the user's rule said so. */
+  | 'injected';
 
 /** What of a device asked for an access: `read, command 7 of submission queue 1`. Null: unknown. */
 export type Asker = () => string | null;

@@ -15,6 +15,7 @@ interface Summary {
   readonly refused: readonly object[];
   readonly lostInterrupts: readonly object[];
   readonly failedCalls: readonly object[];
+  readonly injected: readonly object[];
 }
 
 export function runReport(summary: Summary, { timeline, map }: Picture): Report {
@@ -23,6 +24,7 @@ export function runReport(summary: Summary, { timeline, map }: Picture): Report 
     failedCalls,
     faultLatencyUs,
     hint,
+    injected,
     lostInterrupts,
     refused,
     verdict,
@@ -35,6 +37,7 @@ export function runReport(summary: Summary, { timeline, map }: Picture): Report 
     ['Refused accesses', refused],
     ['Interrupts without an eventfd', lostInterrupts],
     ['Calls that failed', failedCalls],
+    ['Faults on purpose', injected],
   ];
   return {
     title: `iopf exec ${summary.vfioProgram ?? summary.program}`,

@@ -86,7 +86,7 @@ export class VfioDevice implements PinUser {
    * vfio_pci_core_request).
    */
   request(): void {
-    this.interrupts.singleTrigger(PciInterruptIndex.REQ)?.signal();
+    this.interrupts.notify(PciInterruptIndex.REQ);
   }
 
   /** A mapping goes: the driver unpins what it has there. */

@@ -56,6 +56,10 @@ export class Interrupts implements InterruptSink {
     if (this.on === MSIX) this.message(vector);
   }
 
+  notify(index: number): void {
+    this.singleTrigger(index)?.signal();
+  }
+
   /**
    * Signals a vector as the function would (DATA_NONE, DATA_BOOL), whatever is masked; but not INTx
    * where the command register disables it.

@@ -46,6 +46,8 @@ export interface InterruptSink {
   msi(vector: number): void;
   /** MSI-X vector, 0-based. */
   msix(vector: number): void;
+  /** Tells the user at the eventfd of ERR or REQ, where there is one. Absent: there never is. */
+  notify?(index: number): void;
 }
 
 /**

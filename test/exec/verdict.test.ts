@@ -18,6 +18,7 @@ const nothing = summarize({
   },
   scan: null,
   incidents: { refusedAccesses: 0, refused: [], lostInterrupts: [], failedCalls: [] },
+  injected: [],
 });
 const nvme = { kind: 'nvme', address: '0000:02:00.0', options: {} };
 
@@ -32,6 +33,8 @@ function said(facts: Partial<RunFacts>): string {
     premap: 1,
     kernel: '6.12',
     devices: [nvme],
+    seed: null,
+    again: null,
     wallSeconds: 1,
     ...facts,
   });

@@ -7,6 +7,7 @@ import { kernelVersions } from '../../abi/kernel.js';
 import type { ScenarioReport } from '../../check/search/job.js';
 import { refusalReasons } from '../../exec/incidents/refusal.js';
 import type { RunSummary } from '../../exec/run/summary.js';
+import { type PointName, points } from '../../inject/points.js';
 import { glossary } from '../../report/glossary.js';
 import type { Comparison } from '../../sim/compare.js';
 import { type DocumentHead, type DocumentKind, schemaNames } from './document.js';
@@ -82,6 +83,16 @@ const run = {
     z.object({ ...place, interrupt: z.enum(['INTx', 'MSI', 'MSI-X']), vector: count, count }),
   ),
   failedCalls: z.array(z.object({ call: text, error: text, count })),
+  injected: z.array(
+    z.object({
+      rule: text,
+      point: z.enum(Object.keys(points) as PointName[]),
+      count: count.describe('faults that the rule made'),
+      passed: count,
+    }),
+  ),
+  seed: count.nullable(),
+  again: text.nullable(),
   wallSeconds: seconds,
 };
 

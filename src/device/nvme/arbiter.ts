@@ -21,6 +21,10 @@ const BATCHES_PER_TURN = 4;
  */
 const PIECES_PER_RUN = 2048;
 
+/** What the arbiter needs of those who carry commands out. */
+export type AdminExecutor = Pick<AdminCommands, 'execute' | 'result' | 'events' | 'logs'>;
+export type IoExecutor = Pick<IoCommands, 'prefetch' | 'execute' | 'result' | 'settle'>;
+
 /**
  * Decides whose commands are done next: the admin queue's first, then the I/O queues' round robin
  * (NVM Express 1.4, 4.13.1), each a few batches at a time. A run ends when every queue had its turn
@@ -39,8 +43,8 @@ export class Arbiter {
     private readonly registers: Registers,
     private readonly queues: QueueTable,
     private readonly batch: Batch,
-    private readonly admin: AdminCommands,
-    private readonly io: IoCommands,
+    private readonly admin: AdminExecutor,
+    private readonly io: IoExecutor,
     private readonly pages: CommandPages,
   ) {}
 

@@ -48,7 +48,11 @@ export class Batch implements DmaOwner {
   private fetching = false;
   private broken = false;
   /** Whose commands these are. */
-  private queue = 0;
+  queue = 0;
+  /** Completions that shall not be sent, by their number in the batch. */
+  private readonly withheld = new Set<number>();
+  /** The controller has broken down in this batch: it ends with fatal status. */
+  isFatal = false;
   private completionQueue = 0;
 
   constructor(port: DmaPort, allocate: AllocateDma) {
@@ -65,6 +69,7 @@ export class Batch implements DmaOwner {
     this.completed = 0;
     this.errors = 0;
     this.moved = 0;
+    this.isFatal = false;
     this.incoming.clear();
     this.outgoing.clear();
   }
@@ -185,10 +190,11 @@ export class Batch implements DmaOwner {
   send(queue: SubmissionQueue): boolean {
     const { completions } = queue;
     this.completionQueue = completions.id;
+    if (this.withheld.size > 0) this.leaveOut();
     const first = Math.min(this.completed, completions.entries - completions.tail);
     this.stage(queue, 0, first);
     this.stage(queue, first, this.completed - first);
-    this.broken = false;
+    this.broken = this.isFatal;
     this.moved += this.outgoing.count;
     this.port.write(this.outgoing, this);
     return !this.broken;
@@ -197,6 +203,32 @@ export class Batch implements DmaOwner {
   /** Completion `index` of the batch: status and identifier of a command, for the error log. */
   completion(index: number): Uint32Array {
     return this.completions.subarray(index * CQE_WORDS, (index + 1) * CQE_WORDS);
+  }
+
+  /** The completion that is made next is not sent; `isFatal`: the controller stops after this. */
+  withhold(isFatal: boolean): void {
+    this.withheld.add(this.completed);
+    this.isFatal ||= isFatal;
+  }
+
+  /** Closes the gaps that withheld completions leave, of the commands too: they go together. */
+  private leaveOut(): void {
+    const { commands, completions, withheld } = this;
+    let kept = 0;
+    for (let index = 0; index < this.completed; index++) {
+      if (withheld.has(index)) continue;
+      const at = index * CQE_WORDS;
+      completions.copyWithin(kept * CQE_WORDS, at, at + CQE_WORDS);
+      commands.copyWithin(commandAt(kept), commandAt(index), commandAt(index + 1));
+      kept++;
+    }
+    this.completed = kept;
+    const { tag, count } = this.outgoing;
+    for (let piece = 0; piece < count; piece++) {
+      const index = tag[piece]!;
+      for (const gone of withheld) if (gone < index) tag[piece]!--;
+    }
+    withheld.clear();
   }
 
   private stage(queue: SubmissionQueue, from: number, count: number): void {

@@ -1,5 +1,6 @@
 import { READ } from '../../mm/address-space.js';
 import type { AllocateDma } from '../../mm/frame-memory.js';
+import type { CommandFaults } from '../faults.js';
 import type { PciEndpoint } from '../pci/endpoint.js';
 import type { PciDevice } from '../pci/pci-device.js';
 import { AdminCommands } from './admin-commands.js';
@@ -8,6 +9,7 @@ import { Batch } from './batch.js';
 import { CommandPages } from './command-pages.js';
 import type { ControllerMemory } from './controller-memory.js';
 import { EventInformation } from './events.js';
+import { faultyCommands } from './faulty-commands.js';
 import type { ControllerIdentity } from './identify.js';
 import { IoCommands } from './io-commands.js';
 import type { Namespace } from './namespace.js';
@@ -35,6 +37,7 @@ export class NvmeController implements PciDevice {
     private readonly namespace: Namespace,
     buffer: ControllerMemory,
     allocate: AllocateDma,
+    faults: CommandFaults | null = null,
   ) {
     const registers = new Registers(endpoint.barMemory(0), buffer);
     const queues = new QueueTable(registers, endpoint.dma);
@@ -49,7 +52,8 @@ export class NvmeController implements PciDevice {
     this.queues = queues;
     this.admin = admin;
     const pages = new CommandPages(endpoint.dma.askAhead(), batch, admin, io);
-    this.arbiter = new Arbiter(endpoint, registers, queues, batch, admin, io, pages);
+    const parts = faults === null ? { admin, io } : faultyCommands(faults, batch, admin, io);
+    this.arbiter = new Arbiter(endpoint, registers, queues, batch, parts.admin, parts.io, pages);
   }
 
   reset(): void {

@@ -135,7 +135,8 @@ export const nvme: DeviceKind = {
           buffer,
           buffer === 0 ? 0 : frameOf!(endpoint.barMemory(CMB_BAR)),
         );
-        return new NvmeController(endpoint, identity, namespace, memory, allocate);
+        const faults = context.host.faults?.commands ?? null;
+        return new NvmeController(endpoint, identity, namespace, memory, allocate, faults);
       },
     );
   },

@@ -76,7 +76,8 @@ export class PciEndpoint implements PciFunction {
   ) {
     this.address = context.address;
     this.iommu = context.iommu;
-    this.dma = new DmaPort(context.iommu, context.host.frames);
+    const { faults, frames } = context.host;
+    this.dma = new DmaPort(faults?.translator ?? context.iommu, frames, faults?.gate ?? null);
     this.config = new ConfigSpace(description);
     const { capabilities } = description;
     this.msi = capabilities.find((capability) => capability.kind === 'msi');

@@ -2,7 +2,12 @@ import type { Hardware } from '../machine/hardware.js';
 import { openUnbind } from '../machine/unbind.js';
 import { ProcFiles } from '../process/proc-files.js';
 import type { Traps } from '../trap/traps.js';
-import { type CallContext, type HandlerTable, handlersByNumber } from './context.js';
+import {
+  type CallContext,
+  type FirstLooks,
+  type HandlerTable,
+  handlersByNumber,
+} from './context.js';
 import { DescriptorCalls } from './descriptor-calls.js';
 import { DirectoryCalls } from './directory-calls.js';
 import { EventfdCalls } from './eventfd-calls.js';
@@ -18,6 +23,7 @@ export { type CallContext, callContext, setAside } from './context.js';
 export function handlersOf(
   context: CallContext,
   { machine, shadow }: Pick<Hardware, 'machine' | 'shadow'>,
+  first: FirstLooks = {},
   traps: Traps | null = null,
 ): HandlerTable {
   const { architecture, call, descriptors, events, files, processes } = context;
@@ -43,7 +49,7 @@ export function handlersOf(
       new DescriptorCalls(context),
       new EventfdCalls(context),
     ],
-    traps?.first ?? {},
+    first,
     () => call.proceed(),
   );
 }

@@ -13,6 +13,7 @@ export const refusalReasons = [
   'permission',
   'page could not be brought in',
   'answered INVALID',
+  'injected',
 ] as const;
 
 export type RefusalReason = (typeof refusalReasons)[number];

@@ -103,8 +103,15 @@ export class Sampler {
   private sample(): LiveSample {
     const { architecture, counters, events, machine, watch, summary } = this.options;
     this.updateRanges();
-    const { faultLatencyUs, failedCalls, lostInterrupts, refused, vfioProgram, ...counts } =
-      summary();
+    const {
+      faultLatencyUs,
+      failedCalls,
+      injected: _,
+      lostInterrupts,
+      refused,
+      vfioProgram,
+      ...counts
+    } = summary();
     return {
       kind: 'sample',
       seconds: this.seconds,

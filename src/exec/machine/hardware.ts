@@ -24,6 +24,7 @@ import { memoryEnabled } from '../../vfio/config-access.js';
 import { functionOf } from '../../vfio/device-file.js';
 import { createMachine, type Machine } from '../../vfio/machine.js';
 import type { PciFunction } from '../../vfio/pci-function.js';
+import type { Injection } from '../inject/injection.js';
 import { type Backing, makeBacking } from '../process/backing.js';
 import type { DeviceNode, DeviceNodes } from './device-node.js';
 import { openBlockFile } from './file-store.js';
@@ -43,6 +44,8 @@ export interface HardwareOptions {
   readonly openModel?: (path: string) => RecordedModel;
   readonly observer: Observer | null;
   readonly incidents: Incidents | null;
+  /** Faults on purpose; absent: none. */
+  readonly injection?: Injection | null;
   /** Told of the shadow's folder before it is made. */
   readonly announceFolder: (path: string) => void;
   /** Accesses to mapped registers reach the devices. */
@@ -153,21 +156,27 @@ function makeFunction(
     observer: options.observer,
     incidents: options.incidents,
   });
+  const memories: DmaBuffer[] = [];
+  const { injection } = options;
   const host = {
     frames: memory,
     allocate: allocateNative,
     traps: options.traps,
-    regionMemory: (index: number, bytes: number) =>
-      mapShared(backing.fd, index * REGION_OFFSET, bytes),
+    regionMemory: (index: number, bytes: number) => {
+      const region = mapShared(backing.fd, index * REGION_OFFSET, bytes);
+      memories.push(region);
+      return region;
+    },
     frameOf: (buffer: DmaBuffer) => memory.frameOf(buffer),
     openBlockFile,
     openTap,
     openLink: wires.open,
     ...(options.openModel === undefined ? {} : { openModel: options.openModel }),
+    ...(injection == null ? {} : { faults: injection.deviceFaults(iommu) }),
   };
   try {
-    const pciFunction = kind.create(device.options, { address: device.address, iommu, host });
-    return { pciFunction, backing };
+    const made = kind.create(device.options, { address: device.address, iommu, host });
+    return { pciFunction: injection?.functionFor(made, memories) ?? made, backing };
   } catch (error) {
     if (error instanceof OptionError) throw new UserError(`${device.where}: ${error.message}`);
     throw error;

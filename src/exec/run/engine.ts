@@ -11,6 +11,7 @@ import { type Architecture, architecture } from '../arch/index.js';
 import { callContext, handlersOf, setAside } from '../calls/index.js';
 import { FailedCalls } from '../incidents/failed-calls.js';
 import { IncidentLog } from '../incidents/incident-log.js';
+import type { Injection } from '../inject/injection.js';
 import { CallLog } from '../live/call-log.js';
 import type { LiveWire, Sampler } from '../live/sampler.js';
 import { buildHardware, type Hardware } from '../machine/hardware.js';
@@ -108,6 +109,7 @@ async function serveObserved(
   const hasRecorded = exec.machine.groups.some(({ devices }) =>
     devices.some(({ kind }) => kind === 'recorded'),
   );
+  const injection = await beginInjection(exec);
   const hardware = buildHardware({
     ...(hasRecorded ? await import('../machine/model-file.js') : {}),
     spec: exec.machine,
@@ -117,6 +119,7 @@ async function serveObserved(
     counters,
     observer: observers.observer,
     incidents,
+    injection,
     announceFolder: (path) => guard.directory(path),
     traps: exec.traps && architecture(process.arch)!.traps,
   });
@@ -124,17 +127,26 @@ async function serveObserved(
   try {
     const sampling =
       wire === null ? null : { wire, Sampler: (await import('../live/sampler.js')).Sampler };
-    const parts = { counters, observers, incidents, hardware, guard, pageOut, sampling };
+    const parts = { counters, observers, incidents, injection, hardware, guard, pageOut, sampling };
     return new Engine(options, parts).run();
   } finally {
     hardware.shadow.remove();
   }
 }
 
+/** Null: the run has no faults on purpose, and nothing of them is loaded. */
+async function beginInjection({ inject }: ExecOptions): Promise<Injection | null> {
+  if (inject === null) return null;
+  const { Injection } = await import('../inject/injection.js');
+  const startedMs = nowMs();
+  return new Injection(inject, () => nowMs() - startedMs);
+}
+
 interface EngineParts {
   readonly counters: Counters;
   readonly observers: RunObservers;
   readonly incidents: IncidentLog;
+  readonly injection: Injection | null;
   readonly hardware: Hardware;
   readonly guard: GuardReport;
   readonly pageOut: (request: PageOutRequest) => void;
@@ -159,7 +171,8 @@ class Engine {
   run(): Omit<Served, 'missing'> {
     const { arch, program, residentMemory, report } = this;
     const { exec, signalFds, window } = this.options;
-    const { counters, guard, hardware, incidents, observers, pageOut, sampling } = this.parts;
+    const { counters, guard, hardware, incidents, injection, observers, pageOut, sampling } =
+      this.parts;
     const { watch } = observers;
     const { pid } = program;
     observers.pid = pid;
@@ -211,6 +224,7 @@ class Engine {
         memory: residentMemory.summary,
         scan,
         incidents: incidents.counts,
+        injected: injection?.injected ?? [],
       });
     const { machine, memory } = hardware;
     const sampler =
@@ -232,7 +246,12 @@ class Engine {
     const supervisor: Supervisor = new Supervisor({
       listener,
       events,
-      handlers: handlersOf(context, hardware, traps),
+      handlers: handlersOf(
+        context,
+        hardware,
+        { ...traps?.first, ...injection?.looks(context) },
+        traps,
+      ),
       processes,
       files,
       guard,

@@ -1,4 +1,5 @@
 import type { KernelVersion } from '../../abi/kernel.js';
+import type { Rule } from '../../inject/rule.js';
 import type { IopfMode } from '../../ioas/iopf/mode.js';
 import type { MachineSpec } from '../machine/machine-spec.js';
 
@@ -24,4 +25,14 @@ export interface ExecOptions {
   readonly record: string | null;
   /** Also watches what a report draws. */
   readonly picture: boolean;
+  /** Faults on purpose; null: none. */
+  readonly inject: InjectOptions | null;
+}
+
+export interface InjectOptions {
+  readonly rules: readonly Rule[];
+  /** Of what comes by chance, 0 to 2^32 - 1. */
+  readonly seed: number;
+  /** The command line that makes the same faults again. */
+  readonly again: string;
 }

@@ -169,6 +169,8 @@ async function runFor(
     premap: options.premapPages,
     kernel: options.kernel,
     devices,
+    seed: options.inject?.seed ?? null,
+    again: options.inject?.again ?? null,
     ...message.summary,
     failedCalls: await nameCalls(message.summary.failedCalls, arch),
     wallSeconds,

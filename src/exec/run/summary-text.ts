@@ -40,6 +40,7 @@ export function formatSummary(run: RunSummary): string {
       `${formatSize(run.dmaBytesRead)} read, ${formatSize(run.dmaBytesWritten)} written`,
     ],
     ...incidentLines(run),
+    ...injectedLines(run),
     ['intercepted calls', `${run.interceptedCalls} in ${run.wallSeconds.toFixed(2)} s`],
   ];
   const head = `iopf: ${printable(run.program)}: ${howItEnded(run)}; IOPF ${run.iopf}, pre-map ${run.premap}, Linux ${run.kernel} ABI`;
@@ -72,11 +73,14 @@ function refusalHeadline({ refused, refusedAccesses }: RunSummary): string[] {
   ];
 }
 
+function times(count: number): string {
+  return count === 1 ? '' : ` × ${count}`;
+}
+
 /** Refusals, interrupts and calls, one line each, of which the first few are shown. */
 function incidentLines(run: RunSummary): [string, string][] {
   const { failedCalls, lostInterrupts, refused } = run;
   const lines: [string, string][] = [];
-  const times = (count: number): string => (count === 1 ? '' : ` × ${count}`);
   if (refused.length > 1)
     for (const each of refused.slice(0, SHOWN_MOST))
       lines.push(['refused', `${refusalText(each)}${times(each.count)}`]);
@@ -90,6 +94,15 @@ function incidentLines(run: RunSummary): [string, string][] {
   if (failedCalls.length > SHOWN_MOST) calls.push(`${failedCalls.length - SHOWN_MOST} more kinds`);
   if (calls.length > 0) lines.push(['failed calls', calls.join(', ')]);
   return lines;
+}
+
+/** What was put in on purpose, and how to have the same again. */
+function injectedLines({ again, injected }: RunSummary): [string, string][] {
+  const lines = injected.map(({ count, passed, rule }): [string, string] => [
+    'injected',
+    count > 0 ? `${rule}${times(count)}` : `${rule}: never (its point was passed ${passed} times)`,
+  ]);
+  return again === null ? lines : [...lines, ['again', again]];
 }
 
 /** What became of the program's memory, where somebody took it away or looked. */

@@ -1,6 +1,7 @@
 /** What a run was, in numbers; `--json` writes it as it is. Bytes count 4 KiB pages. */
 
 import type { KernelVersion } from '../../abi/kernel.js';
+import type { Injected } from '../../inject/plan.js';
 import type { IopfMode } from '../../ioas/iopf/mode.js';
 import { LATENCY_BUCKET_NAMES } from '../../iommu/latency.js';
 import type { Counters } from '../../iommu/observer.js';
@@ -36,6 +37,8 @@ export interface IncidentSummary extends Omit<IncidentCounts, 'failedCalls'> {
 
 /** What the engine counted. Calls are numbers: their names are loaded where one has failed. */
 export interface EngineSummary extends ResidentMemorySummary, Omit<IncidentSummary, 'failedCalls'> {
+  /** What became of each rule of `--inject`. */
+  readonly injected: readonly Injected[];
   readonly failedCalls: readonly FailedCallCount[];
   readonly mappedBytesPeak: number;
   readonly pinnedBytesPeak: number;
@@ -84,6 +87,9 @@ export interface RunFacts extends Omit<EngineSummary, 'failedCalls'>, IncidentSu
   /** The Linux version whose VFIO ABI the program saw. */
   readonly kernel: KernelVersion;
   readonly devices: readonly DeviceFact[];
+  /** Of `--inject`: the seed, and the command line that makes the same faults; null without it. */
+  readonly seed: number | null;
+  readonly again: string | null;
   readonly wallSeconds: number;
 }
 
@@ -100,10 +106,11 @@ export interface Counted {
   readonly memory: ResidentMemorySummary;
   readonly scan: ReclaimScan | null;
   readonly incidents: IncidentCounts;
+  readonly injected: readonly Injected[];
 }
 
 export function summarize(counted: Counted): EngineSummary {
-  const { counters, files, incidents, interceptedCalls, memory, scan } = counted;
+  const { counters, files, incidents, injected, interceptedCalls, memory, scan } = counted;
   const latency = counters.faultLatency;
   const round = (value: number): number => Math.round(value * 1000) / 1000;
   return {
@@ -135,5 +142,6 @@ export function summarize(counted: Counted): EngineSummary {
     deviceOpens: files.deviceOpens,
     vfioProgram: files.firstUser,
     ...incidents,
+    injected,
   };
 }

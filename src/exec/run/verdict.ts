@@ -21,6 +21,7 @@ const remedies: Readonly<Record<RefusalReason, string>> = {
   'page could not be brought in':
     'keep the memory of a mapping in place, and writable, until UNMAP_DMA',
   'answered INVALID': 'look at what answers the page requests of the first stage',
+  injected: 'see how the program takes it: --inject asked for this',
   'no IOMMU domain': 'give the group a container with an IOMMU before the device is started',
 };
 

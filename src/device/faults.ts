@@ -1,0 +1,24 @@
+import type { DmaGate, Translator } from './dma-port.js';
+
+/** What a device is made with where it shall have faults on purpose; else none of it is there. */
+export interface DeviceFaults {
+  /** In place of the IOMMU's own. */
+  readonly translator: Translator | null;
+  readonly gate: DmaGate | null;
+  readonly commands: CommandFaults | null;
+}
+
+/** Answers of `CommandFaults.command` beside a status. */
+export const CommandFault = {
+  /** The command is carried out. */
+  NONE: 0,
+  /** It never completes. */
+  NEVER: -1,
+  /** The device is broken: nothing completes until it is reset. */
+  FATAL: -2,
+} as const;
+
+export interface CommandFaults {
+  /** A command was fetched: the status that it completes with, or a `CommandFault`. */
+  command(queue: number, opcode: number): number;
+}

@@ -1,0 +1,102 @@
+/**
+ * The places in a machine where a fault can be put on purpose, each named once: help,
+ * docs/inject.md and JSON say what stands here.
+ *
+ * Terms: a *point* is passed each time its event happens; a *rule* names a point and says at which
+ * of those times the fault is. The event of a rule is counted where its conditions hold.
+ */
+
+export const points = {
+  call: {
+    form: 'call:NAME=ERRNO',
+    event: 'an ioctl on a file of VFIO or iommufd that is NAME, or any with *',
+    fault: 'it fails with ERRNO and does nothing',
+    conditions: [],
+  },
+  'dma:refuse': {
+    form: 'dma:refuse',
+    event: 'an access of a device to memory, at most a page each',
+    fault: 'it is refused, as by an IOMMU without a translation',
+    conditions: ['device', 'iova', 'access'],
+  },
+  'iommu:request': {
+    form: 'iommu:request=INVALID|FAILURE',
+    event: 'a page request of a device',
+    fault: 'it is answered so, and the access is refused',
+    conditions: ['device', 'iova', 'access'],
+  },
+  'memory:take': {
+    form: 'memory:take',
+    event: 'an access of a device to memory, at most a page each',
+    fault: 'the page goes from the I/O page tables before it, as when the host takes it',
+    conditions: ['device', 'iova', 'access'],
+  },
+  'nvme:command': {
+    form: 'nvme:COMMAND=status:NUMBER|never',
+    event: 'a command that a nvme fetches: its name (read, create-cq), cmd for I/O, admin',
+    fault: 'it is not carried out: it completes with this status, or never completes',
+    conditions: ['device', 'queue'],
+  },
+  'nvme:CSTS.CFS': {
+    form: 'nvme:CSTS.CFS',
+    event: 'a command that a nvme fetches',
+    fault: 'neither it nor any other completes, and CSTS.CFS is set until the controller is reset',
+    conditions: ['device', 'queue'],
+  },
+  'interrupt:drop': {
+    form: 'interrupt:drop',
+    event: 'an interrupt of a device: a message, or its pin going up',
+    fault: 'it gets lost',
+    conditions: ['device', 'vector'],
+  },
+  'interrupt:duplicate': {
+    form: 'interrupt:duplicate',
+    event: 'a message (MSI, MSI-X) of a device',
+    fault: 'it comes twice',
+    conditions: ['device', 'vector'],
+  },
+  'device:unplug': {
+    form: 'device:unplug',
+    event: 'an access to a region of an open device; a time comes without one too',
+    fault: 'it is gone: ERR and REQ are signalled, reads are ones, nothing else happens any more',
+    conditions: ['device'],
+  },
+} as const satisfies Readonly<Record<string, Point>>;
+
+export type PointName = keyof typeof points;
+
+interface Point {
+  /** How a rule begins. */
+  readonly form: string;
+  /** What is counted. */
+  readonly event: string;
+  readonly fault: string;
+  readonly conditions: readonly ConditionName[];
+}
+
+/** What a rule may ask for behind `@`, where the point has it; a time may be asked for anywhere. */
+export const conditions = {
+  device: 'device=0000:02:00.0: of this device alone',
+  iova: 'iova=0x1000, iova=0x1000-0x3000: at this address, or in [first, end)',
+  access: 'access=read, access=write: in this direction; access=N: the N-th, as :N',
+  queue: 'queue=N: of this submission queue',
+  vector: 'vector=N: of this vector',
+} as const;
+
+export type ConditionName = keyof typeof conditions;
+
+/** Points that end what they meet: once, unless the rule says otherwise. */
+export const onceOnly: ReadonlySet<PointName> = new Set<PointName>([
+  'nvme:CSTS.CFS',
+  'device:unplug',
+]);
+
+/** For `--help`. */
+export function pointsHelp(): string {
+  const lines = Object.values(points).map(({ form, fault }) => `  ${form}\n      ${fault}`);
+  return (
+    '\nFaults (--inject POINT[:WHEN][=WHAT][@CONDITIONS]; WHEN: 3 the third time, 3+ from it on,\n' +
+    '/3 each third, 1% by chance; @2s after that time; all in docs/inject.md):\n' +
+    `${lines.join('\n')}\n`
+  );
+}

@@ -1,0 +1,130 @@
+/** Faults on purpose, as programs see them: injected.c says what happens to it, round by round. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { have } from '../skip.js';
+import { nvme, qemuBench, type RunResult, runIopf } from './run-iopf.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'test-inject-'));
+const driver = join(folder, 'driver');
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const device = ['--device', `nvme@${nvme},size=4M`];
+const rules = (texts: readonly string[]): string[] => texts.flatMap((text) => ['--inject', text]);
+const run = (texts: readonly string[], rounds: number, ...more: string[]): Promise<RunResult> =>
+  runIopf([...device, ...rules(texts), ...more], [driver, nvme, `${rounds}`]);
+const GOOD = 'write 0, read 0, interrupts 1, data right, errno 0';
+
+describe.skipIf(!have('cc', 'a driver with faults on purpose'))('a driver', () => {
+  beforeAll(() => {
+    const source = join(import.meta.dirname, 'programs/injected.c');
+    const { status, stderr } = spawnSync('cc', ['-O1', '-Wall', '-o', driver, source]);
+    expect(`${stderr}`).toBe('');
+    expect(status).toBe(0);
+  });
+
+  test('meets each fault at its time and place, and no other', async () => {
+    const file = join(folder, 'rules.yaml');
+    const texts = [
+      'nvme:write:1=status:0x280',
+      'nvme:read:2=never',
+      'interrupt:drop:3@vector=1',
+      'interrupt:duplicate:4@vector=1',
+      // The buffer of reads: its first page request is that of the first read.
+      'iommu:request:1=INVALID@iova=0x605000',
+      // The buffer of writes: the first that is carried out is the second.
+      'dma:refuse:1@iova=0x604000,access=read',
+      'call:VFIO_DEVICE_GET_INFO:6=EINTR',
+    ];
+    writeFileSync(file, `rules:\n${texts.map((text) => `  - ${text}\n`).join('')}`);
+    const { code, stderr, stdout, summary } = await runIopf(
+      [...device, '--inject', file],
+      [driver, nvme, '7'],
+    );
+    expect(stdout.trimEnd().split('\n'), stderr).toEqual([
+      'write 280, read 4, interrupts 1, data wrong, errno 0',
+      'write 4, read -, interrupts 1, data wrong, errno 0',
+      'write 0, read 0, interrupts 0, data right, errno 0',
+      'write 0, read 0, interrupts 2, data right, errno 0',
+      GOOD,
+      'write 0, read 0, interrupts 1, data right, errno 4',
+      GOOD,
+    ]);
+    expect(code).toBe(0);
+    expect(summary!.injected.map(({ count, rule }) => [rule, count])).toEqual(
+      texts.map((text) => [text, 1]),
+    );
+    expect(summary!.refused).toMatchObject([
+      { iova: 0x605000, access: 'write', reason: 'injected' },
+      { iova: 0x604000, access: 'read', reason: 'injected' },
+    ]);
+    expect(summary!.failedCalls).toEqual([
+      { call: 'ioctl(VFIO_DEVICE_GET_INFO)', error: 'EINTR', count: 1 },
+    ]);
+    expect(stderr).toContain('  injected           nvme:read:2=never\n');
+    expect(stderr).toContain(`  again              iopf exec --json `);
+  });
+
+  test('never notices that its memory is taken away, whenever that is', async () => {
+    const { stdout, summary } = await run(['memory:take'], 4);
+    expect(stdout).toBe(`${GOOD}\n`.repeat(4));
+    const [taken] = summary!.injected;
+    expect(taken!.count).toBe(taken!.passed);
+    expect(taken!.count).toBeGreaterThan(12);
+    // Each page that went was asked for again; six are there at the end.
+    expect(summary!.pagesInvalidated).toBeGreaterThan(taken!.count / 2);
+    expect(summary!.faults).toBe(summary!.pagesInvalidated + 6);
+  });
+
+  test('whose controller breaks down reads CSTS.CFS, and no completion', async () => {
+    // Two commands make the queues; the sixth behind them is the read of the third round.
+    const { code, stdout } = await run(['nvme:CSTS.CFS:8'], 9);
+    expect(stdout.split('\n').slice(0, 2)).toEqual([GOOD, GOOD]);
+    expect(stdout).toMatch(/\nended 5, ERR 0, REQ 0\n$/);
+    expect(code).toBe(5);
+  });
+
+  test('whose device is pulled out reads ones and is told at ERR and REQ', async () => {
+    const { code, stdout, summary } = await run(['device:unplug:60'], 10000);
+    expect(stdout).toMatch(/^ended 6, ERR 1, REQ 1\n$/m);
+    expect(code).toBe(6);
+    expect(summary!.injected).toMatchObject([{ count: 1, passed: 60 }]);
+  });
+
+  test('that cannot map is told the errno of the rule, with all else as it was', async () => {
+    const { code, stdout, summary } = await run(['call:MAP_DMA:1=ENOMEM'], 1);
+    expect(stdout).toBe('map: errno 12\n');
+    expect(code).toBe(1);
+    expect(summary!.mappedBytesPeak).toBe(0);
+  });
+
+  test('meets what comes by chance at the same times with the same seed', async () => {
+    const first = await run(['call:GET_INFO:50%=EINTR'], 12);
+    const { again, seed } = first.summary!;
+    expect(again).toContain(`--seed ${seed} `);
+    const second = await run(['call:GET_INFO:50%=EINTR'], 12, '--seed', `${seed}`);
+    expect(second.stdout).toBe(first.stdout);
+    expect(second.summary!.injected).toEqual(first.summary!.injected);
+  });
+});
+
+describe.skipIf(!have('qemu-img', 'qemu-img with faults on purpose'))('qemu-img', () => {
+  test('reports a read error', async () => {
+    const options = [...device, ...rules(['nvme:read:5=status:0x281'])];
+    const { code, stderr, summary } = await runIopf(options, qemuBench(50, 4));
+    expect(stderr).toMatch(/^qemu-img: Failed request: /);
+    expect(code).toBe(1);
+    expect(summary!.injected).toMatchObject([{ count: 1 }]);
+  });
+});
+
+test('a wrong rule is one line, and nothing runs', async () => {
+  const { code, stderr, summary } = await runIopf(rules(['nvme:raed:3=never']), ['true']);
+  expect(stderr).toMatch(
+    /^iopf: --inject: rule "nvme:raed:3=never": there is no command "raed"; .*\n$/,
+  );
+  expect(code).toBe(125);
+  expect(summary).toBeNull();
+});

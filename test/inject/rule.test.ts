@@ -1,0 +1,89 @@
+import { describe, expect, it } from 'vitest';
+import { Errno } from '../../src/abi/errno.js';
+import { ContainerIoctl, DeviceIoctl, Type1Ioctl } from '../../src/abi/vfio.js';
+import { points } from '../../src/inject/points.js';
+import { NEVER, parseRule } from '../../src/inject/rule.js';
+import { parseRuleFile } from '../../src/inject/rule-file.js';
+import { PageResponse } from '../../src/iommu/page-request.js';
+
+const forever = Number.POSITIVE_INFINITY;
+
+describe('a rule', () => {
+  it.each([
+    ['call:MAP_DMA:2=ENOMEM', { point: 'call', when: { first: 2, last: 2 }, what: Errno.ENOMEM }],
+    ['call:EINTR=1%', { requests: null, when: { first: 1, chance: 0.01 }, what: Errno.EINTR }],
+    ['call:*:1%=EINTR', { requests: null, when: { first: 1, chance: 0.01 }, what: Errno.EINTR }],
+    ['dma:refuse@iova=0x120000', { iova: { start: 0x120000, end: 0x120001 }, access: 3 }],
+    ['dma:refuse:3+@iova=0-64K,access=write', { iova: { start: 0, end: 65536 }, access: 2 }],
+    ['memory:take@access=7', { point: 'memory:take', when: { first: 7, last: 7 } }],
+    ['memory:take:/5', { when: { first: 5, last: forever, every: 5, chance: 1 } }],
+    ['iommu:request:1=FAILURE', { what: PageResponse.FAILURE }],
+    ['nvme:write:3=status:0x280', { command: { opcode: 1, isAdmin: false }, what: 0x280 }],
+    [
+      'nvme:cmd:5=never@queue=2',
+      { command: { opcode: null, isAdmin: false }, what: NEVER, queue: 2 },
+    ],
+    ['nvme:create-cq=status:6', { command: { opcode: 5, isAdmin: true }, what: 6 }],
+    ['device:unplug@2s', { afterMs: 2000, when: { first: 1, last: 1 } }],
+    ['nvme:CSTS.CFS@200ms,device=02:00.0', { afterMs: 200, device: '0000:02:00.0' }],
+    ['interrupt:drop:2@vector=1', { point: 'interrupt:drop', vector: 1 }],
+  ])('%s is read', (text, expected) => {
+    expect(parseRule(text)).toMatchObject({ text, ...expected });
+  });
+
+  it.each([
+    ['', 'there is no point ""; points: call:NAME=ERRNO, dma:refuse,'],
+    ['dma:lose', 'there is no point "dma:lose"'],
+    ['call', 'there is no point "call"'],
+    ['call:IOAS_MAP=EWRONG', 'ERRNO: EPERM, ENOENT'],
+    ['call:MAPS=EIO', 'there is no call "MAPS"; calls: *, GET_API_VERSION'],
+    ['call:EINTR=soon', '"soon" is no time'],
+    ['nvme:read=status:0x800', 'a status is type * 256 + code, 0x1 to 0x7ff'],
+    ['nvme:read=late', 'nvme:COMMAND=status:NUMBER|never is needed, not "=late"'],
+    ['iommu:request', 'iommu:request=INVALID|FAILURE is needed'],
+    ['dma:refuse=no', 'dma:refuse is needed, not "=no"'],
+    ['dma:refuse:101%', '"101%" is no time'],
+    ['dma:refuse:1:2', '"2" has no place in it'],
+    ['dma:refuse@iova=0x2000-0x1000', 'iova= takes an address, or [first, end)'],
+    ['dma:refuse@queue=1', '@ takes a time (2s, 200ms), device=, iova=, access='],
+    ['dma:refuse@1s@2s', 'it has two @'],
+    ['interrupt:drop@vector=x', 'vector= takes a number'],
+    ['device:unplug@device=x', 'device= takes a PCI address'],
+  ])('%s is refused, with what would be right', (text, message) => {
+    expect(() => parseRule(text)).toThrow(`rule "${text}": `);
+    expect(() => parseRule(text)).toThrow(message);
+  });
+
+  it('means the same call by each of its names, and all that share a short one', () => {
+    const requests = (name: string) => parseRule(`call:${name}=EIO`).requests;
+    const map = [{ file: 'container', request: Type1Ioctl.VFIO_IOMMU_MAP_DMA }];
+    for (const name of ['MAP_DMA', 'IOMMU_MAP_DMA', 'VFIO_IOMMU_MAP_DMA'])
+      expect(requests(name)).toEqual(map);
+    expect(requests('GET_INFO')).toEqual([
+      { file: 'container', request: Type1Ioctl.VFIO_IOMMU_GET_INFO },
+      { file: 'device', request: DeviceIoctl.VFIO_DEVICE_GET_INFO },
+    ]);
+    expect(requests('SET_IOMMU')).toEqual([
+      { file: 'container', request: ContainerIoctl.VFIO_SET_IOMMU },
+    ]);
+  });
+
+  it('of a file is named with its line', () => {
+    expect(parseRuleFile('rules:\n  - dma:refuse:1\n', 'a.yaml')).toMatchObject([
+      { text: 'dma:refuse:1' },
+    ]);
+    expect(() => parseRuleFile('rules:\n  - dma:refuse:1\n  - dma:loose\n', 'a.yaml')).toThrow(
+      'a.yaml:3: rules.1: rule "dma:loose": there is no point',
+    );
+    expect(() => parseRuleFile('rule: 1\n', 'a.yaml')).toThrow('allowed here: rules');
+  });
+
+  it('has a form in docs/inject.md, whatever its point', async () => {
+    const { readFileSync } = await import('node:fs');
+    const text = readFileSync(new URL('../../docs/inject.md', import.meta.url), 'utf8');
+    for (const { event, fault, form } of Object.values(points)) {
+      const row = `| \`${form.replaceAll('|', '\\|')}\` | ${event} | ${fault} |`;
+      expect(text.split('\n')).toContain(row);
+    }
+  });
+});
