@@ -39,6 +39,7 @@ interface Options {
   readonly reclaim?: number;
   readonly reclaimScan?: number;
   readonly traps: 'on' | 'off';
+  readonly iommufdTest?: true;
   readonly json?: string;
   readonly junit?: string;
   readonly trace?: string;
@@ -101,6 +102,10 @@ export function execCommand(): Command {
       )
         .choices(['on', 'off'])
         .default('on'),
+    )
+    .option(
+      '--iommufd-test',
+      "give /dev/iommu the interface of iommufd's own tests: a mock IOMMU (CONFIG_IOMMUFD_TEST)",
     )
     .addOption(jsonOption('the summary'))
     .option('--junit <file>', "write the runs as test cases in JUnit's XML")
@@ -165,10 +170,12 @@ async function runAll(program: string, args: string[], options: Options): Promis
       throw new UserError(`--${each} is of one run: name one --kernel and one --iopf`);
   const { exitCodeOfAll, formatMatrix, runMatrix } = await import('./matrix.js');
   const { device, iopf, kernel, machine, premap, reclaim, reclaimScan, traps } = options;
+  const isTest = options.iommufdTest === true;
   const words = [
     ...device.flatMap((each) => ['--device', each]),
     ...(machine === undefined ? [] : ['--machine', machine]),
     ...['--premap', `${premap}`, '--traps', traps],
+    ...(isTest ? ['--iommufd-test'] : []),
     ...(reclaim === undefined ? [] : ['--reclaim', `${reclaim}`]),
     ...(reclaimScan === undefined ? [] : ['--reclaim-scan', `${reclaimScan}`]),
   ];
@@ -241,6 +248,12 @@ function startOf(order: ExecOptions): Omit<LiveStart, 'kind'> {
 }
 
 async function machineOf(options: Options): Promise<MachineSpec> {
+  const machine = await machineAsked(options);
+  if (options.iommufdTest !== true) return machine;
+  return { ...machine, vfio: { ...machine.vfio, iommufdTest: true } };
+}
+
+async function machineAsked(options: Options): Promise<MachineSpec> {
   const devices: DeviceSpec[] = options.device.map(parseDevice);
   if (options.machine === undefined) return machineOfDevices(devices);
   // Loaded only when asked for: the parsers cost a fifth of the start-up.

@@ -36,6 +36,10 @@ export class ProcessMemory implements FrameMemory {
     this.spaces.delete(space.id);
   }
 
+  get all(): Iterable<ProcessSpace> {
+    return this.spaces.values();
+  }
+
   /** The process and the page of it that a frame stands for; process 0 where it has ended. */
   placeOf(frame: number): { pid: number; page: number } {
     const id = Math.floor(frame / FRAMES_PER_SPACE);

@@ -51,10 +51,20 @@ export interface ProcessSpaceOptions {
   readonly pinsDirtyFiles?: boolean;
   /** `nextPinned` is asked: pins are counted by page. */
   readonly countsPins?: boolean;
+  /** All spaces of the run. Absent: frames of others are never the same memory. */
+  readonly spaces?: () => Iterable<ProcessSpace>;
   readonly copyWatcher?: CopyWatcher | null;
   /** As `AddressSpace.taskSize`. */
   readonly taskSize: number;
 }
+
+/** A page of a file. */
+interface FilePage {
+  readonly file: string;
+  readonly page: number;
+}
+
+const fileOf = ({ fileSystem, inode }: Area): string => `${fileSystem} ${inode}`;
 
 export class ProcessSpace implements AddressSpace {
   invalidations = 0;
@@ -131,6 +141,48 @@ export class ProcessSpace implements AddressSpace {
     if (this.pins === null) return;
     for (let index = 0; index < count; index++)
       this.pins.add(frames[index]! - this.id * FRAMES_PER_SPACE, -1);
+  }
+
+  pinsAt(frame: number): number {
+    const page = frame - this.id * FRAMES_PER_SPACE;
+    let pins = this.pins?.of(page) ?? 0;
+    const shared = this.sharedPage(page);
+    if (shared === null) return pins;
+    for (const other of this.options.spaces?.() ?? [])
+      if (other !== this && other.hasPinned) pins += other.pinsOfShared(shared);
+    return pins;
+  }
+
+  /** Pages of shared mappings are, of the same page of a file. */
+  isSameMemory(frame: number, other: number): boolean {
+    const one = this.filePageOf(frame);
+    const two = this.filePageOf(other);
+    return one !== null && two !== null && one.file === two.file && one.page === two.page;
+  }
+
+  private filePageOf(frame: number): FilePage | null {
+    const id = Math.floor(frame / FRAMES_PER_SPACE);
+    for (const space of this.options.spaces?.() ?? [])
+      if (space.id === id) return space.sharedPage(frame - id * FRAMES_PER_SPACE);
+    return null;
+  }
+
+  /** Pins of a file's page in this space. */
+  private pinsOfShared({ file, page }: FilePage): number {
+    const pageOf = (area: Area): number => area.first + page - area.filePage;
+    return this.vmas
+      .all()
+      .filter((area) => !area.isPrivate && fileOf(area) === file && area.filePage >= 0)
+      .filter((area) => pageOf(area) >= area.first && pageOf(area) < area.end)
+      .reduce((sum, area) => sum + (this.pins?.of(pageOf(area)) ?? 0), 0);
+  }
+
+  /** The file behind a page and the page of it, where they are shared; else null. */
+  private sharedPage(page: number): FilePage | null {
+    this.vmas.allowed(page, 1, 0);
+    const [area] = this.vmas.known(page, page + 1);
+    if (area === undefined || area.isPrivate || area.filePage < 0) return null;
+    return { file: fileOf(area), page: area.filePage + page - area.first };
   }
 
   isReserved(frame: number): boolean {
