@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds the kernel's VFIO selftests (tools/testing/selftests/vfio of Linux 7.2) from Debian's
-# sources into a folder: set IOPF_SELFTESTS to it, and test/exec/vfio-selftests.test.ts runs them.
-# Needs the network (160 MB), a C compiler and uuid-dev.
+# Builds the kernel's VFIO and iommufd selftests (tools/testing/selftests of Linux 7.2) from
+# Debian's sources into a folder: set IOPF_SELFTESTS to it, and test/exec/*-selftests.test.ts run
+# them. Needs the network (160 MB), a C compiler, uuid-dev and libcap-dev.
 #
 #   scripts/vfio-selftests.sh FOLDER
 set -euo pipefail
@@ -13,7 +13,8 @@ trap 'rm -rf "$sources"' EXIT
 "$(dirname "$0")"/debian-package.sh sid "$sources" linux-source-7.2
 cd "$sources"
 tar xJf usr/src/linux-source-7.2.tar.xz --strip-components=1 --wildcards \
-  '*/tools/testing/selftests/vfio/*' '*/tools/testing/selftests/*.h' '*/tools/include/*' \
+  '*/tools/testing/selftests/vfio/*' '*/tools/testing/selftests/iommu/*' \
+  '*/tools/testing/selftests/*.h' '*/drivers/iommu/iommufd/iommufd_test.h' '*/tools/include/*' \
   '*/tools/arch/x86/include/*' '*/include/uapi/linux/vfio.h' '*/include/uapi/linux/iommufd.h' \
   '*/include/uapi/linux/pci_regs.h' '*/include/linux/pci_ids.h' \
   '*/drivers/dma/idxd/registers.h' '*/drivers/dma/ioat/hw.h' '*/drivers/dma/ioat/registers.h'
@@ -32,3 +33,5 @@ for program in vfio_dma_mapping_test vfio_dma_mapping_mmio_test vfio_pci_device_
     -I$tests/lib/include -pthread -o "$folder/$program" \
     $tests/$program.c $tests/lib/*.c $tests/lib/drivers/*/*.c -luuid
 done
+gcc -O1 -w -D_GNU_SOURCE '-D__counted_by(member)=' -Iheaders -Itools/testing/selftests \
+  -o "$folder/iommufd" tools/testing/selftests/iommu/iommufd.c -lcap

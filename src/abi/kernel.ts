@@ -87,8 +87,8 @@ const kernelBehaviours = {
   /** The last operation of the interface of iommufd's own tests (IOMMU_TEST_CMD). */
   testOpLast: row(0, TEST_OP_LAST_612, TEST_OP_LAST_72),
   /**
-   * The page tables of iommufd's mock IOMMU have entries of every power of two from 2 KiB on, come in
-   * kinds, and remember what was written when a log ends.
+   * The page tables of iommufd's mock IOMMU have entries of every power of two from 2 KiB on, come
+   * in kinds, and remember what was written when a log ends.
    */
   genericMockTables: row(false, false, true),
   /** vfio_virqfd is a module of its own; then it became part of vfio. */

@@ -31,6 +31,14 @@ export interface Operation {
   readonly execute: (call: Call) => void;
 }
 
+/** The interface of iommufd's own tests (kernel: CONFIG_IOMMUFD_TEST). */
+export interface TestInterface {
+  /** The number that ends the table of calls. */
+  readonly last: number;
+  /** Calls in place of those of the table, and one of its own. */
+  readonly operations: ReadonlyMap<number, Operation>;
+}
+
 /** An operation whose struct has had these fields from the first kernel on. */
 export function operation(
   { size }: Pick<StructLayout<string>, 'size'>,

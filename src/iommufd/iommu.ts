@@ -56,8 +56,8 @@ export interface Iommu {
 }
 
 /**
- * Copies data of a type in (kernel: iommu_copy_struct_from_user). EINVAL: of another type, less than
- * `least` bytes, or more than the struct has; EFAULT.
+ * Copies data of a type in (kernel: iommu_copy_struct_from_user). EINVAL: of another type, less
+ * than `least` bytes, or more than the struct has; EFAULT.
  */
 export function copyUserData(
   { caller, type, address, length }: UserData,

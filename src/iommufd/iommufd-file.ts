@@ -33,7 +33,14 @@ import {
   veventqAlloc,
   viommuAlloc,
 } from './absent-calls.js';
-import { type Call, type Operation, operation, runCall, tableNumber } from './call.js';
+import {
+  type Call,
+  type Operation,
+  operation,
+  runCall,
+  type TestInterface,
+  tableNumber,
+} from './call.js';
 import { IommufdContext } from './context.js';
 import { getDirtyBitmap, setDirtyTracking } from './dirty-bitmap.js';
 import { faultQueueAlloc } from './fault-queue-file.js';
@@ -78,14 +85,17 @@ const operations: ReadonlyMap<number, Operation> = new Map([
   [IommufdIoctl.IOMMU_GET_HW_INFO, operation(HwInfo, getHwInfo, HwInfo.end.__reserved2)],
 ]);
 
-/** open(2) of /dev/iommu. */
-export function openIommufd(machine: IommufdMachine): IommufdFile {
-  return new IommufdFile(new IommufdContext(machine), '/dev/iommu');
+/** open(2) of /dev/iommu; `test`: with the interface of iommufd's own tests. */
+export function openIommufd(machine: IommufdMachine, test: TestInterface | null): IommufdFile {
+  return new IommufdFile(new IommufdContext(machine), '/dev/iommu', test);
 }
 
 /** open(2) of /dev/vfio/vfio where iommufd serves it: pins count per process, as type1's do. */
-export function openCompatContainer(machine: IommufdMachine): IommufdFile {
-  return new IommufdFile(new IommufdContext(machine, 'process'), '/dev/vfio/vfio');
+export function openCompatContainer(
+  machine: IommufdMachine,
+  test: TestInterface | null,
+): IommufdFile {
+  return new IommufdFile(new IommufdContext(machine, 'process'), '/dev/vfio/vfio', test);
 }
 
 export class IommufdFile implements VfioFile {
@@ -94,16 +104,17 @@ export class IommufdFile implements VfioFile {
   constructor(
     readonly context: IommufdContext,
     readonly name: string,
+    private readonly test: TestInterface | null,
   ) {}
 
   ioctl(caller: Caller, request: number, argument: number): number {
-    const { context } = this;
-    const { kernel, testInterface } = context.machine;
-    const nr = tableNumber(request, testInterface?.last ?? kernel.iommufdLast);
+    const { context, test } = this;
+    const { kernel } = context.machine;
+    const nr = tableNumber(request, test?.last ?? kernel.iommufdLast);
     if (nr < 0) return compatIoctl(caller, context, request, argument);
     // Between this kernel's last number and the tests' own there is nothing.
-    const isThere = nr <= kernel.iommufdLast || nr === testInterface?.last;
-    const found = testInterface?.operations.get(request) ?? operations.get(request);
+    const isThere = nr <= kernel.iommufdLast || nr === test?.last;
+    const found = test?.operations.get(request) ?? operations.get(request);
     return runCall(caller, context, isThere ? found : undefined, argument);
   }
 

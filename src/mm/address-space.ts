@@ -110,8 +110,8 @@ export interface AddressSpace {
   /** How often the page of a frame is pinned. Absent where nobody counts. */
   pinsAt?(frame: number): number;
   /**
-   * Whether two frames are the same memory, which pages of a shared file are. Absent where a frame's
-   * number says it.
+   * Whether two frames are the same memory, which pages of a shared file are. Absent where a
+   * frame's number says it.
    */
   isSameMemory?(frame: number, other: number): boolean;
 

@@ -4,6 +4,7 @@ import { PREMAP_DEFAULT, type PremapPolicy } from '../ioas/iopf/premap.js';
 import { defaultGeometry, type IommuProperties } from '../iommu/geometry.js';
 import { Counters, type Observer } from '../iommu/observer.js';
 import type { TableMemory } from '../iommu/stage1.js';
+import type { TestInterface } from '../iommufd/call.js';
 import { UserLocks } from '../iommufd/locked-memory.js';
 import type { IommufdMachine } from '../iommufd/machine.js';
 import { createTestInterface } from '../iommufd/test/index.js';
@@ -19,6 +20,8 @@ export interface MachineState extends IommufdMachine {
   readonly type1Module: boolean;
   /** /dev/vfio/vfio is an iommufd (CONFIG_IOMMUFD_VFIO_CONTAINER). */
   readonly compatContainer: boolean;
+  /** Null: /dev/iommu has no interface for tests, as in the kernels of distributions. */
+  readonly testInterface: TestInterface | null;
   /** Reads the tables of first stages (R8.1); null: there are none. */
   readonly tables: TableMemory | null;
 }

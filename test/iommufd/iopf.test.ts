@@ -283,7 +283,7 @@ describe('dirty tracking', () => {
     made.attach(two.file, second);
     made.map(ioas, 8);
     const on = { flags: HWPT_DIRTY_TRACKING_ENABLE, hwpt_id: first };
-    expect(errnoOf(() => bitmapOf(made, first, 8))).toBe('EINVAL');
+    expect(bitmapOf(made, first, 8)).toBe(0);
     made.call('IOMMU_HWPT_SET_DIRTY_TRACKING', HwptSetDirtyTracking, on);
     made.call('IOMMU_HWPT_SET_DIRTY_TRACKING', HwptSetDirtyTracking, { ...on, hwpt_id: second });
     expect(one.iommu.fault(IOVA_PAGE + 1, WRITE)).toBe(true);
@@ -293,7 +293,8 @@ describe('dirty tracking', () => {
     expect(bitmapOf(made, first, 8)).toBe(0b10);
     expect(bitmapOf(made, first, 8)).toBe(0);
     expect(bitmapOf(made, second, 8)).toBe(0b100000);
-    expect(errnoOf(() => bitmapOf(made, first, 9))).toBe('EINVAL');
+    // What is not mapped ends it, as kernels do.
+    expect(bitmapOf(made, first, 9)).toBe(0);
   });
 
   it('is not there with IOPF off, as the recorded IOMMU has none', () => {

@@ -89,7 +89,7 @@ function respondOrRemove(call: Call, queue: HwQueue): void {
   }
 }
 
-/** EINVAL: there are not so many; EEXIST; EIO: the one before; EFAULT: not where the table leads. */
+/** EINVAL: too many; EEXIST; EIO: the one before; EFAULT: not where the table leads. */
 function checkPlace(
   { queues, hwpt }: MockViommu,
   index: number,

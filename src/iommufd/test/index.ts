@@ -12,8 +12,7 @@ import {
   ViommuAlloc,
 } from '../../abi/iommufd-structs.js';
 import { IOMMU_TEST_CMD, IOMMUFD_CMD_TEST, TestCmd } from '../../abi/iommufd-test.js';
-import { type Operation, operation } from '../call.js';
-import type { TestInterface } from '../machine.js';
+import { type Operation, operation, type TestInterface } from '../call.js';
 import { hwQueueAlloc } from './hw-queue.js';
 import { hwptInvalidate } from './invalidate-call.js';
 import { testCmd } from './test-cmd.js';

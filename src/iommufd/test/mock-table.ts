@@ -94,8 +94,8 @@ export class MockTable implements IoPageTable {
   }
 
   /**
-   * A device has written at an address: the entry that has it is dirty; one of a page is told by its
-   * first unit.
+   * A device has written at an address: the entry that has it is dirty; one of a page is told by
+   * its first unit.
    * Whether that counts: it does not where an older table has nothing.
    */
   setDirty(iova: bigint): boolean {

@@ -8,16 +8,15 @@
 import { Errno } from '../../abi/errno.js';
 import { type AddressSpace, type MmuNotifier, PAGE_SIZE, READ, WRITE } from '../address-space.js';
 import { tracksDirtyPages } from './file-systems.js';
+import { FRAMES_PER_SPACE } from './frames.js';
 import { allocateNative, prlimit } from './libc.js';
 import { Pagemap, Presence } from './pagemap.js';
 import { PinCounts } from './pin-counts.js';
 import { Capability, flaggedPages, hasCapability, lockLimitBytes, textOf } from './proc.js';
 import { copyFromProcess, copyToProcess, touchPages, writeFault } from './remote-memory.js';
 import { mayPagesWait } from './remote-transfer.js';
+import { isSameMemory, pinsAt } from './shared-pages.js';
 import { type Area, type MappedDevice, VmaCache } from './vmas.js';
-
-/** Pages per space in the frame numbers: more than any `taskSize` has. */
-export const FRAMES_PER_SPACE = 2 ** 40;
 
 /** Spaces of programs that exist at once; frames behind them are memory of the engine itself. */
 export const SPACES_MAX = 4096;
@@ -57,14 +56,6 @@ export interface ProcessSpaceOptions {
   /** As `AddressSpace.taskSize`. */
   readonly taskSize: number;
 }
-
-/** A page of a file. */
-interface FilePage {
-  readonly file: string;
-  readonly page: number;
-}
-
-const fileOf = ({ fileSystem, inode }: Area): string => `${fileSystem} ${inode}`;
 
 export class ProcessSpace implements AddressSpace {
   invalidations = 0;
@@ -144,45 +135,27 @@ export class ProcessSpace implements AddressSpace {
   }
 
   pinsAt(frame: number): number {
-    const page = frame - this.id * FRAMES_PER_SPACE;
-    let pins = this.pins?.of(page) ?? 0;
-    const shared = this.sharedPage(page);
-    if (shared === null) return pins;
-    for (const other of this.options.spaces?.() ?? [])
-      if (other !== this && other.hasPinned) pins += other.pinsOfShared(shared);
-    return pins;
+    return pinsAt(this.options.spaces?.() ?? [this], this, frame - this.id * FRAMES_PER_SPACE);
   }
 
-  /** Pages of shared mappings are, of the same page of a file. */
   isSameMemory(frame: number, other: number): boolean {
-    const one = this.filePageOf(frame);
-    const two = this.filePageOf(other);
-    return one !== null && two !== null && one.file === two.file && one.page === two.page;
+    return isSameMemory(this.options.spaces?.() ?? [this], frame, other);
   }
 
-  private filePageOf(frame: number): FilePage | null {
-    const id = Math.floor(frame / FRAMES_PER_SPACE);
-    for (const space of this.options.spaces?.() ?? [])
-      if (space.id === id) return space.sharedPage(frame - id * FRAMES_PER_SPACE);
-    return null;
-  }
-
-  /** Pins of a file's page in this space. */
-  private pinsOfShared({ file, page }: FilePage): number {
-    const pageOf = (area: Area): number => area.first + page - area.filePage;
-    return this.vmas
-      .all()
-      .filter((area) => !area.isPrivate && fileOf(area) === file && area.filePage >= 0)
-      .filter((area) => pageOf(area) >= area.first && pageOf(area) < area.end)
-      .reduce((sum, area) => sum + (this.pins?.of(pageOf(area)) ?? 0), 0);
-  }
-
-  /** The file behind a page and the page of it, where they are shared; else null. */
-  private sharedPage(page: number): FilePage | null {
+  /** The area of a page as the kernel has it now; null: there is none. */
+  areaAt(page: number): Area | null {
     this.vmas.allowed(page, 1, 0);
-    const [area] = this.vmas.known(page, page + 1);
-    if (area === undefined || area.isPrivate || area.filePage < 0) return null;
-    return { file: fileOf(area), page: area.filePage + page - area.first };
+    return this.vmas.known(page, page + 1)[0] ?? null;
+  }
+
+  /** All areas as the kernel has them now. */
+  areas(): readonly Area[] {
+    return this.vmas.all();
+  }
+
+  /** Pins of a page under this number alone. */
+  ownPins(page: number): number {
+    return this.pins?.of(page) ?? 0;
   }
 
   isReserved(frame: number): boolean {

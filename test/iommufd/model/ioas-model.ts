@@ -1,6 +1,6 @@
 /**
- * What I/O address spaces are, plainly: lists that are searched from end to end, no page tables, and
- * pins that are counted anew for every question. One device, which the first id is.
+ * What I/O address spaces are, plainly: lists that are searched from end to end, no page tables,
+ * and pins that are counted anew for every question. One device, which the first id is.
  */
 import { type Call, LOCK_LIMIT_PAGES, MEMORY, type Outcome, PAGE } from './program.js';
 
