@@ -5,18 +5,27 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 /** Tests of whole runs: most of their time is processes of their own, and waiting for those. */
 const wholeRuns = /\/test\/(exec|report|ui|cli|conformance\/live|package)\b/;
 
-/** Whole runs first, so that none of the long ones is alone at the end. */
+/**
+ * The rooms below the doors keep nothing outside of their objects, so that their tests need no
+ * process each: half a second of a processor for each file.
+ */
+const engine =
+  'test/{abi,check,device,file,flow,input,ioas,iommu,iommufd,sim,trace,vfio}/**/*.test.ts';
+
+/** Whole runs first, so that none of the long ones is alone at the end; the engine in one go. */
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);
-    const rank = ({ moduleId }: TestSpecification): number => (wholeRuns.test(moduleId) ? 0 : 1);
+    const rank = ({ moduleId, project }: TestSpecification): number => {
+      if (project.name === 'engine') return 2;
+      return wholeRuns.test(moduleId) ? 0 : 1;
+    };
     return sorted.sort((a, b) => rank(a) - rank(b));
   }
 }
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
     // A limit only ends what hangs: it is far above what a busy machine needs.
     testTimeout: 120_000,
     hookTimeout: 120_000,
@@ -24,5 +33,12 @@ export default defineConfig({
     // By default vitest leaves a processor to itself, and of two uses one.
     maxWorkers: Math.max(2, availableParallelism() - 1),
     sequence: { sequencer: LongFirst },
+    projects: [
+      {
+        extends: true,
+        test: { name: 'runs', include: ['test/**/*.test.ts'], exclude: [engine] },
+      },
+      { extends: true, test: { name: 'engine', include: [engine], isolate: false } },
+    ],
   },
 });

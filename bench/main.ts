@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { benchCompare } from './compare.js';
 import { benchDisk } from './disk.js';
+import { benchFaultQueue } from './fault-queue.js';
 import { benchGuest } from './guest.js';
 import { benchIntercept } from './intercept.js';
 import { benchLive } from './live.js';
@@ -28,6 +29,7 @@ const benches: Record<string, (rounds: number) => void | Promise<void>> = {
   poll: benchPoll,
   registers: benchRegisters,
   net: benchNet,
+  'fault-queue': benchFaultQueue,
   guest: benchGuest,
   reclaim: script('reclaim'),
   live: benchLive,

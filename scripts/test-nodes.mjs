@@ -46,16 +46,16 @@ function fetchNode(version) {
 
 /** Runs the smoke test with what is in `env`; its exit code. */
 function smoke(env, scratch) {
-  const torture = join(scratch, 'torture');
-  if (!existsSync(torture)) {
-    const source = join(repository, 'test/exec/programs/torture.c');
-    const compiled = spawnSync('cc', ['-O1', '-pthread', '-o', torture, source], {
-      stdio: 'inherit',
-    });
-    if (compiled.status !== 0) throw new Error('no C compiler, or torture.c does not compile');
+  for (const name of ['torture', 'memory']) {
+    const output = join(scratch, name);
+    if (existsSync(output)) continue;
+    const source = join(repository, `test/exec/programs/${name}.c`);
+    const words = ['-O1', '-pthread', '-o', output, source];
+    const { status } = spawnSync('cc', words, { stdio: 'inherit' });
+    if (status !== 0) throw new Error(`no C compiler, or ${name}.c does not compile`);
   }
   const script = join(repository, 'test/exec/container/smoke.sh');
-  return spawnSync('sh', [script, repository, torture], { env, stdio: 'inherit' }).status;
+  return spawnSync('sh', [script, repository, scratch], { env, stdio: 'inherit' }).status;
 }
 
 const scratch = mkdtempSync(join(tmpdir(), 'test-nodes-'));

@@ -3,6 +3,8 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import type { TestContext } from 'vitest';
 
+const CAP_IPC_LOCK = 1 << 14;
+
 /**
  * Returns `there`, to skip by: `describe.skipIf(!available(…))`. Prints what is skipped, and why,
  * where it is false.
@@ -30,6 +32,15 @@ export function canDropPrivilege(skipped: string): boolean {
     available(process.getuid!() === 0, skipped, 'it takes root to become another user') &&
     have('setpriv', skipped)
   );
+}
+
+/** Skips the test that runs where its programs may not pin so many bytes. */
+export function needsToPin(context: TestContext, bytes: number): void {
+  const limit = Number(spawnSync('sh', ['-c', 'ulimit -l'], { encoding: 'utf8' }).stdout) * 1024;
+  const capabilities = /^CapEff:\s+(\w+)$/m.exec(readFileSync('/proc/self/status', 'latin1'))![1]!;
+  const mayExceed = (Number.parseInt(capabilities.slice(-8), 16) & CAP_IPC_LOCK) !== 0;
+  // NaN: unlimited.
+  if (!mayExceed && limit < bytes) skip(context, `it pins ${bytes} bytes, and may pin ${limit}`);
 }
 
 /** Whether the host has swap; .ci/run sets some up where it may. */

@@ -44,3 +44,20 @@ describe('the lint of texts (scripts/check-text.mjs)', () => {
     expect(complaints('a.md', text, has)).toEqual(['a.md:2: there is no src/gone.ts']);
   });
 });
+
+test('the catalogue of errors (scripts/errors.mjs) has every message, with what is put in', async () => {
+  const errors = new URL('../scripts/errors.mjs', import.meta.url).href;
+  const { messagesOf } = (await import(errors)) as {
+    messagesOf: (name: string, text: string) => string[];
+  };
+  const source = `
+    throw new UserError(\`cannot open \${this.path}: \${code}\` + hint);
+    throw new UserError(isOld ? 'an old file' : \`\${name} is damaged\`);
+    throw new UserError(error.message);
+    throw new Bug('not for users');`;
+  expect(messagesOf('a.ts', source)).toEqual([
+    'cannot open <path>: <code><hint>',
+    'an old file',
+    '<name> is damaged',
+  ]);
+});

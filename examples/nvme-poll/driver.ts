@@ -45,6 +45,7 @@ export class QueuePair {
     readonly entries: number,
     submission: Uint8Array,
     completion: Uint8Array,
+    private readonly idle: () => void = () => {},
   ) {
     this.commands = words(submission);
     this.completions = words(completion);
@@ -107,7 +108,10 @@ export class QueuePair {
   wait(): number {
     for (let look = 0; look < PATIENCE; look++) {
       const identifier = this.take();
-      if (identifier < 0) continue;
+      if (identifier < 0) {
+        this.idle();
+        continue;
+      }
       this.acknowledge();
       return identifier;
     }
@@ -122,10 +126,14 @@ export class NvmePollDriver {
   private readonly adminStart: number;
   private used = 0;
 
-  /** `memoryBytes`: of queues and buffers, all of which is mapped for the device at once. */
+  /**
+   * `memoryBytes`: of queues and buffers, all of which is mapped for the device at once. `idle` is
+   * called while there is nothing but to wait.
+   */
   constructor(
-    private readonly vfio: VfioClient,
+    private readonly vfio: Pick<VfioClient, 'map' | 'mapRegion' | 'reset'>,
     memoryBytes: number,
+    private readonly idle?: () => void,
   ) {
     this.registers = words(vfio.mapRegion(0, BAR_BYTES).bytes);
     this.memory = allocateNative(memoryBytes);
@@ -233,6 +241,7 @@ export class NvmePollDriver {
       entries,
       this.bytes(submission, entries * 64),
       this.bytes(completion, entries * 16),
+      this.idle,
     );
   }
 

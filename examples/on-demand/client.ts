@@ -8,7 +8,6 @@ import {
   HwptPgfault,
   IoasAlloc,
   IoasMap,
-  IoasUnmap,
 } from '../../src/abi/iommufd-structs.js';
 import {
   type FieldValues,
@@ -16,8 +15,9 @@ import {
   type StructLayout,
   writeStruct,
 } from '../../src/abi/layout.js';
-import { CdevIoctl, REGION_OFFSET } from '../../src/abi/vfio.js';
+import { CdevIoctl, DeviceIoctl, REGION_OFFSET } from '../../src/abi/vfio.js';
 import { DeviceAttachIommufdPt, DeviceBindIommufd } from '../../src/abi/vfio-structs.js';
+import type { DmaBuffer } from '../../src/mm/frame-memory.js';
 import * as libc from '../../src/mm/process/libc.js';
 
 const CONFIG = 7;
@@ -25,14 +25,24 @@ const PCI_COMMAND = 4;
 const MEMORY_AND_BUS_MASTER = 6;
 const POLLIN = 1;
 const QUEUE_RECORDS = 64;
+const PAGE = 4096;
+const SUCCESS = 0;
+const INVALID = 1;
 
 const scratch = libc.allocateNative(4096);
 const view = new DataView(scratch.bytes.buffer);
 
-export interface PageRequest {
+interface PageRequest {
   /** IOVA, in bytes. */
   readonly address: number;
   readonly cookie: number;
+}
+
+/** Memory of this process that the device may reach at `iova`; bytes. */
+interface Region {
+  readonly address: number;
+  readonly iova: number;
+  readonly length: number;
 }
 
 export class IommufdClient {
@@ -40,12 +50,18 @@ export class IommufdClient {
   private readonly device: number;
   private readonly ioas: number;
   private queue = -1;
+  private readonly regions: Region[] = [];
+  /** Page requests that were answered. */
+  answered = 0;
 
   /**
-   * `answers`: what the device misses comes to `requests`; else it finds what is mapped, if need be
-   * by an I/O page fault that nobody here sees.
+   * `answers`: nothing is mapped until the device misses it and `serve` is told; else it finds what
+   * is mapped, if need be by an I/O page fault that nobody here sees.
    */
-  constructor(address: string, answers: boolean) {
+  constructor(
+    address: string,
+    private readonly answers: boolean,
+  ) {
     const [name] = readdirSync(`/sys/bus/pci/devices/${address}/vfio-dev`);
     const path = `/dev/vfio/devices/${name}`;
     this.device = libc.must(`open ${path}`, libc.open(path, libc.O_RDWR, 0));
@@ -73,8 +89,26 @@ export class IommufdClient {
     this.writeRegion(CONFIG, PCI_COMMAND, 2, MEMORY_AND_BUS_MASTER);
   }
 
-  /** Lets the device reach memory of this process at `iova`; bytes. */
+  /** Lets the device reach memory of this process at `iova`, at once or when it asks; bytes. */
   map(address: number, iova: number, length: number): void {
+    if (this.answers) this.regions.push({ address, iova, length });
+    else this.mapNow(address, iova, length);
+  }
+
+  /** Maps what the device has asked for by now, page by page, and answers. */
+  serve(): void {
+    if (!this.answers) return;
+    for (const { address, cookie } of this.requests()) {
+      const region = this.regions.find(
+        ({ iova, length }) => address >= iova && address < iova + length,
+      );
+      if (region !== undefined) this.mapNow(region.address + address - region.iova, address, PAGE);
+      this.answer(cookie, region === undefined ? INVALID : SUCCESS);
+      this.answered++;
+    }
+  }
+
+  private mapNow(address: number, iova: number, length: number): void {
     const { IOMMU_IOAS_MAP_FIXED_IOVA, IOMMU_IOAS_MAP_READABLE, IOMMU_IOAS_MAP_WRITEABLE } =
       IoasMapFlag;
     this.call(this.iommufd, 'IOMMU_IOAS_MAP', IoasMap, {
@@ -86,16 +120,11 @@ export class IommufdClient {
     });
   }
 
-  unmap(iova: number, length: number): void {
-    const range = { ioas_id: this.ioas, iova: BigInt(iova), length: BigInt(length) };
-    this.call(this.iommufd, 'IOMMU_IOAS_UNMAP', IoasUnmap, range);
-  }
-
-  /** Page requests that nobody has read, after at most so many milliseconds. */
-  requests(milliseconds: number): PageRequest[] {
+  /** Page requests that nobody has read, after at most a millisecond. */
+  private requests(): PageRequest[] {
     view.setInt32(0, this.queue, true);
     view.setInt32(4, POLLIN, true);
-    if (libc.must('poll', libc.poll(scratch.address, 1, milliseconds)) === 0) return [];
+    if (libc.must('poll', libc.poll(scratch.address, 1, 1)) === 0) return [];
     const room = QUEUE_RECORDS * HwptPgfault.size;
     const bytes = libc.must('read', libc.read(this.queue, scratch.address, room));
     return Array.from({ length: bytes / HwptPgfault.size }, (_, i) => ({
@@ -105,7 +134,7 @@ export class IommufdClient {
   }
 
   /** Answers a page request: 0 SUCCESS, 1 INVALID. */
-  answer(cookie: number, code: number): void {
+  private answer(cookie: number, code: number): void {
     scratch.bytes.set(writeStruct(HwptPageResponse, { cookie, code }));
     libc.must('write', libc.write(this.queue, scratch.address, HwptPageResponse.size));
   }
@@ -120,6 +149,16 @@ export class IommufdClient {
     view.setBigUint64(0, BigInt(value), true);
     const at = region * REGION_OFFSET + offset;
     libc.must('pwrite', libc.pwrite(this.device, scratch.address, size, at));
+  }
+
+  /** Maps the first `size` bytes of a region, to be read and written without system calls. */
+  mapRegion(region: number, size: number): DmaBuffer {
+    return libc.mapShared(this.device, region * REGION_OFFSET, size);
+  }
+
+  /** Function-level reset. */
+  reset(): void {
+    libc.must('DEVICE_RESET', libc.ioctl(this.device, DeviceIoctl.VFIO_DEVICE_RESET, 0));
   }
 
   close(): void {

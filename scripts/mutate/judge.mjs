@@ -14,12 +14,12 @@ const vitest = await createVitest('test', {
   // No reporter: what failed goes to our parent.
   reporters: [{}],
 });
-const project = vitest.getRootProject();
 
 process.on('message', async ({ changed, test }) => {
   for (const path of changed) vitest.invalidateFile(resolve(path));
   const started = performance.now();
   const path = resolve(test);
+  const project = vitest.projects.find((one) => one.matchesTestGlob(path));
   const { testModules, unhandledErrors } = await vitest.runTestSpecifications([
     project.createSpecification(path),
   ]);

@@ -157,6 +157,15 @@ export const PciExpress = {
   INITIATE_FUNCTION_LEVEL_RESET: 0x8000,
 } as const;
 
+/** Extended capabilities (`PCI_EXT_CAP_ID_*`): where they begin, and what their header says. */
+export const PciExtended = { START: 0x100, ATS: 0x0f, PRI: 0x13, VERSION_1: 0x10000 } as const;
+
+/** Address translation services (PCIe 10.5.1). */
+export const PciAts = { CAPABILITY: 4, CONTROL: 6, PAGE_ALIGNED: 0x20, ENABLE: 0x8000 } as const;
+
+/** Page request interface (PCIe 10.5.2). */
+export const PciPri = { CONTROL: 4, STATUS: 6, MOST: 8, ALLOCATED: 12, ENABLE: 1 } as const;
+
 /** Indexes of a vfio-pci device's regions (`VFIO_PCI_*_REGION_INDEX`). */
 export const PciRegionIndex = {
   BAR0: 0,

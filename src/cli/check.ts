@@ -34,6 +34,7 @@ interface Options {
   readonly jobs: number;
   readonly quiet?: true;
   readonly json?: string;
+  readonly junit?: string;
   readonly html?: string;
   readonly ui?: number | true;
   readonly list?: true;
@@ -71,6 +72,7 @@ export function checkCommand(): Command {
     .option('--seed <n>', 'seed of the random orders', wholeNumber(0), 1)
     .option('--jobs <n>', 'worker threads', wholeNumber(0), availableParallelism())
     .addOption(jsonOption('the results'))
+    .option('--junit <file>', "write the scenarios as test cases in JUnit's XML")
     .option('--html <file>', 'write a self-contained HTML report')
     .addOption(uiOption())
     .option('--quiet', 'print nothing: the exit code tells')
@@ -172,6 +174,10 @@ async function check(
   for (const line of outcome.lines) tellUser(`${line}\n`);
   if (options.json !== undefined)
     writeOutput(options.json, jsonText(documentOf('check', { scenarios: reports, seconds })));
+  if (options.junit !== undefined) {
+    const { checkText } = await import('./junit.js');
+    writeOutput(options.junit, checkText(reports, outcome, formatScenario));
+  }
   if (options.html !== undefined) {
     const { formatReport } = await import('../report/html.js');
     writeOutput(options.html, formatReport(checkReport(reports)));
@@ -232,7 +238,7 @@ function forUser(error: unknown): unknown {
 /** Before the check, which may be long. Throws UserError. */
 function checkFiles(refs: readonly Ref[], options: Options): void {
   const outputs: NamedFile[] = [];
-  for (const key of ['json', 'html'] as const) {
+  for (const key of ['json', 'junit', 'html'] as const) {
     const path = options[key];
     if (path !== undefined) outputs.push({ what: `--${key}`, path });
   }

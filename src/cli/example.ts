@@ -38,7 +38,7 @@ const programs: Readonly<Record<string, ExampleProgram>> = {
   },
   'on-demand': {
     about: 'a program maps each page when its device asks for it, by iommufd',
-    device: 'edu@0000:00:04.0',
+    device: 'ats@0000:00:04.0',
     options: ['--kernel', '7.2'],
   },
   'packet-loop': {

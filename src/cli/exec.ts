@@ -2,6 +2,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { DEFAULT_KERNEL, type KernelVersion, kernelVersions } from '../abi/kernel.js';
 import { deviceKinds } from '../device/kinds.js';
+import type { RunKeeper } from '../exec/live/run-keeper.js';
 import {
   type DeviceSpec,
   type MachineSpec,
@@ -19,7 +20,7 @@ import { parseSize, SIZE_EXPECTED } from '../input/size.js';
 import { UserError } from '../input/user-error.js';
 import type { IopfMode } from '../ioas/iopf/mode.js';
 import { PREMAP_DEFAULT, PREMAP_MOST } from '../ioas/iopf/premap.js';
-import type { LiveStart } from '../live/live.js';
+import type { LiveEnd, LiveStart } from '../live/live.js';
 import type { Picture } from '../trace/live-picture.js';
 import { documentOf, jsonOption, jsonText } from './json/document.js';
 import { type CommandView, openView, uiOption } from './ui.js';
@@ -140,24 +141,37 @@ async function run(program: string, args: string[], options: Options): Promise<v
     picture: options.html !== undefined,
   };
   let view: CommandView | null = null;
+  const start: LiveStart = { kind: 'start', ...startOf(order) };
+  const keeper =
+    options.html === undefined
+      ? null
+      : new (await import('../exec/live/run-keeper.js')).RunKeeper(start);
+  const asks = options.ui !== undefined;
   const watcher: RunWatcher | null =
-    options.ui === undefined
+    keeper === null && !asks
       ? null
       : {
+          asks,
           begin: async (source) => {
-            view = await openView(options.ui!, startOf(order), source);
+            if (asks) view = await openView(options.ui!, start, source);
           },
-          tell: (message) => view!.tell(message),
+          tell: (message) => {
+            keeper?.tell(message);
+            view?.tell(message);
+          },
         };
   try {
     const { summary, picture } = await runProgram(order, watcher);
     process.exitCode = exitCodeOf(summary);
     if (options.quiet !== true) say(`${formatSummary(summary)}\n`);
     if (options.junit !== undefined) {
-      const { junitCase, junitText } = await import('./junit.js');
-      writeOutput(options.junit, junitText(program, [junitCase(summary, exitCodeOf(summary))]));
+      const { caseName, runsText } = await import('./junit.js');
+      const { iopf, kernel, wallSeconds: seconds } = summary;
+      const exitCode = exitCodeOf(summary);
+      const only = { name: caseName(kernel, iopf), seconds, summary, exitCode };
+      writeOutput(options.junit, runsText(program, [only]));
     }
-    await report(summary, picture, options, view);
+    await report(summary, picture, options, keeper, view);
   } finally {
     (view as CommandView | null)?.close();
   }
@@ -184,6 +198,7 @@ async function runAll(program: string, args: string[], options: Options): Promis
     iopf === ALL ? modes : [iopf],
     words,
     [program, ...args],
+    options.quiet !== true && process.stderr.isTTY === true,
   );
   process.exitCode = exitCodeOfAll(runs);
   if (options.quiet !== true) say(`${formatMatrix(program, runs)}\n`);
@@ -197,8 +212,8 @@ async function runAll(program: string, args: string[], options: Options): Promis
     writeOutput(options.json, jsonText(documentOf('matrix', { runs: results })));
   }
   if (options.junit !== undefined) {
-    const { junitText } = await import('./junit.js');
-    writeOutput(options.junit, junitText(program, runs));
+    const { runsText } = await import('./junit.js');
+    writeOutput(options.junit, runsText(program, runs));
   }
 }
 
@@ -207,27 +222,30 @@ async function report(
   summary: RunSummary,
   picture: Picture | null,
   options: Options,
+  keeper: RunKeeper | null,
   view: CommandView | null,
 ): Promise<void> {
   const document = documentOf('exec', summary);
+  const end: LiveEnd = {
+    kind: 'end',
+    seconds: summary.wallSeconds,
+    how: howItEnded(summary),
+    summary: { ...document },
+  };
   try {
     if (options.json !== undefined) writeOutput(options.json, jsonText(document));
     if (picture === null) return;
     const { formatReport } = await import('../report/html.js');
     const { runReport } = await import('../report/run-report.js');
     const drawn = runReport(summary, picture);
-    if (options.html !== undefined) writeOutput(options.html, formatReport(drawn));
+    if (options.html !== undefined && keeper !== null)
+      writeOutput(options.html, formatReport({ ...drawn, run: keeper.saved(end) }));
     view?.tell({ kind: 'report', report: drawn });
   } catch (error) {
     tell((error as Error).message); // The program's exit code stands.
   }
   if (view === null) return;
-  view.tell({
-    kind: 'end',
-    seconds: summary.wallSeconds,
-    how: howItEnded(summary),
-    summary: { ...document },
-  });
+  view.tell(end);
   await view.finish();
 }
 

@@ -1,8 +1,21 @@
-/** Runs as test cases of JUnit's XML, which CI servers show. */
+/** Results as test cases of JUnit's XML, which CI servers show. */
+import type { Outcome } from '../check/report/outcome.js';
+import type { ScenarioReport } from '../check/search/job.js';
 import type { RunSummary } from '../exec/run/summary.js';
 import { formatSummary, howItEnded } from '../exec/run/summary-text.js';
 
-export interface JunitCase {
+export interface TestCase {
+  readonly group: string;
+  readonly name: string;
+  readonly seconds: number;
+  /** In a sentence; null: it passed. */
+  readonly failure: string | null;
+  /** What there is to read about it. */
+  readonly text: string;
+}
+
+/** A run of a program. */
+export interface RunCase {
   /** `Linux 6.12, IOPF auto` */
   readonly name: string;
   readonly seconds: number;
@@ -11,40 +24,68 @@ export interface JunitCase {
   readonly exitCode: number;
 }
 
-export function junitCase(summary: RunSummary, exitCode: number): JunitCase {
-  const { iopf, kernel, wallSeconds } = summary;
-  return { name: caseName(kernel, iopf), seconds: wallSeconds, summary, exitCode };
-}
-
 export function caseName(kernel: string, iopf: string): string {
   return `Linux ${kernel}, IOPF ${iopf}`;
 }
 
-/** A case fails where its program did not exit with 0. */
-export function junitText(program: string, cases: readonly JunitCase[]): string {
-  const failures = cases.filter(({ exitCode }) => exitCode !== 0).length;
+/** The runs of a program. A case fails where the program did not exit with 0. */
+export function runsText(program: string, runs: readonly RunCase[]): string {
+  const cases = runs.map(({ exitCode, name, seconds, summary }): TestCase => {
+    const how = summary === null ? `iopf: exit code ${exitCode}` : howItEnded(summary);
+    const failure = exitCode === 0 ? null : how;
+    const text = summary === null ? how : formatSummary(summary);
+    return { group: program, name, seconds, failure, text };
+  });
+  return suiteText(`iopf exec ${program}`, cases);
+}
+
+/**
+ * The scenarios of a check, a case for each, which fails where an invariant is broken; what else
+ * keeps the check from passing is a case of its own.
+ */
+export function checkText(
+  reports: readonly ScenarioReport[],
+  { failures }: Outcome,
+  textOf: (report: ScenarioReport) => string,
+): string {
+  const cases = reports.map((report): TestCase => {
+    const { name, seconds, variant, violations } = report;
+    const [first] = violations;
+    const failure = first === undefined ? null : `${first.row}: broken: ${first.invariant}`;
+    return { group: variant ?? 'iopf', name, seconds, failure, text: textOf(report) };
+  });
+  const rest = failures.map(
+    (failure): TestCase => ({
+      group: 'iopf',
+      name: 'the check as a whole',
+      seconds: 0,
+      failure,
+      text: failure,
+    }),
+  );
+  return suiteText('iopf check', [...cases, ...rest]);
+}
+
+function suiteText(name: string, cases: readonly TestCase[]): string {
+  const failures = cases.filter(({ failure }) => failure !== null).length;
   const seconds = cases.reduce((sum, each) => sum + each.seconds, 0);
   const counts = `tests="${cases.length}" failures="${failures}" errors="0" time="${seconds.toFixed(3)}"`;
-  const suite = `name="${xml(`iopf exec ${program}`)}" ${counts}`;
   return [
     '<?xml version="1.0" encoding="UTF-8"?>',
     `<testsuites ${counts}>`,
-    `  <testsuite ${suite}>`,
-    ...cases.map((each) => caseText(program, each)),
+    `  <testsuite name="${xml(name)}" ${counts}>`,
+    ...cases.map(caseText),
     '  </testsuite>',
     '</testsuites>',
     '',
   ].join('\n');
 }
 
-function caseText(program: string, { exitCode, name, seconds, summary }: JunitCase): string {
-  const head = `    <testcase classname="${xml(program)}" name="${xml(name)}" time="${seconds.toFixed(3)}">`;
-  const how = summary === null ? `iopf: exit code ${exitCode}` : howItEnded(summary);
-  const text = summary === null ? how : formatSummary(summary);
-  const failure = exitCode === 0 ? [] : [`      <failure message="${xml(how)}"/>`];
-  return [head, ...failure, `      <system-err>${xml(text)}</system-err>`, '    </testcase>'].join(
-    '\n',
-  );
+function caseText({ failure, group, name, seconds, text }: TestCase): string {
+  const head = `    <testcase classname="${xml(group)}" name="${xml(name)}" time="${seconds.toFixed(3)}">`;
+  const failed = failure === null ? [] : [`      <failure message="${xml(failure)}"/>`];
+  const said = `      <system-err>${xml(text)}</system-err>`;
+  return [head, ...failed, said, '    </testcase>'].join('\n');
 }
 
 /** Text and attributes; what XML 1.0 has no place for becomes a question mark. */

@@ -5,21 +5,26 @@ import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { RunSummary } from '../exec/run/summary.js';
 import { howItEnded, refusalText } from '../exec/run/summary-text.js';
+import { tell } from '../exec/run/tell.js';
 import { printable } from '../input/printable.js';
 import { formatSize } from '../input/size.js';
-import { caseName, type JunitCase } from './junit.js';
+import { caseName, type RunCase } from './junit.js';
 
-export interface MatrixRun extends JunitCase {
+export interface MatrixRun extends RunCase {
   readonly kernel: string;
   readonly iopf: string;
 }
 
-/** A run at a time, each in an `iopf exec` of its own, which so begins as any other does. */
+/**
+ * A run at a time, each in an `iopf exec` of its own, which so begins as any other does.
+ * `tellsEach`: a line says which begins.
+ */
 export async function runMatrix(
   kernels: readonly string[],
   modes: readonly string[],
   options: readonly string[],
   command: readonly string[],
+  tellsEach: boolean,
 ): Promise<MatrixRun[]> {
   const folder = mkdtempSync(join(tmpdir(), 'iopf-matrix-'));
   const stop = new Stop();
@@ -28,6 +33,8 @@ export async function runMatrix(
     for (const kernel of kernels)
       for (const iopf of modes) {
         if (stop.signal !== null) return runs;
+        const name = caseName(kernel, iopf);
+        if (tellsEach) tell(`run ${runs.length + 1} of ${kernels.length * modes.length}: ${name}`);
         const json = join(folder, `${kernel}-${iopf}.json`);
         const own = ['--kernel', kernel, '--iopf', iopf, '--json', json, '--quiet'];
         const words = [process.argv[1]!, 'exec', ...options, ...own];
@@ -36,7 +43,6 @@ export async function runMatrix(
         stop.child = child;
         const exitCode = await exitOf(child);
         const seconds = (performance.now() - started) / 1000;
-        const name = caseName(kernel, iopf);
         runs.push({ name, kernel, iopf, exitCode, seconds, summary: readSummary(json) });
       }
     return runs;

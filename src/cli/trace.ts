@@ -6,11 +6,13 @@ import { type OutputFile, openOutput, writeAll } from '../input/output-file.js';
 import { printable } from '../input/printable.js';
 import { UserError } from '../input/user-error.js';
 import { RECORDING_MOST_BYTES } from '../trace/recording-format.js';
+import { progressLine } from './progress.js';
 
 interface Options {
   readonly check?: true;
   readonly export?: 'kernel' | 'chrome';
   readonly output?: string;
+  readonly quiet?: true;
 }
 
 const FLUSH_BYTES = 1 << 16;
@@ -27,6 +29,7 @@ export function traceCommand(): Command {
       ).choices(['kernel', 'chrome']),
     )
     .option('--output <file>', 'write to this file instead of standard output')
+    .option('--quiet', 'say nothing about the recording: of --check the exit code tells')
     .action(run);
 }
 
@@ -38,31 +41,40 @@ async function run(path: string, options: Options): Promise<void> {
     checkDistinct([{ what: '--output', path: options.output }], [input]);
   const recording = parseRecording(readNamed(input, RECORDING_MOST_BYTES), path);
   const damage = damageOf(path, recording);
+  const isQuiet = options.quiet === true;
   if (damage !== null) {
-    tell(damage);
+    if (!isQuiet) tell(damage);
     process.exitCode = 1;
   }
+  const line = isQuiet ? null : progressLine();
+  const progress = (share: number): void => line?.show(path, share);
   if (options.check === true) {
     let events = 0;
-    for (const _ of eventsOf(recording)) events++;
-    if (damage === null) process.stdout.write(`${printable(path)}: whole, ${events} events\n`);
+    for (const _ of eventsOf(recording, progress)) events++;
+    line?.clear();
+    if (damage === null && !isQuiet)
+      process.stdout.write(`${printable(path)}: whole, ${events} events\n`);
     return;
   }
+  // What scrolls by shows by itself how far it is.
+  const shown = options.output === undefined && process.stdout.isTTY ? () => {} : progress;
   const out = gathered(
     options.output === undefined ? standardOutput() : openOutput(options.output),
   );
   try {
     if (options.export === undefined) {
       out.put(`${formatHeader(recording)}\n`);
-      for (const event of eventsOf(recording)) out.put(`${formatEvent(event)}\n`);
+      for (const event of eventsOf(recording, shown)) out.put(`${formatEvent(event)}\n`);
     } else {
       const { exportRecording } = await import('../sim/export.js');
-      exportRecording(recording, options.export, (text) => out.put(text));
+      exportRecording(recording, options.export, (text) => out.put(text), shown);
     }
     out.commit();
   } catch (error) {
     out.discard();
     throw error;
+  } finally {
+    line?.clear();
   }
 }
 

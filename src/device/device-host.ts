@@ -52,6 +52,10 @@ export interface DeviceHost {
    */
   readonly openTap?: (name: string) => NetworkPort;
   /**
+   * Joins the wire of this name, which devices of the run share. Absent where a run has no network.
+   */
+  readonly openLink?: (name: string) => NetworkPort;
+  /**
    * Reads a recorded device from a file. Throws an Error with a message for the user. Absent where
    * a run has no files.
    */

@@ -1,6 +1,7 @@
 import type { Asker, RefusalCause } from '../iommu/incidents.js';
 import { PAGE_SIZE, READ, WRITE } from '../mm/address-space.js';
 import { type DmaBuffer, type FrameMemory, SegmentList } from '../mm/frame-memory.js';
+import { AskedAhead } from './asked-ahead.js';
 import { DmaList } from './dma-list.js';
 import { OwnMemory } from './own-memory.js';
 
@@ -22,6 +23,8 @@ export interface Translator {
    * not wait and `fault` handles it (R8.1). Absent: no program answers.
    */
   request?(iovaPage: number, access: number): StalledRequest | null;
+  /** Whether a program answers page requests. Absent: none does. */
+  readonly asksProgram?: boolean;
   /** The page of the container that an access goes to, where a guest's table lies before it. */
   stage2Page?(iovaPage: number, access: number): number;
   /** The page behind a translation went away unnoticed: the IOMMU drops the translation. */
@@ -73,6 +76,8 @@ export class DmaPort {
    */
   asker: Asker | null = null;
   readonly own = new OwnMemory();
+  /** Of a device that asks for pages before a transfer begins; null: a transfer may stall. */
+  ahead: AskedAhead | null = null;
   private readonly iommu: Translator;
   private readonly frames: FrameMemory;
   private readonly segments = new SegmentList();
@@ -116,6 +121,13 @@ export class DmaPort {
     this.isHeld = false;
     this.request = null;
     this.stalled = false;
+    this.ahead?.reset();
+  }
+
+  /** From now on the device asks ahead. */
+  askAhead(): AskedAhead {
+    this.ahead = new AskedAhead(this.iommu, this.own);
+    return this.ahead;
   }
 
   /**
@@ -204,7 +216,8 @@ export class DmaPort {
         continue;
       }
       const page = atEnd ? -1 : list.page[next]!;
-      const isGivenUp = this.request !== null && this.givenUp(page, access);
+      const isGivenUp =
+        (this.request !== null && this.givenUp(page, access)) || this.isRefusedAhead(page, access);
       const frame = atEnd || isGivenUp ? -1 : this.translate(page, access);
       if (frame >= 0 && !segments.full) {
         if (this.request !== null && this.requestPage === page) this.request = null;
@@ -260,15 +273,16 @@ export class DmaPort {
       if (list.length[piece] === 0) continue;
       const page = list.page[piece]!;
       if (piece > from && this.translate(page, access) >= 0) continue;
-      if (this.waits(page, access)) {
+      if (this.ahead === null && this.waits(page, access)) {
         // What lies before it is copied first; then it is the first that is missing.
         if (piece !== from) return whole;
         this.stalled = true;
         this.stalledAt = piece;
         return false;
       }
-      const isProgram = this.request !== null;
-      if (this.answer(page, access)) continue;
+      const isRefused = this.isRefusedAhead(page, access);
+      const isProgram = isRefused || this.request !== null;
+      if (!isRefused && this.answer(page, access)) continue;
       whole = false;
       this.record(page, access, true);
       const cause = isProgram ? 'answered INVALID' : 'no translation';
@@ -311,6 +325,10 @@ export class DmaPort {
     return (
       this.requestPage === page && this.requestAccess === access && this.request!.result === false
     );
+  }
+
+  private isRefusedAhead(page: number, access: number): boolean {
+    return this.ahead?.isRefused(page, access) === true;
   }
 
   /** Drops a piece and those of the same tag that follow it. */

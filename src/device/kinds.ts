@@ -1,4 +1,6 @@
+import { ats } from './ats/kind.js';
 import { edu } from './edu/kind.js';
+import { igb } from './igb/kind.js';
 import type { DeviceKind } from './kind.js';
 import { nvme } from './nvme/kind.js';
 import { recorded } from './recorded/kind.js';
@@ -9,5 +11,5 @@ export { type RecordedRegister, registerAccesses } from './recorded/registers.js
 
 /** Every kind of device that iopf has, by its name. */
 export const deviceKinds: ReadonlyMap<string, DeviceKind> = new Map(
-  [edu, nvme, recorded, virtioNet].map((kind) => [kind.name, kind]),
+  [ats, edu, igb, nvme, recorded, virtioNet].map((kind) => [kind.name, kind]),
 );

@@ -1,3 +1,4 @@
+import { fail } from '../abi/errno.js';
 import type { Caller } from './caller.js';
 
 /** An event counter that the program waits on (eventfd(2)); signalled by interrupts. */
@@ -71,4 +72,14 @@ export interface VfioFile {
   store?(offset: number, from: Uint8Array): boolean;
   /** The last reference (descriptor or mapping) is gone. */
   release(): void;
+}
+
+/** read(2) or write(2) of a file that has none (kernel: vfs_read, vfs_write): EINVAL. */
+export function noTransfer(): number {
+  return fail('EINVAL');
+}
+
+/** mmap(2) of a file that has none (kernel: do_mmap): ENODEV. */
+export function noMapping(): never {
+  fail('ENODEV');
 }

@@ -7,7 +7,6 @@ import type { Flow } from './flow.js';
 export class DeadWait extends Error {
   constructor(readonly what: string) {
     super(`a direct run waits for what cannot come: ${what}`);
-    this.name = 'DeadWait';
   }
 }
 

@@ -53,6 +53,14 @@ export class FlowLock {
     this.held = true;
   }
 
+  /** Acquires another one, too, both in one step; that may be this very one. */
+  *acquireWith(other: FlowLock): Flow<void> {
+    const ready = (): boolean => !this.held && !other.held;
+    while (!ready()) yield { what: this.wait.what, ready };
+    this.held = true;
+    other.held = true;
+  }
+
   release(): void {
     this.held = false;
   }

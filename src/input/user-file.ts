@@ -2,7 +2,7 @@
  * Files that users write: YAML checked against a schema. An error names the line and what is
  * allowed there.
  */
-import { type Document, LineCounter, parseDocument } from 'yaml';
+import { type CST, type Document, LineCounter, Parser, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { UserError } from './user-error.js';
 
@@ -53,14 +53,14 @@ export function parseUserFile<S extends z.ZodType>(
   throw error([...issue.path, key], `unknown key "${key}"; allowed here: ${allowed}`);
 }
 
+/** How deep lists and maps lie in each other; nothing that is read here needs a tenth of it. */
+const DEPTH_MOST = 100;
+
 /** Throws UserError where a text is no YAML, or more than one document of it. */
 function parsed(text: string, name: string, lines: LineCounter): Document {
-  let document: Document;
-  try {
-    document = parseDocument(text, { lineCounter: lines, logLevel: 'error' });
-  } catch (error) {
-    throw tooDeep(error, name);
-  }
+  // The library recurses, and V8 may end the process where the stack is used up.
+  if (isTooDeep(text)) throw tooDeep(name);
+  const document = parseDocument(text, { lineCounter: lines, logLevel: 'error' });
   const syntax = document.errors[0];
   if (syntax === undefined) return document;
   const { line } = lines.linePos(syntax.pos[0]);
@@ -80,12 +80,28 @@ function plain(document: Document, name: string): unknown {
       throw new UserError(
         `${name}: its aliases (*name) stand for too much; write what they stand for out`,
       );
-    throw tooDeep(error, name);
+    throw error instanceof RangeError ? tooDeep(name) : error;
   }
 }
 
-function tooDeep(error: unknown, name: string): unknown {
-  return error instanceof RangeError ? new UserError(`${name}: is nested too deeply`) : error;
+function isTooDeep(text: string): boolean {
+  let level: CST.Token[] = [...new Parser().parse(text)];
+  for (let depth = 0; depth <= DEPTH_MOST && level.length > 0; depth++)
+    level = level.flatMap(inside);
+  return level.length > 0;
+}
+
+/** What lies directly in a token. */
+function inside(token: CST.Token): CST.Token[] {
+  const found =
+    'items' in token
+      ? token.items.flatMap(({ key, value }) => [key, value])
+      : [token.type === 'document' ? token.value : null];
+  return found.filter((each) => each !== null && each !== undefined);
+}
+
+function tooDeep(name: string): UserError {
+  return new UserError(`${name}: is nested too deeply`);
 }
 
 interface SchemaShape {

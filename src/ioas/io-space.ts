@@ -146,11 +146,7 @@ export class IoSpace implements IopfBackend, PinnableSpace {
     domain: Domain,
     program: DeviceFaultHandler | null = null,
   ): Flow<void> {
-    if (
-      program !== null &&
-      !devices.every((each) => each.canFault && each.handlers.accepts(program))
-    )
-      fail('ENODEV');
+    if (program !== null && !devices.every((each) => each.canWaitFor(program))) fail('ENODEV');
     for (const device of devices) {
       device.attach(domain);
       this.attached.push(device);
@@ -171,6 +167,21 @@ export class IoSpace implements IopfBackend, PinnableSpace {
       device.detach();
       this.attached.splice(this.attached.indexOf(device), 1);
     }
+  }
+
+  /**
+   * Devices go to a domain of a space, this one or another, each in one step: there is no moment
+   * without a domain, and what is outstanding is answered INVALID. Ends when no handler of this
+   * space is at work for them. `program`: see `attachDevices`. ENODEV: a device cannot wait; then
+   * nothing has changed.
+   */
+  moveDevices(
+    devices: readonly IommuDevice[],
+    to: IoSpace,
+    domain: Domain,
+    program: DeviceFaultHandler | null = null,
+  ): Flow<void> {
+    return this.iopf.whileTheyMove(to.iopf, this.changeDomain(devices, to, domain, program));
   }
 
   /** Adds a mapping that overlaps none: pinned, or left to faults. ENOMEM, EFAULT. */
@@ -258,6 +269,28 @@ export class IoSpace implements IopfBackend, PinnableSpace {
   /** No driver holds the page any more: from now on it is a page like any other. */
   pageUnpinned(mapping: Mapping, index: number): void {
     this.iopf.pageUnpinned(mapping, index);
+  }
+
+  private *changeDomain(
+    devices: readonly IommuDevice[],
+    to: IoSpace,
+    domain: Domain,
+    program: DeviceFaultHandler | null,
+  ): Flow<void> {
+    const handler = program ?? to.iopf.handlerOfNew;
+    if (handler !== null && !devices.every((each) => each.canWaitFor(handler))) fail('ENODEV');
+    for (const device of devices) {
+      this.iopf.deviceMoved(device, false);
+      this.programs.delete(device);
+      this.attached.splice(this.attached.indexOf(device), 1);
+      // Off before the old handler goes, on only with the new one: `replace` begins in this step.
+      if (handler === null) device.disableIopf();
+      else if (!device.iopfEnabled) device.enableIopf();
+      to.attached.push(device);
+      if (program !== null) to.programs.set(device, program);
+      else if (handler !== null) to.iopf.deviceMoved(device, true);
+      yield* device.replace({ domain, handler, stage1: null });
+    }
   }
 
   /** What a program has not answered is INVALID, and it is asked no more. */

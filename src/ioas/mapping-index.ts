@@ -49,10 +49,7 @@ export class MappingIndex {
   /** Whether a mapping lies on an edge of [first, end), so that the range would cut it. */
   cuts(first: number, end: number): boolean {
     const atFirst = this.covering(first);
-    if (atFirst) {
-      if (atFirst.iovaPage !== first) return true;
-      if (atFirst.iovaEnd >= end) return atFirst.iovaEnd !== end;
-    }
+    if (atFirst !== null && atFirst.iovaPage !== first) return true;
     const atEnd = this.covering(end - 1);
     return atEnd !== null && atEnd.iovaEnd !== end;
   }

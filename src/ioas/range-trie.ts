@@ -54,6 +54,7 @@ export class RangeTrie {
    * `limit`, or -1. Hot.
    */
   findFrom(page: number, limit = TRIE_LIMIT): number {
+    if (this.size === 0) return -1;
     const covering = this.find(page);
     if (covering >= 0 || limit - page === 1) return covering;
     const from = Math.max(0, page);
@@ -213,8 +214,7 @@ export class RangeTrie {
   }
 
   private firstIndex(base: number, span: number, slot: number): number {
-    const first = this.bounds[slot * 2]!;
-    return first <= base ? 0 : Math.floor((first - base) / span);
+    return Math.max(0, Math.floor((this.bounds[slot * 2]! - base) / span));
   }
 
   private lastIndex(base: number, span: number, slot: number): number {

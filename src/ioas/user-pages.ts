@@ -102,6 +102,11 @@ export class UserPages {
     return this.unpinUnheld(first, end);
   }
 
+  /** Whether [first, first + count) is known to be nothing that can be pinned. */
+  isUnpinnable(first: number, count: number): boolean {
+    return this.pinsFast && this.mm.hasDevicePages?.(this.vaddrPage + first, count) === true;
+  }
+
   /** What is pinned of [first, first + count), in order. */
   pinnedRuns(first: number, count: number): Iterable<PinnedRun> {
     return this.pins === null ? [] : this.pins.runs.within(first, first + count);

@@ -55,6 +55,11 @@ export class IommuDevice implements ReportingDevice {
    * group.
    */
   stalls: boolean;
+  /**
+   * It has ATS and PRI of its own, as a kernel without IOPF can use them: set by its function
+   * before it gets a group.
+   */
+  hasPri = false;
   readonly iotlb: Iotlb;
   readonly requests: PageRequests;
   readonly handlers: FaultHandlers;
@@ -134,7 +139,7 @@ export class IommuDevice implements ReportingDevice {
     if (old === null) throw new Bug('no domain to be replaced', { device: this.address });
     if (stage1 !== null && !domain.nested) fail('EINVAL');
     for (const each of [handler, stage1?.queue ?? null])
-      if (each !== null && !(this.canFault && handlers.accepts(each))) fail('ENODEV');
+      if (each !== null && !this.canWaitFor(each)) fail('ENODEV');
     const left = requests.departure();
     requests.refuseAll();
     old.devices.splice(old.devices.indexOf(this), 1);
@@ -146,6 +151,11 @@ export class IommuDevice implements ReportingDevice {
     handlers.stage1 = stage1?.queue ?? null;
     this.iotlb.flushAll();
     while (!left.ready()) yield left;
+  }
+
+  /** Whether the handler may answer this device's page requests. */
+  canWaitFor(handler: DeviceFaultHandler): boolean {
+    return this.canFault && this.handlers.accepts(handler);
   }
 
   get nested(): boolean {
@@ -230,6 +240,7 @@ export class IommuDevice implements ReportingDevice {
   /** The device was reset or is gone: it waits for no answer any more. */
   reset(): void {
     this.requests.refuseAll();
+    this.incidents?.deviceReset(this);
   }
 
   get busy(): boolean {
@@ -289,6 +300,11 @@ export class IommuDevice implements ReportingDevice {
       return requests.park(requests.faultFlow(end, stage1.iovaPage, stage1.access));
     if (stage1 === null && domain.translate(iovaPage, access) >= 0) return null;
     return requests.park(requests.faultFlow(end, iovaPage, access));
+  }
+
+  /** Whether a program answers page requests, at whatever level. */
+  get asksProgram(): boolean {
+    return this.handlers.hasProgram;
   }
 
   resumeParked(): void {

@@ -45,6 +45,11 @@ export class FaultHandlers {
     return handler.abandoned === undefined || this.device.stalls;
   }
 
+  /** Whether a program answers page requests at some level. */
+  get hasProgram(): boolean {
+    return this.isProgram('flat') || this.isProgram('stage1') || this.isProgram('stage2');
+  }
+
   /** Whether a program answers page requests at a level. */
   isProgram(level: FaultLevel): boolean {
     return this.at(level)?.abandoned !== undefined;

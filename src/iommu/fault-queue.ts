@@ -63,6 +63,11 @@ export class FaultQueue implements DeviceFaultHandler {
     tell?.(this.unreadCount !== 0);
   }
 
+  /** Page request groups that wait for their answer, in order. */
+  get groups(): readonly QueuedGroup[] {
+    return this.entries;
+  }
+
   /** Page request groups that nobody has read. */
   get unread(): number {
     return this.unreadCount;

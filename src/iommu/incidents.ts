@@ -1,6 +1,7 @@
 /**
- * What should not happen in a run and is worth telling: accesses that are refused, and interrupts
- * that reach nobody. Nobody is called where all goes well.
+ * What should not happen in a run, or seldom does, and is worth telling: accesses that are refused,
+ * interrupts that reach nobody, devices that are reset or taken away. Nobody is called where all
+ * goes well.
  */
 import type { ObservedDevice } from './observer.js';
 
@@ -27,4 +28,8 @@ export interface Incidents {
   ): void;
   /** A vector of an interrupt index (INTx, MSI, MSI-X) was raised, and nobody had asked for it. */
   interruptLost(device: ObservedDevice, index: number, vector: number): void;
+  /** A function was reset by its program: VFIO_DEVICE_RESET, a hot reset, or its own FLR. */
+  deviceReset(device: ObservedDevice): void;
+  /** The host asked for a function back: a write to vfio-pci's `unbind`. */
+  deviceUnbound(device: ObservedDevice): void;
 }

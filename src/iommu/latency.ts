@@ -36,8 +36,7 @@ export class LatencyHistogram {
     let bucket = 0;
     while (bucket < 6 && latency >= LATENCY_BOUNDS_US[bucket]!) bucket++;
     this.buckets[bucket]!++;
-    const nanoseconds = latency * 1000;
-    const index = nanoseconds <= 1 ? 0 : Math.floor(Math.log2(nanoseconds) * PER_DOUBLING);
+    const index = Math.max(0, Math.floor(Math.log2(latency * 1000) * PER_DOUBLING));
     this.fine[Math.min(index, this.fine.length - 1)]!++;
   }
 

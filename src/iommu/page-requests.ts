@@ -84,7 +84,7 @@ export class PageRequests {
     if (observer !== null) observer.pageRequest(device, iovaPage, access, NO_PASID, id, true);
     let code: number = handler.answer(device, iovaPage, access);
     if (code === WAITS && handler.abandoned === undefined) {
-      code = runDirect(this.handle(handler, [pageRequest(level, iovaPage, access, id)]));
+      code = this.handleDirect(handler, pageRequest(level, iovaPage, access, id));
     } else {
       if (code === WAITS) code = PageResponse.INVALID;
       this.answered(NO_PASID, id, code as PageResponseCode);
@@ -121,6 +121,19 @@ export class PageRequests {
 
   /** Reports any fault: see `ReportResult` for what comes of it. */
   *report(fault: Fault): Flow<ReportResult> {
+    const taken = this.take(fault);
+    if (!Array.isArray(taken)) return taken;
+    const group = this.enter(taken);
+    try {
+      const code = yield* this.handlers.at(group.level)!.handle(group);
+      return { errno: 0, code: this.settle(group, code) };
+    } finally {
+      this.leave(group);
+    }
+  }
+
+  /** Takes a fault in: the group that it ends, to be handled, or what comes of it at once. */
+  private take(fault: Fault): Fault[] | ReportResult {
     const { device, queue } = this;
     const { counters } = device;
     if (fault.kind === 'unrecoverable') {
@@ -146,7 +159,7 @@ export class PageRequests {
       this.answered(pasid, group, PageResponse.SUCCESS);
       return { errno: 0, code: PageResponse.SUCCESS };
     }
-    return { errno: 0, code: yield* this.handle(handler, requests) };
+    return requests;
   }
 
   /**
@@ -204,20 +217,34 @@ export class PageRequests {
     };
   }
 
-  private *handle(handler: DeviceFaultHandler, requests: readonly Fault[]): Flow<PageResponseCode> {
-    const { device, queue } = this;
-    const { pasid, group: id, level } = requests[requests.length - 1]!;
-    const group: PageRequestGroup = { device, pasid, group: id, level, requests };
-    queue.addPending(group);
-    this.inside.push(group);
+  /** Runs a request to its answer: its handler waits for nothing but the host. */
+  private handleDirect(handler: DeviceFaultHandler, request: Fault): PageResponseCode {
+    const group = this.enter([request]);
     try {
-      const code = yield* handler.handle(group);
-      if (!queue.isStillPending(group)) return PageResponse.INVALID;
-      this.respond(pasid, id, code);
-      return code;
+      return this.settle(group, runDirect(handler.handle(group)));
     } finally {
-      removeAt(this.inside, this.inside.indexOf(group));
+      this.leave(group);
     }
+  }
+
+  /** A handler is about to work on a group. */
+  private enter(requests: readonly Fault[]): PageRequestGroup {
+    const { pasid, group: id, level } = requests[requests.length - 1]!;
+    const group = { device: this.device, pasid, group: id, level, requests };
+    this.queue.addPending(group);
+    this.inside.push(group);
+    return group;
+  }
+
+  private leave(group: PageRequestGroup): void {
+    removeAt(this.inside, this.inside.indexOf(group));
+  }
+
+  /** Answers a group as its handler says, unless it was answered meanwhile. */
+  private settle(group: PageRequestGroup, code: PageResponseCode): PageResponseCode {
+    if (!this.queue.isStillPending(group)) return PageResponse.INVALID;
+    this.respond(group.pasid, group.group, code);
+    return code;
   }
 
   private discardPartials(): void {

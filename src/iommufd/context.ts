@@ -1,4 +1,5 @@
 import { Bug } from '../abi/bug.js';
+import { FlowLock } from '../flow/flow.js';
 import type { IommuGroup } from '../iommu/group.js';
 import type { AddressSpace } from '../mm/address-space.js';
 import type { LockAccount } from '../mm/lock-account.js';
@@ -34,7 +35,7 @@ export class IommufdContext {
   groupOf(iommuGroup: IommuGroup): AttachedGroup {
     let group = this.groups.get(iommuGroup);
     if (group === undefined) {
-      group = { iommuGroup, attachments: new Map() };
+      group = { iommuGroup, attachments: new Map(), lock: new FlowLock('group') };
       this.groups.set(iommuGroup, group);
     }
     return group;

@@ -5,6 +5,8 @@
  * apart; the first one's attachment is that of all.
  */
 import { Errno, fail, VfioError } from '../abi/errno.js';
+import { runDirect } from '../flow/direct.js';
+import type { Flow, FlowLock } from '../flow/flow.js';
 import type { IommuDevice } from '../iommu/device.js';
 import type { IommuGroup } from '../iommu/group.js';
 import type { FaultingDevice } from '../iommu/page-request.js';
@@ -29,13 +31,18 @@ export interface AttachedGroup {
   readonly iommuGroup: IommuGroup;
   /** By PASID; without devices there is none. */
   readonly attachments: Map<number, Attachment>;
+  /** Keeps attaching and detaching apart (kernel: igroup->lock). */
+  readonly lock: FlowLock;
 }
+
+/** How a device comes to a page table. */
+type Enter = (hwpt: Hwpt) => Flow<void>;
 
 export class BoundDevice implements IommufdObject {
   id = 0;
   /** Its binding is a use: a program cannot destroy it. */
   users = 1;
-  private readonly group: AttachedGroup;
+  readonly group: AttachedGroup;
 
   /** EPERM: interrupts are not remapped, or another context has the group's DMA. */
   constructor(
@@ -71,7 +78,7 @@ export class BoundDevice implements IommufdObject {
 
   /** Attaches it, or moves it if it is attached: VFIO_DEVICE_ATTACH_IOMMUFD_PT. See below. */
   attachOrReplace(id: number): number {
-    return this.hwpt() === null ? this.attach(id) : this.replace(id);
+    return runDirect(this.attachOrReplaceFlow(id));
   }
 
   /**
@@ -81,30 +88,22 @@ export class BoundDevice implements IommufdObject {
    * have it; EFAULT, ENOMEM; ENODEV: it cannot wait for a page; EBUSY: it is attached already.
    */
   attach(id: number, pasid = NO_PASID): number {
-    const attached = this.change(id, pasid, (hwpt) => this.attachTo(hwpt, pasid));
-    this.users++;
-    return attached;
+    const enter: Enter = (hwpt) => this.attachTo(hwpt, pasid);
+    return runDirect(this.change(id, pasid, enter));
   }
 
-  /** Moves it, and with it all of its group. EINVAL: it is not attached; else as `attach`. */
+  /**
+   * Moves it, and with it all of its group, without a moment in which it is attached to nothing.
+   * EINVAL: it is not attached; else as `attach`.
+   */
   replace(id: number, pasid = NO_PASID): number {
-    return this.change(id, pasid, (hwpt) => this.moveTo(hwpt, pasid));
+    const enter: Enter = (hwpt) => this.moveTo(hwpt, pasid);
+    return runDirect(this.change(id, pasid, enter));
   }
 
   /** Its accesses are refused from now on, unless others of its group stay attached. */
   detach(pasid = NO_PASID): void {
-    const { attachments } = this.group;
-    const attachment = attachments.get(pasid);
-    if (attachment === undefined || !attachment.devices.includes(this)) return;
-    const { hwpt, devices } = attachment;
-    devices.splice(devices.indexOf(this), 1);
-    if (devices.length === 0) {
-      this.iommu.detach(hwpt, pasid);
-      attachments.delete(pasid);
-    }
-    if (pasid === NO_PASID) hwpt.ioas.reserved.removeOwner(this);
-    this.users--;
-    hwpt.drop();
+    runDirect(this.detachFlow(pasid));
   }
 
   /** The device's file is gone. */
@@ -114,26 +113,65 @@ export class BoundDevice implements IommufdObject {
     this.context.objects.remove(this);
   }
 
+  /** `attachOrReplace` as a path that may wait. */
+  attachOrReplaceFlow(id: number): Flow<number> {
+    return this.change(id, NO_PASID, (hwpt) =>
+      this.hwpt() === null ? this.attachTo(hwpt, NO_PASID) : this.moveTo(hwpt, NO_PASID),
+    );
+  }
+
+  *detachFlow(pasid = NO_PASID): Flow<void> {
+    const { attachments, lock } = this.group;
+    yield* lock.acquire();
+    try {
+      const attachment = attachments.get(pasid);
+      if (attachment?.devices.includes(this)) yield* this.leave(attachment, pasid);
+    } finally {
+      lock.release();
+    }
+  }
+
   destroy(): void {
     this.group.iommuGroup.unclaim();
     if (this.keepsContext) this.context.drop();
   }
 
-  private change(id: number, pasid: number, enter: (hwpt: Hwpt) => void): number {
-    const target = this.context.objects.any(id) ?? fail('ENOENT');
-    if (target instanceof Ioas) return this.changeToIoas(target, pasid, enter).id;
-    if (!isHwpt(target)) return fail('EINVAL');
-    enter(target);
-    return target.id;
+  private *leave({ hwpt, devices }: Attachment, pasid: number): Flow<void> {
+    devices.splice(devices.indexOf(this), 1);
+    if (devices.length === 0) {
+      yield* this.iommu.detach(hwpt, pasid);
+      this.group.attachments.delete(pasid);
+    }
+    if (pasid === NO_PASID) hwpt.ioas.reserved.removeOwner(this);
+    this.users--;
+    hwpt.drop();
   }
 
-  /** A page table of the IOAS that suits the device, or else a new one. */
-  private changeToIoas(ioas: Ioas, pasid: number, enter: (hwpt: Hwpt) => void): Hwpt {
+  /** What it is to enter is in use meanwhile (kernel: iommufd_get_object). */
+  private *change(id: number, pasid: number, enter: Enter): Flow<number> {
+    const target = this.context.objects.any(id) ?? fail('ENOENT');
+    const isIoas = target instanceof Ioas;
+    if (!isIoas && !isHwpt(target)) return fail('EINVAL');
+    target.users++;
+    yield* this.group.lock.acquire();
+    try {
+      if (isIoas) return yield* this.changeToIoas(target, pasid, enter);
+      yield* enter(target);
+      return target.id;
+    } finally {
+      this.group.lock.release();
+      if (isIoas) target.users--;
+      else target.drop();
+    }
+  }
+
+  /** By a page table of the IOAS that suits the device, or else a new one; returns its id. */
+  private *changeToIoas(ioas: Ioas, pasid: number, enter: Enter): Flow<number> {
     for (const object of this.context.objects) {
       if (!(object instanceof PagingHwpt) || !object.isAuto || object.ioas !== ioas) continue;
       try {
-        enter(object);
-        return object;
+        yield* held(object, enter);
+        return object.id;
       } catch (error) {
         if (!isIncompatible(error)) throw error;
       }
@@ -151,16 +189,11 @@ export class BoundDevice implements IommufdObject {
       throw error;
     }
     context.objects.add(hwpt);
-    try {
-      enter(hwpt);
-    } catch (error) {
-      context.objects.remove(hwpt);
-      throw error;
-    }
-    return hwpt;
+    yield* held(hwpt, enter);
+    return hwpt.id;
   }
 
-  private attachTo(hwpt: Hwpt, pasid: number): void {
+  private *attachTo(hwpt: Hwpt, pasid: number): Flow<void> {
     const { attachments } = this.group;
     const attachment = attachments.get(pasid);
     if (attachment?.devices.includes(this) === true) fail('EBUSY');
@@ -168,18 +201,19 @@ export class BoundDevice implements IommufdObject {
     this.checkFits(hwpt, pasid);
     if (pasid === NO_PASID) this.reserveIn(hwpt.ioas);
     try {
-      if (attachment === undefined) this.iommu.attach(hwpt, pasid);
+      if (attachment === undefined) yield* this.iommu.attach(hwpt, pasid);
     } catch (error) {
       if (pasid === NO_PASID) hwpt.ioas.reserved.removeOwner(this);
       throw error;
     }
     if (attachment === undefined) attachments.set(pasid, { hwpt, devices: [this] });
     else attachment.devices.push(this);
+    this.users++;
     hwpt.users++;
   }
 
-  /** All devices of the group move, in one step. */
-  private moveTo(hwpt: Hwpt, pasid: number): void {
+  /** All devices of the group move, each in one step. */
+  private *moveTo(hwpt: Hwpt, pasid: number): Flow<void> {
     const attachment = this.group.attachments.get(pasid);
     if (attachment?.devices.includes(this) !== true) return fail('EINVAL');
     const { hwpt: old, devices } = attachment;
@@ -188,7 +222,7 @@ export class BoundDevice implements IommufdObject {
     const elsewhere = pasid === NO_PASID && hwpt.ioas !== old.ioas;
     if (elsewhere) this.reserveIn(hwpt.ioas);
     try {
-      this.iommu.replace(old, hwpt, pasid);
+      yield* this.iommu.replace(old, hwpt, pasid);
     } catch (error) {
       if (elsewhere) this.forgetReserved(hwpt.ioas);
       throw error;
@@ -238,6 +272,16 @@ export class BoundDevice implements IommufdObject {
   /** Those that go along when this one is attached. */
   private get moving(): readonly BoundDevice[] {
     return this.hwpt() === null ? [this] : this.group.attachments.get(NO_PASID)!.devices;
+  }
+}
+
+/** Enters a page table that goes when it is made and cannot be entered. */
+function* held(hwpt: PagingHwpt, enter: Enter): Flow<void> {
+  hwpt.users++;
+  try {
+    yield* enter(hwpt);
+  } finally {
+    hwpt.drop();
   }
 }
 

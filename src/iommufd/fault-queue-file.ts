@@ -7,7 +7,7 @@
 import { fail } from '../abi/errno.js';
 import { FaultAlloc, HwptPgfault } from '../abi/iommufd-structs.js';
 import type { Caller } from '../file/caller.js';
-import type { VfioFile } from '../file/file.js';
+import { noMapping, type VfioFile } from '../file/file.js';
 import { FaultQueue } from '../iommu/fault-queue.js';
 import type { FaultingDevice } from '../iommu/page-request.js';
 import { type Call, respond } from './call.js';
@@ -38,6 +38,7 @@ export class FaultQueueObject implements IommufdObject {
 class FaultQueueFile implements VfioFile {
   readonly kind = 'fault-queue';
   readonly name = 'anon_inode:[iommufd-pgfault]';
+  readonly mmap = noMapping;
 
   constructor(
     private readonly context: IommufdContext,
@@ -64,10 +65,6 @@ class FaultQueueFile implements VfioFile {
 
   write(caller: Caller, address: number, count: number, offset: number): number {
     return this.fault.queue.writeFrom(count, offset, (into) => caller.mm.copyFrom(address, into));
-  }
-
-  mmap(): never {
-    fail('ENODEV');
   }
 
   watchReadable(tell: (readable: boolean) => void): void {

@@ -4,7 +4,7 @@
  */
 import { fail } from '../abi/errno.js';
 import { runDirect } from '../flow/direct.js';
-import { IoSpace } from '../ioas/io-space.js';
+import type { IoSpace } from '../ioas/io-space.js';
 import { Mapping } from '../ioas/mapping.js';
 import type { UserPages } from '../ioas/user-pages.js';
 import { WRITE } from '../mm/address-space.js';
@@ -64,7 +64,7 @@ export class Ioas implements IommufdObject {
   private large = true;
 
   constructor(readonly machine: IommufdMachine) {
-    this.space = new IoSpace({
+    this.space = machine.engine.space({
       counters: machine.counters,
       observer: machine.observer,
       premapPages: machine.premapPages,

@@ -3,6 +3,7 @@ import { fail } from '../abi/errno.js';
 import type { StructLayout } from '../abi/layout.js';
 import { copySized } from '../file/argument.js';
 import type { Caller } from '../file/caller.js';
+import type { Flow } from '../flow/flow.js';
 import type { FaultingDevice } from '../iommu/page-request.js';
 import type { Hwpt, NestedTable, PagingHwpt } from './hwpt.js';
 import type { IoPageTable } from './page-table.js';
@@ -46,11 +47,11 @@ export interface Iommu {
   accepts(hwpt: Hwpt): boolean;
 
   /** The device's group goes through a page table. ENODEV, EFAULT, ENOMEM; then it does not. */
-  attach(hwpt: Hwpt, pasid: number): void;
+  attach(hwpt: Hwpt, pasid: number): Flow<void>;
   /** It goes through another one, in one step; errors as `attach`, and then nothing has changed. */
-  replace(from: Hwpt, to: Hwpt, pasid: number): void;
+  replace(from: Hwpt, to: Hwpt, pasid: number): Flow<void>;
   /** It goes through none; what it has asked for is answered INVALID. */
-  detach(hwpt: Hwpt, pasid: number): void;
+  detach(hwpt: Hwpt, pasid: number): Flow<void>;
   /** Whether page requests of the device come from there. Absent: from the device alone. */
   isAsker?(asker: FaultingDevice): boolean;
 }

@@ -25,7 +25,7 @@ import {
   ViommuAlloc,
 } from '../abi/iommufd-structs.js';
 import type { Caller } from '../file/caller.js';
-import type { VfioFile } from '../file/file.js';
+import { noTransfer, type VfioFile } from '../file/file.js';
 import {
   hwptInvalidate,
   hwQueueAlloc,
@@ -85,45 +85,36 @@ const operations: ReadonlyMap<number, Operation> = new Map([
   [IommufdIoctl.IOMMU_GET_HW_INFO, operation(HwInfo, getHwInfo, HwInfo.end.__reserved2)],
 ]);
 
-/** open(2) of /dev/iommu; `test`: with the interface of iommufd's own tests. */
-export function openIommufd(machine: IommufdMachine, test: TestInterface | null): IommufdFile {
-  return new IommufdFile(new IommufdContext(machine), '/dev/iommu', test);
+/** open(2) of /dev/iommu; null: without the interface of iommufd's own tests. */
+export function openIommufd(machine: IommufdMachine, tests: TestInterface | null): IommufdFile {
+  return new IommufdFile(new IommufdContext(machine), '/dev/iommu', tests);
 }
 
 /** open(2) of /dev/vfio/vfio where iommufd serves it: pins count per process, as type1's do. */
-export function openCompatContainer(
-  machine: IommufdMachine,
-  test: TestInterface | null,
-): IommufdFile {
-  return new IommufdFile(new IommufdContext(machine, 'process'), '/dev/vfio/vfio', test);
+export function openCompatContainer(machine: IommufdMachine): IommufdFile {
+  return new IommufdFile(new IommufdContext(machine, 'process'), '/dev/vfio/vfio');
 }
 
 export class IommufdFile implements VfioFile {
   readonly kind = 'iommufd';
+  readonly read = noTransfer;
+  readonly write = noTransfer;
 
   constructor(
     readonly context: IommufdContext,
     readonly name: string,
-    private readonly test: TestInterface | null,
+    private readonly tests: TestInterface | null = null,
   ) {}
 
   ioctl(caller: Caller, request: number, argument: number): number {
-    const { context, test } = this;
+    const { context, tests } = this;
     const { kernel } = context.machine;
-    const nr = tableNumber(request, test?.last ?? kernel.iommufdLast);
+    const nr = tableNumber(request, tests?.last ?? kernel.iommufdLast);
     if (nr < 0) return compatIoctl(caller, context, request, argument);
     // Between this kernel's last number and the tests' own there is nothing.
-    const isThere = nr <= kernel.iommufdLast || nr === test?.last;
-    const found = test?.operations.get(request) ?? operations.get(request);
+    const isThere = nr <= kernel.iommufdLast || nr === tests?.last;
+    const found = tests?.operations.get(request) ?? operations.get(request);
     return runCall(caller, context, isThere ? found : undefined, argument);
-  }
-
-  read(): number {
-    return fail('EINVAL');
-  }
-
-  write(): number {
-    return fail('EINVAL');
   }
 
   mmap(): never {

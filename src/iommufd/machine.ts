@@ -1,4 +1,5 @@
 import type { KernelProfile } from '../abi/kernel.js';
+import type { EngineParts } from '../ioas/engine-parts.js';
 import type { IopfMode } from '../ioas/iopf/mode.js';
 import type { PremapPolicy } from '../ioas/iopf/premap.js';
 import type { Counters, Observer } from '../iommu/observer.js';
@@ -16,6 +17,7 @@ export interface IommufdMachine {
   readonly observer: Observer | null;
   /** Groups without interrupt remapping may be used. */
   readonly allowUnsafeInterrupts: boolean;
+  readonly engine: EngineParts;
   /** All processes of a run count as one user. */
   readonly userLocks: UserLocks;
 }

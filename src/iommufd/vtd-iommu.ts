@@ -3,11 +3,12 @@ import { fail } from '../abi/errno.js';
 import { HW_INFO_TYPE_INTEL_VTD, HwptAllocFlag, IommuHwCapability } from '../abi/iommufd.js';
 import { HwInfoVtd } from '../abi/iommufd-structs.js';
 import { writeStruct } from '../abi/layout.js';
-import { runDirect } from '../flow/direct.js';
+import type { Flow } from '../flow/flow.js';
 import { DirtyLog } from '../ioas/dirty-log.js';
 import type { IoSpace } from '../ioas/io-space.js';
 import type { IommuDevice } from '../iommu/device.js';
-import { Domain } from '../iommu/domain.js';
+import type { Domain } from '../iommu/domain.js';
+import type { FaultQueue } from '../iommu/fault-queue.js';
 import { apertureEnd, areAlike, type IommuProperties } from '../iommu/geometry.js';
 import { capabilityRegister, extendedCapabilityRegister } from '../iommu/vtd.js';
 import { WRITE } from '../mm/address-space.js';
@@ -55,7 +56,7 @@ export class VtdIommu implements Iommu {
       ecap_reg: extendedCapabilityRegister(this.geometry),
     });
     const can = this.tracksDirty ? DIRTY_TRACKING : 0;
-    const cannot = this.machine.kernel.hwInfoInput ? NO_ATS : 0;
+    const cannot = this.machine.kernel.hwInfoInput && !this.device.hasPri ? NO_ATS : 0;
     return { type: HW_INFO_TYPE_INTEL_VTD, data, capabilities: can | cannot };
   }
 
@@ -73,29 +74,38 @@ export class VtdIommu implements Iommu {
     return hwpt instanceof PagingHwpt && domainOf(hwpt) !== null && this.isAlike(hwpt);
   }
 
-  attach(hwpt: Hwpt): void {
+  *attach(hwpt: Hwpt): Flow<void> {
+    const queue = yield* this.prepare(hwpt);
+    yield* hwpt.ioas.space.attachDevices(this.device.group!.devices, domainOf(hwpt)!, queue);
+  }
+
+  *replace(from: Hwpt, to: Hwpt): Flow<void> {
+    const queue = yield* this.prepare(to);
+    const { space } = to.ioas;
+    yield* from.ioas.space.moveDevices(this.device.group!.devices, space, domainOf(to)!, queue);
+  }
+
+  detach({ ioas }: Hwpt): Flow<void> {
+    return ioas.space.detachDevices(this.device.group!.devices);
+  }
+
+  /**
+   * Pins what is mapped in an IOAS that devices come to which cannot wait, or whose program
+   * answers: what it maps when it is asked must be there when it has answered. Returns its queue.
+   * EFAULT, ENOMEM; ENODEV: a device cannot wait, and then nothing has changed.
+   */
+  private *prepare({ ioas, fault }: Hwpt): Flow<FaultQueue | null> {
+    const { space, machine } = ioas;
     const { devices } = this.device.group!;
-    const { space, machine } = hwpt.ioas;
-    const queue = hwpt.fault?.queue ?? null;
-    if (queue !== null && machine.iopf === 'off') fail('ENODEV');
-    // What a program maps when it is asked must be there when it has answered.
-    if (queue !== null || (machine.iopf === 'auto' && !devices.every((each) => each.canFault)))
-      runDirect(space.iopf.disable());
-    runDirect(space.attachDevices(devices, domainOf(hwpt)!, queue));
-  }
-
-  replace(from: Hwpt, to: Hwpt): void {
-    this.detach(from);
-    try {
-      this.attach(to);
-    } catch (error) {
-      this.attach(from);
-      throw error;
-    }
-  }
-
-  detach({ ioas }: Hwpt): void {
-    runDirect(ioas.space.detachDevices(this.device.group!.devices));
+    const queue = fault?.queue ?? null;
+    // Without IOPF page requests are those of devices that have them anyway.
+    const canAsk = (each: IommuDevice): boolean => machine.iopf !== 'off' || each.hasPri;
+    if (queue !== null && !devices.every((each) => canAsk(each) && each.canWaitFor(queue)))
+      fail('ENODEV');
+    const canFault = devices.every((each) => each.canFault);
+    if (queue !== null || (machine.iopf === 'auto' && !canFault)) yield* space.iopf.disable();
+    if (space.iopf.enabled && !canFault) fail('ENODEV');
+    return queue;
   }
 
   private isAlike(hwpt: Hwpt): boolean {
@@ -108,27 +118,37 @@ function domainOf(hwpt: Hwpt): Domain | null {
   return hwpt instanceof PagingHwpt && hwpt.table instanceof VtdTable ? hwpt.table.domain : null;
 }
 
-class VtdTable implements IoPageTable {
+/**
+ * EFAULT: an area is of a device's registers, which pinning would find out. IOPF does not pin, and
+ * would have one device write to another.
+ */
+function checkOrdinary({ source, firstPage, pages, permission }: Area): void {
+  if (permission !== 0 && source.isUnpinnable(firstPage, pages)) fail('EFAULT');
+}
+
+export class VtdTable implements IoPageTable {
   readonly domain: Domain;
   readonly aperture: ByteRange;
   readonly pageSizes: bigint;
   readonly isCoherent: boolean;
   private space: IoSpace | null = null;
-  private log: DirtyLog | null = null;
+  /** What its devices write; null: no log is kept. */
+  log: DirtyLog | null = null;
 
   constructor(
-    { kernel, observer }: IommufdMachine,
+    { kernel, observer, engine }: IommufdMachine,
     geometry: IommuProperties,
     readonly tracksDirty: boolean,
   ) {
     const writableIsReadable = kernel.pinnedIsReadable;
-    this.domain = new Domain({ geometry, writableIsReadable, observer });
+    this.domain = engine.domain({ geometry, writableIsReadable, observer });
     this.aperture = { first: 0n, end: BigInt(apertureEnd(geometry)) * PAGE };
     this.pageSizes = BigInt(geometry.pageSizes);
     this.isCoherent = geometry.snoopControl;
   }
 
-  enter({ space }: Ioas): void {
+  enter({ space, areas }: Ioas): void {
+    if (space.domains.length === 0) for (const area of areas) checkOrdinary(area);
     space.addDomain(this.domain);
     this.space = space;
   }
@@ -138,8 +158,10 @@ class VtdTable implements IoPageTable {
     space.removeDomain(this.domain);
   }
 
-  /** The space maps in all of its domains at once. */
-  map(): void {}
+  /** The space maps in all of its domains at once. EFAULT: see `checkOrdinary`. */
+  map(area: Area): void {
+    checkOrdinary(area);
+  }
 
   unmap(): void {}
 

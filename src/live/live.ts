@@ -7,6 +7,7 @@
  * browser missed is made up by the next. Bytes count 4 KiB pages; times are seconds since the
  * start.
  */
+import type { KeptSample } from './kept-samples.js';
 
 /** First message to each page, and again when it reconnects. */
 export interface LiveStart {
@@ -45,6 +46,13 @@ export interface LiveIncidents {
 
 export type LiveIncident = Readonly<Record<string, number | string | null>>;
 
+/** A device was reset by its program, or asked for by the host. */
+export interface LiveEvent {
+  readonly kind: 'reset' | 'unbind';
+  readonly device: string;
+  readonly seconds: number;
+}
+
 /**
  * At most ten a second. The fields with names of `iopf exec --json` mean the same, and end up as
  * the same numbers.
@@ -62,6 +70,10 @@ export interface LiveSample {
   readonly latency: Readonly<Record<string, number>>;
   readonly devices: readonly LiveDevice[];
   readonly incidents: LiveIncidents;
+  /** The newest, at most 64. */
+  readonly events: readonly LiveEvent[];
+  /** The program whose process opened a file of VFIO first, as the kernel names it. */
+  readonly user: string | null;
   /**
    * Mapped IOVA ranges, [first byte, bytes], by address; at most 64: neighbours are merged until
    * they fit.
@@ -220,12 +232,15 @@ export interface LiveSource {
   ask(query: LiveQuery): Promise<LiveAnswer | null>;
 }
 
-/** What a saved page keeps of a live run beside its report, which has its timeline and its map. */
+/** What a saved page keeps of a run beside its report, which has its timeline and its map. */
 export interface SavedRun {
   readonly start: LiveStart;
-  /** Thinned; what is not over time is in the last only. */
-  readonly samples: readonly LiveSample[];
-  /** The newest. */
+  readonly samples: readonly KeptSample[];
+  /** The last sample, whole. */
+  readonly last: LiveSample | null;
+  /** Of many the newest, and the first. */
   readonly calls: readonly LiveCall[];
+  /** All calls, those that were dropped included. */
+  readonly total: number;
   readonly end: LiveEnd | null;
 }

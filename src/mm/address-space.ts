@@ -93,6 +93,9 @@ export interface AddressSpace {
    */
   isReserved?(frame: number): boolean;
 
+  /** Whether a device's registers are among pages. Absent where a space has none such. */
+  hasDevicePages?(first: number, count: number): boolean;
+
   /** Pages in the locked-memory account (mm->locked_vm, /proc VmLck): mlock's and those of pins. */
   readonly lockedPages: number;
   /** RLIMIT_MEMLOCK in pages; Infinity where unlimited. */

@@ -5,12 +5,14 @@
 import { AddressAxis } from './address-axis.js';
 import { addressField } from './address-field.js';
 import { button, make, setText } from './dom.js';
-import { count, hex, PAGE_BYTES, range, seconds } from './format.js';
-import { type Cell, MapHistory } from './map-history.js';
+import { count, hex, PAGE_BYTES, seconds } from './format.js';
+import { MapHistory } from './map-history.js';
 import { COLUMNS_PER_STEP, MapImage } from './map-image.js';
-import { drawAddresses, drawMarks, drawTimes, type Mark, type Plot } from './map-scales.js';
+import { describe, mapLegend } from './map-legend.js';
+import { drawAddresses, drawMarks, drawTimes, type Plot } from './map-scales.js';
+import { isSame, type Mark, near } from './marks.js';
 import { drawn, forget, paintNow } from './painter.js';
-import { onThemeChange, type Palette, palette } from './theme.js';
+import { onThemeChange, palette } from './theme.js';
 import { quiet, tell } from './tip.js';
 
 const HEIGHT = 340;
@@ -19,20 +21,14 @@ const BOTTOM = 26;
 const RIGHT = 8;
 const ZOOM = 2;
 const CLICK_MOST = 4;
+/** Pixels around the pointer in which marks are told. */
+const NEAR_PIXELS = 5;
 const ROWS_MOST = 240;
 const TABLE_PAGES_MOST = 4096;
 /** Pages before and behind an address that is gone to. */
 const GO_TO_AROUND = 32;
 /** A live run's first width of a step. */
 const FIRST_STEP_SECONDS = 0.5;
-
-const legend: readonly (readonly [string, (palette: Palette) => string, string])[] = [
-  ['touched by the device', (p) => p.touched, ''],
-  ['invalidated', (p) => p.taken, 'right half of a step'],
-  ['in I/O page tables', (p) => p.resident, ''],
-  ['mapped', (p) => p.mapped, ''],
-  ['refused', (p) => p.bad, 'a cross where and when it was first refused'],
-];
 
 export class AddressMapView {
   readonly root: HTMLElement;
@@ -51,6 +47,8 @@ export class AddressMapView {
   private left = 96;
   private keyAt = { step: 0, y: 0 };
   private marks: readonly Mark[] = [];
+  /** How far the run has come; 0: as far as the history. */
+  private reached = 0;
   private dragFrom: { y: number; pan: boolean } | null = null;
 
   /** @param press called with the range of pages that was clicked; null: a report, no queries */
@@ -72,6 +70,7 @@ export class AddressMapView {
       addressField((page) => this.goTo(page)),
       this.shown,
     );
+    const legend = mapLegend();
     const how = `Drag to zoom in, Shift-drag or Page Up/Down to move, wheel once it has the focus${press === null ? '' : '; a click shows the I/O page tables there'}.`;
     this.root = make(
       'figure',
@@ -79,7 +78,7 @@ export class AddressMapView {
       make('figcaption', {}, 'Addresses over time'),
       bar,
       this.stage,
-      this.legend(),
+      legend.root,
       make('p', { class: 'dim hint' }, how),
     );
     this.changed = drawn(this.stage, () => this.draw());
@@ -88,13 +87,18 @@ export class AddressMapView {
     this.stops.push(
       onThemeChange(() => this.redraw()),
       () => sizes.disconnect(),
+      legend.stop,
     );
     this.listen();
   }
 
-  /** Shows a report's map, or what is known of a run that has ended. */
-  show(history: MapHistory): void {
+  /**
+   * Shows a report's map, or what is known of a run that has ended.
+   * @param until where the run ended, which the history may not know
+   */
+  show(history: MapHistory, until = 0): void {
     this.history = history;
+    this.reached = Math.max(this.reached, until);
     this.axis.grow(
       history.steps.flatMap((pieces) =>
         pieces.map((p) => [p.first, p.pagesPerRow * p.resident.length] as const),
@@ -116,9 +120,14 @@ export class AddressMapView {
     if (this.axis.grow(pages)) this.redraw();
   }
 
-  /** Accesses that were refused: page, and when first. */
+  /** The run has come so far, whether or not the map has been told of it yet. */
+  pass(seconds: number, isMapped: boolean): void {
+    this.reached = Math.max(this.reached, seconds);
+    this.advance(this.history.pass(seconds, isMapped));
+  }
+
   mark(marks: readonly Mark[]): void {
-    if (marks.length === this.marks.length) return;
+    if (isSame(marks, this.marks)) return;
     this.marks = marks;
     this.changed();
   }
@@ -143,20 +152,6 @@ export class AddressMapView {
     forget(this.stage);
   }
 
-  private legend(): HTMLElement {
-    const box = make('div', { class: 'legend' });
-    for (const [name, colour, title] of legend) {
-      const square = make('i');
-      const paint = (): void => {
-        square.style.background = colour(palette());
-      };
-      this.stops.push(onThemeChange(paint));
-      paint();
-      box.append(make('span', title === '' ? {} : { title }, square, name));
-    }
-    return box;
-  }
-
   /** Whether the page is on the axis; then it is shown with what is around it. */
   private goTo(page: number): boolean {
     const { axis } = this;
@@ -171,6 +166,11 @@ export class AddressMapView {
     this.dirtyFrom = 0;
     this.changed();
     paintNow();
+  }
+
+  /** Seconds at the right edge. */
+  private get end(): number {
+    return this.reached > 0 ? this.reached : this.history.seconds;
   }
 
   private get plot(): Plot {
@@ -208,11 +208,19 @@ export class AddressMapView {
     this.dirtyFrom = Math.max(0, history.steps.length - 1);
     const columns = history.steps.length * COLUMNS_PER_STEP;
     context.imageSmoothingEnabled = false;
-    if (columns > 0)
-      context.drawImage(image.canvas, 0, 0, columns, height, left, top, plotWidth, height);
+    const { end } = this;
+    if (columns > 0) {
+      // The last step may be longer than the run.
+      const wide = (plotWidth * history.seconds) / end;
+      context.save();
+      context.beginPath();
+      context.rect(left, top, plotWidth, height);
+      context.clip();
+      context.drawImage(image.canvas, 0, 0, columns, height, left, top, wide, height);
+      context.restore();
+    }
     drawAddresses(context, colours, axis, this.plot);
-    drawTimes(context, colours, history.steps.length * history.stepSeconds, this.plot);
-    const end = history.steps.length * history.stepSeconds;
+    drawTimes(context, colours, end, this.plot);
     drawMarks(context, colours, axis, end, this.marks, this.plot);
     const pages = axis.shown;
     const whole = axis.isWhole ? 'all: ' : '';
@@ -343,7 +351,8 @@ export class AddressMapView {
     at.y = Math.max(0.5, Math.min(height - 0.5, at.y));
     at.step = Math.max(0, Math.min(steps - 1, at.step));
     const box = this.stage.getBoundingClientRect();
-    const x = left + ((at.step + 0.5) * width) / Math.max(1, steps);
+    const share = ((at.step + 0.5) * this.history.stepSeconds) / Math.max(this.end, 1e-9);
+    const x = left + Math.min(1, share) * width;
     this.point(x, top + at.y, box.left + x, box.top + top + at.y);
   }
 
@@ -354,18 +363,18 @@ export class AddressMapView {
       this.unpoint();
       return;
     }
-    const steps = this.history.steps.length;
-    const step = Math.min(steps - 1, Math.floor(((x - left) / width) * steps));
+    const { steps, stepSeconds } = this.history;
+    const moment = ((x - left) / width) * this.end;
+    const step = Math.min(steps.length - 1, Math.floor(moment / stepSeconds));
     this.cursor.style.transform = `translateY(${y}px)`;
     this.cursor.hidden = false;
     const page = this.axis.pageAt(this.placeAt(y));
     const cell = step < 0 ? null : this.history.cell(step, page);
-    const at = `at ${seconds(Math.max(0, step) * this.history.stepSeconds)}`;
-    tell(
-      clientX,
-      clientY,
-      cell === null ? [`${hex(page * PAGE_BYTES)} ${at}: nothing is known`] : describe(cell, at),
-    );
+    const at = `at ${seconds(Math.max(0, step) * stepSeconds)}`;
+    const known =
+      cell === null ? [`${hex(page * PAGE_BYTES)} ${at}: nothing is known`] : describe(cell, at);
+    const marks = near(this.marks, moment, (NEAR_PIXELS * this.end) / width);
+    tell(clientX, clientY, [...known, ...marks.map(({ text }) => text)]);
   }
 
   private unpoint(): void {
@@ -382,18 +391,4 @@ export class AddressMapView {
     const share = Math.max(0, Math.min(1 - 1e-9, (y - top) / height));
     return this.axis.from + share * this.axis.shown;
   }
-}
-
-function describe(cell: Cell, at: string): string[] {
-  const { broughtIn, mapped, resident } = cell;
-  const touched = Math.round(cell.touched);
-  const happened = `faulted ${Math.round(cell.faulted)}, invalidated ${Math.round(cell.taken)} pages`;
-  const rows = range(cell.first * PAGE_BYTES, cell.pages * PAGE_BYTES);
-  if (broughtIn !== null)
-    return [`${rows} ${at}`, `touched ${touched}, mapped ${Math.round(broughtIn)}, ${happened}`];
-  return [
-    `${rows} ${at}`,
-    `touched ${touched}, ${happened}`,
-    `in I/O page tables ${count(resident)}${mapped === null ? '' : ` of ${count(mapped)} mapped`} pages`,
-  ];
 }

@@ -1,5 +1,9 @@
 /** Which calls of the log are shown. */
 import type { LiveCall } from '../live/live.js';
+import type { Mark } from './marks.js';
+
+/** A line of the log: a call, or something that happened between calls. */
+export type Entry = LiveCall | Mark;
 
 export interface CallFilter {
   /** '' shows all of each. */
@@ -22,13 +26,45 @@ export function passes(filter: CallFilter, call: LiveCall): boolean {
   return filter.text === '' || line(call).toLowerCase().includes(filter.text.toLowerCase());
 }
 
-/** A call as strace writes it. */
-export function line(call: LiveCall): string {
-  return `${head(call)}${call.text} = ${outcome(call)} ${took(call)}`;
+/** Marks are no calls: they are shown beside all of them, and by their kind. */
+export function passesMark(filter: CallFilter, mark: Mark): boolean {
+  if (filter.call !== '' && filter.call !== mark.kind) return false;
+  if (filter.descriptor !== '' || filter.result === 'ok') return false;
+  if (filter.result !== '' && !(filter.result === 'failed' && mark.kind === 'refused'))
+    return false;
+  return mark.text.toLowerCase().includes(filter.text.toLowerCase());
 }
 
-export function head({ pid, seconds }: LiveCall): string {
-  return `${seconds.toFixed(6).padStart(10)} [${pid}] `;
+/** What passes, by time; a mark is between the calls before and after it. */
+export function entriesOf(
+  calls: readonly LiveCall[],
+  marks: readonly Mark[],
+  filter: CallFilter,
+): Entry[] {
+  const passing = marks.filter((mark) => passesMark(filter, mark));
+  const entries: Entry[] = [];
+  let next = 0;
+  for (const call of calls) {
+    while (next < passing.length && passing[next]!.seconds < call.seconds)
+      entries.push(passing[next++]!);
+    if (passes(filter, call)) entries.push(call);
+  }
+  return [...entries, ...passing.slice(next)];
+}
+
+export function isMark(entry: Entry): entry is Mark {
+  return 'kind' in entry;
+}
+
+/** A call as strace writes it, or a mark. */
+export function line(entry: Entry): string {
+  if (isMark(entry)) return `${head(entry)}${entry.text}`;
+  return `${head(entry)}${entry.text} = ${outcome(entry)} ${took(entry)}`;
+}
+
+export function head(entry: Entry): string {
+  const who = isMark(entry) ? '--' : `[${entry.pid}]`;
+  return `${entry.seconds.toFixed(6).padStart(10)} ${who} `;
 }
 
 /** Numbers beyond this are addresses. */

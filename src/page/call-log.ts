@@ -6,8 +6,11 @@ import type { LiveCall } from '../live/live.js';
 import {
   type CallFilter,
   CallStore,
+  type Entry,
+  entriesOf,
   everything,
   head,
+  isMark,
   line,
   outcome,
   passes,
@@ -15,6 +18,7 @@ import {
 } from './call-filter.js';
 import { button, make, section, setText } from './dom.js';
 import { count } from './format.js';
+import { isSame, type Mark } from './marks.js';
 import { drawn, forget } from './painter.js';
 
 const CALLS_MOST = 5000;
@@ -26,7 +30,8 @@ export class CallLog {
   readonly root: HTMLElement;
   private readonly store = new CallStore(CALLS_MOST);
   private filter: CallFilter = everything;
-  private shown: LiveCall[] = [];
+  private marks: readonly Mark[] = [];
+  private shown: Entry[] = [];
   private selected = -1;
   /** The log follows the newest line until one scrolls away from it. */
   private following = true;
@@ -90,23 +95,34 @@ export class CallLog {
       if (call.error !== null) this.choices.result.offer(call.error);
       if (call.descriptor >= 0) this.choices.descriptor.offer(`${call.descriptor}`);
     }
-    if (gone > 0) {
-      const first = this.store.calls[0]!.number;
-      const kept = this.shown.findIndex((call) => call.number >= first);
-      const dropped = kept < 0 ? this.shown.length : kept;
-      this.shown.splice(0, dropped);
-      this.selected = Math.max(-1, this.selected - dropped);
-    }
-    for (const call of added) if (passes(this.filter, call)) this.shown.push(call);
+    const lastMark = this.marks.at(-1)?.seconds ?? Number.NEGATIVE_INFINITY;
+    if (gone > 0 || (added[0]?.seconds ?? Number.POSITIVE_INFINITY) < lastMark) this.lay();
+    else for (const call of added) if (passes(this.filter, call)) this.shown.push(call);
     this.changed();
   }
 
-  get calls(): readonly LiveCall[] {
-    return this.store.calls;
+  /** What happened beside the calls. */
+  mark(marks: readonly Mark[]): void {
+    if (isSame(marks, this.marks)) return;
+    this.marks = marks;
+    for (const { kind } of marks) this.choices.call.offer(kind);
+    this.lay();
+    this.changed();
+  }
+
+  get kept(): { readonly calls: readonly LiveCall[]; readonly total: number } {
+    return this.store;
   }
 
   destroy(): void {
     forget(this.box);
+  }
+
+  /** Lays out all that passes anew; what was selected stays it. */
+  private lay(): void {
+    const selected = this.shown[this.selected];
+    this.shown = entriesOf(this.store.calls, this.marks, this.filter);
+    this.selected = selected === undefined ? -1 : this.shown.indexOf(selected);
   }
 
   private refilter(): void {
@@ -117,7 +133,8 @@ export class CallLog {
       result: result.value,
       descriptor: descriptor.value,
     };
-    this.shown = this.store.calls.filter((each) => passes(this.filter, each));
+    this.selected = -1;
+    this.lay();
     this.select(-1);
     this.draw();
   }
@@ -135,10 +152,8 @@ export class CallLog {
       total === calls.length
         ? `${count(total)} calls`
         : `the newest ${count(calls.length)} of ${count(total)} calls`;
-    setText(
-      this.told,
-      this.shown.length === calls.length ? kept : `${count(this.shown.length)} of ${kept}`,
-    );
+    const shown = this.shown.filter((entry) => !isMark(entry)).length;
+    setText(this.told, shown === calls.length ? kept : `${count(shown)} of ${kept}`);
     if (this.following) this.box.scrollTop = this.shown.length * LINE_HEIGHT;
     this.drawLines();
   }
@@ -155,32 +170,35 @@ export class CallLog {
   }
 
   private row(at: number): HTMLElement {
-    const call = this.shown[at]!;
-    const failed = call.error !== null;
+    const entry = this.shown[at]!;
+    const kind = isMark(entry) ? `mark ${entry.kind}` : entry.error !== null ? 'failed' : '';
     const row = make(
       'div',
       {
-        id: `call-${call.number}`,
+        id: `entry-${at}`,
         role: 'option',
         'data-at': at,
         'aria-selected': String(at === this.selected),
-        class: failed ? 'failed' : '',
+        class: kind,
       },
-      make('span', { class: 'dim' }, head(call)),
-      `${call.text} `,
-      make('span', { class: 'outcome' }, '= ', make('b', {}, outcome(call)), ` ${took(call)}`),
+      make('span', { class: 'dim' }, head(entry)),
+      `${entry.text} `,
     );
+    if (!isMark(entry))
+      row.append(
+        make('span', { class: 'outcome' }, '= ', make('b', {}, outcome(entry)), ` ${took(entry)}`),
+      );
     row.style.top = `${at * LINE_HEIGHT}px`;
     return row;
   }
 
   private select(at: number): void {
     this.selected = at;
-    const call = this.shown[at];
-    this.detail.hidden = call === undefined;
-    this.detail.textContent = call === undefined ? '' : line(call).trim();
-    if (call === undefined) this.box.removeAttribute('aria-activedescendant');
-    else this.box.setAttribute('aria-activedescendant', `call-${call.number}`);
+    const entry = this.shown[at];
+    this.detail.hidden = entry === undefined;
+    this.detail.textContent = entry === undefined ? '' : line(entry).trim();
+    if (entry === undefined) this.box.removeAttribute('aria-activedescendant');
+    else this.box.setAttribute('aria-activedescendant', `entry-${at}`);
     this.drawLines();
   }
 

@@ -4,17 +4,24 @@ import { formatSize } from '../input/size.js';
 import type { LiveDevice } from '../live/live.js';
 import { make, setText } from './dom.js';
 import { count } from './format.js';
+import { named } from './names.js';
 
-const columns: readonly (readonly [string, 'text' | 'number', (device: LiveDevice) => string])[] = [
-  ['group', 'number', (device) => `${device.group}`],
-  ['device', 'text', (device) => device.address],
-  ['kind', 'text', (device) => device.kind],
-  ['', 'text', (device) => (device.open ? 'open' : 'closed')],
-  ['page requests', 'text', (device) => (device.faulting ? 'on' : 'off')],
-  ['waiting', 'number', (device) => count(device.pending)],
-  ['faults', 'number', (device) => count(device.faults)],
-  ['DMA read', 'number', (device) => formatSize(device.dmaBytesRead)],
-  ['DMA written', 'number', (device) => formatSize(device.dmaBytesWritten)],
+/** Title, name in the glossary, and what is shown. */
+const columns: readonly (readonly [
+  string,
+  string,
+  'text' | 'number',
+  (device: LiveDevice) => string,
+])[] = [
+  ['group', 'group', 'number', (device) => `${device.group}`],
+  ['device', 'address', 'text', (device) => device.address],
+  ['kind', 'kind', 'text', (device) => device.kind],
+  ['state', 'state', 'text', (device) => (device.open ? 'open' : 'closed')],
+  ['page requests', 'faulting', 'text', (device) => (device.faulting ? 'on' : 'off')],
+  ['waiting', 'pending', 'number', (device) => count(device.pending)],
+  ['faults', 'faults', 'number', (device) => count(device.faults)],
+  ['DMA read', 'dmaBytesRead', 'number', (device) => formatSize(device.dmaBytesRead)],
+  ['DMA written', 'dmaBytesWritten', 'number', (device) => formatSize(device.dmaBytesWritten)],
 ];
 
 export class DeviceTable {
@@ -26,8 +33,8 @@ export class DeviceTable {
     const head = make(
       'tr',
       {},
-      ...columns.map(([name, kind]) =>
-        make('th', { scope: 'col', class: kind }, name === '' ? 'state' : name),
+      ...columns.map(([title, name, kind]) =>
+        make('th', { scope: 'col', class: kind }, named(name, title)),
       ),
     );
     const table = make('table', { class: 'devices' }, make('thead', {}, head), this.body);
@@ -44,11 +51,11 @@ export class DeviceTable {
     )) {
       let cells = this.rows.get(device.address);
       if (cells === undefined) {
-        cells = columns.map(([, kind]) => make('td', { class: kind }));
+        cells = columns.map(([, , kind]) => make('td', { class: kind }));
         this.rows.set(device.address, cells);
         this.body.append(make('tr', { 'data-device': device.address }, ...cells));
       }
-      columns.forEach(([, , text], index) => {
+      columns.forEach(([, , , text], index) => {
         setText(cells[index]!, text(device));
       });
     }

@@ -14,8 +14,14 @@ export function seconds(value: number): string {
 export function tick(value: number, step: number): string {
   if (value === 0) return '0';
   const [scale, unit] = step >= 0.1 ? [1, 's'] : step >= 1e-4 ? [1e3, 'ms'] : [1e6, 'µs'];
-  const digits = Math.max(0, Math.ceil(-Math.log10(step * scale) - 1e-9));
-  return `${(value * scale).toFixed(Math.min(digits, 3))} ${unit}`;
+  let digits = 0;
+  // A quarter needs two, although it is above a tenth.
+  while (digits < 3 && !isWhole(step * scale * 10 ** digits)) digits++;
+  return `${(value * scale).toFixed(digits)} ${unit}`;
+}
+
+function isWhole(value: number): boolean {
+  return Math.abs(value - Math.round(value)) < 1e-6;
 }
 
 export function count(value: number): string {
@@ -37,22 +43,28 @@ export function range(first: number, bytes: number): string {
   return `[${hex(first)}, ${hex(first + bytes)})`;
 }
 
+/** Without the sign of a zero. */
+function percent(value: number): string {
+  return `${value.toFixed(1).replace(/^-0\.0$/, '0.0')} %`;
+}
+
 /** A value by the name that `--json` gives it. */
 export function show(name: string, value: unknown): string {
   if (value === null || value === undefined) return '–';
   if (typeof value !== 'number') return typeof value === 'string' ? value : JSON.stringify(value);
   if (name === 'iova') return hex(value);
+  if (/Change$/.test(name)) return `${value > 0 ? '+' : ''}${percent(value)}`;
+  if (/Percent$/.test(name)) return percent(value);
   if (/Bytes/.test(name)) return formatSize(value);
   if (/Us($|\.)/.test(name)) return `${count(value)} µs`;
   if (/Seconds$/.test(name)) return seconds(value);
-  if (/Percent$/.test(name)) return `${value.toFixed(1)} %`;
   return count(value);
 }
 
 /** The name that `--json` gives a value, as words. */
 export function words(name: string): string {
   return name
-    .replace(/(Bytes|Seconds|Percent|Us)(?=[A-Z.]|$)/, '')
+    .replace(/(Bytes|Seconds|Percent|Change|Us)(?=[A-Z.]|$)/g, '')
     .replace('.', ' ')
     .replace(/([A-Z])/g, ' $1')
     .replace(/\s+/g, ' ')

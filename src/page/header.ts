@@ -68,19 +68,29 @@ export class Header {
   }
 
   begin(title: string, facts: Readonly<Record<string, string | number>>): void {
-    document.title = title;
-    setText(this.title, title);
+    this.rename(title);
     // What may be long comes last: the line may be too short for all of it.
     const byLength = Object.entries(facts).sort(
       ([, a], [, b]) => Number(`${a}`.length > LONG) - Number(`${b}`.length > LONG),
     );
     const entries = byLength.map(([name, value]) =>
-      make('div', {}, make('dt', {}, name), make('dd', { 'data-fact': name }, String(value))),
+      make(
+        'div',
+        { class: `${value}`.length > LONG ? 'long' : '' },
+        make('dt', {}, name),
+        make('dd', { 'data-fact': name }, String(value)),
+      ),
     );
     this.facts.replaceChildren(...entries);
     this.facts.title = Object.entries(facts)
       .map(([name, value]) => `${name}: ${value}`)
       .join('\n');
+  }
+
+  /** It turns out what it is about. */
+  rename(title: string): void {
+    document.title = title;
+    setText(this.title, title);
   }
 
   /** @param how how it ended, in words */

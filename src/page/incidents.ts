@@ -16,7 +16,12 @@ export class VerdictLine {
   set(verdict: string, hint: string | null): void {
     this.root.hidden = false;
     setText(this.sentence, verdict);
-    setText(this.hint, hint === null ? '' : `Try: ${hint}.`);
+    const text = hint === null ? '' : `Try: ${hint}.`;
+    // A line does not end inside the name of an option.
+    const parts = text
+      .split(/(--[\w-]+)/)
+      .map((part, index) => (index % 2 === 0 ? part : make('span', { class: 'option' }, part)));
+    if (this.hint.textContent !== text) this.hint.replaceChildren(...parts);
   }
 }
 

@@ -68,6 +68,7 @@ export function watch(main: HTMLElement): Header {
     if (message.kind === 'start') begin(message);
     else if (message.kind === 'sample') {
       header.time(message.seconds);
+      if (message.user !== null) header.rename(`iopf exec ${message.user}`);
       run?.sample(message);
     } else if (message.kind === 'calls') run?.calls(message);
     else if (message.kind === 'progress') header.advance(message);

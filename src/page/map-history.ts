@@ -6,7 +6,7 @@
 
 import type { LiveMapColumn } from '../live/live.js';
 import type { AddressMapData } from '../trace/address-map.js';
-import { PAGE_BYTES } from './format.js';
+import { layersOf } from './map-layers.js';
 
 const STEPS_MOST = 256;
 /** More than a report's rows and what a live page asks about. */
@@ -16,8 +16,8 @@ const PIECES_MOST = 160;
 export interface Piece {
   readonly first: number;
   readonly pagesPerRow: number;
-  /** Pages of live mappings (null: not known), and pages in I/O page tables, at the step's end. */
-  readonly mapped: readonly number[] | null;
+  /** Pages of live mappings, and pages in I/O page tables, at the step's end. */
+  readonly mapped: readonly number[];
   readonly resident: readonly number[];
   /** What happened in the step: accesses, page requests, pages taken away. */
   readonly touched: readonly number[];
@@ -31,7 +31,7 @@ export interface Piece {
 export interface Cell {
   readonly first: number;
   readonly pages: number;
-  readonly mapped: number | null;
+  readonly mapped: number;
   readonly resident: number;
   readonly touched: number;
   readonly faulted: number;
@@ -48,35 +48,10 @@ export class MapHistory {
 
   constructor(public stepSeconds: number) {}
 
-  /** A report's map. Its pages in I/O page tables are what came in less what went. */
-  static of({ stepSeconds, rowBytes, rows }: AddressMapData): MapHistory {
-    const history = new MapHistory(stepSeconds);
-    const steps = 1 + Math.max(-1, ...rows.flatMap((row) => row.cells.map((cell) => cell.step)));
-    const pagesPerRow = rowBytes / PAGE_BYTES;
-    const resident = rows.map(() => 0);
-    for (let step = 0; step < steps; step++)
-      history.steps.push(
-        rows.map(({ iova, cells }, index): Piece => {
-          const cell = cells.find((each) => each.step === step);
-          const { touched, faulted, mapped, taken } = cell ?? {
-            touched: 0,
-            faulted: 0,
-            mapped: 0,
-            taken: 0,
-          };
-          resident[index] = Math.max(0, Math.min(pagesPerRow, resident[index]! + mapped - taken));
-          return {
-            first: iova / PAGE_BYTES,
-            pagesPerRow,
-            mapped: null,
-            resident: [resident[index]!],
-            touched: [touched],
-            faulted: [faulted],
-            taken: [taken],
-            broughtIn: [mapped],
-          };
-        }),
-      );
+  /** A report's map, as far as its rows know: see `layersOf`. */
+  static of(data: AddressMapData): MapHistory {
+    const history = new MapHistory(data.stepSeconds);
+    history.steps = layersOf(data);
     return history;
   }
 
@@ -85,11 +60,7 @@ export class MapHistory {
    * over the steps between. Returns the first step that has changed.
    */
   add(seconds: number, columns: readonly LiveMapColumn[]): number {
-    let changed = Number.POSITIVE_INFINITY;
-    while (seconds >= STEPS_MOST * this.stepSeconds) {
-      this.halve();
-      changed = 0;
-    }
+    const changed = this.makeRoom(seconds);
     const step = Math.floor(seconds / this.stepSeconds);
     const first = this.lastStep < 0 ? step : Math.min(step, this.lastStep + 1);
     while (this.steps.length <= step) this.steps.push([]);
@@ -111,12 +82,31 @@ export class MapHistory {
     return Math.min(changed, first);
   }
 
+  /**
+   * Time has gone on: what nobody has told yet is as it was, but where nothing is mapped any more.
+   * Returns the first step that has changed.
+   */
+  pass(seconds: number, isMapped: boolean): number {
+    const changed = this.makeRoom(seconds);
+    if (!isMapped)
+      this.before = this.before.map((column) => {
+        const none = column.mapped.map(() => 0);
+        return { ...column, mapped: none, resident: none };
+      });
+    const first = this.steps.length;
+    const pieces = this.before.map((column) => difference(column, undefined, 0));
+    while (this.steps.length * this.stepSeconds < seconds) this.steps.push(pieces);
+    return Math.min(changed, first);
+  }
+
+  /** What it shows ends here. */
+  get seconds(): number {
+    return this.steps.length * this.stepSeconds;
+  }
+
   /** Lays another history under this one: it shows where this one knows nothing. */
   underlay(other: MapHistory): void {
-    const end = Math.max(
-      this.steps.length * this.stepSeconds,
-      other.steps.length * other.stepSeconds,
-    );
+    const end = Math.max(this.seconds, other.seconds);
     while (end > STEPS_MOST * this.stepSeconds) this.halve();
     const steps = Math.ceil(end / this.stepSeconds - 1e-9);
     for (let step = 0; step < steps; step++) {
@@ -158,13 +148,20 @@ export class MapHistory {
     return {
       first: piece.first + row * piece.pagesPerRow,
       pages: piece.pagesPerRow,
-      mapped: piece.mapped?.[row] ?? null,
+      mapped: piece.mapped[row]!,
       resident: piece.resident[row]!,
       touched: piece.touched[row]!,
       faulted: piece.faulted[row]!,
       taken: piece.taken[row]!,
       broughtIn: piece.broughtIn?.[row] ?? null,
     };
+  }
+
+  /** Widens the steps until a moment is in one. Returns the first that has changed. */
+  private makeRoom(seconds: number): number {
+    if (seconds < STEPS_MOST * this.stepSeconds) return Number.POSITIVE_INFINITY;
+    while (seconds >= STEPS_MOST * this.stepSeconds) this.halve();
+    return 0;
   }
 
   private halve(): void {

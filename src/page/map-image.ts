@@ -89,7 +89,7 @@ class Colours {
         taken = Math.max(taken, piece.taken[each]! / per);
         if (known) continue;
         resident = Math.max(resident, piece.resident[each]! / per);
-        mapped = Math.max(mapped, piece.mapped === null ? 0 : piece.mapped[each]! / per);
+        mapped = Math.max(mapped, piece.mapped[each]! / per);
       }
       known = true;
     }

@@ -1,6 +1,7 @@
 /** The scales beside the address × time map. */
 import type { AddressAxis } from './address-axis.js';
 import { hex, PAGE_BYTES, tick } from './format.js';
+import { MARK_DASH, type Mark } from './marks.js';
 import type { Palette } from './theme.js';
 
 /** Where the picture is, in pixels. */
@@ -66,13 +67,7 @@ export function drawAddresses(
     context.fillRect(left, Math.round(yOf(place)), width, 1);
 }
 
-/** Something that happened to a page. */
-export interface Mark {
-  readonly page: number;
-  readonly seconds: number;
-}
-
-/** Crosses; where the page is in a gap, at the gap's edge. */
+/** Crosses at pages (in a gap: at the gap's edge), and lines for what was of the whole device. */
 export function drawMarks(
   context: CanvasRenderingContext2D,
   colours: Palette,
@@ -81,20 +76,30 @@ export function drawMarks(
   marks: readonly Mark[],
   plot: Plot,
 ): void {
+  if (end === 0) return;
   const { left, top, width, height } = plot;
-  context.strokeStyle = colours.bad;
-  context.lineWidth = 2;
   for (const { page, seconds } of marks) {
-    const place = axis.placeOf(page);
-    if (place < axis.from || place > axis.to || end === 0) continue;
     const x = left + Math.min(1, seconds / end) * width;
-    const y = top + ((place - axis.from) / axis.shown) * height;
     context.beginPath();
-    context.moveTo(x - MARK, y - MARK);
-    context.lineTo(x + MARK, y + MARK);
-    context.moveTo(x - MARK, y + MARK);
-    context.lineTo(x + MARK, y - MARK);
+    if (page === null) {
+      context.strokeStyle = colours.ink;
+      context.lineWidth = 1;
+      context.setLineDash(MARK_DASH);
+      context.moveTo(x, top);
+      context.lineTo(x, top + height);
+    } else {
+      const place = axis.placeOf(page);
+      if (place < axis.from || place > axis.to) continue;
+      const y = top + ((place - axis.from) / axis.shown) * height;
+      context.strokeStyle = colours.bad;
+      context.lineWidth = 2;
+      context.moveTo(x - MARK, y - MARK);
+      context.lineTo(x + MARK, y + MARK);
+      context.moveTo(x - MARK, y + MARK);
+      context.lineTo(x + MARK, y - MARK);
+    }
     context.stroke();
+    context.setLineDash([]);
   }
 }
 

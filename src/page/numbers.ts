@@ -3,45 +3,73 @@
  * each.
  */
 import { make, setText } from './dom.js';
-import { show, words } from './format.js';
+import { show } from './format.js';
+import { named } from './names.js';
 
 export type Numbers = Readonly<Record<string, unknown>>;
 
+/**
+ * Rows below each other. Of several rows, what is the same in all is told once above them: it would
+ * take a column each.
+ */
 export function table(rows: readonly Numbers[]): HTMLElement {
   const names: string[] = [];
   for (const row of rows)
     for (const name of Object.keys(row)) if (!names.includes(name)) names.push(name);
+  const same = names.slice(1).filter((name) => isSame(rows, name));
+  const columns = names.filter((name) => !same.includes(name));
   const isNumber = (name: string): boolean => rows.every((row) => typeof row[name] !== 'string');
   const kind = new Map(names.map((name) => [name, isNumber(name) ? 'number' : 'text']));
   const head = make(
     'tr',
     {},
-    ...names.map((name) => make('th', { scope: 'col', class: kind.get(name)! }, words(name))),
+    ...columns.map((name) => make('th', { scope: 'col', class: kind.get(name)! }, named(name))),
   );
   const body = rows.map((row) =>
     make(
       'tr',
       { class: row['result'] === 'violation' ? 'failed' : '' },
-      ...names.map((name) => {
-        const value = row[name] ?? null;
-        const about = {
-          'data-field': name,
-          'data-value': JSON.stringify(value),
-          class: kind.get(name)!,
-        };
-        return make(
-          'td',
-          typeof value === 'number' ? { ...about, title: String(value) } : about,
-          show(name, value),
-        );
-      }),
+      ...columns.map((name) =>
+        make('td', { class: kind.get(name)!, ...dataOf(row, name) }, text(row, name)),
+      ),
     ),
   );
-  return make(
+  const scroll = make(
     'div',
     { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': 'Table' },
     make('table', {}, make('thead', {}, head), make('tbody', {}, ...body)),
   );
+  if (same.length === 0) return scroll;
+  const list = same.map((name) =>
+    make(
+      'div',
+      {},
+      make('dt', {}, named(name)),
+      make('dd', dataOf(rows[0]!, name), text(rows[0]!, name)),
+    ),
+  );
+  return make(
+    'div',
+    { class: 'table' },
+    make('dl', { class: 'same', 'aria-label': 'In all rows' }, ...list),
+    scroll,
+  );
+}
+
+function isSame(rows: readonly Numbers[], name: string): boolean {
+  const [first, ...others] = rows.map((row) => JSON.stringify(row[name] ?? null));
+  return others.length > 0 && others.every((value) => value === first);
+}
+
+function text(row: Numbers, name: string): string {
+  return show(name, row[name] ?? null);
+}
+
+/** What tests read: the value as the JSON has it. */
+function dataOf(row: Numbers, name: string): Readonly<Record<string, string>> {
+  const value = row[name] ?? null;
+  const about = { 'data-field': name, 'data-value': JSON.stringify(value) };
+  return typeof value === 'number' ? { ...about, title: String(value) } : about;
 }
 
 /** Names and values that may change. */
@@ -55,7 +83,7 @@ export class NumberList {
       if (node === undefined) {
         node = make('dd', { 'data-field': name });
         this.nodes.set(name, node);
-        this.root.append(make('div', {}, make('dt', {}, words(name)), node));
+        this.root.append(make('div', {}, make('dt', {}, named(name)), node));
       }
       const json = JSON.stringify(value);
       if (node.dataset['value'] === json) continue;

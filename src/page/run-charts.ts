@@ -4,10 +4,12 @@
  */
 
 import { formatSize } from '../input/size.js';
+import { DeviceChart } from './device-chart.js';
 import { make } from './dom.js';
 import { rate } from './format.js';
 import { Histogram } from './histogram.js';
 import type { Line, LineSet } from './legend.js';
+import type { Mark } from './marks.js';
 import type { TimeData } from './run-data.js';
 import { runColour } from './theme.js';
 import { type LineData, TimeChart } from './time-chart.js';
@@ -38,6 +40,8 @@ export class RunCharts {
   private readonly memory: TimeChart;
   private readonly rates: TimeChart;
   private readonly latency: Histogram;
+  /** Of one run alone. */
+  private readonly devices: DeviceChart | null;
 
   constructor(names: readonly string[]) {
     const several = names.length > 1;
@@ -62,6 +66,7 @@ export class RunCharts {
       logarithmic: true,
     });
     this.latency = new Histogram(names);
+    this.devices = several ? null : new DeviceChart(this.root);
     this.root.append(this.memory.root, this.rates.root, this.latency.root);
   }
 
@@ -85,10 +90,22 @@ export class RunCharts {
     this.latency.set(latencies);
   }
 
+  /** What each device of the run did. */
+  setDevices(data: TimeData): void {
+    this.devices?.set(data);
+  }
+
+  mark(marks: readonly Mark[]): void {
+    this.devices?.mark(marks);
+    this.memory.mark(marks);
+    this.rates.mark(marks);
+  }
+
   destroy(): void {
     this.memory.destroy();
     this.rates.destroy();
     this.latency.destroy();
+    this.devices?.destroy();
   }
 }
 

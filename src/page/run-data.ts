@@ -3,11 +3,9 @@
  * live run.
  */
 
-import type { LiveSample } from '../live/live.js';
+import type { KeptSample } from '../live/kept-samples.js';
 import type { TimelineStep } from '../trace/timeline.js';
 import { PAGE_BYTES } from './format.js';
-
-const SAMPLES_MOST = 512;
 
 /** Equally long arrays. Memory in bytes, rates per second. */
 export interface TimeData {
@@ -19,6 +17,8 @@ export interface TimeData {
   readonly invalidations: readonly number[];
   /** Pages that the host took back. */
   readonly reclaimed: readonly number[];
+  /** Bytes of DMA of each device; none: not known. */
+  readonly devices: readonly { readonly address: string; readonly bytes: readonly number[] }[];
 }
 
 export function ofTimeline(steps: readonly TimelineStep[]): TimeData {
@@ -31,54 +31,31 @@ export function ofTimeline(steps: readonly TimelineStep[]): TimeData {
     faults: steps.map((step) => step.faults / width),
     invalidations: steps.map((step) => step.invalidations / width),
     reclaimed: steps.map((step) => step.reclaimed / width),
+    devices: [],
   };
 }
 
-/** The samples of a run in a bounded number: where they get too many, every second goes. */
-export class SampleHistory {
-  private kept: LiveSample[] = [];
-  /** The newest, kept or not. */
-  last: LiveSample | null = null;
-  private apart = 0;
-
-  /** False: it is not newer than the last. */
-  add(sample: LiveSample): boolean {
-    if (this.last !== null && sample.seconds <= this.last.seconds) return false;
-    this.last = sample;
-    const before = this.kept.at(-1);
-    if (before !== undefined && sample.seconds - before.seconds < this.apart) return true;
-    // Only a run's numbers over time are kept, and of the newest everything.
-    this.kept.push({ ...sample, latency: {}, devices: [], ranges: [] });
-    if (this.kept.length > SAMPLES_MOST) {
-      this.kept = this.kept.filter((_, index) => index % 2 === 0);
-      this.apart = (this.kept.at(-1)!.seconds - this.kept[0]!.seconds) / (this.kept.length - 1);
-    }
-    return true;
-  }
-
-  get samples(): readonly LiveSample[] {
-    const { last, kept } = this;
-    if (last === null) return kept;
-    return kept.at(-1)!.seconds === last.seconds ? [...kept.slice(0, -1), last] : [...kept, last];
-  }
-
-  get data(): TimeData {
-    const { samples } = this;
-    const perSecond = (name: string) =>
-      samples.map((sample, index) => {
-        const before = samples[index - 1];
-        const passed = sample.seconds - (before?.seconds ?? 0);
-        const more = (sample.counters[name] ?? 0) - (before?.counters[name] ?? 0);
-        return passed > 0 ? more / passed : 0;
-      });
-    return {
-      seconds: samples.map((sample) => sample.seconds),
-      mapped: samples.map((sample) => sample.mappedBytes),
-      resident: samples.map((sample) => sample.residentBytes),
-      pinned: samples.map((sample) => sample.pinnedBytes),
-      faults: perSecond('faults'),
-      invalidations: perSecond('invalidations'),
-      reclaimed: perSecond('pagesReclaimed'),
-    };
-  }
+/** Rates are those since the sample before. */
+export function ofSamples(samples: readonly KeptSample[]): TimeData {
+  const perSecond = (of: (sample: KeptSample) => number): number[] =>
+    samples.map((sample, index) => {
+      const before = samples[index - 1];
+      const passed = sample.seconds - (before?.seconds ?? 0);
+      const more = of(sample) - (before === undefined ? 0 : of(before));
+      return passed > 0 ? Math.max(0, more) / passed : 0;
+    });
+  const devices = [...new Set(samples.flatMap(({ dmaBytes }) => Object.keys(dmaBytes)))].sort();
+  return {
+    seconds: samples.map((sample) => sample.seconds),
+    mapped: samples.map((sample) => sample.mappedBytes),
+    resident: samples.map((sample) => sample.residentBytes),
+    pinned: samples.map((sample) => sample.pinnedBytes),
+    faults: perSecond(({ faults }) => faults),
+    invalidations: perSecond(({ invalidations }) => invalidations),
+    reclaimed: perSecond(({ pagesReclaimed }) => pagesReclaimed),
+    devices: devices.map((address) => ({
+      address,
+      bytes: perSecond(({ dmaBytes }) => dmaBytes[address] ?? 0),
+    })),
+  };
 }

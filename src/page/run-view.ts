@@ -1,6 +1,7 @@
 /** One run, while it goes or as it was saved. */
 
 import { formatSize } from '../input/size.js';
+import { KeptSamples } from '../live/kept-samples.js';
 import type {
   LiveCalls,
   LiveEnd,
@@ -15,30 +16,33 @@ import { CallLog } from './call-log.js';
 import { askTable } from './connection.js';
 import { DeviceTable } from './device-table.js';
 import { make, section, setText } from './dom.js';
-import { count, PAGE_BYTES, rate } from './format.js';
+import { count, rate } from './format.js';
 import { IncidentTables, VerdictLine } from './incidents.js';
 import { MapHistory } from './map-history.js';
+import { marksOf } from './marks.js';
+import { named } from './names.js';
 import { flat, NumberList } from './numbers.js';
 import { drawn } from './painter.js';
 import { RunCharts } from './run-charts.js';
-import { ofTimeline, SampleHistory, type TimeData } from './run-data.js';
+import { ofSamples, ofTimeline, type TimeData } from './run-data.js';
 import { TablePanel } from './table-panel.js';
 
 const tiles = ['mapped', 'resident', 'pinned', 'faults', 'taken', 'dma'] as const;
 type Tile = (typeof tiles)[number];
-const titles: Readonly<Record<Tile, string>> = {
-  mapped: 'mapped for DMA',
-  resident: 'in I/O page tables',
-  pinned: 'pinned',
-  faults: 'page requests',
-  taken: 'invalidated',
-  dma: 'device DMA',
+/** Title, and name in the glossary. */
+const titles: Readonly<Record<Tile, readonly [string, string]>> = {
+  mapped: ['mapped for DMA', 'mappedBytesPeak'],
+  resident: ['in I/O page tables', 'residentBytesPeak'],
+  pinned: ['pinned', 'pinnedBytesPeak'],
+  faults: ['page requests', 'faults'],
+  taken: ['invalidated', 'pagesInvalidated'],
+  dma: ['device DMA', 'dma'],
 };
 
 export class RunView {
   readonly root: HTMLElement;
   readonly map: AddressMapView;
-  private readonly samples = new SampleHistory();
+  private readonly samples = new KeptSamples();
   private readonly charts = new RunCharts(['run']);
   private readonly devices = new DeviceTable();
   private readonly log = new CallLog();
@@ -62,9 +66,9 @@ export class RunView {
       tiles.map((name) => {
         const value = make('span', { 'data-tile': name }, '–');
         const about = make('small');
-        strip.append(
-          make('div', { class: name }, make('dt', {}, titles[name]), make('dd', {}, value, about)),
-        );
+        const [title, meaning] = titles[name];
+        const head = make('dt', {}, named(meaning, title));
+        strip.append(make('div', { class: name }, head, make('dd', {}, value, about)));
         return [name, { value, about }];
       }),
     ) as unknown as typeof this.tiles;
@@ -86,12 +90,8 @@ export class RunView {
   /** A saved run, whole. */
   static saved(report: Report, run: SavedRun): RunView {
     const view = new RunView(run.start, false);
-    for (const sample of run.samples) view.sample(sample);
-    view.calls({
-      kind: 'calls',
-      calls: run.calls,
-      total: Math.max(0, (run.calls.at(-1)?.number ?? -1) + 1),
-    });
+    view.samples.take(run.samples, run.last);
+    view.calls({ kind: 'calls', calls: run.calls, total: run.total });
     view.take(report);
     if (run.end !== null) view.finish(run.end);
     return view;
@@ -100,6 +100,7 @@ export class RunView {
   sample(sample: LiveSample): void {
     if (!this.samples.add(sample)) return;
     this.map.grow(sample.ranges);
+    this.map.pass(sample.seconds, sample.mappedBytes > 0);
     this.changed();
   }
 
@@ -120,10 +121,11 @@ export class RunView {
     if (map) {
       const history = this.map.live();
       const whole = MapHistory.of(map);
-      if (history.steps.length === 0) this.map.show(whole);
+      const until = this.samples.last?.seconds ?? 0;
+      if (history.steps.length === 0) this.map.show(whole, until);
       else {
         history.underlay(whole);
-        this.map.show(history);
+        this.map.show(history, until);
       }
     }
     this.changed();
@@ -137,8 +139,10 @@ export class RunView {
   /** What a file keeps; null: the run still goes on. */
   get saved(): Report | null {
     if (this.report === null) return null;
-    const { end, log, samples, start } = this;
-    return { ...this.report, run: { start, samples: samples.samples, calls: log.calls, end } };
+    const { end, log, start } = this;
+    const { last, samples } = this.samples;
+    const { calls, total } = log.kept;
+    return { ...this.report, run: { start, samples, last, calls, total, end } };
   }
 
   destroy(): void {
@@ -153,26 +157,21 @@ export class RunView {
     const run = this.report?.groups[0]?.runs[0];
     const timeline = run?.timeline ?? [];
     // A run of fewer than a few samples is drawn from its report's timeline.
+    const { samples } = this.samples;
+    const sampled = ofSamples(samples);
     const time: TimeData =
-      this.samples.samples.length < timeline.length && this.ended
-        ? ofTimeline(timeline)
-        : this.samples.data;
+      samples.length < timeline.length && this.ended ? ofTimeline(timeline) : sampled;
     const latency = run?.latency ?? last?.latency ?? {};
     if (time.seconds.length > 0) this.charts.set([time], [latency]);
+    this.charts.setDevices(sampled);
     const counters = run?.numbers ?? last?.counters ?? {};
     this.numbers.set(flat(counters));
-    if (last !== null) this.devices.set(last.devices);
-    // A run that was saved by an earlier iopf has none.
-    if (last?.incidents !== undefined) {
-      this.incidents.set(last.incidents);
-      this.map.mark(
-        last.incidents.refused.map(({ firstAtSeconds, iova }) => ({
-          page: Math.floor(Number(iova) / PAGE_BYTES),
-          seconds: Number(firstAtSeconds),
-        })),
-      );
-    }
-    if (last !== null) this.drawTiles(last, time);
+    if (last === null) return;
+    this.devices.set(last.devices);
+    this.incidents.set(last.incidents);
+    const marks = marksOf(last);
+    for (const part of [this.charts, this.map, this.log]) part.mark(marks);
+    this.drawTiles(last, time);
   }
 
   private get ended(): boolean {

@@ -18,7 +18,8 @@ export interface Palette {
   readonly runs: readonly string[];
 }
 
-const RUNS = 7;
+/** Two recordings under six policies each. */
+const RUNS = 12;
 const listeners = new Set<() => void>();
 let current: Palette | null = null;
 

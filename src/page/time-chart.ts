@@ -6,6 +6,7 @@ import uPlot from 'uplot';
 import { button, make } from './dom.js';
 import { PAGE_BYTES, seconds, tick } from './format.js';
 import { Legend, type LineSet } from './legend.js';
+import { isSame, MARK_DASH, type Mark, near } from './marks.js';
 import { drawn, forget, paintNow } from './painter.js';
 import { onThemeChange, palette } from './theme.js';
 import { quiet, tell } from './tip.js';
@@ -32,6 +33,10 @@ const AXIS_WIDTH = 76;
 const POWERS = Array.from({ length: 60 }, (_, power) => 2 ** power);
 const ZOOM = 1.6;
 const TICKS_MOST = 6;
+/** Pixels around the pointer in which marks are told. */
+const NEAR_PIXELS = 5;
+/** Half the width of a mark's head, in pixels. */
+const MARK = 4;
 
 export class TimeChart {
   readonly root: HTMLElement;
@@ -45,6 +50,7 @@ export class TimeChart {
   private readonly stops: (() => void)[] = [];
   private readonly hidden = new Set<number>();
   private logarithmic: boolean;
+  private marks: readonly Mark[] = [];
 
   constructor(private readonly options: ChartOptions) {
     const stage = make('div', {
@@ -85,6 +91,12 @@ export class TimeChart {
   /** `data` has one entry for each set. */
   set(data: readonly LineData[]): void {
     this.data = data;
+    this.changed();
+  }
+
+  mark(marks: readonly Mark[]): void {
+    if (isSame(marks, this.marks)) return;
+    this.marks = marks;
     this.changed();
   }
 
@@ -206,6 +218,7 @@ export class TimeChart {
         },
       },
       hooks: {
+        draw: [(plot) => drawMarks(plot, this.marks)],
         setCursor: [(plot) => this.tellCursor(plot)],
         setSelect: [
           (plot) => {
@@ -223,7 +236,10 @@ export class TimeChart {
       return;
     }
     const box = plot.over.getBoundingClientRect();
-    tell(box.left + left, box.top + Math.max(0, top ?? 0), this.valuesAt(plot.posToVal(left, 'x')));
+    const at = plot.posToVal(left, 'x');
+    const within = plot.posToVal(left + NEAR_PIXELS, 'x') - at;
+    const marks = near(this.marks, at, within).map(({ text }) => text);
+    tell(box.left + left, box.top + Math.max(0, top ?? 0), [...this.valuesAt(at), ...marks]);
   }
 
   private valuesAt(at: number): string[] {
@@ -289,6 +305,44 @@ export class TimeChart {
     plot.setCursor({ left: plot.valToPos(moments[this.keyAt] as number, 'x'), top: 10 });
     paintNow();
   }
+}
+
+/** A line at each mark, with a head that tells the kinds apart without colour, too. */
+function drawMarks(plot: uPlot, marks: readonly Mark[]): void {
+  const { bbox, ctx } = plot;
+  const ratio = devicePixelRatio;
+  const colours = palette();
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  ctx.clip();
+  for (const { kind, seconds } of marks) {
+    const x = plot.valToPos(seconds, 'x', true);
+    ctx.strokeStyle = ctx.fillStyle = kind === 'refused' ? colours.bad : colours.ink;
+    ctx.lineWidth = ratio;
+    ctx.setLineDash(MARK_DASH.map((length) => length * ratio));
+    ctx.beginPath();
+    ctx.moveTo(x, bbox.top);
+    ctx.lineTo(x, bbox.top + bbox.height);
+    ctx.stroke();
+    ctx.setLineDash([]);
+    const [size, y] = [MARK * ratio, bbox.top + MARK * ratio];
+    ctx.beginPath();
+    if (kind === 'refused') {
+      ctx.lineWidth = 2 * ratio;
+      ctx.moveTo(x - size, y - size);
+      ctx.lineTo(x + size, y + size);
+      ctx.moveTo(x - size, y + size);
+      ctx.lineTo(x + size, y - size);
+      ctx.stroke();
+    } else {
+      ctx.moveTo(x - size, y - size);
+      ctx.lineTo(x + size, y - size);
+      ctx.lineTo(x, y + size);
+      ctx.fill();
+    }
+  }
+  ctx.restore();
 }
 
 /** One page, or one event, is where the scale becomes logarithmic; it begins at 0. */

@@ -1,10 +1,27 @@
 /** A comparison as a report. */
 import type { CompareResult } from '../sim/compare.js';
-import type { Report, ReportTable } from './report.js';
+import type { RunRow } from '../sim/run.js';
+import type { Report, ReportRun, ReportTable } from './report.js';
 
-export function comparisonReport({ comparison, outcomes }: CompareResult): Report {
+/** Numbers of which a change between two recordings is worth a column. */
+const changing = [
+  'mappedBytesPeak',
+  'pinnedBytesPeak',
+  'residentBytesPeak',
+  'residentBytesMean',
+  'faults',
+  'pagesFaultedIn',
+  'pagesNeverUsed',
+  'stallSeconds',
+  'rampSeconds',
+  'invalidations',
+] as const satisfies readonly (keyof RunRow)[];
+
+export function comparisonReport(result: CompareResult): Report {
+  const { comparison } = result;
   const inputs = [...new Set(comparison.runs.map(({ input }) => input))];
-  const tables: ReportTable[] = [];
+  const together = inputsTogether(inputs, result.programs);
+  const tables: ReportTable[] = together.flatMap((group) => changes(group, comparison.runs));
   const add = (title: string, rows: readonly object[] | undefined): void => {
     if (rows !== undefined) tables.push({ title, rows: rows as ReportTable['rows'] });
   };
@@ -17,15 +34,67 @@ export function comparisonReport({ comparison, outcomes }: CompareResult): Repor
   add('What cannot run', comparison.impossible);
   return {
     title: `iopf compare ${inputs.join(' ')}`,
-    groups: inputs.map((input) => ({
-      title: input,
-      runs: outcomes.flatMap((outcome) => {
-        if (outcome.kind !== 'done' || outcome.row.input !== input) return [];
-        const { policy, input: _, ...numbers } = outcome.row;
-        const { timeline, latency, map } = outcome.detail;
-        return [{ name: policy, numbers: { policy, ...numbers }, timeline, latency, map }];
-      }),
+    groups: together.map((group) => ({
+      title: titleOf(group, result.programs),
+      runs: group.flatMap((input) => runsOf(input, result, group.length > 1)),
     })),
     tables,
   };
+}
+
+/** Recordings of one program are shown together, every other input by itself. */
+function inputsTogether(
+  inputs: readonly string[],
+  programs: CompareResult['programs'],
+): string[][] {
+  const groups: string[][] = [];
+  for (const input of inputs) {
+    const program = programs[input];
+    const group = groups.find(([first]) => program !== undefined && programs[first!] === program);
+    if (group === undefined) groups.push([input]);
+    else group.push(input);
+  }
+  return groups;
+}
+
+function titleOf(group: readonly string[], programs: CompareResult['programs']): string {
+  const [first] = group;
+  return group.length === 1 ? first! : `${programs[first!]!}: ${group.join(', ')}`;
+}
+
+function runsOf(
+  input: string,
+  { outcomes }: CompareResult,
+  isAmongOthers: boolean,
+): readonly ReportRun[] {
+  return outcomes.flatMap((outcome) => {
+    if (outcome.kind !== 'done' || outcome.row.input !== input) return [];
+    const { policy, input: _, ...rest } = outcome.row;
+    const { timeline, latency, map } = outcome.detail;
+    const numbers = isAmongOthers ? { input, policy, ...rest } : { policy, ...rest };
+    const name = isAmongOthers ? `${input}, ${policy}` : policy;
+    return [{ name, numbers, timeline, latency, map }];
+  });
+}
+
+/** How much the recordings behind the first of a group differ from it, policy by policy. */
+function changes([first, ...others]: readonly string[], runs: readonly RunRow[]): ReportTable[] {
+  return others.flatMap((input) => {
+    const rows = runs
+      .filter((run) => run.input === input)
+      .flatMap((run) => {
+        const before = runs.find((each) => each.input === first && each.policy === run.policy);
+        if (before === undefined) return [];
+        const shares = changing.map((name) => [`${name}Change`, change(before[name], run[name])]);
+        return [{ policy: run.policy, ...Object.fromEntries(shares) }];
+      });
+    if (rows.length === 0) return [];
+    return [{ title: `${input} against ${first}, in percent of it`, rows }];
+  });
+}
+
+/** In percent; null: from nothing to something. */
+function change(before: number, now: number): number | null {
+  if (before === now) return 0;
+  return before === 0 ? null : (100 * (now - before)) / before;
 }

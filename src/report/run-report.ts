@@ -5,6 +5,7 @@ import type { Report, ReportTable } from './report.js';
 /** What `iopf exec --json` has, as far as a report shows it apart. */
 interface Summary {
   readonly program: string;
+  readonly vfioProgram: string | null;
   readonly iopf: string;
   readonly premap: number;
   readonly faultLatencyUs: { readonly buckets: Readonly<Record<string, number>> };
@@ -36,7 +37,7 @@ export function runReport(summary: Summary, { timeline, map }: Picture): Report 
     ['Calls that failed', failedCalls],
   ];
   return {
-    title: `iopf exec ${summary.program}`,
+    title: `iopf exec ${summary.vfioProgram ?? summary.program}`,
     verdict: { verdict, hint },
     groups: [
       { title: summary.program, runs: [{ name, numbers, timeline, latency: buckets, map }] },

@@ -70,6 +70,8 @@ export interface CompareResult {
   readonly outcomes: readonly RunOutcome[];
   /** Inputs of which only a part could be used. */
   readonly warnings: readonly string[];
+  /** Of recordings: the program that was recorded, by input. */
+  readonly programs: Readonly<Record<string, string>>;
 }
 
 /** Throws UserError. */
@@ -77,6 +79,7 @@ export async function compare(request: CompareRequest): Promise<CompareResult> {
   const tasks: Task[] = [];
   const rows: PublishedRow[] = [];
   const warnings: string[] = [];
+  const programs: Record<string, string> = {};
   const withMap = request.withMaps ?? false;
   for (const path of request.inputs) {
     const input = readInput(path);
@@ -85,6 +88,7 @@ export async function compare(request: CompareRequest): Promise<CompareResult> {
     if (input.kind === 'recording') {
       const damage = damageOf(path, input.recording);
       if (damage !== null) warnings.push(damage);
+      programs[path] = input.recording.header.program;
     }
     const base = { path, model, seed: request.seed, published: null, leastMemory: false, withMap };
     const severalVms = input.kind === 'scenario' && input.scenario.workload.kind === 'vms';
@@ -122,11 +126,12 @@ export async function compare(request: CompareRequest): Promise<CompareResult> {
             total: tasks.length,
             what: `${tasks[index]!.path}, ${tasks[index]!.policy}`,
             share: shares.reduce((sum, part, at) => sum + part * weights[at]!, 0) / whole,
-            soFar: () => (share === 1 ? partly({ tasks, results, rows, warnings }) : null),
+            soFar: () =>
+              share === 1 ? partly({ tasks, results, rows, warnings, programs }) : null,
           });
         };
   const results = await runAll(tasks, request.jobs, tellProgress);
-  return { ...assemble(tasks, results, rows), warnings };
+  return { ...assemble(tasks, results, rows), warnings, programs };
 }
 
 /** A comparison of which some results are still missing. */
@@ -135,9 +140,11 @@ function partly(parts: {
   results: readonly (TaskResult | undefined)[];
   rows: readonly PublishedRow[];
   warnings: readonly string[];
+  programs: Readonly<Record<string, string>>;
 }): CompareResult | null {
+  const { programs, results, rows, tasks, warnings } = parts;
   try {
-    return { ...assemble(parts.tasks, parts.results, parts.rows), warnings: parts.warnings };
+    return { ...assemble(tasks, results, rows), warnings, programs };
   } catch (error) {
     if (error instanceof UserError) return null; // It is said at the end.
     throw error;
@@ -148,7 +155,7 @@ function assemble(
   tasks: readonly Task[],
   results: readonly (TaskResult | undefined)[],
   rows: readonly PublishedRow[],
-): Omit<CompareResult, 'warnings'> {
+): Omit<CompareResult, 'warnings' | 'programs'> {
   const outcomes: RunOutcome[] = [];
   const overcommit: OvercommitRow[] = [];
   const published: Record<'vfioIopf' | 'hostSva', PublishedComparison[]> = {

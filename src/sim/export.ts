@@ -19,6 +19,7 @@ export function exportRecording(
   recording: Recording,
   form: 'kernel' | 'chrome',
   put: (text: string) => void,
+  progress: (share: number) => void = () => {},
 ): void {
   let end = '';
   const outcome = runOnce({
@@ -27,6 +28,7 @@ export function exportRecording(
     policy: policyOf(recording),
     model: readModel('measured'),
     seed: 1,
+    progress,
     observe: (now) => {
       const task = (): TracedTask => ({ name: recording.header.program, pid: REPLAYED_PID });
       const format = form === 'chrome' ? chromeTrace(now, task) : kernelTrace(now, task);

@@ -139,19 +139,19 @@ export class TimedProgram implements Observer, PageOwner {
     }
     const source = new UserPages(this.container.mm, vaddrPage, pages, permission, null);
     this.mappings.insert(new Mapping(iovaPage, pages, permission, source));
+    this.addresses?.mappingAdded(this.elapsedUs, iovaPage, pages);
     if (this.begunAt < 0) return;
-    const us = pages * this.costs.pinPage;
-    this.pinningUs += us;
-    if (this.policy.pinned || pinned) this.advance(us, false);
+    this.pinningUs += pages * this.costs.pinPage;
+    if (this.policy.pinned || pinned) this.advance(pages * this.costs.pinPage, false);
   }
 
   unmapDma(iovaPage: number, pages: number): void {
     this.container.unmap(iovaPage, pages);
     const end = iovaPage + pages;
-    for (let at = this.mappings.firstFrom(iovaPage); at !== null && at.iovaPage < end; ) {
-      const next = this.mappings.after(at);
+    let at = this.mappings.firstFrom(iovaPage);
+    for (; at !== null && at.iovaPage < end; at = this.mappings.firstFrom(iovaPage)) {
       this.mappings.remove(at);
-      at = next;
+      this.addresses?.mappingRemoved(this.elapsedUs, at.iovaPage, at.pages);
     }
   }
 

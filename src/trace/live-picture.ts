@@ -1,5 +1,5 @@
 import type { IommuDevice } from '../iommu/device.js';
-import type { Counters, Observer } from '../iommu/observer.js';
+import type { Counters, ObservedMapping, Observer } from '../iommu/observer.js';
 import { AddressMap, type AddressMapData } from './address-map.js';
 import { Timeline, type TimelineStep } from './timeline.js';
 
@@ -55,6 +55,14 @@ export class LivePicture implements Observer {
     const time = this.pass(false);
     this.timeline.invalidation(time);
     if (reclaimed) this.timeline.reclaimed(time, removed);
+  }
+
+  mappingAdded({ iovaPage, pages }: ObservedMapping): void {
+    this.addresses.mappingAdded(this.pass(false), iovaPage, pages);
+  }
+
+  mappingRemoved({ iovaPage, pages }: ObservedMapping): void {
+    this.addresses.mappingRemoved(this.pass(false), iovaPage, pages);
   }
 
   accessed(iovaPage: number, _access: number, refused: boolean): void {

@@ -7,7 +7,7 @@
 import { fail } from '../abi/errno.js';
 import { ContainerIoctl, VFIO_API_VERSION, VfioExtension } from '../abi/vfio.js';
 import type { Caller } from '../file/caller.js';
-import type { VfioFile } from '../file/file.js';
+import { noMapping, noTransfer, type VfioFile } from '../file/file.js';
 import type { IoSpace } from '../ioas/io-space.js';
 import type { IommuGroup } from '../iommu/group.js';
 import type { MachineState } from './machine-state.js';
@@ -99,6 +99,9 @@ export class Container {
 export class ContainerFile implements VfioFile {
   readonly kind = 'container';
   readonly name = '/dev/vfio/vfio';
+  readonly read = noTransfer;
+  readonly write = noTransfer;
+  readonly mmap = noMapping;
 
   constructor(readonly container: Container) {}
 
@@ -109,18 +112,6 @@ export class ContainerFile implements VfioFile {
 
   ioctl(caller: Caller, request: number, argument: number): number {
     return this.container.ioctl(caller, request, argument);
-  }
-
-  read(): number {
-    return fail('EINVAL');
-  }
-
-  write(): number {
-    return fail('EINVAL');
-  }
-
-  mmap(): never {
-    fail('ENODEV');
   }
 
   release(): void {

@@ -5,7 +5,7 @@ import { GroupFlag, GroupIoctl } from '../abi/vfio.js';
 import { GroupStatus } from '../abi/vfio-structs.js';
 import { copyIn, copyOut } from '../file/argument.js';
 import type { Caller } from '../file/caller.js';
-import type { VfioFile } from '../file/file.js';
+import { noMapping, noTransfer, type VfioFile } from '../file/file.js';
 import { IommufdFile } from '../iommufd/iommufd-file.js';
 import { ContainerFile } from './container.js';
 import { findDevice } from './device-name.js';
@@ -24,6 +24,9 @@ export function openGroup(group: VfioGroup): VfioFile {
 /** An open /dev/vfio/N. */
 export class GroupFile implements VfioFile {
   readonly kind = 'group';
+  readonly read = noTransfer;
+  readonly write = noTransfer;
+  readonly mmap = noMapping;
   readonly name: string;
 
   constructor(readonly group: VfioGroup) {
@@ -44,18 +47,6 @@ export class GroupFile implements VfioFile {
       default:
         return fail('ENOTTY');
     }
-  }
-
-  read(): number {
-    return fail('EINVAL');
-  }
-
-  write(): number {
-    return fail('EINVAL');
-  }
-
-  mmap(): never {
-    fail('ENODEV');
   }
 
   release(): void {

@@ -115,6 +115,8 @@ export class VfioGroup {
   unbind(address: string): boolean {
     const device = this.boundDevices.find((candidate) => candidate.pciFunction.address === address);
     if (!device) return false;
+    const { iommu } = device.pciFunction;
+    iommu.incidents?.deviceUnbound(iommu);
     if (device.isOpen) {
       this.leaving.add(device);
       device.request();

@@ -1,4 +1,5 @@
 import { DEFAULT_KERNEL, type KernelVersion, kernelProfile } from '../abi/kernel.js';
+import { shippedEngine } from '../ioas/engine-parts.js';
 import type { IopfMode } from '../ioas/iopf/mode.js';
 import { PREMAP_DEFAULT, type PremapPolicy } from '../ioas/iopf/premap.js';
 import { defaultGeometry, type IommuProperties } from '../iommu/geometry.js';
@@ -18,10 +19,10 @@ export interface MachineState extends IommufdMachine {
   allowUnsafeInterrupts: boolean;
   /** Whether the type1 module is there. */
   readonly type1Module: boolean;
+  /** Null: there is none, as in the kernels of distributions. */
+  readonly testInterface: TestInterface | null;
   /** /dev/vfio/vfio is an iommufd (CONFIG_IOMMUFD_VFIO_CONTAINER). */
   readonly compatContainer: boolean;
-  /** Null: /dev/iommu has no interface for tests, as in the kernels of distributions. */
-  readonly testInterface: TestInterface | null;
   /** Reads the tables of first stages (R8.1); null: there are none. */
   readonly tables: TableMemory | null;
 }
@@ -68,6 +69,7 @@ export function createState(options: StateOptions): MachineState {
     tables: options.tables ?? null,
     counters: options.counters ?? new Counters(),
     observer: options.observer ?? null,
+    engine: shippedEngine,
     userLocks: new UserLocks(),
   };
 }

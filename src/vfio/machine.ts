@@ -92,9 +92,7 @@ export function createMachine(options: MachineOptions): Machine {
     groups: [...groups.values()],
     ioSpaces: () => spacesOf(groups.values()),
     openContainer: () =>
-      state.compatContainer
-        ? openCompatContainer(state, state.testInterface)
-        : new ContainerFile(new Container(state)),
+      state.compatContainer ? openCompatContainer(state) : new ContainerFile(new Container(state)),
     openIommufd: () =>
       state.kernel.iommufdLast === 0 ? fail('ENOENT') : openIommufd(state, state.testInterface),
     openDevice: (address) => openCdev(groups.values(), address),

@@ -10,7 +10,7 @@ import { Stage1Ioctl } from '../abi/vfio.js';
 import { Stage1Alloc, Stage1Invalidate } from '../abi/vfio-structs.js';
 import { copyIn } from '../file/argument.js';
 import type { Caller } from '../file/caller.js';
-import type { VfioFile } from '../file/file.js';
+import { noMapping, type VfioFile } from '../file/file.js';
 import { runDirect } from '../flow/direct.js';
 import type { IoSpace } from '../ioas/io-space.js';
 import type { IommuDevice } from '../iommu/device.js';
@@ -33,6 +33,7 @@ const invalidation = new ArgumentBuffer(HwptVtdS1Invalidate.size);
 export class Stage1File implements VfioFile {
   readonly kind = 'fault-queue';
   readonly name = 'anon_inode:[iommufd-pgfault]';
+  readonly mmap = noMapping;
   readonly stage1: Stage1;
   private readonly queue: FaultQueue;
   private readonly devices = new Map<FaultingDevice, number>();
@@ -67,10 +68,6 @@ export class Stage1File implements VfioFile {
 
   write(caller: Caller, address: number, count: number, offset: number): number {
     return this.queue.writeFrom(count, offset, (into) => caller.mm.copyFrom(address, into));
-  }
-
-  mmap(): never {
-    fail('ENODEV');
   }
 
   /** poll(2): `tell` is told whether a read would find something, now and whenever that changes. */

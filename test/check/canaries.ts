@@ -40,7 +40,10 @@ function withResident(Resident: typeof ResidentPages): Partial<Parts> {
   return withParts({ ResidentPages: Resident });
 }
 
-function withRequests(Queue: typeof PageRequestQueue, Requests = PageRequests): Partial<Parts> {
+export function withRequests(
+  Queue: typeof PageRequestQueue,
+  Requests = PageRequests,
+): Partial<Parts> {
   return { requests: (device, limits) => new Requests(device, new Queue(limits)) };
 }
 

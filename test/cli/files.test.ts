@@ -101,6 +101,8 @@ describe('iopf trace and iopf compare', () => {
       code: 2,
       error: 'iopf: cannot write /dev/full: ENOSPC\n',
     });
+    const quiet = spawnSync(process.execPath, [main, 'trace', '--check', '--quiet', at('rec')]);
+    expect([quiet.status, `${quiet.stdout}${quiet.stderr}`]).toEqual([0, '']);
     const text = spawnSync(process.execPath, [main, 'trace', at('rec')], { encoding: 'utf8' });
     expect(text.stdout).toContain('# true \\x1b]0;x: Linux');
     expect(readdirSync(folder).filter((name) => name.endsWith('~'))).toEqual([]);

@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { kernelVersions } from '../../src/abi/kernel.js';
 import { jsonSchemas, schemas } from '../../src/cli/json/schemas.js';
+import { glossary } from '../../src/report/glossary.js';
 
 const main = resolve('dist/src/cli/main.js');
 const folder = resolve('dist/schemas');
@@ -86,9 +87,15 @@ describe('--json', () => {
   });
 
   test('of check is all of standard output, and --quiet leaves the exit code', () => {
+    const junit = join(mkdtempSync(join(tmpdir(), 'test-check-')), 'junit.xml');
     const words = ['check', 'two-faults-one-page', '--variant', 'rfc-v3/R3.3', '--jobs', '1'];
-    const { code, stdout } = iopf(...words, '--json', '-');
+    const { code, stdout } = iopf(...words, '--json', '-', '--junit', junit);
     expect(code).toBe(1);
+    const xml = readFileSync(junit, 'utf8');
+    expect(xml).toContain('<testsuites tests="1" failures="1" errors="0"');
+    expect(xml).toMatch(/<testcase classname="rfc-v3\/R3.3" name="two-faults-one-page" time="/);
+    expect(xml).toMatch(/<failure message="R3.3: broken: no access goes through /);
+    expect(xml).toContain('again: iopf check two-faults-one-page --variant rfc-v3/R3.3 --order');
     expect(holdTo('check', stdout)).toMatchObject({ schema: 'iopf.check/1', ...head });
     expect(iopf(...words, '--quiet')).toEqual({ code: 1, stdout: '', stderr: '' });
   });
@@ -117,4 +124,21 @@ test('the shipped schemas are those of the sources, and refuse what is no such d
     const wrong = { schema: `iopf.${kind}/2`, arguments: [], ...head };
     expect(z.fromJSONSchema(JSON.parse(file)).safeParse(wrong).success).toBe(false);
   }
+});
+
+test('every number of a run, a comparison and a check is explained', () => {
+  const named = (schema: { shape: object }): string[] => Object.keys(schema.shape);
+  const { check, compare, exec } = schemas;
+  const { overcommit, published, runs } = compare.shape;
+  const tables = [
+    runs.element,
+    published.unwrap().element,
+    overcommit.unwrap().element,
+    exec.shape.refused.element,
+    exec.shape.lostInterrupts.element,
+    exec.shape.failedCalls.element,
+  ];
+  const shared = named(check).filter((name) => name in exec.shape);
+  const names = [exec, ...tables].flatMap(named).filter((name) => !shared.includes(name));
+  expect(names.filter((name) => glossary[name] === undefined)).toEqual([]);
 });

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Bug } from '../../src/abi/bug.js';
 import { DmaList } from '../../src/device/dma-list.js';
 import { DmaPort } from '../../src/device/dma-port.js';
+import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
 import { allocatePlain } from '../../src/mm/frame-memory.js';
 import { IOVA_BASE_PAGE, Program } from './program.js';
 
@@ -81,6 +82,33 @@ describe('the DMA port', () => {
     expect(told).toEqual([2]);
     expect(program.faults).toEqual([0x100, 0x102, 0x101]);
     expect([buffer.bytes[0], buffer.bytes[4096], buffer.bytes[8192]]).toEqual([9, 9, 0]);
+  });
+
+  it('the IOMMU is told where an access was refused, and by whose wish it was', () => {
+    const program = new Program({ pages: 8, faulting: true });
+    const port = portOf(program);
+    const told: unknown[] = [];
+    Object.assign(program.iommu, {
+      refused: (iova: number, access: number, cause: string, asker: () => string | null) =>
+        told.push([iova - IOVA_BASE_PAGE * PAGE_SIZE, access, cause, asker()]),
+    });
+    program.refusedFrames.add(2).add(5);
+    port.readRange(program.iova(4096), 8192, allocatePlain(8192));
+    port.asker = () => 'a ring';
+    port.writeRange(program.iova(2 * 4096 + 10), 20, allocatePlain(20));
+    const list = new DmaList(1);
+    list.append(IOVA_BASE_PAGE + 5, 7, 9, allocatePlain(9), 0, 3);
+    port.read(list, { refused: () => {}, asking: (tag) => `command ${tag}` });
+    port.enabled = false;
+    list.clear();
+    list.append(IOVA_BASE_PAGE + 1, 7, 9, allocatePlain(9), 0, 3);
+    port.read(list, null);
+    expect(told).toEqual([
+      [8192, READ, 'no translation', null],
+      [8202, WRITE, 'no translation', 'a ring'],
+      [5 * 4096 + 7, READ, 'no translation', 'command 3'],
+      [4096 + 7, READ, 'bus mastering off', 'a ring'],
+    ]);
   });
 
   it('with bus mastering off everything is refused and nothing is asked of the IOMMU', () => {

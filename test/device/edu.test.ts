@@ -109,10 +109,21 @@ describe('edu DMA', () => {
 
   it('a read that is refused gives zeros, a write that is refused is dropped', () => {
     const { program, copy } = started();
+    const askers: (string | null)[] = [];
+    Object.assign(program.iommu, {
+      incidents: {
+        accessRefused: (..._: [unknown, number, number, string, () => string | null]) =>
+          askers.push(_[4]()),
+      },
+    });
     program.memory.bytes.fill(0xab, 0, 8192);
     copy(program.iova(0), EDU_BUFFER, 64, 0);
     copy(0x1000, EDU_BUFFER + 8, 8, 0);
     copy(EDU_BUFFER, 0x1000, 64, 2);
+    expect(askers).toEqual([
+      'DMA command 0x1: 8 bytes from 0x1000 to buffer+0x8',
+      'DMA command 0x3: 64 bytes from buffer+0x0 to 0x1000',
+    ]);
     copy(EDU_BUFFER, program.iova(8192), 24, 2);
     expect(hex(program.memory.bytes.subarray(8192, 8192 + 24))).toBe(
       'abababababababab0000000000000000abababababababab',

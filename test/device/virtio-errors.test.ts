@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { PciInterruptIndex } from '../../src/abi/pci.js';
 import { CommonRegister, DeviceStatus, Feature } from '../../src/device/virtio/registers.js';
+import { HEADER_BYTES } from '../../src/device/virtio-net/limits.js';
 import { PAGE_SIZE } from '../../src/mm/address-space.js';
 import { pseudoRandom } from './nvme-driver.js';
 import { hex } from './program.js';
@@ -115,10 +116,16 @@ describe('errors of the driver and of memory', () => {
     for (const flags of [4, 4 | 1]) {
       const driver = new NetDriver().start([Feature.INDIRECT_DESC], 64);
       const table = driver.pages(1);
-      driver.tx.describe(0, { offset: table, length: flags === 4 ? length : 16 }, flags);
-      driver.tx.offer(0);
+      // A good one before it, which must not be taken for what was not fetched.
+      const buffers = driver.fill(2);
+      driver.tx.add([{ offset: driver.pages(1), length: HEADER_BYTES + 60 }], table);
+      driver.tx.notify();
+      expect(received(driver, buffers)).toHaveLength(1);
+      driver.tx.describe(1, { offset: table, length: flags === 4 ? length : 16 }, flags);
+      driver.tx.offer(1);
       driver.tx.notify();
       expect(driver.status & NEEDS_RESET).toBe(NEEDS_RESET);
+      expect(driver.rx.take()).toBeNull();
     }
     const nested = new NetDriver().start([Feature.INDIRECT_DESC], 64);
     const table = nested.pages(1);

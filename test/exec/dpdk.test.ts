@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { Random } from '../../src/sim/random.js';
-import { have } from '../skip.js';
+import { have, needsToPin } from '../skip.js';
 import { repository } from './run-iopf.js';
-import { Testpmd } from './testpmd.js';
+import { MEMORY_MIB, Testpmd } from './testpmd.js';
 
 const BURST = 32;
 const MANY = 5000;
@@ -95,7 +95,7 @@ const folder = mkdtempSync(join(tmpdir(), 'test-dpdk-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const canRun = have('dpdk-testpmd', 'DPDK (Debian: dpdk)');
 const takeAway = canRun ? compileTakeAway() : null;
-describe.skipIf(!canRun)('dpdk-testpmd', { timeout: 90_000 }, () => {
+describe.skipIf(!canRun)('dpdk-testpmd', () => {
   test('forwards in every mode, stops and starts its port, and loses nothing', async () => {
     const program = await start('');
     await receiveAll(program, 6);
@@ -118,13 +118,14 @@ describe.skipIf(!canRun)('dpdk-testpmd', { timeout: 90_000 }, () => {
     expect(summary.residentBytesPeak).toBeLessThan(summary.mappedBytesPeak / 2);
   });
 
-  test.each([
+  test.for<[string, string[]]>([
     ['auto', ['--iopf', 'auto']],
     ['off', ['--iopf', 'off']],
     ['auto --premap 32', ['--premap', '32']],
   ])(
     'carries every byte of every frame, with memory taken away meanwhile: --iopf %s',
-    async (_, options) => {
+    async ([mode, options], context) => {
+      if (mode === 'off') needsToPin(context, MEMORY_MIB * 2 ** 20);
       const frames = randomFrames(2000);
       const [sent, received] = [join(folder, 'sent.pcap'), join(folder, 'received.pcap')];
       writeFileSync(sent, capture(frames));
@@ -166,6 +167,66 @@ describe.skipIf(!canRun)('dpdk-testpmd', { timeout: 90_000 }, () => {
     const program = await start(',queues=2', ['--rxq=2', '--txq=2']);
     await forward(program, 'io', 2);
     const { code, said } = await program.quit();
+    expect(code, said).toBe(0);
+  });
+
+  test('igb: every byte of every frame crosses a wire', async () => {
+    const frames = randomFrames(500);
+    const [sent, received] = [join(folder, 'igb-sent.pcap'), join(folder, 'igb-received.pcap')];
+    writeFileSync(sent, capture(frames));
+    testpmd = new Testpmd('', [], ['--no-flush-rx', '--port-topology=chained'], {
+      words: [`--vdev=net_pcap0,rx_pcap=${sent},tx_pcap=${received}`],
+      devices: ['igb@0000:01:00.0,link=a', 'igb@0000:02:00.0,link=a'],
+    });
+    const info = await testpmd.command('show port info 1');
+    expect(info).toMatch(/MAC address: 52:54:00:00:02:00/);
+    expect(info).toMatch(/Link status: up/);
+    // From the file to the first card, over the wire to the second, and to the other file.
+    await testpmd.command('set fwd io retry');
+    await testpmd.command('set burst tx delay 10 retry 100000');
+    await testpmd.command('start');
+    while ((await testpmd.packets(1)).received < frames.length);
+    await testpmd.command('stop');
+    const { code, said, summary } = await testpmd.quit();
+    expect(code, said).toBe(0);
+    const came = framesOf(readFileSync(received));
+    expect(came).toHaveLength(frames.length);
+    expect(came.findIndex((frame, index) => !frame.equals(frames[index]!))).toBe(-1);
+    expect(summary.pinnedBytesPeak).toBe(0);
+  });
+
+  test('igb: several queues, scattered frames, VLAN, multicast, MTU, link, stop and start', async () => {
+    testpmd = new Testpmd(
+      '',
+      [],
+      ['--rxq=2', '--txq=2', '--enable-scatter', '--max-pkt-len=9018'],
+      {
+        devices: ['igb@0000:01:00.0'],
+      },
+    );
+    for (const command of [
+      ...['port stop 0', 'port config mtu 0 9000', 'port start 0', 'port config all rss ip'],
+      ...['vlan set strip on 0', 'vlan set filter on 0', 'rx_vlan add 5 0', 'set promisc 0 on'],
+      ...['mcast_addr add 0 01:00:5e:00:00:01', 'mac_addr add 0 02:00:00:00:00:01'],
+      ...['set link-down port 0', 'set link-up port 0', 'set allmulti 0 on', 'csum set ip hw 0'],
+    ])
+      expect(await testpmd.command(command), command).not.toMatch(
+        /fail|invalid|not supported|error(?! disabling MSI-X)/i,
+      );
+    for (const mode of ['io', 'csum', 'rxonly']) {
+      await testpmd.command('clear port stats all');
+      await testpmd.command(`set fwd ${mode}`);
+      await testpmd.command('start tx_first 4');
+      while ((await testpmd.packets()).received < 4 * BURST);
+      await testpmd.command('stop');
+    }
+    await testpmd.command('set txpkts 3000,3000,3000');
+    await testpmd.command('set fwd txonly');
+    await testpmd.command('start');
+    while ((await testpmd.packets()).sent < 1000);
+    const stopped = await testpmd.command('stop');
+    expect(stopped).toMatch(/TX-packets: \d{4}/);
+    const { code, said } = await testpmd.quit();
     expect(code, said).toBe(0);
   });
 });

@@ -9,7 +9,7 @@ const program = join(process.env['IOPF_SELFTESTS'] ?? '', 'iommufd');
 const canRun = available(
   process.env['IOPF_SELFTESTS'] !== undefined && existsSync(program),
   "the kernel's iommufd selftests",
-  'IOPF_SELFTESTS names no folder that scripts/vfio-selftests.sh has filled',
+  'IOPF_SELFTESTS names no folder that scripts/iommufd-selftests.sh has filled',
 );
 
 const CAP_SYS_RESOURCE = 24;

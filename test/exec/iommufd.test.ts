@@ -42,15 +42,32 @@ describe.skipIf(!have('cc', 'the program of iommufd.c'))('a program with iommufd
     expect(summary!.pinnedBytesPeak).toBe(1 << 20);
   });
 
-  test('examples/on-demand: maps what its device asks for, or leaves that to IOPF', async () => {
+  // Of an nvme its queues are asked for as well, those of the admin queue before the first copy.
+  test.each([
+    ['ats', 0, 0],
+    ['nvme', 2, 2],
+  ])(
+    'examples/on-demand: maps what its %s asks for, or leaves that to IOPF',
+    async (kind, admin, io) => {
+      const main = join(repository, 'dist/examples/on-demand/main.js');
+      const on = ['--device', `${kind}@${edu}`];
+      const asked = await runIopf(['--kernel', '7.2', ...on], [process.execPath, main, edu]);
+      const copied = '500 pages copied by the device, 0 wrong';
+      expect(asked.stdout).toBe(`${copied}; ${256 + io} page requests here\n`);
+      expect(asked.summary!.pagesFaultedIn).toBe(0);
+      expect(asked.summary!.pinnedBytesPeak).toBe((256 + admin + io) * 4096);
+      const left = await runIopf(on, [process.execPath, main, edu, 'iopf']);
+      expect(left.stdout).toBe(`${copied}; 0 page requests here\n`);
+      const pagesFaultedIn = 256 + admin + io;
+      expect(left.summary).toMatchObject({ pagesFaultedIn, pinnedBytesPeak: 0 });
+    },
+  );
+
+  test('examples/on-demand: a device with ATS and PRI has a fault queue without IOPF too', async () => {
     const main = join(repository, 'dist/examples/on-demand/main.js');
-    const asked = await runIopf(['--kernel', '7.2', ...device], [process.execPath, main, edu]);
-    expect(asked.stdout).toBe('500 pages copied by the device, 0 wrong; 256 page requests here\n');
-    expect(asked.summary!.pagesFaultedIn).toBe(0);
-    expect(asked.summary!.pinnedBytesPeak).toBe(1 << 20);
-    const left = await runIopf(device, [process.execPath, main, edu, 'iopf']);
-    expect(left.stdout).toBe('500 pages copied by the device, 0 wrong; 0 page requests here\n');
-    expect(left.summary).toMatchObject({ pagesFaultedIn: 256, pinnedBytesPeak: 0 });
+    const options = ['--kernel', '7.2', '--iopf', 'off', '--device', `ats@${edu}`];
+    const { stdout } = await runIopf(options, [process.execPath, main, edu]);
+    expect(stdout).toBe('500 pages copied by the device, 0 wrong; 256 page requests here\n');
   });
 
   test('finds none where the kernel has none', async () => {

@@ -9,7 +9,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { have } from '../skip.js';
@@ -237,7 +237,8 @@ describe('the end of a program is passed on:', () => {
 });
 
 describe('an engine that is asked to end', () => {
-  const ask = async (mode: string, signal: NodeJS.Signals) => {
+  /** `everyMs`: the signal comes again and again. */
+  const ask = async (mode: string, signal: NodeJS.Signals, everyMs: number | null = null) => {
     const child = spawn(process.execPath, [program('blocked'), mode], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -249,7 +250,8 @@ describe('an engine that is asked to end', () => {
     const code = new Promise((done) => child.on('close', done));
     await until(() => text === 'blocked\n', 'it blocks');
     child.kill(signal);
-    return { code: await code, text };
+    const again = everyMs === null ? undefined : setInterval(() => child.kill(signal), everyMs);
+    return { code: await code.finally(() => clearInterval(again)), text };
   };
 
   test('takes the signal', async () =>
@@ -258,8 +260,17 @@ describe('an engine that is asked to end', () => {
   test('and hangs in a file of the host is given up, with the exit code of the signal', async () =>
     expect(await ask('hang', 'SIGHUP')).toEqual({
       code: 129,
-      text: 'blocked\niopf: the engine does not answer: a file of the host takes its time; ended\n',
+      text: 'blocked\niopf: the engine does not answer: a file of the host or a device takes its time; ended\n',
     }));
+
+  test.each(['SIGINT', 'SIGTERM'] as const)(
+    'and never returns is ended by %s, however often that comes',
+    async (signal) => {
+      const { code, text } = await ask('busy', signal, 100);
+      expect(code).toBe(128 + constants.signals[signal]);
+      expect(text).toMatch(/^blocked\niopf: the engine does not answer: .*; ended\n$/);
+    },
+  );
 });
 
 test('a program does not see what Node did to signals and limits', async () => {

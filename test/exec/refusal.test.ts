@@ -46,3 +46,12 @@ test('the first 64 places are kept, all are counted, and one place is one entry'
   expect(refused).toHaveLength(64);
   expect(refused.every(({ count, iova }) => count === 3 && iova % 4096 === 0)).toBe(true);
 });
+
+test('of the resets of a device the newest 64 are kept', () => {
+  let now = 0;
+  const log = new IncidentLog(() => now);
+  const device = new IommuDevice({ address: '0000:00:01.0', incidents: log });
+  for (now = 1000; now <= 100_000; now += 1000) device.reset();
+  expect(log.events).toHaveLength(64);
+  expect(log.events.at(-1)).toEqual({ kind: 'reset', device: '0000:00:01.0', seconds: 100 });
+});

@@ -7,6 +7,8 @@ import type { RunSummary } from '../../src/exec/run/summary.js';
 import { iopf } from './run-iopf.js';
 
 const address = '0000:03:00.0';
+/** What EAL takes, and maps for DMA. */
+export const MEMORY_MIB = 128;
 /** A command that changes nothing, and its answer: what was asked before is done then. */
 const NOTHING = 'set burst 32';
 const NOTHING_DONE = 'Number of packets per burst set to 32\n';
@@ -24,26 +26,33 @@ export class Testpmd {
 
   /**
    * `device`: options of the card, with a comma in front; `words` are EAL's; `preload`: a library
-   * that testpmd gets.
+   * that testpmd gets; `devices`: other cards in the place of that one, `KIND@BDF,key=value…`.
    */
   constructor(
     device: string,
     options: readonly string[],
     testpmd: readonly string[],
-    { words = [], preload = '' }: { words?: readonly string[]; preload?: string } = {},
+    {
+      words = [],
+      preload = '',
+      devices = [`virtio-net@${address}${device}`],
+    }: { words?: readonly string[]; preload?: string; devices?: readonly string[] } = {},
   ) {
-    const eal = ['--no-huge', '-m', '128', '--iova-mode=va', '--no-telemetry', '-l', '0,1'];
+    const environment = [`LD_PRELOAD=${preload}`, `RUNTIME_DIRECTORY=${this.folder}`];
+    const flags = `--no-huge -m ${MEMORY_MIB} --iova-mode=va --no-telemetry -l 0,1`;
     this.child = spawn(
       process.execPath,
       [
         ...[iopf, 'exec', '--json', join(this.folder, 'summary.json'), ...options],
+        ...devices.flatMap((each) => ['--device', each]),
         ...[
-          '--device',
-          `virtio-net@${address}${device}`,
-          ...['--', 'env', `LD_PRELOAD=${preload}`, 'stdbuf', '-oL', 'dpdk-testpmd'],
-          ...[...eal, ...words],
+          ...['--', 'env', ...environment, 'stdbuf', '-oL', 'dpdk-testpmd'],
+          ...[
+            ...flags.split(' '),
+            ...words,
+            ...devices.flatMap((each) => ['-a', each.split(/[@,]/)[1]!]),
+          ],
         ],
-        ...['--file-prefix', this.folder.split('-').pop()!, '-a', address],
         ...['--', '-i', '--total-num-mbufs=4096', ...testpmd],
       ],
       { stdio: ['pipe', 'pipe', 'pipe'] },
@@ -77,9 +86,9 @@ export class Testpmd {
     return said!;
   }
 
-  /** Packets that its port has received and sent since they were last cleared. */
-  async packets(): Promise<{ received: number; sent: number }> {
-    const text = await this.command('show port stats 0');
+  /** Packets that a port has received and sent since they were last cleared. */
+  async packets(port = 0): Promise<{ received: number; sent: number }> {
+    const text = await this.command(`show port stats ${port}`);
     return {
       received: Number(/RX-packets: (\d+)/.exec(text)![1]),
       sent: Number(/TX-packets: (\d+)/.exec(text)![1]),

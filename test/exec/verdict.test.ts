@@ -8,7 +8,7 @@ const MiB = 2 ** 20;
 const nothing = summarize({
   counters: new Counters(),
   interceptedCalls: 0,
-  files: { opens: 3, deviceOpens: 1 },
+  files: { opens: 3, deviceOpens: 1, firstUser: 'driver' },
   memory: {
     rssBytesBefore: null,
     rssBytesPeak: null,

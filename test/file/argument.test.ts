@@ -66,6 +66,11 @@ describe('a struct that begins with its size', () => {
     expect(copyStruct(caller, AREA, buffer, 8)).toBe(PAGES * PAGE_SIZE);
     put(AREA, PAGES * PAGE_SIZE + 1);
     expect(errnoOf(() => copyStruct(caller, AREA, buffer, 8))).toBe(Errno.EFAULT);
+    // What is not 0 comes before what is not there.
+    put(END - 4, 1);
+    expect(errnoOf(() => copyStruct(caller, AREA, buffer, 8))).toBe(Errno.E2BIG);
+    put(END - 8, 12, 0);
+    expect(errnoOf(() => copyStruct(caller, END - 8, buffer, 8))).toBe(Errno.EFAULT);
   });
 
   test('is copied out as far as is asked', () => {

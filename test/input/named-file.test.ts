@@ -8,14 +8,15 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { checkDistinct, readNamed } from '../../src/input/named-file.js';
+import { checkDistinct, readBeginning, readNamed } from '../../src/input/named-file.js';
 import { openOutput, writeOutput } from '../../src/input/output-file.js';
-import { printable } from '../../src/input/printable.js';
+import { printable, printableLines } from '../../src/input/printable.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'test-files-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -40,8 +41,29 @@ describe('what is read', () => {
   });
 
   test('has a bound', () => {
-    expect(() => readNamed({ what: 'a scenario', path: at('a') }, 2)).toThrow('is too large');
-    expect(readNamed({ what: 'a scenario', path: at('a') }, 3).toString()).toBe('old');
+    const file = { what: 'a scenario', path: at('a') };
+    expect(() => readNamed(file, 2)).toThrow(
+      `${at('a')} is too large for a scenario: more than 0 MiB`,
+    );
+    expect(readNamed(file, 3).toString()).toBe('old');
+    writeFileSync(at('large'), '');
+    truncateSync(at('large'), 3 * 2 ** 20);
+    expect(() => readNamed({ ...file, path: at('large') }, 2.5 * 2 ** 20)).toThrow('than 2 MiB');
+    // It says that it is empty.
+    const version = { what: 'a scenario', path: '/proc/version' };
+    const text = readFileSync('/proc/version', 'utf8');
+    expect(readNamed(version, 9999).toString()).toBe(text);
+    expect(() => readNamed(version, text.length)).toThrow('is too large');
+    expect(readNamed(version, text.length + 1).toString()).toBe(text);
+  });
+
+  test('can be read from its beginning as far as it goes', () => {
+    const file = { what: 'a scenario', path: at('a') };
+    expect([2, 3, 9].map((most) => readBeginning(file, most).toString())).toEqual([
+      'ol',
+      'old',
+      'old',
+    ]);
   });
 });
 
@@ -101,6 +123,8 @@ describe('a file', () => {
 });
 
 test('what others wrote does nothing to a terminal, and is one line', () => {
+  expect(printable('\x9f\xa0\xff\u0100\u061c')).toBe('\\x9f\xa0\xff\u0100\\u061c');
+  expect(printableLines('a\nb\r')).toBe('a\nb\\x0d');
   expect(printable('a\x1b]0;x\x07\n9.9 map\u202e\ttab')).toBe(
     'a\\x1b]0;x\\x07\\x0a9.9 map\\u202e\ttab',
   );

@@ -70,6 +70,18 @@ describe('memory that several mappings lead to', () => {
     expect(state()).toEqual([4, 4, 4]);
   });
 
+  test('is pinned for reading also where it can only be written, by whoever pins fast', () => {
+    mm.mprotect(VADDR + 5, 2, WRITE);
+    const readers = (isFast: boolean) =>
+      new UserPages(mm, VADDR, PAGES, READ, new ProcessAccount(mm, false), isFast);
+    expect(errnoOf(() => readers(false).pin(5, 2))).toBe(Errno.EFAULT);
+    const fast = readers(true);
+    expect(fast.pin(5, 2)).toBe(2);
+    const [run] = [...fast.pinnedRuns(0, PAGES)];
+    expect([run!.first, run!.frame]).toEqual([5, mm.frameAt(VADDR + 5)]);
+    expect(fast.unpin(5, 2)).toBe(2);
+  });
+
   test('may be charged to nobody', () => {
     const free = new UserPages(mm, VADDR, 4, RW, null);
     free.pin(0, 4);

@@ -70,12 +70,25 @@ describe('superpages', () => {
     expect(domain.translate(0x400, READ)).toBe(0x4200);
   });
 
-  test('R3.2: a 1 GiB superpage goes as a whole too', () => {
+  test('R3.2: a 1 GiB superpage goes as a whole too, and not those beside it', () => {
     const domain = new Domain();
     const gib = 512 * 512;
-    domain.map(gib, 4 * gib, gib, RW);
-    expect(domain.unmap(gib + 5, 1)).toBe(gib);
+    domain.map(gib, 4 * gib, 3 * gib, RW);
+    expect(domain.unmap(2 * gib + 5, 1)).toBe(gib);
+    expect([domain.removedFirst, domain.removedEnd]).toEqual([2 * gib, 3 * gib]);
+    expect(domain.unmap(3 * gib - 5, 6)).toBe(gib);
+    expect(domain.pages).toBe(gib);
+    domain.map(2 * gib, 5 * gib, gib, RW);
+    expect(domain.unmap(2 * gib - 1, gib + 1)).toBe(2 * gib);
     expect(domain.pages).toBe(0);
+  });
+
+  test('R3.2: what ends at a superpage leaves it', () => {
+    const domain = new Domain();
+    const gib = 512 * 512;
+    domain.map(gib, 4 * gib, 2 * gib, RW);
+    expect(domain.unmap(gib + 7, gib - 7)).toBe(gib);
+    expect(domain.pages).toBe(gib);
   });
 
   test('R3.2: a range that ends inside superpages takes both whole', () => {
@@ -103,18 +116,26 @@ describe('superpages', () => {
     const merging = new Domain({ merges: true });
     merging.mapFrames(0x200, frames, 512, RW);
     expect(merging.unmap(0x210, 1)).toBe(512);
+    const small = new Domain({
+      merges: true,
+      geometry: { ...defaultGeometry, pageSizes: PAGE_4K },
+    });
+    small.mapFrames(0x200, frames, 512, RW);
+    expect(small.unmap(0x210, 1)).toBe(1);
   });
 
   test.each([
     ['2 MiB', 512],
     ['1 GiB', 512 * 512],
-  ])('a page that changes inside the only superpage of %s splits it', (_, pages) => {
+  ])('a page that changes inside a superpage of %s splits it, and not the next', (_, pages) => {
     const domain = new Domain();
-    domain.map(pages, 4 * pages, pages, RW);
-    domain.mapFrames(pages + 16, Float64Array.of(7), 1, RW);
-    expect(domain.translate(pages + 16, READ)).toBe(7);
-    expect(domain.unmap(pages + 16, 1)).toBe(1);
-    expect(domain.pages).toBe(pages - 1);
+    domain.map(pages, 4 * pages, 2 * pages, RW);
+    const last = 2 * pages - 1;
+    domain.mapFrames(last, Float64Array.of(7), 1, RW);
+    expect(domain.translate(last, READ)).toBe(7);
+    expect(domain.unmap(last, 1)).toBe(1);
+    expect(domain.pages).toBe(2 * pages - 1);
+    expect(domain.unmap(2 * pages, 1)).toBe(pages);
   });
 
   test('what is mapped for writing alone can be read where the IOMMU has it so', () => {
@@ -127,14 +148,32 @@ describe('superpages', () => {
     expect([exact.translate(0x100, READ), exact.translate(0x100, WRITE)]).toEqual([-1, 5]);
   });
 
-  test('a superpage that was removed leaves no mark: small pages in its place go one by one', () => {
+  test('R4.2: a 1 GiB superpage is split into those of 2 MiB, and these as far as pages change', () => {
     const domain = new Domain();
-    domain.map(0x200, 0x4000, 512, RW);
-    domain.unmap(0x200, 1);
-    domain.mapFrames(0x200, Float64Array.of(1, 2, 3), 3, RW);
-    expect(domain.unmap(0x201, 1)).toBe(1);
-    expect(domain.translate(0x202, READ)).toBe(3);
+    const gib = 512 * 512;
+    domain.map(gib, 4 * gib, 2 * gib, RW);
+    domain.mapFrames(2 * gib - 1, Float64Array.of(7), 1, RW);
+    expect(domain.unmap(2 * gib - 2, 1)).toBe(1);
+    expect(domain.unmap(2 * gib - 513, 1)).toBe(512);
+    expect(domain.unmap(gib, 1)).toBe(512);
+    expect(domain.unmap(2 * gib, 1)).toBe(gib);
   });
+
+  test.each([
+    ['2 MiB', 512],
+    ['1 GiB', 512 * 512],
+  ])(
+    'one of %s that was removed leaves no mark: small pages in its place go one by one',
+    (_, pages) => {
+      const domain = new Domain();
+      domain.map(pages, 4 * pages, 2 * pages, RW);
+      domain.unmap(pages, 1);
+      domain.map(pages, 1, 3, RW);
+      expect(domain.unmap(pages + 1, 1)).toBe(1);
+      expect(domain.translate(pages + 2, READ)).toBe(3);
+      expect(domain.unmap(2 * pages, 1)).toBe(pages);
+    },
+  );
 });
 
 describe('the IOTLB', () => {
@@ -147,10 +186,10 @@ describe('the IOTLB', () => {
 
   test('really caches: a translation without a flush stays, with one it goes', () => {
     const { domain, device } = attached();
-    domain.map(0x100, 5, 1, RW);
-    expect(device.translate(0x100, READ)).toBe(5);
+    domain.map(0x100, 0, 1, RW);
+    expect(device.translate(0x100, READ)).toBe(0);
     domain.unmapFast(0x100, 1);
-    expect(device.translate(0x100, READ)).toBe(5);
+    expect(device.translate(0x100, READ)).toBe(0);
     domain.flush(domain.removedFirst, domain.removedEnd - domain.removedFirst);
     expect(device.translate(0x100, READ)).toBe(-1);
   });
@@ -172,6 +211,7 @@ describe('the IOTLB', () => {
     expect(device.translate(0x100, WRITE)).toBe(-1);
     domain.mapFrames(0x100, Float64Array.of(5), 1, RW);
     expect(device.translate(0x100, WRITE)).toBe(5);
+    expect(device.iotlb.lookup(0x100, RW)).toBe(5);
   });
 
   test('nothing is left in it when the device goes to another domain', () => {

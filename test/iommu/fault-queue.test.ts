@@ -188,6 +188,98 @@ describe('R8.1: a stage-1 fault queue', () => {
   });
 });
 
+describe('a fault queue as iommufd reads and writes it', () => {
+  const RECORD = HwptPgfault.size;
+  let own: FaultQueue;
+  /** Where records were put. */
+  let put: number[];
+
+  beforeEach(() => {
+    own = new FaultQueue(() => 42, true);
+    device.handlers.stage1 = own;
+    put = [];
+  });
+
+  const read = (count: number, room = Number.POSITIVE_INFINITY) =>
+    own.readGroups(count, (record, at) => {
+      expect(record.length).toBe(RECORD);
+      if (at + RECORD > room) return false;
+      put.push(at);
+      return true;
+    });
+
+  test('whole groups are read, as many as there is room for; EINVAL where the first does not fit', () => {
+    expect(read(400)).toBe(0);
+    report({ group: 5, last: false });
+    report({ group: 5 });
+    report({ group: 6 });
+    report({ group: 7 });
+    expect(errnoOf(() => read(2 * RECORD - 1))).toBe(Errno.EINVAL);
+    expect([own.unread, own.cookie]).toEqual([3, 1]);
+    expect(read(4 * RECORD - 1)).toBe(3 * RECORD);
+    expect(put).toEqual([0, RECORD, 2 * RECORD]);
+    expect([own.unread, own.unanswered]).toEqual([1, 2]);
+    expect(read(RECORD)).toBe(RECORD);
+    expect(read(RECORD)).toBe(0);
+  });
+
+  test('what cannot be put stays unread, and is EFAULT where nothing was put before it', () => {
+    report({ group: 5 });
+    report({ group: 6, last: false });
+    report({ group: 6 });
+    expect(errnoOf(() => read(400, RECORD - 1))).toBe(Errno.EFAULT);
+    expect(own.unread).toBe(2);
+    expect(read(400, 2 * RECORD)).toBe(RECORD);
+    expect([own.unread, own.unanswered]).toEqual([1, 1]);
+    expect(read(400)).toBe(2 * RECORD);
+  });
+
+  test('a cookie is the lowest that no group has', () => {
+    const answer = (cookie: number) =>
+      own.write(writeStruct(HwptPageResponse, { cookie, code: 0 }));
+    for (const group of [5, 6, 7]) report({ group });
+    read(400);
+    answer(2);
+    report({ group: 8 });
+    read(400);
+    answer(2);
+    expect(errnoOf(() => answer(2))).toBe(Errno.EINVAL);
+    expect(own.unanswered).toBe(2);
+    report({ group: 9 });
+    report({ group: 10 });
+    read(400);
+    expect([answer(4), answer(2)]).toEqual([8, 8]);
+  });
+
+  test('answers are whole records at position 0 that can be copied, and a call takes 1,024', () => {
+    for (let group = 0; group < 3; group++) report({ group });
+    read(400);
+    const answers = (count: number, position = 0, isThere = true) =>
+      own.writeFrom(count, position, (into) => {
+        for (let at = 0; at < into.length; at += HwptPageResponse.size)
+          into.set(
+            writeStruct(HwptPageResponse, { cookie: at / HwptPageResponse.size + 1, code: 0 }),
+            at,
+          );
+        return isThere;
+      });
+    expect(errnoOf(() => answers(8, 8))).toBe(Errno.ESPIPE);
+    expect(errnoOf(() => answers(12))).toBe(Errno.ESPIPE);
+    expect(errnoOf(() => answers(8, 0, false))).toBe(Errno.EFAULT);
+    expect(own.unanswered).toBe(3);
+    let copied = 0;
+    const tooMany = () =>
+      own.writeFrom(2000 * HwptPageResponse.size, 0, (into) => {
+        copied = into.length;
+        return false;
+      });
+    expect(errnoOf(tooMany)).toBe(Errno.EFAULT);
+    expect(copied).toBe(1024 * HwptPageResponse.size);
+    expect(answers(16)).toBe(16);
+    expect(own.unanswered).toBe(1);
+  });
+});
+
 describe('R1.4: a device that is reset or gone', () => {
   test('gets INVALID for what was pending, once, and a late answer finds nothing', () => {
     const flow = report();

@@ -101,6 +101,33 @@ describe('handlers', () => {
     expect(errnoOf(() => device.handlers.unregister(guest))).toBe(Errno.EINVAL);
   });
 
+  test.each([
+    ['none', 0, [2, 4, 6], [], [3, 5, 7, 8, 9]],
+    ['FLAT', FLAT, [], [1], [2, 3, 4, 5, 6, 7]],
+    ['STAGE1', STAGE1, [4], [2, 6], [1, 3, 5]],
+    ['STAGE2', STAGE2, [2], [4, 6], [1, 3, 5]],
+  ])(
+    'R1.2: beside one for %s a handler is taken, EBUSY or EINVAL by what it wants',
+    (_what, had, taken, busy, invalid) => {
+      const register = (wants: number) => {
+        device.handlers.flat = had === FLAT ? handler : null;
+        device.handlers.stage1 = had === STAGE1 ? handler : null;
+        device.handlers.stage2 = had === STAGE2 ? handler : null;
+        const other = new TestHandler();
+        const { handlers } = device;
+        const errno = errnoOf(() => handlers.register(other, wants));
+        const flat = handlers.flat === other ? FLAT : 0;
+        const stage1 = handlers.stage1 === other ? STAGE1 : 0;
+        const stage2 = handlers.stage2 === other ? STAGE2 : 0;
+        expect(flat | stage1 | stage2).toBe(errno === 0 ? wants : 0);
+        return errno;
+      };
+      expect(taken.map(register)).toEqual(taken.map(() => 0));
+      expect(busy.map(register)).toEqual(busy.map(() => Errno.EBUSY));
+      expect(invalid.map(register)).toEqual(invalid.map(() => Errno.EINVAL));
+    },
+  );
+
   test('the feature: ENODEV where the device cannot, EBUSY where it is on', () => {
     const plain = new IommuDevice({ address: '0000:00:00.0', canFault: false });
     expect(errnoOf(() => plain.enableIopf())).toBe(Errno.ENODEV);

@@ -52,6 +52,14 @@ describe('R8.1: a walk of both stages', () => {
     expect(device.stage2Page(5, READ)).toBe(BASE + 9);
   });
 
+  test('may end in the first frame of all, which nobody is asked for', () => {
+    entry(3, 5, BASE, ALL);
+    expect(device.translate(5, WRITE)).toBe(0);
+    expect(device.request(5, WRITE)).toBeNull();
+    expect(device.fault(5, WRITE)).toBe(true);
+    expect(device.stage2Page(5, READ)).toBe(BASE);
+  });
+
   test('follows an entry that leads above 4 GiB', () => {
     const above = 2 ** 24 + 3;
     domain.map(above, 11, 1, READ | WRITE);

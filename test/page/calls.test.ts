@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { LiveCall } from '../../src/live/live.js';
-import { CallStore, everything, line, passes } from '../../src/page/call-filter.js';
+import { CallStore, entriesOf, everything, line, passes } from '../../src/page/call-filter.js';
+import { marksOf } from '../../src/page/marks.js';
+import { sample } from '../ui/view.js';
 
 const call = (number: number, more: Partial<LiveCall> = {}): LiveCall => ({
   number,
@@ -42,6 +44,39 @@ describe('the log of calls', () => {
     expect(line(failed)).toBe(`  0.250000 [7] ${text} = -1 EINVAL <0.000013>`);
     expect(line(call(0, { result: null }))).toContain(' = ? ');
     expect(line(call(0, { result: 0x7f0000000000 }))).toContain(' = 0x7f0000000000 ');
+  });
+
+  it('shows what was refused, and resets, between the calls before and after', () => {
+    const refused = {
+      device: '0000:02:00.0',
+      kind: 'nvme',
+      iova: 0x641000,
+      access: 'write',
+      reason: 'not mapped',
+      count: 3,
+      firstAtSeconds: 2.5,
+      asker: 'read, command 5 of submission queue 1',
+    };
+    const marks = marksOf({
+      ...sample(9),
+      incidents: { refused: [refused], lostInterrupts: [], failedCalls: [] },
+      events: [{ kind: 'reset', device: '0000:02:00.0', seconds: 1 }],
+    });
+    const calls = [call(0), call(1, { seconds: 2 }), call(2, { seconds: 3, error: 'EINVAL' })];
+    const kinds = (filter: object): string[] =>
+      entriesOf(calls, marks, { ...everything, ...filter }).map((entry) =>
+        'kind' in entry ? entry.kind : `${entry.number}`,
+      );
+    expect(kinds({})).toEqual(['0', 'reset', '1', 'refused', '2']);
+    expect(kinds({ call: 'refused' })).toEqual(['refused']);
+    expect(kinds({ result: 'failed' })).toEqual(['refused', '2']);
+    expect(kinds({ result: 'ok' })).toEqual(['0', '1']);
+    expect(kinds({ descriptor: '960' })).toEqual(['0', '1', '2']);
+    expect(kinds({ text: '0X641000' })).toEqual(['refused']);
+    expect(line(marks[1]!)).toBe(
+      '  2.500000 -- refused: nvme 0000:02:00.0 wrote 0x641000 (not mapped), ' +
+        'asked by read, command 5 of submission queue 1',
+    );
   });
 
   it('keeps the newest, counts all, and takes none twice', () => {

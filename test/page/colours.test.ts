@@ -107,12 +107,23 @@ describe.each([
   );
 });
 
+it('twelve runs are told apart: two recordings under six policies each', () => {
+  for (const colours of [light!, dark!]) {
+    const runs = Array.from({ length: 12 }, (_, index) =>
+      seen(colours.get(`run${index}`)!, 'usual'),
+    );
+    for (const [index, a] of runs.entries())
+      for (const b of runs.slice(index + 1))
+        expect(Math.hypot(...a.map((part, at) => part - b[at]!))).toBeGreaterThan(APART);
+  }
+});
+
 it('no two of 200 policies have one colour', () => {
   for (const [colours, isDark] of [
     [light!, false],
     [dark!, true],
   ] as const) {
-    const own = [...colours].flatMap(([name, colour]) => (/^run\d$/.test(name) ? [colour] : []));
+    const own = [...colours].flatMap(([name, colour]) => (/^run\d+$/.test(name) ? [colour] : []));
     const all = Array.from(
       { length: 200 },
       (_, index) => own[index] ?? furtherColour(index, isDark),

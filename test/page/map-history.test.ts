@@ -18,6 +18,8 @@ function column(touched: readonly number[], taken = touched.map(() => 0)): LiveM
   };
 }
 
+const noMappings = { rowBytes: 4096, rows: [] };
+
 const touches = (history: MapHistory, page: number): number[] =>
   history.steps.map((_, step) => history.cell(step, page)?.touched ?? -1);
 
@@ -92,7 +94,24 @@ describe('the history of the map', () => {
     );
   });
 
-  it('of a report has every cell, and what is left in the I/O page tables', () => {
+  it('time goes on without answers: it is as it was, and nothing once nothing is mapped', () => {
+    const history = new MapHistory(1);
+    history.add(0.5, [column([5])]);
+    expect(history.pass(2.5, true)).toBe(1);
+    expect(history.seconds).toBe(3);
+    expect(touches(history, 16)).toEqual([0, 0, 0]);
+    expect(history.cell(2, 16)).toMatchObject({ mapped: 1, resident: 1 });
+    expect(history.pass(3.2, false)).toBe(3);
+    expect(history.cell(3, 16)).toMatchObject({ mapped: 0, resident: 0 });
+    // An answer that was on its way shows what happened, and not what has gone.
+    history.add(2.9, [column([9])]);
+    history.pass(4.5, false);
+    expect(touches(history, 16)).toEqual([0, 2, 2, 0, 0]);
+    expect(history.cell(4, 16)).toMatchObject({ mapped: 0, resident: 0 });
+    expect(history.pass(4.6, false)).toBe(5);
+  });
+
+  it('of a report has every cell, what is mapped, and what is left in the I/O page tables', () => {
     const cell = { touched: 0, faulted: 0, mapped: 0, taken: 0 };
     const history = MapHistory.of({
       stepSeconds: 0.5,
@@ -106,10 +125,29 @@ describe('the history of the map', () => {
           ],
         },
       ],
+      // Pages 16 to 31, until the step after the next.
+      mappings: {
+        rowBytes: 0x10000,
+        rows: [
+          {
+            iova: 0x10000,
+            cells: [
+              { step: 0, added: 16, removed: 0 },
+              { step: 3, added: 0, removed: 16 },
+              { step: 4, added: 8, removed: 8 },
+            ],
+          },
+        ],
+      },
     });
-    expect(touches(history, 17)).toEqual([4, 0, 0]);
+    expect(touches(history, 17)).toEqual([4, 0, 0, 0, 0]);
     expect([0, 1, 2].map((step) => history.cell(step, 16)!.resident)).toEqual([2, 2, 1]);
-    expect(history.cell(2, 16)).toMatchObject({ first: 16, pages: 2, taken: 1, mapped: null });
+    expect(history.cell(2, 16)).toMatchObject({ first: 16, pages: 2, taken: 1, mapped: 2 });
+    // Where no device has been the mapping alone is shown; what came and went in a step, in it.
+    expect([0, 1, 2, 3, 4].map((step) => history.cell(step, 20)!.mapped)).toEqual([
+      16, 16, 16, 16, 8,
+    ]);
+    expect(history.cell(1, 20)).toMatchObject({ first: 16, pages: 16, touched: 0, resident: 0 });
   });
 
   it('laid under a live history shows where that knows nothing, and no more than happened', () => {
@@ -127,20 +165,26 @@ describe('the history of the map', () => {
       [2, [2, 2, 2, 2, 2, 2, 2, 2]],
     ] as const) {
       const history = new MapHistory(1);
-      history.underlay(MapHistory.of({ stepSeconds, rowBytes: 4096, rows: [row] }));
+      history.underlay(
+        MapHistory.of({ stepSeconds, rowBytes: 4096, rows: [row], mappings: noMappings }),
+      );
       expect(touches(history, 16)).toEqual(expected);
-      expect(history.cell(0, 16)).toMatchObject({ resident: 1, mapped: null });
+      expect(history.cell(0, 16)).toMatchObject({ resident: 1, mapped: 0 });
     }
     const rows = Array.from({ length: 64 }, (_, index) => ({
       ...row,
       iova: 0x10000 + index * 0x100000,
     }));
     const sparse = new MapHistory(1);
-    sparse.underlay(MapHistory.of({ stepSeconds: 0.5, rowBytes: 4096, rows }));
+    sparse.underlay(
+      MapHistory.of({ stepSeconds: 0.5, rowBytes: 4096, rows, mappings: noMappings }),
+    );
     for (const { iova } of rows) expect(sparse.cell(0, iova / 4096)).toMatchObject({ touched: 8 });
     const history = new MapHistory(1);
     history.add(5.5, [column([9])]);
-    history.underlay(MapHistory.of({ stepSeconds: 1, rowBytes: 4096, rows: [row] }));
+    history.underlay(
+      MapHistory.of({ stepSeconds: 1, rowBytes: 4096, rows: [row], mappings: noMappings }),
+    );
     expect(touches(history, 16)).toEqual([4, 4, 4, 4, -1, 0]);
     expect(history.cell(5, 16)).toMatchObject({ broughtIn: null, mapped: 1 });
   });

@@ -1,9 +1,9 @@
 /** Reports in a real browser. */
 
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { edu, iopf, program } from '../exec/run-iopf.js';
@@ -33,6 +33,7 @@ describe.skipIf(!haveChromium('reports in a browser'))('in a browser,', () => {
   });
   const comparison = files('compare');
   const run = files('run');
+  const twice = files('twice');
   const checked = files('check');
 
   beforeAll(async () => {
@@ -57,7 +58,12 @@ describe.skipIf(!haveChromium('reports in a browser'))('in a browser,', () => {
     };
     iopfRun(0, comparison, 'compare', '--quiet', 'examples/rfc-v3.yaml');
     const device = ['--quiet', '--device', `edu@${edu}`];
-    iopfRun(0, run, 'exec', ...device, '--', process.execPath, program('memory-event'), 'dontneed');
+    const event = `'${process.execPath}' '${program('memory-event')}' munmap; true`;
+    const recorded = ['--record', join(folder, 'first.rec')];
+    iopfRun(0, run, 'exec', ...device, ...recorded, '--', 'sh', '-c', event);
+    copyFileSync(join(folder, 'first.rec'), join(folder, 'second.rec'));
+    const two = ['first.rec', 'second.rec'].map((name) => join(folder, name));
+    iopfRun(0, twice, 'compare', '--quiet', '--policy', 'iopf,iopf:premap=8', ...two);
     iopfRun(1, checked, 'check', '--variant', 'rfc-v3/R3.3');
     browser = await launchChromium();
   });
@@ -84,10 +90,10 @@ describe.skipIf(!haveChromium('reports in a browser'))('in a browser,', () => {
     expect(troubles).toEqual([]);
   });
 
-  test('a live run does the same', async () => {
+  test('a run is the live page: its numbers, what was refused, its device, its calls', async () => {
     const { page, troubles } = await open(run.html);
     const summary = read<Record<string, unknown>>(run.json);
-    const [row] = await shownNumbers(page, 'section:first-of-type');
+    const [row] = await shownNumbers(page, 'section[aria-label=Counters]');
     for (const [name, value] of Object.entries(row!))
       expect([name, valueAt(summary, name)]).toEqual([name, value]);
     expect(row).toMatchObject({
@@ -95,6 +101,76 @@ describe.skipIf(!haveChromium('reports in a browser'))('in a browser,', () => {
       pagesInvalidated: 1,
       'faultLatencyUs.max': expect.any(Number),
     });
+    // The shell was named; node used the device.
+    const node = basename(process.execPath);
+    expect(await page.title()).toBe(`iopf exec ${node}`);
+    expect(row).toMatchObject({ program: 'sh', vfioProgram: node });
+    expect(await page.textContent('.state')).toBe('ended: exit code 0');
+    expect(await page.textContent('[data-tile=faults]')).toBe(`${summary['faults']}`);
+    const [refused] = await shownNumbers(page, 'section[aria-label="Refused accesses"]');
+    expect(refused).toMatchObject({ device: edu, reason: 'page could not be brought in' });
+    expect(await page.textContent(`[data-device="${edu}"]`)).toMatch(/edu.*closed/);
+    const log = page.locator('.log [role=option]');
+    await page.locator('.log').focus();
+    await expect.poll(() => page.textContent('output[data-field=calls]')).toMatch(/^\d+ calls$/);
+    await page.keyboard.press('Home');
+    expect(await log.first().textContent()).toContain('openat(AT_FDCWD, "/dev/vfio/vfio", O_RDWR)');
+    await page.getByLabel('Call', { exact: true }).selectOption('refused');
+    const lines = await log.allTextContents();
+    expect(lines.map((line) => /refused: (\w+) \S+ (\w+)/.exec(line)?.slice(1))).toEqual([
+      ['edu', 'read'],
+      ['edu', 'wrote'],
+    ]);
+    expect(troubles).toEqual([]);
+  });
+
+  test('the map of a run shows what was mapped, and nothing behind its end', async () => {
+    const { page } = await open(run.html);
+    const map = await drawing(page, 'addresses');
+    await page.getByLabel('Go to an address').fill('0x101000');
+    await page.keyboard.press('Enter');
+    await map.focus();
+    const seen = await page.evaluate<string[]>(`(() => {
+      const map = document.querySelector('[data-chart=addresses]');
+      const press = (key) => map.dispatchEvent(new KeyboardEvent('keydown', { key }));
+      const seen = [];
+      press('Home');
+      for (let step = 0; step < 128; step++, press('ArrowRight')) {
+        const [, pages] = /of (\\d+) mapped pages/.exec(document.querySelector('#tip').textContent) ?? [];
+        if (pages !== undefined) seen.push(pages);
+      }
+      return seen;
+    })()`);
+    expect([...seen].map(Number).filter((pages) => pages > 0)).not.toEqual([]);
+    expect([...seen]).toContain('0');
+  });
+
+  test('a click on a name explains it, and another click or Escape ends that', async () => {
+    const { page } = await open(run.html);
+    const name = page.getByRole('button', { name: 'pages premapped', exact: true });
+    await name.click();
+    expect(await tip(page)).toMatch(/^Pages brought in beside those/);
+    await name.click();
+    expect(await page.isVisible('#tip')).toBe(false);
+    await name.press('Enter');
+    expect(await page.isVisible('#tip')).toBe(true);
+    await name.press('Escape');
+    expect(await page.isVisible('#tip')).toBe(false);
+  });
+
+  test('two recordings of one program are drawn together, and how they differ is told', async () => {
+    const { page, troubles } = await open(twice.html);
+    const titles = await page.locator('h2').allTextContents();
+    expect(titles).toEqual([
+      expect.stringMatching(/^sh: .*first\.rec, .*second\.rec$/),
+      expect.stringMatching(/second\.rec against .*first\.rec, in percent of it$/),
+    ]);
+    await drawing(page, 'memory');
+    const names = page.locator('figure:has([data-chart=memory]) .legend button');
+    expect(await names.count()).toBe(1 + 4);
+    const changes = await shownNumbers(page, 'section:nth-of-type(2)');
+    expect(changes).toHaveLength(2);
+    expect(changes[0]).toMatchObject({ policy: 'iopf', faultsChange: 0, stallSecondsChange: 0 });
     expect(troubles).toEqual([]);
   });
 
@@ -150,7 +226,7 @@ describe.skipIf(!haveChromium('reports in a browser'))('in a browser,', () => {
     for (let step = 0; step < 12; step++) await page.keyboard.press('ArrowRight');
     await expect
       .poll(() => tip(page))
-      .toMatch(/touched \d+, mapped \d+, faulted \d+, invalidated 0 pages/);
+      .toMatch(/touched \d+, brought in \d+, faulted \d+, invalidated 0 pages/);
   });
 
   test('a chart zooms by drag and keys, and comes back', async () => {
@@ -197,13 +273,13 @@ describe.skipIf(!haveChromium('reports in a browser'))('in a browser,', () => {
     async (colorScheme) => {
       const { page } = await open(comparison.html, {
         colorScheme,
-        viewport: { width: 1200, height: 900 },
+        viewport: { width: 700, height: 900 },
       });
       const table = page.locator('.scroll').first();
       const box = (await table.boundingBox())!;
       const edges = async (): Promise<boolean[]> => {
         // Between the top of the table and its letters.
-        const xs = [box.x + 1, 600, box.x + box.width - 2];
+        const xs = [box.x + 1, 350, box.x + box.width - 2];
         const [left, middle, right] = await coloursAt(page, xs, box.y + 2);
         return [left !== middle, right !== middle];
       };
@@ -217,13 +293,14 @@ describe.skipIf(!haveChromium('reports in a browser'))('in a browser,', () => {
     },
   );
 
-  test('the scenarios of a check fit a page of 1200 pixels', async () => {
-    const { page } = await open(checked.html, { viewport: { width: 1200, height: 900 } });
-    expect(
-      await page.evaluate(
+  test('every table fits a page of 1280 pixels', async () => {
+    for (const { html } of [comparison, twice, run, checked]) {
+      const { page } = await open(html, { viewport: { width: 1280, height: 900 } });
+      const over = await page.evaluate<number[]>(
         `[...document.querySelectorAll('.scroll')].map((each) => each.scrollWidth - each.clientWidth)`,
-      ),
-    ).toEqual([0, 0]);
+      );
+      expect([html, over]).toEqual([html, over.map(() => 0)]);
+    }
   });
 
   test('it can be read in light and dark, on a phone and on paper', async () => {

@@ -49,15 +49,16 @@ export async function openPage(
 }
 
 /**
- * Numbers by the names of the JSON, as `within` shows them: of a table its rows, of a list the one
- * row that it is.
+ * Numbers by the names of the JSON, as `within` shows them: of a table its rows, each with what is
+ * the same in all of them, of a list the one row that it is.
  */
 export function shownNumbers(page: Page, within: string): Promise<Record<string, unknown>[]> {
-  return page.evaluate<
-    Record<string, unknown>[]
-  >(`[...document.querySelectorAll('${within} tbody tr, ${within} dl.numbers')].map(
-    (row) => Object.fromEntries(
-      [...row.querySelectorAll('[data-field]')].map(({ dataset }) => [dataset.field, JSON.parse(dataset.value)])))`);
+  return page.evaluate<Record<string, unknown>[]>(`(() => {
+    const fields = (node) => [...node?.querySelectorAll('[data-field]') ?? []].map(
+      ({ dataset }) => [dataset.field, JSON.parse(dataset.value)]);
+    return [...document.querySelectorAll('${within} tbody tr, ${within} dl.numbers')].map((row) =>
+      Object.fromEntries([...fields(row), ...fields(row.closest('.table')?.querySelector('.same'))]));
+  })()`);
 }
 
 /** Scrolls a drawing into view and waits until it is there. */

@@ -81,7 +81,7 @@ describe('a scenario', () => {
   });
 
   test('is not nested without end', () => {
-    expect(messageOf(`workload: ${'['.repeat(50_000)}`)).toMatch(/nested too deeply|\/input:1: /);
+    expect(messageOf(`workload: ${'['.repeat(50_000)}`)).toMatch('nested too deeply');
   });
 
   test.each([

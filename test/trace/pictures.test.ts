@@ -67,8 +67,16 @@ describe('an address map', () => {
           map.touched(at, page, count);
           map.faulted(at, page);
           map.taken(at, page, count);
+          map.mappingAdded(at, page, count);
+          map.mappingRemoved(at + 1, page, count);
         }
-        const { rows, rowBytes, stepSeconds } = map.data;
+        const { mappings, rows, rowBytes, stepSeconds } = map.data;
+        const changes = mappings.rows.flatMap((row) => row.cells);
+        expect(mappings.rows.length).toBeLessThanOrEqual(256);
+        for (const kind of ['added', 'removed'] as const)
+          expect(sum(changes.map((cell) => cell[kind]))).toBe(
+            sum(touches.map(({ count }) => count)),
+          );
         expect(rows.length).toBeLessThanOrEqual(64);
         const cells = rows.flatMap((row) => row.cells);
         expect(sum(cells.map(({ touched }) => touched))).toBe(

@@ -179,7 +179,7 @@ describe.skipIf(!possible)('a live run in a browser', () => {
   test('every control can be reached with the keyboard', async () => {
     await page.evaluate('document.activeElement.blur(), scrollTo(0, 0)');
     const reached = new Set<string>();
-    for (let press = 0; press < 60; press++) {
+    for (let press = 0; press < 90; press++) {
       await page.keyboard.press('Tab');
       const name = `(({ dataset, ariaLabel, textContent, className }) => dataset.chart ?? ariaLabel ?? (textContent.slice(0, 12) || className))(document.activeElement)`;
       reached.add(await page.evaluate<string>(name));

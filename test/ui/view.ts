@@ -47,6 +47,8 @@ export function sample(seconds: number): LiveSample {
     latency: {},
     devices: [],
     incidents: { refused: [], lostInterrupts: [], failedCalls: [] },
+    events: [],
+    user: null,
     ranges: [],
   };
   return { kind: 'sample', seconds, counters, ...none };

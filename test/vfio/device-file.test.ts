@@ -274,6 +274,28 @@ describe('a device that the host takes from VFIO', () => {
   });
 });
 
+it('who watches a device is told of each reset, and that the host asks for it', () => {
+  const told: string[] = [];
+  const incidents = {
+    accessRefused: () => {},
+    interruptLost: () => {},
+    deviceReset: ({ address }: { address: string }) => told.push(`reset ${address}`),
+    deviceUnbound: ({ address }: { address: string }) => told.push(`unbind ${address}`),
+  };
+  const { call, machine, open, read, write } = openNvme('6.12', (own) => {
+    Object.assign(own.iommu, { incidents });
+    return own;
+  });
+  const device = open('0000:02:00.0');
+  expect(told).toEqual([]);
+  call(device, DeviceIoctl.VFIO_DEVICE_RESET, new Uint8Array());
+  // Initiate Function Level Reset, in Device Control of the PCI Express capability.
+  const [low, high] = read(device, CONFIG + 0x88, 2);
+  write(device, CONFIG + 0x88, low!, high! | 0x80);
+  machine.unbind('0000:02:00.0');
+  expect(told).toEqual(['reset 0000:02:00.0', 'reset 0000:02:00.0', 'unbind 0000:02:00.0']);
+});
+
 describe('SET_IRQS of ERR and REQ', () => {
   const { ERR, REQ } = PciInterruptIndex;
   const TRIGGER = 0x20;

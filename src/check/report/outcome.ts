@@ -5,6 +5,8 @@ import { number } from './report.js';
 export interface Outcome {
   readonly passed: boolean;
   readonly lines: readonly string[];
+  /** Those of the lines that say why it did not pass; violations are not among them. */
+  readonly failures: readonly string[];
 }
 
 /**
@@ -17,10 +19,10 @@ export function outcomeOf(
   exhaustive: boolean,
 ): Outcome {
   const lines: string[] = [];
-  let passed = reports.every(({ violations }) => violations.length === 0);
+  const failures: string[] = [];
   const fail = (line: string): void => {
     lines.push(line);
-    passed = false;
+    failures.push(line);
   };
   const whole = reports.filter(({ violations }) => violations.length === 0);
   const names = (of: readonly ScenarioReport[]): string => of.map(({ name }) => name).join(', ');
@@ -38,7 +40,8 @@ export function outcomeOf(
       fail(`${variant.name}: none of its methods ran, so nothing is known of it`);
     else lines.push(`${variant.name}: no violation found; its methods ran ${number(calls)} times`);
   }
-  return { passed, lines };
+  const isWhole = whole.length === reports.length;
+  return { passed: isWhole && failures.length === 0, lines, failures };
 }
 
 function ranNothing({ orders, randomOrders, longest }: ScenarioReport): boolean {

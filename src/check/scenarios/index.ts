@@ -5,6 +5,7 @@ import * as devices from './devices.js';
 import * as dirtyLog from './dirty-log.js';
 import * as pins from './driver-pins.js';
 import * as stages from './first-stage.js';
+import * as iommufd from './iommufd.js';
 import * as memory from './memory.js';
 import * as races from './page-in-races.js';
 import * as requests from './requests.js';
@@ -68,4 +69,13 @@ export const scenarios: readonly Scenario[] = [
   stages.stage1Leaves,
   stages.stage1Disable,
   stages.stage1Swap,
+  iommufd.replaceFault,
+  iommufd.replacePinned,
+  iommufd.attachDestroy,
+  iommufd.copySource,
+  iommufd.copyPinned,
+  iommufd.queueAnswer,
+  iommufd.queueClosedUnread,
+  iommufd.queueClosedRead,
+  iommufd.twoLogs,
 ];

@@ -2,7 +2,7 @@ import { DeadWait, runDirect } from '../../flow/direct.js';
 import type { Flow, Wait } from '../../flow/flow.js';
 import { described, mistakeIn, ScenarioMistake } from '../verify/scenario-mistake.js';
 import { Invariant, takeUnseen, Violation, violated } from '../verify/violation.js';
-import { isOperation, Side } from '../world/operation.js';
+import { isOperation, type Operation, Side } from '../world/operation.js';
 import type { Parts } from '../world/parts.js';
 import type { Scenario } from '../world/scenario.js';
 import { World } from '../world/world.js';
@@ -48,7 +48,11 @@ export class Execution {
   private newWorld(): World {
     const { scenario } = this;
     const world = new World(scenario.world ?? {}, this.parts);
-    if (scenario.setup) this.asAuthor('setup', () => runDirect(scenario.setup!(world)));
+    try {
+      if (scenario.setup) runDirect(scenario.setup(world));
+    } catch (error) {
+      throw this.asAuthors('setup', error);
+    }
     world.ledger.stepDone();
     return world;
   }
@@ -68,19 +72,21 @@ export class Execution {
   start(): void {
     const { actors } = this;
     this.toBeginning();
+    takeUnseen();
     const { world } = this;
-    for (let i = 0; i < this.names.length; i++) {
-      beat(i);
-      const flow = this.asAuthor(`actor ${this.names[i]}`, () => actors[i]!(world));
-      this.flows[i] = flow;
-      this.outcomes[i] = 0;
-      this.operations[i] = 0;
-      this.locals[i] = 0;
-      this.sides[i] = Side.BOTH;
-      this.setWait(
-        i,
-        this.asAuthor(`actor ${this.names[i]}`, () => this.advance(i)),
-      );
+    let i = 0;
+    try {
+      for (; i < actors.length; i++) {
+        beat(i);
+        this.flows[i] = actors[i]!(world);
+        this.outcomes[i] = 0;
+        this.operations[i] = 0;
+        this.locals[i] = 0;
+        this.sides[i] = Side.BOTH;
+        this.setWait(i, this.advance(i));
+      }
+    } catch (error) {
+      throw this.asAuthors(`actor ${this.names[i]}`, error);
     }
   }
 
@@ -95,7 +101,6 @@ export class Execution {
     world.notes.outcome = this.outcomes[actor]!;
     world.notes.accessed = this.sides[actor]!;
     beat(actor);
-    takeUnseen();
     let wait: Wait | null;
     try {
       wait = this.advance(actor);
@@ -128,7 +133,9 @@ export class Execution {
   private advance(actor: number): Wait | null {
     const step = this.flows[actor]!.next();
     if (step.done) return null;
-    const wait = step.value as Partial<Wait> | undefined | null;
+    const wait = step.value as Partial<Operation> | undefined | null;
+    // Operations first: their `what` is put together each time that it is asked for.
+    if (wait?.sides !== undefined) return step.value;
     if (typeof wait?.ready === 'function' && typeof wait.what === 'string') return wait as Wait;
     const name = this.place(`actor ${this.names[actor]}`);
     if (typeof (step as Partial<Promise<unknown>>).then === 'function')
@@ -140,14 +147,10 @@ export class Execution {
   }
 
   /** What an author's code throws before the first step is the author's. */
-  private asAuthor<T>(who: string, run: () => T): T {
-    try {
-      return run();
-    } catch (error) {
-      if (error instanceof Violation || error instanceof DeadWait) throw error;
-      const where = this.place(who);
-      throw mistakeIn(where, error) ?? new ScenarioMistake(`${where}: ${String(error)}`);
-    }
+  private asAuthors(who: string, error: unknown): unknown {
+    if (error instanceof Violation || error instanceof DeadWait) return error;
+    const where = this.place(who);
+    return mistakeIn(where, error) ?? new ScenarioMistake(`${where}: ${String(error)}`);
   }
 
   /** A user's variant may crash: then its design has broken something. */

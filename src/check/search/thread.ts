@@ -54,10 +54,13 @@ export type ThreadMessage =
 /** What a thread refuses with, as an error of this one. */
 const refusals = { mistake: ScenarioMistake, unsound: Unsound, range: RangeError } as const;
 
-/** No step takes so long, nor does loading a file, even on a machine that is busy. */
+/** No step takes so long, nor does loading a file. */
 const STUCK_MS = 10_000;
 /** How often it is looked in that time. */
 const LOOKS = 10;
+const LOOK_MS = STUCK_MS / LOOKS;
+/** Who has less of a processor between two looks does not want one. */
+const IDLE_MS = 5;
 
 export class CheckThread {
   private readonly pulse = new Int32Array(new SharedArrayBuffer(8));
@@ -136,16 +139,22 @@ export class CheckThread {
   /** A thread that is in one step for too long is ended: nothing else can. */
   private watchSteps(file: string): void {
     let steps = Atomics.load(this.pulse, 0);
-    let same = 0;
+    let stuckMs = 0;
+    let cpu = process.cpuUsage();
     clearInterval(this.watch);
     this.watch = setInterval(() => {
       const now = Atomics.load(this.pulse, 0);
+      const { user, system } = process.cpuUsage(cpu);
+      cpu = process.cpuUsage();
       if (now !== steps) {
         steps = now;
-        same = 0;
+        stuckMs = 0;
         return;
       }
-      if (++same < LOOKS) return;
+      // On a busy machine only the time counts in which this process could work.
+      const workedMs = (user + system) / 1000;
+      stuckMs += workedMs < IDLE_MS ? LOOK_MS : Math.min(workedMs, LOOK_MS);
+      if (stuckMs < STUCK_MS) return;
       const actor = Atomics.load(this.pulse, 1);
       const which =
         now === 0 ? 'before its first step' : `in a step of its actor ${actor} (from 0)`;
@@ -153,6 +162,6 @@ export class CheckThread {
         new ScenarioMistake(`${file} does not come to an end: ${STUCK_MS / 1000} s ${which}`),
       );
       void this.worker.terminate();
-    }, STUCK_MS / LOOKS);
+    }, LOOK_MS);
   }
 }

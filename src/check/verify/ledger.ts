@@ -11,6 +11,7 @@ import { WRITE } from '../../mm/address-space.js';
 import { type SimulatedMemory, ZERO_FRAME } from '../../mm/simulated-memory.js';
 import type { Type1 } from '../../vfio/type1/type1.js';
 import type { Digest } from '../world/digest.js';
+import type { Iommufd } from '../world/iommufd.js';
 import { accessName, hex, IOVA, Side } from '../world/operation.js';
 import type { ProgramSpace } from '../world/program-actor.js';
 import type { StepNotes } from '../world/step-notes.js';
@@ -27,6 +28,7 @@ interface Audited {
   readonly devices: readonly { readonly iommu: IommuDevice }[];
   readonly specs: readonly DeviceSpec[];
   readonly pages: number;
+  readonly iommufd: Iommufd | null;
   numberOf(device: ObservedDevice): number;
 }
 
@@ -60,7 +62,8 @@ export class Ledger implements Observer {
 
   /** A device's access got through to a frame: the frame must be what the program has there now. */
   reached(device: IommuDevice, iovaPage: number, access: number, frame: number): void {
-    const { type1, space, memory } = this.world;
+    const { type1, memory, iommufd } = this.world;
+    const space = iommufd?.tableOf(device)?.ioas.space ?? this.world.space;
     this.world.notes.accessed |= Side.MEMORY;
     const mapping = space.mappings.covering(iovaPage);
     if (mapping === null) gone(device, iovaPage, access, 'went through where nothing is mapped');
@@ -70,11 +73,14 @@ export class Ledger implements Observer {
     const isHeld = mapping.pinned || mapping.driverPins?.pages.test(iovaPage - mapping.iovaPage);
     if (!isHeld && (mapping.mm as ProgramSpace).frameAt(page) !== frame)
       gone(device, iovaPage, access, 'reached a frame that the program has no more');
-    if ((access & WRITE) !== 0 && type1.log !== null) this.written[iovaPage - IOVA] = 1;
+    if ((access & WRITE) === 0) return;
+    if (type1.log !== null) this.written[iovaPage - IOVA] = 1;
+    iommufd?.wrote(device, iovaPage);
   }
 
-  asked(iovaPage: number, access: number): void {
+  asked(iovaPage: number, access: number, device: IommuDevice | null = null): void {
     if ((access & WRITE) === 0) return;
+    if (device !== null) this.world.iommufd?.writeAsked(device, iovaPage);
     this.writesUnderWay[iovaPage - IOVA]!++;
     this.writeAsked[iovaPage - IOVA] = 1;
   }
@@ -117,6 +123,7 @@ export class Ledger implements Observer {
   }
 
   pageResponse(device: ObservedDevice, pasid: number, group: number, code: number): void {
+    this.world.iommufd?.requestAnswered(device, code);
     const name = this.requestName(device, pasid, group);
     if (code === PageResponse.INVALID && this.world.counters.faultsRefused > this.refusedSeen) {
       this.refusedSeen++;

@@ -9,6 +9,8 @@ export const Invariant = {
   RELEASED: 'nothing is touched after its release',
   PERMISSION: 'no permission is above what was asked and allowed',
   DIRTY: 'a page that was written is reported dirty, and no other',
+  QUEUE: 'what goes to a fault queue its program answers, and nobody else',
+  MOVED: 'a device that is moved is never without a page table',
   GOES_ON: 'whoever waits can go on some time',
   PROGRESS: 'where everybody gets a turn, somebody gets done',
   ASSERTION: 'no assertion of the code is broken',

@@ -67,7 +67,7 @@ export class Device {
         ledger.reached(iommu, iovaPage, access, frame);
         return notes.note(true, 1);
       }
-      ledger.asked(iovaPage, access);
+      ledger.asked(iovaPage, access, iommu);
       const answered = yield* iommu.faultFlow(iovaPage, access);
       ledger.answered(iovaPage, access);
       if (!answered) return notes.note(false, 0);
@@ -81,7 +81,7 @@ export class Device {
   *fault(page: number, access: number): Flow<boolean> {
     checkAccess('fault', access);
     yield onContainer(`page request ${accessName(access)}`, IOVA + page, 1);
-    this.ledger.asked(IOVA + page, access);
+    this.ledger.asked(IOVA + page, access, this.iommu);
     const answer = yield* this.iommu.faultFlow(IOVA + page, access);
     this.ledger.answered(IOVA + page, access);
     return this.notes.note(answer, answer ? 1 : 0);

@@ -1,5 +1,6 @@
 /** What a world holds, as numbers: one for each of its sides. */
 
+import type { DirtyLog } from '../../ioas/dirty-log.js';
 import type { IoSpace } from '../../ioas/io-space.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import type { FaultQueue } from '../../iommu/fault-queue.js';
@@ -12,6 +13,7 @@ import type { SimulatedMemory } from '../../mm/simulated-memory.js';
 import type { Type1 } from '../../vfio/type1/type1.js';
 import { Digest } from './digest.js';
 import { foreignHandler } from './foreign-handler.js';
+import type { Iommufd } from './iommufd.js';
 import { IOVA, NAMED_IDS, VADDR } from './operation.js';
 
 const LEVELS: readonly FaultLevel[] = ['flat', 'stage1', 'stage2'];
@@ -37,6 +39,7 @@ interface Fingerprinted {
   readonly ledger: AddsItself;
   readonly pages: number;
   readonly closed: boolean;
+  readonly iommufd: Iommufd | null;
   numberOf(device: IommuDevice): number;
 }
 
@@ -56,7 +59,9 @@ export class Fingerprint {
     const { digest, world } = this;
     digest.begin();
     this.addContainer();
-    this.addPageIns();
+    this.addPageIns(world.space);
+    if (world.iommufd !== null)
+      for (const { space } of world.iommufd.spaces()) this.addPageIns(space);
     world.ledger.addTo(digest);
     return digest.value;
   }
@@ -84,8 +89,11 @@ export class Fingerprint {
 
   /** How often what page-ins rely on has changed; only differences of it matter. */
   get history(): number {
-    const { space, programs } = this.world;
+    const { space, programs, iommufd } = this.world;
     let history = space.iopf.handler.generation;
+    if (iommufd !== null)
+      for (const ioas of iommufd.spaces())
+        history = history * 0x100 + ioas.space.iopf.handler.generation;
     for (let i = 0; i < programs.length; i++)
       history = history * 0x10000 + programs[i]!.mm.invalidations;
     return history;
@@ -125,7 +133,8 @@ export class Fingerprint {
       // ENABLE goes through a group in the order of the bus.
       digest.add(iommu.group!.devices.indexOf(iommu));
     }
-    this.addMappings();
+    this.addMappings(space, type1.log);
+    if (world.iommufd !== null) this.addIommufd(world.iommufd);
     for (let i = 0; i < programs.length; i++) {
       const { mm } = programs[i]!;
       digest.add(mm.notifierCount);
@@ -159,9 +168,9 @@ export class Fingerprint {
   /**
    * Page-ins under way: who comes to the same page waits for one of a mapping that is still there.
    */
-  private addPageIns(): void {
+  private addPageIns(space: IoSpace): void {
     const { digest } = this;
-    const { handler } = this.world.space.iopf;
+    const { handler } = space.iopf;
     for (let i = 0; i < handler.pageIns.length; i++) {
       const { mapping, index, window, stale } = handler.pageIns[i]!;
       const isThere = handler.covering(mapping.iovaPage + index) === mapping;
@@ -194,10 +203,30 @@ export class Fingerprint {
     digest.add(group < NAMED_IDS && nextGroup < NAMED_IDS ? 0 : group);
   }
 
-  private addMappings(): void {
+  /** The same of each IOAS, and its objects. */
+  private addIommufd(iommufd: Iommufd): void {
+    const { digest, world } = this;
+    iommufd.addTo(digest, (device) => world.numberOf(device));
+    for (const { id, space } of iommufd.spaces()) {
+      const { iopf, domains, logs } = space;
+      digest.add(id * 4 + (iopf.enabled ? 1 : 0) + (iopf.changing ? 2 : 0));
+      digest.add(iopf.watchedSpaces * 64 + iopf.handler.pageIns.length);
+      for (const device of iopf.enabledDevices) digest.add(world.numberOf(device));
+      for (const domain of domains)
+        for (let page = IOVA; page < IOVA + world.pages; page++)
+          digest.add(domain.frameAt(page) * 4 + domain.permissionAt(page));
+      for (const { iommu } of world.devices)
+        digest.add(
+          (iommu.domain === null ? -1 : domains.indexOf(iommu.domain)) * 2 +
+            (iommu.handlers.flat === iopf.handler ? 1 : 0),
+        );
+      this.addMappings(space, null);
+      for (const log of logs) this.addMappings(space, log);
+    }
+  }
+
+  private addMappings({ mappings }: IoSpace, log: DirtyLog | null): void {
     const { digest } = this;
-    const { type1, space } = this.world;
-    const { mappings } = space;
     for (let mapping = mappings.firstFrom(0); mapping !== null; mapping = mappings.after(mapping)) {
       digest.add(mapping.iovaPage * 8 + mapping.permission);
       digest.add(mapping.vaddrPage * 8 + mapping.mm.id);
@@ -205,12 +234,12 @@ export class Fingerprint {
         mapping.pages * 16 +
           (mapping.pinned ? 1 : 0) +
           (mapping.pinnedByFlag ? 2 : 0) +
-          (type1.log === null ? 4 : 0) +
+          (log === null ? 4 : 0) +
           (mapping.source.vaddrInvalid ? 8 : 0),
       );
       digest.add(mapping.source.lockedPages);
       const { mapped, driverPins } = mapping;
-      const dirty = type1.log === null ? null : type1.log.of(mapping);
+      const dirty = log === null ? null : log.of(mapping);
       if (driverPins !== null)
         for (const [index, { frame, references }] of driverPins)
           digest.add((frame * 16 + index) * 16 + references);

@@ -23,8 +23,8 @@ import type { StepNotes } from './step-notes.js';
 /**
  * Where a program's call arguments lie: beside its memory, so that making a call touches no page.
  */
-const ARGUMENT = 2 ** 46;
-const BITMAP_AT = 128;
+export const ARGUMENT = 2 ** 46;
+export const BITMAP_AT = 128;
 const BITMAP_BYTES = 128;
 
 const DirtyFlag = {

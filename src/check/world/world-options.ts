@@ -35,6 +35,11 @@ export interface WorldOptions {
    * Frames that there are (default: no limit); where they are used up, reclaim takes pages to swap.
    */
   readonly frames?: number;
+  /**
+   * The devices are not in a container but bound to an iommufd, attached to nothing: `auto`: with
+   * IOPF, `off`: everything is pinned.
+   */
+  readonly iommufd?: 'auto' | 'off';
   /** IOPF is switched on before the run (default true). */
   readonly enabled?: boolean;
 }

@@ -25,6 +25,7 @@ import { Fingerprint } from './fingerprint.js';
 import { FirstStage } from './first-stage.js';
 import { foreignHandler } from './foreign-handler.js';
 import { Host } from './host-actor.js';
+import { Iommufd } from './iommufd.js';
 import { checkWhole, groupOf, VADDR } from './operation.js';
 import type { Parts } from './parts.js';
 import { Program, ProgramSpace } from './program-actor.js';
@@ -55,6 +56,8 @@ export class World {
   closed = false;
   readonly drivers: Driver[] = [];
   readonly firstStages: FirstStage[] = [];
+  /** Null: the devices are in a container. */
+  readonly iommufd: Iommufd | null;
   private readonly machine: MachineState;
   private readonly geometries: readonly IommuProperties[];
   private readonly domains: DomainPool;
@@ -77,8 +80,8 @@ export class World {
     this.geometries = this.makeGeometries();
     this.machine = {
       geometry: defaultGeometry,
-      kernel: kernelProfile(DEFAULT_KERNEL),
-      iopf: 'ask',
+      kernel: kernelProfile(options.iommufd === undefined ? DEFAULT_KERNEL : '7.2'),
+      iopf: options.iommufd ?? 'ask',
       premapPages: options.premapPages ?? 1,
       dmaEntryLimit: 16,
       allowUnsafeInterrupts: false,
@@ -87,20 +90,28 @@ export class World {
       tables: null,
       userLocks: new UserLocks(),
       compatContainer: false,
+      engine: {
+        space: (made) => new parts.IoSpace(made, parts),
+        domain: ({ geometry }) => this.domains.take(geometry),
+      },
       counters: this.counters,
       observer: null,
       premap: null,
     };
     this.ledger = new Ledger(this);
-    this.type1 = new Type1(this.machine, 2, false, {
-      space: (made) => new parts.IoSpace(made, parts),
-      domain: ({ geometry }) => this.domains.take(geometry),
-    });
+    this.type1 = new Type1(this.machine, 2);
     this.space = this.type1.space;
     this.makeDevices();
+    this.iommufd = options.iommufd === undefined ? null : new Iommufd(this, this.machine);
+    if (this.iommufd !== null) return;
     for (const group of this.groups)
       if (this.isAttachedAtFirst(group)) runDirect(this.attach(group));
     if (options.enabled ?? true) runDirect(this.space.iopf.enable());
+  }
+
+  /** Pages that programs lock count against a limit. */
+  get isLimited(): boolean {
+    return this.options.lockLimitPages !== undefined;
   }
 
   /** The driver of a group's devices, there from its first use on. */
@@ -189,6 +200,7 @@ export class World {
 
   /** The container goes with all that is in it. */
   *close(): Flow<void> {
+    this.iommufd?.close();
     for (const group of this.inContainer) yield* this.detach(group);
     yield* this.space.iopf.release();
     this.closed = true;

@@ -7,6 +7,7 @@ import { kernelVersions } from '../../abi/kernel.js';
 import type { ScenarioReport } from '../../check/search/job.js';
 import { refusalReasons } from '../../exec/incidents/refusal.js';
 import type { RunSummary } from '../../exec/run/summary.js';
+import { glossary } from '../../report/glossary.js';
 import type { Comparison } from '../../sim/compare.js';
 import { type DocumentHead, type DocumentKind, schemaNames } from './document.js';
 
@@ -63,6 +64,7 @@ const run = {
   interceptedCalls: count,
   vfioOpens: count,
   deviceOpens: count,
+  vfioProgram: text.nullable().describe('the program that opened a file of VFIO first'),
   refusedAccesses: count,
   refused: z.array(
     z.object({
@@ -206,7 +208,14 @@ export function jsonSchemas(): Readonly<Record<string, object>> {
   return Object.fromEntries(
     Object.entries(schemas).map(([kind, schema]) => [
       kind,
-      z.toJSONSchema(schema, { io: 'input' }),
+      z.toJSONSchema(schema, { io: 'input', override: ({ jsonSchema }) => describe(jsonSchema) }),
     ]),
   );
+}
+
+/** Gives an object's properties the meaning of their names. */
+function describe({ properties = {} }: z.core.JSONSchema.BaseSchema): void {
+  for (const [name, property] of Object.entries(properties))
+    if (typeof property === 'object' && glossary[name] !== undefined)
+      property.description = glossary[name];
 }

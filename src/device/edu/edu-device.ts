@@ -56,6 +56,7 @@ export class EduDevice implements PciDevice {
     if (pins !== null) this.dmaUnmap = (iovaPage, pages) => pins.dmaUnmap(iovaPage, pages);
     this.buffer = allocate(EDU_BUFFER_BYTES);
     this.dmaMask = dmaMask;
+    endpoint.dma.asker = () => this.asking();
   }
 
   reset(): void {
@@ -175,6 +176,17 @@ export class EduDevice implements PciDevice {
     return !dma.stalled;
   }
 
+  /** `DMA command 0x3: 4096 bytes from buffer+0x0 to 0x100000`. */
+  private asking(): string | null {
+    if (!this.running) return null;
+    const { count, toMemory } = this;
+    const address = this.cut(toMemory ? EduRegister.DMA_DESTINATION : EduRegister.DMA_SOURCE);
+    const [own, bus] = [`buffer+${hex(this.inside)}`, hex(address)];
+    const [from, to] = toMemory ? [own, bus] : [bus, own];
+    const command = hex(this.register(EduRegister.DMA_COMMAND));
+    return `DMA command ${command}: ${count} bytes from ${from} to ${to}`;
+  }
+
   private get toMemory(): boolean {
     return (this.register(EduRegister.DMA_COMMAND) & EduDma.TO_MEMORY) !== 0;
   }
@@ -225,4 +237,8 @@ export class EduDevice implements PciDevice {
     this.interruptStatus = status >>> 0;
     this.words[word(EduRegister.INTERRUPT_STATUS)] = this.interruptStatus;
   }
+}
+
+function hex(value: number): string {
+  return `0x${value.toString(16)}`;
 }

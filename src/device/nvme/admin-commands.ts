@@ -1,3 +1,4 @@
+import { PAGE_SIZE } from '../../mm/address-space.js';
 import type { AllocateDma, DmaBuffer } from '../../mm/frame-memory.js';
 import type { Batch } from './batch.js';
 import { AdminOpcode, ALL_NAMESPACES, SQE_FUSED, SQE_SGL, Sqe } from './command.js';
@@ -107,6 +108,19 @@ export class AdminCommands {
     }
   }
 
+  /** Bytes that the command at word `at` writes to memory, at most. */
+  dataLength(at: number): number {
+    const { commands } = this.batch;
+    switch (commands[at + Sqe.HEAD]! & 0xff) {
+      case AdminOpcode.IDENTIFY:
+        return IDENTIFY_BYTES;
+      case AdminOpcode.GET_LOG_PAGE:
+        return Math.min(logBytes(commands[at + Sqe.DW10]!, commands[at + Sqe.DW11]!), PAGE_SIZE);
+      default:
+        return 0;
+    }
+  }
+
   /** IOVA page of a queue that is created; -1 where PRP1 does not begin a page. */
   private queuePage(at: number): number {
     const low = this.batch.commands[at + Sqe.PRP1]!;
@@ -147,7 +161,7 @@ export class AdminCommands {
   private getLogPage(at: number, dw10: number, dw11: number): number {
     const { commands } = this.batch;
     const id = dw10 & 0xff;
-    const length = ((dw11 & 0xffff) * 2 ** 16 + (dw10 >>> 16) + 1) * 4;
+    const length = logBytes(dw10, dw11);
     const offset = commands[at + Sqe.DW13]! * 2 ** 32 + commands[at + Sqe.DW12]!;
     const namespace = commands[at + Sqe.NAMESPACE]!;
     const page = this.logs.page(id);
@@ -225,4 +239,9 @@ export class AdminCommands {
     pointer.append(outgoing, 0, length, this.answer, 0, tag);
     return Status.SUCCESS;
   }
+}
+
+/** Bytes of a log page that Get Log Page asks for. */
+function logBytes(dw10: number, dw11: number): number {
+  return ((dw11 & 0xffff) * 2 ** 16 + (dw10 >>> 16) + 1) * 4;
 }

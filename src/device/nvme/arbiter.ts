@@ -3,6 +3,7 @@ import type { PciEndpoint } from '../pci/endpoint.js';
 import type { AdminCommands } from './admin-commands.js';
 import { type Batch, commandAt } from './batch.js';
 import { SQE_BYTES, Sqe, startingBlock } from './command.js';
+import type { CommandPages } from './command-pages.js';
 import { EventInformation, EventType } from './events.js';
 import type { IoCommands } from './io-commands.js';
 import { BATCH_COMMANDS } from './limits.js';
@@ -40,6 +41,7 @@ export class Arbiter {
     private readonly batch: Batch,
     private readonly admin: AdminCommands,
     private readonly io: IoCommands,
+    private readonly pages: CommandPages,
   ) {}
 
   reset(): void {
@@ -51,6 +53,7 @@ export class Arbiter {
   run(): boolean {
     this.moved = 0;
     this.pinDue = false;
+    if (this.pages.isWaiting) return false;
     let found = this.look(this.queues.submission(0)!);
     // What the admin queue did may have changed the list.
     const { io } = this.queues;
@@ -110,9 +113,12 @@ export class Arbiter {
         room = completionRoom(completions);
       }
       if (room === 0) break;
+      const isAskedFor = this.pages.isNeeded;
+      if (isAskedFor && !this.pages.areReady(queue)) break;
       found = true;
       if (queue.id === 0) this.adminCommand(queue);
-      else this.ioBatch(queue, Math.min(waiting, room, BATCH_COMMANDS));
+      else this.ioBatch(queue, isAskedFor ? 1 : Math.min(waiting, room, BATCH_COMMANDS));
+      if (isAskedFor) this.pages.forget();
     }
     return found;
   }
@@ -160,7 +166,7 @@ export class Arbiter {
         completionRoom(queue.completions),
         BATCH_COMMANDS,
       );
-      if (count === 0 || !batch.fetch(queue, count)) return;
+      if (count === 0 || !this.isAnswerable(queue) || !batch.fetch(queue, count)) return;
       for (let slot = 0; slot < count; slot++) {
         advance(queue);
         const identifier = batch.commands[commandAt(slot) + Sqe.HEAD]! >>> 16;
@@ -210,11 +216,16 @@ export class Arbiter {
     const { events } = this.admin;
     const queue = this.queues.submission(0)!;
     this.takeHead(queue);
-    if (completionRoom(queue.completions) < 1) return false;
+    if (completionRoom(queue.completions) < 1 || !this.isAnswerable(queue)) return false;
     this.batch.begin();
     this.batch.complete(queue, queue.head, events.takeRequest(), 0, events.takeEvent());
     this.send(queue);
     return true;
+  }
+
+  /** A completion would not have to wait for a program. */
+  private isAnswerable(queue: SubmissionQueue): boolean {
+    return !this.pages.isNeeded || this.pages.isCompletionReady(queue);
   }
 
   /** The error information log gets every command of the batch that failed. */

@@ -24,6 +24,8 @@ export const Sqe = {
   DW15: 15,
 } as const;
 
+/** Of an opcode: it reads data from the host. */
+export const FROM_HOST = 1;
 /** Bits of HEAD: fused operations, which are not supported. */
 export const SQE_FUSED = 0x0300;
 /**

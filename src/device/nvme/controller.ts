@@ -5,6 +5,7 @@ import type { PciDevice } from '../pci/pci-device.js';
 import { AdminCommands } from './admin-commands.js';
 import { Arbiter } from './arbiter.js';
 import { Batch } from './batch.js';
+import { CommandPages } from './command-pages.js';
 import type { ControllerMemory } from './controller-memory.js';
 import { EventInformation } from './events.js';
 import type { ControllerIdentity } from './identify.js';
@@ -26,6 +27,7 @@ export class NvmeController implements PciDevice {
   private readonly admin: AdminCommands;
   private readonly arbiter: Arbiter;
   private ready = false;
+  readonly stalls = true;
 
   constructor(
     private readonly endpoint: PciEndpoint,
@@ -46,7 +48,8 @@ export class NvmeController implements PciDevice {
     this.registers = registers;
     this.queues = queues;
     this.admin = admin;
-    this.arbiter = new Arbiter(endpoint, registers, queues, batch, admin, io);
+    const pages = new CommandPages(endpoint.dma.askAhead(), batch, admin, io);
+    this.arbiter = new Arbiter(endpoint, registers, queues, batch, admin, io, pages);
   }
 
   reset(): void {
@@ -161,6 +164,7 @@ export class NvmeController implements PciDevice {
     this.queues.clear();
     this.admin.reset();
     this.arbiter.reset();
+    this.endpoint.dma.ahead?.reset();
     this.endpoint.interrupts.pin(false);
   }
 

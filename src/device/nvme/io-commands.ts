@@ -8,6 +8,7 @@ import {
   blockCount,
   DEALLOCATE,
   FORCE_UNIT_ACCESS,
+  FROM_HOST,
   IoOpcode,
   SQE_FUSED,
   SQE_SGL,
@@ -25,8 +26,7 @@ const RANGE_BYTES = 16;
 /** Of Copy: a source range, and the format of DW12 that is known. */
 const COPY_RANGE_BYTES = 32;
 const COPY_FORMAT = 0xf00;
-/** Low bits of an opcode: data from the host, to the host. */
-const FROM_HOST = 1;
+/** Low bits of an opcode: data from the host, or to it. */
 const DATA = 3;
 
 /** The NVM command set (NVM Express 1.4, 6; Verify, Copy: NVM command set 1.0, 3.2). */
@@ -36,7 +36,7 @@ export class IoCommands {
    * Memory for what is neither written to the disk nor read from it: compared data, ranges. Made
    * when first needed.
    */
-  private scratch: DmaBuffer | null = null;
+  private scratchMemory: DmaBuffer | null = null;
   /** What the disk holds where it is compared, verified or copied. */
   private stored: DmaBuffer | null = null;
   /** What was written must be durable before this batch is completed. */
@@ -64,6 +64,23 @@ export class IoCommands {
     if (!isTransfer && ((head & SQE_SGL) === 0 || (opcode & DATA) === 0)) return;
     const length = blockCount(commands, at) * this.namespace.blockBytes;
     if (length <= TRANSFER_BYTES || !isTransfer) data.prefetch(commands, at, length, slot, lists);
+  }
+
+  /** Bytes that the command at word `at` moves from or to memory. */
+  dataLength(at: number): number {
+    const { commands } = this.batch;
+    switch (commands[at + Sqe.HEAD]! & 0xff) {
+      case IoOpcode.READ:
+      case IoOpcode.WRITE:
+      case IoOpcode.COMPARE:
+        return blockCount(commands, at) * this.namespace.blockBytes;
+      case IoOpcode.DATASET_MANAGEMENT:
+        return ((commands[at + Sqe.DW10]! & 0xff) + 1) * RANGE_BYTES;
+      case IoOpcode.COPY:
+        return ((commands[at + Sqe.DW12]! & 0xff) + 1) * COPY_RANGE_BYTES;
+      default:
+        return 0;
+    }
   }
 
   /**
@@ -160,7 +177,7 @@ export class IoCommands {
     const stored = this.storedMemory();
     if (!this.namespace.store.read(position, length, stored)) return Status.READ_ERROR;
     const held = stored.bytes.subarray(0, length);
-    const given = this.memory().bytes.subarray(0, length);
+    const given = this.scratch.bytes.subarray(0, length);
     return Buffer.compare(held, given) === 0 ? Status.SUCCESS : Status.COMPARE_FAILURE;
   }
 
@@ -184,7 +201,7 @@ export class IoCommands {
     const status = this.batch.resolve(at, count * RANGE_BYTES, slot, true);
     if (status !== Status.SUCCESS) return status;
     if (!this.readScratch(count * RANGE_BYTES)) return Status.DATA_TRANSFER_ERROR;
-    const { bytes } = this.memory();
+    const { bytes } = this.scratch;
     const ranges = new DataView(bytes.buffer, bytes.byteOffset, count * RANGE_BYTES);
     for (let range = 0; range < count; range++) {
       if (!this.namespace.holds(rangeFirst(ranges, range), rangeBlocks(ranges, range))) {
@@ -248,7 +265,7 @@ export class IoCommands {
     // What the batch has written so far counts: it may be what is copied.
     batch.receive();
     if (!this.readScratch(count * COPY_RANGE_BYTES)) return Status.DATA_TRANSFER_ERROR;
-    const { bytes } = this.memory();
+    const { bytes } = this.scratch;
     const ranges = new DataView(bytes.buffer, bytes.byteOffset, count * COPY_RANGE_BYTES);
     let total = 0;
     for (let range = 0; range < count; range++) total += copyBlocks(ranges, range);
@@ -283,14 +300,14 @@ export class IoCommands {
   /** Reads the resolved data of a command into the scratch memory, at once. */
   private readScratch(length: number): boolean {
     this.list.clear();
-    this.batch.data.append(this.list, 0, length, this.memory(), 0, 0);
+    this.batch.data.append(this.list, 0, length, this.scratch, 0, 0);
     this.batch.moved += this.list.count;
     return this.port.read(this.list, null);
   }
 
-  private memory(): DmaBuffer {
-    this.scratch ??= this.allocate(TRANSFER_BYTES);
-    return this.scratch;
+  get scratch(): DmaBuffer {
+    this.scratchMemory ??= this.allocate(TRANSFER_BYTES);
+    return this.scratchMemory;
   }
 
   private storedMemory(): DmaBuffer {

@@ -1,4 +1,4 @@
-import { PAGE_SIZE } from '../../mm/address-space.js';
+import { PAGE_SIZE, READ } from '../../mm/address-space.js';
 import type { DmaBuffer } from '../../mm/frame-memory.js';
 import type { DmaList } from '../dma-list.js';
 import type { DmaPort } from '../dma-port.js';
@@ -82,6 +82,7 @@ export class Prp {
         continue;
       }
       const bytes = Math.min((this.count - index) * ENTRY_BYTES, PAGE_SIZE);
+      if (this.port.ahead?.ask(page, READ) === false) return Status.DATA_TRANSFER_ERROR;
       if (!this.port.readRange(page * PAGE_SIZE, bytes, this.lists, slot * PAGE_SIZE)) {
         return Status.DATA_TRANSFER_ERROR;
       }

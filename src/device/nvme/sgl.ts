@@ -1,4 +1,4 @@
-import { PAGE_SIZE } from '../../mm/address-space.js';
+import { PAGE_SIZE, READ } from '../../mm/address-space.js';
 import type { DmaBuffer } from '../../mm/frame-memory.js';
 import { DmaList } from '../dma-list.js';
 import type { DmaPort } from '../dma-port.js';
@@ -129,7 +129,10 @@ export class Sgl {
   private fetchPart(page: number, offset: number, bytes: number, slot: number): boolean {
     this.fetch.clear();
     this.fetch.appendRange(page, offset, bytes, this.segments, slot * PAGE_SIZE, 0);
-    return this.port.read(this.fetch, null);
+    const { fetch, port } = this;
+    for (let piece = 0; piece < fetch.count; piece++)
+      if (port.ahead?.ask(fetch.page[piece]!, READ) === false) return false;
+    return port.read(fetch, null);
   }
 
   /** Adds a descriptor of data. */

@@ -3,14 +3,17 @@ import {
   PCI_CAP_NEXT,
   PCI_CONFIG_SIZE,
   PCIE_CONFIG_SIZE,
+  PciAts,
   PciBar,
   PciCapability,
   PciCommand,
   PciConfig,
   PciExpress,
+  PciExtended,
   PciMsi,
   PciMsix,
   PciPm,
+  PciPri,
   PciStatus,
 } from '../../abi/pci.js';
 import type { CapabilityDescription, PciDescription } from './description.js';
@@ -23,6 +26,11 @@ const COMMAND_WRITABLE =
   PciCommand.PARITY |
   PciCommand.SERR |
   PciCommand.INTX_DISABLE;
+
+/** Page requests that a function with PRI has outstanding. */
+const PAGE_REQUESTS = 1;
+
+type HeaderCapability = Exclude<CapabilityDescription, { readonly kind: 'ats' | 'pri' }>;
 
 const capabilityIds = {
   power: PciCapability.PM,
@@ -52,7 +60,14 @@ export class ConfigSpace {
     this.writable = new DataView(new ArrayBuffer(this.size));
     this.header(description, express);
     let link: number = PciConfig.CAPABILITY_LIST;
+    let extended = 0;
     for (const capability of description.capabilities) {
+      if (capability.kind === 'ats' || capability.kind === 'pri') {
+        if (extended !== 0) this.setLong(extended, this.long(extended) | (capability.offset << 20));
+        extended = capability.offset;
+        this.extendedCapability(capability.kind, extended);
+        continue;
+      }
       this.bytes[link] = capability.offset;
       this.bytes[capability.offset + PCI_CAP_ID] = capabilityIds[capability.kind];
       link = capability.offset + PCI_CAP_NEXT;
@@ -123,7 +138,20 @@ export class ConfigSpace {
     }
   }
 
-  private capability(capability: CapabilityDescription): void {
+  /** Read-only to programs, as vfio-pci has them: the IOMMU's driver has switched them on. */
+  private extendedCapability(kind: 'ats' | 'pri', offset: number): void {
+    this.setLong(offset, PciExtended[kind === 'ats' ? 'ATS' : 'PRI'] | PciExtended.VERSION_1);
+    if (kind === 'ats') {
+      this.setWord(offset + PciAts.CAPABILITY, PciAts.PAGE_ALIGNED);
+      this.setWord(offset + PciAts.CONTROL, PciAts.ENABLE);
+      return;
+    }
+    this.setWord(offset + PciPri.CONTROL, PciPri.ENABLE);
+    this.setLong(offset + PciPri.MOST, PAGE_REQUESTS);
+    this.setLong(offset + PciPri.ALLOCATED, PAGE_REQUESTS);
+  }
+
+  private capability(capability: HeaderCapability): void {
     const { offset } = capability;
     const view = this.view;
     const writable = this.writable;

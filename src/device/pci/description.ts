@@ -50,7 +50,13 @@ export type CapabilityDescription =
       readonly writable?: Uint8Array;
     }
   /** PCI Express endpoint with function-level reset; config space has 4096 bytes. */
-  | { readonly kind: 'express'; readonly offset: number };
+  | { readonly kind: 'express'; readonly offset: number }
+  /**
+   * Address translation services and page requests, in the extended space: as the IOMMU's driver
+   * leaves them, switched on.
+   */
+  | { readonly kind: 'ats'; readonly offset: number }
+  | { readonly kind: 'pri'; readonly offset: number };
 
 /** What a function is, before it does anything. */
 export interface PciDescription {

@@ -120,6 +120,7 @@ export class PciEndpoint implements PciFunction {
     this.config.setWord(PciConfig.COMMAND, COMMAND_AT_OPEN);
     this.device = createDevice(this);
     this.iommu.stalls = this.device.stalls ?? false;
+    this.iommu.hasPri = capabilities.some((capability) => capability.kind === 'pri');
     this.dmaUnmap = this.device.dmaUnmap?.bind(this.device);
     this.showTable(0);
     this.device.reset();
@@ -241,6 +242,7 @@ export class PciEndpoint implements PciFunction {
     if ((value & PciExpress.INITIATE_FUNCTION_LEVEL_RESET) === 0) return;
     this.config.setWord(control, value & ~PciExpress.INITIATE_FUNCTION_LEVEL_RESET);
     this.reset();
+    this.iommu.incidents?.deviceReset(this.iommu);
   }
 
   /** Only D0 and D3hot exist; a write of another state is ignored. */

@@ -141,6 +141,7 @@ export type CurrentCall =
   | 'statfs'
   | 'statx'
   | 'sync_file_range'
+  | 'timerfd_settime'
   | 'tkill'
   | 'tgkill'
   | 'unlinkat'

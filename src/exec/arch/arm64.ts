@@ -41,6 +41,7 @@ export const arm64: Architecture = {
     readlinkat: 78,
     newfstatat: 79,
     sync_file_range: 84,
+    timerfd_settime: 86,
     exit: 93,
     exit_group: 94,
     setitimer: 103,

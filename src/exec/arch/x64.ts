@@ -73,6 +73,7 @@ export const x64: Architecture = {
     sync_file_range: 277,
     eventfd: 284,
     fallocate: 285,
+    timerfd_settime: 286,
     eventfd2: 290,
     dup3: 292,
     preadv: 295,

@@ -8,6 +8,7 @@ import type { Eventfds } from '../process/eventfds.js';
 import type { GuardReport } from '../process/guard-report.js';
 import { OpenFiles } from '../process/open-files.js';
 import type { ProcessTable } from '../process/process.js';
+import type { Unreadable } from '../process/unreadable.js';
 import type { EventSet } from '../seccomp/event-set.js';
 import type { DescriptorWindow } from '../seccomp/filter.js';
 import type { Listener } from '../seccomp/listener.js';
@@ -27,6 +28,7 @@ export interface CallParts {
   /** Where VFIO's calls are noted, if anybody looks. */
   readonly log: CallLog | null;
   readonly failed: FailedCalls;
+  readonly unreadable: Unreadable;
   /** From now on a page of the program may be one that only the program can bring. */
   readonly pagesMayWait: () => void;
   /** Tells the user something. */

@@ -64,6 +64,7 @@ export class FileCalls {
     log?.noteOpen(process.pid, node.kind, path);
     files.reap();
     const file = nodes.open(node);
+    files.openedBy(process.pid);
     let number: number;
     try {
       number = descriptors.freeNumber(process, 0);

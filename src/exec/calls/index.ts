@@ -24,7 +24,7 @@ export function handlersOf(
   const locks = new LockCalls(context);
   const memory = new MemoryCalls(context, locks);
   const file = new FileCalls(context, memory, locks, traps);
-  const paths = new PathArguments(context.call, shadow);
+  const paths = new PathArguments(context, shadow);
   const path = new PathCalls(
     context,
     paths,

@@ -15,6 +15,7 @@ import { processVmReadv, processVmWritev } from '../../mm/process/remote-transfe
 import type { ShadowTree } from '../machine/shadow.js';
 import type { Found } from '../machine/shadow-node.js';
 import type { Listener } from '../seccomp/listener.js';
+import type { CallContext } from './context.js';
 
 export const PATH_MAX = 4096;
 
@@ -28,14 +29,21 @@ const local = new IovecArray(1);
 const remote = new IovecArray(1);
 
 export class PathArguments {
+  private readonly call: Listener;
+
   constructor(
-    private readonly call: Listener,
+    private readonly context: Pick<CallContext, 'call' | 'unreadable'>,
     private readonly tree: ShadowTree,
-  ) {}
+  ) {
+    this.call = context.call;
+  }
 
   /** The string that argument n points to; null: too long, or nowhere. */
   string(n: number): string | null {
-    return copyString(this.call.tid, this.call.argument(n), PATH_MAX);
+    const { tid } = this.call;
+    const text = copyString(tid, this.call.argument(n), PATH_MAX);
+    if (text === null) this.context.unreadable.suspect(tid);
+    return text;
   }
 
   /** What of the shadow the call means by its argument, or null where it means another file. */

@@ -1,4 +1,6 @@
+import { Errno } from '../../abi/errno.js';
 import type { FileKind } from '../live/call-log.js';
+import type { Unreadable } from '../process/unreadable.js';
 import type { Listener } from '../seccomp/listener.js';
 import type { IncidentLog } from './incident-log.js';
 
@@ -11,6 +13,7 @@ export class FailedCalls {
     private readonly call: Listener,
     private readonly ioctl: number,
     private readonly incidents: IncidentLog,
+    private readonly unreadable: Unreadable,
   ) {}
 
   begin(): void {
@@ -22,6 +25,7 @@ export class FailedCalls {
     const { call, kind } = this;
     if (kind === null || !(call.outcome < 0)) return;
     const request = call.nr === this.ioctl ? call.uint(1) : 0;
+    if (call.outcome === -Errno.EFAULT) this.unreadable.suspect(call.tid);
     this.incidents.callFailed(kind, call.nr, request, -call.outcome);
   }
 }

@@ -6,6 +6,7 @@
 import { PciInterruptIndex } from '../../abi/pci.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import type { Asker, Incidents, RefusalCause } from '../../iommu/incidents.js';
+import type { ObservedDevice } from '../../iommu/observer.js';
 import { PAGE_SIZE, READ } from '../../mm/address-space.js';
 import type { Machine } from '../../vfio/machine.js';
 import type { FileKind } from '../live/call-log.js';
@@ -13,6 +14,8 @@ import { explain, type RefusalReason } from './refusal.js';
 
 /** Entries of each list; what comes after these is counted only. */
 const ENTRIES_MOST = 64;
+/** What is done over and over is seen as well as this often. */
+const EVENTS_MOST = 64;
 
 /** Accesses that a device was refused, of one kind to one page. */
 export interface RefusedAccess {
@@ -51,6 +54,13 @@ export interface FailedCallCount {
   readonly count: number;
 }
 
+/** A device was reset, or asked for by the host. */
+export interface DeviceEvent {
+  readonly kind: 'reset' | 'unbind';
+  readonly device: string;
+  readonly seconds: number;
+}
+
 /** Plain data: it crosses threads. */
 export interface IncidentCounts {
   /** Accesses that devices were refused, those of `refused` included: the first 64 kinds. */
@@ -73,12 +83,13 @@ export class IncidentLog implements Incidents {
   private readonly refused = new Map<string, Writable<RefusedAccess>>();
   private readonly interrupts = new Map<string, Writable<LostInterrupt>>();
   private readonly calls = new Map<string, Writable<FailedCallCount>>();
-  private readonly startedMs: number;
+  private readonly newest: DeviceEvent[] = [];
   private machine: Machine | null = null;
 
-  constructor(private readonly nowMs: () => number) {
-    this.startedMs = nowMs();
-  }
+  constructor(
+    private readonly nowMs: () => number,
+    private readonly startedMs: number = nowMs(),
+  ) {}
 
   /** The machine whose devices it is told of. */
   watch(machine: Machine): void {
@@ -106,7 +117,7 @@ export class IncidentLog implements Incidents {
         access: access === READ ? 'read' : 'write',
         ...explain(cause, iova, device.stage2Page(place, access), access, this.spaceOf(device)),
         count: 1,
-        firstAtSeconds: Math.round(this.nowMs() - this.startedMs) / 1000,
+        firstAtSeconds: this.seconds,
         asker: asker(),
       });
   }
@@ -130,6 +141,19 @@ export class IncidentLog implements Incidents {
       this.calls.set(key, { file, nr, request, errno, count: 1 });
   }
 
+  deviceReset({ address }: ObservedDevice): void {
+    this.noteEvent('reset', address);
+  }
+
+  deviceUnbound({ address }: ObservedDevice): void {
+    this.noteEvent('unbind', address);
+  }
+
+  /** The newest, at most 64. */
+  get events(): readonly DeviceEvent[] {
+    return this.newest;
+  }
+
   get counts(): IncidentCounts {
     const copies = <T extends object>(entries: Map<string, T>): T[] =>
       [...entries.values()].map((entry) => ({ ...entry }));
@@ -139,6 +163,15 @@ export class IncidentLog implements Incidents {
       lostInterrupts: copies(this.interrupts),
       failedCalls: copies(this.calls),
     };
+  }
+
+  private noteEvent(kind: DeviceEvent['kind'], device: string): void {
+    if (this.newest.length === EVENTS_MOST) this.newest.shift();
+    this.newest.push({ kind, device, seconds: this.seconds });
+  }
+
+  private get seconds(): number {
+    return Math.round(this.nowMs() - this.startedMs) / 1000;
   }
 
   private kindOf(address: string): string {

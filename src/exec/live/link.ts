@@ -6,7 +6,7 @@ import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import type { LiveAnswer, LiveMessage, LiveQuery, LiveSource } from '../../live/live.js';
 import { HeatMap } from '../../trace/heat.js';
 import type { Architecture } from '../arch/index.js';
-import { callsInWords } from './call-text.js';
+import { tellSample } from './direct-wire.js';
 import type { EngineLive, LiveQuestion } from './sampler.js';
 import { mapColumn } from './tables.js';
 
@@ -62,22 +62,17 @@ export class LiveLink implements LiveSource {
 
   private receive(message: EngineLive): void {
     switch (message.kind) {
-      case 'sample': {
-        const { sample, calls } = message;
-        this.seconds = sample.seconds;
-        this.tell(sample);
-        if (calls !== null) {
-          const words = callsInWords(calls, this.architecture, message.startMs);
-          this.tell({ kind: 'calls', calls: words, total: calls.total });
-        }
+      case 'sample':
+        this.seconds = message.sample.seconds;
+        tellSample(message, this.architecture, this.tell);
         break;
-      }
       case 'answer':
         this.waiting.get(message.id)?.(message.answer);
         this.waiting.delete(message.id);
         break;
       case 'over':
-        this.left = { heat: HeatMap.from(message.heat), seconds: this.seconds };
+        if (message.heat !== null)
+          this.left = { heat: HeatMap.from(message.heat), seconds: this.seconds };
         this.port.close();
         break;
     }

@@ -3,7 +3,7 @@
  * was asked. What it costs does not grow with what happens: looking again at what is large waits
  * until the last look is a small part of the time.
  */
-import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
+import { Bug } from '../../abi/bug.js';
 import type { Counters } from '../../iommu/observer.js';
 import type { LiveAnswer, LiveQuery, LiveSample } from '../../live/live.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
@@ -43,30 +43,38 @@ export type EngineLive =
     }
   | { readonly kind: 'answer'; readonly id: number; readonly answer: LiveAnswer }
   /** Nothing more comes. */
-  | { readonly kind: 'over'; readonly heat: HeatData };
+  | { readonly kind: 'over'; readonly heat: HeatData | null };
+
+/** How the engine tells, and is asked. */
+export interface LiveWire {
+  post(message: EngineLive): void;
+  /** The next question, if there is one. */
+  question(): LiveQuestion | null;
+  /** Nothing more is told. */
+  close(): void;
+}
 
 export interface SamplerOptions {
-  readonly port: MessagePort;
+  readonly wire: LiveWire;
   readonly counters: Counters;
   readonly machine: Machine;
   readonly memory: ProcessMemory;
   readonly log: CallLog;
+  readonly events: () => LiveSample['events'];
   readonly watch: LiveWatch;
   readonly summary: () => EngineSummary;
   readonly architecture: Architecture;
   readonly nowMs: () => number;
+  readonly startedMs: number;
 }
 
 export class Sampler {
   private ticks = 0;
-  private readonly started: number;
   private ranges: LiveSample['ranges'] = [];
   private rangesRestUntil = 0;
   private questionsRestUntil = 0;
 
-  constructor(private readonly options: SamplerOptions) {
-    this.started = options.nowMs();
-  }
+  constructor(private readonly options: SamplerOptions) {}
 
   /** Every 50 ms. */
   tick(): void {
@@ -80,19 +88,23 @@ export class Sampler {
   end(): void {
     this.rangesRestUntil = 0;
     this.send();
-    this.post({ kind: 'over', heat: this.options.watch.heat.data });
-    this.options.port.close();
+    const { watch, wire } = this.options;
+    wire.post({ kind: 'over', heat: watch.heat?.data ?? null });
+    wire.close();
   }
 
   private send(): void {
     const calls = this.options.log.take();
-    this.post({ kind: 'sample', sample: this.sample(), calls, startMs: this.started });
+    const sample = this.sample();
+    const { startedMs, wire } = this.options;
+    wire.post({ kind: 'sample', sample, calls, startMs: startedMs });
   }
 
   private sample(): LiveSample {
-    const { architecture, counters, machine, watch, summary } = this.options;
+    const { architecture, counters, events, machine, watch, summary } = this.options;
     this.updateRanges();
-    const { faultLatencyUs, failedCalls, lostInterrupts, refused, ...counts } = summary();
+    const { faultLatencyUs, failedCalls, lostInterrupts, refused, vfioProgram, ...counts } =
+      summary();
     return {
       kind: 'sample',
       seconds: this.seconds,
@@ -106,13 +118,15 @@ export class Sampler {
         lostInterrupts: lostInterrupts.map((each) => ({ ...each })),
         failedCalls: namedCalls(failedCalls, architecture).map((each) => ({ ...each })),
       },
+      events: [...events()],
+      user: vfioProgram,
       devices: devicesOf(machine, (device) => watch.faults.get(device) ?? 0),
       ranges: this.ranges,
     };
   }
 
   private get seconds(): number {
-    return Math.round(this.options.nowMs() - this.started) / 1000;
+    return Math.round(this.options.nowMs() - this.options.startedMs) / 1000;
   }
 
   private updateRanges(): void {
@@ -126,13 +140,13 @@ export class Sampler {
   }
 
   private answerQuestions(): void {
-    const { port, nowMs } = this.options;
+    const { wire, nowMs } = this.options;
     while (nowMs() >= this.questionsRestUntil) {
-      const received = receiveMessageOnPort(port) as { message: LiveQuestion } | undefined;
-      if (received === undefined) return;
+      const question = wire.question();
+      if (question === null) return;
       const from = nowMs();
-      const { id, query } = received.message;
-      this.post({ kind: 'answer', id, answer: this.answer(query) });
+      const { id, query } = question;
+      wire.post({ kind: 'answer', id, answer: this.answer(query) });
       const took = nowMs() - from;
       // A quick one does not make the next wait for another tick.
       if (took > 0.5) this.questionsRestUntil = nowMs() + REST * took;
@@ -142,11 +156,9 @@ export class Sampler {
   private answer(query: LiveQuery): LiveAnswer {
     const { machine, memory, watch } = this.options;
     if (query.about === 'table') return tableOf(query.first, query.pages, machine, memory);
-    const columns = query.segments.map((segment) => mapColumn(segment, machine, watch.heat));
+    if (watch.heat === null) throw new Bug('a question, and nothing is noted to answer it');
+    const { heat } = watch;
+    const columns = query.segments.map((segment) => mapColumn(segment, machine, heat));
     return { seconds: this.seconds, columns };
-  }
-
-  private post(message: EngineLive): void {
-    this.options.port.postMessage(message);
   }
 }

@@ -8,6 +8,7 @@ import { PciRegionIndex } from '../../abi/pci.js';
 import { REGION_OFFSET } from '../../abi/vfio.js';
 import { OptionError } from '../../device/index.js';
 import { deviceKinds, type RecordedModel } from '../../device/kinds.js';
+import { Wires } from '../../device/wire.js';
 import type { VfioFile } from '../../file/file.js';
 import { UserError } from '../../input/user-error.js';
 import type { IopfMode } from '../../ioas/iopf/mode.js';
@@ -61,6 +62,7 @@ export interface Hardware {
 
 export function buildHardware(options: HardwareOptions): Hardware {
   const memory = new ProcessMemory();
+  const wires = new Wires();
   const backings = new Map<PciFunction, Backing>();
   let nextGroup = firstFreeGroup();
   const taken = new Set(options.spec.groups.map((group) => group.number));
@@ -72,7 +74,7 @@ export function buildHardware(options: HardwareOptions): Hardware {
       if (addresses.has(device.address))
         throw new UserError(`${device.where}: there is already a device at ${device.address}`);
       addresses.add(device.address);
-      const { pciFunction, backing } = makeFunction(device, memory, options);
+      const { pciFunction, backing } = makeFunction(device, memory, wires, options);
       backings.set(pciFunction, backing);
       return pciFunction;
     });
@@ -135,6 +137,7 @@ function openNode(machine: Machine, node: DeviceNode): VfioFile {
 function makeFunction(
   device: DeviceSpec,
   memory: ProcessMemory,
+  wires: Wires,
   options: HardwareOptions,
 ): { pciFunction: PciFunction; backing: Backing } {
   const kind = deviceKinds.get(device.kind);
@@ -159,6 +162,7 @@ function makeFunction(
     frameOf: (buffer: DmaBuffer) => memory.frameOf(buffer),
     openBlockFile,
     openTap,
+    openLink: wires.open,
     ...(options.openModel === undefined ? {} : { openModel: options.openModel }),
   };
   try {

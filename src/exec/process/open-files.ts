@@ -7,7 +7,8 @@
  * one. The lock ends with the last descriptor or mapping, in whatever process: the kernel's own
  * rule for files (fcntl(2), F_OFD_SETLK).
  */
-import { type Stats, statSync } from 'node:fs';
+import { readFileSync, readlinkSync, type Stats, statSync } from 'node:fs';
+import { basename } from 'node:path';
 import type { VfioFile } from '../../file/file.js';
 import {
   allocateNative,
@@ -48,6 +49,8 @@ export class OpenFiles {
   /** Files that were ever opened, and those of them that are devices. */
   opens = 0;
   deviceOpens = 0;
+  /** The program whose process opened one first. */
+  firstUser: string | null = null;
   /** The functions behind the open device files, each once. */
   readonly openFunctions: PciFunction[] = [];
   /** Something was closed, or may have been: the next `reap` must look. */
@@ -90,6 +93,11 @@ export class OpenFiles {
     for (const file of this.files)
       if (file.backing.inode === stat.ino && file.backing.device === stat.dev) return file;
     return 'other';
+  }
+
+  /** A process opens a file by its path. */
+  openedBy(pid: number): void {
+    this.firstUser ??= programOf(pid);
   }
 
   /** Releases every file that nobody refers to any more, oldest first. */
@@ -145,4 +153,17 @@ function setLock(type: number, start: number): void {
   flockShorts[0] = type;
   flockWords[2] = start;
   flockWords[4] = 1;
+}
+
+/** A script has its own name, not its interpreter's; null: it has gone, or may not be read. */
+function programOf(pid: number): string | null {
+  const read = (name: string): string => readFileSync(`/proc/${pid}/${name}`, 'utf8');
+  try {
+    const name = read('comm').trim();
+    const script = basename(read('cmdline').split('\0')[1] ?? '');
+    if (name !== '' && script.startsWith(name)) return script;
+    return basename(readlinkSync(`/proc/${pid}/exe`));
+  } catch {
+    return null;
+  }
 }

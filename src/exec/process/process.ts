@@ -12,8 +12,9 @@ import type { ResidentMemory } from '../reclaim/resident-memory.js';
 import type { EventSet } from '../seccomp/event-set.js';
 import type { GuardReport } from './guard-report.js';
 import type { OpenFile } from './open-files.js';
+import { sharesMemory } from './same-memory.js';
 import { SpaceIds } from './space-ids.js';
-import { isAlive, livingTask, parentOf, sharesMemory, threadGroup } from './tasks.js';
+import { isAlive, livingTask, parentOf, threadGroup } from './tasks.js';
 
 /** Threads of processes that never spoke to VFIO, remembered only to spare look-ups. */
 const STRANGERS_MAX = 4096;

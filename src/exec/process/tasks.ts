@@ -6,7 +6,6 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { close, syscall } from '../../mm/process/libc.js';
 import type { Architecture } from '../arch/index.js';
 
-const KCMP_VM = 1;
 /** PIDFD_THREAD (linux/pidfd.h): of a thread that need not be the first; since Linux 6.9. */
 const PIDFD_THREAD = 0o200;
 
@@ -27,11 +26,6 @@ export function livingTask(pid: number, ending: ReadonlySet<number>): number {
     // The process is gone.
   }
   return 0;
-}
-
-/** Whether two tasks have the same memory; false where the kernel does not say (CONFIG_KCMP). */
-export function sharesMemory({ nr }: Architecture, tid: number, other: number): boolean {
-  return syscall(nr.kcmp, tid, other, KCMP_VM, 0, 0, 0) === 0;
 }
 
 /** A process by its task, of which the first is as good as any while it lives. */

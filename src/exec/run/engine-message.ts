@@ -1,5 +1,6 @@
 /** What the engine tells whoever started it, in this thread or from its own. */
 import { UserError } from '../../input/user-error.js';
+import type { LiveWire } from '../live/sampler.js';
 import type { PageOutRequest } from '../reclaim/page-out.js';
 import { type EngineOptions, type Served, serve } from './engine.js';
 
@@ -14,9 +15,10 @@ export type EngineMessage =
 export async function runEngine(
   options: EngineOptions,
   pageOut: (request: PageOutRequest) => void,
+  wire: LiveWire | null,
 ): Promise<EngineMessage> {
   try {
-    return { kind: 'done', ...(await serve(options, pageOut)) };
+    return { kind: 'done', ...(await serve(options, pageOut, wire)) };
   } catch (error) {
     if (error instanceof UserError)
       return { kind: 'refused', message: error.message, exitCode: error.exitCode };

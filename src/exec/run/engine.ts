@@ -12,12 +12,13 @@ import { callContext, handlersOf, setAside } from '../calls/index.js';
 import { FailedCalls } from '../incidents/failed-calls.js';
 import { IncidentLog } from '../incidents/incident-log.js';
 import { CallLog } from '../live/call-log.js';
-import type { Sampler } from '../live/sampler.js';
+import type { LiveWire, Sampler } from '../live/sampler.js';
 import { buildHardware, type Hardware } from '../machine/hardware.js';
 import { Child, type ChildEnd } from '../process/child.js';
 import { Eventfds } from '../process/eventfds.js';
 import { GuardReport } from '../process/guard-report.js';
 import { ProcessTable } from '../process/process.js';
+import { Unreadable } from '../process/unreadable.js';
 import type { PageOutRequest } from '../reclaim/page-out.js';
 import { reclaimWork } from '../reclaim/reclaim-work.js';
 import { ResidentMemory } from '../reclaim/resident-memory.js';
@@ -30,7 +31,7 @@ import type { ExecOptions } from './exec-options.js';
 import type { Launched } from './launch.js';
 import { LaunchReport } from './launch-report.js';
 import { RunObservers } from './run-observers.js';
-import { SignalRelay } from './signals.js';
+import { type SignalFds, SignalRelay } from './signals.js';
 import { type EngineSummary, summarize } from './summary.js';
 import { tell } from './tell.js';
 
@@ -39,11 +40,11 @@ export interface EngineOptions {
   readonly exec: ExecOptions;
   readonly window: DescriptorWindow;
   readonly launched: Launched;
-  /** Where signals come (`SignalPipe`). */
-  readonly signalFd: number;
+  /** Where signals come. */
+  readonly signalFds: SignalFds;
   /** Takes lines for the guard. */
   readonly guardFd: number;
-  /** Where a live view listens and asks. */
+  /** Where a live view listens and asks, from another thread. */
   readonly live: MessagePort | null;
 }
 
@@ -71,18 +72,20 @@ const nowMs = (): number => performance.now();
 const nowUs = (): number => performance.now() * 1000;
 
 /**
- * Serves a run to its end. `pageOut` passes requests to the thread that carries them out. Throws
- * UserError where nothing ran.
+ * Serves a run to its end. `pageOut` passes requests to the thread that carries them out, `wire`
+ * what happens to whoever watches. Throws UserError where nothing ran.
  */
 export async function serve(
   options: EngineOptions,
   pageOut: (request: PageOutRequest) => void,
+  wire: LiveWire | null,
 ): Promise<Served> {
   const { exec, live } = options;
   const counters = new Counters(nowUs);
-  const observers = new RunObservers(exec, live !== null, counters, nowUs);
+  const watched = wire === null ? null : { asks: live !== null };
+  const observers = new RunObservers(exec, watched, counters, nowUs);
   try {
-    const served = await serveObserved(options, counters, observers, pageOut);
+    const served = await serveObserved(options, counters, observers, pageOut, wire);
     return { ...served, missing: observers.close() };
   } catch (error) {
     if (error instanceof UserError) observers.discard();
@@ -96,10 +99,12 @@ async function serveObserved(
   counters: Counters,
   observers: RunObservers,
   pageOut: (request: PageOutRequest) => void,
+  wire: LiveWire | null,
 ): Promise<Omit<Served, 'missing'>> {
-  const { exec, guardFd, live } = options;
+  const { exec, guardFd } = options;
   const guard = new GuardReport(guardFd);
-  const incidents = new IncidentLog(nowMs);
+  const { startedMs } = observers;
+  const incidents = new IncidentLog(nowMs, startedMs);
   const hasRecorded = exec.machine.groups.some(({ devices }) =>
     devices.some(({ kind }) => kind === 'recorded'),
   );
@@ -117,7 +122,8 @@ async function serveObserved(
   });
   incidents.watch(hardware.machine);
   try {
-    const sampling = live === null ? null : await import('../live/sampler.js');
+    const sampling =
+      wire === null ? null : { wire, Sampler: (await import('../live/sampler.js')).Sampler };
     const parts = { counters, observers, incidents, hardware, guard, pageOut, sampling };
     return new Engine(options, parts).run();
   } finally {
@@ -132,7 +138,7 @@ interface EngineParts {
   readonly hardware: Hardware;
   readonly guard: GuardReport;
   readonly pageOut: (request: PageOutRequest) => void;
-  readonly sampling: { readonly Sampler: typeof Sampler } | null;
+  readonly sampling: { readonly wire: LiveWire; readonly Sampler: typeof Sampler } | null;
 }
 
 class Engine {
@@ -152,16 +158,17 @@ class Engine {
 
   run(): Omit<Served, 'missing'> {
     const { arch, program, residentMemory, report } = this;
-    const { exec, live, signalFd, window } = this.options;
+    const { exec, signalFds, window } = this.options;
     const { counters, guard, hardware, incidents, observers, pageOut, sampling } = this.parts;
     const { watch } = observers;
     const { pid } = program;
     observers.pid = pid;
     const listener = new Listener(report.takeListener(arch));
-    const events = new EventSet(arch, signalFd, HOUSEKEEPING_MS);
+    const events = new EventSet(arch, signalFds.pipe, HOUSEKEEPING_MS);
     program.watch(arch, events);
     const log = watch === null ? null : new CallLog(listener, arch.nr.ioctl, nowMs);
-    const failed = new FailedCalls(listener, arch.nr.ioctl, incidents);
+    const unreadable = new Unreadable(tell);
+    const failed = new FailedCalls(listener, arch.nr.ioctl, incidents, unreadable);
     const kernel = kernelProfile(exec.kernel);
     const processes = new ProcessTable({
       architecture: arch,
@@ -191,6 +198,7 @@ class Engine {
       guard,
       log,
       failed,
+      unreadable,
       pagesMayWait: () => pagesMayWait(supervisor),
       tell,
     });
@@ -207,10 +215,12 @@ class Engine {
       });
     const { machine, memory } = hardware;
     const sampler =
-      live === null || watch === null || log === null || sampling === null
+      watch === null || log === null || sampling === null
         ? null
         : new sampling.Sampler({
-            port: live,
+            wire: sampling.wire,
+            startedMs: observers.startedMs,
+            events: () => incidents.events,
             counters,
             machine,
             memory,
@@ -228,7 +238,7 @@ class Engine {
       files,
       guard,
       program,
-      signals: new SignalRelay(signalFd, program),
+      signals: new SignalRelay(signalFds, program),
       nowMs,
       housekeeping: () => {
         observers.tick();

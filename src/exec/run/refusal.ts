@@ -52,7 +52,7 @@ function kernelRefusal({ ptraceScope, modules }: Confinement): string {
     return 'Yama lets only CAP_SYS_PTRACE look into another process (kernel.yama.ptrace_scope is 2); set it to 1 (sysctl kernel.yama.ptrace_scope=1), or run iopf with that capability';
   const others =
     modules.length === 0 ? '' : `, or a security module does (${modules.join(', ')}: see its log)`;
-  return `the kernel takes iopf for a stranger to the program (other user or user namespace, or more capabilities)${others}; run iopf as the program’s user`;
+  return `the kernel takes iopf for a stranger to the program (other user or user namespace, more capabilities, or not dumpable)${others}; run iopf as the program’s user, or with CAP_SYS_PTRACE`;
 }
 
 /** Whether an errno means that somebody does not want it. */

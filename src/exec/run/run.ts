@@ -19,6 +19,7 @@ import type { Picture } from '../../trace/live-picture.js';
 import { type Architecture, architecture } from '../arch/index.js';
 import type { FailedCallCount } from '../incidents/incident-log.js';
 import type { LiveLink } from '../live/link.js';
+import type { LiveWire } from '../live/sampler.js';
 import { killChild, signalNumber } from '../process/child.js';
 import { buildFilter, type DescriptorWindow } from '../seccomp/filter.js';
 import type { EngineOptions } from './engine.js';
@@ -51,6 +52,8 @@ export interface RunResult {
 
 /** Who looks on while a program runs. */
 export interface RunWatcher {
+  /** Whether it asks while the program runs: the engine then runs in a thread of its own. */
+  readonly asks: boolean;
   /**
    * The run is about to begin. What this opens is not inherited by the program. Throws UserError
    * where the run shall not begin.
@@ -72,12 +75,17 @@ export async function runProgram(
   const limit = callersDescriptorLimit();
   const window = descriptorWindow(limit);
   const caller: Caller = { inherit, file, limit, window };
-  if (watcher === null) return runFor(options, arch, caller, null);
+  if (watcher === null) return runFor(options, arch, caller, null, null);
+  if (!watcher.asks && options.reclaimBytes === null) {
+    const { directWire } = await import('../live/direct-wire.js');
+    const wire = directWire(arch, (message) => watcher.tell(message));
+    return runFor(options, arch, caller, null, wire);
+  }
   const link = await import('../live/link.js');
   const live = new link.LiveLink(arch, (message) => watcher.tell(message));
   try {
     await watcher.begin(live);
-    return await runFor(options, arch, caller, live);
+    return await runFor(options, arch, caller, live, null);
   } finally {
     live.close();
   }
@@ -97,6 +105,7 @@ async function runFor(
   arch: Architecture,
   { inherit, file, limit, window }: Caller,
   live: LiveLink | null,
+  wire: LiveWire | null,
 ): Promise<RunResult> {
   // Orphans of the program become children of this process, which so may go on reading their
   // memory (Yama) and can reap them.
@@ -123,14 +132,14 @@ async function runFor(
       exec: options,
       window,
       launched,
-      signalFd: signals.fd,
+      signalFds: signals.fds,
       guardFd: guardPipe.write,
       live: live?.engine ?? null,
     };
     try {
       message = isInThread
         ? await (await import('./engine-worker.js')).runInThread(engineOptions, arch)
-        : await runHere(engineOptions);
+        : await runHere(engineOptions, wire);
       if (message.kind !== 'done') killChild(launched.pid);
       await live?.over;
     } catch (error) {
@@ -182,10 +191,11 @@ export function exitCodeOf(run: RunSummary): number {
   return run.exitCode ?? 0;
 }
 
-function runHere(options: EngineOptions): Promise<EngineMessage> {
-  return runEngine(options, () => {
+function runHere(options: EngineOptions, wire: LiveWire | null): Promise<EngineMessage> {
+  const pageOut = (): void => {
     throw new Bug('nobody pages out');
-  });
+  };
+  return runEngine(options, pageOut, wire);
 }
 
 function makePipe(): { read: number; write: number } {

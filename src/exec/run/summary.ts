@@ -61,6 +61,8 @@ export interface EngineSummary extends ResidentMemorySummary, Omit<IncidentSumma
   /** VFIO files that were opened, and those of them that are devices. */
   readonly vfioOpens: number;
   readonly deviceOpens: number;
+  /** The program that opened one of them first: a shell's child, for example. */
+  readonly vfioProgram: string | null;
 }
 
 /** A device of the run. */
@@ -88,7 +90,11 @@ export interface RunFacts extends Omit<EngineSummary, 'failedCalls'>, IncidentSu
 export interface RunSummary extends RunFacts, Verdict {}
 
 export interface Counted {
-  readonly files: { readonly opens: number; readonly deviceOpens: number };
+  readonly files: {
+    readonly opens: number;
+    readonly deviceOpens: number;
+    readonly firstUser: string | null;
+  };
   readonly counters: Counters;
   readonly interceptedCalls: number;
   readonly memory: ResidentMemorySummary;
@@ -127,6 +133,7 @@ export function summarize(counted: Counted): EngineSummary {
     interceptedCalls,
     vfioOpens: files.opens,
     deviceOpens: files.deviceOpens,
+    vfioProgram: files.firstUser,
     ...incidents,
   };
 }

@@ -51,20 +51,39 @@ export class FaultCalls {
 
   /** The handler asks. False: another asks, and the number means nothing to a kernel. Hot. */
   ask(): boolean {
-    const { frame } = this;
     const { call } = this.context;
     if (!isTrapPage(call.returnsTo)) return false;
-    // The frame may be that of a register whose device waits for a page.
-    if (this.context.files.isBusy) throw new Later();
-    if (!frame.read(call.tid, call.argument(2), call.argument(1), call.argument(3)))
-      call.respond(Answer.RETURN);
-    else if (!this.errands.handle(frame)) this.fault();
+    if (this.context.files.isBusy) this.askMeanwhile();
+    else this.answer(false);
     return true;
   }
 
-  private fault(): void {
+  /**
+   * The same while a device or a call waits for a page that the asking thread may have to bring.
+   * The frame may be that of the register whose device waits.
+   */
+  private askMeanwhile(): void {
+    const bringBack = this.frame.setAside();
+    try {
+      this.answer(true);
+    } finally {
+      bringBack();
+    }
+  }
+
+  /** `isBusy`: registers must wait for their turn. */
+  private answer(isBusy: boolean): void {
+    const { frame } = this;
+    const { call } = this.context;
+    if (!frame.read(call.tid, call.argument(2), call.argument(1), call.argument(3)))
+      call.respond(Answer.RETURN);
+    else if (!this.errands.handle(frame)) this.fault(isBusy);
+  }
+
+  private fault(isBusy: boolean): void {
     const { frame, context } = this;
     const area = this.area();
+    if (area !== null && isBusy) throw new Later();
     const known = area === null ? null : this.form();
     if (area === null || !isAllowed(area, frame.isWrite || (known !== null && isStore(known))))
       return this.programsOwn();

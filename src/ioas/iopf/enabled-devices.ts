@@ -53,6 +53,13 @@ export class EnabledDevices {
     yield FEATURE_ON;
   }
 
+  /** A device has come or gone with page requests on, and with its handler. */
+  moved(device: IommuDevice, isHere: boolean): void {
+    const { list } = this;
+    if (isHere) list.push(device);
+    else if (list.includes(device)) list.splice(list.indexOf(device), 1);
+  }
+
   /** Switches devices off, the last first; each has no request and no handler inside at its end. */
   *switchOffAll(devices: readonly IommuDevice[]): Flow<void> {
     for (let i = devices.length - 1; i >= 0; i--) {

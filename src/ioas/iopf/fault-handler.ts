@@ -215,8 +215,7 @@ export class FaultHandler implements DeviceFaultHandler {
    * only what faulted (R6.3).
    */
   private grant(mapping: Mapping, access: number): number {
-    if (!this.dirtyTracking) return mapping.permission;
-    return (access & WRITE) === 0 ? access : access | (mapping.permission & READ);
+    return this.dirtyTracking ? access | (mapping.permission & READ) : mapping.permission;
   }
 
   /** Pages of the window: up to the first that is present and the mapping's end (R4.1). */
@@ -228,7 +227,7 @@ export class FaultHandler implements DeviceFaultHandler {
   }
 
   private untilMapped(mapping: Mapping, index: number, count: number): number {
-    return count <= 1 ? count : mapping.mapped.nextSet(index + 1, index + count) - index;
+    return mapping.mapped.nextSet(index + 1, index + count) - index;
   }
 
   private map(

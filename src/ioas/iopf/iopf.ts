@@ -164,6 +164,30 @@ export class Iopf {
     }
   }
 
+  /**
+   * Devices of this space go to another, or to another domain of this one: no control path of
+   * either comes in between.
+   */
+  *whileTheyMove(to: Iopf, move: Flow<void>): Flow<void> {
+    yield* this.lock.acquireWith(to.lock);
+    try {
+      yield* move;
+    } finally {
+      this.lock.release();
+      to.lock.release();
+    }
+  }
+
+  /** Who answers the page requests of a device that comes now; null: nobody. */
+  get handlerOfNew(): FaultHandler | null {
+    return this.enabled ? this.handler : null;
+  }
+
+  /** A device has left with its page requests, or come with them. */
+  deviceMoved(device: IommuDevice, isHere: boolean): void {
+    this.devices.moved(device, isHere);
+  }
+
   /** A domain has left the space with all that was mapped in it. */
   domainRemoved(): void {
     for (const mapping of this.backend.mappings) this.resident.forgetAbsent(mapping);
@@ -286,7 +310,6 @@ export class Iopf {
    * goes.
    */
   private dropReplaced(mapping: Mapping): void {
-    const domain = this.backend.domains[0];
     const frames = new Float64Array(ADOPT_PAGES);
     for (let index = 0; index < mapping.pages; ) {
       const count = Math.min(ADOPT_PAGES, mapping.pages - index);
@@ -295,9 +318,8 @@ export class Iopf {
         mapping.mm.pageIn(mapping.vaddrPage + index, count, mapping.permission, frames),
       );
       for (let i = 0; i < got; i++) {
-        if (domain === undefined || domain.frameAt(mapping.iovaPage + index + i) !== frames[i]) {
+        if (!this.resident.isMappedTo(mapping, index + i, frames[i]!))
           this.resident.drop(mapping, index + i, 1);
-        }
       }
       index += got;
       if (got === count) continue;

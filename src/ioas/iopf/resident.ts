@@ -72,6 +72,14 @@ export class ResidentPages {
     return this.drop(mapping, 0, mapping.pages);
   }
 
+  /** Whether every domain has a page of a mapping at this frame; without a domain none has. */
+  isMappedTo(mapping: Mapping, index: number, frame: number): boolean {
+    const { domains } = this.backend;
+    for (const domain of domains)
+      if (domain.frameAt(mapping.iovaPage + index) !== frame) return false;
+    return domains.length !== 0;
+  }
+
   /** A domain went: what no other domain holds is not present any more. */
   forgetAbsent(mapping: Mapping): void {
     const mapped = mapping.mapped;

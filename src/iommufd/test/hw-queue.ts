@@ -89,7 +89,7 @@ function respondOrRemove(call: Call, queue: HwQueue): void {
   }
 }
 
-/** EINVAL: too many; EEXIST; EIO: the one before; EFAULT: not where the table leads. */
+/** EINVAL: there are not so many; EEXIST; EIO: the one before; EFAULT: no place for it. */
 function checkPlace(
   { queues, hwpt }: MockViommu,
   index: number,

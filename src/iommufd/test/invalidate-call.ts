@@ -1,4 +1,4 @@
-/** IOMMU_HWPT_INVALIDATE where there is something (kernel: iommufd_hwpt_invalidate). */
+/** IOMMU_HWPT_INVALIDATE where something can be invalidated (kernel: iommufd_hwpt_invalidate). */
 import { fail } from '../../abi/errno.js';
 import { HwptInvalidate } from '../../abi/iommufd-structs.js';
 import { type Call, respond } from '../call.js';

@@ -16,6 +16,7 @@ import {
 } from '../../abi/iommufd-test.js';
 import type { KernelProfile } from '../../abi/kernel.js';
 import { writeStruct } from '../../abi/layout.js';
+import type { Flow } from '../../flow/flow.js';
 import { IommuDevice } from '../../iommu/device.js';
 import { IommuGroup } from '../../iommu/group.js';
 import type { FaultingDevice } from '../../iommu/page-request.js';
@@ -92,18 +93,19 @@ export class MockIommu implements Iommu {
   }
 
   /** EINVAL: a log is kept that it cannot; ENOENT: its virtual IOMMU does not know it; ENOMEM. */
-  attach(hwpt: Hwpt, pasid: number): void {
+  // biome-ignore lint/correctness/useYield: a flow by its interface; it never waits
+  *attach(hwpt: Hwpt, pasid: number): Flow<void> {
     if (pasid === NO_PASID) this.enter(hwpt);
     else this.enterPasid(pasid);
     if (hwpt.fault !== null) this.askers.set(pasid, this.newAsker(pasid));
   }
 
-  replace(from: Hwpt, to: Hwpt, pasid: number): void {
+  *replace(from: Hwpt, to: Hwpt, pasid: number): Flow<void> {
     const { askers } = this;
     const asker = askers.get(pasid);
     askers.delete(pasid);
     try {
-      this.attach(to, pasid);
+      yield* this.attach(to, pasid);
     } catch (error) {
       if (asker !== undefined) askers.set(pasid, asker);
       throw error;
@@ -111,7 +113,8 @@ export class MockIommu implements Iommu {
     if (asker !== undefined) from.fault?.queue.abandoned(asker);
   }
 
-  detach(hwpt: Hwpt, pasid: number): void {
+  // biome-ignore lint/correctness/useYield: as `attach`
+  *detach(hwpt: Hwpt, pasid: number): Flow<void> {
     if (pasid === NO_PASID) this.viommu = null;
     if (pasid === PASID_RESERVED) this.fails = false;
     const asker = this.askers.get(pasid);

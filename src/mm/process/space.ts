@@ -163,6 +163,10 @@ export class ProcessSpace implements AddressSpace {
     return this.zeroPages.has(page) || this.vmas.isDevicePage(page);
   }
 
+  hasDevicePages(first: number, count: number): boolean {
+    return this.vmas.hasDevicePages(first, count);
+  }
+
   get lockedPages(): number {
     const match = /^VmLck:\s+(\d+) kB/m.exec(textOf(`/proc/${this.task}/status`));
     return this.accountedPages + (match === null ? 0 : Number(match[1]) / (PAGE_SIZE / 1024));

@@ -102,6 +102,12 @@ export class VmaCache {
     );
   }
 
+  /** Whether pages of a device are among [first, first + count), up to the first that is none. */
+  hasDevicePages(first: number, count: number): boolean {
+    const end = first + this.allowed(first, count, 0);
+    return this.known(first, end).some((area) => area.device !== null);
+  }
+
   /** How many pages from `first` on, at most `count`, are known to be one device's. */
   devicePages(first: number, count: number): number {
     const area = this.areas[this.indexOf(first)];

@@ -10,10 +10,10 @@ import { VfioExtension } from '../../abi/vfio.js';
 import { runDirect } from '../../flow/direct.js';
 import type { Flow } from '../../flow/flow.js';
 import { DirtyLog } from '../../ioas/dirty-log.js';
-import { IoSpace, type IoSpaceOptions } from '../../ioas/io-space.js';
+import type { IoSpace } from '../../ioas/io-space.js';
 import type { Mapping } from '../../ioas/mapping.js';
 import type { IommuDevice } from '../../iommu/device.js';
-import { Domain, type DomainOptions } from '../../iommu/domain.js';
+import type { Domain } from '../../iommu/domain.js';
 import { areAlike, type IommuProperties } from '../../iommu/geometry.js';
 import type { IommuGroup } from '../../iommu/group.js';
 import type { AddressSpace } from '../../mm/address-space.js';
@@ -65,17 +65,6 @@ export function openType1(machine: MachineState, type: number): Type1 {
   return fail('EINVAL');
 }
 
-/** Makes what a type1 is made of. */
-export interface Type1Parts {
-  readonly space: (options: IoSpaceOptions) => IoSpace;
-  readonly domain: (options: DomainOptions & { readonly geometry: IommuProperties }) => Domain;
-}
-
-const shipped: Type1Parts = {
-  space: (options) => new IoSpace(options),
-  domain: (options) => new Domain(options),
-};
-
 export class Type1 {
   readonly space: IoSpace;
   /** Null while no log is kept. */
@@ -93,10 +82,9 @@ export class Type1 {
     readonly version: 1 | 2,
     /** Its page tables are second stages, above which programs may put their own (R8.1). */
     readonly nesting = false,
-    private readonly parts: Type1Parts = shipped,
   ) {
     this.entryLimit = machine.dmaEntryLimit;
-    this.space = parts.space({
+    this.space = machine.engine.space({
       counters: machine.counters,
       observer: machine.observer,
       premapPages: machine.premapPages,
@@ -237,7 +225,7 @@ export class Type1 {
     const { space, nesting, machine } = this;
     const known = space.domains.find((domain) => areAlike(domain.geometry, geometry));
     if (known) return known;
-    const domain = this.parts.domain({
+    const domain = this.machine.engine.domain({
       geometry,
       nested: nesting,
       writableIsReadable: machine.kernel.pinnedIsReadable,

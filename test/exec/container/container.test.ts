@@ -22,9 +22,11 @@ const canRun = have('cc', 'containers') && canRunContainers('exec in containers'
 
 describe.skipIf(!canRun)('in a container, read-only but for /tmp,', () => {
   beforeAll(() => {
-    const source = join(import.meta.dirname, '../programs/torture.c');
-    const output = join(shared, 'torture');
-    expect(spawnSync('cc', ['-O1', '-pthread', '-o', output, source]).status).toBe(0);
+    for (const name of ['torture', 'memory']) {
+      const source = join(import.meta.dirname, `../programs/${name}.c`);
+      const output = join(shared, name);
+      expect(spawnSync('cc', ['-O1', '-pthread', '-o', output, source]).status).toBe(0);
+    }
   });
 
   const torture = `${SHARED}/torture`;
@@ -43,7 +45,7 @@ describe.skipIf(!canRun)('in a container, read-only but for /tmp,', () => {
     ['as user 1000 without rules', { rules: false, user: 1000 }],
   ])('everything works %s', async (_, options) => {
     const smoke = `${IOPF}/test/exec/container/smoke.sh`;
-    const run = await runInContainer(options, shared, ['sh', smoke, IOPF, torture]);
+    const run = await runInContainer(options, shared, ['sh', smoke, IOPF, SHARED]);
     expect(run.stdout).toMatch(/^(ok: .*\n)+(SKIPPED: .*\n)?$/);
     expect(run.stderr).toBe('');
     expect(run.code).toBe(0);
@@ -97,6 +99,21 @@ describe.skipIf(!canRun)('in a container, read-only but for /tmp,', () => {
     expect(run).toMatchObject({ code: 7, stdout });
     expect(run.stderr).toMatch(stderr);
   });
+
+  test.each([
+    ['before it opens VFIO', ['setpriv', '--reuid=65534', torture, 'basic', edu]],
+    ['with VFIO open', [`${SHARED}/memory`, 'lock as other user', edu, 'off']],
+  ])(
+    'a program that becomes another user %s is not served, and the user is told',
+    async (_, program) => {
+      const command = [iopf, 'exec', ...device, '--iopf', 'off', '--', ...program];
+      const run = await runInContainer(docker, shared, command);
+      expect(run.stderr).toMatch(
+        /^iopf: task \d+ cannot use VFIO, .*: process_vm_readv: EPERM: .*; run iopf as the program’s user, or with CAP_SYS_PTRACE\n$/,
+      );
+      expect(run.code).toBe(1);
+    },
+  );
 
   test.each<[string, readonly string[], readonly string[], RegExp]>([
     [

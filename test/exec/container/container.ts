@@ -19,6 +19,8 @@ export interface ContainerOptions {
   readonly pidsLimit?: number;
   /** RLIMIT_NOFILE, soft and hard. */
   readonly openFiles?: number;
+  /** Programs in /tmp can be run, and have room there, unlike with Docker's --tmpfs. */
+  readonly roomyTmp?: boolean;
   /** System calls that are denied besides Docker's, with EPERM. */
   readonly denied?: readonly string[];
   /** Whoever starts the container has no privilege: root in it is an ordinary user outside. */
@@ -98,6 +100,7 @@ function configuration(
     source,
     options: ['rbind', ...more],
   });
+  const tmp = options.roomyTmp ? [] : ['noexec', 'size=65536k'];
   const id = [{ containerID: 0, hostID: UNPRIVILEGED, size: 1 }];
   return {
     ociVersion: '1.0.0',
@@ -125,7 +128,7 @@ function configuration(
       mount('/dev', 'tmpfs', 'nosuid', 'mode=755'),
       mount('/dev/shm', 'tmpfs', 'nosuid', 'nodev', 'mode=1777'),
       mount('/sys', 'sysfs', 'nosuid', 'noexec', 'nodev', 'ro'),
-      mount('/tmp', 'tmpfs', 'nosuid', 'nodev', 'mode=1777'),
+      mount('/tmp', 'tmpfs', 'nosuid', 'nodev', 'mode=1777', ...tmp),
       bind(IOPF, repository, 'ro'),
       bind(SHARED, shared),
     ],

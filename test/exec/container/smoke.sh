@@ -1,10 +1,12 @@
 #!/bin/sh
 # What `iopf exec` does wherever it runs, in a few short runs.
 #
-# usage: smoke.sh IOPF TORTURE
-# IOPF is the package's folder, TORTURE test/exec/programs/torture.c compiled. Prints a line a step.
+# usage: smoke.sh IOPF PROGRAMS
+# IOPF is the package's folder; in PROGRAMS are test/exec/programs/{torture,memory}.c, compiled.
+# Prints a line a step.
 iopf=$1/bin/iopf
-torture=$2
+torture=$2/torture
+memory=$2/memory
 edu=0000:00:04.0
 nvme=0000:02:00.0
 folder=$(mktemp -d) || exit
@@ -39,6 +41,8 @@ for mode in interrupt old-eventfds duplicates forks execs; do
   all="$all$torture $mode $edu; [ \$? = 7 ] || exit; "
 done
 step 'eventfds, duplicates, forks, execs' 'edu -- sh -c "$all"'
+step 'children that share the memory, and are no threads' '
+  edu -- sh -c "$memory \"child maps\" $edu auto && $memory \"child opens\" $edu auto"'
 if command -v qemu-img >/dev/null; then
   head -c 8388608 /dev/urandom >"$folder/image"
   disk="--device nvme@$nvme,file=$folder/disk,size=8M"

@@ -15,6 +15,7 @@ import { Child } from '../../../src/exec/process/child.js';
 import { Eventfds } from '../../../src/exec/process/eventfds.js';
 import { GuardReport } from '../../../src/exec/process/guard-report.js';
 import { ProcessTable } from '../../../src/exec/process/process.js';
+import { Unreadable } from '../../../src/exec/process/unreadable.js';
 import { ResidentMemory } from '../../../src/exec/reclaim/resident-memory.js';
 import { Background } from '../../../src/exec/run/background.js';
 import type { Launched } from '../../../src/exec/run/launch.js';
@@ -97,7 +98,8 @@ const processes = new ProcessTable({
 });
 const shadow = new ShadowTree();
 shadow.device('/dev/vfio/vfio', containerNode);
-const failed = new FailedCalls(listener, arch.nr.ioctl, new IncidentLog(() => 0));
+const unreadable = new Unreadable(() => undefined);
+const failed = new FailedCalls(listener, arch.nr.ioctl, new IncidentLog(() => 0), unreadable);
 const context = callContext({
   call: listener,
   architecture: arch,
@@ -115,6 +117,7 @@ const context = callContext({
   guard,
   log: null,
   failed,
+  unreadable,
   pagesMayWait: () => undefined,
   tell: () => undefined,
 });

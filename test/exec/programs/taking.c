@@ -128,7 +128,10 @@ static int take(void)
 		end_child(MUST(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0)));
 	else if (is("clone3")) {
 		struct clone_args args = { .exit_signal = SIGCHLD };
-		end_child(MUST(syscall(SYS_clone3, &args, sizeof(args))));
+		int child = syscall(SYS_clone3, &args, sizeof(args));
+		if (child == -1)
+			return 1;
+		end_child(child);
 	} else if (is("vfork"))
 		end_child(MUST(clone(unmapping_child, carrier + PAGE, CLONE_VM | CLONE_VFORK | SIGCHLD, NULL)));
 	else if (is("mremap shrinks"))

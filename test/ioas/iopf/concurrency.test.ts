@@ -90,6 +90,34 @@ describe('page requests beside each other', () => {
     expect(runDirect(slow)).toBe(true);
   });
 
+  test('R3.3: a page-in goes on where pages go that lie beside those it brings', () => {
+    const container = new TestContainer({ premapPages: 4, space: { swapInWaits: true } });
+    const { mm } = container;
+    mm.mmap(VADDR, 16, { kind: 'anon', protection: RW });
+    mm.fillPages(VADDR, 16, 0xab);
+    const device = container.attach();
+    runDirect(container.iopf.enable());
+    container.map(IOVA, 16, VADDR);
+    mm.pageOut(VADDR + 3, 1);
+    let begun = 0;
+    const pageIn = mm.pageInFlow.bind(mm);
+    mm.pageInFlow = (...given) => {
+      begun++;
+      return pageIn(...given);
+    };
+    const fault = device.faultFlow(IOVA + 3, WRITE);
+    runUntil(fault, 'swap-in');
+    mm.munmap(VADDR + 2, 1);
+    mm.munmap(VADDR + 7, 2);
+    expect(runDirect(fault)).toBe(true);
+    expect(begun).toBe(1);
+    expect([3, 6, 7].map((page) => device.translate(IOVA + page, READ) >= 0)).toEqual([
+      true,
+      true,
+      false,
+    ]);
+  });
+
   test('R2.3: where the first of two faults on a page is refused, the second finds out by itself', () => {
     container.map(IOVA, 16, VADDR);
     pageOut(3);

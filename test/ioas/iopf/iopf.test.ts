@@ -149,6 +149,9 @@ describe('faulting pages in', () => {
     device.fault(IOVA, WRITE);
     device.translate(IOVA, WRITE);
     device.pageLost(IOVA);
+    expect(container.counters).toMatchObject({ invalidations: 1, pagesInvalidated: 1 });
+    device.pageLost(IOVA);
+    expect(container.counters).toMatchObject({ invalidations: 1, pagesInvalidated: 1 });
     expect(device.translate(IOVA, WRITE)).toBe(-1);
     expect(device.fault(IOVA, WRITE)).toBe(true);
   });

@@ -32,6 +32,15 @@ describe('the adaptive window', () => {
     expect(sequential(new AdaptivePremap(64), 1000, 7)).toEqual([4, 8, 16, 32, 64, 64, 64]);
   });
 
+  it('goes on with a fault within a window behind the last one, and no further', () => {
+    const within = new AdaptivePremap(64);
+    expect([within.pagesAt(100), within.pagesAt(107)]).toEqual([4, 8]);
+    const further = new AdaptivePremap(64);
+    expect([further.pagesAt(100), further.pagesAt(108)]).toEqual([4, 4]);
+    const before = new AdaptivePremap(64);
+    expect([before.pagesAt(100), before.pagesAt(103)]).toEqual([4, 4]);
+  });
+
   it('follows several streams at once', () => {
     const premap = new AdaptivePremap(64);
     let left = 0;

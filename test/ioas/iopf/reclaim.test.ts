@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { runDirect } from '../../../src/flow/direct.js';
 import { type MappedWalk, type MmuNotifier, READ } from '../../../src/mm/address-space.js';
+import { SimulatedSpace } from '../../../src/mm/simulated.js';
 import { RW, TestContainer } from './container.js';
 
 const V = 0x10000;
@@ -93,6 +94,16 @@ test('pages that the host took leave every translation, and are counted apart', 
   expect(device.fault(1, READ)).toBe(true);
   expect(counters.faults).toBe(faults + 1);
   expect(walkOver(notifiers[0]!, 100)).toEqual([V + 1, V + 2]);
+});
+
+test('a walk finds the pages of its own process, and no other one’s', () => {
+  const { container, device, notifiers } = watched();
+  const other = new SimulatedSpace(container.memory);
+  other.mmap(V, AREA, { kind: 'anon', protection: RW });
+  container.map(0, 8, V);
+  container.map(100, 8, V + 100, RW, { mm: other });
+  for (const page of [2, 103]) device.fault(page, READ);
+  expect(walkOver(notifiers[0]!, 100)).toEqual([V + 2]);
 });
 
 test('a walk goes on behind a mapping that went on the way', () => {

@@ -6,13 +6,17 @@
 
 #define TAKEN_PAGES 64
 #define TAKEN_IOVA 0x2000000UL
+/* Far below all else: no other mmap of the program gets a hole here. */
+#define TAKEN_AT ((char *)0x100000000000)
 
 /* Takes pages away in every way while the device copies to and from them. */
 void *attack_memory(void *argument)
 {
 	unsigned seed = (uintptr_t)argument;
-	char *memory = pages(TAKEN_PAGES);
+	char *memory = TAKEN_AT;
 
+	MUST((long)mmap(memory, TAKEN_PAGES * PAGE, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0));
 	MUST(map_dma(edu.container, memory, TAKEN_IOVA, TAKEN_PAGES * PAGE,
 		     VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE));
 	while (!over) {

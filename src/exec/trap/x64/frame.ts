@@ -85,6 +85,21 @@ export class SignalFrame {
     return this.instructionBytes >= 0;
   }
 
+  /** Keeps what was read, while another frame is; the function brings it back. */
+  setAside(): () => void {
+    const { tid, context, info, instructionBytes } = this;
+    const words = this.words.slice();
+    const instruction = this.instruction.slice();
+    return () => {
+      this.tid = tid;
+      this.context = context;
+      this.info = info;
+      this.instructionBytes = instructionBytes;
+      this.words.set(words);
+      this.instruction.set(instruction);
+    };
+  }
+
   /** Writes the registers back, rip and the flags with them. Hot. */
   writeRegisters(): boolean {
     return this.writeBytes(FIRST_SAVED, END_SAVED - FIRST_SAVED);
