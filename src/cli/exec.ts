@@ -41,6 +41,7 @@ interface Options {
   readonly reclaim?: number;
   readonly reclaimScan?: number;
   readonly traps: 'on' | 'off';
+  readonly iommufdTest?: true;
   readonly json?: string;
   readonly junit?: string;
   readonly trace?: string;
@@ -113,6 +114,10 @@ export function execCommand(): Command {
       [],
     )
     .option('--seed <n>', 'of faults that come by chance', wholeNumber(0, 2 ** 32 - 1))
+    .option(
+      '--iommufd-test',
+      "give /dev/iommu the interface of iommufd's own tests: a mock IOMMU (CONFIG_IOMMUFD_TEST)",
+    )
     .addOption(jsonOption('the summary'))
     .option('--junit <file>', "write the runs as test cases in JUnit's XML")
     .option('--trace <file>', 'write a trace: kernel text, or Chrome/Perfetto JSON for *.json')
@@ -193,12 +198,14 @@ async function runAll(program: string, args: string[], options: Options): Promis
   const { exitCodeOfAll, formatMatrix, runMatrix } = await import('./matrix.js');
   const { device, inject, iopf, kernel, machine, premap, reclaim, reclaimScan, seed, traps } =
     options;
+  const isTest = options.iommufdTest === true;
   const words = [
     ...device.flatMap((each) => ['--device', each]),
     ...(machine === undefined ? [] : ['--machine', machine]),
     ...inject.flatMap((each) => ['--inject', each]),
     ...(seed === undefined ? [] : ['--seed', `${seed}`]),
     ...['--premap', `${premap}`, '--traps', traps],
+    ...(isTest ? ['--iommufd-test'] : []),
     ...(reclaim === undefined ? [] : ['--reclaim', `${reclaim}`]),
     ...(reclaimScan === undefined ? [] : ['--reclaim-scan', `${reclaimScan}`]),
   ];
@@ -285,6 +292,12 @@ async function injectOf({ inject, iopf, seed }: Options): Promise<InjectOptions 
 }
 
 async function machineOf(options: Options): Promise<MachineSpec> {
+  const machine = await machineAsked(options);
+  if (options.iommufdTest !== true) return machine;
+  return { ...machine, vfio: { ...machine.vfio, iommufdTest: true } };
+}
+
+async function machineAsked(options: Options): Promise<MachineSpec> {
   const devices: DeviceSpec[] = options.device.map(parseDevice);
   if (options.machine === undefined) return machineOfDevices(devices);
   // Loaded only when asked for: the parsers cost a fifth of the start-up.

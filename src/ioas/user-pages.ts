@@ -26,6 +26,8 @@ export class UserPages {
   lockedPages = 0;
   /** The address leads nowhere at the moment (VFIO_DMA_UNMAP_FLAG_VADDR). */
   vaddrInvalid = false;
+  /** Ranges of IOVAs that lead here, where somebody counts. */
+  private ranges = 0;
   /** Null: nothing was pinned yet, as it is for memory that faults. */
   private pins: { readonly holders: Holder[]; readonly runs: PinnedRuns } | null = null;
 
@@ -46,6 +48,16 @@ export class UserPages {
     /** Its memory is a file's, and no process's. */
     readonly isFile = false,
   ) {}
+
+  /** A range more leads here. */
+  hold(): void {
+    this.ranges++;
+  }
+
+  /** One less; with the last its memory is closed. */
+  drop(): void {
+    if (--this.ranges === 0) this.mm.close?.();
+  }
 
   /** Who pays. */
   get payer(): LockAccount | null {

@@ -152,10 +152,12 @@ export class Ioas implements IommufdObject {
     const { iova, permission, source, firstPage, pages } = area;
     const isPinned = this.tables.length > 0 && (area.mapping?.pinned ?? true);
     if (isPinned) source.pin(firstPage, pages);
+    source.hold();
     this.removeArea(area);
     this.addArea(new Area(iova, length, permission, source, area.start));
     this.addArea(new Area(address, area.length - length, permission, source, start));
     if (isPinned) source.unpin(firstPage, pages);
+    source.drop();
   }
 
   /**
@@ -338,12 +340,14 @@ export class Ioas implements IommufdObject {
       throw error;
     }
     this.areas.insert(area);
+    area.source.hold();
   }
 
   private removeArea(area: Area): void {
     for (const table of this.tables) table.unmap(area);
     if (area.mapping !== null) this.space.unmap(area.mapping);
     this.areas.remove(area);
+    area.source.drop();
   }
 
   /** EINVAL: this kernel's page tables have no entries without a permission. */

@@ -11,12 +11,18 @@ export class UserLocks {
   pages = 0;
 }
 
+/** An account that others have likes of. */
+interface LimitedAccount extends LockAccount {
+  /** The same for another process. */
+  of(mm: AddressSpace): LimitedAccount;
+}
+
 /** Every pinned page is counted in VmPin, whoever pays for it. */
 export class PinAccount implements LockAccount {
   constructor(
     private readonly mm: AddressSpace,
     /** Null: CAP_IPC_LOCK when the memory was mapped. */
-    private readonly limited: LockAccount | null,
+    private readonly limited: LimitedAccount | null,
   ) {}
 
   charge(pages: number, anyway = false): number {
@@ -32,16 +38,12 @@ export class PinAccount implements LockAccount {
 
   /**
    * The account of another process that pays in the same way (kernel: change_mm), and whether what
-   * is charged must be moved there: a user's pages stay the user's.
+   * is charged must be moved there: without a limit nothing is.
    */
   of(mm: AddressSpace): { account: PinAccount; moves: boolean } {
     const { limited } = this;
-    if (limited instanceof ProcessAccount) {
-      const account = new PinAccount(mm, new ProcessAccount(mm, limited.unlimited));
-      return { account, moves: mm !== this.mm };
-    }
-    const same = limited instanceof UserAccount ? limited.of(mm) : null;
-    return { account: new PinAccount(mm, same), moves: false };
+    const same = limited === null ? null : limited.of(mm);
+    return { account: new PinAccount(mm, same), moves: limited !== null && mm !== this.mm };
   }
 }
 

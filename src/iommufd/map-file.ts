@@ -67,7 +67,12 @@ export function ioasMapFile(call: Call): void {
     source = new UserPages(memoryOf(found), first, pages, permission, account, true, true);
   }
   const fixed = (flags & FIXED_IOVA) === 0 ? null : iova;
-  buffer.setBig(at.iova, ioas.map([{ source, start, length }], length, permission, fixed, from));
+  source.hold();
+  try {
+    buffer.setBig(at.iova, ioas.map([{ source, start, length }], length, permission, fixed, from));
+  } finally {
+    source.drop();
+  }
   respond(call);
 }
 

@@ -118,6 +118,9 @@ export interface AddressSpace {
    */
   isSameMemory?(frame: number, other: number): boolean;
 
+  /** Nothing maps it any more. Absent where it ends by itself, as a process does. */
+  close?(): void;
+
   /** Registers a notifier; the returned function ends the subscription (idempotent). */
   subscribe(notifier: MmuNotifier): () => void;
 }

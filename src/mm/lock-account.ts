@@ -33,4 +33,8 @@ export class ProcessAccount implements LockAccount {
   release(pages: number): void {
     this.mm.accountLocked(-pages);
   }
+
+  of(mm: AddressSpace): ProcessAccount {
+    return new ProcessAccount(mm, this.unlimited);
+  }
 }

@@ -2,6 +2,7 @@ import { Bug } from '../../abi/bug.js';
 import { Errno, VfioError } from '../../abi/errno.js';
 import type { Caller, CallerFile, ReservedDescriptor } from '../../file/caller.js';
 import type { VfioFile } from '../../file/file.js';
+import { FileMemory } from '../../mm/process/file-memory.js';
 import { Capability, hasCapability } from '../../mm/process/proc.js';
 import type { ProcessSpace } from '../../mm/process/space.js';
 import type { EventSet } from '../seccomp/event-set.js';
@@ -77,7 +78,10 @@ export class CallingProcess implements Caller {
     if (found !== 'other') return { kind: 'vfio', file: found.file };
     const id = eventfdId(process.task, fd);
     if (id === null) return null;
-    if (id === 'other') return { kind: 'other' };
+    if (id === 'other') {
+      const path = `/proc/${process.task}/fd/${fd}`;
+      return { kind: 'other', memory: () => FileMemory.open(path, this.processes.ownSpaces) };
+    }
     const take = () => eventCounter(this.eventfds.take(process, fd, id), this.events);
     return { kind: 'eventfd', take };
   }

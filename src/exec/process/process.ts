@@ -2,6 +2,8 @@
  * The processes of a run that use VFIO: by thread, with their memory and the descriptors that they
  * were given.
  */
+
+import type { OwnSpaces } from '../../mm/process/file-memory.js';
 import { close, syscall } from '../../mm/process/libc.js';
 import type { ProcessMemory } from '../../mm/process/memory.js';
 import { ProcessSpace, type ProcessSpaceOptions } from '../../mm/process/space.js';
@@ -66,6 +68,22 @@ export class ProcessTable {
   private readonly byPid = new Map<number, Process>();
   private readonly strangers = new Set<number>();
   private readonly spaceIds = new SpaceIds();
+
+  /** Spaces of this process itself, for files that it maps. */
+  readonly ownSpaces: OwnSpaces = {
+    take: () => {
+      const id = this.spaceIds.take();
+      if (id === undefined) return null;
+      const space = new ProcessSpace(id, process.pid, this.options.space);
+      this.options.memory.add(space);
+      return space;
+    },
+    giveBack: (space) => {
+      space.end();
+      this.options.memory.remove(space);
+      this.spaceIds.giveBack(space.id, space.hasPinned);
+    },
+  };
 
   constructor(private readonly options: ProcessTableOptions) {}
 

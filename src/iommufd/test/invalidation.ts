@@ -26,7 +26,7 @@ export function isInvalidated(object: object): object is Invalidated {
   return 'invalidate' in object;
 }
 
-/** Carries entries out one by one. EINVAL: less than `least` bytes; EFAULT, E2BIG; and its own. */
+/** Carries entries out one by one. EINVAL: too small, too large; EFAULT; and its own errors. */
 export function invalidateEach(
   array: InvalidationArray,
   { size }: StructLayout<string>,
@@ -36,7 +36,7 @@ export function invalidateEach(
   const { caller, address, entryBytes, count } = array;
   const entry = new ArgumentBuffer(size);
   for (; array.done < count; array.done++) {
-    if (entryBytes < least) fail('EINVAL');
+    if (entryBytes < least || entryBytes > size) fail('EINVAL');
     copySized(caller, address + array.done * entryBytes, entry, entryBytes);
     carryOut(entry);
   }

@@ -6,6 +6,8 @@ import type { IoPageTable } from '../page-table.js';
 import { ADDRESS_END, type ByteRange, PAGE } from '../ranges.js';
 
 const UNIT = BigInt(MOCK_PAGE_SIZE);
+const HUGE = BigInt(MOCK_HUGE_PAGE_SIZE);
+const HUGE_UNITS = MOCK_HUGE_PAGE_SIZE / MOCK_PAGE_SIZE;
 /** Every power of two from 2 KiB to 64 GiB, as AMD's page tables have entries of. */
 const ALL_SIZES = (1n << 37n) - UNIT;
 
@@ -39,10 +41,10 @@ export class MockTable implements IoPageTable {
     private readonly isGeneric: boolean,
     readonly tracksDirty: boolean,
     /** It may be anywhere, and its edges are pages (MOCK_IOMMUPT_HUGE). */
-    huge = false,
+    private readonly huge = false,
   ) {
     const small = isGeneric ? ALL_SIZES : UNIT;
-    this.pageSizes = huge ? BigInt(MOCK_HUGE_PAGE_SIZE) | PAGE : small;
+    this.pageSizes = huge ? HUGE | PAGE : small;
     this.aperture = huge ? { first: 0n, end: ADDRESS_END } : MOCK_APERTURE;
   }
 
@@ -92,14 +94,22 @@ export class MockTable implements IoPageTable {
   }
 
   /**
-   * A device has written at an address: the entry that has it is dirty, told by its first unit.
+   * A device has written at an address: the entry that has it is dirty; one of a page is told by
+   * its first unit.
    * Whether that counts: it does not where an older table has nothing.
    */
   setDirty(iova: bigint): boolean {
     const area = this.areaAt(iova);
     if (area === null) return this.isGeneric;
+    const { dirty } = this.entries.get(area)!;
+    const block = this.huge ? this.hugeEntry(area, iova) : null;
+    if (block !== null) {
+      const first = Number((block - area.iova) / UNIT);
+      for (let unit = first; unit < first + HUGE_UNITS; unit++) dirty.add(unit);
+      return true;
+    }
     const entry = this.pageEntry(area, iova) ?? iova;
-    this.entries.get(area)!.dirty.add(Number((entry - area.iova) / UNIT));
+    dirty.add(Number((entry - area.iova) / UNIT));
     return true;
   }
 
@@ -123,6 +133,18 @@ export class MockTable implements IoPageTable {
     const page = iova & -PAGE;
     const isWhole = this.isGeneric && page >= area.iova && page + PAGE <= area.end;
     return isWhole && (area.start + page - area.iova) % PAGE === 0n ? page : null;
+  }
+
+  /** Where an entry of 1 MiB begins that has an address; null: it is in a smaller one. */
+  private hugeEntry(area: Area, iova: bigint): bigint | null {
+    const block = iova & -HUGE;
+    if (block < area.iova || block + HUGE > area.end) return null;
+    const first = this.physicalAt(block);
+    const last = this.physicalAt(block + HUGE - PAGE);
+    if (first === null || last === null || first.offset !== 0) return null;
+    const pages = Number(HUGE / PAGE);
+    const isOne = last.frame === first.frame + pages - 1 && first.frame % pages === 0;
+    return isOne ? block : null;
   }
 
   private areaAt(iova: bigint): Area | null {

@@ -1,9 +1,10 @@
 import { Bug } from '../../abi/bug.js';
 import { PAGE_SIZE } from '../address-space.js';
 import type { DmaBuffer, FrameMemory, SegmentList } from '../frame-memory.js';
+import { FRAMES_PER_SPACE } from './frames.js';
 import { IOVEC_MAX, IovecArray } from './iovec.js';
 import { deviceReadv, deviceWritev } from './remote-transfer.js';
-import { FRAMES_PER_SPACE, type ProcessSpace, SPACES_MAX } from './space.js';
+import { type ProcessSpace, SPACES_MAX } from './space.js';
 
 type Transfer = typeof deviceReadv;
 
@@ -34,6 +35,10 @@ export class ProcessMemory implements FrameMemory {
 
   remove(space: ProcessSpace): void {
     this.spaces.delete(space.id);
+  }
+
+  get all(): Iterable<ProcessSpace> {
+    return this.spaces.values();
   }
 
   /** The process and the page of it that a frame stands for; process 0 where it has ended. */

@@ -14,6 +14,10 @@ export class PinCounts {
     chunk[page % CHUNK_PAGES]! += pins;
   }
 
+  of(page: number): number {
+    return this.chunks.get(Math.floor(page / CHUNK_PAGES))?.[page % CHUNK_PAGES] ?? 0;
+  }
+
   /** The first page in [page, end) that is pinned, or that is not; `end` where there is none. */
   next(isPinned: boolean, page: number, end: number): number {
     for (let at = page; at < end; ) {

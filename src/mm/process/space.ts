@@ -8,16 +8,15 @@
 import { Errno } from '../../abi/errno.js';
 import { type AddressSpace, type MmuNotifier, PAGE_SIZE, READ, WRITE } from '../address-space.js';
 import { tracksDirtyPages } from './file-systems.js';
+import { FRAMES_PER_SPACE } from './frames.js';
 import { allocateNative, prlimit } from './libc.js';
 import { Pagemap, Presence } from './pagemap.js';
 import { PinCounts } from './pin-counts.js';
 import { Capability, flaggedPages, hasCapability, lockLimitBytes, textOf } from './proc.js';
 import { copyFromProcess, copyToProcess, touchPages, writeFault } from './remote-memory.js';
 import { mayPagesWait } from './remote-transfer.js';
+import { isSameMemory, pinsAt } from './shared-pages.js';
 import { type Area, type MappedDevice, VmaCache } from './vmas.js';
-
-/** Pages per space in the frame numbers: more than any `taskSize` has. */
-export const FRAMES_PER_SPACE = 2 ** 40;
 
 /** Spaces of programs that exist at once; frames behind them are memory of the engine itself. */
 export const SPACES_MAX = 4096;
@@ -51,6 +50,8 @@ export interface ProcessSpaceOptions {
   readonly pinsDirtyFiles?: boolean;
   /** `nextPinned` is asked: pins are counted by page. */
   readonly countsPins?: boolean;
+  /** All spaces of the run. Absent: frames of others are never the same memory. */
+  readonly spaces?: () => Iterable<ProcessSpace>;
   readonly copyWatcher?: CopyWatcher | null;
   /** As `AddressSpace.taskSize`. */
   readonly taskSize: number;
@@ -131,6 +132,30 @@ export class ProcessSpace implements AddressSpace {
     if (this.pins === null) return;
     for (let index = 0; index < count; index++)
       this.pins.add(frames[index]! - this.id * FRAMES_PER_SPACE, -1);
+  }
+
+  pinsAt(frame: number): number {
+    return pinsAt(this.options.spaces?.() ?? [this], this, frame - this.id * FRAMES_PER_SPACE);
+  }
+
+  isSameMemory(frame: number, other: number): boolean {
+    return isSameMemory(this.options.spaces?.() ?? [this], frame, other);
+  }
+
+  /** The area of a page as the kernel has it now; null: there is none. */
+  areaAt(page: number): Area | null {
+    this.vmas.allowed(page, 1, 0);
+    return this.vmas.known(page, page + 1)[0] ?? null;
+  }
+
+  /** All areas as the kernel has them now. */
+  areas(): readonly Area[] {
+    return this.vmas.all();
+  }
+
+  /** Pins of a page under this number alone. */
+  ownPins(page: number): number {
+    return this.pins?.of(page) ?? 0;
   }
 
   isReserved(frame: number): boolean {
