@@ -138,6 +138,40 @@ describe('a domain whose faults a program answers', () => {
   });
 });
 
+describe('a device that moves to another space', () => {
+  let other: TestContainer;
+  let device: IommuDevice;
+  const move = (from = container, to = other) =>
+    runDirect(from.space.moveDevices([device], to.space, to.domains[0]!));
+  const enabled = ({ iopf }: TestContainer) => iopf.enabledDevices.map(({ address }) => address);
+
+  beforeEach(() => {
+    other = new TestContainer();
+    other.attach();
+  });
+
+  test('R5.5: has its page requests answered there where that one has IOPF, and only then', () => {
+    device = container.attach({ address: '0000:00:09.0' });
+    runDirect(other.iopf.enable());
+    move();
+    expect([device.domain, device.iopfEnabled]).toEqual([other.domains[0], true]);
+    expect(device.handlers.flat).toBe(other.iopf.handler);
+    expect([enabled(container), enabled(other).at(-1)]).toEqual([[], device.address]);
+    move(other, container);
+    expect([device.domain, device.iopfEnabled]).toEqual([container.domains[0], false]);
+    expect(device.handlers.flat).toBeNull();
+    expect(enabled(other)).not.toContain(device.address);
+  });
+
+  test('stays where it is if that one has IOPF and it cannot wait: ENODEV', () => {
+    device = container.attach({ address: '0000:00:09.0', canFault: false });
+    runDirect(other.iopf.enable());
+    expect(errnoOf(() => move())).toBe(Errno.ENODEV);
+    expect([device.domain, device.iopfEnabled]).toEqual([container.domains[0], false]);
+    expect(enabled(other)).not.toContain(device.address);
+  });
+});
+
 test('a mapping that is shared by two spaces is pinned and charged once', () => {
   const other = new TestContainer();
   const source = container.map(IOVA, 4, VADDR).source;
