@@ -93,6 +93,7 @@ describe.skipIf(!haveChromium('reports in a browser'))('in a browser,', () => {
   test('a run is the live page: its numbers, what was refused, its device, its calls', async () => {
     const { page, troubles } = await open(run.html);
     const summary = read<Record<string, unknown>>(run.json);
+    await page.locator('section[aria-label=Counters] [data-field]').first().waitFor();
     const [row] = await shownNumbers(page, 'section[aria-label=Counters]');
     for (const [name, value] of Object.entries(row!))
       expect([name, valueAt(summary, name)]).toEqual([name, value]);

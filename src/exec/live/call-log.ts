@@ -5,7 +5,7 @@
  * What a call's struct said is what the engine's own copies saw, so nothing of the program is read
  * twice.
  */
-import type { CopyWatcher } from '../../mm/process/space.js';
+import type { CopyWatcher } from '../../mm/process/space-options.js';
 import type { OpenFile } from '../process/open-files.js';
 import type { Listener } from '../seccomp/listener.js';
 

@@ -6,7 +6,8 @@
 import type { OwnSpaces } from '../../mm/process/file-memory.js';
 import { close, syscall } from '../../mm/process/libc.js';
 import type { ProcessMemory } from '../../mm/process/memory.js';
-import { ProcessSpace, type ProcessSpaceOptions } from '../../mm/process/space.js';
+import { ProcessSpace } from '../../mm/process/space.js';
+import type { ProcessSpaceOptions } from '../../mm/process/space-options.js';
 import type { Architecture } from '../arch/index.js';
 import type { ResidentMemory } from '../reclaim/resident-memory.js';
 import type { EventSet } from '../seccomp/event-set.js';

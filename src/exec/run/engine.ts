@@ -193,7 +193,7 @@ class Engine {
         sharesZeroPage: !kernel.zeroPageUnshared,
         pinsDirtyFiles: kernel.pinsDirtyFiles,
         countsPins: exec.reclaimBytes !== null || exec.machine.vfio.iommufdTest,
-        spaces: () => hardware.memory.all,
+        spaces: () => [...hardware.memory.all],
         taskSize: arch.taskSize,
       },
       guard,

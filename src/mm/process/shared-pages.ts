@@ -22,7 +22,7 @@ interface FilePage {
 const fileOf = ({ fileSystem, inode }: Area): string => `${fileSystem} ${inode}`;
 
 /** How often a page of a space is pinned, under all of its numbers. */
-export function pinsAt(spaces: Iterable<Space>, space: Space, page: number): number {
+export function pinsAt(spaces: readonly Space[], space: Space, page: number): number {
   let pins = space.ownPins(page);
   const shared = sharedPage(space, page);
   if (shared === null) return pins;
@@ -31,12 +31,12 @@ export function pinsAt(spaces: Iterable<Space>, space: Space, page: number): num
   return pins;
 }
 
-export function isSameMemory(spaces: Iterable<Space>, frame: number, other: number): boolean {
+export function isSameMemory(spaces: readonly Space[], frame: number, other: number): boolean {
   const [one, two] = [filePageOf(spaces, frame), filePageOf(spaces, other)];
   return one !== null && two !== null && one.file === two.file && one.page === two.page;
 }
 
-function filePageOf(spaces: Iterable<Space>, frame: number): FilePage | null {
+function filePageOf(spaces: readonly Space[], frame: number): FilePage | null {
   const id = Math.floor(frame / FRAMES_PER_SPACE);
   for (const space of spaces)
     if (space.id === id) return sharedPage(space, frame - id * FRAMES_PER_SPACE);

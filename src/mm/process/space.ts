@@ -16,7 +16,8 @@ import { Capability, flaggedPages, hasCapability, lockLimitBytes, textOf } from 
 import { copyFromProcess, copyToProcess, touchPages, writeFault } from './remote-memory.js';
 import { mayPagesWait } from './remote-transfer.js';
 import { isSameMemory, pinsAt } from './shared-pages.js';
-import { type Area, type MappedDevice, VmaCache } from './vmas.js';
+import type { CopyWatcher, ProcessSpaceOptions } from './space-options.js';
+import { type Area, VmaCache } from './vmas.js';
 
 /** Spaces of programs that exist at once; frames behind them are memory of the engine itself. */
 export const SPACES_MAX = 4096;
@@ -28,34 +29,6 @@ const HIGH = 2 ** 32;
 
 const rlimit = allocateNative(16);
 const rlimitWords = new Uint32Array(rlimit.bytes.buffer, 0, 4);
-
-/**
- * Told what calls copy out of and into a process. Called on hot paths: keeps what it needs at once.
- */
-export interface CopyWatcher {
-  copiedFrom(address: number, bytes: Uint8Array): void;
-  copiedTo(address: number, bytes: Uint8Array): void;
-}
-
-export interface ProcessSpaceOptions {
-  /**
-   * Devices by the `fileKey` of the files behind them: their pages are no ordinary memory.
-   */
-  readonly deviceFiles: ReadonlyMap<string, MappedDevice>;
-  /**
-   * Pinning a page that was never written takes the shared zero page, as kernels did before 6.2.
-   */
-  readonly sharesZeroPage: boolean;
-  /** As `pinsDirtyFiles` of the kernel's table. */
-  readonly pinsDirtyFiles?: boolean;
-  /** `nextPinned` is asked: pins are counted by page. */
-  readonly countsPins?: boolean;
-  /** All spaces of the run. Absent: frames of others are never the same memory. */
-  readonly spaces?: () => Iterable<ProcessSpace>;
-  readonly copyWatcher?: CopyWatcher | null;
-  /** As `AddressSpace.taskSize`. */
-  readonly taskSize: number;
-}
 
 export class ProcessSpace implements AddressSpace {
   invalidations = 0;
