@@ -179,8 +179,10 @@ export class IoasModel {
     const step = [2n ** 21n, power, lowest].reduce((a, b) => (a < b ? a : b));
     if (step < this.alignment(id, space)) refuse('EINVAL');
     const taken = [...this.reserved(id), ...space.areas];
-    const spans = space.allowed.length > 0 ? space.allowed : [{ first: PAGE, end: END - PAGE }];
-    for (const span of spans) {
+    const spans = space.allowed.length > 0 ? space.allowed : [{ first: 0n, end: END }];
+    for (const { first, end } of spans) {
+      // The first page and the last are never chosen.
+      const span = { first: first < PAGE ? PAGE : first, end: end > END - PAGE ? END - PAGE : end };
       // Behind each thing that is in the way there may be room.
       const starts = [span.first, ...taken.map(({ end }) => end)]
         .filter((at) => at >= span.first && at < span.end)
