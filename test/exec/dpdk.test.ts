@@ -204,13 +204,14 @@ describe.skipIf(!canRun)('dpdk-testpmd', () => {
         devices: ['igb@0000:01:00.0'],
       },
     );
+    // A container may not lock all memory, which testpmd only tries.
     for (const command of [
       ...['port stop 0', 'port config mtu 0 9000', 'port start 0', 'port config all rss ip'],
       ...['vlan set strip on 0', 'vlan set filter on 0', 'rx_vlan add 5 0', 'set promisc 0 on'],
       ...['mcast_addr add 0 01:00:5e:00:00:01', 'mac_addr add 0 02:00:00:00:00:01'],
       ...['set link-down port 0', 'set link-up port 0', 'set allmulti 0 on', 'csum set ip hw 0'],
     ])
-      expect(await testpmd.command(command), command).not.toMatch(
+      expect((await testpmd.command(command)).replace(/.*mlockall.*/, ''), command).not.toMatch(
         /fail|invalid|not supported|error(?! disabling MSI-X)/i,
       );
     for (const mode of ['io', 'csum', 'rxonly']) {

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import type { RunSummary } from '../../src/exec/run/summary.js';
 import { iopf } from './run-iopf.js';
 
@@ -12,6 +13,9 @@ export const MEMORY_MIB = 128;
 /** A command that changes nothing, and its answer: what was asked before is done then. */
 const NOTHING = 'set burst 32';
 const NOTHING_DONE = 'Number of packets per burst set to 32\n';
+
+/** Between two looks at its counters. */
+const LOOK_MS = 20;
 
 export class Testpmd {
   private readonly folder = mkdtempSync(join(tmpdir(), 'test-testpmd-'));
@@ -88,6 +92,8 @@ export class Testpmd {
 
   /** Packets that a port has received and sent since they were last cleared. */
   async packets(port = 0): Promise<{ received: number; sent: number }> {
+    // Asked without a pause it would take a processor from the card.
+    await setTimeout(LOOK_MS);
     const text = await this.command(`show port stats ${port}`);
     return {
       received: Number(/RX-packets: (\d+)/.exec(text)![1]),
