@@ -12,6 +12,9 @@ const wholeRuns = /\/test\/(exec|report|ui|cli|conformance\/live|package)\b/;
 const engine =
   'test/{abi,check,device,file,flow,input,ioas,iommu,iommufd,sim,trace,vfio}/**/*.test.ts';
 
+/** What is allocated depends on what the process has compiled before. */
+const alone = 'test/ioas/iopf/resident.test.ts';
+
 /** Whole runs first, so that none of the long ones is alone at the end; the engine in one go. */
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -38,7 +41,11 @@ export default defineConfig({
         extends: true,
         test: { name: 'runs', include: ['test/**/*.test.ts'], exclude: [engine] },
       },
-      { extends: true, test: { name: 'engine', include: [engine], isolate: false } },
+      {
+        extends: true,
+        test: { name: 'engine', include: [engine], exclude: [alone], isolate: false },
+      },
+      { extends: true, test: { name: 'alone', include: [alone] } },
     ],
   },
 });
