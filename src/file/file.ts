@@ -74,6 +74,11 @@ export interface VfioFile {
   release(): void;
 }
 
+/** ioctl(2) of a file that has none (kernel: vfs_ioctl): ENOTTY. */
+export function noIoctl(): number {
+  return fail('ENOTTY');
+}
+
 /** read(2) or write(2) of a file that has none (kernel: vfs_read, vfs_write): EINVAL. */
 export function noTransfer(): number {
   return fail('EINVAL');

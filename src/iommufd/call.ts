@@ -8,6 +8,7 @@ import { IOMMUFD_CMD_BASE } from '../abi/iommufd.js';
 import type { StructLayout } from '../abi/layout.js';
 import { copySized, readSize } from '../file/argument.js';
 import type { Caller } from '../file/caller.js';
+import type { VfioFile } from '../file/file.js';
 import type { IommufdContext } from './context.js';
 
 /** A call that is being carried out; its struct is in `buffer`, cut short or filled with zeros. */
@@ -73,6 +74,28 @@ const scratch = new ArgumentBuffer(4);
 export function respond({ caller, buffer, argument, size }: Call): void {
   const bytes = buffer.prefix(Math.min(size, buffer.capacity));
   if (!caller.mm.copyTo(argument, bytes)) fail('EFAULT');
+}
+
+/**
+ * Answers with a descriptor of a file that the call has made; `fill` puts its number, and whatever
+ * else the answer needs, into the struct. EMFILE; EFAULT; what `fill` throws: then there is no
+ * descriptor, and the file is released.
+ */
+export function respondWithFile(call: Call, file: VfioFile, fill: (fd: number) => void): void {
+  try {
+    const descriptor = call.caller.reserve(file);
+    try {
+      fill(descriptor.number);
+      respond(call);
+    } catch (error) {
+      descriptor.cancel();
+      throw error;
+    }
+    descriptor.install();
+  } catch (error) {
+    file.release();
+    throw error;
+  }
 }
 
 /** The number of a request in the table, or -1: it lies below the table or behind its end. */

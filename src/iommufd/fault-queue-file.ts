@@ -7,10 +7,10 @@
 import { fail } from '../abi/errno.js';
 import { FaultAlloc, HwptPgfault } from '../abi/iommufd-structs.js';
 import type { Caller } from '../file/caller.js';
-import { noMapping, type VfioFile } from '../file/file.js';
+import { noIoctl, noMapping, type VfioFile } from '../file/file.js';
 import { FaultQueue } from '../iommu/fault-queue.js';
 import type { FaultingDevice } from '../iommu/page-request.js';
-import { type Call, respond } from './call.js';
+import { type Call, respondWithFile } from './call.js';
 import type { IommufdContext } from './context.js';
 import { BoundDevice } from './device.js';
 import type { IommufdObject } from './objects.js';
@@ -38,6 +38,7 @@ export class FaultQueueObject implements IommufdObject {
 class FaultQueueFile implements VfioFile {
   readonly kind = 'fault-queue';
   readonly name = 'anon_inode:[iommufd-pgfault]';
+  readonly ioctl = noIoctl;
   readonly mmap = noMapping;
 
   constructor(
@@ -46,10 +47,6 @@ class FaultQueueFile implements VfioFile {
   ) {
     context.hold();
     fault.users++;
-  }
-
-  ioctl(): number {
-    return fail('ENOTTY');
   }
 
   /**
@@ -84,25 +81,17 @@ class FaultQueueFile implements VfioFile {
  * EMFILE; EFAULT: then there is none.
  */
 export function faultQueueAlloc(call: Call): void {
-  const { buffer, context, caller } = call;
+  const { buffer, context } = call;
   const { at } = FaultAlloc;
   if (buffer.u32(at.flags) !== 0) fail('EOPNOTSUPP');
   const fault = new FaultQueueObject(context);
   context.objects.add(fault);
-  const file = new FaultQueueFile(context, fault);
   try {
-    const descriptor = caller.reserve(file);
-    buffer.setU32(at.out_fault_id, fault.id);
-    buffer.setU32(at.out_fault_fd, descriptor.number);
-    try {
-      respond(call);
-    } catch (error) {
-      descriptor.cancel();
-      throw error;
-    }
-    descriptor.install();
+    respondWithFile(call, new FaultQueueFile(context, fault), (fd) => {
+      buffer.setU32(at.out_fault_id, fault.id);
+      buffer.setU32(at.out_fault_fd, fd);
+    });
   } catch (error) {
-    file.release();
     context.objects.remove(fault);
     throw error;
   }

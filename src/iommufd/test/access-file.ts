@@ -9,8 +9,8 @@ import {
   MockAccess,
 } from '../../abi/iommufd-test.js';
 import type { Caller } from '../../file/caller.js';
-import type { VfioFile } from '../../file/file.js';
-import { type Call, respond } from '../call.js';
+import { noIoctl, noMapping, noTransfer, type VfioFile } from '../../file/file.js';
+import { type Call, respond, respondWithFile } from '../call.js';
 import { PAGE } from '../ranges.js';
 import { IoasAccess } from './access.js';
 import { checkPages } from './memory-checks.js';
@@ -28,6 +28,10 @@ interface PinnedItem {
 class AccessFile implements VfioFile {
   readonly kind = 'iommufd-test';
   readonly name = 'anon_inode:[iommufd_test_staccess]';
+  readonly ioctl = noIoctl;
+  readonly read = noTransfer;
+  readonly write = noTransfer;
+  readonly mmap = noMapping;
   readonly access: IoasAccess;
   private readonly items: PinnedItem[] = [];
   private nextItem = 0;
@@ -38,22 +42,6 @@ class AccessFile implements VfioFile {
   ) {
     const unmapping = (first: bigint, end: bigint): void => this.unpinAll(first, end);
     this.access = new IoasAccess(context, { pins, unmapping });
-  }
-
-  ioctl(): number {
-    return fail('ENOTTY');
-  }
-
-  read(): number {
-    return fail('EINVAL');
-  }
-
-  write(): number {
-    return fail('EINVAL');
-  }
-
-  mmap(): never {
-    fail('ENODEV');
   }
 
   release(): void {
@@ -91,26 +79,15 @@ function accessFile(caller: Caller, fd: number): AccessFile {
 
 /** CREATE_ACCESS. EOPNOTSUPP: flags; ENOENT, EADDRINUSE: see `IoasAccess`; EMFILE, EFAULT. */
 export function createAccess(call: Call): void {
-  const { buffer, caller, context } = call;
+  const { buffer, context } = call;
   const { at } = CreateAccess;
   const flags = buffer.u32(at.flags);
   if ((flags & ~CREATE_NEEDS_PIN_PAGES) !== 0) fail('EOPNOTSUPP');
   const file = new AccessFile(context, flags !== 0);
-  try {
-    const descriptor = caller.reserve(file);
-    try {
-      file.access.attach(buffer.u32(at.id));
-      buffer.setU32(at.out_access_fd, descriptor.number);
-      respond(call);
-    } catch (error) {
-      descriptor.cancel();
-      throw error;
-    }
-    descriptor.install();
-  } catch (error) {
-    file.release();
-    throw error;
-  }
+  respondWithFile(call, file, (fd) => {
+    file.access.attach(buffer.u32(at.id));
+    buffer.setU32(at.out_access_fd, fd);
+  });
 }
 
 /** ACCESS_REPLACE_IOAS. EBADFD; see `IoasAccess.replace`. */

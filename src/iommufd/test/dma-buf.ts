@@ -1,7 +1,7 @@
 /** Memory that tests have as a DMA-BUF (kernel: struct iommufd_test_dma_buf). */
 import { Errno, fail } from '../../abi/errno.js';
 import { DmabufGet, DmabufRevoke } from '../../abi/iommufd-test.js';
-import type { VfioFile } from '../../file/file.js';
+import { noIoctl, noTransfer, type VfioFile } from '../../file/file.js';
 import { UserPages } from '../../ioas/user-pages.js';
 import { type AddressSpace, PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
 import type { Call } from '../call.js';
@@ -51,6 +51,9 @@ class DmaBufSpace implements AddressSpace {
 class DmaBufFile implements VfioFile, DmaBuf {
   readonly kind = 'iommufd-test';
   readonly name = '/dmabuf:';
+  readonly ioctl = noIoctl;
+  readonly read = noTransfer;
+  readonly write = noTransfer;
   isRevoked = false;
   private static nextFrame = FRAMES;
   private readonly space: DmaBufSpace;
@@ -64,18 +67,6 @@ class DmaBufFile implements VfioFile, DmaBuf {
     if (start + length > BigInt(this.pageCount * PAGE_SIZE)) fail('EINVAL');
     if (this.isRevoked) fail('ENODEV');
     return new UserPages(this.space, 0, this.pageCount, READ | WRITE, null, true);
-  }
-
-  ioctl(): number {
-    return fail('ENOTTY');
-  }
-
-  read(): number {
-    return fail('EINVAL');
-  }
-
-  write(): number {
-    return fail('EINVAL');
   }
 
   mmap(): never {

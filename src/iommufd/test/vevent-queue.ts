@@ -4,8 +4,8 @@ import { fail } from '../../abi/errno.js';
 import { VeventHeader, VeventqAlloc, VeventqFlag } from '../../abi/iommufd-structs.js';
 import { SelftestType } from '../../abi/iommufd-test.js';
 import type { Caller } from '../../file/caller.js';
-import type { VfioFile } from '../../file/file.js';
-import { type Call, respond } from '../call.js';
+import { noIoctl, noMapping, noTransfer, type VfioFile } from '../../file/file.js';
+import { type Call, respondWithFile } from '../call.js';
 import type { IommufdContext } from '../context.js';
 import type { IommufdObject } from '../objects.js';
 import { MockViommu } from './viommu.js';
@@ -89,6 +89,9 @@ export class VeventQueue implements IommufdObject {
 class VeventFile implements VfioFile {
   readonly kind = 'iommufd-test';
   readonly name = 'anon_inode:[iommufd-viommu-event]';
+  readonly ioctl = noIoctl;
+  readonly write = noTransfer;
+  readonly mmap = noMapping;
 
   constructor(
     private readonly context: IommufdContext,
@@ -98,23 +101,11 @@ class VeventFile implements VfioFile {
     queue.users++;
   }
 
-  ioctl(): number {
-    return fail('ENOTTY');
-  }
-
   /** ESPIPE: not at 0; EINVAL: no room for a header; see `VeventQueue.read`. */
   read(caller: Caller, address: number, count: number, offset: number): number {
     if (offset !== 0) fail('ESPIPE');
     if (count < VeventHeader.size) fail('EINVAL');
     return this.queue.read(caller, address, count);
-  }
-
-  write(): number {
-    return fail('EINVAL');
-  }
-
-  mmap(): never {
-    fail('ENODEV');
   }
 
   watchReadable(tell: (readable: boolean) => void): void {
@@ -133,7 +124,7 @@ class VeventFile implements VfioFile {
  * EEXIST: there is one of this type; EMFILE, EFAULT: then there is none.
  */
 export function veventqAlloc(call: Call): void {
-  const { buffer, context, caller } = call;
+  const { buffer, context } = call;
   const { at } = VeventqAlloc;
   const type = buffer.u32(at.type);
   const isReserved = buffer.u32(at.flags) !== 0 || buffer.u32(at.__reserved) !== 0;
@@ -144,20 +135,12 @@ export function veventqAlloc(call: Call): void {
   if (viommu.events.some((each) => each.type === type)) fail('EEXIST');
   const queue = new VeventQueue(viommu, type, depth);
   context.objects.add(queue);
-  const file = new VeventFile(context, queue);
   try {
-    const descriptor = caller.reserve(file);
-    buffer.setU32(at.out_veventq_id, queue.id);
-    buffer.setU32(at.out_veventq_fd, descriptor.number);
-    try {
-      respond(call);
-    } catch (error) {
-      descriptor.cancel();
-      throw error;
-    }
-    descriptor.install();
+    respondWithFile(call, new VeventFile(context, queue), (fd) => {
+      buffer.setU32(at.out_veventq_id, queue.id);
+      buffer.setU32(at.out_veventq_fd, fd);
+    });
   } catch (error) {
-    file.release();
     context.objects.remove(queue);
     throw error;
   }
