@@ -1,5 +1,5 @@
-import type { StalledRequest, Translator } from './dma-port.js';
 import type { OwnMemory } from './own-memory.js';
+import type { StalledRequest, Translator } from './translator.js';
 
 /**
  * Page requests that a device makes before a transfer begins, as with ATS, where a program answers

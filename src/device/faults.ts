@@ -1,4 +1,4 @@
-import type { DmaGate, Translator } from './dma-port.js';
+import type { DmaGate, Translator } from './translator.js';
 
 /** What a device is made with where it shall have faults on purpose; else none of it is there. */
 export interface DeviceFaults {

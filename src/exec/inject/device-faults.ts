@@ -1,7 +1,7 @@
 /** Faults on purpose where a device meets its IOMMU, and in its commands. */
 
-import type { DmaGate, StalledRequest, Translator } from '../../device/dma-port.js';
 import { CommandFault, type CommandFaults, type DeviceFaults } from '../../device/faults.js';
+import type { DmaGate, StalledRequest, Translator } from '../../device/translator.js';
 import type { ArmedRule, Plan } from '../../inject/plan.js';
 import { NEVER } from '../../inject/rule.js';
 import type { IommuDevice } from '../../iommu/device.js';
