@@ -2,6 +2,7 @@
  * Which faults a run has: decides at each point that is passed, the same way for the same rules,
  * the same seed and the same order of events. It has no clock; the time is handed in.
  */
+import { Random } from '../abi/random.js';
 import type { PointName } from './points.js';
 import type { Rule } from './rule.js';
 
@@ -19,7 +20,7 @@ export interface Injected {
 export class ArmedRule {
   count = 0;
   passed = 0;
-  private state: number;
+  private readonly random: Random;
 
   /** @param nowMs milliseconds since the run began; asked for by rules with a time only */
   constructor(
@@ -27,7 +28,7 @@ export class ArmedRule {
     seed: number,
     private readonly nowMs: () => number,
   ) {
-    this.state = seed;
+    this.random = new Random(seed);
   }
 
   /** The rule's point is passed, and its conditions but for the time hold. True: a fault. */
@@ -36,17 +37,9 @@ export class ArmedRule {
     if (afterMs > 0 && this.nowMs() < afterMs) return false;
     const n = ++this.passed;
     if (n < when.first || n > when.last || (n - when.first) % when.every !== 0) return false;
-    if (when.chance < 1 && this.random() >= when.chance) return false;
+    if (when.chance < 1 && this.random.next() >= when.chance) return false;
     this.count++;
     return true;
-  }
-
-  /** In [0, 1): mulberry32. */
-  private random(): number {
-    this.state = (this.state + 0x6d2b79f5) | 0;
-    let t = Math.imul(this.state ^ (this.state >>> 15), this.state | 1);
-    t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   }
 }
 

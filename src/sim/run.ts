@@ -1,5 +1,6 @@
 /** One run: an input under a policy, in virtual time. */
 import { Errno, VfioError } from '../abi/errno.js';
+import { Random } from '../abi/random.js';
 import { LATENCY_BUCKET_NAMES } from '../iommu/latency.js';
 import type { Observer } from '../iommu/observer.js';
 import { PAGE_SIZE } from '../mm/address-space.js';
@@ -8,7 +9,6 @@ import type { TimelineStep } from '../trace/timeline.js';
 import type { CostModel } from './cost-model.js';
 import { HostMemory, PINS_TOO_MUCH, SIMULATED_MOST_PAGES, TooLarge } from './host-memory.js';
 import type { Policy } from './policy.js';
-import { Random } from './random.js';
 import { TimedProgram } from './timed-program.js';
 import type { Workload } from './workload.js';
 

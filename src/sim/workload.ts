@@ -1,4 +1,4 @@
-import type { Random } from './random.js';
+import type { Random } from '../abi/random.js';
 import type { TimedProgram } from './timed-program.js';
 
 /**

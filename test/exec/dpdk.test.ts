@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
-import { Random } from '../../src/sim/random.js';
+import { Random } from '../../src/abi/random.js';
 import { have, needsToPin } from '../skip.js';
 import { repository } from './run-iopf.js';
 import { MEMORY_MIB, Testpmd } from './testpmd.js';

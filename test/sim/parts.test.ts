@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { Random } from '../../src/abi/random.js';
 import { READ, WRITE } from '../../src/mm/address-space.js';
 import { HostMemory } from '../../src/sim/host-memory.js';
 import { readModel } from '../../src/sim/input.js';
 import { PageSet } from '../../src/sim/page-set.js';
 import { parsePolicy } from '../../src/sim/policy.js';
-import { Random } from '../../src/sim/random.js';
 import { RAM_ADDRESS, RAM_IOVA, TimedProgram } from '../../src/sim/timed-program.js';
 import { networkRing } from '../../src/sim/workloads/ring.js';
 

@@ -1,5 +1,5 @@
 /** What a round of the soak runs: drawn from its seed alone. */
-import { Random } from '../../src/sim/random.js';
+import { Random } from '../../src/abi/random.js';
 import { iopf, repository } from '../exec/run-iopf.js';
 
 /** What rounds find prepared. */

@@ -3,6 +3,7 @@
  * breaks something.
  */
 
+import { Random } from '../../abi/random.js';
 import { checkEnd, checkStep } from '../verify/invariants.js';
 import { Invariant } from '../verify/violation.js';
 import { type Parts, shippedParts, type Variant } from '../world/parts.js';
@@ -50,7 +51,7 @@ export function runRandom(
   stop: () => boolean,
 ): RandomRun {
   const execution = new Execution(scenario, parts);
-  const random = generator(seed);
+  const random = new Random(seed);
   for (let orders = 0; ; orders++) {
     if (stop()) return { orders, seed, found: null };
     const order: number[] = [];
@@ -60,7 +61,7 @@ export function runRandom(
         const ready = execution.names.map((_, i) => i).filter((i) => execution.isReady(i));
         if (ready.length === 0) break;
         checkLength(execution, order.length);
-        const actor = ready[Math.floor(random() * ready.length)]!;
+        const actor = ready[random.below(ready.length)]!;
         order.push(actor);
         execution.step(actor);
         checkStep(execution.world);
@@ -74,15 +75,4 @@ export function runRandom(
       return { orders: orders + 1, seed, found: round ?? { violation, order } };
     }
   }
-}
-
-/** mulberry32: numbers in [0, 1). */
-function generator(seed: number): () => number {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 0x100000000;
-  };
 }

@@ -1,8 +1,8 @@
 /** A virtual machine that boots from its passed-through disk, gives memory back, and idles. */
 import { z } from 'zod';
+import type { Random } from '../../abi/random.js';
 import { bytes, duration, rate, someBytes } from '../../input/schemas.js';
 import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
-import type { Random } from '../random.js';
 import { RAM_IOVA, type TimedProgram } from '../timed-program.js';
 import type { Workload } from '../workload.js';
 

@@ -1,8 +1,8 @@
 /** Random instructions on random values do in a program's place what the processor does. */
 import { describe, expect, test } from 'vitest';
+import { Random } from '../../../src/abi/random.js';
 import { decode, describe as describeInstruction } from '../../../src/exec/trap/x64/decode.js';
 import type { Form } from '../../../src/exec/trap/x64/form.js';
-import { Random } from '../../../src/sim/random.js';
 import { available } from '../../skip.js';
 import { copyState, difference, randomCase } from './fuzz.js';
 import { runInItsPlace, runNatively, type State } from './machine.js';

@@ -1,5 +1,5 @@
 /** Random instructions with a memory operand, and what differs where two run them. */
-import type { Random } from '../../../src/sim/random.js';
+import type { Random } from '../../../src/abi/random.js';
 import {
   DEVICE_BYTES,
   deviceAddress,
