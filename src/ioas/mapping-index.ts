@@ -49,7 +49,11 @@ export class MappingIndex {
   /** Whether a mapping lies on an edge of [first, end), so that the range would cut it. */
   cuts(first: number, end: number): boolean {
     const atFirst = this.covering(first);
-    if (atFirst !== null && atFirst.iovaPage !== first) return true;
+    if (atFirst !== null) {
+      if (atFirst.iovaPage !== first) return true;
+      // One mapping, as UNMAP_DMA mostly has: no second look-up.
+      if (atFirst.iovaEnd >= end) return atFirst.iovaEnd !== end;
+    }
     const atEnd = this.covering(end - 1);
     return atEnd !== null && atEnd.iovaEnd !== end;
   }

@@ -227,7 +227,8 @@ export class FaultHandler implements DeviceFaultHandler {
   }
 
   private untilMapped(mapping: Mapping, index: number, count: number): number {
-    return mapping.mapped.nextSet(index + 1, index + count) - index;
+    // Without pre-mapping there is nothing to look for.
+    return count <= 1 ? count : mapping.mapped.nextSet(index + 1, index + count) - index;
   }
 
   private map(
