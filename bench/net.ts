@@ -12,6 +12,7 @@ import { PciInterruptIndex } from '../src/abi/pci.js';
 import { Feature } from '../src/device/virtio/registers.js';
 import type { SegmentList } from '../src/mm/frame-memory.js';
 import { IgbDriver, plainFrame } from '../test/device/igb-driver.js';
+import type { Program } from '../test/device/program.js';
 import { HEADER_BYTES, NetDriver, type Part } from '../test/device/virtio-driver.js';
 import { median } from './figures.js';
 
@@ -39,29 +40,18 @@ function cardByItself(bytes: number, depth: number, features: readonly number[])
     write: true,
   }));
   const sources = Array.from({ length: depth }, () => driver.frame(new Uint8Array(bytes)));
-  let segments = 0;
-  memory.beforeCopy = (list: SegmentList) => {
-    segments += list.count;
-  };
-  const times: number[] = [];
-  let moved = 0;
-  const round = (): void => {
+  const name = `${bytes} B, bursts of ${depth}${features.length > 0 ? ', event index' : ''}`;
+  measure(name, memory, depth, () => {
     for (const part of targets) rx.add([part]);
     for (const part of sources) tx.add([part]);
     driver.notifications.setUint16(4, 1, true);
-    const began = process.hrtime.bigint();
-    while (driver.device.poll());
-    times.push(Number(process.hrtime.bigint() - began) / 1000);
-    moved += rx.takeAll().length;
+    const us = timed(() => {
+      while (driver.device.poll());
+    });
+    const packets = rx.takeAll().length;
     tx.takeAll();
-  };
-  for (let warm = 0; warm < ROUNDS; warm++) round();
-  moved = segments = times.length = 0;
-  const calls = memory.calls;
-  for (let count = 0; count < ROUNDS; count++) round();
-  if (moved !== ROUNDS * depth) throw new Error(`${moved} packets of ${ROUNDS * depth}`);
-  const name = `${bytes} B, bursts of ${depth}${features.length > 0 ? ', event index' : ''}`;
-  report(name, median(times) / depth, memory.calls - calls, segments, moved);
+    return { us, packets };
+  });
 }
 
 /** The same of an igb, whose tail is written once for a burst. */
@@ -69,33 +59,45 @@ function igbByItself(bytes: number, depth: number): void {
   const driver = new IgbDriver({}, { pages: 1024 }).start(STRIP_CRC);
   const { memory } = driver.program;
   const at = driver.program.iova(driver.place(plainFrame(bytes)));
+  measure(`${bytes} B, bursts of ${depth}`, memory, depth, () => {
+    for (let index = 0; index < depth; index++)
+      driver.describe([at, 0, (SEND + (index === depth - 1 ? REPORT : 0) + bytes) >>> 0, 0]);
+    const us = timed(() => {
+      driver.ring();
+      while (driver.card.poll());
+    });
+    return { us, packets: driver.receive().length };
+  });
+}
+
+function timed(run: () => void): number {
+  const began = process.hrtime.bigint();
+  run();
+  return Number(process.hrtime.bigint() - began) / 1000;
+}
+
+/** Rounds of a burst, after as many that only warm up: what a packet takes, in time and copies. */
+function measure(
+  name: string,
+  memory: Program['memory'],
+  depth: number,
+  burst: () => { us: number; packets: number },
+): void {
+  for (let warm = 0; warm < ROUNDS; warm++) burst();
   let segments = 0;
   memory.beforeCopy = (list: SegmentList) => {
     segments += list.count;
   };
   const times: number[] = [];
   let moved = 0;
-  const round = (): void => {
-    for (let index = 0; index < depth; index++)
-      driver.describe([at, 0, (SEND + (index === depth - 1 ? REPORT : 0) + bytes) >>> 0, 0]);
-    const began = process.hrtime.bigint();
-    driver.ring();
-    while (driver.card.poll());
-    times.push(Number(process.hrtime.bigint() - began) / 1000);
-    moved += driver.receive().length;
-  };
-  for (let warm = 0; warm < ROUNDS; warm++) round();
-  moved = segments = times.length = 0;
   const calls = memory.calls;
-  for (let count = 0; count < ROUNDS; count++) round();
+  for (let count = 0; count < ROUNDS; count++) {
+    const { us, packets } = burst();
+    times.push(us);
+    moved += packets;
+  }
   if (moved !== ROUNDS * depth) throw new Error(`${moved} packets of ${ROUNDS * depth}`);
-  report(
-    `${bytes} B, bursts of ${depth}`,
-    median(times) / depth,
-    memory.calls - calls,
-    segments,
-    moved,
-  );
+  report(name, median(times) / depth, memory.calls - calls, segments, moved);
 }
 
 function report(name: string, us: number, calls: number, segments: number, moved: number): void {

@@ -12,15 +12,14 @@ import {
 import type { VfioFile } from '../../../src/file/file.js';
 import { IommuDevice } from '../../../src/iommu/device.js';
 import { Counters } from '../../../src/iommu/observer.js';
-import { PAGE_SIZE, READ, WRITE } from '../../../src/mm/address-space.js';
+import { READ, WRITE } from '../../../src/mm/address-space.js';
 import { SimulatedMemory } from '../../../src/mm/simulated-memory.js';
 import { silentFunction } from '../../../src/sim/silent-function.js';
 import { createMachine } from '../../../src/vfio/machine.js';
-import { Process } from '../../conformance/process.js';
-import { ProcessMemory } from '../../conformance/process-memory.js';
-import { type Call, LOCK_LIMIT_PAGES, MEMORY, type Outcome, PAGE } from './program.js';
+import type { Process } from '../../conformance/process.js';
+import { ARGUMENTS, modelProcess, PAGE } from '../../model-process.js';
+import type { Call, Outcome } from './program.js';
 
-const ARGUMENTS = 0x2000_0000;
 const RANGES = ARGUMENTS + 0x800;
 const ADDRESS = '0000:00:01.0';
 const FIXED = 1;
@@ -40,18 +39,7 @@ export class Engine {
       counters: this.counters,
       groups: [{ number: 1, functions: [silentFunction(this.iommu)] }],
     });
-    const mm = ProcessMemory.create(this.memory, {
-      zeroPageUnshared: true,
-      lockLimitPages: LOCK_LIMIT_PAGES,
-      ipcLock: false,
-    });
-    this.process = new Process(mm);
-    const base = Number(MEMORY.base) / PAGE_SIZE;
-    mm.mmap(base, MEMORY.pages, 'anon', READ | WRITE);
-    mm.space.fillPages(base, MEMORY.pages, 1);
-    mm.munmap(base + MEMORY.hole, 1);
-    mm.space.mprotect(base + MEMORY.readOnly, 1, READ);
-    mm.mmap(ARGUMENTS / PAGE_SIZE, 1, 'anon', READ | WRITE);
+    this.process = modelProcess(this.memory);
     this.iommufd = machine.openIommufd();
     const fd = this.process.install(this.iommufd);
     this.device = machine.openDevice(ADDRESS);

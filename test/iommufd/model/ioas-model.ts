@@ -2,7 +2,8 @@
  * What I/O address spaces are, plainly: lists that are searched from end to end, no page tables,
  * and pins that are counted anew for every question. One device, which the first id is.
  */
-import { type Call, LOCK_LIMIT_PAGES, MEMORY, type Outcome, PAGE } from './program.js';
+import { LOCK_LIMIT_PAGES, MEMORY, PAGE } from '../../model-process.js';
+import type { Call, Outcome } from './program.js';
 
 const END = 2n ** 64n;
 const WRITE = 2;

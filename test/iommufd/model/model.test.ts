@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { PAGE } from '../../model-process.js';
 import { Engine } from './engine.js';
 import { IoasModel } from './ioas-model.js';
-import { type Call, calls, PAGE, printProgram } from './program.js';
+import { type Call, calls, printProgram } from './program.js';
 
 /** All calls of a run of the tests; `npm run test:model` sets 10,000,000. */
 const OPERATIONS = Number(process.env['IOPF_MODEL_OPERATIONS'] ?? 6_000);

@@ -1,5 +1,6 @@
 /** Programs of calls on I/O address spaces as data: generated, run on engine and model, shrunk. */
 import fc from 'fast-check';
+import { MEMORY, PAGE } from '../../model-process.js';
 
 export type Call =
   | { readonly op: 'alloc' }
@@ -34,10 +35,6 @@ export interface Outcome {
   readonly value: bigint;
 }
 
-/** The program's memory: pages that can be written, one that can only be read, one not there. */
-export const MEMORY = { base: 0x1000_0000n, pages: 24, hole: 13, readOnly: 19 } as const;
-export const LOCK_LIMIT_PAGES = 40;
-export const PAGE = 4096n;
 /** Ids are few, and the first is the device's. */
 const id = fc.integer({ min: 1, max: 6 });
 

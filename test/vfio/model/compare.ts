@@ -1,9 +1,10 @@
 /** Runs programs on engine and model and finds where they differ. */
 import type { KernelVersion } from '../../../src/abi/kernel.js';
 import { READ } from '../../../src/mm/address-space.js';
+import { PAGE } from '../../model-process.js';
 import { Engine } from './engine.js';
 import { MappingModel } from './mapping-model.js';
-import { type Call, PAGE, printProgram } from './program.js';
+import { type Call, printProgram } from './program.js';
 
 /** Pages whose translation is looked at after each call. */
 const WATCHED = [...Array(64).keys()]

@@ -19,18 +19,10 @@ import { PAGE_SIZE, READ, WRITE } from '../../../src/mm/address-space.js';
 import { SimulatedMemory } from '../../../src/mm/simulated-memory.js';
 import { silentFunction } from '../../../src/sim/silent-function.js';
 import { createMachine } from '../../../src/vfio/machine.js';
-import { Process } from '../../conformance/process.js';
-import { ProcessMemory } from '../../conformance/process-memory.js';
-import {
-  BITMAP,
-  type Call,
-  ENTRY_LIMIT,
-  LOCK_LIMIT_PAGES,
-  MEMORY,
-  type Outcome,
-} from './program.js';
+import type { Process } from '../../conformance/process.js';
+import { ARGUMENTS, modelProcess } from '../../model-process.js';
+import { BITMAP, type Call, ENTRY_LIMIT, type Outcome } from './program.js';
 
-const ARGUMENTS = 0x2000_0000;
 const GROUP = 1;
 const DMA_AVAILABLE = 3;
 
@@ -51,19 +43,8 @@ export class Engine {
       dmaEntryLimit: ENTRY_LIMIT,
       groups: [{ number: GROUP, functions: [silentFunction(this.iommu)] }],
     });
-    const mm = ProcessMemory.create(this.memory, {
-      zeroPageUnshared: true,
-      lockLimitPages: LOCK_LIMIT_PAGES,
-      ipcLock: false,
-    });
-    this.process = new Process(mm);
-    const base = Number(MEMORY.base) / PAGE_SIZE;
-    mm.mmap(base, MEMORY.pages, 'anon', READ | WRITE);
-    mm.space.fillPages(base, MEMORY.pages, 1);
-    mm.munmap(base + MEMORY.hole, 1);
-    mm.space.mprotect(base + MEMORY.readOnly, 1, READ);
-    mm.mmap(ARGUMENTS / PAGE_SIZE, 1, 'anon', READ | WRITE);
-    mm.mmap(Number(BITMAP.base) / PAGE_SIZE, 1, 'anon', READ | WRITE);
+    this.process = modelProcess(this.memory);
+    this.process.mm.mmap(Number(BITMAP.base) / PAGE_SIZE, 1, 'anon', READ | WRITE);
     this.container = machine.openContainer();
     this.containerFd = this.process.install(this.container);
     this.group = machine.openGroup(GROUP);

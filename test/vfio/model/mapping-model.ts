@@ -2,15 +2,8 @@
  * What a container does, said as plainly as possible: a list of mappings, BigInt, no cleverness.
  */
 import type { KernelVersion } from '../../../src/abi/kernel.js';
-import {
-  BITMAP,
-  type Call,
-  ENTRY_LIMIT,
-  LOCK_LIMIT_PAGES,
-  MEMORY,
-  type Outcome,
-  PAGE,
-} from './program.js';
+import { LOCK_LIMIT_PAGES, MEMORY, PAGE } from '../../model-process.js';
+import { BITMAP, type Call, ENTRY_LIMIT, type Outcome } from './program.js';
 
 interface ModelMapping {
   readonly iova: bigint;

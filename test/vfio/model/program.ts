@@ -2,8 +2,7 @@
  * Programs of VFIO calls as data: what is generated, run on engine and model, shrunk and printed.
  */
 import fc from 'fast-check';
-
-export const PAGE = 4096n;
+import { MEMORY, PAGE } from '../../model-process.js';
 
 /** Addresses and sizes in bytes, so that wrong ones can be said. */
 export type Call =
@@ -40,10 +39,7 @@ export interface Outcome {
   readonly size: bigint;
 }
 
-/** The program's memory: pages of the buffer that can be written, only read, or are not there. */
-export const MEMORY = { base: 0x1000_0000n, pages: 24, hole: 13, readOnly: 19 } as const;
 export const BITMAP = { base: 0x3000_0000n, bytes: 256 } as const;
-export const LOCK_LIMIT_PAGES = 40;
 export const ENTRY_LIMIT = 6;
 
 /** A page of IOVA: mostly few, so that ranges meet; else near the edges of what can be mapped. */
