@@ -32,7 +32,7 @@ export class AskedAhead {
    * yet to answer; once nothing waits, ask again.
    */
   ask(page: number, access: number): boolean {
-    if (this.own.has(page)) return true;
+    if (!this.isNeeded || this.own.has(page)) return true;
     while (this.iommu.translate(page, access) < 0 && !this.isRefused(page, access)) {
       if (this.request === null || this.page !== page || this.access !== access) {
         this.request = this.iommu.request?.(page, access) ?? null;
