@@ -23,6 +23,8 @@ export interface ExecOptions {
   readonly trace: string | null;
   /** Recording: docs/recording.md. */
   readonly record: string | null;
+  /** Capture of network cards' frames, pcapng. */
+  readonly pcap: string | null;
   /** Also watches what a report draws. */
   readonly picture: boolean;
   /** Faults on purpose; null: none. */
