@@ -15,6 +15,7 @@ import type { Injection } from '../inject/injection.js';
 import { CallLog } from '../live/call-log.js';
 import type { LiveWire, Sampler } from '../live/sampler.js';
 import { buildHardware, type Hardware } from '../machine/hardware.js';
+import type { RunModules } from '../module/module-kinds.js';
 import { Child, type ChildEnd } from '../process/child.js';
 import { Eventfds } from '../process/eventfds.js';
 import { GuardReport } from '../process/guard-report.js';
@@ -45,6 +46,8 @@ export interface EngineOptions {
   readonly signalFds: SignalFds;
   /** Takes lines for the guard. */
   readonly guardFd: number;
+  /** Null: no device is of a user's own. */
+  readonly modules: RunModules | null;
   /** Where a live view listens and asks, from another thread. */
   readonly live: MessagePort | null;
 }
@@ -110,6 +113,7 @@ async function serveObserved(
     devices.some(({ kind }) => kind === 'recorded'),
   );
   const injection = await beginInjection(exec);
+  const moduleKind = await loadModules(options);
   const hardware = buildHardware({
     ...(hasRecorded ? await import('../machine/model-file.js') : {}),
     spec: exec.machine,
@@ -120,6 +124,9 @@ async function serveObserved(
     observer: observers.observer,
     incidents,
     injection,
+    moduleKind,
+    nowUs,
+    note: tell,
     announceFolder: (path) => guard.directory(path),
     traps: exec.traps && architecture(process.arch)!.traps,
   });
@@ -132,6 +139,13 @@ async function serveObserved(
   } finally {
     hardware.shadow.remove();
   }
+}
+
+/** Kinds of devices of users; undefined: there are none, and nothing of them is loaded. */
+async function loadModules({ exec, modules }: EngineOptions) {
+  if (modules === null) return undefined;
+  const { moduleKinds } = await import('../module/module-kinds.js');
+  return moduleKinds(modules, exec.deviceErrors);
 }
 
 /** Null: the run has no faults on purpose, and nothing of them is loaded. */
