@@ -47,6 +47,7 @@ interface Options {
   readonly junit?: string;
   readonly trace?: string;
   readonly record?: string;
+  readonly pcap?: string;
   readonly html?: string;
   readonly deviceErrors: DeviceErrors;
   readonly inject: readonly string[];
@@ -132,6 +133,7 @@ export function execCommand(): Command {
     .option('--junit <file>', "write the runs as test cases in JUnit's XML")
     .option('--trace <file>', 'write a trace: kernel text, or Chrome/Perfetto JSON for *.json')
     .option('--record <file>', 'write a recording, for iopf compare and iopf trace')
+    .option('--pcap <file>', 'write the frames of network cards as pcapng, for Wireshark')
     .option('--html <file>', 'write a self-contained HTML report')
     .addOption(uiOption())
     .option('--quiet', 'print no summary on stderr')
@@ -161,6 +163,7 @@ async function run(program: string, args: string[], options: Options): Promise<v
     deviceErrors: options.deviceErrors,
     trace: options.trace ?? null,
     record: options.record ?? null,
+    pcap: options.pcap ?? null,
     picture: options.html !== undefined,
     inject,
   };
@@ -203,7 +206,7 @@ async function run(program: string, args: string[], options: Options): Promise<v
 
 /** A run for each kernel and mode. */
 async function runAll(program: string, args: string[], options: Options): Promise<void> {
-  for (const each of ['html', 'record', 'trace', 'ui'] as const)
+  for (const each of ['html', 'pcap', 'record', 'trace', 'ui'] as const)
     if (options[each] !== undefined)
       throw new UserError(`--${each} is of one run: name one --kernel and one --iopf`);
   const { exitCodeOfAll, formatMatrix, runMatrix } = await import('./matrix.js');
@@ -325,7 +328,7 @@ async function machineAsked(options: Options): Promise<MachineSpec> {
 /** Before the run, which may be long. Throws UserError. */
 function checkFiles(options: Options, machine: MachineSpec): void {
   const outputs: NamedFile[] = [];
-  for (const key of ['json', 'junit', 'html', 'record', 'trace'] as const) {
+  for (const key of ['json', 'junit', 'html', 'pcap', 'record', 'trace'] as const) {
     const path = options[key];
     if (path !== undefined) outputs.push({ what: `--${key}`, path });
   }

@@ -1,5 +1,6 @@
 /** The kit to write a device with: `iopf/device`. */
 export type { RegisterRule } from '../device/register-table.js';
+export { type CheckDeviceOptions, type CheckDriver, checkDevice } from './check/check-device.js';
 export {
   type Area,
   type BarDefinition,

@@ -24,6 +24,8 @@ export interface ExecOptions {
   readonly trace: string | null;
   /** Recording: docs/recording.md. */
   readonly record: string | null;
+  /** Capture of network cards' frames, pcapng. */
+  readonly pcap: string | null;
   /** Also watches what a report draws. */
   readonly picture: boolean;
   /** What an error in a device of the user's own does to the run. */

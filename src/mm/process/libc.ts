@@ -63,6 +63,17 @@ export const getrandom = declare<Numbers>('getrandom', 'long', ['uintptr_t', 'si
 export const eventfd = declare<Numbers>('eventfd', 'int', ['uint', 'int']);
 export const pipe2 = declare<Numbers>('pipe2', 'int', ['uintptr_t', 'int']);
 export const socketpair = declare<Numbers>('socketpair', 'int', ['int', 'int', 'int', 'uintptr_t']);
+export const socket = declare<Numbers>('socket', 'int', ['int', 'int', 'int']);
+export const bind = declare<Numbers>('bind', 'int', ['int', 'uintptr_t', 'uint']);
+export const recv = declare<Numbers>('recv', 'long', ['int', 'uintptr_t', 'size_t', 'int']);
+export const sendto = declare<Numbers>('sendto', 'long', [
+  'int',
+  'uintptr_t',
+  'size_t',
+  'int',
+  'uintptr_t',
+  'uint',
+]);
 export const recvmsg = declare<Numbers>('recvmsg', 'long', ['int', 'uintptr_t', 'int']);
 export const getpagesize = declare<() => number>('getpagesize', 'int', []);
 export const kill = declare<Numbers>('kill', 'int', ['int', 'int']);
