@@ -1,4 +1,4 @@
-/** What the NVMe controller says of itself, byte by byte (NVM Express 1.4; sections below). */
+/** What the NVMe controller says of itself, by byte (NVM Express 1.4; section numbers below). */
 import { expect, it, test } from 'vitest';
 import { commandName } from '../../src/device/nvme/command.js';
 import { Status, statusField } from '../../src/device/nvme/status.js';
