@@ -78,7 +78,7 @@ function plain(document: Document, name: string): unknown {
     return document.toJS();
   } catch (error) {
     if (error instanceof ReferenceError) throw tooManyAliases(name);
-    throw error instanceof RangeError ? tooDeep(name) : error;
+    throw error;
   }
 }
 
