@@ -2,9 +2,11 @@ import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   linkSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  rmdirSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -16,7 +18,9 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { checkDistinct, readBeginning, readNamed } from '../../src/input/named-file.js';
 import { openOutput, writeOutput } from '../../src/input/output-file.js';
+import { packageFile } from '../../src/input/package-file.js';
 import { printable, printableLines } from '../../src/input/printable.js';
+import { UserError } from '../../src/input/user-error.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'test-files-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -32,7 +36,7 @@ describe('what is read', () => {
     ['.', 'a directory'],
   ])('is a file: %s is refused at once, and nothing waits', (name, kind) => {
     expect(() => readNamed({ what: 'the input', path: at(name) }, 99)).toThrow(
-      `it is ${kind}; a file is needed`,
+      new UserError(`cannot read the input ${at(name)}: it is ${kind}; a file is needed`),
     );
   });
 
@@ -80,10 +84,22 @@ describe('what is written', () => {
 
   test('leaves nothing behind where it is given up', () => {
     const before = readdirSync(folder).sort();
+    const descriptors = readdirSync('/proc/self/fd').length;
     const output = openOutput(at('b'));
     output.put('half');
     output.discard();
     expect(readdirSync(folder).sort()).toEqual(before);
+    writeOutput('/dev/null', 'x');
+    expect(readdirSync('/proc/self/fd')).toHaveLength(descriptors);
+  });
+
+  test('leaves nothing behind where its name was taken meanwhile', () => {
+    const output = openOutput(at('b'));
+    mkdirSync(at('b'));
+    expect(() => output.commit()).toThrow(`cannot write ${at('b')}: EISDIR`);
+    output.discard();
+    expect(readdirSync(folder).filter((name) => name.includes('~'))).toEqual([]);
+    rmdirSync(at('b'));
   });
 
   test('goes into no pipe that nobody may read', () => {
@@ -112,7 +128,9 @@ describe('a file', () => {
 
   test('that is not there yet is named once', () => {
     const html = { what: '--html', path: join(folder, 'x', '..', 'c') };
-    expect(() => checkDistinct([json, { ...html, path: at('./c') }], [])).toThrow('named twice');
+    expect(() => checkDistinct([json, { ...html, path: at('./c') }], [])).toThrow(
+      /is named twice, as --json and as --html$/,
+    );
   });
 
   test('may be model and input, but no input twice', () => {
@@ -120,6 +138,11 @@ describe('a file', () => {
     checkDistinct([json], [input, { what: '--model', path: at('a') }]);
     expect(() => checkDistinct([], [input, input])).toThrow('named twice');
   });
+});
+
+test('a file of the package is found from anywhere below it', () => {
+  const { name } = JSON.parse(readFileSync(packageFile('package.json'), 'utf8'));
+  expect(name).toBe('iopf');
 });
 
 test('what others wrote does nothing to a terminal, and is one line', () => {
