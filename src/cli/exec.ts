@@ -9,6 +9,7 @@ import {
   machineOfDevices,
   parseDevice,
 } from '../exec/machine/machine-spec.js';
+import type { DeviceErrors } from '../exec/module/module-fate.js';
 import type { ExecOptions, InjectOptions } from '../exec/run/exec-options.js';
 import { exitCodeOf, type RunWatcher, runProgram } from '../exec/run/run.js';
 import type { RunSummary } from '../exec/run/summary.js';
@@ -48,6 +49,7 @@ interface Options {
   readonly record?: string;
   readonly pcap?: string;
   readonly html?: string;
+  readonly deviceErrors: DeviceErrors;
   readonly inject: readonly string[];
   readonly seed?: number;
   readonly quiet?: true;
@@ -63,7 +65,7 @@ export function execCommand(): Command {
     .argument('[args...]', 'its arguments')
     .option(
       '--device <KIND@BDF[,key=value...]>',
-      'a device and its PCI address (repeatable)',
+      'a device and its PCI address (repeatable); KIND: see Devices below, or your own: ./ring.ts, or a package',
       (value: string, before: string[]) => [...before, value],
       [],
     )
@@ -108,6 +110,14 @@ export function execCommand(): Command {
         .choices(['on', 'off'])
         .default('on'),
     )
+    .addOption(
+      new Option(
+        '--device-errors <mode>',
+        'what an error in a device of your own does: continue (the device is dead), or stop (the run ends)',
+      )
+        .choices(['continue', 'stop'])
+        .default('continue'),
+    )
     .option(
       '--inject <rule>',
       'put a fault in on purpose, or those of a YAML file (repeatable): see Faults below',
@@ -150,6 +160,7 @@ async function run(program: string, args: string[], options: Options): Promise<v
     reclaimBytes: options.reclaim ?? null,
     reclaimScanMs: options.reclaimScan ?? null,
     traps: options.traps === 'on',
+    deviceErrors: options.deviceErrors,
     trace: options.trace ?? null,
     record: options.record ?? null,
     pcap: options.pcap ?? null,
@@ -207,7 +218,7 @@ async function runAll(program: string, args: string[], options: Options): Promis
     ...(machine === undefined ? [] : ['--machine', machine]),
     ...inject.flatMap((each) => ['--inject', each]),
     ...(seed === undefined ? [] : ['--seed', `${seed}`]),
-    ...['--premap', `${premap}`, '--traps', traps],
+    ...['--premap', `${premap}`, '--traps', traps, '--device-errors', options.deviceErrors],
     ...(isTest ? ['--iommufd-test'] : []),
     ...(reclaim === undefined ? [] : ['--reclaim', `${reclaim}`]),
     ...(reclaimScan === undefined ? [] : ['--reclaim-scan', `${reclaimScan}`]),

@@ -75,6 +75,10 @@ export interface DeviceHost {
    * a run has no files.
    */
   readonly openModel?: (path: string) => RecordedModel;
+  /** Time of the run in microseconds: live, or virtual. Absent: it stands still. */
+  readonly nowUs?: () => number;
+  /** Takes a line for the user. Absent: nobody reads it. */
+  readonly note?: (line: string) => void;
   /** Faults on purpose. Absent: none. */
   readonly faults?: DeviceFaults;
 }

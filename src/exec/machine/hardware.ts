@@ -7,6 +7,7 @@ import { type KernelVersion, kernelProfile } from '../../abi/kernel.js';
 import { PciRegionIndex } from '../../abi/pci.js';
 import { REGION_OFFSET } from '../../abi/vfio.js';
 import { OptionError } from '../../device/index.js';
+import type { DeviceKind } from '../../device/kind.js';
 import { deviceKinds, type RecordedModel } from '../../device/kinds.js';
 import type { VfioFile } from '../../file/file.js';
 import { UserError } from '../../input/user-error.js';
@@ -46,6 +47,12 @@ export interface HardwareOptions {
   readonly networks: Networks;
   /** Faults on purpose; absent: none. */
   readonly injection?: Injection | null;
+  /** Kinds from modules of users, for a device; absent or null: none. */
+  readonly moduleKind?: ((device: DeviceSpec) => DeviceKind | null) | undefined;
+  /** Microseconds of the run. */
+  readonly nowUs?: () => number;
+  /** Takes lines of devices for the user. */
+  readonly note?: (line: string) => void;
   /** Told of the shadow's folder before it is made. */
   readonly announceFolder: (path: string) => void;
   /** Accesses to mapped registers reach the devices. */
@@ -142,8 +149,8 @@ function makeFunction(
   memory: ProcessMemory,
   options: HardwareOptions,
 ): { pciFunction: PciFunction; backing: Backing } {
-  const kind = deviceKinds.get(device.kind);
-  if (kind === undefined)
+  const kind = deviceKinds.get(device.kind) ?? options.moduleKind?.(device) ?? null;
+  if (kind === null)
     throw new UserError(
       `${device.where}: unknown device kind "${device.kind}"; kinds: ${[...deviceKinds.keys()].join(', ')}`,
     );
@@ -174,6 +181,8 @@ function makeFunction(
     impair: networks.impair,
     ...(openCapture === undefined ? {} : { openCapture }),
     ...(options.openModel === undefined ? {} : { openModel: options.openModel }),
+    ...(options.nowUs === undefined ? {} : { nowUs: options.nowUs }),
+    ...(options.note === undefined ? {} : { note: options.note }),
     ...(injection == null ? {} : { faults: injection.deviceFaults(iommu) }),
   };
   try {

@@ -16,6 +16,7 @@ import { CallLog } from '../live/call-log.js';
 import type { LiveWire, Sampler } from '../live/sampler.js';
 import { buildHardware, type Hardware } from '../machine/hardware.js';
 import { Networks } from '../machine/networks.js';
+import type { RunModules } from '../module/module-kinds.js';
 import { Child, type ChildEnd } from '../process/child.js';
 import { Eventfds } from '../process/eventfds.js';
 import { GuardReport } from '../process/guard-report.js';
@@ -47,6 +48,8 @@ export interface EngineOptions {
   readonly signalFds: SignalFds;
   /** Takes lines for the guard. */
   readonly guardFd: number;
+  /** Null: no device is of a user's own. */
+  readonly modules: RunModules | null;
   /** Where a live view listens and asks, from another thread. */
   readonly live: MessagePort | null;
 }
@@ -112,6 +115,7 @@ async function serveObserved(
     devices.some(({ kind }) => kind === 'recorded'),
   );
   const injection = await beginInjection(exec);
+  const moduleKind = await loadModules(options);
   const networks = new Networks(nowUs, observers.capture);
   let hardware: Hardware | null = null;
   try {
@@ -126,6 +130,9 @@ async function serveObserved(
       incidents,
       networks,
       injection,
+      moduleKind,
+      nowUs,
+      note: tell,
       announceFolder: (path) => guard.directory(path),
       traps: exec.traps && architecture(process.arch)!.traps,
     });
@@ -141,6 +148,13 @@ async function serveObserved(
     hardware?.shadow.remove();
     networks.close();
   }
+}
+
+/** Kinds of devices of users; undefined: there are none, and nothing of them is loaded. */
+async function loadModules({ exec, modules }: EngineOptions) {
+  if (modules === null) return undefined;
+  const { moduleKinds } = await import('../module/module-kinds.js');
+  return moduleKinds(modules, exec.deviceErrors);
 }
 
 /** Null: the run has no faults on purpose, and nothing of them is loaded. */
