@@ -88,6 +88,11 @@ export const glossary: Readonly<Record<string, string>> = {
   vms: 'Machines that run beside each other.',
   slowdownBoundPercent: 'The slowdown that was accepted.',
   hostBytes: 'The least memory of the host that keeps within it.',
+  from: 'Whether all machines ran together, or one of each kind was summed up.',
+  closestPercent: 'Where none keeps within the bound: the slowdown with all memory.',
+  fits: 'How many machines the host that was given takes.',
+  fittingVms: 'How many machines the host that was given takes.',
+  curve: 'Slowdown by the number of machines.',
   why: 'What stands in the way.',
   // A check.
   scenario: 'A small world in which all orders of steps are run.',

@@ -154,6 +154,16 @@ const compareSchema = z.object({
         slowdownBoundPercent: percent,
         hostBytes: bytes.nullable(),
         slowdownPercent: percent.nullable(),
+        from: z.enum(['runs', 'curves']),
+        closestPercent: percent.nullable().exactOptional(),
+        fits: z
+          .object({
+            hostBytes: bytes,
+            vms: count,
+            slowdownPercent: percent.nullable(),
+            curve: z.array(z.object({ vms: count, slowdownPercent: percent })),
+          })
+          .exactOptional(),
       }),
     )
     .exactOptional(),
