@@ -34,8 +34,9 @@ export interface CheckDeviceOptions {
 
 /**
  * Checks a device in memory: config space, sizes of BARs, reset, no DMA without bus mastering or in
- * D3hot, interrupts that are masked, DMA that is refused, pages that go in the middle of a transfer,
- * random accesses. Throws an Error with a line for each rule that is broken, and the seed.
+ * D3hot, interrupts that are masked, DMA that is refused, pages that go in the middle of a
+ * transfer, random accesses. Throws an Error with a line for each rule that is broken, and the
+ * seed.
  */
 export function checkDevice(model: DeviceModel, options: CheckDeviceOptions = {}): void {
   checkKind(kindOf(model), options);
