@@ -61,10 +61,3 @@ test('the catalogue of errors (scripts/errors.mjs) has every message, with what 
     '<name> is damaged',
   ]);
 });
-
-test('the mutator (scripts/mutate) tells a test that asserts from one that asserts nothing', async () => {
-  const { checkCanary } = await import(
-    new URL('../scripts/mutate/canary.mjs', import.meta.url).href
-  );
-  await checkCanary();
-});

@@ -17,10 +17,12 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { transformSync } from 'esbuild';
 import { PROBE, withProbes } from './probes.mjs';
 
-/** A mutant may take this much longer than the code as it is. */
+/** A mutant may take this much longer than the code as it is: of a processor's time, in process. */
 const PATIENCE = 8;
-const PATIENCE_LEAST_MS = 8_000;
+const PATIENCE_LEAST_MS = 4_000;
 const PATIENCE_LEAST_RUN_MS = 30_000;
+/** A busy machine gives a process a tenth of a processor, or nobody will ever wake a test. */
+const WAITS = 10;
 const FIRST_MS = 1_200_000;
 
 export function filesUnder(path, suffix) {
@@ -64,27 +66,45 @@ class Judge {
     this.child = null;
   }
 
-  /** What judge.mjs answers; null: it did not in time. */
+  /** What judge.mjs answers; null: it did not within this much of its processor's time. */
   async ask(message, limitMs) {
     this.child ??= await this.start();
+    const endMs = this.spentMs() + limitMs;
     this.child.send(message);
-    const answer = await this.hear(limitMs);
+    const answer = await this.hear(limitMs * WAITS, () => this.spentMs() > endMs);
     if (answer === null) this.end();
     return answer;
   }
 
-  hear(limitMs) {
+  /** The next message; null: it ended, or did not speak within the time, or before `isOver`. */
+  hear(limitMs, isOver = () => false) {
     const { child } = this;
     return new Promise((heard) => {
       const settle = (message) => {
         clearTimeout(timer);
+        clearInterval(looks);
         child.off('message', settle).off('exit', gone);
         heard(message);
       };
       const gone = () => settle(null);
       const timer = setTimeout(gone, limitMs);
+      const looks = setInterval(() => isOver() && gone(), 250);
       child.on('message', settle).on('exit', gone);
     });
+  }
+
+  /** User and system time of the process, which /proc has in hundredths of a second. */
+  spentMs() {
+    try {
+      const stat = readFileSync(`/proc/${this.child.pid}/stat`, 'latin1');
+      const [user, system] = stat
+        .slice(stat.lastIndexOf(')') + 2)
+        .split(' ')
+        .slice(11, 13);
+      return (Number(user) + Number(system)) * 10;
+    } catch {
+      return 0;
+    }
   }
 
   async start() {
@@ -95,7 +115,7 @@ class Judge {
       stdio: 'ignore',
       execArgv: ['--max-old-space-size=900'],
     });
-    if ((await this.hear(60_000)) !== 'ready') throw new Error('mutate: no test can be run');
+    if ((await this.hear(600_000)) !== 'ready') throw new Error('mutate: no test can be run');
     return this.child;
   }
 

@@ -1,6 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import {
+  accessSync,
   chmodSync,
+  constants,
   linkSync,
   mkdirSync,
   mkdtempSync,
@@ -17,10 +19,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { checkDistinct, readBeginning, readNamed } from '../../src/input/named-file.js';
-import { openOutput, writeOutput } from '../../src/input/output-file.js';
+import { checkOutput, openOutput, writeOutput } from '../../src/input/output-file.js';
 import { packageFile } from '../../src/input/package-file.js';
 import { printable, printableLines } from '../../src/input/printable.js';
 import { UserError } from '../../src/input/user-error.js';
+import { available } from '../skip.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'test-files-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -29,6 +32,15 @@ execFileSync('mkfifo', [at('fifo')]);
 writeFileSync(at('a'), 'old');
 symlinkSync('a', at('link'));
 linkSync(at('a'), at('hard'));
+
+function canWrite(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 describe('what is read', () => {
   test.each([
@@ -89,9 +101,31 @@ describe('what is written', () => {
     output.put('half');
     output.discard();
     expect(readdirSync(folder).sort()).toEqual(before);
-    writeOutput('/dev/null', 'x');
+    // In place, and beside an old file.
+    writeOutput('/dev/zero', 'x');
+    writeOutput(at('b'), 'x');
+    readBeginning({ what: 'the input', path: at('b') }, 1);
     expect(readdirSync('/proc/self/fd')).toHaveLength(descriptors);
+    // Nobody executes it.
+    expect(statSync(at('b')).mode & 0o111).toBe(0);
+    rmSync(at('b'));
   });
+
+  const sysctl = '/proc/sys/kernel';
+  const mayWrite = available(
+    canWrite(`${sysctl}/hostname`),
+    'files that root may not write',
+    'this user may not write sysctls',
+  );
+  // What root may not write either: sysctls that are to be read, and new ones beside them.
+  test.skipIf(!mayWrite)(
+    'may be there in a folder where nothing new may be; else it is refused before the run',
+    () => {
+      checkOutput(`${sysctl}/hostname`);
+      for (const path of [`${sysctl}/ostype`, `${sysctl}/new-one`])
+        expect(() => checkOutput(path)).toThrow(`cannot write ${path}: EACCES`);
+    },
+  );
 
   test('leaves nothing behind where its name was taken meanwhile', () => {
     const output = openOutput(at('b'));

@@ -79,7 +79,6 @@ export const getpagesize = declare<() => number>('getpagesize', 'int', []);
 export const kill = declare<Numbers>('kill', 'int', ['int', 'int']);
 export const waitid = declare<Numbers>('waitid', 'int', ['int', 'int', 'uintptr_t', 'int']);
 export const waitpid = declare<Numbers>('waitpid', 'int', ['int', 'uintptr_t', 'int']);
-export const exitNow = declare<(code: number) => never>('_exit', 'void', ['int']);
 export const flock = declare<Numbers>('flock', 'int', ['int', 'int']);
 export const fallocate = declare<Numbers>('fallocate', 'int', ['int', 'int', 'int64_t', 'int64_t']);
 export const msync = declare<Numbers>('msync', 'int', ['uintptr_t', 'size_t', 'int']);
