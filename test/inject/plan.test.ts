@@ -14,6 +14,7 @@ describe('a plan', () => {
     ['dma:refuse:3', [3]],
     ['dma:refuse:3+', [3, 4, 5, 6]],
     ['dma:refuse:/2', [2, 4, 6]],
+    ['dma:refuse:0', []],
   ])('%s: of six passes %j', (text, expected) => {
     expect(times(text, 6)).toEqual(expected);
   });

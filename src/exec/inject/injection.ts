@@ -14,12 +14,15 @@ export class Injection {
   private readonly plan: Plan;
 
   /** @param nowMs milliseconds since the run began */
-  constructor({ rules, seed }: InjectOptions, nowMs: () => number) {
+  constructor(
+    { rules, seed }: InjectOptions,
+    private readonly nowMs: () => number,
+  ) {
     this.plan = new Plan(rules, seed, nowMs);
   }
 
   deviceFaults(iommu: IommuDevice): DeviceFaults {
-    return deviceFaults(this.plan, iommu);
+    return deviceFaults(this.plan, iommu, this.nowMs);
   }
 
   /** The function, or one in its place that has faults. `memories`: of its mappable regions. */

@@ -183,6 +183,8 @@ class Engine {
     const unreadable = new Unreadable(tell);
     const failed = new FailedCalls(listener, arch.nr.ioctl, incidents, unreadable);
     const kernel = kernelProfile(exec.kernel);
+    // The last to leave says it.
+    let mappedPagesEnd: number | null = null;
     const processes = new ProcessTable({
       architecture: arch,
       memory: hardware.memory,
@@ -198,6 +200,9 @@ class Engine {
       },
       guard,
       residentMemory,
+      lastLeaves: () => {
+        mappedPagesEnd = counters.mappedPages;
+      },
     });
     const { background, scan } = reclaimWork(exec, arch, processes, pid, pageOut, nowMs);
     const context = callContext({
@@ -220,6 +225,7 @@ class Engine {
     const summary = (): EngineSummary =>
       summarize({
         counters,
+        mappedPagesEnd,
         files,
         interceptedCalls: supervisor.interceptedCalls,
         memory: residentMemory.summary,
