@@ -80,7 +80,7 @@ function plain(document: Document, name: string): unknown {
       throw new UserError(
         `${name}: its aliases (*name) stand for too much; write what they stand for out`,
       );
-    throw error instanceof RangeError ? tooDeep(name) : error;
+    throw error;
   }
 }
 

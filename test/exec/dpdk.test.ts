@@ -80,6 +80,15 @@ function framesOf(capture: Buffer): Buffer[] {
   return frames;
 }
 
+/** Frames of `--pcap`, pcapng's enhanced packet blocks. */
+function packetsOf(capture: Buffer): Buffer[] {
+  const frames: Buffer[] = [];
+  for (let at = 0; at < capture.length; at += capture.readUInt32LE(at + 4))
+    if (capture.readUInt32LE(at) === 6)
+      frames.push(capture.subarray(at + 28, at + 28 + capture.readUInt32LE(at + 20)));
+  return frames;
+}
+
 /** A library that takes testpmd's memory away again and again, or null. */
 function compileTakeAway(): string | null {
   if (!have('cc', 'memory that is taken away from testpmd')) return null;
@@ -193,6 +202,36 @@ describe.skipIf(!canRun)('dpdk-testpmd', () => {
     expect(came).toHaveLength(frames.length);
     expect(came.findIndex((frame, index) => !frame.equals(frames[index]!))).toBe(-1);
     expect(summary.pinnedBytesPeak).toBe(0);
+  });
+
+  test('igb: two runs on a wire in a folder, slowed down, each byte in the capture of the other', async () => {
+    const frames = randomFrames(200);
+    const [sent, captured] = [join(folder, 'wire-sent.pcap'), join(folder, 'wire.pcapng')];
+    writeFileSync(sent, capture(frames));
+    const wire = `unix:${join(folder, 'wire')}`;
+    testpmd = new Testpmd('', ['--pcap', captured], ['--rxd=1024'], {
+      devices: [`igb@0000:02:00.0,link=${wire}`],
+    });
+    // From the file to the card, and over the wire to the other run.
+    const sender = new Testpmd('', [], ['--no-flush-rx', '--port-topology=chained'], {
+      words: [`--vdev=net_pcap0,rx_pcap=${sent},tx_pcap=/dev/null`],
+      devices: [`igb@0000:01:00.0,link=${wire},delay=1ms,rate=100M`],
+    });
+    try {
+      await testpmd.command('set fwd rxonly');
+      await testpmd.command('start');
+      await sender.command('set fwd io retry');
+      await sender.command('set burst tx delay 10 retry 100000');
+      await sender.command('start');
+      while ((await testpmd.packets()).received < frames.length);
+      expect((await sender.quit()).code).toBe(0);
+    } finally {
+      await sender.close();
+    }
+    expect((await testpmd.quit()).code).toBe(0);
+    const came = packetsOf(readFileSync(captured));
+    expect(came).toHaveLength(frames.length);
+    expect(came.findIndex((frame, index) => !frame.equals(frames[index]!))).toBe(-1);
   });
 
   test('igb: several queues, scattered frames, VLAN, multicast, MTU, link, stop and start', async () => {

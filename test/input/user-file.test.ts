@@ -20,6 +20,8 @@ describe('a file that users write', () => {
     expect(file.data).toEqual({ name: 'none', devices: [{ kind: 'disk', blocks: 7 }] });
     expect(file.place(['devices', 0, 'blocks'])).toBe('f.yaml:3');
     expect(file.place(['devices', 0])).toBe('f.yaml:2');
+    // The key, not what stands below it.
+    expect(file.place(['devices'])).toBe('f.yaml:1');
     // What is not there has the place of what it would stand in.
     expect(file.place(['devices', 0, 'queues'])).toBe('f.yaml:2');
     expect(file.place(['limits', 'pages'])).toBe('f.yaml:1');

@@ -1,5 +1,5 @@
 import type { DeviceKind } from '../kind.js';
-import { macOf, networkOf, networkOptions } from '../network.js';
+import { attachmentOf, macOf, networkOptions } from '../network.js';
 import { DeviceOptions, mmapOption } from '../options.js';
 import type { PciDescription } from '../pci/description.js';
 import { PciEndpoint } from '../pci/endpoint.js';
@@ -73,13 +73,13 @@ export const igb: DeviceKind = {
   create(given, context) {
     const parsed = new DeviceOptions('igb', options, given);
     const mac = macOf(parsed, context.address);
-    const network = networkOf(parsed, context);
+    const attachment = attachmentOf(parsed, context);
     const { allocate } = context.host;
     return new PciEndpoint(
       'igb',
       description(parsed.isSparse),
       context,
-      (endpoint) => new IgbDevice(endpoint, allocate, mac, network),
+      (endpoint) => new IgbDevice(endpoint, allocate, mac, attachment),
     );
   },
 };

@@ -72,13 +72,13 @@ export class PathCalls {
       lgetxattr: () => this.noAttribute(false),
       listxattr: () => this.noAttributes(true),
       llistxattr: () => this.noAttributes(false),
-      mkdir: () => this.refuseOurs(AT_FDCWD, 0, Errno.EEXIST),
-      mkdirat: () => this.refuseOurs(call.int(0), 1, Errno.EEXIST),
-      rmdir: () => this.refuseOurs(AT_FDCWD, 0, Errno.EPERM),
-      unlink: () => this.refuseOurs(AT_FDCWD, 0, Errno.EPERM),
-      unlinkat: () => this.refuseOurs(call.int(0), 1, Errno.EPERM),
-      chmod: () => this.refuseOurs(AT_FDCWD, 0, Errno.EPERM),
-      fchmodat: () => this.refuseOurs(call.int(0), 1, Errno.EPERM),
+      mkdir: () => this.refuseShadowed(AT_FDCWD, 0, Errno.EEXIST),
+      mkdirat: () => this.refuseShadowed(call.int(0), 1, Errno.EEXIST),
+      rmdir: () => this.refuseShadowed(AT_FDCWD, 0, Errno.EPERM),
+      unlink: () => this.refuseShadowed(AT_FDCWD, 0, Errno.EPERM),
+      unlinkat: () => this.refuseShadowed(call.int(0), 1, Errno.EPERM),
+      chmod: () => this.refuseShadowed(AT_FDCWD, 0, Errno.EPERM),
+      fchmodat: () => this.refuseShadowed(call.int(0), 1, Errno.EPERM),
     };
   }
 
@@ -230,7 +230,7 @@ export class PathCalls {
   }
 
   /** The shadow cannot be changed, nor can a directory be made in its place on the host. */
-  private refuseOurs(directory: number, path: number, error: number): void {
+  private refuseShadowed(directory: number, path: number, error: number): void {
     const found = this.paths.find(directory, path, false);
     if (found === null) this.context.call.proceed();
     else throw new VfioError(found.node.kind === 'outside' ? Errno.EACCES : error);

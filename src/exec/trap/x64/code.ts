@@ -5,6 +5,7 @@
 
 import { Errno } from '../../../abi/errno.js';
 import { SIG_UNBLOCK, SIGKILL, SIGSEGV, SIGSET_BYTES } from '../../../abi/linux.js';
+import { HIGH } from '../../../abi/long.js';
 import { CODE_BYTES, STATE_BYTES, TRAP_PAGE, TRAP_STATE } from '../trap-page.js';
 import { RESTART_ADDRESS } from './restart.js';
 
@@ -39,7 +40,6 @@ export const Request = {
   MEMORY_BYTES: 64,
 } as const;
 
-const HIGH = 2 ** 32;
 /** Where things lie in the trap page. */
 const HANDLER = 0x00;
 const RESTORER = 0xb0;
