@@ -56,6 +56,20 @@ describe('a plan', () => {
     ]);
   });
 
+  it('tells of each fault, and of no other pass', () => {
+    const made: string[] = [];
+    const rules = ['dma:refuse:2', 'memory:take:0'].map(parseRule);
+    const plan = new Plan(
+      rules,
+      1,
+      () => 0,
+      ({ text }) => made.push(text),
+    );
+    for (const armed of plan.at(['dma:refuse', 'memory:take']))
+      for (let pass = 0; pass < 3; pass++) armed.passes();
+    expect(made).toEqual(['dma:refuse:2']);
+  });
+
   it('has rules of a device for that device, and others for any', () => {
     const rules = ['dma:refuse@device=02:00.0', 'dma:refuse'].map(parseRule);
     const plan = new Plan(rules, 1, () => 0);

@@ -13,12 +13,16 @@ import { faultyFunction } from './faulty-function.js';
 export class Injection {
   private readonly plan: Plan;
 
-  /** @param nowMs milliseconds since the run began */
+  /**
+   * @param nowMs milliseconds since the run began
+   * @param made told of each fault, by the rule as it was written
+   */
   constructor(
     { rules, seed }: InjectOptions,
     private readonly nowMs: () => number,
+    made: (rule: string) => void,
   ) {
-    this.plan = new Plan(rules, seed, nowMs);
+    this.plan = new Plan(rules, seed, nowMs, ({ text }) => made(text));
   }
 
   deviceFaults(iommu: IommuDevice): DeviceFaults {

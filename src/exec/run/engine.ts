@@ -114,7 +114,7 @@ async function serveObserved(
   const hasRecorded = exec.machine.groups.some(({ devices }) =>
     devices.some(({ kind }) => kind === 'recorded'),
   );
-  const injection = await beginInjection(exec);
+  const injection = await beginInjection(exec, incidents);
   const moduleKind = await loadModules(options);
   const networks = new Networks(nowUs, observers.capture);
   let hardware: Hardware | null = null;
@@ -158,11 +158,18 @@ async function loadModules({ exec, modules }: EngineOptions) {
 }
 
 /** Null: the run has no faults on purpose, and nothing of them is loaded. */
-async function beginInjection({ inject }: ExecOptions): Promise<Injection | null> {
+async function beginInjection(
+  { inject }: ExecOptions,
+  incidents: IncidentLog,
+): Promise<Injection | null> {
   if (inject === null) return null;
   const { Injection } = await import('../inject/injection.js');
   const startedMs = nowMs();
-  return new Injection(inject, () => nowMs() - startedMs);
+  return new Injection(
+    inject,
+    () => nowMs() - startedMs,
+    (rule) => incidents.faultMade(rule),
+  );
 }
 
 interface EngineParts {
