@@ -21,8 +21,10 @@ const CONFIGURATION =
 const CONTIGUOUS = 1;
 /** CC: normal shutdown. */
 const SHUTDOWN_NORMAL = 0x4000;
-/** Looks at memory before a command counts as lost. */
-const PATIENCE = 2e9;
+/** Milliseconds until a command counts as lost, where the caller does not say. */
+const PATIENCE_MS = 10_000;
+/** Looks at memory between two looks at the clock. */
+const LOOKS = 1024;
 /** Where the driver's memory lies for the device: beyond 32 bits. */
 const IOVA = 2 ** 33;
 
@@ -36,6 +38,8 @@ export class QueuePair {
   tail = 0;
   head = 0;
   private phase = 1;
+  /** By identifier: the device has the command. */
+  private readonly inFlight = new Uint8Array(2 ** 16);
   private readonly commands: Uint32Array;
   private readonly completions: Uint32Array;
 
@@ -45,6 +49,7 @@ export class QueuePair {
     readonly entries: number,
     submission: Uint8Array,
     completion: Uint8Array,
+    private readonly patienceMs: number,
     private readonly idle: () => void = () => {},
   ) {
     this.commands = words(submission);
@@ -66,6 +71,7 @@ export class QueuePair {
     dw12: number,
   ): void {
     const { commands } = this;
+    this.inFlight[identifier] = 1;
     const at = this.tail * SQE_WORDS;
     commands.fill(0, at, at + SQE_WORDS);
     commands[at + Sqe.HEAD] = opcode | (identifier << 16);
@@ -85,7 +91,10 @@ export class QueuePair {
     Atomics.store(this.doorbells, 2 * this.id, this.tail);
   }
 
-  /** The next completion's identifier, or -1 where there is none yet. */
+  /**
+   * The next completion's identifier, or -1 where there is none yet. Throws where the device does
+   * not have such a command: what its buffer holds is not known then.
+   */
   take(): number {
     const at = this.head * CQE_WORDS;
     const last = Atomics.load(this.completions, at + 3);
@@ -96,7 +105,11 @@ export class QueuePair {
       this.head = 0;
       this.phase ^= 1;
     }
-    return last & 0xffff;
+    const identifier = last & 0xffff;
+    if (this.inFlight[identifier] === 0)
+      throw new Error(`queue ${this.id}: a completion of command ${identifier}, not in flight`);
+    this.inFlight[identifier] = 0;
+    return identifier;
   }
 
   /** Tells the device which completions were taken. */
@@ -106,16 +119,42 @@ export class QueuePair {
 
   /** Waits for the next completion and returns its identifier. Throws where none comes. */
   wait(): number {
-    for (let look = 0; look < PATIENCE; look++) {
+    const patience = new Patience(this.patienceMs, `queue ${this.id}: no completion`);
+    for (;;) {
       const identifier = this.take();
       if (identifier < 0) {
         this.idle();
+        patience.look();
         continue;
       }
       this.acknowledge();
       return identifier;
     }
-    throw new Error(`queue ${this.id}: no completion`);
+  }
+}
+
+/** Bounds the time of a loop that waits. */
+export class Patience {
+  private left = LOOKS;
+  private end = 0;
+
+  constructor(
+    private readonly ms: number,
+    private readonly what: string,
+  ) {}
+
+  /** Something came: the time begins anew. */
+  renew(): void {
+    this.end = 0;
+  }
+
+  /** Nothing has come. Throws where that is so for too long. */
+  look(): void {
+    if (--this.left > 0) return;
+    this.left = LOOKS;
+    const now = performance.now();
+    if (this.end === 0) this.end = now + this.ms;
+    else if (now > this.end) throw new Error(`${this.what} in ${this.ms} ms`);
   }
 }
 
@@ -125,15 +164,17 @@ export class NvmePollDriver {
   readonly memory: DmaBuffer;
   private readonly adminStart: number;
   private used = 0;
+  private identifier = 0;
 
   /**
    * `memoryBytes`: of queues and buffers, all of which is mapped for the device at once. `idle` is
-   * called while there is nothing but to wait.
+   * called while there is nothing but to wait. `patienceMs`: after so long a command is lost.
    */
   constructor(
     private readonly vfio: Pick<VfioClient, 'map' | 'mapRegion' | 'reset'>,
     memoryBytes: number,
     private readonly idle?: () => void,
+    private readonly patienceMs: number = PATIENCE_MS,
   ) {
     this.registers = words(vfio.mapRegion(0, BAR_BYTES).bytes);
     this.memory = allocateNative(memoryBytes);
@@ -204,7 +245,9 @@ export class NvmePollDriver {
     }: { prp1?: number; dw10?: number; dw11?: number; namespace?: number },
   ): number {
     const { admin } = this;
-    admin.push(opcode, 1, namespace, prp1, 0, dw10, dw11, 0);
+    // Another each time: a completion that is late or comes twice is not taken for this one's.
+    this.identifier = (this.identifier + 1) & 0x7fff;
+    admin.push(opcode, this.identifier, namespace, prp1, 0, dw10, dw11, 0);
     admin.ring();
     admin.wait();
     if (admin.status !== 0)
@@ -241,6 +284,7 @@ export class NvmePollDriver {
       entries,
       this.bytes(submission, entries * 64),
       this.bytes(completion, entries * 16),
+      this.patienceMs,
       this.idle,
     );
   }
@@ -253,11 +297,8 @@ export class NvmePollDriver {
   /** Waits until CSTS is `status`. Throws where it never is. */
   awaitStatus(status: number): void {
     const { registers } = this;
-    for (let look = 0; look < PATIENCE; look++)
-      if (Atomics.load(registers, Register.CSTS / 4) === status) return;
-    throw new Error(
-      `CSTS is 0x${registers[Register.CSTS / 4]!.toString(16)}, not 0x${status.toString(16)}`,
-    );
+    const patience = new Patience(this.patienceMs, `CSTS is not 0x${status.toString(16)}`);
+    while (Atomics.load(registers, Register.CSTS / 4) !== status) patience.look();
   }
 }
 

@@ -9,7 +9,7 @@
 import { parseArgs } from 'node:util';
 import { IoOpcode } from '../../src/device/nvme/command.js';
 import { VfioClient } from '../dma-copy/vfio.js';
-import { NvmePollDriver } from './driver.js';
+import { NvmePollDriver, Patience } from './driver.js';
 
 const IO_BYTES = 4096;
 const BLOCK_BYTES = 512;
@@ -82,7 +82,11 @@ while (now < end) {
   now = performance.now();
 }
 const finished = done;
-while (done < finished + lines.length * depth) for (const line of lines) look(line, false);
+const patience = new Patience(10_000, 'no completion');
+while (done < finished + lines.length * depth)
+  for (const line of lines)
+    if (look(line, false)) patience.renew();
+    else patience.look();
 driver.shutDown();
 vfio.close();
 

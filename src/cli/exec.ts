@@ -25,6 +25,7 @@ import { PREMAP_DEFAULT, PREMAP_MOST } from '../ioas/iopf/premap.js';
 import type { LiveEnd, LiveStart } from '../live/live.js';
 import type { Picture } from '../trace/live-picture.js';
 import { documentOf, jsonOption, jsonText } from './json/document.js';
+import { addSweepOptions, isSweep, type SweepOptions } from './sweep-options.js';
 import { type CommandView, openView, uiOption } from './ui.js';
 import { wholeNumber } from './whole-number.js';
 
@@ -33,7 +34,7 @@ const ALL = 'all';
 const modes = ['auto', 'ask', 'off'] as const;
 const RECLAIM_SCAN_MOST_MS = 3_600_000;
 
-interface Options {
+export interface Options extends SweepOptions {
   readonly device: readonly string[];
   readonly machine?: string;
   readonly kernel: KernelVersion | typeof ALL;
@@ -57,7 +58,7 @@ interface Options {
 }
 
 export function execCommand(): Command {
-  return new Command('exec')
+  const command = new Command('exec')
     .description(
       'run a program with an emulated VFIO and emulated devices: DMA memory is faulted in, not pinned',
     )
@@ -141,6 +142,7 @@ export function execCommand(): Command {
     .addHelpText('after', pointsHelp)
     .passThroughOptions()
     .action(run);
+  return addSweepOptions(command);
 }
 
 async function run(program: string, args: string[], options: Options): Promise<void> {
@@ -149,6 +151,7 @@ async function run(program: string, args: string[], options: Options): Promise<v
   const machine = await machineOf(options);
   checkFiles(options, machine);
   const { iopf, kernel } = options;
+  if (isSweep(options)) return runEach(program, args, options, inject);
   if (iopf === ALL || kernel === ALL) return runAll(program, args, options);
   const order: ExecOptions = {
     program,
@@ -204,25 +207,27 @@ async function run(program: string, args: string[], options: Options): Promise<v
   }
 }
 
+/** A run for each point, with a fault there. */
+async function runEach(
+  program: string,
+  args: string[],
+  options: Options,
+  inject: InjectOptions | null,
+): Promise<void> {
+  refuseFilesOfOneRun(options, 'name the rule of one with --inject');
+  const { sweepCommand } = await import('./sweep-command.js');
+  const { iopf, kernel } = options;
+  const seed = inject === null ? [] : ['--seed', `${inject.seed}`];
+  const words = [...wordsOf(options), ...seed, '--kernel', kernel, '--iopf', iopf];
+  await sweepCommand(words, [program, ...args], options);
+}
+
 /** A run for each kernel and mode. */
 async function runAll(program: string, args: string[], options: Options): Promise<void> {
-  for (const each of ['html', 'pcap', 'record', 'trace', 'ui'] as const)
-    if (options[each] !== undefined)
-      throw new UserError(`--${each} is of one run: name one --kernel and one --iopf`);
+  refuseFilesOfOneRun(options, 'name one --kernel and one --iopf');
   const { exitCodeOfAll, formatMatrix, runMatrix } = await import('./matrix.js');
-  const { device, inject, iopf, kernel, machine, premap, reclaim, reclaimScan, seed, traps } =
-    options;
-  const isTest = options.iommufdTest === true;
-  const words = [
-    ...device.flatMap((each) => ['--device', each]),
-    ...(machine === undefined ? [] : ['--machine', machine]),
-    ...inject.flatMap((each) => ['--inject', each]),
-    ...(seed === undefined ? [] : ['--seed', `${seed}`]),
-    ...['--premap', `${premap}`, '--traps', traps, '--device-errors', options.deviceErrors],
-    ...(isTest ? ['--iommufd-test'] : []),
-    ...(reclaim === undefined ? [] : ['--reclaim', `${reclaim}`]),
-    ...(reclaimScan === undefined ? [] : ['--reclaim-scan', `${reclaimScan}`]),
-  ];
+  const { iopf, kernel, seed } = options;
+  const words = [...wordsOf(options), ...(seed === undefined ? [] : ['--seed', `${seed}`])];
   const runs = await runMatrix(
     kernel === ALL ? kernelVersions : [kernel],
     iopf === ALL ? modes : [iopf],
@@ -245,6 +250,25 @@ async function runAll(program: string, args: string[], options: Options): Promis
     const { runsText } = await import('./junit.js');
     writeOutput(options.junit, runsText(program, runs));
   }
+}
+
+function refuseFilesOfOneRun(options: Options, remedy: string): void {
+  for (const each of ['html', 'pcap', 'record', 'trace', 'ui'] as const)
+    if (options[each] !== undefined) throw new UserError(`--${each} is of one run: ${remedy}`);
+}
+
+/** The options that each of several runs has. */
+function wordsOf(options: Options): string[] {
+  const { device, deviceErrors, inject, machine, premap, reclaim, reclaimScan, traps } = options;
+  return [
+    ...device.flatMap((each) => ['--device', each]),
+    ...(machine === undefined ? [] : ['--machine', machine]),
+    ...inject.flatMap((each) => ['--inject', each]),
+    ...['--premap', `${premap}`, '--traps', traps, '--device-errors', deviceErrors],
+    ...(options.iommufdTest === true ? ['--iommufd-test'] : []),
+    ...(reclaim === undefined ? [] : ['--reclaim', `${reclaim}`]),
+    ...(reclaimScan === undefined ? [] : ['--reclaim-scan', `${reclaimScan}`]),
+  ];
 }
 
 /** Writes what was asked for, and lets the live view show its end. */
@@ -328,7 +352,7 @@ async function machineAsked(options: Options): Promise<MachineSpec> {
 /** Before the run, which may be long. Throws UserError. */
 function checkFiles(options: Options, machine: MachineSpec): void {
   const outputs: NamedFile[] = [];
-  for (const key of ['json', 'junit', 'html', 'pcap', 'record', 'trace'] as const) {
+  for (const key of ['json', 'junit', 'html', 'pcap', 'record', 'resume', 'trace'] as const) {
     const path = options[key];
     if (path !== undefined) outputs.push({ what: `--${key}`, path });
   }

@@ -53,7 +53,12 @@ async function fromFile(path: string): Promise<Rule[]> {
 function commandLine(seed: number | null): string {
   const [command = 'exec', ...words] = process.argv.slice(2);
   const all = [command, ...(seed === null ? [] : ['--seed', `${seed}`]), ...words];
-  return ['iopf', ...all.map(quoted)].join(' ');
+  return shellLine(['iopf', ...all]);
+}
+
+/** Words as a shell takes them. */
+export function shellLine(words: readonly string[]): string {
+  return words.map(quoted).join(' ');
 }
 
 function quoted(word: string): string {

@@ -3,6 +3,7 @@ import type { Outcome } from '../check/report/outcome.js';
 import type { ScenarioReport } from '../check/search/job.js';
 import type { RunSummary } from '../exec/run/summary.js';
 import { formatSummary, howItEnded } from '../exec/run/summary-text.js';
+import { isFound, ruleOf, type Sweep } from './sweep-outcome.js';
 
 export interface TestCase {
   readonly group: string;
@@ -26,6 +27,20 @@ export interface RunCase {
 
 export function caseName(kernel: string, iopf: string): string {
   return `Linux ${kernel}, IOPF ${iopf}`;
+}
+
+/** The runs of a sweep. A case fails where the fault brought out something wrong. */
+export function sweepText({ program, runs }: Sweep): string {
+  const cases = runs.map(
+    (run): TestCase => ({
+      group: ruleOf(run.rule),
+      name: run.rule,
+      seconds: run.seconds,
+      failure: isFound(run) ? `${run.outcome}: ${run.how}` : null,
+      text: `${run.outcome}: ${run.how}\nagain: ${run.again}\n${run.said}`,
+    }),
+  );
+  return suiteText(`iopf exec --inject-each, ${program}`, cases);
 }
 
 /** The runs of a program. A case fails where the program did not exit with 0. */

@@ -1,13 +1,14 @@
 /** `iopf exec` with `all` for `--kernel` or `--iopf`: a run for each, one table, one exit code. */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { constants, tmpdir } from 'node:os';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { RunSummary } from '../exec/run/summary.js';
 import { howItEnded, refusalText } from '../exec/run/summary-text.js';
 import { tell } from '../exec/run/tell.js';
 import { printable } from '../input/printable.js';
 import { formatSize } from '../input/size.js';
+import { readSummary, Stop } from './child-runs.js';
 import { caseName, type RunCase } from './junit.js';
 
 export interface MatrixRun extends RunCase {
@@ -40,8 +41,7 @@ export async function runMatrix(
         const words = [process.argv[1]!, 'exec', ...options, ...own];
         const started = performance.now();
         const child = spawn(process.execPath, [...words, '--', ...command], { stdio: 'inherit' });
-        stop.child = child;
-        const exitCode = await exitOf(child);
+        const exitCode = await stop.over(child);
         const seconds = (performance.now() - started) / 1000;
         runs.push({ name, kernel, iopf, exitCode, seconds, summary: readSummary(json) });
       }
@@ -88,46 +88,4 @@ function cells(summary: RunSummary): string[] {
     `${faults}`,
     `${refusedAccesses}`,
   ];
-}
-
-function readSummary(path: string): RunSummary | null {
-  try {
-    return JSON.parse(readFileSync(path, 'utf8')) as RunSummary;
-  } catch {
-    return null; // Nothing ran.
-  }
-}
-
-function exitOf(child: ChildProcess): Promise<number> {
-  return new Promise((resolve, reject) => {
-    child.on('error', reject);
-    child.on('exit', (code, signal) =>
-      resolve(signal === null ? (code ?? 0) : 128 + constants.signals[signal]),
-    );
-  });
-}
-
-/** A signal that asks to end goes to the run that is under way, and no other follows. */
-class Stop {
-  signal: NodeJS.Signals | null = null;
-  child: ChildProcess | null = null;
-  private readonly handlers = (['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map(
-    (signal) =>
-      [
-        signal,
-        () => {
-          this.signal = signal;
-          // A terminal tells the whole group.
-          if (signal !== 'SIGINT') this.child?.kill(signal);
-        },
-      ] as const,
-  );
-
-  constructor() {
-    for (const [signal, handler] of this.handlers) process.on(signal, handler);
-  }
-
-  end(): void {
-    for (const [signal, handler] of this.handlers) process.off(signal, handler);
-  }
 }

@@ -16,9 +16,17 @@ export const CommandFault = {
   NEVER: -1,
   /** The device is broken: nothing completes until it is reset. */
   FATAL: -2,
+  /** It is carried out, and its completion comes `lateMs` later, behind what is under way. */
+  LATE: -3,
+  /** It is carried out, and its completion comes twice. */
+  TWICE: -4,
 } as const;
 
 export interface CommandFaults {
   /** A command was fetched: the status that it completes with, or a `CommandFault`. */
   command(queue: number, opcode: number): number;
+  /** Milliseconds, where the last answer was LATE. */
+  readonly lateMs: number;
+  /** The time by which completions are late. */
+  nowMs(): number;
 }

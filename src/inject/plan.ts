@@ -22,11 +22,15 @@ export class ArmedRule {
   passed = 0;
   private readonly random: Random;
 
-  /** @param nowMs milliseconds since the run began; asked for by rules with a time only */
+  /**
+   * @param nowMs milliseconds since the run began; asked for by rules with a time only
+   * @param made told of each fault
+   */
   constructor(
     readonly rule: Rule,
     seed: number,
     private readonly nowMs: () => number,
+    private readonly made: (rule: Rule) => void,
   ) {
     this.random = new Random(seed);
   }
@@ -39,6 +43,7 @@ export class ArmedRule {
     if (n < when.first || n > when.last || (n - when.first) % when.every !== 0) return false;
     if (when.chance < 1 && this.random.next() >= when.chance) return false;
     this.count++;
+    this.made(this.rule);
     return true;
   }
 }
@@ -47,9 +52,14 @@ export class Plan {
   private readonly armed: readonly ArmedRule[];
 
   /** `seed` 0 to 2^32 - 1. Each rule has random numbers of its own: another rule changes none. */
-  constructor(rules: readonly Rule[], seed: number, nowMs: () => number) {
+  constructor(
+    rules: readonly Rule[],
+    seed: number,
+    nowMs: () => number,
+    made: (rule: Rule) => void = () => {},
+  ) {
     this.armed = rules.map(
-      (rule, index) => new ArmedRule(rule, Math.imul(seed + index, 0x9e3779b1), nowMs),
+      (rule, index) => new ArmedRule(rule, Math.imul(seed + index, 0x9e3779b1), nowMs, made),
     );
   }
 

@@ -12,54 +12,69 @@ export const points = {
     event: 'an ioctl on a file of VFIO or iommufd that is NAME, or any with *',
     fault: 'it fails with ERRNO and does nothing',
     conditions: [],
+    sweep: ['call:*=ENOMEM'],
   },
   'dma:refuse': {
     form: 'dma:refuse',
     event: 'an access of a device to memory, at most a page each',
     fault: 'it is refused, as by an IOMMU without a translation',
     conditions: ['device', 'iova', 'access'],
+    sweep: ['dma:refuse'],
   },
   'iommu:request': {
     form: 'iommu:request=INVALID|FAILURE',
     event: 'a page request of a device',
     fault: 'it is answered so, and the access is refused',
     conditions: ['device', 'iova', 'access'],
+    sweep: ['iommu:request=INVALID'],
   },
   'memory:take': {
     form: 'memory:take',
     event: 'an access of a device to memory, at most a page each',
     fault: 'the page goes from the I/O page tables before it, as when the host takes it',
     conditions: ['device', 'iova', 'access'],
+    sweep: ['memory:take'],
   },
   'nvme:command': {
-    form: 'nvme:COMMAND=status:NUMBER|never',
+    form: 'nvme:COMMAND=status:NUMBER|never|late:TIME|reorder|twice',
     event: 'a command that a nvme fetches: its name (read, create-cq), cmd for I/O, admin',
-    fault: 'it is not carried out: it completes with this status, or never completes',
+    fault:
+      'it is not carried out: it completes with this status, or never; or it is, and its ' +
+      'completion comes this much later, behind those of other commands, or twice',
     conditions: ['device', 'queue'],
+    sweep: [
+      ...['nvme:admin=status:0x6', 'nvme:admin=never', 'nvme:admin=twice'],
+      ...['nvme:cmd=status:0x6', 'nvme:cmd=never', 'nvme:cmd=late:100ms', 'nvme:cmd=reorder'],
+      'nvme:cmd=twice',
+    ],
   },
   'nvme:CSTS.CFS': {
     form: 'nvme:CSTS.CFS',
     event: 'a command that a nvme fetches',
     fault: 'neither it nor any other completes, and CSTS.CFS is set until the controller is reset',
     conditions: ['device', 'queue'],
+    sweep: ['nvme:CSTS.CFS'],
   },
   'interrupt:drop': {
     form: 'interrupt:drop',
     event: 'an interrupt of a device: a message, or its pin going up',
     fault: 'it gets lost',
     conditions: ['device', 'vector'],
+    sweep: ['interrupt:drop'],
   },
   'interrupt:duplicate': {
     form: 'interrupt:duplicate',
     event: 'a message (MSI, MSI-X) of a device',
     fault: 'it comes twice',
     conditions: ['device', 'vector'],
+    sweep: ['interrupt:duplicate'],
   },
   'device:unplug': {
     form: 'device:unplug',
     event: 'an access to a region of an open device; a time comes without one too',
     fault: 'it is gone: ERR and REQ are signalled, reads are ones, nothing else happens any more',
     conditions: ['device'],
+    sweep: ['device:unplug'],
   },
 } as const satisfies Readonly<Record<string, Point>>;
 
@@ -72,6 +87,8 @@ interface Point {
   readonly event: string;
   readonly fault: string;
   readonly conditions: readonly ConditionName[];
+  /** What `--inject-each` puts at each time that it is passed: rules without a WHEN. */
+  readonly sweep: readonly string[];
 }
 
 /** What a rule may ask for behind `@`, where the point has it; a time may be asked for anywhere. */
@@ -96,7 +113,7 @@ export function pointsHelp(): string {
   const lines = Object.values(points).map(({ form, fault }) => `  ${form}\n      ${fault}`);
   return (
     '\nFaults (--inject POINT[:WHEN][=WHAT][@CONDITIONS]; WHEN: 3 the third time, 3+ from it on,\n' +
-    '/3 each third, 1% by chance; @2s after that time; all in docs/inject.md):\n' +
+    '/3 each third, 1% by chance, 0 never; @2s after that time; all in docs/inject.md):\n' +
     `${lines.join('\n')}\n`
   );
 }

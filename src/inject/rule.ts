@@ -1,6 +1,7 @@
 /** Rules of faults on purpose, as users write them: `POINT[:WHEN][=WHAT][@CONDITION,…]`. */
 import { Errno } from '../abi/errno.js';
 import { formatPciAddress, parsePciAddress } from '../abi/pci-address.js';
+import { CommandFault } from '../device/faults.js';
 import { AdminOpcode, IoOpcode } from '../device/nvme/command.js';
 import { parseSize } from '../input/size.js';
 import { PageResponse } from '../iommu/page-request.js';
@@ -18,8 +19,6 @@ export interface When {
   /** Above 0, up to 1. */
   readonly chance: number;
 }
-
-export const NEVER = -1;
 
 /** Plain data: it crosses threads. */
 export interface Rule {
@@ -41,8 +40,10 @@ export interface Rule {
   readonly requests: readonly CallRequest[] | null;
   /** Of `nvme`: opcode null: any. */
   readonly command: { readonly opcode: number | null; readonly isAdmin: boolean } | null;
-  /** An errno, a page response code, a command's status or NEVER; 0 where nothing is to say. */
+  /** An errno, a page response code, a command's status or CommandFault; 0: nothing is to say. */
   readonly what: number;
+  /** Milliseconds that a completion comes late. */
+  readonly lateMs: number;
 }
 
 /** What is wrong with a rule, and what would be right. */
@@ -51,6 +52,8 @@ export class RuleError extends Error {}
 type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
 
 const EACH: When = { first: 1, last: Number.POSITIVE_INFINITY, every: 1, chance: 1 };
+/** Counts how often the point is passed, and makes no fault. */
+const NONE: When = { ...EACH, first: Number.POSITIVE_INFINITY };
 const STATUS_MOST = 0x7ff;
 
 /** Parses a rule. Throws RuleError. */
@@ -79,10 +82,16 @@ export function parseRule(text: string): Rule {
     requests: null,
     command: null,
     what: 0,
+    lateMs: 0,
   };
   if (point === 'call') rule.requests = subject === '*' ? null : callsOf(text, subject);
   if (point === 'nvme:command') rule.command = commandOf(text, subject);
-  rule.what = whatOf(text, point, what);
+  const late = point === 'nvme:command' ? /^late:(.+)$/.exec(what ?? '')?.[1] : undefined;
+  if (late === undefined) rule.what = whatOf(text, point, what);
+  else {
+    rule.what = CommandFault.LATE;
+    rule.lateMs = timeOf(late) ?? refuseTime(text, late);
+  }
   if (behind.length === 1)
     for (const condition of behind[0]!.split(',')) readCondition(rule, condition);
   return rule;
@@ -107,6 +116,7 @@ function nth(n: number): When {
 function whenOf(text: string, word: string): When {
   const [, each, number, more] = /^(\/?)(\d+(?:\.\d+)?)([+%]?)$/.exec(word) ?? [];
   const n = Number(number);
+  if (word === '0') return NONE;
   if (more === '%' && each === '' && n > 0 && n <= 100) return { ...EACH, chance: n / 100 };
   if (Number.isSafeInteger(n) && n > 0 && more !== '%') {
     if (each === '/' && more === '') return { ...EACH, first: n, every: n };
@@ -114,7 +124,7 @@ function whenOf(text: string, word: string): When {
   }
   throw wrong(
     text,
-    `"${word}" is no time: 3 (the third), 3+ (from the third on), /3 (each third), 0.5% (by chance)`,
+    `"${word}" is no time: 3 (the third), 3+ (from the third on), /3 (each third), 0.5% (by chance), 0 (never)`,
   );
 }
 
@@ -161,7 +171,9 @@ function whatOf(text: string, point: PointName, what: string | null): number {
       if (what === 'INVALID' || what === 'FAILURE') return PageResponse[what];
       throw expected;
     case 'nvme:command': {
-      if (what === 'never') return NEVER;
+      if (what === 'never') return CommandFault.NEVER;
+      if (what === 'twice') return CommandFault.TWICE;
+      if (what === 'reorder') return CommandFault.LATE;
       const number = /^status:(0x[0-9a-f]+|\d+)$/i.exec(what ?? '')?.[1];
       const status = Number(number);
       if (status > 0 && status <= STATUS_MOST) return status;
@@ -176,9 +188,9 @@ function whatOf(text: string, point: PointName, what: string | null): number {
 
 function readCondition(rule: Writable<Rule>, condition: string): void {
   const { text, point } = rule;
-  const time = /^(\d+(?:\.\d+)?)(ms|s)$/.exec(condition);
+  const time = timeOf(condition);
   if (time !== null) {
-    rule.afterMs = Number(time[1]) * (time[2] === 's' ? 1000 : 1);
+    rule.afterMs = time;
     return;
   }
   const [name = '', value = ''] = condition.split('=');
@@ -205,6 +217,16 @@ function readCondition(rule: Writable<Rule>, condition: string): void {
     case 'vector':
       rule.vector = wholeOf(text, name, value);
   }
+}
+
+/** Milliseconds of `2s` or `200ms`; null: it is no time. */
+function timeOf(word: string): number | null {
+  const [, number, unit] = /^(\d+(?:\.\d+)?)(ms|s)$/.exec(word) ?? [];
+  return number === undefined ? null : Number(number) * (unit === 's' ? 1000 : 1);
+}
+
+function refuseTime(text: string, word: string): never {
+  throw wrong(text, `late: takes a time, like 200ms or 2s, not "${word}"`);
 }
 
 function rangeOf(text: string, value: string): { start: number; end: number } {

@@ -48,7 +48,8 @@ export type LiveIncident = Readonly<Record<string, number | string | null>>;
 
 /** A device was reset by its program, or asked for by the host. */
 export interface LiveEvent {
-  readonly kind: 'reset' | 'unbind';
+  readonly kind: 'reset' | 'unbind' | 'injected';
+  /** Of `injected`, the rule that made the fault. */
   readonly device: string;
   readonly seconds: number;
 }

@@ -10,7 +10,7 @@ const legend: readonly (readonly [string, (palette: Palette) => string, string])
   ['in I/O page tables', (p) => p.resident, ''],
   ['mapped', (p) => p.mapped, ''],
   ['refused', (p) => p.bad, 'a cross where and when it was first refused'],
-  ['reset, unbind', (p) => p.ink, 'a dashed line'],
+  ['reset, unbind, injected', (p) => p.ink, 'a dashed line'],
 ];
 
 /** `stop` lets go of the theme. */

@@ -3,7 +3,7 @@ import type { LiveSample } from '../live/live.js';
 import { hex, PAGE_BYTES } from './format.js';
 
 export interface Mark {
-  readonly kind: 'refused' | 'reset' | 'unbind';
+  readonly kind: 'refused' | 'reset' | 'unbind' | 'injected';
   readonly seconds: number;
   /** Where; null: all of the device. */
   readonly page: number | null;
@@ -17,6 +17,7 @@ export const MARK_DASH = [2, 2];
 const words = {
   reset: 'was reset',
   unbind: 'is taken from VFIO (unbind)',
+  injected: 'made a fault on purpose',
 } as const;
 
 /** Whether these are the same marks of one run: new ones come last. */

@@ -13,6 +13,7 @@ export const glossary: Readonly<Record<string, string>> = {
   kernel: 'The Linux version whose VFIO ABI the program saw.',
   devices: 'The devices of the run, and the options that they were given.',
   wallSeconds: 'From the start of the program to its end.',
+  mappedBytesEnd: 'Mapped for DMA still when the last process of the program exited by itself.',
   mappedBytesPeak: 'All live DMA mappings at their highest: what static pinning would have pinned.',
   pinnedBytesPeak: 'Pages pinned for DMA at their highest.',
   residentBytesPeak: 'Pages present in I/O page tables at their highest.',

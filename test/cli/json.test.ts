@@ -71,6 +71,17 @@ describe('--json', () => {
     expect(holdTo('matrix', stdout)['runs']).toHaveLength(3);
   });
 
+  test('of a sweep names its points, its runs and what was found', () => {
+    const words = ['exec', '--quiet', '--inject-each', 'call', '--json', '-', '--', 'true'];
+    const { code, stdout } = iopf(...words);
+    expect(code).toBe(0);
+    const points = [{ rule: 'call:*=ENOMEM', passed: 0 }];
+    expect(holdTo('sweep', stdout)).toMatchObject({ program: 'true', points, runs: [], found: 0 });
+    expect(iopf('exec', '--each-most', '3', '--', 'true').stderr).toBe(
+      'iopf: --each-most is of --inject-each, which is not there\n',
+    );
+  });
+
   test.each(['html', 'record', 'trace'])('is refused with --%s, which is of one run', (option) => {
     const words = ['exec', '--iopf', 'all', `--${option}`, '/tmp/none', '--', 'true'];
     const stderr = `iopf: --${option} is of one run: name one --kernel and one --iopf\n`;

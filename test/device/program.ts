@@ -4,6 +4,7 @@
  */
 import { PciConfig, PciRegionIndex } from '../../src/abi/pci.js';
 import type { DeviceHost } from '../../src/device/device-host.js';
+import type { CommandFaults } from '../../src/device/faults.js';
 import { IommuDevice } from '../../src/iommu/device.js';
 import { Domain } from '../../src/iommu/domain.js';
 import type { DeviceFaultHandler } from '../../src/iommu/page-request.js';
@@ -117,6 +118,8 @@ export interface ProgramOptions {
   readonly pages?: number;
   /** Pages are mapped by faults, not up front. */
   readonly faulting?: boolean;
+  /** On purpose. */
+  readonly commands?: CommandFaults;
 }
 
 /** A program with memory, and the host and IOMMU for one device. */
@@ -139,6 +142,9 @@ export class Program {
     this.memory = new FlatMemory(options.pages ?? 4096);
     this.host = {
       ...(openBlockFile ? { openBlockFile } : {}),
+      ...(options.commands
+        ? { faults: { translator: null, gate: null, commands: options.commands } }
+        : {}),
       frames: this.memory,
       allocate: allocatePlain,
       frameOf: (buffer) => this.memory.frameOf(buffer),

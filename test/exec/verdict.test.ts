@@ -7,6 +7,7 @@ import { Counters } from '../../src/iommu/observer.js';
 const MiB = 2 ** 20;
 const nothing = summarize({
   counters: new Counters(),
+  mappedPagesEnd: null,
   interceptedCalls: 0,
   files: { opens: 3, deviceOpens: 1, firstUser: 'driver' },
   memory: {

@@ -14,6 +14,7 @@ describe('a plan', () => {
     ['dma:refuse:3', [3]],
     ['dma:refuse:3+', [3, 4, 5, 6]],
     ['dma:refuse:/2', [2, 4, 6]],
+    ['dma:refuse:0', []],
   ])('%s: of six passes %j', (text, expected) => {
     expect(times(text, 6)).toEqual(expected);
   });
@@ -53,6 +54,20 @@ describe('a plan', () => {
     expect(plan.injected).toEqual([
       { rule: 'dma:refuse:2@1s', point: 'dma:refuse', count: 1, passed: 3 },
     ]);
+  });
+
+  it('tells of each fault, and of no other pass', () => {
+    const made: string[] = [];
+    const rules = ['dma:refuse:2', 'memory:take:0'].map(parseRule);
+    const plan = new Plan(
+      rules,
+      1,
+      () => 0,
+      ({ text }) => made.push(text),
+    );
+    for (const armed of plan.at(['dma:refuse', 'memory:take']))
+      for (let pass = 0; pass < 3; pass++) armed.passes();
+    expect(made).toEqual(['dma:refuse:2']);
   });
 
   it('has rules of a device for that device, and others for any', () => {

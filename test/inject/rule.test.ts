@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { Errno } from '../../src/abi/errno.js';
 import { ContainerIoctl, DeviceIoctl, Type1Ioctl } from '../../src/abi/vfio.js';
+import { CommandFault } from '../../src/device/faults.js';
 import { points } from '../../src/inject/points.js';
-import { NEVER, parseRule } from '../../src/inject/rule.js';
+import { parseRule } from '../../src/inject/rule.js';
 import { parseRuleFile } from '../../src/inject/rule-file.js';
 import { PageResponse } from '../../src/iommu/page-request.js';
 
@@ -21,8 +22,11 @@ describe('a rule', () => {
     ['nvme:write:3=status:0x280', { command: { opcode: 1, isAdmin: false }, what: 0x280 }],
     [
       'nvme:cmd:5=never@queue=2',
-      { command: { opcode: null, isAdmin: false }, what: NEVER, queue: 2 },
+      { command: { opcode: null, isAdmin: false }, what: CommandFault.NEVER, queue: 2 },
     ],
+    ['nvme:read:1=late:0.2s', { what: CommandFault.LATE, lateMs: 200 }],
+    ['nvme:read:/2=reorder', { what: CommandFault.LATE, lateMs: 0 }],
+    ['nvme:admin:0=twice', { what: CommandFault.TWICE, when: { first: forever } }],
     ['nvme:create-cq=status:6', { command: { opcode: 5, isAdmin: true }, what: 6 }],
     ['device:unplug@2s', { afterMs: 2000, when: { first: 1, last: 1 } }],
     ['nvme:CSTS.CFS@200ms,device=02:00.0', { afterMs: 200, device: '0000:02:00.0' }],
@@ -39,7 +43,11 @@ describe('a rule', () => {
     ['call:MAPS=EIO', 'there is no call "MAPS"; calls: *, GET_API_VERSION'],
     ['call:EINTR=soon', '"soon" is no time'],
     ['nvme:read=status:0x800', 'a status is type * 256 + code, 0x1 to 0x7ff'],
-    ['nvme:read=late', 'nvme:COMMAND=status:NUMBER|never is needed, not "=late"'],
+    ['nvme:read=late:soon', 'late: takes a time, like 200ms or 2s, not "soon"'],
+    [
+      'nvme:read=late',
+      'nvme:COMMAND=status:NUMBER|never|late:TIME|reorder|twice is needed, not "=late"',
+    ],
     ['iommu:request', 'iommu:request=INVALID|FAILURE is needed'],
     ['dma:refuse=no', 'dma:refuse is needed, not "=no"'],
     ['dma:refuse:101%', '"101%" is no time'],

@@ -60,19 +60,23 @@ describe('the log of calls', () => {
     const marks = marksOf({
       ...sample(9),
       incidents: { refused: [refused], lostInterrupts: [], failedCalls: [] },
-      events: [{ kind: 'reset', device: '0000:02:00.0', seconds: 1 }],
+      events: [
+        { kind: 'reset', device: '0000:02:00.0', seconds: 1 },
+        { kind: 'injected', device: 'dma:refuse:3', seconds: 2.75 },
+      ],
     });
     const calls = [call(0), call(1, { seconds: 2 }), call(2, { seconds: 3, error: 'EINVAL' })];
     const kinds = (filter: object): string[] =>
       entriesOf(calls, marks, { ...everything, ...filter }).map((entry) =>
         'kind' in entry ? entry.kind : `${entry.number}`,
       );
-    expect(kinds({})).toEqual(['0', 'reset', '1', 'refused', '2']);
+    expect(kinds({})).toEqual(['0', 'reset', '1', 'refused', 'injected', '2']);
     expect(kinds({ call: 'refused' })).toEqual(['refused']);
     expect(kinds({ result: 'failed' })).toEqual(['refused', '2']);
     expect(kinds({ result: 'ok' })).toEqual(['0', '1']);
     expect(kinds({ descriptor: '960' })).toEqual(['0', '1', '2']);
     expect(kinds({ text: '0X641000' })).toEqual(['refused']);
+    expect(line(marks[2]!)).toBe('  2.750000 -- injected: dma:refuse:3 made a fault on purpose');
     expect(line(marks[1]!)).toBe(
       '  2.500000 -- refused: nvme 0000:02:00.0 wrote 0x641000 (not mapped), ' +
         'asked by read, command 5 of submission queue 1',

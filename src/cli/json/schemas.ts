@@ -11,6 +11,7 @@ import { type PointName, points } from '../../inject/points.js';
 import type { Plan } from '../../plan/plan.js';
 import { glossary } from '../../report/glossary.js';
 import type { Comparison } from '../../sim/compare.js';
+import { outcomeNames, type Sweep } from '../sweep-outcome.js';
 import { type DocumentHead, type DocumentKind, schemaNames } from './document.js';
 
 const text = z.string();
@@ -39,6 +40,7 @@ const run = {
   kernel: z.enum(kernelVersions).describe('the Linux version whose VFIO ABI the program saw'),
   devices: z.array(z.object({ kind: text, address: text, options: z.record(text, text) })),
   mappedBytesPeak: bytes,
+  mappedBytesEnd: bytes.nullable(),
   pinnedBytesPeak: bytes,
   residentBytesPeak: bytes,
   faults: count,
@@ -112,6 +114,26 @@ const matrixSchema = z.object({
     }),
   ),
 });
+
+const outcomes = z.enum(outcomeNames);
+const sweepSchema = z.object({
+  ...head('sweep'),
+  program: text,
+  limitSeconds: seconds,
+  points: z.array(z.object({ rule: text, passed: count.describe('in the run without a fault') })),
+  runs: z.array(
+    z.object({
+      rule: text,
+      outcome: outcomes,
+      how: text.describe('how the run ended, in words'),
+      exitCode: count,
+      seconds,
+      said: text.describe('the end of what the program and the check wrote'),
+      again: text.describe('the command line that does this run again'),
+    }),
+  ),
+  found: count.describe('runs that did not end well or with an error of the program'),
+}) satisfies z.ZodType<DocumentHead<'sweep'> & Sweep & { found: number }>;
 
 const published = z.object({
   messageBytes: bytes,
@@ -264,6 +286,7 @@ const versionSchema = z.object(head('version'));
 export const schemas = {
   exec: execSchema,
   matrix: matrixSchema,
+  sweep: sweepSchema,
   compare: compareSchema,
   plan: planSchema,
   check: checkSchema,

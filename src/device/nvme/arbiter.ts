@@ -6,6 +6,7 @@ import { SQE_BYTES, Sqe, startingBlock } from './command.js';
 import type { CommandPages } from './command-pages.js';
 import { EventInformation, EventType } from './events.js';
 import type { IoCommands } from './io-commands.js';
+import type { LateCompletions } from './late-completions.js';
 import { BATCH_COMMANDS } from './limits.js';
 import { LogPage } from './log-pages.js';
 import { commandsWaiting, completionRoom, type SubmissionQueue } from './queue.js';
@@ -46,11 +47,13 @@ export class Arbiter {
     private readonly admin: AdminExecutor,
     private readonly io: IoExecutor,
     private readonly pages: CommandPages,
+    private readonly late: LateCompletions | null,
   ) {}
 
   reset(): void {
     this.broken = false;
     this.next = 0;
+    this.late?.reset();
   }
 
   /** Lets queues do what waits in them. True: something was done. */
@@ -70,6 +73,7 @@ export class Arbiter {
       if (this.look(io[this.next++]!)) found = true;
     }
     if (this.admin.events.ready && !this.broken && this.sendEvents()) found = true;
+    if (this.late !== null && !this.broken && this.sendLate(this.late)) found = true;
     return found;
   }
 
@@ -210,6 +214,8 @@ export class Arbiter {
       return;
     }
     this.moved += batch.moved;
+    this.late?.sent(queue, batch);
+    if (batch.completed === 0) return;
     if (batch.errors > 0) this.logErrors(queue);
     const { completions } = queue;
     if (completions.interrupts && !this.endpoint.interrupts.message(completions.vector))
@@ -223,6 +229,20 @@ export class Arbiter {
     if (completionRoom(queue.completions) < 1 || !this.isAnswerable(queue)) return false;
     this.batch.begin();
     this.batch.complete(queue, queue.head, events.takeRequest(), 0, events.takeEvent());
+    this.send(queue);
+    return true;
+  }
+
+  private sendLate(late: LateCompletions): boolean {
+    const found = late.take((queue) => {
+      if (this.queues.submission(queue.id) !== queue) return false;
+      this.takeHead(queue);
+      return completionRoom(queue.completions) > 0 && this.isAnswerable(queue);
+    });
+    if (found === null) return false;
+    const { identifier, queue, result, status } = found;
+    this.batch.begin();
+    this.batch.complete(queue, queue.head, identifier, status, result);
     this.send(queue);
     return true;
   }

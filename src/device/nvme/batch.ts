@@ -35,6 +35,8 @@ export class Batch implements DmaOwner {
   readonly outgoing = new DmaList(PIECES);
   /** Completions made so far. */
   completed = 0;
+  /** Completions behind those that are not sent. */
+  left = 0;
   /** Commands answered with an error, in this batch. */
   errors = 0;
   /** Pieces of data that this batch has moved. */
@@ -67,6 +69,7 @@ export class Batch implements DmaOwner {
   /** Begins an empty batch. */
   begin(): void {
     this.completed = 0;
+    this.left = 0;
     this.errors = 0;
     this.moved = 0;
     this.isFatal = false;
@@ -211,23 +214,25 @@ export class Batch implements DmaOwner {
     this.isFatal ||= isFatal;
   }
 
-  /** Closes the gaps that withheld completions leave, of the commands too: they go together. */
+  /** Puts withheld completions behind the others, with their commands and their DMA's tags. */
   private leaveOut(): void {
-    const { commands, completions, withheld } = this;
-    let kept = 0;
-    for (let index = 0; index < this.completed; index++) {
-      if (withheld.has(index)) continue;
+    const { commands, completed, completions, outgoing, withheld } = this;
+    const all = [...Array(completed).keys()];
+    const sent = all.filter((index) => !withheld.has(index));
+    const order = [...sent, ...all.filter((index) => withheld.has(index))];
+    const places = Uint16Array.from(all, (index) => order.indexOf(index));
+    const wereCompletions = completions.slice();
+    const wereCommands = commands.slice();
+    for (const [place, index] of order.entries()) {
       const at = index * CQE_WORDS;
-      completions.copyWithin(kept * CQE_WORDS, at, at + CQE_WORDS);
-      commands.copyWithin(commandAt(kept), commandAt(index), commandAt(index + 1));
-      kept++;
+      completions.set(wereCompletions.subarray(at, at + CQE_WORDS), place * CQE_WORDS);
+      const command = commandAt(index);
+      commands.set(wereCommands.subarray(command, commandAt(index + 1)), commandAt(place));
     }
-    this.completed = kept;
-    const { tag, count } = this.outgoing;
-    for (let piece = 0; piece < count; piece++) {
-      const index = tag[piece]!;
-      for (const gone of withheld) if (gone < index) tag[piece]!--;
-    }
+    const { tag, count } = outgoing;
+    for (let piece = 0; piece < count; piece++) tag[piece] = places[tag[piece]!]!;
+    this.completed = sent.length;
+    this.left = completed - sent.length;
     withheld.clear();
   }
 

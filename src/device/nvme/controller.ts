@@ -52,8 +52,18 @@ export class NvmeController implements PciDevice {
     this.queues = queues;
     this.admin = admin;
     const pages = new CommandPages(endpoint.dma.askAhead(), batch, admin, io);
-    const parts = faults === null ? { admin, io } : faultyCommands(faults, batch, admin, io);
-    this.arbiter = new Arbiter(endpoint, registers, queues, batch, parts.admin, parts.io, pages);
+    const parts =
+      faults === null ? { admin, io, late: null } : faultyCommands(faults, batch, admin, io);
+    this.arbiter = new Arbiter(
+      endpoint,
+      registers,
+      queues,
+      batch,
+      parts.admin,
+      parts.io,
+      pages,
+      parts.late,
+    );
   }
 
   reset(): void {

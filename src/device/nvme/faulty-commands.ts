@@ -6,6 +6,7 @@ import type { AdminExecutor, IoExecutor } from './arbiter.js';
 import type { Batch } from './batch.js';
 import { Sqe } from './command.js';
 import type { IoCommands } from './io-commands.js';
+import { LateCompletions } from './late-completions.js';
 import { NO_COMPLETION, Status } from './status.js';
 
 export function faultyCommands(
@@ -13,12 +14,21 @@ export function faultyCommands(
   batch: Batch,
   admin: AdminCommands,
   io: IoCommands,
-): { admin: AdminExecutor; io: IoExecutor } {
+): { admin: AdminExecutor; io: IoExecutor; late: LateCompletions } {
   const { events, logs } = admin;
   const opcodeAt = (at: number): number => batch.commands[at + Sqe.HEAD]! & 0xff;
+  const late = new LateCompletions(faults);
+  /** The command is carried out; of its completion there is something to say. */
+  const mark = (fault: number, at: number): void => {
+    if (fault === CommandFault.NONE) return;
+    if (fault === CommandFault.LATE) batch.withhold(false);
+    const ms = fault === CommandFault.LATE ? faults.lateMs : 0;
+    late.mark(batch.commands[at + Sqe.HEAD]! >>> 16, ms);
+  };
   let adminResult = 0;
   let ioResult = 0;
   return {
+    late,
     admin: {
       events,
       logs,
@@ -35,6 +45,7 @@ export function faultyCommands(
           return Status.SUCCESS;
         }
         const status = admin.execute(at);
+        if (status !== NO_COMPLETION) mark(fault, at);
         adminResult = admin.result;
         return status;
       },
@@ -51,10 +62,11 @@ export function faultyCommands(
           : faults.command(batch.queue, opcodeAt(at));
         ioResult = 0;
         if (fault > 0) return fault;
-        if (fault !== CommandFault.NONE) {
+        if (fault === CommandFault.NEVER || fault === CommandFault.FATAL) {
           batch.withhold(fault === CommandFault.FATAL);
           return Status.SUCCESS;
         }
+        mark(fault, at);
         const status = io.execute(at, slot);
         ioResult = io.result;
         return status;

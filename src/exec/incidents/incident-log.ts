@@ -54,9 +54,10 @@ export interface FailedCallCount {
   readonly count: number;
 }
 
-/** A device was reset, or asked for by the host. */
+/** A device was reset or asked for by the host, or a rule of `--inject` made a fault. */
 export interface DeviceEvent {
-  readonly kind: 'reset' | 'unbind';
+  readonly kind: 'reset' | 'unbind' | 'injected';
+  /** Of `injected`, the rule. */
   readonly device: string;
   readonly seconds: number;
 }
@@ -147,6 +148,10 @@ export class IncidentLog implements Incidents {
 
   deviceUnbound({ address }: ObservedDevice): void {
     this.noteEvent('unbind', address);
+  }
+
+  faultMade(rule: string): void {
+    this.noteEvent('injected', rule);
   }
 
   /** The newest, at most 64. */

@@ -3,14 +3,13 @@
 import { CommandFault, type CommandFaults, type DeviceFaults } from '../../device/faults.js';
 import type { DmaGate, StalledRequest, Translator } from '../../device/translator.js';
 import type { ArmedRule, Plan } from '../../inject/plan.js';
-import { NEVER } from '../../inject/rule.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import type { Asker, RefusalCause } from '../../iommu/incidents.js';
 import type { DeviceFaultHandler, PageResponse } from '../../iommu/page-request.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
 
 /** What the plan has for a device. */
-export function deviceFaults(plan: Plan, iommu: IommuDevice): DeviceFaults {
+export function deviceFaults(plan: Plan, iommu: IommuDevice, nowMs: () => number): DeviceFaults {
   const { address } = iommu;
   const requests = plan.at(['iommu:request'], address);
   const accesses = plan.at(['dma:refuse', 'memory:take'], address);
@@ -18,7 +17,7 @@ export function deviceFaults(plan: Plan, iommu: IommuDevice): DeviceFaults {
   return {
     translator: requests.length === 0 ? null : new FaultyTranslator(iommu, requests),
     gate: accesses.length === 0 ? null : new AccessGate(iommu, accesses),
-    commands: commands.length === 0 ? null : new RuledCommands(commands),
+    commands: commands.length === 0 ? null : new RuledCommands(commands, nowMs),
   };
 }
 
@@ -131,7 +130,12 @@ function answering(code: number): DeviceFaultHandler {
 }
 
 class RuledCommands implements CommandFaults {
-  constructor(private readonly rules: readonly ArmedRule[]) {}
+  lateMs = 0;
+
+  constructor(
+    private readonly rules: readonly ArmedRule[],
+    readonly nowMs: () => number,
+  ) {}
 
   /** Of several rules at one command the first decides; the others count it too. */
   command(queue: number, opcode: number): number {
@@ -143,7 +147,8 @@ class RuledCommands implements CommandFaults {
       if (command !== null && command.opcode !== null && command.opcode !== opcode) continue;
       if (!each.passes() || fault !== CommandFault.NONE) continue;
       if (point === 'nvme:CSTS.CFS') fault = CommandFault.FATAL;
-      else fault = what === NEVER ? CommandFault.NEVER : what;
+      else fault = what;
+      this.lateMs = each.rule.lateMs;
     }
     return fault;
   }

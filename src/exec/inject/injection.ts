@@ -13,13 +13,20 @@ import { faultyFunction } from './faulty-function.js';
 export class Injection {
   private readonly plan: Plan;
 
-  /** @param nowMs milliseconds since the run began */
-  constructor({ rules, seed }: InjectOptions, nowMs: () => number) {
-    this.plan = new Plan(rules, seed, nowMs);
+  /**
+   * @param nowMs milliseconds since the run began
+   * @param made told of each fault, by the rule as it was written
+   */
+  constructor(
+    { rules, seed }: InjectOptions,
+    private readonly nowMs: () => number,
+    made: (rule: string) => void,
+  ) {
+    this.plan = new Plan(rules, seed, nowMs, ({ text }) => made(text));
   }
 
   deviceFaults(iommu: IommuDevice): DeviceFaults {
-    return deviceFaults(this.plan, iommu);
+    return deviceFaults(this.plan, iommu, this.nowMs);
   }
 
   /** The function, or one in its place that has faults. `memories`: of its mappable regions. */

@@ -62,6 +62,8 @@ export interface ProcessTableOptions {
   readonly guard: GuardReport;
   /** Sampled when the first process speaks to VFIO, and before the last leaves. */
   readonly residentMemory: ResidentMemory;
+  /** The last process is about to exec or exit. */
+  readonly lastLeaves?: () => void;
 }
 
 export class ProcessTable {
@@ -177,7 +179,10 @@ export class ProcessTable {
    * from now on.
    */
   leave(process: Process, tid: number): void {
-    if (this.byPid.size === 1) this.options.residentMemory.sample(this.all);
+    if (this.byPid.size === 1) {
+      this.options.residentMemory.sample(this.all);
+      this.options.lastLeaves?.();
+    }
     process.leaving = tid;
     process.space.suspect = true;
     this.handOn(process);

@@ -114,7 +114,7 @@ async function serveObserved(
   const hasRecorded = exec.machine.groups.some(({ devices }) =>
     devices.some(({ kind }) => kind === 'recorded'),
   );
-  const injection = await beginInjection(exec);
+  const injection = await beginInjection(exec, incidents);
   const moduleKind = await loadModules(options);
   const networks = new Networks(nowUs, observers.capture);
   let hardware: Hardware | null = null;
@@ -158,11 +158,18 @@ async function loadModules({ exec, modules }: EngineOptions) {
 }
 
 /** Null: the run has no faults on purpose, and nothing of them is loaded. */
-async function beginInjection({ inject }: ExecOptions): Promise<Injection | null> {
+async function beginInjection(
+  { inject }: ExecOptions,
+  incidents: IncidentLog,
+): Promise<Injection | null> {
   if (inject === null) return null;
   const { Injection } = await import('../inject/injection.js');
   const startedMs = nowMs();
-  return new Injection(inject, () => nowMs() - startedMs);
+  return new Injection(
+    inject,
+    () => nowMs() - startedMs,
+    (rule) => incidents.faultMade(rule),
+  );
 }
 
 interface EngineParts {
@@ -207,6 +214,8 @@ class Engine {
     const unreadable = new Unreadable(tell);
     const failed = new FailedCalls(listener, arch.nr.ioctl, incidents, unreadable);
     const kernel = kernelProfile(exec.kernel);
+    // The last to leave says it.
+    let mappedPagesEnd: number | null = null;
     const processes = new ProcessTable({
       architecture: arch,
       memory: hardware.memory,
@@ -222,6 +231,9 @@ class Engine {
       },
       guard,
       residentMemory,
+      lastLeaves: () => {
+        mappedPagesEnd = counters.mappedPages;
+      },
     });
     const { works, scan } = reclaimWork(exec, arch, processes, pid, pageOut, nowMs);
     const context = callContext({
@@ -244,6 +256,7 @@ class Engine {
     const summary = (): EngineSummary =>
       summarize({
         counters,
+        mappedPagesEnd,
         files,
         interceptedCalls: supervisor.interceptedCalls,
         memory: residentMemory.summary,

@@ -41,6 +41,8 @@ export interface EngineSummary extends ResidentMemorySummary, Omit<IncidentSumma
   readonly injected: readonly Injected[];
   readonly failedCalls: readonly FailedCallCount[];
   readonly mappedBytesPeak: number;
+  /** Mapped still when the program's last process exited; null: none did by itself. */
+  readonly mappedBytesEnd: number | null;
   readonly pinnedBytesPeak: number;
   /** Peak of the pages present in I/O page tables. */
   readonly residentBytesPeak: number;
@@ -102,6 +104,7 @@ export interface Counted {
     readonly firstUser: string | null;
   };
   readonly counters: Counters;
+  readonly mappedPagesEnd: number | null;
   readonly interceptedCalls: number;
   readonly memory: ResidentMemorySummary;
   readonly scan: ReclaimScan | null;
@@ -110,11 +113,13 @@ export interface Counted {
 }
 
 export function summarize(counted: Counted): EngineSummary {
-  const { counters, files, incidents, injected, interceptedCalls, memory, scan } = counted;
+  const { counters, files, incidents, injected, interceptedCalls, mappedPagesEnd, memory, scan } =
+    counted;
   const latency = counters.faultLatency;
   const round = (value: number): number => Math.round(value * 1000) / 1000;
   return {
     mappedBytesPeak: counters.mappedPagesPeak * PAGE_SIZE,
+    mappedBytesEnd: mappedPagesEnd === null ? null : mappedPagesEnd * PAGE_SIZE,
     pinnedBytesPeak: counters.pinnedPagesPeak * PAGE_SIZE,
     residentBytesPeak: counters.residentPagesPeak * PAGE_SIZE,
     faults: counters.faults,
