@@ -31,8 +31,9 @@ const rooms = {
   ],
   inject: ['abi', 'flow', 'input', 'mm', 'iommu', 'device'],
   sim: ['abi', 'flow', 'input', 'mm', 'iommu', 'file', 'ioas', 'vfio', 'device', 'trace'],
+  plan: ['abi', 'input', 'mm', 'sim'],
   check: ['abi', 'flow', 'input', 'mm', 'iommu', 'file', 'ioas', 'iommufd', 'vfio', 'device'],
-  report: ['abi', 'input', 'live', 'trace', 'sim', 'check'],
+  report: ['abi', 'input', 'live', 'trace', 'sim', 'plan', 'check'],
   ui: ['input', 'live', 'trace'],
   page: ['input', 'live', 'trace', 'report'],
   cli: [
@@ -51,6 +52,7 @@ const rooms = {
     'trace',
     'exec',
     'sim',
+    'plan',
     'check',
     'report',
     'ui',
@@ -105,7 +107,7 @@ module.exports = {
       name: 'reports see types only',
       severity: 'error',
       from: { path: '^src/report/' },
-      to: { path: '^src/(trace|sim|check)/', dependencyTypesNot: ['type-only'] },
+      to: { path: '^src/(trace|sim|plan|check)/', dependencyTypesNot: ['type-only'] },
     },
     {
       name: 'the page runs in a browser: it sees types, and what a saved page is made of',

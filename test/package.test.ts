@@ -9,6 +9,7 @@ import {
   readFileSync,
   rmSync,
   symlinkSync,
+  writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -138,6 +139,12 @@ describe('the package', () => {
     expect(files).toContain('dist/completions/iopf.bash');
   });
 
+  test('declares what docs/api.md says', () => {
+    const words = ['scripts/api-report.mjs', '--check'];
+    const { stderr } = spawnSync(process.execPath, words, { ...quiet, cwd: repository });
+    expect(stderr).toBe('');
+  });
+
   test('has no source map, and nothing that asks for one', () => {
     expect(files.filter((file) => file.endsWith('.map'))).toEqual([]);
     const asking = files.filter(
@@ -197,8 +204,17 @@ describe.skipIf(!install())('installed in an empty folder, the package', () => {
     expect(types.status).toBe(0);
     if (!have('cc', 'the driver of a device that is written')) return;
     expect(spawnSync('cc', ['-o', 'driver', 'driver.c'], there).status).toBe(0);
-    rmSync(join(device, 'node_modules'), { recursive: true });
     const address = '0000:01:00.0';
+    writeFileSync(
+      join(device, 'run.mjs'),
+      `import { runExec } from 'iopf/exec';
+      const options = { devices: ['./ring.ts@${address}'], words: ['--iopf', 'off'] };
+      const { exitCode, summary } = await runExec('./driver', ['${address}'], options);
+      console.log(exitCode, summary.refused.length, summary.pinnedBytesPeak);`,
+    );
+    const summary = spawnSync(process.execPath, ['run.mjs'], there);
+    expect(summary.stdout).toBe(`0 0 ${201 * 4096}\n`);
+    rmSync(join(device, 'node_modules'), { recursive: true });
     const run = spawnSync(
       'iopf',
       ['exec', '--device', `./ring.ts@${address}`, '--', './driver', address],

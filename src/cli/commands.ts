@@ -5,6 +5,8 @@ export const commandLoaders: Readonly<Record<string, () => Promise<Command>>> = 
   exec: async () => (await import('./exec.js')).execCommand(),
   check: async () => (await import('./check.js')).checkCommand(),
   compare: async () => (await import('./compare.js')).compareCommand(),
+  plan: async () => (await import('./plan.js')).planCommand(),
+  import: async () => (await import('./import.js')).importCommand(),
   trace: async () => (await import('./trace.js')).traceCommand(),
   example: async () => (await import('./example.js')).exampleCommand(loadCommands),
 };

@@ -37,7 +37,7 @@ export function compareCommand(): Command {
     )
     .option(
       '--model <name|file>',
-      'cost model: kunpeng920-stall, odp, fast, measured, or a YAML file',
+      'cost model: kunpeng920-stall, odp, fast, measured, vtd-6252, or a YAML file',
     )
     .addOption(jsonOption('the result'))
     .option('--html <file>', 'write a self-contained HTML report')

@@ -101,7 +101,8 @@ function allExamples(): Map<string, Example> {
     if (!file.endsWith('.yaml')) continue;
     const path = join(folder, file);
     const about = /^about: (.*)$/m.exec(readFileSync(path, 'utf8'))?.[1] ?? '';
-    examples.set(basename(file, '.yaml'), { about, before: ['compare', path], after: [] });
+    const command = file === 'fleet.yaml' ? 'plan' : 'compare';
+    examples.set(basename(file, '.yaml'), { about, before: [command, path], after: [] });
   }
   return examples;
 }
@@ -115,6 +116,7 @@ function listOf(examples: Map<string, Example>): string {
   return (
     `Programs, run under iopf exec:\n${lines('exec')}` +
     `Scenarios, run by iopf compare:\n${lines('compare')}` +
+    `Fleets, run by iopf plan:\n${lines('plan')}` +
     `Their sources, and a device in 50 lines, are in ${packageFile('examples')}\n`
   );
 }

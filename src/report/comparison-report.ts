@@ -30,7 +30,14 @@ export function comparisonReport(result: CompareResult): Report {
     'Published, and by this model: host SVA (the model is of VFIO, not of SVA)',
     comparison.publishedHostSva,
   );
-  add('The least memory of the host within the bound', comparison.overcommit);
+  add(
+    'The least memory of the host within the bound',
+    comparison.overcommit?.map(({ fits, ...row }) =>
+      fits === undefined ? row : { ...row, fittingVms: fits.vms },
+    ),
+  );
+  for (const { fits, policy } of comparison.overcommit ?? [])
+    if (fits !== undefined) add(`Machines and their slowdown: ${policy}`, fits.curve);
   add('What cannot run', comparison.impossible);
   return {
     title: `iopf compare ${inputs.join(' ')}`,

@@ -2,6 +2,8 @@
 import { formatSize } from '../input/size.js';
 import type { Comparison, PublishedComparison } from '../sim/compare.js';
 import type { RunRow } from '../sim/run.js';
+import { overcommitText } from './overcommit-text.js';
+import { table } from './text-table.js';
 
 /** Columns: a title and what a run shows there. */
 const columns: readonly (readonly [string, (row: RunRow) => string])[] = [
@@ -44,21 +46,7 @@ export function formatComparison(comparison: Comparison): string {
       'Published, and by this model: host SVA (the model is of VFIO, not of SVA)',
       publishedTable(comparison.publishedHostSva),
     );
-  if (comparison.overcommit)
-    parts.push(
-      'The least memory of the host within the bound',
-      table(
-        ['input', 'policy', 'machines', 'bound', 'host memory', 'slowdown'],
-        comparison.overcommit.map((row) => [
-          row.input,
-          row.policy,
-          String(row.vms),
-          `${row.slowdownBoundPercent} %`,
-          row.hostBytes === null ? 'none does' : formatSize(row.hostBytes),
-          row.slowdownPercent === null ? '' : `${row.slowdownPercent.toFixed(1)} %`,
-        ]),
-      ),
-    );
+  if (comparison.overcommit) parts.push(...overcommitText(comparison.overcommit));
   return parts.join('\n');
 }
 
@@ -75,20 +63,6 @@ function publishedTable(rows: readonly PublishedComparison[]): string {
       `${row.slowdownPercent.toFixed(1)} %`,
     ]),
   );
-}
-
-function table(titles: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = titles.map((title, index) =>
-    Math.max(title.length, ...rows.map((row) => row[index]!.length)),
-  );
-  const line = (cells: readonly string[]): string =>
-    cells
-      .map((cell, index) =>
-        index === 0 ? cell.padEnd(widths[index]!) : cell.padStart(widths[index]!),
-      )
-      .join('  ')
-      .trimEnd();
-  return `${[titles, ...rows].map((row) => `  ${line(row)}`).join('\n')}\n`;
 }
 
 function seconds(value: number): string {

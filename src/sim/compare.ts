@@ -6,7 +6,7 @@ import { Worker } from 'node:worker_threads';
 import { UserError } from '../input/user-error.js';
 import { damageOf } from '../trace/recording.js';
 import { modelOf, policiesOf, readInput, readModel } from './input.js';
-import { LEAST_MEMORY_RUNS, type OvercommitRow } from './overcommit.js';
+import { OVERCOMMIT_RUNS, type OvercommitRow } from './overcommit.js';
 import { parsePolicy } from './policy.js';
 import type { RunOutcome, RunRow } from './run.js';
 import type { PublishedRow } from './scenario.js';
@@ -111,7 +111,7 @@ export async function compare(request: CompareRequest): Promise<CompareResult> {
   }
   for (const { policy } of tasks) parsePolicy(policy);
   const { progress } = request;
-  const weights = tasks.map(({ leastMemory }) => (leastMemory ? LEAST_MEMORY_RUNS : 1));
+  const weights = tasks.map(({ leastMemory }) => (leastMemory ? OVERCOMMIT_RUNS : 1));
   const whole = weights.reduce((sum, weight) => sum + weight, 0);
   const shares: number[] = tasks.map(() => 0);
   let done = 0;

@@ -7,11 +7,12 @@ import { DescriptorList } from '../file/descriptor-list.js';
 import type { VfioFile } from '../file/file.js';
 import { AdaptivePremap } from '../ioas/iopf/premap.js';
 import { IommuDevice } from '../iommu/device.js';
-import type { Counters, Observer } from '../iommu/observer.js';
+import { Counters, type Observer } from '../iommu/observer.js';
 import { PAGE_SIZE, READ, WRITE } from '../mm/address-space.js';
 import { SimulatedSpace } from '../mm/simulated.js';
 import type { SimulatedMemory } from '../mm/simulated-memory.js';
 import { createMachine } from '../vfio/machine.js';
+import type { HostMemory } from './host-memory.js';
 import type { Policy } from './policy.js';
 import { silentFunction } from './silent-function.js';
 
@@ -105,4 +106,22 @@ export class SimulatedContainer implements Caller {
     this.mm.copyTo(ARGUMENTS * PAGE_SIZE, argument);
     file.ioctl(this, request, ARGUMENTS * PAGE_SIZE);
   }
+}
+
+const unobserved: Observer = { map() {}, unmap() {}, pageRequest() {}, pageResponse() {} };
+
+/**
+ * The container of a program on a host. Where that counts pins, a page that is pinned is there, so
+ * that it takes a frame when it is first used, at no cost and told to nobody.
+ */
+export function containerOn(
+  host: HostMemory,
+  policy: Policy,
+  counters: Counters,
+  observer: Observer,
+  id: number,
+): SimulatedContainer {
+  if (!host.countsPins) return new SimulatedContainer(host.memory, policy, counters, observer, id);
+  const asUsed = { ...policy, pinned: false };
+  return new SimulatedContainer(host.memory, asUsed, new Counters(), unobserved, id);
 }

@@ -1,3 +1,5 @@
+import { Errno, VfioError } from '../abi/errno.js';
+import type { Counters } from '../iommu/observer.js';
 import { PAGE_SIZE } from '../mm/address-space.js';
 import { SimulatedMemory } from '../mm/simulated-memory.js';
 
@@ -21,6 +23,9 @@ export class TooLarge extends Error {}
 /**
  * The memory of the host that all guests of a run share. Where it is limited, the page that was
  * used longest ago, by a device or the program, goes to swap.
+ *
+ * Where pins are *counted*, what is pinned is a number: pages that nobody may take away need no
+ * frames until they are used. That is all of static pinning, at any size.
  */
 export class HostMemory {
   readonly memory: SimulatedMemory;
@@ -34,12 +39,40 @@ export class HostMemory {
   private owner: (PageOwner | null)[] = [];
   private newest = 0;
   private oldest = 0;
+  /** Pages pinned by number alone, and the most that there were. */
+  private counted = 0;
+  private countedPeak = 0;
 
-  constructor(limitBytes: number | null) {
-    this.limited = limitBytes !== null;
+  constructor(
+    limitBytes: number | null,
+    readonly countsPins = false,
+  ) {
+    this.limited = limitBytes !== null && !countsPins;
     this.limitPages =
       limitBytes === null ? Number.POSITIVE_INFINITY : Math.floor(limitBytes / PAGE_SIZE);
-    this.memory = new SimulatedMemory(this.limitPages);
+    this.memory = new SimulatedMemory(countsPins ? Number.POSITIVE_INFINITY : this.limitPages);
+  }
+
+  /** The most that was in use, in pages. */
+  get peakPages(): number {
+    return this.countsPins ? this.countedPeak : this.memory.framesEnd - 1;
+  }
+
+  /** Maps and pins pages by number, all of which are in I/O page tables. ENOMEM: no room. */
+  countPinned(pages: number, counters: Counters): void {
+    if (this.counted + pages > this.limitPages) throw new VfioError(Errno.ENOMEM);
+    this.counted += pages;
+    this.countedPeak = Math.max(this.countedPeak, this.counted);
+    counters.addMapped(pages);
+    counters.addPinned(pages);
+    counters.addResident(pages);
+  }
+
+  uncountPinned(pages: number, counters: Counters): void {
+    this.counted -= pages;
+    counters.mappedPages -= pages;
+    counters.pinnedPages -= pages;
+    counters.residentPages -= pages;
   }
 
   /** Throws TooLarge where more is in use than this machine simulates. */

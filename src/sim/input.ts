@@ -11,7 +11,7 @@ import { defaultPolicies } from './policy.js';
 import { policyOf } from './replay.js';
 import { parseScenario, type Scenario } from './scenario.js';
 
-const shippedModels = ['kunpeng920-stall', 'odp', 'fast', 'measured'];
+const shippedModels = ['kunpeng920-stall', 'odp', 'fast', 'measured', 'vtd-6252'];
 
 export interface ScenarioInput {
   readonly kind: 'scenario';
@@ -41,7 +41,7 @@ export function readInput(path: string): Input {
   if (foreign !== null)
     throw new UserError(
       `${path} is ${foreign}, neither a scenario (YAML with workload:, docs/compare.md) ` +
-        'nor a recording (iopf exec --record), which is what can be compared',
+        'nor a recording (iopf exec --record, iopf import), which is what can be compared',
     );
   const text = readNamed({ what: 'a scenario', path }, TEXT_MOST_BYTES).toString();
   return { kind: 'scenario', path, scenario: parseScenario(text, path) };

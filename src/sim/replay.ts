@@ -1,8 +1,9 @@
 /** A recording as a workload. */
 import { UserError } from '../input/user-error.js';
 import { eventsOf, type RecordedEvent, type Recording } from '../trace/recording.js';
+import { ADDRESS_SPACE_FIRST, ADDRESS_SPACE_PAGES } from './memory-layout.js';
 import { type Policy, parsePolicy } from './policy.js';
-import { ADDRESS_SPACE_FIRST, ADDRESS_SPACE_PAGES, type TimedProgram } from './timed-program.js';
+import type { TimedProgram } from './timed-program.js';
 import type { Workload } from './workload.js';
 
 /** Address spaces of a second process lie this far up. */
@@ -20,19 +21,28 @@ export function policyOf({ header }: Recording): Policy {
  * UserError.
  */
 export function replay(recording: Recording): Workload {
+  return replayOf((progress) => eventsOf(recording, progress));
+}
+
+/** Events in their order; `progress` is told which share is behind. */
+export type Events = (progress: (share: number) => void) => Iterable<RecordedEvent>;
+
+/** The same of events, from a time on. Throws UserError. */
+export function replayOf(events: Events, startUs = 0): Workload {
   return function* (guest) {
     guest.addAddressSpace();
     guest.begin();
+    guest.idleUntil(startUs);
     const spaces: number[] = [];
     let time = 0;
-    let events = 0;
-    for (const event of eventsOf(recording, (share) => (guest.share = share))) {
+    let count = 0;
+    for (const event of events((share) => (guest.share = share))) {
       if (event.time > time) {
         guest.work(event.time - time);
         time = event.time;
       }
       play(guest, event, spaces);
-      if (++events % 64 === 0) yield;
+      if (++count % 64 === 0) yield;
     }
     yield;
   };

@@ -7,7 +7,7 @@ import { PAGE_SIZE } from '../mm/address-space.js';
 import { AddressMap, type AddressMapData } from '../trace/address-map.js';
 import type { TimelineStep } from '../trace/timeline.js';
 import type { CostModel } from './cost-model.js';
-import { HostMemory, PINS_TOO_MUCH, SIMULATED_MOST_PAGES, TooLarge } from './host-memory.js';
+import { HostMemory, TooLarge } from './host-memory.js';
 import type { Policy } from './policy.js';
 import { TimedProgram } from './timed-program.js';
 import type { Workload } from './workload.js';
@@ -41,6 +41,8 @@ export interface RunDetail {
   readonly seconds: number;
   /** Page requests that were refused. */
   readonly refused: number;
+  /** The most memory of the host that was in use, in bytes. */
+  readonly hostBytesPeak: number;
 }
 
 export type RunOutcome =
@@ -61,8 +63,6 @@ export interface RunRequest {
   readonly seed: number;
   /** Also draws the address × time map of the first guest. */
   readonly withMap?: boolean;
-  /** Memory of all programs together, where it is known beforehand. */
-  readonly memoryBytes?: number;
   /** Told now and then which share of the run is done, 0 to 1. */
   readonly progress?: (share: number) => void;
   /** Told what the engine does; gets the clock in microseconds. */
@@ -75,10 +75,8 @@ const SEED_STEP = 0x9e3779b1;
 
 export function runOnce(request: RunRequest): RunOutcome {
   const { policy, model, seed } = request;
-  // Before any of it is pinned: that takes its time, page by page.
-  if (policy.pinned && (request.memoryBytes ?? 0) > SIMULATED_MOST_PAGES * PAGE_SIZE)
-    return { kind: 'impossible', input: request.input, policy: policy.name, why: PINS_TOO_MUCH };
-  const host = new HostMemory(policy.memoryBytes);
+  // Whoever watches wants to see every page of it.
+  const host = new HostMemory(policy.memoryBytes, policy.pinned && request.observe === undefined);
   const guests = request.workloads.map((_, index): TimedProgram => {
     const observer = request.observe?.(() => guests[index]!.now) ?? null;
     const addresses = request.withMap === true && index === 0 ? new AddressMap() : null;
@@ -119,7 +117,11 @@ export function runOnce(request: RunRequest): RunOutcome {
   }
   for (const guest of guests) guest.end();
   if (guests.length === 1) residentPeak = guests[0]!.counters.residentPagesPeak;
-  return { kind: 'done', row: rowOf(request, guests, residentPeak), detail: detailOf(guests) };
+  return {
+    kind: 'done',
+    row: rowOf(request, guests, residentPeak),
+    detail: detailOf(guests, host),
+  };
 }
 
 function rowOf(
@@ -151,7 +153,7 @@ function rowOf(
   };
 }
 
-function detailOf(guests: readonly TimedProgram[]): RunDetail {
+function detailOf(guests: readonly TimedProgram[], host: HostMemory): RunDetail {
   const buckets = LATENCY_BUCKET_NAMES.map((name, index) => [
     name,
     total(guests, ({ counters }) => counters.faultLatency.buckets[index]!),
@@ -163,6 +165,7 @@ function detailOf(guests: readonly TimedProgram[]): RunDetail {
     accesses: total(guests, ({ accesses }) => accesses),
     seconds: Math.max(...guests.map((guest) => guest.elapsedUs)) / 1e6,
     refused: total(guests, ({ refused }) => refused),
+    hostBytesPeak: host.peakPages * PAGE_SIZE,
   };
 }
 

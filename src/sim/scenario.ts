@@ -3,11 +3,14 @@ import { z } from 'zod';
 import { bytesUpTo, TRANSFER_MOST_BYTES, times } from '../input/schemas.js';
 import { parseUserFile } from '../input/user-file.js';
 import { PREMAP_MOST } from '../ioas/iopf/premap.js';
+import { machineOf, sourceMistake } from './machines.js';
+import type { MachineKind } from './overcommit.js';
 import type { Workload } from './workload.js';
 import { block, blockIo } from './workloads/block.js';
 import { messageLoop, messages } from './workloads/messages.js';
 import { networkRing, ring } from './workloads/ring.js';
-import { type Vm, virtualMachine, vm, vms } from './workloads/vm.js';
+import { type Vm, virtualMachine, vm } from './workloads/vm.js';
+import { type Vms, vms } from './workloads/vms.js';
 
 const COMMANDS_MOST = 1e9;
 
@@ -21,10 +24,9 @@ const publishedRow = z.strictObject({
   slowdownPercent: z.number(),
 });
 
-const scenarioSchema = z.strictObject({
+export const scenarioSchema = z.strictObject({
   about: z.string().optional(),
-  /** Unless the command line names one. */
-  model: z.string().default('odp'),
+  model: z.string().default('odp').describe('unless the command line names one'),
   policies: z.array(z.string()).min(1).optional(),
   workload,
   /** Published figures, shown beside the model's. */
@@ -70,7 +72,27 @@ function* tooMuch(spec: Scenario['workload']): Generator<[path: string[], what: 
       yield* tooMuchOfVm(spec);
       break;
     case 'vms':
-      for (const [path, what] of tooMuchOfVm(spec.vm)) yield [['vm', ...path], what];
+      yield* mistakesOfVms(spec);
+  }
+}
+
+function* mistakesOfVms(spec: Vms): Generator<[path: string[], what: string]> {
+  const { count, machines, vm } = spec;
+  if (machines === undefined) {
+    const mistake = sourceMistake(spec);
+    if (mistake !== null) yield [[], mistake];
+    if (count === undefined) yield [['count'], 'is needed where there are no machines'];
+    if (vm !== undefined) for (const [path, what] of tooMuchOfVm(vm)) yield [['vm', ...path], what];
+    return;
+  }
+  if (count !== undefined || vm !== undefined || spec.recording !== undefined)
+    yield [['machines'], 'stand in the place of count, vm and recording'];
+  for (const [index, machine] of machines.entries()) {
+    const place = ['machines', String(index)];
+    const mistake = sourceMistake(machine);
+    if (mistake !== null) yield [place, mistake];
+    if (machine.vm === undefined) continue;
+    for (const [path, what] of tooMuchOfVm(machine.vm)) yield [[...place, 'vm', ...path], what];
   }
 }
 
@@ -84,8 +106,8 @@ function* tooMuchOfVm(spec: Vm): Generator<[path: string[], what: string]> {
     yield [['idle', 'iosPerSecond'], 'makes more than 1000000000 commands'];
 }
 
-/** What each guest of a scenario does. */
-export function workloadsOf(scenario: Scenario): Workload[] {
+/** What each guest of a scenario does; names of files are relative to `folder`. */
+export function workloadsOf(scenario: Scenario, folder = '.'): Workload[] {
   const spec = scenario.workload;
   switch (spec.kind) {
     case 'messages':
@@ -96,11 +118,23 @@ export function workloadsOf(scenario: Scenario): Workload[] {
       return [blockIo(spec)];
     case 'vm':
       return [virtualMachine(spec)];
-    case 'vms':
-      return Array.from({ length: spec.count }, (_, index) =>
-        virtualMachine(spec.vm, index * spec.apart),
-      );
+    case 'vms': {
+      const kinds = kindsOf(spec, folder);
+      return kinds
+        .flatMap(({ count, workload }) => Array.from({ length: count }, () => workload))
+        .map((workload, index) => workload(index * spec.apart));
+    }
   }
+}
+
+/** The kinds of machines of `vms`. Throws UserError. */
+export function kindsOf(spec: Vms, folder: string): MachineKind[] {
+  const machines = spec.machines ?? [{ ...spec, name: 'machine', count: spec.count! }];
+  return machines.map((machine) => ({
+    name: machine.name,
+    count: machine.count,
+    workload: machineOf(machine, folder),
+  }));
 }
 
 /** The scenario of a published row: its workload with the row’s numbers. */

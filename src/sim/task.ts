@@ -1,10 +1,11 @@
 /** A piece of a comparison that runs by itself, in any thread: plain data in, plain data out. */
+import { dirname } from 'node:path';
 import { type Input, readInput, readModel, type ScenarioInput } from './input.js';
-import { leastMemory, type OvercommitRow } from './overcommit.js';
+import { type OvercommitRow, overcommit } from './overcommit.js';
 import { parsePolicy } from './policy.js';
 import { replay } from './replay.js';
 import { type RunOutcome, type RunRequest, runOnce } from './run.js';
-import { type Scenario, scenarioOfRow, workloadsOf } from './scenario.js';
+import { kindsOf, type Scenario, scenarioOfRow, workloadsOf } from './scenario.js';
 
 export interface Task {
   readonly path: string;
@@ -28,21 +29,30 @@ export function runTask(task: Task, progress: (share: number) => void = () => {}
   const request = { ...requestOf(input, task), progress };
   const spec = input.kind === 'scenario' ? input.scenario.workload : null;
   if (!task.leastMemory || spec?.kind !== 'vms') return { kind: 'run', outcome: runOnce(request) };
-  const row = leastMemory(request, spec.count * spec.vm.memory, spec.slowdownBound);
+  const row = overcommit(request, {
+    kinds: kindsOf(spec, dirname(task.path)),
+    boundPercent: spec.slowdownBound,
+    hostBytes: spec.host ?? null,
+  });
   return { kind: 'least-memory', row };
 }
 
 function requestOf(input: Input, task: Task): RunRequest {
   const spec = input.kind === 'scenario' ? input.scenario.workload : null;
+  const policy = parsePolicy(task.policy);
   return {
     input: task.path,
     workloads:
-      input.kind === 'recording' ? [replay(input.recording)] : workloadsOf(scenarioOf(input, task)),
-    policy: parsePolicy(task.policy),
+      input.kind === 'recording'
+        ? [replay(input.recording)]
+        : workloadsOf(scenarioOf(input, task), dirname(task.path)),
+    policy:
+      spec?.kind === 'vms' && spec.host !== undefined && !task.leastMemory
+        ? { ...policy, memoryBytes: policy.memoryBytes ?? spec.host }
+        : policy,
     model: readModel(task.model),
     seed: task.seed,
     withMap: task.withMap,
-    ...(spec?.kind === 'vms' ? { memoryBytes: spec.count * spec.vm.memory } : {}),
   };
 }
 

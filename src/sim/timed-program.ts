@@ -16,7 +16,7 @@ import { Counters, type Observer } from '../iommu/observer.js';
 import { READ, WRITE } from '../mm/address-space.js';
 import type { AddressMap } from '../trace/address-map.js';
 import { Timeline } from '../trace/timeline.js';
-import { SimulatedContainer } from './container.js';
+import { containerOn, type SimulatedContainer } from './container.js';
 import type { Costs } from './cost-model.js';
 import {
   type HostMemory,
@@ -25,18 +25,15 @@ import {
   SIMULATED_MOST_PAGES,
   TooLarge,
 } from './host-memory.js';
+import {
+  ADDRESS_SPACE_FIRST,
+  ADDRESS_SPACE_PAGES,
+  RAM_ADDRESS,
+  RAM_IOVA,
+} from './memory-layout.js';
 import { PageSet } from './page-set.js';
 import type { Policy } from './policy.js';
 
-/**
- * Where the memory of a guest lies: its IOVAs from 4 GiB on, its addresses from 2 TiB on: page
- * numbers below 2^30 are small integers to V8, which a map of swapped pages is faster with.
- */
-export const RAM_IOVA = 2 ** 20;
-export const RAM_ADDRESS = 2 ** 29;
-/** All addresses of a program from 128 KiB on. */
-export const ADDRESS_SPACE_FIRST = 32;
-export const ADDRESS_SPACE_PAGES = 2 ** 36 - ADDRESS_SPACE_FIRST;
 /** How often an access is tried that finds its page gone again. */
 const ATTEMPTS = 3;
 const TOUCHED_AT_ONCE = 512;
@@ -89,7 +86,7 @@ export class TimedProgram implements Observer, PageOwner {
     /** Where memory was touched, where a report wants to show it. */
     readonly addresses: AddressMap | null = null,
   ) {
-    this.container = new SimulatedContainer(host.memory, policy, this.counters, this, id);
+    this.container = containerOn(host, policy, this.counters, this, id);
     this.device = this.container.device;
     this.bringsUnused = policy.premap !== 1 || policy.prefetch;
     this.headroom = host.headroom(policy.premap === 'adaptive' ? PREMAP_MOST : policy.premap);
@@ -127,7 +124,9 @@ export class TimedProgram implements Observer, PageOwner {
     permission: number,
     pinned = false,
   ): void {
-    if (this.policy.pinned || pinned) {
+    if (this.host.countsPins) {
+      this.host.countPinned(pages, this.counters);
+    } else if (this.policy.pinned || pinned) {
       if (this.host.memory.pinned + pages > SIMULATED_MOST_PAGES) throw new TooLarge(PINS_TOO_MUCH);
       if (this.host.limited) this.host.makeRoom(pages);
     }
@@ -152,6 +151,7 @@ export class TimedProgram implements Observer, PageOwner {
     for (; at !== null && at.iovaPage < end; at = this.mappings.firstFrom(iovaPage)) {
       this.mappings.remove(at);
       this.addresses?.mappingRemoved(this.elapsedUs, at.iovaPage, at.pages);
+      if (this.host.countsPins) this.host.uncountPinned(at.pages, this.counters);
     }
   }
 
@@ -252,6 +252,8 @@ export class TimedProgram implements Observer, PageOwner {
 
   /** `reclaimed`: the host does it, and not the program; only observers are told which. */
   takeAway(vaddrPage: number, count: number, reclaimed = false): void {
+    // A device keeps what is pinned, whatever becomes of the program's page.
+    if (this.host.countsPins) return;
     this.swapped.deleteRange(vaddrPage, count);
     this.reclaiming = reclaimed;
     this.container.mm.dontNeed(vaddrPage, count);
@@ -272,10 +274,7 @@ export class TimedProgram implements Observer, PageOwner {
     counters.pagesInvalidated = pagesInvalidated;
   }
 
-  /**
-   * The program announces that the device is about to reach these pages; only where the policy does
-   * so.
-   */
+  /** The program announces what the device is about to reach, where the policy does so. */
   advise(iovaPage: number, count: number, access: number): void {
     if (!this.policy.prefetch) return;
     const device = this.device;

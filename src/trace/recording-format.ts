@@ -49,6 +49,8 @@ export interface RecordingHeader {
   readonly kernel: string;
   readonly iopf: string;
   readonly premap: number;
+  /** Of an imported file: what it did not say. */
+  readonly assumptions?: readonly string[];
 }
 
 /** What it had counted at its end. */

@@ -7,13 +7,16 @@ export function formatEvent(event: RecordedEvent): string {
   return `${(event.time / 1e6).toFixed(6)} ${words(event)}`;
 }
 
-/** What a recording says of its run, as a line. */
+/** What a recording says of its run: a line, and one for each assumption of an import. */
 export function formatHeader({ header, end }: Recording): string {
   const { program, arguments: given, kernel, iopf, premap } = header;
   const run = `# ${[program, ...given].map(printable).join(' ')}: Linux ${printable(kernel)}, IOPF ${iopf}, pre-map ${premap}`;
-  return end === null
-    ? run
-    : `${run}; ${end.faults} faults, ${end.invalidations} invalidations, ${end.accesses} page accesses`;
+  const told =
+    end === null
+      ? run
+      : `${run}; ${end.faults} faults, ${end.invalidations} invalidations, ${end.accesses} page accesses`;
+  const assumed = (header.assumptions ?? []).map((each) => `# assumed: ${printable(each)}`);
+  return [told, ...assumed].join('\n');
 }
 
 function words(event: RecordedEvent): string {

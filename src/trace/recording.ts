@@ -107,6 +107,7 @@ const headerSchema = z.object({
   kernel: text,
   iopf: z.enum(['auto', 'ask', 'off']),
   premap: z.number().int().min(1).max(premapMost),
+  assumptions: z.array(text).exactOptional(),
 });
 const endSchema = z.object({
   faults: countOf,

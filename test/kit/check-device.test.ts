@@ -40,13 +40,73 @@ function driveAts({ iova, settle, write }: CheckDriver): void {
   settle();
 }
 
+/** An admin queue of NVMe and an Identify of the controller, with an interrupt. */
+function driveNvme({ iova, memory, settle, write }: CheckDriver): void {
+  const queues: readonly [number, number][] = [
+    [0x14, 0],
+    [0x24, 0x00070007],
+    [0x28, iova],
+    [0x2c, 0],
+    [0x30, iova + 0x1000],
+    [0x34, 0],
+    [0x14, 0x00460001],
+  ];
+  for (const [offset, value] of queues) write(0, offset, value);
+  settle();
+  const entry = new DataView(memory.buffer);
+  entry.setUint32(0, 6, true);
+  entry.setBigUint64(24, BigInt(iova + 0x2000), true);
+  entry.setUint32(40, 1, true);
+  write(0, 0x1000, 1);
+  settle();
+}
+
+/** A packet of the 82576's first ring, looped back. */
+function driveIgb({ iova, memory, settle, write }: CheckDriver): void {
+  const ring = new DataView(memory.buffer);
+  ring.setBigUint64(0, BigInt(iova + 0x1000), true);
+  // CMD: end of packet, FCS, report status; data descriptor, advanced.
+  ring.setUint32(8, 0x2b300000 | 64, true);
+  ring.setUint32(12, 64 << 14, true);
+  const setup: readonly [number, number][] = [
+    [0x0400, 0x2],
+    [0xe000, iova],
+    [0xe004, 0],
+    [0xe008, 4096],
+    [0xe028, 0x02000000],
+    [0x1524, 0xffffffff],
+    [0x1508, 0xffffffff],
+    [0xe018, 1],
+  ];
+  for (const [offset, value] of setup) write(0, offset, value);
+  settle();
+}
+
+/** A frame of a legacy virtio card: its second queue, at the third page. */
+function driveVirtio({ iova, memory, read, settle, write }: CheckDriver): void {
+  const page = 0x2000;
+  write(0, 0x12, 0, 1);
+  write(0, 0x12, 3, 1);
+  write(0, 0x0e, 1, 2);
+  const size = read(0, 0x0c, 2);
+  write(0, 0x08, (iova + page) / 4096);
+  write(0, 0x12, 7, 1);
+  const view = new DataView(memory.buffer);
+  view.setBigUint64(page, BigInt(iova + 0x1000), true);
+  view.setUint32(page + 8, 74, true);
+  view.setUint16(page + 16 * size + 2, 1, true);
+  write(0, 0x10, 1, 2);
+  settle();
+}
+
 describe('a device of iopf keeps to what every PCI device does:', () => {
   test.each([
     ['edu', { drive: driveEdu }],
     ['ats', { drive: driveAts }],
-    ['nvme', { options: { size: '1M' } }],
+    ['nvme', { options: { size: '1M' }, drive: driveNvme }],
+    ['virtio-net', { options: { legacy: 'only' }, drive: driveVirtio }],
     ['virtio-net', {}],
-    ['igb', {}],
+    ['igb', { drive: driveIgb }],
   ])('%s', (name, options) => {
     checkKind(deviceKinds.get(name)!, options);
   });

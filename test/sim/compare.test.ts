@@ -4,11 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { UserError } from '../../src/input/user-error.js';
+import { formatComparison } from '../../src/report/table.js';
 import { compare } from '../../src/sim/compare.js';
+import { importText } from '../../src/sim/import/index.js';
 import { readModel } from '../../src/sim/input.js';
 import { defaultPolicies, parsePolicy } from '../../src/sim/policy.js';
-import type { RunRow } from '../../src/sim/run.js';
-import { parseScenario } from '../../src/sim/scenario.js';
+import { type RunRow, runOnce } from '../../src/sim/run.js';
+import { parseScenario, workloadsOf } from '../../src/sim/scenario.js';
+import { recordEvents } from '../../src/trace/event-recorder.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'iopf-compare-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -157,41 +160,64 @@ describe('a host under pressure', () => {
 });
 
 describe('static pinning', () => {
-  it('of a very large guest is not tried, and the others run', async () => {
-    const order = {
-      inputs: [file('large.yaml', BLOCK.replace('64M', '1T'))],
-      policies: ['static', 'iopf'],
-      model: null,
-      seed: 1,
-      jobs: 1,
-    };
-    const { comparison } = await compare(order);
-    expect(comparison.impossible).toMatchObject([{ policy: 'static' }]);
-    expect(comparison.runs).toMatchObject([{ policy: 'iopf', mappedBytesPeak: 2 ** 40 }]);
-  });
-
-  it('of many guests that are too large together is not begun; what it needs is known all the same', async () => {
+  it('of 40 machines of 16 GiB is a number: pages take frames where they are used', async () => {
     const text = `model: fast
 workload:
   kind: vms
   count: 40
-  slowdownBound: 5
+  host: 256G
+  slowdownBound: 20
   vm:
     memory: 16G
     boot: { reads: 1M, touched: 1M, bandwidth: 2G, latency: 50us }
     idle: { time: 10ms, workingSet: 1M, iosPerSecond: 500 }
 `;
     const inputs = [file('many.yaml', text)];
-    const order = { inputs, policies: ['static'], model: null, seed: 1, jobs: 1 };
-    const { comparison } = await compare(order);
-    expect(comparison.impossible).toMatchObject([{ why: expect.stringContaining('128 GiB') }]);
-    expect(comparison.overcommit).toMatchObject([{ hostBytes: 640 * 2 ** 30, slowdownPercent: 0 }]);
+    const policies = ['static', 'static:memory=1T', 'iopf:premap=8'];
+    const { comparison } = await compare({ inputs, policies, model: null, seed: 1, jobs: 1 });
+    expect(comparison.impossible).toMatchObject([
+      { policy: 'static', why: expect.stringContaining('ENOMEM') },
+    ]);
+    expect(comparison.runs[0]).toMatchObject({
+      policy: 'static:memory=1T',
+      pinnedBytesPeak: 640 * 2 ** 30,
+      slowdownPercent: 0,
+    });
+    const [pinned, iopf] = comparison.overcommit!;
+    expect(pinned).toMatchObject({
+      hostBytes: 640 * 2 ** 30,
+      fits: { vms: 16, slowdownPercent: 0 },
+    });
+    expect(iopf!.fits!.vms).toBeGreaterThan(1000);
+    const slowdowns = iopf!.fits!.curve.map(({ slowdownPercent }) => slowdownPercent);
+    expect(slowdowns).toEqual([...slowdowns].sort((a, b) => a - b));
+    expect(formatComparison(comparison)).toMatch(
+      /On a host of 256 GiB: \d+ fit at .* with iopf:premap=8; 16 at 0.0 % with static/,
+    );
+  });
+
+  it('that is counted comes to what the engine does page by page', () => {
+    const texts = [BLOCK, VMS.replace('givenBack: 0', 'givenBack: 8M')];
+    for (const text of texts)
+      for (const policy of ['static', 'static:memory=1G', 'static:memory=16M']) {
+        const request = {
+          input: 'a.yaml',
+          policy: parsePolicy(policy),
+          model: readModel('odp'),
+          seed: 1,
+        };
+        const workloads = () => workloadsOf(parseScenario(text, 'a.yaml'));
+        const watched = { map() {}, unmap() {}, pageRequest() {}, pageResponse() {} };
+        const counted = runOnce({ ...request, workloads: workloads() });
+        const engine = runOnce({ ...request, workloads: workloads(), observe: () => watched });
+        expect(counted.kind === 'done' ? counted.row : counted).toEqual(
+          engine.kind === 'done' ? engine.row : engine,
+        );
+      }
   });
 });
 
-describe('the overcommit question', () => {
-  it('is answered with the least memory that keeps within the bound', async () => {
-    const text = `model: fast
+const VMS = `model: fast
 workload:
   kind: vms
   count: 2
@@ -199,10 +225,14 @@ workload:
   vm:
     memory: 64M
     boot: { reads: 8M, touched: 4M, bandwidth: 2G, latency: 50us }
+    givenBack: 0
     idle: { time: 100ms, workingSet: 1M, iosPerSecond: 100 }
 `;
+
+describe('the overcommit question', () => {
+  it('is answered with the least memory that keeps within the bound', async () => {
     const order = {
-      inputs: [file('vms.yaml', text)],
+      inputs: [file('vms.yaml', VMS)],
       policies: ['static', 'iopf:premap=8'],
       model: null,
       seed: 1,
@@ -213,6 +243,58 @@ workload:
     expect(pinned).toMatchObject({ vms: 2, hostBytes: 128 * 2 ** 20, slowdownPercent: 0 });
     expect(iopf!.hostBytes).toBeLessThan(64 * 2 ** 20);
     expect(iopf!.slowdownPercent).toBeLessThanOrEqual(20);
+    expect(iopf!.from).toBe('runs');
+  });
+
+  it('says how near it came where no memory is enough', async () => {
+    const inputs = [file('strict.yaml', VMS.replace('slowdownBound: 20', 'slowdownBound: 0.5'))];
+    const { comparison } = await compare({
+      inputs,
+      policies: ['iopf'],
+      model: null,
+      seed: 1,
+      jobs: 1,
+    });
+    const [row] = comparison.overcommit!;
+    expect(row).toMatchObject({ hostBytes: null, slowdownPercent: null });
+    expect(row!.closestPercent).toBeGreaterThan(0.5);
+    expect(formatComparison(comparison)).toContain('times the bound; try a larger window');
+  });
+
+  it('is of several kinds of machines, recordings and memory curves among them', async () => {
+    const curve = 'time,bytes\n0,1048576\n1,4194304\n2,2097152\n';
+    file('load.csv', curve);
+    const imported = importText('time,page,op\n0,1048576,w\n1,1048577,w\n', 'a.csv');
+    const header = { program: 'p', arguments: [], kernel: '-', iopf: 'auto', premap: 1 };
+    recordEvents(join(folder, 'a.rec'), header, imported.events);
+    const machine = VMS.slice(VMS.indexOf('  vm:')).replace(/^ {2}/gm, '      ').trimStart();
+    const text = `model: fast
+workload:
+  kind: vms
+  slowdownBound: 20
+  host: 1G
+  machines:
+    - name: web
+      count: 2
+      ${machine}
+    - { name: recorded, count: 1, recording: a.rec }
+    - { name: monitored, count: 3, memoryCurve: load.csv }
+`;
+    const inputs = [file('kinds.yaml', text)];
+    const { comparison } = await compare({
+      inputs,
+      policies: ['static', 'iopf'],
+      model: null,
+      seed: 1,
+      jobs: 1,
+    });
+    const mapped = 2 * 64 * 2 ** 20 + 2 * 4096 + 3 * 4 * 2 ** 20;
+    expect(comparison.runs[0]!.mappedBytesPeak).toBe(mapped);
+    expect(comparison.overcommit).toMatchObject([{ vms: 6, hostBytes: mapped }, { vms: 6 }]);
+    const wrong = text.replace('recording: a.rec', 'recording: a.rec, memoryCurve: load.csv');
+    expect(messageOf(() => parseScenario(wrong, 'k.yaml'))).toContain(
+      'exactly one of vm, recording and memoryCurve is needed',
+    );
   });
 });
 
@@ -250,7 +332,7 @@ describe('what a user writes', () => {
   });
 
   it('finds every model that is shipped, each number with its source', () => {
-    for (const name of ['kunpeng920-stall', 'odp', 'fast', 'measured'])
+    for (const name of ['kunpeng920-stall', 'odp', 'fast', 'measured', 'vtd-6252'])
       expect(readModel(name).name).toBe(name);
   });
 });

@@ -4,9 +4,10 @@ import { Random } from '../../src/abi/random.js';
 import { READ, WRITE } from '../../src/mm/address-space.js';
 import { HostMemory } from '../../src/sim/host-memory.js';
 import { readModel } from '../../src/sim/input.js';
+import { RAM_ADDRESS, RAM_IOVA } from '../../src/sim/memory-layout.js';
 import { PageSet } from '../../src/sim/page-set.js';
 import { parsePolicy } from '../../src/sim/policy.js';
-import { RAM_ADDRESS, RAM_IOVA, TimedProgram } from '../../src/sim/timed-program.js';
+import { TimedProgram } from '../../src/sim/timed-program.js';
 import { networkRing } from '../../src/sim/workloads/ring.js';
 
 const { costs } = readModel('odp');

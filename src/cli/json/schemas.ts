@@ -8,6 +8,7 @@ import type { ScenarioReport } from '../../check/search/job.js';
 import { refusalReasons } from '../../exec/incidents/refusal.js';
 import type { RunSummary } from '../../exec/run/summary.js';
 import { type PointName, points } from '../../inject/points.js';
+import type { Plan } from '../../plan/plan.js';
 import { glossary } from '../../report/glossary.js';
 import type { Comparison } from '../../sim/compare.js';
 import { type DocumentHead, type DocumentKind, schemaNames } from './document.js';
@@ -154,10 +155,64 @@ const compareSchema = z.object({
         slowdownBoundPercent: percent,
         hostBytes: bytes.nullable(),
         slowdownPercent: percent.nullable(),
+        from: z.enum(['runs', 'curves']),
+        closestPercent: percent.nullable().exactOptional(),
+        fits: z
+          .object({
+            hostBytes: bytes,
+            vms: count,
+            slowdownPercent: percent.nullable(),
+            curve: z.array(z.object({ vms: count, slowdownPercent: percent })),
+          })
+          .exactOptional(),
       }),
     )
     .exactOptional(),
 }) satisfies z.ZodType<DocumentHead<'compare'> & Comparison>;
+
+const hostCount = z
+  .object({ mean: amount, low: amount, high: amount, most: count })
+  .nullable()
+  .describe('hosts over the trials; low and high: of the mean, at 95 % confidence');
+const planSchema = z.object({
+  ...head('plan'),
+  fleet: text,
+  model: text,
+  machines: count,
+  slowdownBoundPercent: percent,
+  percentile: percent,
+  seed: count,
+  trials: count,
+  policies: z.array(
+    z.object({
+      policy: text,
+      classes: z.array(
+        z.object({
+          name: text,
+          count,
+          mappedBytes: bytes,
+          bytes: bytes.nullable(),
+          leastSlowdownPercent: percent.nullable(),
+        }),
+      ),
+      lowerBound: count.nullable(),
+      firstFit: hostCount,
+      bestFit: hostCount,
+      typicalHost: z.record(text, count).nullable(),
+      memoryUsedPercent: percent.nullable(),
+      bill: z.object({ hosts: count, memoryBytes: bytes, price: amount.nullable() }).nullable(),
+      why: text.nullable(),
+    }),
+  ),
+  curves: z.array(
+    z.object({
+      name: text,
+      policy: text,
+      seed: count,
+      points: z.array(z.object({ memoryBytes: bytes, slowdownPercent: percent, faults: count })),
+    }),
+  ),
+}) satisfies z.ZodType<DocumentHead<'plan'> & Plan>;
 
 const checkSchema = z.object({
   ...head('check'),
@@ -210,6 +265,7 @@ export const schemas = {
   exec: execSchema,
   matrix: matrixSchema,
   compare: compareSchema,
+  plan: planSchema,
   check: checkSchema,
   version: versionSchema,
 } as const;

@@ -12,7 +12,7 @@ import { notedName, WatchWord } from './watch-words.js';
 const HUNG_MS = 5000;
 const LOOK_MS = 250;
 /** How long the inspector may take. */
-const ANSWER_MS = 1000;
+const ANSWER_MS = 5000;
 
 /**
  * Watches until the returned function is called. `hung` is told once of each handler that does not

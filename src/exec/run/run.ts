@@ -13,6 +13,7 @@ import {
   O_CLOEXEC,
   pipe2,
   prctl,
+  syscall,
   write,
 } from '../../mm/process/libc.js';
 import type { Limit } from '../../mm/process/limits.js';
@@ -144,7 +145,7 @@ async function runFor(
       live: live?.engine ?? null,
     };
     try {
-      if (modules !== null) endWatch = await watchModules(modules, options, launched.pid);
+      if (modules !== null) endWatch = await watchModules(modules, options, arch, launched.pid);
       message = isInThread
         ? await (await import('./engine-worker.js')).runInThread(engineOptions, arch)
         : await runHere(engineOptions, wire);
@@ -204,6 +205,7 @@ async function modulesOf({ machine }: ExecOptions): Promise<RunModules | null> {
 async function watchModules(
   modules: RunModules,
   { deviceErrors }: ExecOptions,
+  arch: Architecture,
   pid: number,
 ): Promise<() => void> {
   const { startWatchdog } = await import('../module/watchdog.js');
@@ -212,7 +214,8 @@ async function watchModules(
     tell(`${text}; ended (--device-errors stop)`);
     // The guard ends what else runs: the engine's thread cannot be asked to.
     killChild(pid);
-    process.exit(USAGE_OF_EXEC);
+    // Nor does this one wait for it, as Node's own exit would.
+    syscall(arch.nr.exit_group, USAGE_OF_EXEC, 0, 0, 0, 0, 0);
   });
 }
 

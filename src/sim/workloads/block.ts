@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { bytesUpTo, duration, someBytes, TRANSFER_MOST_BYTES, times } from '../../input/schemas.js';
 import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
-import { RAM_IOVA } from '../timed-program.js';
+import { RAM_IOVA } from '../memory-layout.js';
 import type { Workload } from '../workload.js';
 
 const QUEUE_PAGES = 4;
@@ -13,16 +13,20 @@ const QUEUE_PAGES = 4;
 export const block = z.strictObject({
   kind: z.literal('block'),
   memory: someBytes,
-  /** Memory that buffers are taken from: a page cache, or a program's own. */
-  buffers: someBytes,
+  buffers: someBytes.describe(
+    'memory that buffers are taken from: a page cache, or a program’s own',
+  ),
   pattern: z.enum(['random', 'sequential']),
   ioBytes: bytesUpTo(TRANSFER_MOST_BYTES, '256M'),
   ios: times,
-  /** Share of writes to the disk, which read memory. */
-  writes: z.number().min(0).max(1).default(0),
-  /** What the disk takes for a command, and the bytes per second that it moves. */
-  latency: duration,
-  bandwidth: someBytes,
+  writes: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0)
+    .describe('share of writes to the disk, which read memory'),
+  latency: duration.describe('what the disk takes for a command'),
+  bandwidth: someBytes.describe('bytes per second that the disk moves'),
 });
 
 export type Block = z.output<typeof block>;

@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { bytesUpTo, duration, someBytes, TRANSFER_MOST_BYTES, times } from '../../input/schemas.js';
 import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
-import { RAM_IOVA } from '../timed-program.js';
+import { RAM_IOVA } from '../memory-layout.js';
 import type { Workload } from '../workload.js';
 
 /** Areas of a context lie this far apart, so that no window of one reaches into the next. */
@@ -17,18 +17,22 @@ export const messages = z.strictObject({
   messageBytes: bytesUpTo(TRANSFER_MOST_BYTES, '256M'),
   sends: times,
   contexts: z.number().int().min(1).max(64).default(2),
-  /** What the program does before its first message. */
-  setup: duration,
-  /** Of the accelerator: bytes of message per second. */
-  bandwidth: someBytes,
+  setup: duration.describe('what the program does before its first message'),
+  bandwidth: someBytes.describe('of the accelerator: bytes of message per second'),
   queue: z.strictObject({
     submissionBytes: z.number().int().min(1).max(4096),
     completionBytes: z.number().int().min(1).max(4096),
     entries: z.number().int().min(1).max(65_536),
-    /** Pages of tables that the device reads when a context begins. */
-    tablePages: z.number().int().min(0).max(AREA_ALIGNMENT),
-    /** Whether queues are in memory that faults; false: a host driver holds them. */
-    faults: z.boolean().default(true),
+    tablePages: z
+      .number()
+      .int()
+      .min(0)
+      .max(AREA_ALIGNMENT)
+      .describe('pages of tables that the device reads when a context begins'),
+    faults: z
+      .boolean()
+      .default(true)
+      .describe('whether queues are in memory that faults; false: a host driver holds them'),
   }),
 });
 

@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { duration, rate, someBytes, times } from '../../input/schemas.js';
 import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
-import { RAM_IOVA } from '../timed-program.js';
+import { RAM_IOVA } from '../memory-layout.js';
 import type { Workload } from '../workload.js';
 
 const DESCRIPTOR_BYTES = 16;
@@ -13,16 +13,16 @@ const DESCRIPTOR_BYTES = 16;
 export const ring = z.strictObject({
   kind: z.literal('ring'),
   memory: someBytes,
-  /** Memory that buffers are taken from. */
-  pool: someBytes,
+  pool: someBytes.describe('memory that buffers are taken from'),
   bufferBytes: z.number().int().min(64).max(65_536).default(2048),
   entries: z.number().int().min(1).max(65_536).default(512),
   packets: times,
   packetsPerSecond: rate,
-  /** What the device takes for a packet. */
-  packetTime: duration,
-  /** Which free buffer is next: the one that waits longest, or the one used last. */
-  recycle: z.enum(['fifo', 'lifo']).default('fifo'),
+  packetTime: duration.describe('what the device takes for a packet'),
+  recycle: z
+    .enum(['fifo', 'lifo'])
+    .default('fifo')
+    .describe('which free buffer is next: the one that waits longest, or the one used last'),
 });
 
 export type Ring = z.output<typeof ring>;

@@ -3,7 +3,8 @@ import { z } from 'zod';
 import type { Random } from '../../abi/random.js';
 import { bytes, duration, rate, someBytes } from '../../input/schemas.js';
 import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
-import { RAM_IOVA, type TimedProgram } from '../timed-program.js';
+import { RAM_IOVA } from '../memory-layout.js';
+import type { TimedProgram } from '../timed-program.js';
 import type { Workload } from '../workload.js';
 
 /** A boot's reads: from a page to what readahead asks for. */
@@ -12,41 +13,27 @@ const QUEUE_PAGES = 4;
 /** What the boot is taken for where somebody wants to know how far a machine is. */
 const BOOT_SHARE = 0.5;
 
-const vmFields = {
-  memory: someBytes,
+export const vmSpec = z.strictObject({
+  memory: someBytes.describe('all of it is mapped for DMA'),
   boot: z.strictObject({
-    /** Read from the disk. */
-    reads: someBytes,
-    /** Touched by the guest itself: kernel, services, their memory. */
-    touched: someBytes,
-    /** Of the disk, bytes per second, and for each command. */
-    bandwidth: someBytes,
+    reads: someBytes.describe('read from the disk'),
+    touched: someBytes.describe('touched by the guest itself: kernel, services, their memory'),
+    bandwidth: someBytes.describe('of the disk, bytes per second, and for each command'),
     latency: duration,
   }),
-  /** What the guest gives back when it is up: free page reporting, a balloon. */
-  givenBack: bytes.default(0),
+  givenBack: bytes
+    .default(0)
+    .describe('what the guest gives back when it is up: free page reporting, a balloon'),
   idle: z.strictObject({
     time: duration,
-    /** Memory that the guest and its device go on using. */
-    workingSet: someBytes,
-    /** Disk commands per second, of 4 KiB each. */
-    iosPerSecond: rate,
+    workingSet: someBytes.describe('memory that the guest and its device go on using'),
+    iosPerSecond: rate.describe('disk commands per second, of 4 KiB each'),
   }),
-};
-
-export const vm = z.strictObject({ kind: z.literal('vm'), ...vmFields });
-
-export const vms = z.strictObject({
-  kind: z.literal('vms'),
-  count: z.number().int().min(1).max(256),
-  /** Each begins this long after the one before it. */
-  apart: duration.default(0),
-  /** The slowdown that is accepted, in per cent. */
-  slowdownBound: z.number().positive().max(99),
-  vm: z.strictObject(vmFields),
 });
 
-export type Vm = z.output<typeof vms>['vm'];
+export const vm = z.strictObject({ kind: z.literal('vm'), ...vmSpec.shape });
+
+export type Vm = z.output<typeof vmSpec>;
 
 export function virtualMachine(spec: Vm, startUs = 0): Workload {
   return function* (guest, random) {
