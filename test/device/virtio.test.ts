@@ -26,6 +26,10 @@ describe('the function', () => {
     const config = read(driver.device, 7, 0, 48);
     expect(hex(config.subarray(0, 4))).toBe('f41a4110');
     expect(hex(config.subarray(8, 12))).toBe('01000002');
+    // The MSI-X table may be mapped.
+    expect(driver.device.regions[1]).toMatchObject({ size: PAGE_SIZE, mappable: true });
+    // Interrupt line and pin.
+    expect(hex(read(driver.device, 7, 0x3c, 2))).toBe('0b01');
     const places = [...driver.structures].filter(([type]) => type !== CapabilityType.PCI_CONFIG);
     expect(places.map(([type]) => type).sort()).toEqual([1, 2, 3, 4]);
     const ends = places.map(([, { bar, offset, length }]) => {
@@ -186,6 +190,7 @@ describe('negotiation', () => {
       [100, 256],
       [512, 256],
       [0, 256],
+      [1, 1],
       [64, 64],
     ]) {
       driver.setCommon(CommonRegister.QUEUE_SIZE, 2, written!);
@@ -232,6 +237,20 @@ describe('interrupts', () => {
 
   it('each queue has its vector, once for a batch', () => {
     expect(send(started(), 5)).toEqual(['msix 1', 'msix 2']);
+  });
+
+  it('a batch goes on at the beginning of the used ring behind its end', () => {
+    const driver = new NetDriver().start([], 4);
+    for (const heads of [
+      [0, 1, 2],
+      [3, 0, 1],
+    ]) {
+      driver.fill(3);
+      send(driver, 3);
+      const [rx, tx] = [driver.rx.takeAll(), driver.tx.takeAll()];
+      expect(tx.map(({ head }) => head)).toEqual(heads);
+      expect(rx.map(({ head, length }) => [head, length])).toEqual(heads.map((head) => [head, 72]));
+    }
   });
 
   it('come where avail.flags allows them', () => {

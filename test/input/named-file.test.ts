@@ -80,6 +80,8 @@ describe('what is read', () => {
       'old',
       'old',
     ]);
+    // Which a file of /proc gives a page at a time.
+    expect(readBeginning({ ...file, path: '/proc/self/smaps' }, 20_000)).toHaveLength(20_000);
   });
 });
 

@@ -26,6 +26,7 @@ describe('a file that users write', () => {
     expect(file.place(['devices', 0, 'queues'])).toBe('f.yaml:2');
     expect(file.place(['limits', 'pages'])).toBe('f.yaml:1');
     expect(file.error([], 'is wrong')).toEqual(new UserError('f.yaml:1: is wrong'));
+    expect(parse('# a comment', 'name: x').place([])).toBe('f.yaml:1');
     expect(file.error(['devices', 0, 'kind'], 'is wrong').message).toBe(
       'f.yaml:2: devices.0.kind: is wrong',
     );
