@@ -53,7 +53,7 @@ async function main() {
   for (const { file, line, what, isReached } of living)
     console.log(`lives: ${file}:${line}  ${what}${isReached ? '' : '   (no test gets to it)'}`);
   const died = mutants.length - living.length;
-  const percent = Math.floor((100 * died) / mutants.length);
+  const percent = Math.floor((100 * died) / Math.max(1, mutants.length));
   console.log(`${died} of ${mutants.length} die (${percent} %); ${equivalent} are equivalent`);
   process.exitCode = died < ENOUGH * mutants.length ? 1 : 0;
 }

@@ -186,16 +186,21 @@ export async function survivors(mutants, texts, { tests, isBuilt }) {
     copy?.remove();
   };
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+  const living = [];
+  let met = 0;
   const interrupted = () => {
     end();
+    console.log(`interrupted: ${met - living.length} of ${met} die in the tests of this stage`);
     process.exit(2);
   };
   for (const signal of signals) process.once(signal, interrupted);
   try {
     const known = await baselines(judge, copy, mutants, texts, tests);
     const trial = new Trial(judge, copy, texts, known);
-    const living = [];
-    for (const mutant of mutants) if (!(await trial.isNoticed(mutant))) living.push(mutant);
+    for (const mutant of mutants) {
+      if (!(await trial.isNoticed(mutant))) living.push(mutant);
+      met++;
+    }
     return living;
   } finally {
     for (const signal of signals) process.off(signal, interrupted);

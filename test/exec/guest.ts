@@ -17,10 +17,10 @@ import {
 } from 'node:fs';
 import { createConnection, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { RunSummary } from '../../src/exec/run/summary.js';
 import { available, have } from '../skip.js';
-import { iopf } from './run-iopf.js';
+import { iopf, program } from './run-iopf.js';
 
 const QEMU = 'qemu-system-x86_64';
 
@@ -75,7 +75,10 @@ function makeInitrd(folder: string, files: Readonly<Record<string, Uint8Array>>)
   copyFileSync('/bin/busybox', join(root, 'bin/busybox'));
   writeFileSync(join(root, 'init'), init);
   chmodSync(join(root, 'init'), 0o755);
-  for (const [name, content] of Object.entries(files)) writeFileSync(join(root, name), content);
+  for (const [name, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(root, name)), { recursive: true });
+    writeFileSync(join(root, name), content, { mode: 0o755 });
+  }
   const path = join(folder, 'initrd');
   execFileSync('sh', ['-c', `find . | cpio -o -H newc --quiet > ${path}`], { cwd: root });
   return path;
@@ -396,4 +399,26 @@ export function memoryOnFile(memoryMib: number, folder = '/var/tmp'): string[] {
     '-machine',
     'memory-backend=guest-memory',
   ];
+}
+
+/**
+ * The host takes guest memory away, again and again. The returned function ends it and tells how
+ * many bytes went.
+ */
+export function takeMemoryAway(running: Guest): () => Promise<number> {
+  const { start, bytes } = running.memory;
+  const words = [running.qemuPid, start, bytes].map(String);
+  const child = spawn(process.execPath, [program('page-out'), ...words], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  let text = '';
+  child.stdout.on('data', (piece) => {
+    text += piece;
+  });
+  const ended = new Promise((done) => child.on('close', done));
+  return async () => {
+    child.stdin.end();
+    await ended;
+    return Number(text);
+  };
 }

@@ -70,11 +70,8 @@ export class UnixLink implements NetworkPort {
   }
 
   receive(buffer: DmaBuffer, offset: number, room: number): number {
-    for (;;) {
-      const length = recv(this.fd, buffer.address + offset, room, 0);
-      if (length < 0) return 0;
-      if (length >= FRAME_LEAST) return length;
-    }
+    const length = recv(this.fd, buffer.address + offset, room, 0);
+    return length >= FRAME_LEAST ? length : 0;
   }
 
   /** Sends what others have room for now, and looks who has come. */
