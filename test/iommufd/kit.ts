@@ -36,6 +36,8 @@ export class IommufdKit {
   readonly kit: Kit;
   readonly iommufd: VfioFile;
   readonly fd: number;
+  /** Files of devices that `bind` has opened. */
+  readonly opened: VfioFile[] = [];
 
   constructor(options: KitOptions = {}) {
     this.kit = new Kit({ kernel: '7.2', ...options });
@@ -71,6 +73,7 @@ export class IommufdKit {
   bind(group = 1): { file: VfioFile; id: number; iommu: IommuDevice } {
     const { address, iommu } = this.kit.functions[group - 1]!;
     const file = this.kit.machine.openDevice(address);
+    this.opened.push(file);
     const { out_devid } = this.kit.callStruct(
       file,
       CdevIoctl.VFIO_DEVICE_BIND_IOMMUFD,

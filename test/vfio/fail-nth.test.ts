@@ -3,7 +3,6 @@
  * fail-nth does for allocations).
  */
 import { describe, expect, it } from 'vitest';
-import { Errno, fail } from '../../src/abi/errno.js';
 import { writeStruct } from '../../src/abi/layout.js';
 import { DeviceIoctl, IopfIoctl, Type1Ioctl } from '../../src/abi/vfio.js';
 import {
@@ -17,14 +16,8 @@ import {
 } from '../../src/abi/vfio-structs.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
 import { EventFile, OpenFile } from '../conformance/process.js';
+import { type Injection, inject } from './injection.js';
 import { BUFFER, errnoOf, Kit, type KitOptions } from './kit.js';
-
-interface Injection {
-  /** Requests that still succeed; the next one fails. */
-  left: number;
-  /** What failed, or null where the call asked for less. */
-  failed: 'copyFrom' | 'copyTo' | 'pin' | 'install' | 'eventfd' | null;
-}
 
 /** A call that is tried with every failure. */
 interface Scenario {
@@ -194,30 +187,6 @@ const scenarios: readonly Scenario[] = [
 function dirtyLog(kit: Kit): void {
   const bytes = writeStruct(DirtyBitmap, { argsz: DirtyBitmap.size, flags: 1 });
   kit.call(kit.container, Type1Ioctl.VFIO_IOMMU_DIRTY_PAGES, bytes);
-}
-
-/** Lets the kernel's side of a kit's process fail; `left` is far away until a test sets it. */
-function inject(kit: Kit): Injection {
-  const injection: Injection = { left: Number.POSITIVE_INFINITY, failed: null };
-  const fails = (what: Injection['failed']): boolean => {
-    if (injection.failed !== null || injection.left-- > 0) return false;
-    injection.failed = what;
-    return true;
-  };
-  const { mm, process } = kit;
-  const { copyFrom, copyTo, pin } = mm;
-  const { install, file } = process;
-  mm.copyFrom = (address, into) => !fails('copyFrom') && copyFrom.call(mm, address, into);
-  mm.copyTo = (address, from) => !fails('copyTo') && copyTo.call(mm, address, from);
-  mm.pin = (first, count, access, frames) =>
-    fails('pin') ? -Errno.ENOMEM : pin.call(mm, first, count, access, frames);
-  process.install = (opened) => (fails('install') ? fail('EMFILE') : install.call(process, opened));
-  process.file = (fd) => {
-    const found = file.call(process, fd);
-    if (found?.kind !== 'eventfd') return found;
-    return { kind: 'eventfd', take: () => (fails('eventfd') ? fail('ENOMEM') : found.take()) };
-  };
-  return injection;
 }
 
 /** Everything that a failed call may not have changed. */
