@@ -111,7 +111,7 @@ describe('the function', () => {
     [{ tap: 'a name' }, /tap takes the name/],
     [{ tap: 'longer-than-a-name' }, /tap takes the name/],
     [{ tap: 'tap0' }, /this run has no network/],
-    [{ size: '1M' }, /no option 'size'; it takes mac, tap, link, loss, delay, rate, seed, /],
+    [{ size: '1M' }, /no option 'size'; it takes mac, tap, link, loss, delay, rate, seed, queues/],
   ])('refuses the options %o', (options, message) => {
     const make = () =>
       virtioNet.create(options as Record<string, string>, new Program().surroundings);
