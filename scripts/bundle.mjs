@@ -10,7 +10,7 @@ import { build } from 'esbuild';
 
 const FOLDER = 'dist/bundle';
 /** Loaded from where they are: what few runs need, and what has a binary. */
-const external = ['koffi', 'yaml', 'zod'];
+const external = ['jiti', 'koffi', 'yaml', 'zod'];
 
 /** The other commands are loaded as modules. */
 const otherCommands = {

@@ -7,7 +7,13 @@ import { join } from 'node:path';
 import ts from 'typescript';
 
 const FILE = 'docs/errors.md';
-const kinds = new Set(['UserError', 'OptionError', 'InvalidArgumentError', 'ScenarioMistake']);
+const kinds = new Set([
+  'UserError',
+  'OptionError',
+  'InvalidArgumentError',
+  'ScenarioMistake',
+  'DeviceMistake',
+]);
 
 /** By the folder of the source; the first that fits. */
 const areas = [
@@ -16,6 +22,7 @@ const areas = [
   ['src/exec/machine/', '`exec`: devices and the machine file'],
   ['src/exec/', '`exec`: while it runs'],
   ['src/device/', 'Options of devices'],
+  ['src/kit/', 'Devices of your own'],
   ['src/sim/', '`compare`: scenarios, policies and models'],
   ['src/trace/', 'Recordings and traces'],
   ['src/check/', '`check`: scenarios and variants of a user'],

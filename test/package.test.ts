@@ -8,13 +8,14 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  symlinkSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { canRunContainers, IOPF, runInContainer, SHARED } from './exec/container/container.js';
-import { available } from './skip.js';
+import { available, have } from './skip.js';
 
 /** Of a few runs on a busy machine. */
 
@@ -181,6 +182,29 @@ describe.skipIf(!install())('installed in an empty folder, the package', () => {
     const { status, stdout } = iopf('check', 'two-faults-one-page');
     expect(stdout).toContain('0 violations');
     expect(status).toBe(0);
+  });
+
+  test('has what it takes to write a device: types, and a run of it', () => {
+    const device = join(folder, 'ring');
+    cpSync(join(installed, 'examples/ring-device'), device, { recursive: true });
+    mkdirSync(join(device, 'node_modules'));
+    symlinkSync(installed, join(device, 'node_modules/iopf'));
+    const words = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2022', '--types'];
+    const there = { ...quiet, cwd: device };
+    const tsc = join(repository, 'node_modules/.bin/tsc');
+    const types = spawnSync(tsc, [...words, '', 'ring.ts'], there);
+    expect(types.stdout).toBe('');
+    expect(types.status).toBe(0);
+    if (!have('cc', 'the driver of a device that is written')) return;
+    expect(spawnSync('cc', ['-o', 'driver', 'driver.c'], there).status).toBe(0);
+    rmSync(join(device, 'node_modules'), { recursive: true });
+    const address = '0000:01:00.0';
+    const run = spawnSync(
+      'iopf',
+      ['exec', '--device', `./ring.ts@${address}`, '--', './driver', address],
+      there,
+    );
+    expect(run.stdout).toBe('100 of 100 pages copied, 0 wrong, events 1 and then 0\n');
   });
 
   test('tells its version', () => {

@@ -1,20 +1,28 @@
 /**
- * `npm run mutate -- ROOM [--seed N] [--count N] [--also TEST…] [--without PATTERN]`: which changes
- * of a room's code do its tests let live?
+ * `npm run mutate -- ROOM [--flat] [--seed N] [--count N] [--runs]`: which changes of a room's code
+ * do its tests let live?
  *
- * Takes mutations of the files in src/ROOM with a seed, at most one a line, and applies one at a
- * time to a copy of the project. The tests that import the file or lie in the room's own folder run
- * against it, then those of --also, until one fails; those whose path has the pattern do not. A
- * test that takes far longer than unchanged fails, too. Prints the mutants that live; exit code 1:
- * there are some.
+ * Takes mutations of the files in src/ROOM (--flat: not those in its folders) with a seed, at most
+ * one a line. One at a time meets the tests of the room that get to it, in process, until one
+ * fails: first the quick ones, then the long ones (recorded vectors, models, fuzzers). With --runs
+ * what lives meets the built command, too: the room's tests that run it, and all of test/exec.
+ * Nothing is changed in the working directory. Prints the mutants that live; exit code 1: less than
+ * 90 % die.
  *
- * A mutant that changes nothing that can be seen is an equivalent one: the reader decides.
+ * equivalent.json names mutants that change nothing that anybody can see, with the reason.
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { checkCanary } from './canary.mjs';
 import { sample } from './mutations.mjs';
-import { Copy, filesUnder, Judge, needsBuild, Trial } from './trial.mjs';
+import { filesUnder, isWholeRun, survivors } from './trial.mjs';
+
+const ENOUGH = 0.9;
+/** These rooms are one engine: the tests of each, and the recorded vectors, belong to all. */
+const engine = ['abi', 'file', 'flow', 'ioas', 'iommu', 'iommufd', 'mm', 'vfio'];
+/** They get to nearly everything, and notice what others do not. */
+const long = /^test\/conformance\/|fuzz|\/model\/|random|resident/;
 
 async function main() {
   const { values, positionals } = parseArgs({
@@ -22,61 +30,55 @@ async function main() {
     options: {
       seed: { type: 'string', default: `${Date.now() % 1e6}` },
       count: { type: 'string', default: '64' },
-      also: { type: 'string', multiple: true, default: [] },
-      without: { type: 'string' },
+      flat: { type: 'boolean', default: false },
+      runs: { type: 'boolean', default: false },
     },
   });
-  const room = positionals[0];
-  const path = room === undefined ? '' : join('src', room);
+  const [room] = positionals;
+  const path = join('src', room ?? '');
   if (positionals.length !== 1 || !existsSync(path)) {
     console.error('mutate: name one folder or file under src/, for example ioas/iopf');
     process.exit(2);
   }
-  const without = values.without === undefined ? null : new RegExp(values.without);
-  const tests = filesUnder('test', '.test.ts').filter((test) => !without?.test(test));
-  const own = tests.filter((test) => test.startsWith(`${join('test', room)}/`));
-  const texts = new Map(filesUnder(path, '.ts').map((file) => [file, readFileSync(file, 'utf8')]));
-  const mutants = sample(texts, Number(values.seed), Number(values.count));
-  console.log(`${mutants.length} mutants of src/${room}, --seed ${values.seed}`);
-  const files = [...new Set(mutants.map(({ file }) => file))];
-  const copy = new Copy([...own, ...values.also].some((test) => needsBuild.test(test)));
-  const judge = new Judge(copy);
-  const end = () => {
-    judge.end();
-    copy.remove();
-  };
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
-    process.once(signal, () => {
-      end();
-      process.exit(2);
-    });
-  try {
-    const trial = new Trial(judge, own, tests, values.also);
-    await trial.baseline(files);
-    // The canary: tests that do not notice a file that throws notice nothing.
-    const { file } = mutants[0];
-    copy.write(file, `throw new Error('canary');\n${texts.get(file)}`);
-    if ((await trial.notice(file)) === null) console.log(`no test notices that ${file} throws`);
-    copy.write(file, texts.get(file));
-    await report(copy, trial, mutants, texts);
-  } finally {
-    end();
-  }
+  await checkCanary();
+  const files = filesUnder(path, '.ts').filter((file) => !values.flat || dirname(file) === path);
+  const texts = new Map(files.map((file) => [file, readFileSync(file, 'utf8')]));
+  const sampled = sample(texts, Number(values.seed), Number(values.count));
+  const mutants = sampled.filter((mutant) => !isEquivalent(mutant, texts.get(mutant.file)));
+  const equivalent = sampled.length - mutants.length;
+  console.log(`${sampled.length} mutants of src/${room}, --seed ${values.seed}`);
+  let living = mutants;
+  for (const stage of stagesOf(room.split('/')[0], values.runs))
+    living = await survivors(living, texts, stage);
+  for (const { file, line, what, isReached } of living)
+    console.log(`lives: ${file}:${line}  ${what}${isReached ? '' : '   (no test gets to it)'}`);
+  const died = mutants.length - living.length;
+  const percent = Math.floor((100 * died) / Math.max(1, mutants.length));
+  console.log(`${died} of ${mutants.length} die (${percent} %); ${equivalent} are equivalent`);
+  process.exitCode = died < ENOUGH * mutants.length ? 1 : 0;
 }
 
-async function report(copy, trial, mutants, texts) {
-  let killed = 0;
-  for (const { file, line, start, end, to, what } of mutants) {
-    const text = texts.get(file);
-    copy.write(file, text.slice(0, start) + to + text.slice(end));
-    const test = await trial.notice(file);
-    copy.write(file, text);
-    if (test !== null) killed++;
-    else console.log(`lives: ${file}:${line}  ${what}`);
-  }
-  const percent = ((100 * killed) / mutants.length).toFixed(0);
-  console.log(`${killed} of ${mutants.length} die (${percent} %)`);
-  if (killed < mutants.length) process.exitCode = 1;
+/** The tests of a room, in the order in which mutants meet them. */
+function stagesOf(room, withRuns) {
+  const rooms = engine.includes(room) ? [...engine, 'conformance'] : [room];
+  if (withRuns) rooms.push('exec');
+  const folders = [...new Set(rooms)].map((each) => join('test', each)).filter(existsSync);
+  const tests = folders.flatMap((folder) => filesUnder(folder, '.test.ts'));
+  const rest = tests.filter((test) => !isWholeRun(test));
+  return [
+    { tests: rest.filter((test) => !long.test(test)), isBuilt: false },
+    { tests: rest.filter((test) => long.test(test)), isBuilt: false },
+    { tests: withRuns ? tests.filter(isWholeRun) : [], isBuilt: true },
+  ];
+}
+
+const equivalents = JSON.parse(readFileSync(new URL('equivalent.json', import.meta.url), 'utf8'));
+
+function isEquivalent({ file, line, what }, text) {
+  const code = text.split('\n')[line - 1].trim();
+  return equivalents.some(
+    (one) => one.file === file && one.code === code && one.what === what && one.because !== '',
+  );
 }
 
 await main();

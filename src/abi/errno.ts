@@ -37,6 +37,8 @@ export const Errno = {
   EMSGSIZE: 90,
   EOPNOTSUPP: 95,
   EADDRINUSE: 98,
+  ENOBUFS: 105,
+  ECONNREFUSED: 111,
 } as const;
 
 export type ErrnoName = keyof typeof Errno;

@@ -1,6 +1,7 @@
 /** 64-bit numbers, little endian and without BigInt: exact below 2^53, else rounded. */
 
-const HIGH = 2 ** 32;
+/** The weight of the upper word. */
+export const HIGH = 2 ** 32;
 
 /** The number in two 32-bit words, `at` and `at + 1`. */
 export function getLong(words: Uint32Array, at: number): number {

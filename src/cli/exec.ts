@@ -9,6 +9,7 @@ import {
   machineOfDevices,
   parseDevice,
 } from '../exec/machine/machine-spec.js';
+import type { DeviceErrors } from '../exec/module/module-fate.js';
 import type { ExecOptions, InjectOptions } from '../exec/run/exec-options.js';
 import { exitCodeOf, type RunWatcher, runProgram } from '../exec/run/run.js';
 import type { RunSummary } from '../exec/run/summary.js';
@@ -46,7 +47,9 @@ interface Options {
   readonly junit?: string;
   readonly trace?: string;
   readonly record?: string;
+  readonly pcap?: string;
   readonly html?: string;
+  readonly deviceErrors: DeviceErrors;
   readonly inject: readonly string[];
   readonly seed?: number;
   readonly quiet?: true;
@@ -62,7 +65,7 @@ export function execCommand(): Command {
     .argument('[args...]', 'its arguments')
     .option(
       '--device <KIND@BDF[,key=value...]>',
-      'a device and its PCI address (repeatable)',
+      'a device and its PCI address (repeatable); KIND: see Devices below, or your own: ./ring.ts, or a package',
       (value: string, before: string[]) => [...before, value],
       [],
     )
@@ -107,6 +110,14 @@ export function execCommand(): Command {
         .choices(['on', 'off'])
         .default('on'),
     )
+    .addOption(
+      new Option(
+        '--device-errors <mode>',
+        'what an error in a device of your own does: continue (the device is dead), or stop (the run ends)',
+      )
+        .choices(['continue', 'stop'])
+        .default('continue'),
+    )
     .option(
       '--inject <rule>',
       'put a fault in on purpose, or those of a YAML file (repeatable): see Faults below',
@@ -122,6 +133,7 @@ export function execCommand(): Command {
     .option('--junit <file>', "write the runs as test cases in JUnit's XML")
     .option('--trace <file>', 'write a trace: kernel text, or Chrome/Perfetto JSON for *.json')
     .option('--record <file>', 'write a recording, for iopf compare and iopf trace')
+    .option('--pcap <file>', 'write the frames of network cards as pcapng, for Wireshark')
     .option('--html <file>', 'write a self-contained HTML report')
     .addOption(uiOption())
     .option('--quiet', 'print no summary on stderr')
@@ -148,8 +160,10 @@ async function run(program: string, args: string[], options: Options): Promise<v
     reclaimBytes: options.reclaim ?? null,
     reclaimScanMs: options.reclaimScan ?? null,
     traps: options.traps === 'on',
+    deviceErrors: options.deviceErrors,
     trace: options.trace ?? null,
     record: options.record ?? null,
+    pcap: options.pcap ?? null,
     picture: options.html !== undefined,
     inject,
   };
@@ -192,7 +206,7 @@ async function run(program: string, args: string[], options: Options): Promise<v
 
 /** A run for each kernel and mode. */
 async function runAll(program: string, args: string[], options: Options): Promise<void> {
-  for (const each of ['html', 'record', 'trace', 'ui'] as const)
+  for (const each of ['html', 'pcap', 'record', 'trace', 'ui'] as const)
     if (options[each] !== undefined)
       throw new UserError(`--${each} is of one run: name one --kernel and one --iopf`);
   const { exitCodeOfAll, formatMatrix, runMatrix } = await import('./matrix.js');
@@ -204,7 +218,7 @@ async function runAll(program: string, args: string[], options: Options): Promis
     ...(machine === undefined ? [] : ['--machine', machine]),
     ...inject.flatMap((each) => ['--inject', each]),
     ...(seed === undefined ? [] : ['--seed', `${seed}`]),
-    ...['--premap', `${premap}`, '--traps', traps],
+    ...['--premap', `${premap}`, '--traps', traps, '--device-errors', options.deviceErrors],
     ...(isTest ? ['--iommufd-test'] : []),
     ...(reclaim === undefined ? [] : ['--reclaim', `${reclaim}`]),
     ...(reclaimScan === undefined ? [] : ['--reclaim-scan', `${reclaimScan}`]),
@@ -314,7 +328,7 @@ async function machineAsked(options: Options): Promise<MachineSpec> {
 /** Before the run, which may be long. Throws UserError. */
 function checkFiles(options: Options, machine: MachineSpec): void {
   const outputs: NamedFile[] = [];
-  for (const key of ['json', 'junit', 'html', 'record', 'trace'] as const) {
+  for (const key of ['json', 'junit', 'html', 'pcap', 'record', 'trace'] as const) {
     const path = options[key];
     if (path !== undefined) outputs.push({ what: `--${key}`, path });
   }

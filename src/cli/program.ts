@@ -57,6 +57,11 @@ export async function runWords(program: Command, words: readonly string[]): Prom
       writeAll(1, jsonText(documentOf('version', {}, words)));
       return;
     }
+    if (words[0] === 'exec' && words.includes('--device')) {
+      const { moduleHelp } = await import('./module-help.js');
+      const help = await moduleHelp(words);
+      program.commands.find((command) => command.name() === 'exec')?.addHelpText('after', help);
+    }
     await program.parseAsync(words, { from: 'user' });
   } catch (error) {
     // A system call that failed because of the user's environment (no current directory, say) is

@@ -1,6 +1,7 @@
 import type { AllocateDma, DmaBuffer, FrameMemory } from '../mm/frame-memory.js';
 import type { BlockStore } from './block-store.js';
 import type { DeviceFaults } from './faults.js';
+import type { Impairment } from './impaired-port.js';
 import type { RecordedModel } from './recorded/function.js';
 
 export interface BlockFileOptions {
@@ -20,6 +21,14 @@ export interface NetworkPort {
    */
   receive(buffer: DmaBuffer, offset: number, room: number): number;
 }
+
+/** Takes a copy of each frame that a card has sent, or got. */
+export type FrameCapture = (
+  frames: Uint8Array,
+  offset: number,
+  length: number,
+  isSent: boolean,
+) => void;
 
 /** What a device gets from the run around it. */
 export interface DeviceHost {
@@ -53,14 +62,23 @@ export interface DeviceHost {
    */
   readonly openTap?: (name: string) => NetworkPort;
   /**
-   * Joins the wire of this name, which devices of the run share. Absent where a run has no network.
+   * Joins the wire of this name, which devices of the run share; `unix:FOLDER`, which other runs
+   * share, too. Throws an Error with a message for the user. Absent where a run has no network.
    */
   readonly openLink?: (name: string) => NetworkPort;
+  /** Puts a line that loses frames, or takes time, before a network. Absent: there is no clock. */
+  readonly impair?: (network: NetworkPort, impairment: Impairment) => NetworkPort;
+  /** Opens the capture of a card of this name. Absent: nobody captures. */
+  readonly openCapture?: (name: string) => FrameCapture;
   /**
    * Reads a recorded device from a file. Throws an Error with a message for the user. Absent where
    * a run has no files.
    */
   readonly openModel?: (path: string) => RecordedModel;
+  /** Time of the run in microseconds: live, or virtual. Absent: it stands still. */
+  readonly nowUs?: () => number;
+  /** Takes a line for the user. Absent: nobody reads it. */
+  readonly note?: (line: string) => void;
   /** Faults on purpose. Absent: none. */
   readonly faults?: DeviceFaults;
 }

@@ -2,7 +2,7 @@
 export type { AllocateDma, DmaBuffer, FrameMemory } from '../mm/frame-memory.js';
 export type { DriverMemory } from '../vfio/pci-function.js';
 export { type BlockStore, CHUNK_BYTES, memoryStore } from './block-store.js';
-export type { BlockFileOptions, DeviceHost, NetworkPort } from './device-host.js';
+export type { BlockFileOptions, DeviceHost, FrameCapture, NetworkPort } from './device-host.js';
 export { DmaPort } from './dma-port.js';
 export type { DeviceKind } from './kind.js';
 export { DeviceOptions, OptionError, type OptionTable } from './options.js';

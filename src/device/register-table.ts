@@ -22,6 +22,8 @@ export type RegisterRule =
 
 export interface RegisterRow {
   readonly name: string;
+  /** What it is for, for the documentation. */
+  readonly about?: string;
   /** Bytes from the start of the BAR; of an array, of its first register. */
   readonly offset: number;
   /** `rw` unless given. */
@@ -158,12 +160,12 @@ export class RegisterFile {
     return found;
   }
 
-  /** A program's write. */
-  write(offset: number, value: number): void {
+  /** A program's write. `lanes`: ones in the bytes that it writes, where those are not all. */
+  write(offset: number, value: number, lanes = 0xffffffff): void {
     const at = this.table.at(offset);
     if (at < 0) return;
     const row = this.table.row(at);
-    const mask = row.mask ?? 0xffffffff;
+    const mask = (row.mask ?? 0xffffffff) & lanes;
     const kept = this.get(at);
     switch (row.rule ?? 'rw') {
       case 'rw':

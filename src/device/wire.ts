@@ -4,10 +4,7 @@
  */
 import type { DmaBuffer } from '../mm/frame-memory.js';
 import type { NetworkPort } from './device-host.js';
-
-/** Frames, and bytes of them, that wait at an end. */
-const FRAMES = 4096;
-const BYTES = 2 ** 22;
+import { FrameQueue, QUEUE_BYTES } from './frame-queue.js';
 
 /** The wires of a run, by their names. */
 export class Wires {
@@ -24,51 +21,23 @@ export class Wires {
 }
 
 class WireEnd implements NetworkPort {
-  /** What has come and has not been taken: a ring of bytes, each frame in one piece. */
-  private readonly bytes = new Uint8Array(BYTES);
-  private readonly starts = new Int32Array(FRAMES);
-  private readonly lengths = new Int32Array(FRAMES);
-  private first = 0;
-  private count = 0;
+  /** What has come and has not been taken. */
+  private readonly bytes = new Uint8Array(QUEUE_BYTES);
+  private readonly queue = new FrameQueue(this.bytes);
 
   constructor(private readonly ends: readonly WireEnd[]) {}
 
   send(buffer: DmaBuffer, offset: number, length: number): void {
-    const frame = buffer.bytes.subarray(offset, offset + length);
-    for (const end of this.ends) if (end !== this) end.arrive(frame);
+    for (const end of this.ends) if (end !== this) end.queue.push(buffer, offset, length);
   }
 
   receive(buffer: DmaBuffer, offset: number, room: number): number {
-    if (this.count === 0) return 0;
-    const start = this.starts[this.first]!;
-    const length = Math.min(this.lengths[this.first]!, room);
+    const { queue } = this;
+    if (queue.isEmpty) return 0;
+    const { start } = queue;
+    const length = Math.min(queue.length, room);
     buffer.bytes.set(this.bytes.subarray(start, start + length), offset);
-    this.first = (this.first + 1) % FRAMES;
-    this.count--;
+    queue.shift();
     return length;
-  }
-
-  private arrive(frame: Uint8Array): void {
-    const start = this.roomFor(frame.length);
-    if (start < 0) return;
-    this.bytes.set(frame, start);
-    const slot = (this.first + this.count) % FRAMES;
-    this.starts[slot] = start;
-    this.lengths[slot] = frame.length;
-    this.count++;
-  }
-
-  /** Where a frame goes: behind the last one, or at the start; -1: nowhere. */
-  private roomFor(length: number): number {
-    if (this.count === 0) return length <= BYTES ? 0 : -1;
-    if (this.count === FRAMES) return -1;
-    const last = (this.first + this.count - 1) % FRAMES;
-    const end = this.starts[last]! + this.lengths[last]!;
-    const oldest = this.starts[this.first]!;
-    if (end > oldest) {
-      if (end + length <= BYTES) return end;
-      return length < oldest ? 0 : -1;
-    }
-    return end + length < oldest ? end : -1;
   }
 }

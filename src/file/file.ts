@@ -57,6 +57,8 @@ export interface VfioFile {
    * told now and whenever that changes. Absent: it is as a regular file to both.
    */
   watchReadable?(tell: (readable: boolean) => void): void;
+  /** A stream that poll(2) never says to be writable. Absent: it always is. */
+  readonly isReadOnly?: boolean;
   /**
    * Checks an mmap(2) of this file; returns when the mapping may be made, else throws. Returns the
    * parts of the mapping, in bytes from its start, that must trap: each access to them comes to

@@ -55,11 +55,12 @@ export function parseUserFile<S extends z.ZodType>(
 
 /** How deep lists and maps lie in each other; nothing that is read here needs a tenth of it. */
 const DEPTH_MOST = 100;
+/** And how often it is referred to what stands elsewhere. */
+const ALIASES_MOST = 200;
 
 /** Throws UserError where a text is no YAML, or more than one document of it. */
 function parsed(text: string, name: string, lines: LineCounter): Document {
-  // The library recurses, and V8 may end the process where the stack is used up.
-  if (isTooDeep(text)) throw tooDeep(name);
+  refuseBombs(text, name);
   const document = parseDocument(text, { lineCounter: lines, logLevel: 'error' });
   const syntax = document.errors[0];
   if (syntax === undefined) return document;
@@ -76,19 +77,24 @@ function plain(document: Document, name: string): unknown {
   try {
     return document.toJS();
   } catch (error) {
-    if (error instanceof ReferenceError)
-      throw new UserError(
-        `${name}: its aliases (*name) stand for too much; write what they stand for out`,
-      );
-    throw error instanceof RangeError ? tooDeep(name) : error;
+    if (error instanceof ReferenceError) throw tooManyAliases(name);
+    throw error;
   }
 }
 
-function isTooDeep(text: string): boolean {
+/**
+ * Throws UserError where the library would take up the stack, at whose end V8 may end the process,
+ * or minutes: for each alias it goes through the document.
+ */
+function refuseBombs(text: string, name: string): void {
   let level: CST.Token[] = [...new Parser().parse(text)];
-  for (let depth = 0; depth <= DEPTH_MOST && level.length > 0; depth++)
+  let aliases = 0;
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > DEPTH_MOST) throw tooDeep(name);
+    aliases += level.filter(({ type }) => type === 'alias').length;
     level = level.flatMap(inside);
-  return level.length > 0;
+  }
+  if (aliases > ALIASES_MOST) throw tooManyAliases(name);
 }
 
 /** What lies directly in a token. */
@@ -98,6 +104,12 @@ function inside(token: CST.Token): CST.Token[] {
       ? token.items.flatMap(({ key, value }) => [key, value])
       : [token.type === 'document' ? token.value : null];
   return found.filter((each) => each !== null && each !== undefined);
+}
+
+function tooManyAliases(name: string): UserError {
+  return new UserError(
+    `${name}: its aliases (*name) stand for too much; write what they stand for out`,
+  );
 }
 
 function tooDeep(name: string): UserError {

@@ -34,6 +34,8 @@ export interface IoSpaceOptions {
   readonly premap: PremapPolicy | null;
   /** False: device drivers are answered EACCES, as by a type1 of version 1. */
   readonly driversMayPin: boolean;
+  /** The object of an iommufd whose addresses these are; absent: they are a container's. */
+  readonly ioas?: { readonly id: number };
 }
 
 /** What a space is made of. */
@@ -47,6 +49,8 @@ const shipped: IoSpaceParts = { Iopf, DriverPinning };
 export class IoSpace implements IopfBackend, PinnableSpace {
   readonly counters: Counters;
   readonly driversMayPin: boolean;
+  /** As `IoSpaceOptions.ioas`. */
+  readonly ioas: { readonly id: number } | null;
   readonly mappings = new MappingIndex();
   readonly domains: Domain[] = [];
   readonly logs: DirtyLog[] = [];
@@ -68,6 +72,7 @@ export class IoSpace implements IopfBackend, PinnableSpace {
     const { premapPages, premap, observer } = options;
     this.counters = options.counters;
     this.driversMayPin = options.driversMayPin;
+    this.ioas = options.ioas ?? null;
     this.observer = observer;
     this.pins = new parts.DriverPinning(this);
     this.iopf = new parts.Iopf(this, { premapPages, premap, observer });

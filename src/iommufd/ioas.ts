@@ -70,6 +70,7 @@ export class Ioas implements IommufdObject {
       premapPages: machine.premapPages,
       premap: machine.premap?.() ?? null,
       driversMayPin: true,
+      ioas: this,
     });
     if (machine.iopf === 'auto') runDirect(this.space.iopf.enable());
   }

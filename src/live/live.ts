@@ -192,9 +192,11 @@ export interface LiveTable {
 }
 
 export interface LiveTableEntry {
-  /** Containers with an IOMMU count from 0. */
+  /** Containers with an IOMMU, and IOAS with a device, count from 0 together. */
   readonly container: number;
-  /** The domain's number within its container. */
+  /** Its id in its iommufd, where it is an IOAS; null: it is a container. */
+  readonly ioas: number | null;
+  /** The domain's number within its container or IOAS. */
   readonly domain: number;
   readonly iova: number;
   /** Where it leads: the process's number (0: it has ended) and its virtual address. */

@@ -51,6 +51,12 @@ export class TablePanel {
   }
 }
 
+/** `several`: there are other containers or IOAS. */
+function domainName({ container, ioas, domain }: LiveTableEntry, several: boolean): string {
+  const number = several ? `${container}.${domain}` : `${domain}`;
+  return ioas === null ? number : `${number}, IOAS ${ioas}`;
+}
+
 function content({ mapping, entries, absent }: LiveTable): HTMLElement[] {
   const mapped =
     mapping === null
@@ -61,7 +67,7 @@ function content({ mapping, entries, absent }: LiveTable): HTMLElement[] {
   if (entries.length === 0) return [about];
   const containers = new Set(entries.map((entry) => entry.container)).size > 1;
   const columns: readonly (readonly [string, (entry: LiveTableEntry) => string])[] = [
-    ['domain', (entry) => (containers ? `${entry.container}.${entry.domain}` : `${entry.domain}`)],
+    ['domain', (entry) => domainName(entry, containers)],
     ['IOVA', (entry) => hex(entry.iova)],
     ['process', (entry) => (entry.pid === 0 ? 'ended' : `${entry.pid}`)],
     ['virtual address', (entry) => hex(entry.vaddr)],

@@ -1,5 +1,5 @@
 /**
- * Small mistakes in our own code, at least one for each invariant. The checker must find every one,
+ * Small mistakes in iopf's code, at least one for each invariant. The checker must find every one,
  * or it sees nothing.
  */
 
@@ -392,7 +392,7 @@ export const canaries: readonly Canary[] = [
     },
   },
   {
-    about: 'our own assertions are heard',
+    about: 'assertions of the checker are heard',
     invariant: 'no assertion',
     parts: {
       Domain: class extends Domain {

@@ -354,7 +354,7 @@ class Replay {
     if (this.fd(step) < 0) return { ret: 0, out: '0000' };
     const { what, readable: isReadable } = process.get(this.fd(step));
     const readable = isReadable && (!(what instanceof EventFile) || what.count > 0);
-    const writable = !isVfio(what) || what.kind !== 'iommufd-test';
+    const writable = !isVfio(what) || what.isReadOnly !== true;
     const events = (readable ? 1 : 0) | (writable ? 4 : 0);
     return { ret: events === 0 ? 0 : 1, out: `0${events}00` };
   }

@@ -154,10 +154,14 @@ describe('frames', () => {
     expect(bytesOf(drv.receive())).toEqual(hexOf(tagged, other, group));
   });
 
-  it('CTRL.VME takes tags out and puts them in', () => {
+  it('get the tag that a descriptor asks for; CTRL.VME takes tags out', () => {
     const drv = new IgbDriver().start(STRIP);
-    drv.write(0, drv.read(0) | VLAN_MODE);
     drv.descriptor(context('udp', { vlan: 0x0123 }));
+    drv.send(plainFrame(80), { command: INSERT_TAG });
+    const [kept] = drv.receive();
+    expect(Buffer.from(kept!.bytes.subarray(12, 16)).toString('hex')).toBe('81000123');
+    expect(kept!.bytes.length).toBe(84);
+    drv.write(0, drv.read(0) | VLAN_MODE);
     drv.send(plainFrame(80), { command: INSERT_TAG });
     const [received] = drv.receive();
     expect(bytesOf([received!])).toEqual(hexOf(plainFrame(80)));

@@ -182,6 +182,8 @@ describe('errors of the driver and of memory', () => {
     driver.negotiate();
     driver.createQueue(0, 64, 0xffff, 8);
     expect(driver.status & NEEDS_RESET).toBe(NEEDS_RESET);
+    // Nobody is told who is not ready.
+    expect(driver.program.sink.level).toBe(false);
   });
 
   it('no buffer is given back whose frame could not be written: the used ring comes last', () => {

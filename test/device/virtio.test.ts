@@ -15,7 +15,7 @@ import { NetFeature } from '../../src/device/virtio-net/network-card.js';
 import { PAGE_SIZE } from '../../src/mm/address-space.js';
 import { pseudoRandom } from './nvme-driver.js';
 import { command, hex, Program, read } from './program.js';
-import { NetDriver, VirtioDriver } from './virtio-driver.js';
+import { DriverQueue, NetDriver, VirtioDriver } from './virtio-driver.js';
 
 const { NEEDS_RESET, FEATURES_OK, DRIVER_OK } = DeviceStatus;
 const { MSIX } = PciInterruptIndex;
@@ -33,6 +33,14 @@ describe('the function', () => {
       expect(offset + length).toBeLessThanOrEqual(driver.device.regions[bar]!.size);
       return [offset, offset + length] as const;
     });
+    // Each in a page of its own; the capability of notifications and the window are longer.
+    expect(ends.map(([start]) => start % PAGE_SIZE)).toEqual([0, 0, 0, 0]);
+    const lengths = [...driver.structures.values()].map(
+      ({ at }) => read(driver.device, 7, at + 2, 1)[0],
+    );
+    expect(lengths).toEqual([16, 16, 16, 20, 20]);
+    // MSI-X: three vectors, table and pending bits in BAR 1.
+    expect(hex(read(driver.device, 7, 0x42, 10))).toBe('02000100000001080000');
     ends.sort(([a], [b]) => a - b);
     for (let i = 1; i < ends.length; i++)
       expect(ends[i]![0]).toBeGreaterThanOrEqual(ends[i - 1]![1]);
@@ -44,6 +52,7 @@ describe('the function', () => {
     const region = driver.device.regions[VIRTIO_BAR]!;
     expect(region).toMatchObject({ mappable: true, trapped: [{ offset: 0, size: notify.offset }] });
     expect(region.sparse).toBeUndefined();
+    expect(hex(read(driver.device, VIRTIO_BAR, 0x1004, 4))).toBe('00000000');
     expect(notify.offset + PAGE_SIZE).toBe(region.size);
   });
 
@@ -98,7 +107,7 @@ describe('the function', () => {
     [{ tap: 'a name' }, /tap takes the name/],
     [{ tap: 'longer-than-a-name' }, /tap takes the name/],
     [{ tap: 'tap0' }, /this run has no network/],
-    [{ size: '1M' }, /no option 'size'; it takes mac, tap, link, queues/],
+    [{ size: '1M' }, /no option 'size'; it takes mac, tap, link, loss, delay, rate, seed, /],
   ])('refuses the options %o', (options, message) => {
     const make = () =>
       virtioNet.create(options as Record<string, string>, new Program().surroundings);
@@ -144,6 +153,7 @@ describe('negotiation', () => {
     driver.takeFeatures([Feature.VERSION_1, Feature.ACCESS_PLATFORM]);
     driver.setCommon(CommonRegister.DRIVER_FEATURE_SELECT, 4, 2);
     driver.setCommon(CommonRegister.DRIVER_FEATURE, 4, 1);
+    expect(driver.common(CommonRegister.DRIVER_FEATURE, 4)).toBe(0);
     driver.status = 3 | FEATURES_OK;
     expect(driver.status).toBe(3);
   });
@@ -326,8 +336,12 @@ describe('reset', () => {
     expect(driver.common(CommonRegister.QUEUE_ENABLE, 2)).toBe(0);
     driver.send(pseudoRandom(60, 2));
     expect(driver.rx.usedIndex).toBe(1);
+    // What is in it before is found without a notification.
+    const frame = driver.frame(pseudoRandom(60, 3));
+    const base = driver.pages(0);
+    const [area, end] = [base + 2 * PAGE_SIZE, base + 4 * PAGE_SIZE];
+    new DriverQueue(driver, 1, 16, base, area, end).add([frame]);
     driver.tx = driver.createQueue(1, 16);
-    driver.send(pseudoRandom(60, 3));
     expect(driver.rx.usedIndex).toBe(2);
   });
 });

@@ -80,6 +80,48 @@ function framesOf(capture: Buffer): Buffer[] {
   return frames;
 }
 
+/** Frames of `--pcap` that a port got or sent: pcapng's enhanced packet blocks. */
+function packetsOf(capture: Buffer, port: number): Buffer[] {
+  const frames: Buffer[] = [];
+  for (let at = 0; at < capture.length; at += capture.readUInt32LE(at + 4))
+    if (capture.readUInt32LE(at) === 6 && capture.readUInt32LE(at + 8) === port)
+      frames.push(capture.subarray(at + 28, at + 28 + capture.readUInt32LE(at + 20)));
+  return frames;
+}
+
+/** The Internet checksum of bytes, 0xffff where theirs is right. */
+function sumOf(bytes: Buffer, start = 0): number {
+  let sum = start;
+  for (let at = 0; at < bytes.length; at++) sum += bytes[at]! << (at % 2 === 0 ? 8 : 0);
+  while (sum > 0xffff) sum = (sum % 0x10000) + Math.floor(sum / 0x10000);
+  return sum;
+}
+
+const TCP = 6;
+const HEADERS = 54;
+/** A TCP segment over IPv4 with these bytes and an empty checksum, `number` as identification. */
+function tcpFrame(number: number, payload: Buffer): Buffer {
+  const head = Buffer.from(
+    '5254000002005254000001000800' +
+      '450000000000000040060000c0a80001c0a80002' +
+      '1000200000000000000000005018ffff00000000',
+    'hex',
+  );
+  head.writeUInt16BE(payload.length + HEADERS - 14, 16);
+  head.writeUInt16BE(number, 18);
+  head.writeUInt32BE(number * 0x10000, 38);
+  return Buffer.concat([head, payload]);
+}
+
+/** Sequence number and payload of a TCP frame whose checksums are right. */
+function segmentOf(frame: Buffer): { sequence: number; payload: Buffer } {
+  const length = frame.readUInt16BE(16);
+  const tcp = frame.subarray(34, 14 + length);
+  expect(sumOf(frame.subarray(14, 34))).toBe(0xffff);
+  expect(sumOf(tcp, sumOf(frame.subarray(26, 34)) + TCP + tcp.length)).toBe(0xffff);
+  return { sequence: frame.readUInt32BE(38), payload: frame.subarray(HEADERS, 14 + length) };
+}
+
 /** A library that takes testpmd's memory away again and again, or null. */
 function compileTakeAway(): string | null {
   if (!have('cc', 'memory that is taken away from testpmd')) return null;
@@ -170,29 +212,116 @@ describe.skipIf(!canRun)('dpdk-testpmd', () => {
     expect(code, said).toBe(0);
   });
 
-  test('igb: every byte of every frame crosses a wire', async () => {
-    const frames = randomFrames(500);
-    const [sent, received] = [join(folder, 'igb-sent.pcap'), join(folder, 'igb-received.pcap')];
+  test.for(['auto', 'off'])(
+    'igb: every byte of every frame crosses a wire, with memory taken away meanwhile: --iopf %s',
+    async (mode, context) => {
+      if (mode === 'off') needsToPin(context, MEMORY_MIB * 2 ** 20);
+      const frames = randomFrames(500);
+      const [sent, received] = [join(folder, 'igb-sent.pcap'), join(folder, 'igb-received.pcap')];
+      writeFileSync(sent, capture(frames));
+      testpmd = new Testpmd('', ['--iopf', mode], ['--no-flush-rx', '--port-topology=chained'], {
+        words: [`--vdev=net_pcap0,rx_pcap=${sent},tx_pcap=${received}`],
+        preload: takeAway ?? '',
+        devices: ['igb@0000:01:00.0,link=a', 'igb@0000:02:00.0,link=a'],
+      });
+      const info = await testpmd.command('show port info 1');
+      expect(info).toMatch(/MAC address: 52:54:00:00:02:00/);
+      expect(info).toMatch(/Link status: up/);
+      // From the file to the first card, over the wire to the second, and to the other file.
+      await testpmd.command('set fwd io retry');
+      await testpmd.command('set burst tx delay 10 retry 100000');
+      await testpmd.command('start');
+      while ((await testpmd.packets(1)).received < frames.length);
+      await testpmd.command('stop');
+      const { code, said, summary } = await testpmd.quit();
+      expect(code, said).toBe(0);
+      const came = framesOf(readFileSync(received));
+      expect(came).toHaveLength(frames.length);
+      expect(came.findIndex((frame, index) => !frame.equals(frames[index]!))).toBe(-1);
+      expect(summary.pinnedBytesPeak).toBe(mode === 'off' ? summary.mappedBytesPeak : 0);
+      if (takeAway !== null && mode !== 'off') expect(summary.pagesInvalidated).toBeGreaterThan(0);
+    },
+  );
+
+  test('igb: two runs on a wire in a folder, slowed down, each byte in the capture of the other', async () => {
+    const frames = randomFrames(200);
+    const [sent, captured] = [join(folder, 'wire-sent.pcap'), join(folder, 'wire.pcapng')];
     writeFileSync(sent, capture(frames));
-    testpmd = new Testpmd('', [], ['--no-flush-rx', '--port-topology=chained'], {
-      words: [`--vdev=net_pcap0,rx_pcap=${sent},tx_pcap=${received}`],
-      devices: ['igb@0000:01:00.0,link=a', 'igb@0000:02:00.0,link=a'],
+    const wire = `unix:${join(folder, 'wire')}`;
+    testpmd = new Testpmd('', ['--pcap', captured], ['--rxd=1024'], {
+      devices: [`igb@0000:02:00.0,link=${wire}`],
     });
-    const info = await testpmd.command('show port info 1');
-    expect(info).toMatch(/MAC address: 52:54:00:00:02:00/);
-    expect(info).toMatch(/Link status: up/);
-    // From the file to the first card, over the wire to the second, and to the other file.
-    await testpmd.command('set fwd io retry');
-    await testpmd.command('set burst tx delay 10 retry 100000');
-    await testpmd.command('start');
-    while ((await testpmd.packets(1)).received < frames.length);
-    await testpmd.command('stop');
-    const { code, said, summary } = await testpmd.quit();
-    expect(code, said).toBe(0);
-    const came = framesOf(readFileSync(received));
+    // From the file to the card, and over the wire to the other run.
+    const sender = new Testpmd('', [], ['--no-flush-rx', '--port-topology=chained'], {
+      words: [`--vdev=net_pcap0,rx_pcap=${sent},tx_pcap=/dev/null`],
+      devices: [`igb@0000:01:00.0,link=${wire},delay=1ms,rate=100M`],
+    });
+    try {
+      await testpmd.command('set fwd rxonly');
+      await testpmd.command('start');
+      await sender.command('set fwd io retry');
+      await sender.command('set burst tx delay 10 retry 100000');
+      await sender.command('start');
+      while ((await testpmd.packets()).received < frames.length);
+      expect((await sender.quit()).code).toBe(0);
+    } finally {
+      await sender.close();
+    }
+    expect((await testpmd.quit()).code).toBe(0);
+    const came = packetsOf(readFileSync(captured), 0);
     expect(came).toHaveLength(frames.length);
     expect(came.findIndex((frame, index) => !frame.equals(frames[index]!))).toBe(-1);
-    expect(summary.pinnedBytesPeak).toBe(0);
+  });
+
+  test('igb: segments TCP, puts VLAN tags in, and works after a reset of its port', async () => {
+    const random = new Random(9);
+    const payloads = Array.from({ length: 40 }, () =>
+      Buffer.from(Array.from({ length: 900 + random.below(500) }, () => random.below(256))),
+    );
+    const [sent, captured] = [join(folder, 'tso-sent.pcap'), join(folder, 'tso.pcapng')];
+    writeFileSync(sent, capture(payloads.map((payload, number) => tcpFrame(number, payload))));
+    const program = new Testpmd(
+      '',
+      ['--pcap', captured],
+      ['--no-flush-rx', '--port-topology=chained'],
+      {
+        words: [`--vdev=net_pcap0,rx_pcap=${sent},tx_pcap=/dev/null`],
+        devices: ['igb@0000:01:00.0,link=a', 'igb@0000:02:00.0,link=a'],
+      },
+    );
+    testpmd = program;
+    for (const command of [
+      ...['port stop 0', 'csum set ip hw 0', 'csum set tcp hw 0', 'tso set 800 0', 'port start 0'],
+      ...['set fwd csum', 'start'],
+    ])
+      await program.command(command);
+    // Each of them is two.
+    while ((await program.packets(1)).received < 2 * payloads.length);
+    for (const command of [
+      ...['stop', 'port stop 0', 'tso set 0 0', 'port reset 0', 'tx_vlan set 0 100'],
+      ...['port start 0', 'set fwd txonly', 'set txpkts 64', 'clear port stats all', 'start'],
+    ])
+      await program.command(command);
+    // Nobody receives, so that as many come as there are buffers.
+    while ((await program.packets(1)).received < 4 * BURST);
+    await program.command('stop');
+    const { code, said } = await program.quit();
+    expect(code, said).toBe(0);
+
+    const frames = packetsOf(readFileSync(captured), 1);
+    const segments = frames.filter((frame) => frame[23] === TCP).map(segmentOf);
+    expect(segments).toHaveLength(2 * payloads.length);
+    for (const [number, payload] of payloads.entries()) {
+      const [first, second] = segments.slice(2 * number);
+      expect([first!.sequence, second!.sequence]).toEqual([
+        number * 0x10000,
+        number * 0x10000 + 800,
+      ]);
+      expect(first!.payload.length).toBe(800);
+      expect(Buffer.concat([first!.payload, second!.payload]).equals(payload)).toBe(true);
+    }
+    const tags = frames.filter((frame) => frame.readUInt32BE(12) === 0x81000064);
+    expect(tags.length).toBeGreaterThanOrEqual(4 * BURST);
   });
 
   test('igb: several queues, scattered frames, VLAN, multicast, MTU, link, stop and start', async () => {

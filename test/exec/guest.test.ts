@@ -2,7 +2,7 @@
  * A whole Linux guest in QEMU with our nvme passed through: its data is right, whatever becomes of
  * its memory.
  */
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, mkdtempSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,7 +10,14 @@ import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { available, hasSwap, have } from '../skip.js';
 import { until } from '../until.js';
-import { Guest, type GuestOptions, guestKernel, isAlive, memoryOnFile } from './guest.js';
+import {
+  Guest,
+  type GuestOptions,
+  guestKernel,
+  isAlive,
+  memoryOnFile,
+  takeMemoryAway,
+} from './guest.js';
 import { nvme, program } from './run-iopf.js';
 
 const MIB = 2 ** 20;
@@ -102,28 +109,6 @@ function mayTakeMemory(): boolean {
  */
 function haveSwap(): boolean {
   return available(hasSwap(), 'a guest whose memory is taken away from outside', 'no swap is on');
-}
-
-/**
- * The host takes guest memory away, again and again. The returned function ends it and tells how
- * many bytes went.
- */
-function takeMemoryAway(running: Guest): () => Promise<number> {
-  const { start, bytes } = running.memory;
-  const words = [running.qemuPid, start, bytes].map(String);
-  const child = spawn(process.execPath, [program('page-out'), ...words], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
-  let text = '';
-  child.stdout.on('data', (piece) => {
-    text += piece;
-  });
-  const ended = new Promise((done) => child.on('close', done));
-  return async () => {
-    child.stdin.end();
-    await ended;
-    return Number(text);
-  };
 }
 
 describe.skipIf(kernel === null)('a Linux guest with our nvme passed through', () => {

@@ -3,7 +3,7 @@
  * (vfio-pci). Emulated (TCG), so that no KVM is needed and every machine does the same. Its console
  * is a shell that runs what a test types; its monitor speaks QMP.
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   copyFileSync,
@@ -17,10 +17,12 @@ import {
 } from 'node:fs';
 import { createConnection, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { RunSummary } from '../../src/exec/run/summary.js';
 import { available, have } from '../skip.js';
-import { iopf } from './run-iopf.js';
+import { iopf, program } from './run-iopf.js';
+
+const QEMU = 'qemu-system-x86_64';
 
 /** How long a command, or the boot of a guest, may take on a busy machine. */
 const PATIENCE_MS = 120_000;
@@ -43,6 +45,20 @@ export function guestKernel(): string | null {
   return tools ? kernel : null;
 }
 
+/**
+ * The command of a QEMU that knows iommufd (since 9.0): the one in IOPF_QEMU, where a package of
+ * Debian's was unpacked, or the installed one; null where there is none.
+ */
+export function qemuWithIommufd(): readonly string[] | null {
+  const folder = process.env['IOPF_QEMU'];
+  const roms = ['-L', `${folder}/usr/share/qemu`, '-L', '/usr/share/seabios'];
+  const command =
+    folder === undefined ? [QEMU] : [join(folder, 'usr/bin/qemu-system-x86_64'), ...roms];
+  const { stdout } = spawnSync(command[0]!, ['-object', 'help'], { encoding: 'utf8' });
+  const why = 'QEMU has no -object iommufd; IOPF_QEMU is not set';
+  return available(`${stdout}`.includes('iommufd'), 'a guest over iommufd', why) ? command : null;
+}
+
 /** Runs each line that comes over the console and says its exit code behind it. */
 const init = `#!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -59,7 +75,10 @@ function makeInitrd(folder: string, files: Readonly<Record<string, Uint8Array>>)
   copyFileSync('/bin/busybox', join(root, 'bin/busybox'));
   writeFileSync(join(root, 'init'), init);
   chmodSync(join(root, 'init'), 0o755);
-  for (const [name, content] of Object.entries(files)) writeFileSync(join(root, name), content);
+  for (const [name, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(root, name)), { recursive: true });
+    writeFileSync(join(root, name), content, { mode: 0o755 });
+  }
   const path = join(folder, 'initrd');
   execFileSync('sh', ['-c', `find . | cpio -o -H newc --quiet > ${path}`], { cwd: root });
   return path;
@@ -79,6 +98,8 @@ export interface GuestOptions {
   readonly files?: Readonly<Record<string, Uint8Array>>;
   /** A line for the shell that runs beside QEMU, also under iopf. */
   readonly beside?: string;
+  /** Absent: the installed QEMU. */
+  readonly command?: readonly string[];
   /** What else QEMU is told. */
   readonly qemu?: readonly string[];
   /** What else the guest's kernel is told. */
@@ -149,11 +170,9 @@ export class Guest {
     const boot = ['-kernel', kernel, '-initrd', makeInitrd(folder, files)];
     const words = ['-append', `console=ttyS0 quiet panic=-1 ${append}`];
     const run = ['exec', '--json', join(folder, 'summary.json'), ...options.iopf, '--'];
-    const qemuAlone = ['qemu-system-x86_64'];
+    const { command = [QEMU] } = options;
     const program =
-      beside === undefined
-        ? qemuAlone
-        : ['sh', '-c', `{ ${beside}; } & exec "$0" "$@"`, ...qemuAlone];
+      beside === undefined ? command : ['sh', '-c', `{ ${beside}; } & exec "$0" "$@"`, ...command];
     const child = spawn(
       process.execPath,
       [iopf, ...run, ...program, ...machine, ...lines, ...boot, ...words, ...qemu, ...passed],
@@ -380,4 +399,26 @@ export function memoryOnFile(memoryMib: number, folder = '/var/tmp'): string[] {
     '-machine',
     'memory-backend=guest-memory',
   ];
+}
+
+/**
+ * The host takes guest memory away, again and again. The returned function ends it and tells how
+ * many bytes went.
+ */
+export function takeMemoryAway(running: Guest): () => Promise<number> {
+  const { start, bytes } = running.memory;
+  const words = [running.qemuPid, start, bytes].map(String);
+  const child = spawn(process.execPath, [program('page-out'), ...words], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  let text = '';
+  child.stdout.on('data', (piece) => {
+    text += piece;
+  });
+  const ended = new Promise((done) => child.on('close', done));
+  return async () => {
+    child.stdin.end();
+    await ended;
+    return Number(text);
+  };
 }

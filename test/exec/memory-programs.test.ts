@@ -37,6 +37,7 @@ describe.skipIf(!have('cc', 'the programs of memory.c'))('a program', () => {
     ),
     ['rings a doorbell and serves the fault in one thread', 'own handler', 'auto'],
     ['brings a page from a child that opens a container first', 'handler in child', 'auto'],
+    ['waits in many calls for its pages, few of them in iopf', 'many wait', 'auto'],
     ['locks memory beside what is pinned, within one limit', 'lock', 'off'],
     ['has no right to lock by a user namespace', 'lock in namespace', 'off'],
     ['is held to its own limit as another user', 'lock as other user', 'off'],

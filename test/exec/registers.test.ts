@@ -1,7 +1,7 @@
 /** Loads and stores of mapped registers, by a program in C that checks itself. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -52,6 +52,12 @@ const program = canCompile ? compile('registers', []) : null;
 const fixed = canCompile ? compile('static', ['-static']) : null;
 const earlyThread = join(repository, 'test/exec/programs/early-thread.S');
 const early = canCompile ? compile('early', ['-static', earlyThread, '-Wl,-e,early_thread']) : null;
+const taken = canCompile
+  ? compile('taken', [
+      ...['-no-pie', join(repository, 'test/exec/programs/taken-address.S')],
+      '-Wl,--section-start=.taken=0x6ffff0000000',
+    ])
+  : null;
 const inGo = canCompile ? compileGo() : null;
 
 async function run(words: readonly string[], options: readonly string[] = []): Promise<RunResult> {
@@ -120,6 +126,16 @@ describe.skipIf(program === null)('a program that maps registers', { timeout: 60
     expect(code).toBe(0);
   });
 
+  test.skipIf(!have('valgrind', 'registers under valgrind'))('can be run by valgrind', async () => {
+    // What the other parts check, valgrind does otherwise (docs/exec.md).
+    const { code, stdout, stderr } = await run([
+      ...['valgrind', '-q'],
+      ...[program!, address, 'vectors', 'strings', 'handlers'],
+    ]);
+    expect(stdout, stderr).toBe('');
+    expect(code).toBe(0);
+  });
+
   const canDebug = have('gdb', 'registers under gdb');
   test.skipIf(!canDebug)('can be debugged while it runs', async (context) => {
     const words = ['exec', '--quiet', '--device', device, '--', program!, address, 'long'];
@@ -175,10 +191,35 @@ describe.skipIf(program === null)('a program that maps registers', { timeout: 60
     );
   });
 
+  test('is told why it cannot map them where its memory has no room for the handler', async () => {
+    const { code, stderr } = await run([taken!, address]);
+    expect(code).toBe(101);
+    expect(stderr).toMatch(
+      new RegExp(
+        `^iopf: recorded ${address}, BAR 0: a mapping of \\[0x0, 0x2000\\) was refused: registers ` +
+          'there must answer each access, and process \\d+ takes no traps: its memory has no room at ' +
+          '0x6ffff0000000, or allows no code there. ' +
+          'The program can map nothing of it, and reach all of it by pread and pwrite',
+        'm',
+      ),
+    );
+  });
+
   test('ends as a program does that never mapped any', async () => {
     const plain = await runIopf(['--device', `edu@${edu}`], ['sh', '-c', 'kill -SEGV $$']);
     expect(plain.code).toBe(128 + 11);
     expect(plain.summary).toMatchObject({ exitCode: null, signal: 'SIGSEGV' });
+  });
+
+  test('leaves a core where it crashes, as it does elsewhere', async () => {
+    const cores = mkdtempSync(join(folder, 'cores-'));
+    const script = 'cd "$0" && ulimit -c "$(ulimit -H -c)" && kill -SEGV $$';
+    spawnSync('sh', ['-c', script, cores]);
+    const elsewhere = readdirSync(cores).length;
+    for (const name of readdirSync(cores)) rmSync(join(cores, name));
+    const { code } = await runIopf(['--device', `edu@${edu}`], ['sh', '-c', script, cores]);
+    expect(code).toBe(128 + 11);
+    expect(readdirSync(cores)).toHaveLength(elsewhere);
   });
 });
 

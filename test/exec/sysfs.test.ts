@@ -10,6 +10,7 @@ import {
   machineOfDevices,
   parseDevice,
 } from '../../src/exec/machine/machine-spec.js';
+import { Networks } from '../../src/exec/machine/networks.js';
 import { cpuMask } from '../../src/exec/machine/sysfs/function.js';
 import { firstFree } from '../../src/exec/machine/sysfs/host-numbers.js';
 import { Counters } from '../../src/iommu/observer.js';
@@ -28,6 +29,7 @@ function machine(devices: string, kernel: KernelVersion, change: Partial<Machine
     counters: new Counters(() => 0),
     observer: null,
     incidents: null,
+    networks: new Networks(() => 0, null),
     announceFolder: () => {},
     traps: true,
   });

@@ -264,7 +264,7 @@ describe('what a page can ask', () => {
   test('what stands in the I/O page tables, and where it leads', async () => {
     const run = new WatchedRun(watched);
     const { pid, first, second } = await run.printed();
-    const entry = { container: 0, domain: 0, pid, dirty: null };
+    const entry = { container: 0, ioas: null, domain: 0, pid, dirty: null };
     expect(await run.ask('table?first=32768&pages=4')).toEqual({
       mapping: { iova: 0x8000000, bytes: 0x4000, vaddr: second, permission: 'rw', pinned: false },
       entries: [

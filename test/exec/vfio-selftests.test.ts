@@ -53,12 +53,12 @@ describe.skipIf(!canRun)(what, { timeout: 60_000 }, () => {
   }, async () => {
     const address = '0000:01:00.0';
     // They mostly sleep while the link comes up.
-    const runs = [
-      ['7.2', 'vfio_type1_iommu'],
-      ['7.2', 'vfio_type1v2_iommu'],
-      ['6.12', 'vfio_type1v2_iommu'],
-      ['6.1', 'vfio_type1_iommu'],
-    ].map(async ([kernel, mode]) => {
+    const kernels = ['7.2', '6.12', '6.1'];
+    const each = kernels.flatMap((kernel) => [
+      [kernel, 'vfio_type1_iommu'],
+      [kernel, 'vfio_type1v2_iommu'],
+    ]);
+    const runs = each.map(async ([kernel, mode]) => {
       const script = `"$0"/vfio_pci_driver_test -v ${mode} ${address}; "$0"/vfio_pci_device_test ${address}`;
       const options = ['--kernel', kernel!, '--device', `igb@${address}`];
       return await runIopf(options, ['sh', '-c', script, folder]);

@@ -1,10 +1,14 @@
 import { execFileSync } from 'node:child_process';
 import {
+  accessSync,
   chmodSync,
+  constants,
   linkSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  rmdirSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -15,8 +19,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { checkDistinct, readBeginning, readNamed } from '../../src/input/named-file.js';
-import { openOutput, writeOutput } from '../../src/input/output-file.js';
+import { checkOutput, openOutput, writeOutput } from '../../src/input/output-file.js';
+import { packageFile } from '../../src/input/package-file.js';
 import { printable, printableLines } from '../../src/input/printable.js';
+import { UserError } from '../../src/input/user-error.js';
+import { available } from '../skip.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'test-files-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -26,13 +33,22 @@ writeFileSync(at('a'), 'old');
 symlinkSync('a', at('link'));
 linkSync(at('a'), at('hard'));
 
+function canWrite(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 describe('what is read', () => {
   test.each([
     ['fifo', 'a pipe'],
     ['.', 'a directory'],
   ])('is a file: %s is refused at once, and nothing waits', (name, kind) => {
     expect(() => readNamed({ what: 'the input', path: at(name) }, 99)).toThrow(
-      `it is ${kind}; a file is needed`,
+      new UserError(`cannot read the input ${at(name)}: it is ${kind}; a file is needed`),
     );
   });
 
@@ -80,10 +96,44 @@ describe('what is written', () => {
 
   test('leaves nothing behind where it is given up', () => {
     const before = readdirSync(folder).sort();
+    const descriptors = readdirSync('/proc/self/fd').length;
     const output = openOutput(at('b'));
     output.put('half');
     output.discard();
     expect(readdirSync(folder).sort()).toEqual(before);
+    // In place, and beside an old file.
+    writeOutput('/dev/zero', 'x');
+    writeOutput(at('b'), 'x');
+    readBeginning({ what: 'the input', path: at('b') }, 1);
+    expect(readdirSync('/proc/self/fd')).toHaveLength(descriptors);
+    // Nobody executes it.
+    expect(statSync(at('b')).mode & 0o111).toBe(0);
+    rmSync(at('b'));
+  });
+
+  const sysctl = '/proc/sys/kernel';
+  const mayWrite = available(
+    canWrite(`${sysctl}/hostname`),
+    'files that root may not write',
+    'this user may not write sysctls',
+  );
+  // What root may not write either: sysctls that are to be read, and new ones beside them.
+  test.skipIf(!mayWrite)(
+    'may be there in a folder where nothing new may be; else it is refused before the run',
+    () => {
+      checkOutput(`${sysctl}/hostname`);
+      for (const path of [`${sysctl}/ostype`, `${sysctl}/new-one`])
+        expect(() => checkOutput(path)).toThrow(`cannot write ${path}: EACCES`);
+    },
+  );
+
+  test('leaves nothing behind where its name was taken meanwhile', () => {
+    const output = openOutput(at('b'));
+    mkdirSync(at('b'));
+    expect(() => output.commit()).toThrow(`cannot write ${at('b')}: EISDIR`);
+    output.discard();
+    expect(readdirSync(folder).filter((name) => name.includes('~'))).toEqual([]);
+    rmdirSync(at('b'));
   });
 
   test('goes into no pipe that nobody may read', () => {
@@ -112,7 +162,9 @@ describe('a file', () => {
 
   test('that is not there yet is named once', () => {
     const html = { what: '--html', path: join(folder, 'x', '..', 'c') };
-    expect(() => checkDistinct([json, { ...html, path: at('./c') }], [])).toThrow('named twice');
+    expect(() => checkDistinct([json, { ...html, path: at('./c') }], [])).toThrow(
+      /is named twice, as --json and as --html$/,
+    );
   });
 
   test('may be model and input, but no input twice', () => {
@@ -120,6 +172,11 @@ describe('a file', () => {
     checkDistinct([json], [input, { what: '--model', path: at('a') }]);
     expect(() => checkDistinct([], [input, input])).toThrow('named twice');
   });
+});
+
+test('a file of the package is found from anywhere below it', () => {
+  const { name } = JSON.parse(readFileSync(packageFile('package.json'), 'utf8'));
+  expect(name).toBe('iopf');
 });
 
 test('what others wrote does nothing to a terminal, and is one line', () => {

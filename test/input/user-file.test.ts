@@ -20,6 +20,8 @@ describe('a file that users write', () => {
     expect(file.data).toEqual({ name: 'none', devices: [{ kind: 'disk', blocks: 7 }] });
     expect(file.place(['devices', 0, 'blocks'])).toBe('f.yaml:3');
     expect(file.place(['devices', 0])).toBe('f.yaml:2');
+    // The key, not what stands below it.
+    expect(file.place(['devices'])).toBe('f.yaml:1');
     // What is not there has the place of what it would stand in.
     expect(file.place(['devices', 0, 'queues'])).toBe('f.yaml:2');
     expect(file.place(['limits', 'pages'])).toBe('f.yaml:1');
@@ -56,6 +58,7 @@ describe('a file that users write', () => {
     ['two documents', ['name: x', '---', 'name: y'], /^f\.yaml:2: a second YAML document/],
     ['no YAML', ['name: x', 'devices: [1'], /^f\.yaml:\d: [^\n]*$/],
     ['aliases that stand for too much', bomb(), /^f\.yaml: its aliases/],
+    ['2,000 aliases, each of the one before', chain(2000), /^f\.yaml: its aliases/],
     ['brackets', ['['.repeat(5000)], /^f\.yaml: is nested too deeply/],
     ['lists', ['- '.repeat(5000)], /^f\.yaml: is nested too deeply/],
     ['maps as keys', ['{'.repeat(5000)], /^f\.yaml: is nested too deeply/],
@@ -71,6 +74,11 @@ function bomb(): string[] {
   const lines = ['a0: &a0 x'];
   for (let i = 1; i < 10; i++) lines.push(`a${i}: &a${i} [${`*a${i - 1},`.repeat(10)}]`);
   return lines;
+}
+
+/** Each line is a list of the one before it, by the same name. */
+function chain(length: number): string[] {
+  return Array.from({ length }, (_, i) => `a${i}: &a [${i === 0 ? 'x' : '*a'}]`);
 }
 
 describe('values', () => {

@@ -14,7 +14,7 @@ import {
   type RecordedEvent,
 } from '../../src/trace/recording.js';
 import { checksum } from '../../src/trace/recording-format.js';
-import { formatEvent } from '../../src/trace/recording-text.js';
+import { formatEvent, formatHeader } from '../../src/trace/recording-text.js';
 
 const GOLDEN =
   'SU9QRlJFQwpXAAAAC/aUrAF7InZlcnNpb24iOjEsInByb2dyYW0iOiJwIiwiYXJndW1lbnRzIjpbImEiXSwia2VybmVs' +
@@ -95,6 +95,9 @@ describe('the format', () => {
     const golden = Buffer.from(GOLDEN, 'base64');
     const told = events(golden).map((event) => formatEvent(event));
     expect(told).toEqual(EVENTS);
+    expect(formatHeader(parseRecording(golden, 'golden.rec'))).toBe(
+      '# p a: Linux 6.12, IOPF auto, pre-map 1; 0 faults, 0 invalidations, 4 page accesses',
+    );
     expect(Buffer.from(everyEvent()).toString('base64')).toBe(GOLDEN);
     expect(damageOf('golden.rec', parseRecording(golden, 'golden.rec'))).toBeNull();
   });
@@ -291,6 +294,65 @@ describe('a damaged recording', () => {
       recorder.accessed(2 ** 36 + 5, READ, false);
     });
     expect(() => events(endless)).toThrow('a run of 1 pages at page 68719476741');
+  });
+
+  const block = (kind: number, content: string | Uint8Array): Uint8Array => {
+    const payload = Buffer.concat([Buffer.of(kind), Buffer.from(content as string)]);
+    const head = Buffer.alloc(8);
+    head.writeUInt32LE(payload.length, 0);
+    head.writeUInt32LE(checksum(payload), 4);
+    return Buffer.concat([head, payload]);
+  };
+  const made = (...blocks: Uint8Array[]): Uint8Array =>
+    Buffer.concat([Buffer.from('IOPFREC\n'), ...blocks]);
+  const head = { version: 1, ...header };
+  const good = block(1, JSON.stringify(head));
+  const end = { faults: 1, invalidations: 0, pagesFaultedIn: 0, pagesPremapped: 0 };
+
+  it.each<[string, Uint8Array, string]>([
+    ['another version', block(1, JSON.stringify({ ...head, version: 2 })), 'of version 2'],
+    ['a pre-map of 0', block(1, JSON.stringify({ ...head, premap: 0 })), 'is damaged: premap'],
+    ['a pre-map of 513', block(1, JSON.stringify({ ...head, premap: 513 })), 'damaged: premap'],
+    ['an IOPF mode that is none', block(1, JSON.stringify({ ...head, iopf: 'x' })), ': iopf'],
+    ['a header that is no JSON', block(1, '{'), 'should hold JSON'],
+    ['a header of null', block(1, 'null'), 'its header is damaged'],
+    ['no header', block(2, JSON.stringify({})), 'its end is damaged'],
+    ['nothing', Buffer.of(), 'damaged at offset 8: no header; nothing was readable'],
+    ['a block of no kind', block(3, ''), 'offset 8: a block of the unknown kind 3'],
+  ])('is refused with %s', (_, first, message) => {
+    expect(() => parseRecording(made(first), 'a.rec')).toThrow(UserError);
+    expect(() => parseRecording(made(first), 'a.rec')).toThrow(message);
+  });
+
+  it('has counts that are whole numbers', () => {
+    const counted = { ...end, pagesInvalidated: 3, accesses: 7 };
+    const read = (value: object) =>
+      parseRecording(made(good, block(2, JSON.stringify(value))), 'a');
+    expect(read(counted).end).toEqual(counted);
+    expect(() => read({ ...counted, accesses: -1 })).toThrow('its end is damaged: accesses');
+    expect(() => read({ ...counted, faults: 0.5 })).toThrow('its end is damaged: faults');
+  });
+
+  it.each<[string, number[], string]>([
+    ['an event that is none', [0, 3 | (8 << 2)], 'an event of the unknown kind 8'],
+    ['an event that is cut off', [0, 3], 'a block ends inside an event'],
+    ['a number without end', [0, 3, ...Array(9).fill(0x80)], 'a number is too long'],
+    ['a run before the first page', [0, 0, 1], 'a run of 1 pages at page -1'],
+    ['a run that is too long', [0, 0xe0, 0, 0xf9, 0xff, 0x3f], 'a run of 1048577 pages at page 0'],
+  ])('with %s is told so where it is read', (_, bytes, message) => {
+    const recording = parseRecording(made(good, block(0, Uint8Array.from(bytes))), 'a');
+    expect(() => [...eventsOf(recording)]).toThrow(message);
+  });
+
+  it('may have the longest run, and says how far it is read', () => {
+    const longest = block(0, Uint8Array.from([0, 0xe0, 0, 0xf8, 0xff, 0x3f]));
+    const recording = parseRecording(made(good, longest, longest), 'a');
+    const shares: number[] = [];
+    const runs = [...eventsOf(recording, (share) => shares.push(share))];
+    expect(runs.map((run) => 'count' in run && run.count)).toEqual([2 ** 20, 2 ** 20]);
+    expect(shares).toEqual([0, 0.5]);
+    expect(formatHeader(recording)).toBe('# p a: Linux 6.12, IOPF auto, pre-map 1');
+    expect(damageOf('a', recording)).toContain('a: the recording has no end');
   });
 
   it('is no recording where its first bytes are others', () => {

@@ -24,9 +24,9 @@ const HEAD = `# Scenarios and fleets: every key
 
 <!-- Written by scripts/scenarios.mjs from the schemas: \`npm run scenarios\`. -->
 
-What a scenario is for: [compare.md](compare.md); a fleet: [plan.md](plan.md). An editor with yaml-language-server checks a file
-that begins with a line that names the shipped schema, \`iopf.scenario.json\` or \`iopf.fleet.json\` in
-\`dist/schemas\` of the package:
+What a scenario is for: [compare.md](compare.md); a fleet: [plan.md](plan.md). An editor with
+yaml-language-server checks a file that begins with a line that names the shipped schema,
+\`iopf.scenario.json\` or \`iopf.fleet.json\` in \`dist/schemas\` of the package:
 
 \`\`\`
 # yaml-language-server: $schema=/usr/lib/node_modules/iopf/dist/schemas/iopf.scenario.json

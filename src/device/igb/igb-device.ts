@@ -1,5 +1,6 @@
 import type { AllocateDma, DmaBuffer } from '../../mm/frame-memory.js';
-import type { NetworkPort } from '../device-host.js';
+import type { FrameCapture, NetworkPort } from '../device-host.js';
+import type { Attachment } from '../network.js';
 import type { PciEndpoint } from '../pci/endpoint.js';
 import type { PciDevice } from '../pci/pci-device.js';
 import { RegisterFile } from '../register-table.js';
@@ -37,15 +38,19 @@ export class IgbDevice implements PciDevice, Wire {
   private readonly transmitter: Transmitter;
   private readonly receiver: Receiver;
   private readonly arrivals: DmaBuffer;
+  private readonly network: NetworkPort | null;
+  private readonly capture: FrameCapture | null;
   private ioAddress = 0;
 
-  /** `network`: null: what is sent comes back. `mac`: six bytes. */
+  /** `mac`: six bytes. */
   constructor(
     private readonly endpoint: PciEndpoint,
     allocate: AllocateDma,
     mac: Uint8Array,
-    private readonly network: NetworkPort | null,
+    { network, capture }: Attachment,
   ) {
+    this.network = network;
+    this.capture = capture;
     const { registers } = this;
     const { dma } = endpoint;
     const statistics = new Statistics(registers);
@@ -113,6 +118,7 @@ export class IgbDevice implements PciDevice, Wire {
   /** A frame that is sent: out to the network, or back. Without a link it is lost. */
   take(buffer: DmaBuffer, offset: number, length: number): void {
     if (!this.phy.linkUp) return;
+    this.capture?.(buffer.bytes, offset, length, true);
     if (this.network === null || this.isLoopedBack) this.receiver.take(buffer, offset, length);
     else this.network.send(buffer, offset, length);
   }
@@ -135,6 +141,7 @@ export class IgbDevice implements PciDevice, Wire {
       const start = count * SLOT_BYTES + HEADROOM;
       const length = network.receive(arrivals, start, FRAME_MOST);
       if (length === 0) break;
+      this.capture?.(arrivals.bytes, start, length, false);
       receiver.take(arrivals, start, pad(arrivals.bytes, start, length));
     }
     if (count === 0) return false;

@@ -1,19 +1,30 @@
 import type { DeviceKind } from '../kind.js';
-import { macOf, networkOf, networkOptions } from '../network.js';
+import { attachmentOf, macOf, networkOptions } from '../network.js';
 import { DeviceOptions, mmapOption } from '../options.js';
-import type { PciDescription } from '../pci/description.js';
+import type { CapabilityDescription, PciDescription } from '../pci/description.js';
 import { PciEndpoint } from '../pci/endpoint.js';
 import { Bar, IgbDevice } from './igb-device.js';
 import { VECTORS } from './interrupts.js';
 import { REGISTER_BYTES } from './registers.js';
 
-const options = { ...networkOptions, ...mmapOption };
+const options = {
+  ...networkOptions,
+  msix: 'on (the default), or off: without the capability, so that drivers use MSI',
+  ...mmapOption,
+};
 const FLASH_BYTES = 0x20000;
 const IO_BYTES = 32;
 const MSIX_BYTES = 0x4000;
-const MSIX_PENDING = 0x2000;
+const msix: CapabilityDescription = {
+  kind: 'msix',
+  offset: 0x70,
+  vectors: VECTORS,
+  bar: Bar.MSIX,
+  table: 0,
+  pending: 0x2000,
+};
 
-function description(sparse: boolean): PciDescription {
+function description(sparse: boolean, hasMsix: boolean): PciDescription {
   return {
     vendor: 0x8086,
     device: 0x10c9,
@@ -51,14 +62,7 @@ function description(sparse: boolean): PciDescription {
     capabilities: [
       { kind: 'power', offset: 0x40 },
       { kind: 'msi', offset: 0x50, vectors: 1 },
-      {
-        kind: 'msix',
-        offset: 0x70,
-        vectors: VECTORS,
-        bar: Bar.MSIX,
-        table: 0,
-        pending: MSIX_PENDING,
-      },
+      ...(hasMsix ? [msix] : []),
       { kind: 'express', offset: 0xa0 },
     ],
   };
@@ -73,13 +77,14 @@ export const igb: DeviceKind = {
   create(given, context) {
     const parsed = new DeviceOptions('igb', options, given);
     const mac = macOf(parsed, context.address);
-    const network = networkOf(parsed, context);
+    const attachment = attachmentOf(parsed, context);
+    const hasMsix = parsed.choice('msix', ['on', 'off'], 'on') === 'on';
     const { allocate } = context.host;
     return new PciEndpoint(
       'igb',
-      description(parsed.isSparse),
+      description(parsed.isSparse, hasMsix),
       context,
-      (endpoint) => new IgbDevice(endpoint, allocate, mac, network),
+      (endpoint) => new IgbDevice(endpoint, allocate, mac, attachment),
     );
   },
 };

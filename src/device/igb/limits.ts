@@ -15,8 +15,6 @@ export const TAILROOM = 16;
 export const BATCH = 64;
 /** Packets on their way from memory, and segments on their way out. */
 export const STAGING_BYTES = 2 ** 20;
-/** Frames that are handed on in one go. */
-export const FRAMES_MOST = 256;
 /** Batches of one queue before the others get their turn. */
 export const BATCHES_PER_TURN = 4;
 /** Pieces of a DMA list. */

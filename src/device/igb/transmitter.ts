@@ -344,8 +344,8 @@ export class Transmitter implements DmaOwner, SegmentSink {
     vlan: number,
   ): void {
     const { bytes } = buffer;
-    const isTagged =
-      (command & TxCommand.VLAN) !== 0 && (this.registers.get(Reg.CTRL) & Ctrl.VLAN_MODE) !== 0;
+    // CTRL.VME is of what is received: Linux clears it and has tags put in all the same.
+    const isTagged = (command & TxCommand.VLAN) !== 0;
     if (isTagged) insertTag(bytes, offset, this.registers.get(Reg.VET) & 0xffff, vlan);
     const first = isTagged ? offset - TAG_BYTES : offset;
     const whole = pad(bytes, first, isTagged ? length + TAG_BYTES : length);

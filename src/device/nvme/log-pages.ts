@@ -51,7 +51,7 @@ export class LogPages {
   private readonly errors: ErrorEntry[] = [];
   private errorCount = 0;
 
-  /** `firmware`: 8 characters. */
+  /** `firmware`: at most 8 characters. */
   constructor(
     private readonly statistics: Statistics,
     private readonly features: Features,
@@ -116,9 +116,9 @@ export class LogPages {
   private firmwarePage(): Uint8Array {
     const page = new Uint8Array(FIRMWARE_BYTES);
     page[0] = 1;
-    for (let index = 0; index < this.firmware.length; index++) {
-      page[8 + index] = this.firmware.charCodeAt(index);
-    }
+    // Padded with spaces, as in Identify.
+    const text = this.firmware.padEnd(8);
+    for (let index = 0; index < 8; index++) page[8 + index] = text.charCodeAt(index);
     return page;
   }
 }

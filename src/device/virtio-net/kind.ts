@@ -1,5 +1,5 @@
 import type { DeviceKind } from '../kind.js';
-import { macOf, networkOf, networkOptions } from '../network.js';
+import { attachmentOf, macOf, networkOptions } from '../network.js';
 import { DeviceOptions, mmapOption } from '../options.js';
 import { PciEndpoint } from '../pci/endpoint.js';
 import { virtioDescription } from '../virtio/description.js';
@@ -21,7 +21,7 @@ const ETHERNET = 0x020000;
 /** A virtio network card, for `--device virtio-net@BDF`. */
 export const virtioNet: DeviceKind = {
   name: 'virtio-net',
-  summary: 'virtio 1.2 network card, looped back or joined to a Linux tap',
+  summary: "virtio 1.2 network card, looped back or joined to a Linux tap or the run's other cards",
   options,
   create(given, context) {
     const parsed = new DeviceOptions('virtio-net', options, given);
@@ -33,8 +33,8 @@ export const virtioNet: DeviceKind = {
       parsed.refuse('queues', 'only 1 together with tap= or link=');
     const legacy = parsed.choice('legacy', ['off', 'on', 'only'], 'off');
     const { allocate } = context.host;
-    const network = networkOf(parsed, context);
-    const parts = networkCard({ mac, pairs, network, legacy }, allocate);
+    const attachment = attachmentOf(parsed, context);
+    const parts = networkCard({ mac, pairs, attachment, legacy }, allocate);
     const description = virtioDescription({
       device: NETWORK,
       classCode: ETHERNET,

@@ -1,5 +1,5 @@
 import type { AllocateDma } from '../../mm/frame-memory.js';
-import type { NetworkPort } from '../device-host.js';
+import type { Attachment } from '../network.js';
 import { Feature, type LegacyMode } from '../virtio/registers.js';
 import type { VirtioDevice, VirtioParts, VirtioTransport } from '../virtio/transport.js';
 import { ControlQueue } from './control.js';
@@ -18,8 +18,7 @@ export interface CardOptions {
   readonly mac: Uint8Array;
   /** Queue pairs: 1 to PAIRS. */
   readonly pairs: number;
-  /** What the card is joined to; null: what is sent comes back. */
-  readonly network: NetworkPort | null;
+  readonly attachment: Attachment;
   readonly legacy: LegacyMode;
 }
 
@@ -58,13 +57,17 @@ class NetworkCard implements VirtioDevice {
    */
   private controlIndex = -1;
 
-  constructor(transport: VirtioTransport, { pairs, network }: CardOptions, allocate: AllocateDma) {
+  constructor(
+    transport: VirtioTransport,
+    { pairs, attachment }: CardOptions,
+    allocate: AllocateDma,
+  ) {
     const work = new Workspace(allocate);
     this.transport = transport;
     transport.endpoint.dma.asker = () => work.asking;
     this.pairs = Array.from(
       { length: pairs },
-      (_, index) => new QueuePair(transport, index, work, network),
+      (_, index) => new QueuePair(transport, index, work, attachment),
     );
     this.control = new ControlQueue(transport, work, allocate, (count) => this.setPairs(count));
   }

@@ -1,6 +1,7 @@
 import type { AllocateDma } from '../../mm/frame-memory.js';
-import type { NetworkPort } from '../device-host.js';
+import type { FrameCapture, NetworkPort } from '../device-host.js';
 import { DmaList } from '../dma-list.js';
+import type { Attachment } from '../network.js';
 import { Chain, chainPieces } from '../virtio/chain.js';
 import type { VirtQueue } from '../virtio/queue.js';
 import type { VirtioTransport } from '../virtio/transport.js';
@@ -58,12 +59,13 @@ export class QueuePair {
   private readonly name: string;
   /** Null: what is sent comes back. */
   private readonly network: NetworkPort | null;
+  private readonly capture: FrameCapture | null;
 
   constructor(
     transport: VirtioTransport,
     index: number,
     work: Workspace,
-    network: NetworkPort | null,
+    { network, capture }: Attachment,
   ) {
     this.transport = transport;
     this.rx = transport.queues[2 * index]!;
@@ -71,6 +73,7 @@ export class QueuePair {
     this.work = work;
     this.name = `a ring or a buffer of queues ${this.rx.index} and ${this.tx.index}`;
     this.network = network;
+    this.capture = capture;
   }
 
   /**
@@ -141,6 +144,7 @@ export class QueuePair {
       frames.add(length);
     }
     if (frames.count === 0) return false;
+    this.note(false);
     if (this.give(true)) this.rest();
     return true;
   }
@@ -192,7 +196,23 @@ export class QueuePair {
       tx.take();
       tx.push(head, 0);
     }
-    return dma.read(reads, null) || this.breakDown();
+    if (!dma.read(reads, null)) return this.breakDown();
+    this.note(true);
+    return true;
+  }
+
+  /** The batch's frames, for whoever captures. */
+  private note(isSent: boolean): void {
+    const { capture } = this;
+    if (capture === null) return;
+    const { frames } = this.work;
+    for (let index = 0; index < frames.count; index++)
+      capture(
+        frames.buffer.bytes,
+        frames.start[index]! + HEADER_BYTES,
+        frames.length[index]!,
+        isSent,
+      );
   }
 
   /**

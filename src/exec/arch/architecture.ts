@@ -90,6 +90,7 @@ export type CurrentCall =
   | 'fchmodat'
   | 'fcntl'
   | 'ftruncate'
+  | 'fstat'
   | 'fstatfs'
   | 'getcwd'
   | 'getxattr'

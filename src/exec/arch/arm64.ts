@@ -40,6 +40,7 @@ export const arm64: Architecture = {
     pwritev: 70,
     readlinkat: 78,
     newfstatat: 79,
+    fstat: 80,
     sync_file_range: 84,
     timerfd_settime: 86,
     exit: 93,

@@ -12,6 +12,7 @@ export const x64: Architecture = {
     open: 2,
     close: 3,
     stat: 4,
+    fstat: 5,
     lstat: 6,
     lseek: 8,
     mmap: 9,

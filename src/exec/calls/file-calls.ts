@@ -5,6 +5,7 @@ import { getLong } from '../../abi/long.js';
 import type { MmapRequest, VfioFile } from '../../file/file.js';
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE } from '../../mm/process/libc.js';
 import type { DeviceNode } from '../machine/device-node.js';
+import type { Found } from '../machine/shadow-node.js';
 import type { OpenFile } from '../process/open-files.js';
 import { Uffdio } from '../seccomp/filter.js';
 import { Later } from '../seccomp/later.js';
@@ -55,7 +56,7 @@ export class FileCalls {
   }
 
   /** Answers the current call, an open of `path` that means the node. Throws VfioError. */
-  open(node: DeviceNode, closeOnExec: boolean, path: string): void {
+  open(node: DeviceNode, found: Found, closeOnExec: boolean, path: string): void {
     const { caller, descriptors, failed, files, log, nodes } = this.context;
     // A new container is behind nothing else.
     if (files.isBusy && node.kind !== 'container') throw new Later();
@@ -72,7 +73,7 @@ export class FileCalls {
       file.release();
       throw error;
     }
-    descriptors.giveOut(process, { file, number, closeOnExec }, null);
+    descriptors.giveOut(process, { file, number, closeOnExec, node: found }, null);
   }
 
   private ioctl(): void {
@@ -99,7 +100,7 @@ export class FileCalls {
     const { call, caller } = this.context;
     const opened = this.enter(call.int(0));
     if (opened === null) return;
-    const at = position < 0 ? opened.position : position;
+    const at = placeOf(opened, position);
     // On a bus, writes to registers are posted: what the device does then is not waited for.
     if (direction === 'write' && opened.pciFunction !== null && call.argument(2) <= REGISTER_BYTES)
       call.post(call.argument(2));
@@ -120,7 +121,7 @@ export class FileCalls {
     const words = new Uint32Array(vectors.buffer);
     for (let index = 0; index < count; index++)
       if (words[index * 4 + 3]! >= SIGN) throw new VfioError(Errno.EINVAL);
-    const at = position < 0 ? opened.position : position;
+    const at = placeOf(opened, position);
     let done = 0;
     for (let index = 0; index < count; index++) {
       const address = getLong(words, index * 4);
@@ -222,6 +223,13 @@ export class FileCalls {
 
 function isStream(file: VfioFile): boolean {
   return file.watchReadable !== undefined;
+}
+
+/** Where a transfer begins; `position` -1: the file's own. ESPIPE: a stream has no other. */
+function placeOf(opened: OpenFile, position: number): number {
+  if (position < 0) return opened.position;
+  if (isStream(opened.file)) throw new VfioError(Errno.ESPIPE);
+  return position;
 }
 
 /** Where read(2) and write(2) go on: a stream has no such place. */

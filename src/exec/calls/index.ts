@@ -16,6 +16,7 @@ import { LockCalls } from './lock-calls.js';
 import { MemoryCalls } from './memory-calls.js';
 import { PathArguments } from './path-arguments.js';
 import { PathCalls } from './path-calls.js';
+import { StatCalls } from './stat-calls.js';
 
 export { type CallContext, callContext, setAside } from './context.js';
 
@@ -34,7 +35,7 @@ export function handlersOf(
   const path = new PathCalls(
     context,
     paths,
-    (node, closeOnExec, name) => file.open(node, closeOnExec, name),
+    (device, found, closeOnExec, name) => file.open(device, found, closeOnExec, name),
     new ProcFiles(processes, files, descriptors),
     () => openUnbind(machine, events),
   );
@@ -44,6 +45,7 @@ export function handlersOf(
       memory,
       locks,
       path,
+      new StatCalls(context, paths),
       new DirectoryCalls(context, paths),
       file,
       new DescriptorCalls(context),

@@ -6,7 +6,6 @@
 import { statSync, writeFileSync } from 'node:fs';
 import { Errno, VfioError } from '../../abi/errno.js';
 import { AT_FDCWD, MFD_CLOEXEC } from '../../abi/linux.js';
-import { putLong } from '../../abi/long.js';
 import {
   close,
   errno,
@@ -17,27 +16,27 @@ import {
   syscall,
 } from '../../mm/process/libc.js';
 import type { DeviceNode } from '../machine/device-node.js';
-import { encodeDeviceNumber } from '../machine/device-node.js';
-import { appearance, type Found, permissions } from '../machine/shadow-node.js';
+import { type Found, permissions } from '../machine/shadow-node.js';
 import type { ProcFiles } from '../process/proc-files.js';
 import type { CallContext, Handlers } from './context.js';
 import { PATH_MAX, type PathArguments, scratch, scratchView } from './path-arguments.js';
 
-const AT_SYMLINK_NOFOLLOW = 0x100;
 const O_ACCMODE = 3;
 const READABLE = 0o444;
-const STATX_BYTES = 256;
-/** struct statx (linux/stat.h), which is the same on all architectures. */
-const statx = { owner: 20, mode: 28, size: 40, blocks: 48, major: 128, minor: 132 } as const;
 
 /** A program that opens these may itself have to bring pages of its memory. */
 const bringsPages: ReadonlySet<string> = new Set(['/dev/fuse', '/dev/userfaultfd']);
 
 /**
- * Opens a node for the calling program and answers its call, or throws VfioError. `path` as the
+ * Opens a node for the calling program and answers its call, or throws VfioError. `name` as the
  * program wrote it.
  */
-export type OpenNode = (node: DeviceNode, closeOnExec: boolean, path: string) => void;
+export type OpenNode = (
+  device: DeviceNode,
+  found: Found,
+  closeOnExec: boolean,
+  name: string,
+) => void;
 
 export class PathCalls {
   readonly handlers: Handlers;
@@ -54,15 +53,10 @@ export class PathCalls {
     private readonly openUnbind: () => number,
   ) {
     const { call } = context;
-    const follows = (n: number): boolean => (call.int(n) & AT_SYMLINK_NOFOLLOW) === 0;
     this.handlers = {
       open: () => this.open(AT_FDCWD, 0, call.int(1)),
       openat: () => this.open(call.int(0), 1, call.int(2)),
       openat2: () => this.openat2(),
-      stat: () => this.stat(AT_FDCWD, 0, call.argument(1), true),
-      lstat: () => this.stat(AT_FDCWD, 0, call.argument(1), false),
-      newfstatat: () => this.stat(call.int(0), 1, call.argument(2), follows(3)),
-      statx: () => this.statx(follows(2)),
       access: () => this.access(AT_FDCWD, 0, call.int(1)),
       faccessat: () => this.access(call.int(0), 1, call.int(2)),
       faccessat2: () => this.access(call.int(0), 1, call.int(2)),
@@ -72,13 +66,13 @@ export class PathCalls {
       lgetxattr: () => this.noAttribute(false),
       listxattr: () => this.noAttributes(true),
       llistxattr: () => this.noAttributes(false),
-      mkdir: () => this.refuseOurs(AT_FDCWD, 0, Errno.EEXIST),
-      mkdirat: () => this.refuseOurs(call.int(0), 1, Errno.EEXIST),
-      rmdir: () => this.refuseOurs(AT_FDCWD, 0, Errno.EPERM),
-      unlink: () => this.refuseOurs(AT_FDCWD, 0, Errno.EPERM),
-      unlinkat: () => this.refuseOurs(call.int(0), 1, Errno.EPERM),
-      chmod: () => this.refuseOurs(AT_FDCWD, 0, Errno.EPERM),
-      fchmodat: () => this.refuseOurs(call.int(0), 1, Errno.EPERM),
+      mkdir: () => this.refuseShadowed(AT_FDCWD, 0, Errno.EEXIST),
+      mkdirat: () => this.refuseShadowed(call.int(0), 1, Errno.EEXIST),
+      rmdir: () => this.refuseShadowed(AT_FDCWD, 0, Errno.EPERM),
+      unlink: () => this.refuseShadowed(AT_FDCWD, 0, Errno.EPERM),
+      unlinkat: () => this.refuseShadowed(call.int(0), 1, Errno.EPERM),
+      chmod: () => this.refuseShadowed(AT_FDCWD, 0, Errno.EPERM),
+      fchmodat: () => this.refuseShadowed(call.int(0), 1, Errno.EPERM),
     };
   }
 
@@ -102,7 +96,7 @@ export class PathCalls {
     if ((flags & (O_CREAT | O_EXCL)) === (O_CREAT | O_EXCL)) throw new VfioError(Errno.EEXIST);
     const access = flags & O_ACCMODE;
     if (node.kind === 'device' && (flags & (O_PATH | O_DIRECTORY)) === 0)
-      return this.openNode(node.device, closeOnExec, name!);
+      return this.openNode(node.device, found, closeOnExec, name!);
     // A stand-in for a descriptor of the node itself: fstat(2) sees a character device.
     if (node.kind === 'device' && (flags & O_DIRECTORY) === 0)
       return this.openOnHost('/dev/null', O_RDONLY, closeOnExec);
@@ -172,50 +166,6 @@ export class PathCalls {
     this.open(call.int(0), 1, scratchView.getInt32(0, true));
   }
 
-  private stat(directory: number, path: number, buffer: number, follow: boolean): void {
-    const found = this.paths.find(directory, path, follow);
-    if (found === null) return this.context.call.proceed();
-    const { nr, stat } = this.context.architecture;
-    const flags = followFlag(found, follow);
-    const result = this.paths.onHost(found.path, (name) =>
-      syscall(nr.newfstatat, AT_FDCWD, name, scratch.address, flags, 0, 0),
-    );
-    if (result < 0) throw new VfioError(errno());
-    const shown = appearance(found);
-    if (shown !== null) {
-      if (shown.mode !== null) scratchView.setUint32(stat.mode, shown.mode, true);
-      if (shown.ofRoot) putLong(scratchView, stat.owner, 0); // and its group
-      putLong(scratchView, stat.size, shown.size);
-      putLong(scratchView, stat.blocks, 0);
-      if (shown.device !== null)
-        scratchView.setUint32(stat.rdev, encodeDeviceNumber(shown.device), true);
-    }
-    this.paths.answerBytes(buffer, stat.bytes, 0);
-  }
-
-  private statx(follow: boolean): void {
-    const { architecture, call } = this.context;
-    const found = this.paths.find(call.int(0), 1, follow);
-    if (found === null) return call.proceed();
-    const flags = followFlag(found, follow);
-    const result = this.paths.onHost(found.path, (name) =>
-      syscall(architecture.nr.statx, AT_FDCWD, name, flags, call.uint(3), scratch.address, 0),
-    );
-    if (result < 0) throw new VfioError(errno());
-    const shown = appearance(found);
-    if (shown !== null) {
-      if (shown.mode !== null) scratchView.setUint16(statx.mode, shown.mode, true);
-      if (shown.ofRoot) putLong(scratchView, statx.owner, 0); // and its group
-      putLong(scratchView, statx.size, shown.size);
-      putLong(scratchView, statx.blocks, 0);
-      if (shown.device !== null) {
-        scratchView.setUint32(statx.major, shown.device.major, true);
-        scratchView.setUint32(statx.minor, shown.device.minor, true);
-      }
-    }
-    this.paths.answerBytes(call.argument(4), STATX_BYTES, 0);
-  }
-
   private access(directory: number, path: number, mode: number): void {
     const found = this.paths.find(directory, path, true);
     if (found === null) return this.context.call.proceed();
@@ -230,7 +180,7 @@ export class PathCalls {
   }
 
   /** The shadow cannot be changed, nor can a directory be made in its place on the host. */
-  private refuseOurs(directory: number, path: number, error: number): void {
+  private refuseShadowed(directory: number, path: number, error: number): void {
     const found = this.paths.find(directory, path, false);
     if (found === null) this.context.call.proceed();
     else throw new VfioError(found.node.kind === 'outside' ? Errno.EACCES : error);
@@ -288,12 +238,4 @@ function allowed({ node }: Found): number {
   if (node.kind === 'unbind') return WRITE;
   if (node.kind === 'file') return (node.mode & READABLE) === 0 ? 0 : READ;
   return READ | WRITE | (node.kind === 'device' ? 0 : EXECUTE);
-}
-
-/**
- * A link of the shadow has been followed as far as it should; the host's own is followed by the
- * host.
- */
-function followFlag({ node }: Found, follow: boolean): number {
-  return node.kind === 'outside' && follow ? 0 : AT_SYMLINK_NOFOLLOW;
 }

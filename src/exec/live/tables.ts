@@ -130,6 +130,7 @@ export function tableOf(
         const mapping = space.mappings.covering(page);
         entries.push({
           container,
+          ioas: space.ioas?.id ?? null,
           domain,
           iova: page * PAGE_SIZE,
           pid,

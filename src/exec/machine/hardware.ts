@@ -7,8 +7,8 @@ import { type KernelVersion, kernelProfile } from '../../abi/kernel.js';
 import { PciRegionIndex } from '../../abi/pci.js';
 import { REGION_OFFSET } from '../../abi/vfio.js';
 import { OptionError } from '../../device/index.js';
+import type { DeviceKind } from '../../device/kind.js';
 import { deviceKinds, type RecordedModel } from '../../device/kinds.js';
-import { Wires } from '../../device/wire.js';
 import type { VfioFile } from '../../file/file.js';
 import { UserError } from '../../input/user-error.js';
 import type { IopfMode } from '../../ioas/iopf/mode.js';
@@ -29,10 +29,10 @@ import { type Backing, makeBacking } from '../process/backing.js';
 import type { DeviceNode, DeviceNodes } from './device-node.js';
 import { openBlockFile } from './file-store.js';
 import type { DeviceSpec, MachineSpec } from './machine-spec.js';
+import type { Networks } from './networks.js';
 import type { ShadowTree } from './shadow.js';
 import { firstFree, firstFreeGroup } from './sysfs/host-numbers.js';
 import { buildShadow } from './sysfs/index.js';
-import { openTap } from './tap.js';
 
 export interface HardwareOptions {
   readonly spec: MachineSpec;
@@ -44,8 +44,15 @@ export interface HardwareOptions {
   readonly openModel?: (path: string) => RecordedModel;
   readonly observer: Observer | null;
   readonly incidents: Incidents | null;
+  readonly networks: Networks;
   /** Faults on purpose; absent: none. */
   readonly injection?: Injection | null;
+  /** Kinds from modules of users, for a device; absent or null: none. */
+  readonly moduleKind?: ((device: DeviceSpec) => DeviceKind | null) | undefined;
+  /** Microseconds of the run. */
+  readonly nowUs?: () => number;
+  /** Takes lines of devices for the user. */
+  readonly note?: (line: string) => void;
   /** Told of the shadow's folder before it is made. */
   readonly announceFolder: (path: string) => void;
   /** Accesses to mapped registers reach the devices. */
@@ -65,7 +72,6 @@ export interface Hardware {
 
 export function buildHardware(options: HardwareOptions): Hardware {
   const memory = new ProcessMemory();
-  const wires = new Wires();
   const backings = new Map<PciFunction, Backing>();
   let nextGroup = firstFreeGroup();
   const taken = new Set(options.spec.groups.map((group) => group.number));
@@ -77,12 +83,13 @@ export function buildHardware(options: HardwareOptions): Hardware {
       if (addresses.has(device.address))
         throw new UserError(`${device.where}: there is already a device at ${device.address}`);
       addresses.add(device.address);
-      const { pciFunction, backing } = makeFunction(device, memory, wires, options);
+      const { pciFunction, backing } = makeFunction(device, memory, options);
       backings.set(pciFunction, backing);
       return pciFunction;
     });
     return { number, viable: group.viable, functions };
   });
+  options.networks.ready();
   const firstDevice = firstFree('/sys/class/vfio-dev/vfio');
   const machine = createMachine({
     groups,
@@ -140,11 +147,10 @@ function openNode(machine: Machine, node: DeviceNode): VfioFile {
 function makeFunction(
   device: DeviceSpec,
   memory: ProcessMemory,
-  wires: Wires,
   options: HardwareOptions,
 ): { pciFunction: PciFunction; backing: Backing } {
-  const kind = deviceKinds.get(device.kind);
-  if (kind === undefined)
+  const kind = deviceKinds.get(device.kind) ?? options.moduleKind?.(device) ?? null;
+  if (kind === null)
     throw new UserError(
       `${device.where}: unknown device kind "${device.kind}"; kinds: ${[...deviceKinds.keys()].join(', ')}`,
     );
@@ -157,7 +163,8 @@ function makeFunction(
     incidents: options.incidents,
   });
   const memories: DmaBuffer[] = [];
-  const { injection } = options;
+  const { injection, networks } = options;
+  const { openCapture } = networks;
   const host = {
     frames: memory,
     allocate: allocateNative,
@@ -169,9 +176,13 @@ function makeFunction(
     },
     frameOf: (buffer: DmaBuffer) => memory.frameOf(buffer),
     openBlockFile,
-    openTap,
-    openLink: wires.open,
+    openTap: networks.openTap,
+    openLink: networks.openLink,
+    impair: networks.impair,
+    ...(openCapture === undefined ? {} : { openCapture }),
     ...(options.openModel === undefined ? {} : { openModel: options.openModel }),
+    ...(options.nowUs === undefined ? {} : { nowUs: options.nowUs }),
+    ...(options.note === undefined ? {} : { note: options.note }),
     ...(injection == null ? {} : { faults: injection.deviceFaults(iommu) }),
   };
   try {

@@ -70,7 +70,8 @@ export function machineOfDevices(devices: readonly DeviceSpec[]): MachineSpec {
 /** Parses `KIND@BDF[,key=value…]`. Throws UserError. */
 export function parseDevice(text: string): DeviceSpec {
   const [head = '', ...pairs] = text.split(',');
-  const at = head.indexOf('@');
+  // A package's name may begin with one.
+  const at = head.lastIndexOf('@');
   const example = 'for example nvme@0000:02:00.0,size=64M';
   if (at <= 0) throw new UserError(`--device ${text}: expected KIND@BDF[,key=value…], ${example}`);
   const options: Record<string, string> = {};

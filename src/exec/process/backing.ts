@@ -32,13 +32,15 @@ const SEALS = 1 | 2 | 4;
 const STREAM_BYTES = 4096;
 const streamMemory = allocateNative(STREAM_BYTES);
 
-/** A sealed memfd: the inode that descriptors of one or several files share. */
+/** A sealed memfd or a pipe: the inode that descriptors of one or several files share. */
 export interface Backing {
   readonly fd: number;
   readonly device: number;
   readonly inode: number;
   /** As `fileKey`. */
   readonly key: string;
+  /** The program's descriptions are open for reading alone. */
+  readonly isReadOnly: boolean;
   /** Next byte to lock: each description locks one of its own. */
   nextLock: number;
 }
@@ -50,7 +52,7 @@ export function makeBacking(name: string, bytes: number): Backing {
   const { dev, ino } = fstatSync(fd);
   // Linux's 64-bit device numbers, as far as the file systems of the kernel itself use them.
   const key = fileKey((dev >>> 8) & 0xfff, (dev & 0xff) | ((dev >>> 12) & 0xfff00), ino);
-  return { fd, device: dev, inode: ino, key, nextLock: 0 };
+  return { fd, device: dev, inode: ino, key, isReadOnly: false, nextLock: 0 };
 }
 
 /**
@@ -76,13 +78,16 @@ function grow(fd: number, bytes: number): void {
  * The inode behind a stream: a pipe, so that poll(2) and epoll(7) see whether it can be read.
  * `show` puts a byte in, or takes it out; the program's own reads never reach it.
  */
-export function makeStreamBacking(): { backing: Backing; show(readable: boolean): void } {
+export function makeStreamBacking(isReadOnly: boolean): {
+  backing: Backing;
+  show(readable: boolean): void;
+} {
   must('pipe2', pipe2(streamMemory.address, O_CLOEXEC));
   const [readEnd, writeEnd] = new Int32Array(streamMemory.bytes.buffer, 0, 2) as unknown as [
     number,
     number,
   ];
-  // One description for both directions, as the program's will be; but the engine's never waits,
+  // One description for both directions, as the program's may be; but the engine's never waits,
   // whatever the program does to the pipe.
   const fd = open(`/proc/self/fd/${readEnd}`, O_RDWR | O_CLOEXEC | O_NONBLOCK, 0);
   close(readEnd);
@@ -96,5 +101,6 @@ export function makeStreamBacking(): { backing: Backing; show(readable: boolean)
     if (readable) write(fd, streamMemory.address, 1);
     else while (read(fd, streamMemory.address, STREAM_BYTES) === STREAM_BYTES);
   };
-  return { backing: { fd, device: dev, inode: ino, key: '', nextLock: 0 }, show };
+  const backing = { fd, device: dev, inode: ino, key: '', isReadOnly, nextLock: 0 };
+  return { backing, show };
 }

@@ -111,7 +111,7 @@ export class CallingProcess implements Caller {
     this.giveUpNumber();
     this.descriptors.giveOut(
       this.current!,
-      { file, number, closeOnExec: true },
+      { file, number, closeOnExec: true, node: null },
       isResult ? null : result,
     );
   }

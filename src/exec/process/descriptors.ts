@@ -6,6 +6,7 @@ import { Errno, VfioError } from '../../abi/errno.js';
 import type { VfioFile } from '../../file/file.js';
 import { close, SystemError } from '../../mm/process/libc.js';
 import type { DeviceNodes } from '../machine/device-node.js';
+import type { Found } from '../machine/shadow-node.js';
 import type { DescriptorWindow } from '../seccomp/filter.js';
 import type { Listener } from '../seccomp/listener.js';
 import { type Backing, makeBacking, makeStreamBacking } from './backing.js';
@@ -17,6 +18,8 @@ export interface NewDescriptor {
   readonly file: VfioFile;
   readonly number: number;
   readonly closeOnExec: boolean;
+  /** As `OpenFile.node`. */
+  readonly node: Found | null;
 }
 
 export class Descriptors {
@@ -75,7 +78,7 @@ export class Descriptors {
    */
   giveOut(
     process: Process,
-    { file, number, closeOnExec }: NewDescriptor,
+    { file, number, closeOnExec, node }: NewDescriptor,
     result: number | null,
   ): void {
     const { call, nodes } = this;
@@ -88,7 +91,10 @@ export class Descriptors {
         result === null
           ? call.answerWithFile(fd, number, closeOnExec)
           : call.addFile(fd, number, closeOnExec);
-      if (made >= 0) this.remember(process, made, this.files.add(file, pciFunction, backing, lock));
+      if (made >= 0) {
+        const opened = this.files.add({ file, node, pciFunction, backing }, lock);
+        this.remember(process, made, opened);
+      }
       close(fd);
       if (made >= 0) {
         if (result !== null) call.respond(result);
@@ -107,7 +113,7 @@ export class Descriptors {
 /** A new inode for a file that is no device's. */
 function backingOf(file: VfioFile): Backing {
   if (file.watchReadable === undefined) return makeBacking(file.name, 0);
-  const { backing, show } = makeStreamBacking();
+  const { backing, show } = makeStreamBacking(file.isReadOnly === true);
   file.watchReadable(show);
   return backing;
 }

@@ -16,14 +16,17 @@ import {
   fcntl,
   must,
   O_CLOEXEC,
+  O_RDONLY,
   O_RDWR,
   open,
 } from '../../mm/process/libc.js';
 import type { PciFunction } from '../../vfio/pci-function.js';
+import type { Found } from '../machine/shadow-node.js';
 import type { Backing } from './backing.js';
 
 const F_OFD_GETLK = 36;
 const F_OFD_SETLK = 37;
+const F_RDLCK = 0;
 const F_WRLCK = 1;
 const F_UNLCK = 2;
 
@@ -35,6 +38,8 @@ const flockWords = new Uint32Array(flock.bytes.buffer, 0, 8);
 /** A file that the program has open. */
 export interface OpenFile {
   readonly file: VfioFile;
+  /** The node that it was opened by; null: a call made it. */
+  readonly node: Found | null;
   /** The function behind a device's file. */
   readonly pciFunction: PciFunction | null;
   readonly backing: Backing;
@@ -67,18 +72,20 @@ export class OpenFiles {
    * program, then closed here.
    */
   describe(backing: Backing): { fd: number; lock: number } {
-    const fd = must('open', open(`/proc/self/fd/${backing.fd}`, O_RDWR | O_CLOEXEC, 0));
+    const access = backing.isReadOnly ? O_RDONLY : O_RDWR;
+    const fd = must('open', open(`/proc/self/fd/${backing.fd}`, access | O_CLOEXEC, 0));
     const lock = backing.nextLock++;
-    setLock(F_WRLCK, lock);
+    setLock(backing.isReadOnly ? F_RDLCK : F_WRLCK, lock);
     must('F_OFD_SETLK', fcntl(fd, F_OFD_SETLK, flock.address));
     return { fd, lock };
   }
 
-  add(file: VfioFile, pciFunction: PciFunction | null, backing: Backing, lock: number): OpenFile {
-    const opened = { file, pciFunction, backing, locks: [lock], position: 0 };
+  /** `lock`: the byte that the file's first description has locked. */
+  add(file: Omit<OpenFile, 'locks' | 'position'>, lock: number): OpenFile {
+    const opened = { ...file, locks: [lock], position: 0 };
     this.files.push(opened);
     this.opens++;
-    if (pciFunction !== null) this.deviceOpens++;
+    if (file.pciFunction !== null) this.deviceOpens++;
     this.findOpenFunctions();
     return opened;
   }

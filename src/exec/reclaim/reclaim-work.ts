@@ -1,6 +1,6 @@
 import type { Architecture } from '../arch/index.js';
 import type { ProcessTable } from '../process/process.js';
-import { Background } from '../run/background.js';
+import type { BackgroundWork } from '../run/background.js';
 import type { ExecOptions } from '../run/exec-options.js';
 import { tell } from '../run/tell.js';
 import { PageOut, type PageOutRequest } from './page-out.js';
@@ -9,7 +9,7 @@ import { ReclaimScan } from './reclaim-scan.js';
 
 /** What a run's options have done beside the loop: reclaim, and looking for what left memory. */
 export interface ReclaimWork {
-  readonly background: Background;
+  readonly works: readonly BackgroundWork[];
   readonly scan: ReclaimScan | null;
 }
 
@@ -29,5 +29,5 @@ export function reclaimWork(
   const scan = reclaimScanMs === null ? null : new ReclaimScan(processes, reclaimScanMs, nowMs);
   const reclaim =
     reclaimBytes === null ? null : new Reclaim(processes, reclaimBytes, new PageOut(pageOut), tell);
-  return { background: new Background([scan, reclaim].filter((work) => work !== null)), scan };
+  return { works: [scan, reclaim].filter((work) => work !== null), scan };
 }

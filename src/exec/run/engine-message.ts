@@ -1,12 +1,13 @@
 /** What the engine tells whoever started it, in this thread or from its own. */
 import { UserError } from '../../input/user-error.js';
 import type { LiveWire } from '../live/sampler.js';
+import { DeviceStopped } from '../module/module-fate.js';
 import type { PageOutRequest } from '../reclaim/page-out.js';
 import { type EngineOptions, type Served, serve } from './engine.js';
 
 export type EngineMessage =
   | ({ readonly kind: 'done' } & Served)
-  /** Nothing ran: the user must change something. */
+  /** The user must change something: nothing ran, or a device of theirs ended the run. */
   | { readonly kind: 'refused'; readonly message: string; readonly exitCode: number | null }
   /** A defect of iopf. */
   | { readonly kind: 'bug'; readonly message: string };
@@ -20,6 +21,8 @@ export async function runEngine(
   try {
     return { kind: 'done', ...(await serve(options, pageOut, wire)) };
   } catch (error) {
+    if (error instanceof DeviceStopped)
+      return { kind: 'refused', message: error.message, exitCode: null };
     if (error instanceof UserError)
       return { kind: 'refused', message: error.message, exitCode: error.exitCode };
     return {

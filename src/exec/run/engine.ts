@@ -15,6 +15,8 @@ import type { Injection } from '../inject/injection.js';
 import { CallLog } from '../live/call-log.js';
 import type { LiveWire, Sampler } from '../live/sampler.js';
 import { buildHardware, type Hardware } from '../machine/hardware.js';
+import { Networks } from '../machine/networks.js';
+import type { RunModules } from '../module/module-kinds.js';
 import { Child, type ChildEnd } from '../process/child.js';
 import { Eventfds } from '../process/eventfds.js';
 import { GuardReport } from '../process/guard-report.js';
@@ -28,6 +30,7 @@ import type { DescriptorWindow } from '../seccomp/filter.js';
 import { Listener } from '../seccomp/listener.js';
 import { Supervisor } from '../seccomp/supervisor.js';
 import { Traps } from '../trap/traps.js';
+import { Background } from './background.js';
 import type { ExecOptions } from './exec-options.js';
 import type { Launched } from './launch.js';
 import { LaunchReport } from './launch-report.js';
@@ -45,6 +48,8 @@ export interface EngineOptions {
   readonly signalFds: SignalFds;
   /** Takes lines for the guard. */
   readonly guardFd: number;
+  /** Null: no device is of a user's own. */
+  readonly modules: RunModules | null;
   /** Where a live view listens and asks, from another thread. */
   readonly live: MessagePort | null;
 }
@@ -110,28 +115,46 @@ async function serveObserved(
     devices.some(({ kind }) => kind === 'recorded'),
   );
   const injection = await beginInjection(exec);
-  const hardware = buildHardware({
-    ...(hasRecorded ? await import('../machine/model-file.js') : {}),
-    spec: exec.machine,
-    kernel: exec.kernel,
-    iopf: exec.iopf,
-    premapPages: exec.premapPages,
-    counters,
-    observer: observers.observer,
-    incidents,
-    injection,
-    announceFolder: (path) => guard.directory(path),
-    traps: exec.traps && architecture(process.arch)!.traps,
-  });
-  incidents.watch(hardware.machine);
+  const moduleKind = await loadModules(options);
+  const networks = new Networks(nowUs, observers.capture);
+  let hardware: Hardware | null = null;
   try {
+    hardware = buildHardware({
+      ...(hasRecorded ? await import('../machine/model-file.js') : {}),
+      spec: exec.machine,
+      kernel: exec.kernel,
+      iopf: exec.iopf,
+      premapPages: exec.premapPages,
+      counters,
+      observer: observers.observer,
+      incidents,
+      networks,
+      injection,
+      moduleKind,
+      nowUs,
+      note: tell,
+      announceFolder: (path) => guard.directory(path),
+      traps: exec.traps && architecture(process.arch)!.traps,
+    });
+    incidents.watch(hardware.machine);
     const sampling =
       wire === null ? null : { wire, Sampler: (await import('../live/sampler.js')).Sampler };
-    const parts = { counters, observers, incidents, injection, hardware, guard, pageOut, sampling };
+    const parts = {
+      ...{ counters, observers, incidents, injection, hardware, networks, guard, pageOut },
+      sampling,
+    };
     return new Engine(options, parts).run();
   } finally {
-    hardware.shadow.remove();
+    hardware?.shadow.remove();
+    networks.close();
   }
+}
+
+/** Kinds of devices of users; undefined: there are none, and nothing of them is loaded. */
+async function loadModules({ exec, modules }: EngineOptions) {
+  if (modules === null) return undefined;
+  const { moduleKinds } = await import('../module/module-kinds.js');
+  return moduleKinds(modules, exec.deviceErrors);
 }
 
 /** Null: the run has no faults on purpose, and nothing of them is loaded. */
@@ -148,6 +171,7 @@ interface EngineParts {
   readonly incidents: IncidentLog;
   readonly injection: Injection | null;
   readonly hardware: Hardware;
+  readonly networks: Networks;
   readonly guard: GuardReport;
   readonly pageOut: (request: PageOutRequest) => void;
   readonly sampling: { readonly wire: LiveWire; readonly Sampler: typeof Sampler } | null;
@@ -171,8 +195,8 @@ class Engine {
   run(): Omit<Served, 'missing'> {
     const { arch, program, residentMemory, report } = this;
     const { exec, signalFds, window } = this.options;
-    const { counters, guard, hardware, incidents, injection, observers, pageOut, sampling } =
-      this.parts;
+    const { counters, guard, hardware, incidents, injection, networks, observers } = this.parts;
+    const { pageOut, sampling } = this.parts;
     const { watch } = observers;
     const { pid } = program;
     observers.pid = pid;
@@ -199,7 +223,7 @@ class Engine {
       guard,
       residentMemory,
     });
-    const { background, scan } = reclaimWork(exec, arch, processes, pid, pageOut, nowMs);
+    const { works, scan } = reclaimWork(exec, arch, processes, pid, pageOut, nowMs);
     const context = callContext({
       call: listener,
       architecture: arch,
@@ -264,7 +288,7 @@ class Engine {
         this.sampleMemory(processes);
         sampler?.tick();
       },
-      background,
+      background: new Background([...works, networks]),
       log,
       failed,
       setAside: () => setAside(context),

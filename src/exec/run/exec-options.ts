@@ -2,6 +2,7 @@ import type { KernelVersion } from '../../abi/kernel.js';
 import type { Rule } from '../../inject/rule.js';
 import type { IopfMode } from '../../ioas/iopf/mode.js';
 import type { MachineSpec } from '../machine/machine-spec.js';
+import type { DeviceErrors } from '../module/module-fate.js';
 
 /** What a run is asked to do. Plain data: it crosses threads. */
 export interface ExecOptions {
@@ -23,8 +24,12 @@ export interface ExecOptions {
   readonly trace: string | null;
   /** Recording: docs/recording.md. */
   readonly record: string | null;
+  /** Capture of network cards' frames, pcapng. */
+  readonly pcap: string | null;
   /** Also watches what a report draws. */
   readonly picture: boolean;
+  /** What an error in a device of the user's own does to the run. */
+  readonly deviceErrors: DeviceErrors;
   /** Faults on purpose; null: none. */
   readonly inject: InjectOptions | null;
 }

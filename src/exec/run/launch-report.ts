@@ -58,7 +58,7 @@ function wordAt(address: number): number {
 }
 
 /**
- * Whether we may do to a process what serving it takes, tried on a byte of its memory that may be
+ * Whether iopf may do to a process what serving it takes, tried on a byte of its memory that may be
  * written. Throws UserError.
  */
 function checkProcessCanBeServed({ nr }: Architecture, pid: number, address: number): void {

@@ -1,7 +1,7 @@
 /** Who refuses what a run needs of the host, and what its user can do about it. */
-import { readFileSync } from 'node:fs';
 import { Errno, errnoName } from '../../abi/errno.js';
 import { errno } from '../../mm/process/libc.js';
+import { textOf } from '../../mm/process/proc.js';
 
 /** What confines this process, as far as /proc and /sys tell. */
 export interface Confinement {
@@ -70,12 +70,4 @@ function confinementHere(): Confinement {
       .split(',')
       .filter((name) => !harmless.has(name)),
   };
-}
-
-function textOf(path: string): string {
-  try {
-    return readFileSync(path, 'latin1');
-  } catch {
-    return '';
-  }
 }

@@ -1,13 +1,21 @@
 import type { Counters, Observer } from '../../iommu/observer.js';
 import { HeatMap } from '../../trace/heat.js';
 import { LivePicture, type Picture } from '../../trace/live-picture.js';
+import { Pcapng } from '../../trace/pcapng.js';
 import { Recorder } from '../../trace/recorder.js';
 import { tee } from '../../trace/tee.js';
-import { openTrace, type Trace, type TracedTask } from '../../trace/trace-file.js';
+import { openTrace, type TracedTask } from '../../trace/trace-file.js';
 import { LiveWatch } from '../live/watch.js';
 import type { ExecOptions } from './exec-options.js';
 
-/** Who notes what happens in a run: trace and recording files, a report's picture, a live view. */
+/** A file that is written while the run goes on. */
+interface RunOutput {
+  tick(): void;
+  close(): string | null;
+  discard(): void;
+}
+
+/** Who notes what happens in a run: traces, recordings, captures, a report, a live view. */
 export class RunObservers {
   readonly observer: Observer | null;
   /** When the run began: all that is told of it counts from here. */
@@ -16,8 +24,9 @@ export class RunObservers {
   pid = 0;
   /** What a live view notes; null: there is none. */
   readonly watch: LiveWatch | null;
-  private readonly trace: Trace | null;
-  private readonly recorder: Recorder | null;
+  /** Of the frames of network cards; null: nobody captures. */
+  readonly capture: Pcapng | null;
+  private readonly files: RunOutput[] = [];
   private readonly drawn: LivePicture | null;
 
   /**
@@ -35,11 +44,20 @@ export class RunObservers {
     const { program, arguments: words, kernel, iopf, premapPages, trace, record } = options;
     const header = { program, arguments: words, kernel, iopf, premap: premapPages };
     const task = (): TracedTask => ({ name: program, pid: this.pid });
-    this.trace = trace === null ? null : openTrace(trace, nowUs, task);
+    const opened = <File extends RunOutput>(path: string | null, open: (path: string) => File) => {
+      const file = path === null ? null : open(path);
+      if (file !== null) this.files.push(file);
+      return file;
+    };
+    const epochUs = (): number => performance.timeOrigin * 1000 + nowUs();
+    let traced: Observer | null;
+    let recorder: Recorder | null;
     try {
-      this.recorder = record === null ? null : new Recorder(record, header, counters, nowUs);
+      traced = opened(trace, (path) => openTrace(path, nowUs, task))?.observer ?? null;
+      recorder = opened(record, (path) => new Recorder(path, header, counters, nowUs));
+      this.capture = opened(options.pcap, (path) => new Pcapng(path, epochUs));
     } catch (error) {
-      this.trace?.discard();
+      this.discard();
       throw error;
     }
     this.drawn = options.picture ? new LivePicture(counters, nowUs) : null;
@@ -50,13 +68,12 @@ export class RunObservers {
             watched.asks ? new HeatMap() : null,
             options.picture ? null : new LivePicture(counters, nowUs),
           );
-    this.observer = tee([this.trace?.observer ?? null, this.recorder, this.drawn, this.watch]);
+    this.observer = tee([traced, recorder, this.drawn, this.watch]);
   }
 
   /** Every 50 ms or so. */
   tick(): void {
-    this.trace?.tick();
-    this.recorder?.tick();
+    for (const file of this.files) file.tick();
     this.drawn?.tick();
   }
 
@@ -67,13 +84,11 @@ export class RunObservers {
 
   /** Closes the files. Returns what is missing of them, a sentence each. */
   close(): string[] {
-    const missing = [this.trace?.close() ?? null, this.recorder?.close() ?? null];
-    return missing.filter((sentence) => sentence !== null);
+    return this.files.map((file) => file.close()).filter((sentence) => sentence !== null);
   }
 
   /** Nothing ran: the files are as they were. */
   discard(): void {
-    this.trace?.discard();
-    this.recorder?.discard();
+    for (const file of this.files) file.discard();
   }
 }

@@ -3,6 +3,7 @@
  * thread, unless something else has to be done while it blocks.
  */
 import { Bug } from '../../abi/bug.js';
+import { deviceKinds } from '../../device/kinds.js';
 import { UserError } from '../../input/user-error.js';
 import type { LiveMessage, LiveSource } from '../../live/live.js';
 import {
@@ -20,6 +21,7 @@ import { type Architecture, architecture } from '../arch/index.js';
 import type { FailedCallCount } from '../incidents/incident-log.js';
 import type { LiveLink } from '../live/link.js';
 import type { LiveWire } from '../live/sampler.js';
+import type { RunModules } from '../module/module-kinds.js';
 import { killChild, signalNumber } from '../process/child.js';
 import { buildFilter, type DescriptorWindow } from '../seccomp/filter.js';
 import type { EngineOptions } from './engine.js';
@@ -40,6 +42,8 @@ import { tell } from './tell.js';
 import { verdictOf } from './verdict.js';
 
 const PR_SET_CHILD_SUBREAPER = 36;
+/** As env(1) has it: iopf itself failed. */
+const USAGE_OF_EXEC = 125;
 
 const scratch = allocateNative(16);
 const scratchInts = new Int32Array(scratch.bytes.buffer, 0, 4);
@@ -111,14 +115,16 @@ async function runFor(
   // memory (Yama) and can reap them.
   prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 
+  const modules = await modulesOf(options);
   const guardPipe = makePipe();
   startGuard(arch, guardPipe.read);
   close(guardPipe.read);
   const started = performance.now();
   // The view is served, and memory paged out, while the engine blocks. What few runs need is loaded
   // by those only, here and elsewhere: Node's threads alone take as long as iopf's own code.
-  const isInThread = live !== null || options.reclaimBytes !== null;
+  const isInThread = live !== null || options.reclaimBytes !== null || modules !== null;
   const signals = new SignalPipe(arch, !isInThread);
+  let endWatch = (): void => {};
   let message: EngineMessage;
   try {
     const launched = launch(arch, {
@@ -134,9 +140,11 @@ async function runFor(
       launched,
       signalFds: signals.fds,
       guardFd: guardPipe.write,
+      modules,
       live: live?.engine ?? null,
     };
     try {
+      if (modules !== null) endWatch = await watchModules(modules, options, launched.pid);
       message = isInThread
         ? await (await import('./engine-worker.js')).runInThread(engineOptions, arch)
         : await runHere(engineOptions, wire);
@@ -149,6 +157,7 @@ async function runFor(
     }
     close(launched.reportFd);
   } finally {
+    endWatch();
     signals.close();
   }
   const wallSeconds = Math.round(performance.now() - started) / 1000;
@@ -176,6 +185,35 @@ async function runFor(
     wallSeconds,
   };
   return { summary: { ...verdictOf(facts), ...facts }, picture: message.picture };
+}
+
+/** Devices of users; null: there are none. Throws UserError. */
+async function modulesOf({ machine }: ExecOptions): Promise<RunModules | null> {
+  const others = machine.groups
+    .flatMap(({ devices }) => devices)
+    .filter(({ kind }) => !deviceKinds.has(kind));
+  if (others.length === 0) return null;
+  const { findModules } = await import('../module/find.js');
+  const devices = await findModules(others);
+  if (devices.length === 0) return null;
+  const { makeWatchWords } = await import('../module/watch-words.js');
+  return { devices, words: makeWatchWords(devices.length) };
+}
+
+/** Tells of devices of users that do not return; where errors of theirs end the run, ends it. */
+async function watchModules(
+  modules: RunModules,
+  { deviceErrors }: ExecOptions,
+  pid: number,
+): Promise<() => void> {
+  const { startWatchdog } = await import('../module/watchdog.js');
+  return startWatchdog(modules, (text) => {
+    if (deviceErrors === 'continue') return tell(text);
+    tell(`${text}; ended (--device-errors stop)`);
+    // The guard ends what else runs: the engine's thread cannot be asked to.
+    killChild(pid);
+    process.exit(USAGE_OF_EXEC);
+  });
 }
 
 /** Few runs need the names of calls. */

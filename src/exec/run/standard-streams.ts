@@ -1,5 +1,5 @@
 /**
- * Keeps descriptors 0 to 2 as our caller made them. It shares them with us and with the program,
+ * Keeps descriptors 0 to 2 as iopf's caller made them. It shares them with iopf and the program,
  * and Node makes a pipe among them non-blocking once something asks for `process.stdin`, `stdout`
  * or `stderr`; from Node 22 on, importing certain builtins is enough.
  *

@@ -22,7 +22,8 @@ const remedies: Readonly<Record<RefusalReason, string>> = {
     'keep the memory of a mapping in place, and writable, until UNMAP_DMA',
   'answered INVALID': 'look at what answers the page requests of the first stage',
   injected: 'see how the program takes it: --inject asked for this',
-  'no IOMMU domain': 'give the group a container with an IOMMU before the device is started',
+  'no IOMMU domain':
+    'give the group a container with an IOMMU, or attach the device to an IOAS, before it is started',
 };
 
 export function verdictOf(run: RunFacts): Verdict {

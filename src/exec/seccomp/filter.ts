@@ -115,6 +115,7 @@ export const interceptedOnDescriptor: readonly SystemCall[] = [
   'read',
   'write',
   'close',
+  'fstat',
   'pread64',
   'pwrite64',
   'lseek',

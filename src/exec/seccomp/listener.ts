@@ -7,7 +7,7 @@
  */
 
 import { Errno } from '../../abi/errno.js';
-import { getLong } from '../../abi/long.js';
+import { getLong, HIGH } from '../../abi/long.js';
 import { allocateNative, errno, ioctl, O_CLOEXEC, SystemError } from '../../mm/process/libc.js';
 
 const NOTIF_RECV = 0xc0502100;
@@ -29,7 +29,6 @@ const POINTER = 6;
 const ARGS = 8;
 const RESPONSE = 32;
 const ADDFD = 48;
-const HIGH = 2 ** 32;
 
 /** A call that was received and waits for its answer. */
 export interface ReceivedCall {

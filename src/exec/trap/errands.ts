@@ -8,14 +8,13 @@
 
 import { Errno } from '../../abi/errno.js';
 import { SIGSEGV } from '../../abi/linux.js';
-import { putLong } from '../../abi/long.js';
+import { HIGH, putLong } from '../../abi/long.js';
 import { syscall } from '../../mm/process/libc.js';
 import { copyFromProcess, copyToProcess } from '../../mm/process/remote-memory.js';
 import type { Listener } from '../seccomp/listener.js';
 import { Answer, Request } from './x64/code.js';
 import { RAX, type SignalFrame } from './x64/frame.js';
 
-const HIGH = 2 ** 32;
 const SI_TKILL = -6;
 
 /** A system call to make: its number and arguments; and what they point to, see `MEMORY`. */

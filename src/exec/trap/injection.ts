@@ -40,7 +40,7 @@ import {
 } from './signal-action.js';
 import { TRAP_PAGE, TrapState } from './trap-page.js';
 import {
-  givingUpCode,
+  GIVING_UP,
   HANDLER_ADDRESS,
   type InterceptedCall,
   instructionOf,
@@ -53,9 +53,6 @@ import {
 } from './x64/code.js';
 import { restartCode } from './x64/restart.js';
 import { Tracee } from './x64/tracee.js';
-
-/** Bytes of the program's code that are replaced for a moment. */
-const REPLACED_BYTES = 96;
 
 const action = SignalAction.of(
   HANDLER_ADDRESS,
@@ -140,8 +137,9 @@ export class Injection {
     const { call } = this;
     const { tid } = call;
     const { returnsTo } = waiting;
-    const code = new Uint8Array(REPLACED_BYTES);
-    if (!copyFromProcess(tid, returnsTo, code) || !forceWrite(tid, returnsTo, mappingCode()))
+    const replacement = mappingCode(waiting);
+    const code = new Uint8Array(replacement.length);
+    if (!copyFromProcess(tid, returnsTo, code) || !forceWrite(tid, returnsTo, replacement))
       return false;
     this.running.set(tid, { ...waiting, code });
     call.respond(0);
@@ -196,8 +194,7 @@ export class Injection {
       forceWrite(tid, TRAP_PAGE, trapPageCode(waiting, action.bytes, this.restart));
     if (isFilled) return START_ADDRESS;
     this.leave(tid, noRoom);
-    forceWrite(tid, waiting.returnsTo, givingUpCode(waiting));
-    return waiting.returnsTo;
+    return waiting.returnsTo + GIVING_UP;
   }
 
   /** Why the process of a thread has no trap page. */

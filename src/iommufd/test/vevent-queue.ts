@@ -89,6 +89,7 @@ export class VeventQueue implements IommufdObject {
 class VeventFile implements VfioFile {
   readonly kind = 'iommufd-test';
   readonly name = 'anon_inode:[iommufd-viommu-event]';
+  readonly isReadOnly = true;
   readonly ioctl = noIoctl;
   readonly write = noTransfer;
   readonly mmap = noMapping;

@@ -37,6 +37,7 @@ export class FileMemory implements AddressSpace {
   /** Where the file is mapped, in pages; it was so long then. */
   private base = 0;
   private mappedPages = 0;
+  private pins = 0;
 
   private constructor(
     private readonly fd: number,
@@ -76,11 +77,14 @@ export class FileMemory implements AddressSpace {
   pin(first: number, count: number, access: number, frames: Float64Array): number {
     const there = this.map() ? Math.min(count, this.mappedPages - first) : 0;
     const got = there <= 0 ? 0 : this.own.pin(this.base + first, there, access, frames);
-    return got <= 0 ? -Errno.EINVAL : got;
+    if (got <= 0) return -Errno.EINVAL;
+    this.pins += got;
+    return got;
   }
 
   unpin(frames: Float64Array, count: number): void {
     this.own.unpin(frames, count);
+    this.pins -= count;
   }
 
   isReserved(): boolean {
@@ -103,7 +107,7 @@ export class FileMemory implements AddressSpace {
   /** Maps all of the file, once; more of it when it has grown and nothing of it is pinned. */
   private map(): boolean {
     const pages = Math.ceil(fstatSync(this.fd).size / PAGE_SIZE);
-    if (pages > this.mappedPages && !this.own.hasPinned) {
+    if (pages > this.mappedPages && this.pins === 0) {
       this.unmap();
       const flags = MAP_SHARED | MAP_NORESERVE;
       const address = mmap(0, pages * PAGE_SIZE, PROT_READ | PROT_WRITE, flags, this.fd, 0);

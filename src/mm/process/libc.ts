@@ -63,12 +63,22 @@ export const getrandom = declare<Numbers>('getrandom', 'long', ['uintptr_t', 'si
 export const eventfd = declare<Numbers>('eventfd', 'int', ['uint', 'int']);
 export const pipe2 = declare<Numbers>('pipe2', 'int', ['uintptr_t', 'int']);
 export const socketpair = declare<Numbers>('socketpair', 'int', ['int', 'int', 'int', 'uintptr_t']);
+export const socket = declare<Numbers>('socket', 'int', ['int', 'int', 'int']);
+export const bind = declare<Numbers>('bind', 'int', ['int', 'uintptr_t', 'uint']);
+export const recv = declare<Numbers>('recv', 'long', ['int', 'uintptr_t', 'size_t', 'int']);
+export const sendto = declare<Numbers>('sendto', 'long', [
+  'int',
+  'uintptr_t',
+  'size_t',
+  'int',
+  'uintptr_t',
+  'uint',
+]);
 export const recvmsg = declare<Numbers>('recvmsg', 'long', ['int', 'uintptr_t', 'int']);
 export const getpagesize = declare<() => number>('getpagesize', 'int', []);
 export const kill = declare<Numbers>('kill', 'int', ['int', 'int']);
 export const waitid = declare<Numbers>('waitid', 'int', ['int', 'int', 'uintptr_t', 'int']);
 export const waitpid = declare<Numbers>('waitpid', 'int', ['int', 'uintptr_t', 'int']);
-export const exitNow = declare<(code: number) => never>('_exit', 'void', ['int']);
 export const flock = declare<Numbers>('flock', 'int', ['int', 'int']);
 export const fallocate = declare<Numbers>('fallocate', 'int', ['int', 'int', 'int64_t', 'int64_t']);
 export const msync = declare<Numbers>('msync', 'int', ['uintptr_t', 'size_t', 'int']);

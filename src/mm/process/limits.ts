@@ -1,10 +1,9 @@
 /** Resource limits of this process (getrlimit(2)). */
-import { getLong } from '../../abi/long.js';
+import { getLong, HIGH } from '../../abi/long.js';
 import { allocateNative, must, prlimit } from './libc.js';
 
 export const RLIMIT_FSIZE = 1;
 export const RLIMIT_NOFILE = 7;
-const HIGH = 2 ** 32;
 /** RLIM_INFINITY, as its two halves are read. */
 const INFINITE = 2 ** 64;
 

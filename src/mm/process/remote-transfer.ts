@@ -20,7 +20,7 @@ import {
   processVmWritev as writeDirectly,
 } from './libc.js';
 
-export const TransferState = { IDLE: 0, BEGUN: 1, DONE: 2 } as const;
+export const TransferState = { IDLE: 0, BEGUN: 1, MOVING: 2, DONE: 3 } as const;
 
 /** Words of the memory that the engine and a thread share; addresses take two. */
 export const TransferWord = {
@@ -41,6 +41,17 @@ type NodeThreads = typeof import('node:worker_threads');
 const DATA_BYTES = IOVEC_MAX * PAGE_SIZE;
 /** Looks at the answer before the engine turns to others; most pages are there. */
 const LOOKS = 2000;
+/**
+ * Milliseconds for a new thread to start, and for what a call needs and is there. It must not wait
+ * behind a later call: those end first, and the caller may be who brings their page.
+ */
+const START_MS = 2000;
+const CALL_MS = 50;
+/**
+ * Transfers that wait at once: each holds a thread of the engine, and the program decides how many
+ * of its calls need such pages.
+ */
+const WAITING_MOST = 16;
 
 /** Serves the program until a transfer has ended. */
 export interface Meanwhile {
@@ -110,7 +121,7 @@ class TransferThreads {
     this.all.push(new TransferThread(this.doneFd));
   }
 
-  /** As process_vm_*; the engine's side of it is only touched by this thread. */
+  /** As process_vm_*; -1, too, where too many wait. Only this thread touches the engine's side. */
   transfer(
     isWrite: boolean,
     isDevice: boolean,
@@ -120,11 +131,13 @@ class TransferThreads {
     remote: number,
     remotes: number,
   ): number {
+    if (this.busy === WAITING_MOST) return -1;
     if (this.busy === this.all.length) this.all.push(new TransferThread(this.doneFd));
     const thread = this.all[this.busy++]!;
     try {
       thread.begin(isWrite, pid, local, locals, remote, remotes);
       for (let look = 0; look < LOOKS && !thread.isDone; look++);
+      if (!isDevice) thread.waitAMoment();
       if (!thread.isDone) this.meanwhile.serve(this.doneFd, () => thread.isDone, isDevice);
       return thread.take();
     } finally {
@@ -163,6 +176,12 @@ class TransferThread {
 
   get isDone(): boolean {
     return Atomics.load(this.words, TransferWord.STATE) === TransferState.DONE;
+  }
+
+  /** Returns when the transfer is done, or seems to wait for the program. */
+  waitAMoment(): void {
+    Atomics.wait(this.words, TransferWord.STATE, TransferState.BEGUN, START_MS);
+    Atomics.wait(this.words, TransferWord.STATE, TransferState.MOVING, CALL_MS);
   }
 
   /** Begins a transfer. Its vectors and data are copied: others may use the caller's meanwhile. */

@@ -5,7 +5,9 @@
  * (`remote-memory.ts`): a page that was replaced is never reached through an old translation.
  * Frames are therefore `id * 2^40 + page number`.
  */
+
 import { Errno } from '../../abi/errno.js';
+import { HIGH } from '../../abi/long.js';
 import { type AddressSpace, type MmuNotifier, PAGE_SIZE, READ, WRITE } from '../address-space.js';
 import { tracksDirtyPages } from './file-systems.js';
 import { FRAMES_PER_SPACE } from './frames.js';
@@ -25,7 +27,6 @@ export const SPACES_MAX = 4096;
 /** No architecture's user space is larger: x86-64 with five-level page tables has this. */
 const USER_BYTES = 2 ** 56;
 const RLIMIT_MEMLOCK = 8;
-const HIGH = 2 ** 32;
 
 const rlimit = allocateNative(16);
 const rlimitWords = new Uint32Array(rlimit.bytes.buffer, 0, 4);

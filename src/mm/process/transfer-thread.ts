@@ -20,6 +20,8 @@ function run({ words, doneFd }: TransferThreadData): never {
       Atomics.wait(words, TransferWord.STATE, state);
       continue;
     }
+    Atomics.store(words, TransferWord.STATE, TransferState.MOVING);
+    Atomics.notify(words, TransferWord.STATE);
     const move = words[TransferWord.WRITE] === 1 ? processVmWritev : processVmReadv;
     words[TransferWord.RESULT] = move(
       words[TransferWord.PID]!,
@@ -30,6 +32,7 @@ function run({ words, doneFd }: TransferThreadData): never {
       0,
     );
     Atomics.store(words, TransferWord.STATE, TransferState.DONE);
+    Atomics.notify(words, TransferWord.STATE);
     write(doneFd, one.address, 8);
   }
 }

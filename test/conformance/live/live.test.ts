@@ -12,7 +12,12 @@ import { runLive } from './run.js';
 /** Topics that a sandbox can run almost whole. */
 const LEAST_SHARE = 0.95;
 const whole =
-  /^(container|group|device|map-dma|unmap-dma|unmap-dma-v1|dirty-pages|vaddr|multi-group|memory-lifetime)\.json$/;
+  /vectors\/(container|group|device|map-dma|unmap-dma|unmap-dma-v1|dirty-pages|vaddr|multi-group|memory-lifetime)\.json$/;
+/** Of /dev/iommu those that have descriptors of every kind; `conformance:live` takes all. */
+const ofIommufd = ['cdev', 'dmabuf', 'fault-queue', 'map-file', 'viommu'].map(
+  (topic) => `test/vectors-iommufd/${topic}.json`,
+);
+const paths = [...vectorFiles('test/vectors'), ...ofIommufd];
 const isRoot = available(
   process.getuid!() === 0,
   'the vectors through real system calls',
@@ -23,27 +28,24 @@ describe.skipIf(!isRoot)(`Linux ${DEFAULT_KERNEL} answers through real system ca
   let run = 0;
   let skippedSteps = 0;
 
-  test.each(vectorFiles('test/vectors').map((path) => [basename(path), path]))(
-    'as recorded in %s',
-    (name, path) => {
-      const { results, skipped } = runLive(path, DEFAULT_KERNEL);
-      const wrong = results.filter(
-        ({ differences, error }) => differences.length > 0 || error !== null,
-      );
-      const told = wrong.map(({ name: caseName, differences, error }) =>
-        describeCase({
-          name: caseName,
-          differences,
-          error: error === null ? null : new Error(error),
-        }),
-      );
-      expect(told.join('\n')).toBe('');
-      for (const { name: caseName, why } of skipped) available(false, `${name}: ${caseName}`, why);
-      if (!whole.test(name)) return;
-      run += results.reduce((sum, { steps }) => sum + steps, 0);
-      skippedSteps += skipped.reduce((sum, { steps }) => sum + steps, 0);
-    },
-  );
+  test.each(paths.map((path) => [basename(path), path]))('as recorded in %s', (name, path) => {
+    const { results, skipped } = runLive(path, DEFAULT_KERNEL);
+    const wrong = results.filter(
+      ({ differences, error }) => differences.length > 0 || error !== null,
+    );
+    const told = wrong.map(({ name: caseName, differences, error }) =>
+      describeCase({
+        name: caseName,
+        differences,
+        error: error === null ? null : new Error(error),
+      }),
+    );
+    expect(told.join('\n')).toBe('');
+    for (const { name: caseName, why } of skipped) available(false, `${name}: ${caseName}`, why);
+    if (!whole.test(path)) return;
+    run += results.reduce((sum, { steps }) => sum + steps, 0);
+    skippedSteps += skipped.reduce((sum, { steps }) => sum + steps, 0);
+  });
 
   test('and at least 95 % of the steps of the main topics were run', () => {
     expect(run).toBeGreaterThan(4000);

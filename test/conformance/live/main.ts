@@ -10,6 +10,7 @@ import {
   differenceOf,
   expected,
   readVectors,
+  usesTestInterface,
   type VectorCase,
   type VectorFile,
 } from '../vectors.js';
@@ -28,7 +29,7 @@ function runCase(process: LiveProcess, vectorCase: VectorCase, kernel: KernelVer
   try {
     process.begin(vectorCase);
     vectorCase.steps.forEach((step, index) => {
-      const wanted = expected(step, kernel);
+      const wanted = expected(step, kernel, usesTestInterface(vectorCase));
       const came = process.run(step);
       const difference = differenceOf(index, step, wanted, came);
       if (difference !== null) differences.push(difference);

@@ -4,7 +4,6 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { errnoName } from '../../../src/abi/errno.js';
-import { GroupIoctl } from '../../../src/abi/vfio.js';
 import * as libc from '../../../src/mm/process/libc.js';
 import { setLimit } from '../../../src/mm/process/limits.js';
 import { fcntlCommand } from '../fcntl.js';
@@ -19,6 +18,7 @@ import {
   type VectorMemory,
   type VectorStep,
 } from '../vectors.js';
+import { eduCopy } from './edu-copy.js';
 
 const ARGUMENT_BYTES = 0x4000;
 const DEFAULT_LIMIT_BYTES = 8 << 20;
@@ -29,13 +29,9 @@ const capabilityCalls: Readonly<Record<string, { capget: number; capset: number 
   x64: { capget: 125, capset: 126 },
   arm64: { capget: 90, capset: 91 },
 };
+const RAM_FILE_BYTES = 4096;
 const EFD_NONBLOCK = 0o4000;
 const DESCRIPTOR_BYTES = 'fdfdfdfd';
-/** edu's registers in its mapped BAR 0 (QEMU, docs/specs/edu). */
-const EduWord = { SOURCE: 0x20, DESTINATION: 0x22, COUNT: 0x24, COMMAND: 0x26 };
-const EDU_BAR = 0x400000000000;
-const EDU_BUFFER = 0x40000;
-
 const scratch = libc.allocateNative(4096);
 const scratchView = new DataView(scratch.bytes.buffer);
 
@@ -96,7 +92,9 @@ export class LiveProcess {
       return { ret: 0, errno: null, ...this.outOf(step), ...success, ...named, ...memory() };
     } catch (error) {
       if (!(error instanceof CallFailed)) throw error;
-      return { ret: -1, errno: errnoName(error.errno), ...this.outOf(step), ...memory() };
+      const noText = step.outText === undefined ? {} : { outText: '' };
+      const out = { ...noText, ...this.outOf(step) };
+      return { ret: -1, errno: errnoName(error.errno), ...out, ...memory() };
     }
   }
 
@@ -110,7 +108,7 @@ export class LiveProcess {
     const size = step.size ?? 0;
     switch (step.op) {
       case 'open':
-        return this.named(step, libc.open(this.fill(step.path!), step.flags ?? libc.O_RDWR, 0));
+        return this.named(step, this.open(this.fill(step.path!), step.flags ?? libc.O_RDWR));
       case 'close': {
         const ret = libc.close(this.fd(step));
         this.names.delete(step.fd!);
@@ -139,6 +137,10 @@ export class LiveProcess {
       case 'write':
       case 'pwrite':
         return this.write(step);
+      case 'readAt':
+        return { ret: check(libc.read(this.fd(step), address, size)) };
+      case 'writeAt':
+        return { ret: check(libc.write(this.fd(step), address, size)) };
       case 'lseek':
         return { ret: check(libc.lseek(this.fd(step), Number(step.offset), step.whence ?? 0)) };
       case 'poll':
@@ -184,6 +186,9 @@ export class LiveProcess {
       case 'ftruncate':
         check(libc.ftruncate(this.number(step.fd ?? `_m${step.mem}`), size));
         return {};
+      case 'fallocate':
+        check(libc.fallocate(this.fd(step), step.mode!, Number(step.offset), size));
+        return {};
       case 'fill':
         libc.bytesAt(address, size).fill(step.byte!);
         return {};
@@ -196,13 +201,28 @@ export class LiveProcess {
         setMemlockLimit(step.bytes!);
         return {};
       case 'dropCapIpcLock':
-        dropCapIpcLock();
+        dropCapability(CAP_IPC_LOCK);
+        return {};
+      case 'dropCap':
+        dropCapability(step.nr!);
         return {};
       case 'deviceCopy':
-        return eduCopy(Number(step.srcIova), Number(step.dstIova), size);
+        eduCopy(Number(step.srcIova), Number(step.dstIova), size);
+        return {};
       default:
         throw new Error(`operation ${step.op} is not known`);
     }
+  }
+
+  /** The recording's own files: those behind memory, and one of 4 KiB in a ramfs. */
+  private open(path: string, flags: number): number {
+    const behind = /^\/tmp\/f_(\w+)$/.exec(path)?.[1];
+    if (behind !== undefined)
+      return libc.open(`/proc/self/fd/${this.number(`_m${behind}`)}`, flags, 0);
+    if (path !== '/ram/file') return libc.open(path, flags, 0);
+    const fd = libc.memfdCreate('file', 0);
+    check(libc.ftruncate(fd, RAM_FILE_BYTES));
+    return fd;
   }
 
   private ioctl(step: VectorStep): Success {
@@ -236,7 +256,7 @@ export class LiveProcess {
       this.output = out;
     }
     if (ret === -1) throw new CallFailed(error);
-    if (step.nr === GroupIoctl.VFIO_GROUP_GET_DEVICE_FD && step.as) this.names.set(step.as, ret);
+    if (step.as) this.names.set(step.as, ret);
     return { ret };
   }
 
@@ -358,8 +378,8 @@ function protection(prot: string): number {
   );
 }
 
-/** capset(2) without CAP_IPC_LOCK, for this thread. */
-function dropCapIpcLock(): void {
+/** capset(2) without one of the first 32 capabilities, for this thread. */
+function dropCapability(capability: number): void {
   scratchView.setUint32(0, CAPABILITY_VERSION_3, true);
   scratchView.setUint32(4, 0, true);
   const header = scratch.address;
@@ -368,31 +388,10 @@ function dropCapIpcLock(): void {
   check(libc.syscall(capget, header, sets, 0, 0, 0, 0));
   // Effective, permitted and inheritable of the capabilities below 32.
   for (let at = 8; at < 20; at += 4)
-    scratchView.setUint32(at, scratchView.getUint32(at, true) & ~(1 << CAP_IPC_LOCK), true);
+    scratchView.setUint32(at, scratchView.getUint32(at, true) & ~(1 << capability), true);
   check(libc.syscall(capset, header, sets, 0, 0, 0, 0));
 }
 
 function setMemlockLimit(bytes: number): void {
   check(setLimit(RLIMIT_MEMLOCK, { soft: bytes, hard: bytes }));
-}
-
-/** Lets the edu device behind the mapped BAR copy from one I/O virtual address to another. */
-function eduCopy(source: number, destination: number, size: number): Success {
-  const { buffer } = libc.bytesAt(EDU_BAR, 4096);
-  const words = new Int32Array(buffer);
-  const transfer = (from: number, to: number, command: number): void => {
-    for (const [word, address] of [
-      [EduWord.SOURCE, from],
-      [EduWord.DESTINATION, to],
-    ] as const) {
-      Atomics.store(words, word, address | 0);
-      Atomics.store(words, word + 1, Math.floor(address / 2 ** 32));
-    }
-    Atomics.store(words, EduWord.COUNT, size);
-    Atomics.store(words, EduWord.COMMAND, command);
-    while ((Atomics.load(words, EduWord.COMMAND) & 1) !== 0);
-  };
-  transfer(source, EDU_BUFFER, 1);
-  transfer(EDU_BUFFER, destination, 3);
-  return {};
 }

@@ -3,17 +3,24 @@
  * was recorded on.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { IommufdIoctl } from '../../../src/abi/iommufd.js';
+import { IOMMU_TEST_CMD } from '../../../src/abi/iommufd-test.js';
 import type { KernelVersion } from '../../../src/abi/kernel.js';
 import { DEVICES } from '../fixtures.js';
 import { hasIommu, recordedGeometry } from '../geometry.js';
 import { notYet } from '../not-yet.js';
 import { recordedKernel } from '../run.js';
-import { readVectors, type VectorCase, type VectorFile } from '../vectors.js';
+import {
+  readVectors,
+  usesTestInterface,
+  type VectorCase,
+  type VectorFile,
+  type VectorStep,
+} from '../vectors.js';
 import type { LiveResult } from './main.js';
 
 /** The project's root: where npm runs scripts and tests. */
@@ -34,6 +41,13 @@ export interface LiveFileResult {
   }[];
 }
 
+/** Cases that one process replays. */
+interface LiveRun {
+  readonly machine: string;
+  readonly capIpcLock: boolean;
+  readonly names: string[];
+}
+
 /** Why a case cannot be replayed from user space in a sandbox; null: it can. */
 function obstacle(file: VectorFile, vectorCase: VectorCase): string | null {
   const { steps, setup } = vectorCase;
@@ -42,9 +56,8 @@ function obstacle(file: VectorFile, vectorCase: VectorCase): string | null {
     return 'caching mode is no key of machine files';
   const lacks = notYet(vectorCase);
   if (lacks !== null) return `not yet: ${lacks}`;
-  if (steps.some(({ op }) => op === 'dropCap')) return 'dropping a capability for good';
-  if (steps.some(({ op, flags = 2 }) => op === 'open' && (flags & 3) !== 2))
-    return 'descriptors that may not read or write (docs/limits.md)';
+  if (steps.some(setsLimitMode) && !hasSysResource()) return 'needs CAP_SYS_RESOURCE';
+  if (steps.some(isOpenOneWay)) return 'descriptors that may not read or write (docs/limits.md)';
   if (steps.some(({ op, prot }) => op === 'mprotect' && prot === 'w'))
     return 'memory that may be written and not read (docs/limits.md)';
   if (steps.some(({ op }) => op === 'fork')) return 'fork: Node cannot fork without exec';
@@ -53,15 +66,37 @@ function obstacle(file: VectorFile, vectorCase: VectorCase): string | null {
   if (setup.memory.some(({ kind }) => kind.startsWith('hugetlb'))) return 'huge pages';
   if (setup.moduleParams?.['disable_hugepages'] !== undefined)
     return 'module parameter disable_hugepages';
-  if (
-    steps.some(
-      (step, index) =>
-        step.op === 'deviceCopy' && steps.slice(0, index).some(({ op }) => op === 'munmap'),
-    )
-  )
+  if (steps.some((step, index) => usesPages(step) && steps.slice(0, index).some(takesPages)))
     return 'a device that uses pinned memory after munmap (docs/limits.md)';
   if (process.getuid!() !== 0) return 'needs root (CAP_IPC_LOCK, limits)';
   return null;
+}
+
+/** Of VFIO's files: the shadow's descriptors are all open both ways. */
+function isOpenOneWay({ op, path, flags = 2 }: VectorStep): boolean {
+  return op === 'open' && path!.startsWith('/dev/') && (flags & 3) !== 2;
+}
+
+/** IOMMU_OPTION_RLIMIT_MODE is set. */
+function setsLimitMode({ nr, arg, errno }: VectorStep): boolean {
+  if (nr !== IommufdIoctl.IOMMU_OPTION || errno !== null) return false;
+  return typeof arg === 'object' && arg.in?.slice(8, 20) === '000000000000';
+}
+
+function hasSysResource(): boolean {
+  const effective = /^CapEff:\s+(\w+)/m.exec(readFileSync('/proc/self/status', 'latin1'))![1]!;
+  const CAP_SYS_RESOURCE = 24;
+  return (Number.parseInt(effective.slice(-8), 16) & (1 << CAP_SYS_RESOURCE)) !== 0;
+}
+
+/** A device reaches memory, or the test interface compares it with what is mapped. */
+function usesPages({ op, nr, arg }: VectorStep): boolean {
+  const isCheck = typeof arg === 'object' && arg.in?.slice(8, 16) === '03000000';
+  return op === 'deviceCopy' || (nr === IOMMU_TEST_CMD && isCheck);
+}
+
+function takesPages({ op, advice }: VectorStep): boolean {
+  return op === 'munmap' || op === 'mremap' || advice === 'MADV_DONTNEED';
 }
 
 /** Runs every case of a file that can be run, or the one with this name. */
@@ -77,13 +112,13 @@ export function runLive(path: string, asked: KernelVersion, only?: string): Live
    * Cases by machine, privilege and limit (which cannot be raised again): each set is one run of
    * the replay program.
    */
-  const runs = new Map<string, { machine: string; capIpcLock: boolean; names: string[] }>();
+  const runs = new Map<string, LiveRun>();
   for (const each of cases) {
     if (obstacle(file, each) !== null) continue;
     const machine = machineFile(file, each);
     const { capIpcLock, rlimitMemlock } = each.setup;
     // What it drops it cannot take back for the next case.
-    const alone = each.steps.some(({ op }) => op === 'dropCapIpcLock') ? each.name : '';
+    const alone = each.steps.some(({ op }) => op.startsWith('dropCap')) ? each.name : '';
     const key = `${capIpcLock} ${rlimitMemlock} ${alone} ${machine}`;
     const run = runs.get(key) ?? { machine, capIpcLock, names: [] };
     run.names.push(each.name);
@@ -93,11 +128,7 @@ export function runLive(path: string, asked: KernelVersion, only?: string): Live
   return { path, kernel, results, skipped };
 }
 
-function replay(
-  path: string,
-  kernel: KernelVersion,
-  run: { machine: string; capIpcLock: boolean; names: string[] },
-): LiveResult[] {
+function replay(path: string, kernel: KernelVersion, run: LiveRun): LiveResult[] {
   const folder = mkdtempSync(join(tmpdir(), 'conformance-'));
   try {
     const machine = join(folder, 'machine.yaml');
@@ -136,7 +167,8 @@ function replay(
 }
 
 /** The recording's machine for `iopf exec --machine`. */
-function machineFile(file: VectorFile, { setup }: VectorCase): string {
+function machineFile(file: VectorFile, vectorCase: VectorCase): string {
+  const { setup } = vectorCase;
   const { vars = {} } = file.machine;
   const parameters = setup.moduleParams ?? {};
   const limit = setup.dmaEntryLimit ?? parameters['dma_entry_limit'];
@@ -166,6 +198,7 @@ function machineFile(file: VectorFile, { setup }: VectorCase): string {
     container: file.boot.startsWith('container') ? 'iommufd' : 'type1',
     // Of the other recordings the kernels had no files of devices.
     cdev: vars['v0'] !== undefined,
+    iommufdTest: usesTestInterface(vectorCase),
   };
   if (!hasIommu(file)) return stringify({ iommu: 'none', vfio });
   return stringify({

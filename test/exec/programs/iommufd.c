@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -27,6 +29,23 @@ static int fail(const char *what)
 	return 1;
 }
 
+/* A descriptor is of the character device that the path names, whichever way it is asked. */
+static int is_node(int fd, const char *path)
+{
+	struct stat by_path, by_number, by_fstat;
+	struct statx extended;
+	if (stat(path, &by_path) < 0 || !S_ISCHR(by_path.st_mode) || by_path.st_rdev == 0)
+		return 0;
+	if (fstatat(fd, "", &by_number, AT_EMPTY_PATH) < 0 ||
+	    statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &extended) < 0 ||
+	    syscall(SYS_fstat, fd, &by_fstat) < 0)
+		return 0;
+	return memcmp(&by_path, &by_number, sizeof(by_path)) == 0 &&
+	       memcmp(&by_path, &by_fstat, sizeof(by_path)) == 0 &&
+	       extended.stx_mode == by_path.st_mode &&
+	       makedev(extended.stx_rdev_major, extended.stx_rdev_minor) == by_path.st_rdev;
+}
+
 /* Opens the own file of the device at a PCI address. */
 static int open_device(const char *address)
 {
@@ -40,7 +59,11 @@ static int open_device(const char *address)
 		;
 	snprintf(path, sizeof(path), "/dev/vfio/devices/%s", entry ? entry->d_name : "none");
 	closedir(folder);
-	return open(path, O_RDWR);
+	int fd = open(path, O_RDWR);
+	int copy = fd < 0 ? -1 : dup(fd);
+	int knows = copy >= 0 && is_node(copy, path);
+	close(copy);
+	return knows ? fd : -1;
 }
 
 /* edu copies 16 bytes from one IOVA to another, by its buffer; registers are at region 0. */
@@ -95,11 +118,10 @@ static int device(int fd, const char *address, char *memory)
 
 int main(int argc, char **argv)
 {
-	struct stat st;
 	int fd = open("/dev/iommu", O_RDWR);
 	if (fd < 0)
 		return fail("open");
-	if (stat("/dev/iommu", &st) < 0 || !S_ISCHR(st.st_mode))
+	if (!is_node(fd, "/dev/iommu"))
 		return fail("stat");
 	char *memory = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct ioas_alloc alloc = { .size = sizeof(alloc) };

@@ -328,6 +328,58 @@ static void handle_in_child(void)
 	ok();
 }
 
+/* More calls than the engine waits for; the kernel itself waits for the others' pages. */
+
+enum { MANY = 20, WAITING_MOST = 16 };
+static int opened;
+static pthread_barrier_t all;
+
+static void *open_path(void *path)
+{
+	pthread_barrier_wait(&all);
+	close(MUST(open(path, O_RDONLY)));
+	__atomic_add_fetch(&opened, 1, __ATOMIC_SEQ_CST);
+	return NULL;
+}
+
+static int threads_of_engine(void)
+{
+	char path[64];
+	struct stat stats;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", getppid());
+	MUST(stat(path, &stats));
+	return stats.st_nlink;
+}
+
+static void wait_often(void)
+{
+	char *memory = handled_memory(MANY);
+	struct uffd_msg messages[MANY];
+	struct pollfd ready = { faults, POLLIN, 0 };
+	int before = threads_of_engine();
+
+	strcpy(page, "/dev/null");
+	EQUAL(pthread_barrier_init(&all, NULL, MANY + 1), 0);
+	for (int index = 0; index < MANY; index++)
+		start(open_path, memory + index * PAGE);
+	pthread_barrier_wait(&all);
+	for (int index = 0; index < MANY; index++)
+		while (read(faults, &messages[index], sizeof(*messages)) != sizeof(*messages))
+			MUST(poll(&ready, 1, -1));
+	/* All wait. The engine had the first of its threads before. */
+	EQUAL(threads_of_engine(), before + WAITING_MOST - 1);
+	EQUAL(opened, 0);
+	for (int index = 0; index < MANY; index++) {
+		struct uffdio_copy copy = { .src = (uintptr_t)page, .len = PAGE };
+		copy.dst = messages[index].arg.pagefault.address & -PAGE;
+		MUST(ioctl(faults, UFFDIO_COPY, &copy));
+	}
+	while (__atomic_load_n(&opened, __ATOMIC_SEQ_CST) < MANY)
+		usleep(1000);
+	ok();
+}
+
 /* Killed while a page is waited for that never comes. */
 static void never_handle(void)
 {
@@ -567,6 +619,8 @@ int main(int count, char **words)
 		handle_own_fault();
 	if (IS("handler in child"))
 		handle_in_child();
+	if (IS("many wait"))
+		wait_often();
 	if (IS("no handler"))
 		never_handle();
 	if (IS("file system"))

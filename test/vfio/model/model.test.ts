@@ -23,7 +23,7 @@ describe('random programs of VFIO calls', () => {
         { numRuns: Math.ceil((OPERATIONS * 2) / CALLS_PER_PROGRAM / kernelVersions.length) },
       );
     },
-    600_000,
+    3_600_000,
   );
 
   it('a difference is found, shrunk and printed so that it can be pasted', () => {

@@ -1,4 +1,5 @@
 /** The lines of `resource`: where BARs and ROM lie, by config space. */
+import { HIGH } from '../../../abi/long.js';
 import { PciBar, PciConfig, PciRegionIndex } from '../../../abi/pci.js';
 import { readConfig32 } from '../../../vfio/config-access.js';
 import type { PciFunction } from '../../../vfio/pci-function.js';
@@ -13,7 +14,6 @@ const IORESOURCE_MEM_64 = 0x100000;
 
 /** BARs, ROM and six of virtual functions (CONFIG_PCI_IOV), which come before a bridge's. */
 const RESOURCES = 13;
-const HIGH = 2 ** 32;
 
 export interface Resource {
   /** Start, end and flags. */

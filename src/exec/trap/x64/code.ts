@@ -5,6 +5,7 @@
 
 import { Errno } from '../../../abi/errno.js';
 import { SIG_UNBLOCK, SIGKILL, SIGSEGV, SIGSET_BYTES } from '../../../abi/linux.js';
+import { HIGH } from '../../../abi/long.js';
 import { CODE_BYTES, STATE_BYTES, TRAP_PAGE, TRAP_STATE } from '../trap-page.js';
 import { RESTART_ADDRESS } from './restart.js';
 
@@ -39,7 +40,6 @@ export const Request = {
   MEMORY_BYTES: 64,
 } as const;
 
-const HIGH = 2 ** 32;
 /** Where things lie in the trap page. */
 const HANDLER = 0x00;
 const RESTORER = 0xb0;
@@ -207,24 +207,23 @@ const mapMemory = ({ nr, arguments: values }: MapCall): number[] => [
 /**
  * What replaces the code behind an intercepted call's instruction for a moment: it maps the trap
  * page, tells the engine its address or an errno, and jumps to the address that is the answer.
+ * Behind that, for where the page could not be mapped, what makes the intercepted call again.
  */
-export function mappingCode(): Uint8Array {
-  return Uint8Array.from([
-    ...mapMemory(mapCode),
-    ...[0x48, 0x89, 0xc6], // mov rsi, rax
-    ...move(Register.rax, MARK),
-    ...SYSCALL,
-    ...[0xff, 0xe0], // jmp rax
-  ]);
-}
-
-/** Instead of the former, where the page could not be mapped: makes the intercepted call again. */
-export function givingUpCode(call: InterceptedCall): Uint8Array {
-  const code = restore(call);
-  // The call's own instruction lies in front of this code.
+export function mappingCode(call: InterceptedCall): Uint8Array {
+  const code = [...mapping, ...restore(call)];
+  // The call's own instruction lies in front of all this.
   const back = -(code.length + 5 + SYSCALL.length);
   return Uint8Array.from([...code, 0xe9, ...word(back)]);
 }
+const mapping = [
+  ...mapMemory(mapCode),
+  ...[0x48, 0x89, 0xc6], // mov rsi, rax
+  ...move(Register.rax, MARK),
+  ...SYSCALL,
+  ...[0xff, 0xe0], // jmp rax
+];
+/** Where in that code what gives up begins. */
+export const GIVING_UP = mapping.length;
 
 /**
  * The first page: the handler; what maps the second, installs the handler, lets SIGSEGV through and

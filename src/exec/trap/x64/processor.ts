@@ -3,13 +3,13 @@
  * sizes that a bus would see, and what it does to the saved registers.
  */
 
+import { HIGH } from '../../../abi/long.js';
 import { compute, computeBit, computeUnary, Flag, holds } from './arithmetic.js';
 import type { Form, GeneralRegister, Operand } from './form.js';
 import { RAX, SignalFrame } from './frame.js';
 import { StringInstructions } from './string-instructions.js';
 import { VectorRegisters } from './vector-registers.js';
 
-const HIGH = 2 ** 32;
 /** The widest access of a bus. */
 const WIDEST = 8;
 

@@ -2,6 +2,7 @@
  * movs, stos, lods, cmps and scas on registers: each step is an access of its own to the device, at
  * the addresses in rsi and rdi.
  */
+import { HIGH } from '../../../abi/long.js';
 import { copyFromProcess, copyToProcess } from '../../../mm/process/remote-memory.js';
 import { compute, Flag } from './arithmetic.js';
 import type { Form } from './form.js';
@@ -13,7 +14,6 @@ type StringForm = Form & { readonly kind: 'string' };
 const RCX = 1;
 const RSI = 6;
 const RDI = 7;
-const HIGH = 2 ** 32;
 /** Steps at once; then the program runs the instruction again, and gets its signals. */
 const STEPS_MAX = 1024;
 

@@ -4,7 +4,7 @@
  */
 
 import { Errno } from '../../../abi/errno.js';
-import { setLong } from '../../../abi/long.js';
+import { HIGH, setLong } from '../../../abi/long.js';
 import { allocateNative, errno, ptrace, waitid } from '../../../mm/process/libc.js';
 import { argumentRegisters, type MapCall } from './code.js';
 
@@ -35,7 +35,6 @@ const RAX = 10 * 2;
 const REGISTER_WORDS = 27 * 2;
 /** By the number of a general register. */
 const general: Readonly<Record<number, number>> = { 0: 10, 2: 12, 6: 13, 7: 14, 8: 9, 9: 8, 10: 7 };
-const HIGH = 2 ** 32;
 
 const memory = allocateNative(512);
 const registers = new Uint32Array(memory.bytes.buffer, 0, REGISTER_WORDS);

@@ -1,0 +1,21 @@
+/** Modules that users write, in TypeScript or JavaScript. */
+import { packageFile } from './package-file.js';
+
+/**
+ * What a module exports. TypeScript is run without a look at its types, as Node 20 cannot run it.
+ * `own`: what its imports of entry points of iopf find, by name.
+ */
+export async function loadUserModule(
+  file: string,
+  own: Readonly<Record<string, unknown>>,
+): Promise<Record<string, unknown>> {
+  const { createJiti } = await import('jiti');
+  const options = { fsCache: false, virtualModules: { ...own } };
+  return await createJiti(packageFile('package.json'), options).import(file);
+}
+
+/** The file of a package that is installed for `folder`; null: there is none. */
+export async function resolvePackage(name: string, folder: string): Promise<string | null> {
+  const { createJiti } = await import('jiti');
+  return createJiti(`${folder}/package.json`).esmResolve(name, { try: true }) ?? null;
+}

@@ -1,0 +1,116 @@
+/** Devices of users: `--device ./ring.ts@BDF`, and what becomes of mistakes in them. */
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { have } from '../skip.js';
+import { iopf, type RunResult, runIopf } from './run-iopf.js';
+
+const address = '0000:01:00.0';
+const folder = mkdtempSync(join(tmpdir(), 'test-module-'));
+const driver = join(folder, 'driver');
+const example = resolve(import.meta.dirname, '../../examples/ring-device');
+const ringText = readFileSync(join(example, 'ring.ts'), 'utf8');
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function moduleFile(name: string, text: string): string {
+  const file = join(folder, name);
+  writeFileSync(file, text);
+  return file;
+}
+
+/** The ring of the example with a line more, where a handler begins; its line number. */
+function ringWith(name: string, statement: string): { file: string; line: number } {
+  const lines = ringText.split('\n');
+  const at = lines.findIndex((line) => line.trim() === 'poll() {') + 1;
+  lines.splice(at, 0, statement);
+  return { file: moduleFile(name, lines.join('\n')), line: at + 1 };
+}
+
+const run = (file: string, ...options: string[]): Promise<RunResult> =>
+  runIopf(['--device', `${file}@${address}`, ...options], [driver, address]);
+const ones = 2 ** 32 - 1;
+
+describe.skipIf(!have('cc', 'a driver of a device of a user'))('a driver', () => {
+  beforeAll(() => {
+    copyFileSync(join(example, 'ring.ts'), join(folder, 'ring.ts'));
+    const source = join(example, 'driver.c');
+    const { status, stderr } = spawnSync('cc', ['-O1', '-Wall', '-o', driver, source]);
+    expect(`${stderr}`).toBe('');
+    expect(status).toBe(0);
+  });
+
+  test.concurrent('drives a device of a module, whose registers are told by name', async () => {
+    const { code, stderr, stdout, summary } = await runIopf(
+      ['--device', `${join(folder, 'ring.ts')}@${address},log=registers`],
+      [driver, address],
+    );
+    expect(stdout, stderr).toBe('100 of 100 pages copied, 0 wrong, events 1 and then 0\n');
+    expect(code).toBe(0);
+    expect(summary).toMatchObject({ pinnedBytesPeak: 0, pagesFaultedIn: 201, refused: [] });
+    expect(stderr).toContain(`iopf: ring@${address}: wrote ENTRIES 0x64\n`);
+    expect(stderr).toContain(`iopf: ring@${address}: read EVENTS 0x1\n`);
+  });
+
+  test.concurrent('reads ones of a device that threw, and its module is told where', async () => {
+    const { file, line } = ringWith(
+      'throws.ts',
+      "if (registers.get('HEAD') === 100) throw new RangeError('bad luck');",
+    );
+    const { code, stderr, stdout } = await run(file);
+    expect(stdout).toBe(`${ones} of 100 pages copied, 0 wrong, events ${ones} and then ${ones}\n`);
+    expect(stderr).toMatch(
+      new RegExp(
+        `^iopf: device ring@${address} failed: \\S*throws.ts:${line}: RangeError: bad luck; it is dead`,
+      ),
+    );
+    expect(code).toBe(1);
+  });
+
+  test.concurrent('ends with such a device where --device-errors says so', async () => {
+    const { file, line } = ringWith('stops.ts', "throw new Error('bad luck');");
+    const { code, stderr, summary } = await run(file, '--device-errors', 'stop');
+    expect(stderr).toMatch(new RegExp(`stops.ts:${line}: bad luck; ended .--device-errors stop.`));
+    expect(code).toBe(125);
+    expect(summary).toBeNull();
+  });
+
+  test.concurrent('is told which device does not return, and from where', async () => {
+    const { file, line } = ringWith('hangs.ts', 'while (dma.enabled) memory(0).bytes[0] = 1;');
+    const { code, stderr } = await run(file, '--device-errors', 'stop');
+    expect(stderr).toMatch(
+      new RegExp(`device ring@${address} has not returned for 5 s, \\S*hangs.ts:${line};`),
+    );
+    expect(code).toBe(125);
+  });
+});
+
+describe('a mistake on the command line is told, and nothing runs:', () => {
+  test('a module with one', async () => {
+    const file = moduleFile('none.ts', 'export const one = 1;');
+    const { code, stderr, summary } = await run(file);
+    expect(stderr).toMatch(/^iopf: \S*none.ts: exports no device; export what defineDevice/);
+    expect(code).toBe(125);
+    expect(summary).toBeNull();
+  });
+
+  test('an option that the device does not take', async () => {
+    const option = await runIopf(
+      ['--device', `${join(folder, 'ring.ts')}@${address},depth=3`],
+      ['true'],
+    );
+    expect(option.stderr).toContain(
+      "device ring has no option 'depth'; it takes entries, mmap, log",
+    );
+  });
+});
+
+test('--help with a module named shows its options and its registers', () => {
+  const ring = join(example, 'ring.ts');
+  const words = ['exec', '--device', `${ring}@${address}`, '--help'];
+  const { status, stdout } = spawnSync(process.execPath, [iopf, ...words], { encoding: 'utf8' });
+  expect(status).toBe(0);
+  expect(stdout).toContain('entries=  descriptors that a ring has at most; 256 unless given');
+  expect(stdout).toMatch(/^ +0x10 {2}EVENTS {5}rc {3}since it was read: 1 done, 2 refused$/m);
+});
