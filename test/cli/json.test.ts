@@ -124,7 +124,11 @@ describe('--json', () => {
 
 test('the shipped schemas are those of the sources, and refuse what is no such document', () => {
   const written = jsonSchemas();
-  expect(readdirSync(folder).sort()).toEqual(
+  expect(
+    readdirSync(folder)
+      .filter((name) => name.endsWith('-1.json'))
+      .sort(),
+  ).toEqual(
     Object.keys(written)
       .map((kind) => `iopf.${kind}-1.json`)
       .sort(),
