@@ -24,6 +24,9 @@ import { iopf, program } from './run-iopf.js';
 
 const QEMU = 'qemu-system-x86_64';
 
+/** All of the guests' modes, which `npm run test:guests` runs; `npm test` runs a few. */
+export const isWhole = process.env['IOPF_GUESTS'] === 'all';
+
 /** How long a command, or the boot of a guest, may take on a busy machine. */
 const PATIENCE_MS = 120_000;
 

@@ -1,6 +1,6 @@
 /**
  * A Linux guest in QEMU whose own, unmodified igb driver drives two of our cards, on a wire between
- * two network namespaces of the guest. With IOPF_IGB_GUEST=all (`npm run test:igb`) every kind of
+ * two network namespaces of the guest. With IOPF_GUESTS=all (`npm run test:guests`) every kind of
  * interrupt and of memory; else the first.
  */
 
@@ -10,13 +10,12 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { available, hasSwap, have } from '../skip.js';
-import { Guest, memoryOnFile, takeMemoryAway } from './guest.js';
+import { Guest, isWhole, memoryOnFile, takeMemoryAway } from './guest.js';
 
 const CARDS = ['0000:01:00.0', '0000:02:00.0'] as const;
 const MIB = 2 ** 20;
 const GUEST_MIB = 256;
 const TEST_MS = 600_000;
-const isWhole = process.env['IOPF_IGB_GUEST'] === 'all';
 
 /** In the order in which they can be loaded. */
 const modules = [

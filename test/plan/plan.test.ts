@@ -45,9 +45,13 @@ describe('a plan', () => {
     expect(iopf!.bill!.hosts).toBeLessThan(10);
     expect(iopf!.bill!.hosts).toBeGreaterThanOrEqual(iopf!.lowerBound!);
     for (const { points } of result.curves) {
-      const slowdowns = points.map(({ slowdownPercent }) => slowdownPercent);
-      expect(slowdowns).toEqual([...slowdowns].sort((a, b) => a - b));
+      const faults = points.map((point) => point.faults);
+      expect(faults).toEqual([...faults].sort((a, b) => a - b));
     }
+    const sloped = result.curves.filter(({ points }) => points.length > 1);
+    expect(sloped.length).toBeGreaterThan(0);
+    for (const { points } of sloped)
+      expect(points.at(-1)!.slowdownPercent).toBeGreaterThan(points[0]!.slowdownPercent);
     expect(planText(result)).toContain('iopf:premap=8');
     const head = { schema: 'iopf.plan/1', version: '1', arguments: [] };
     const host = { kernel: '6.1', node: 'v20', architecture: 'x64' };
