@@ -33,8 +33,8 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 120_000,
     expect: { poll: { timeout: 30_000 } },
-    // Whole runs wait now and then: one more than there are processors keeps those busy.
-    maxWorkers: availableParallelism() + 1,
+    // By default vitest leaves a processor to itself, and of two uses one.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     sequence: { sequencer: LongFirst },
     projects: [
       {
