@@ -4,6 +4,7 @@ import { formatPciAddress, parsePciAddress } from '../abi/pci-address.js';
 import { CommandFault } from '../device/faults.js';
 import { AdminOpcode, IoOpcode } from '../device/nvme/command.js';
 import { parseSize } from '../input/size.js';
+import { parseTime } from '../input/time.js';
 import { PageResponse } from '../iommu/page-request.js';
 import { READ, WRITE } from '../mm/address-space.js';
 import { type CallRequest, callNames, requestsOf } from './calls.js';
@@ -221,8 +222,8 @@ function readCondition(rule: Writable<Rule>, condition: string): void {
 
 /** Milliseconds of `2s` or `200ms`; null: it is no time. */
 function timeOf(word: string): number | null {
-  const [, number, unit] = /^(\d+(?:\.\d+)?)(ms|s)$/.exec(word) ?? [];
-  return number === undefined ? null : Number(number) * (unit === 's' ? 1000 : 1);
+  const us = parseTime(word, ['ms', 's']);
+  return Number.isNaN(us) ? null : us / 1000;
 }
 
 function refuseTime(text: string, word: string): never {

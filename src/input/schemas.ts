@@ -1,8 +1,7 @@
 /** Schemas of what stands in several kinds of users' files. */
 import { z } from 'zod';
 import { parseSize, SIZE_EXPECTED } from './size.js';
-
-const microseconds: Readonly<Record<string, number>> = { ns: 1e-3, us: 1, ms: 1e3, s: 1e6 };
+import { parseTime } from './time.js';
 
 /** Bytes, from a number or a text that `parseSize` takes. */
 export const bytes = z
@@ -37,8 +36,5 @@ const DURATION_MOST_US = 1e12;
 export const duration = z
   .string('must be a time with its unit, like 10us, 1.5ms or 2s')
   .regex(/^\d+(\.\d+)?(ns|us|ms|s)$/, 'must be a time with its unit, like 10us, 1.5ms or 2s')
-  .transform((text) => {
-    const unit = /[a-z]+$/.exec(text)![0];
-    return Number(text.slice(0, -unit.length)) * microseconds[unit]!;
-  })
+  .transform((text) => parseTime(text, ['ns', 'us', 'ms', 's']))
   .refine((us) => us <= DURATION_MOST_US, 'must be at most 1000000s');

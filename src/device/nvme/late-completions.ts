@@ -30,16 +30,11 @@ export class LateCompletions {
     for (let index = 0; index < batch.completed + batch.left; index++) {
       const words = batch.completion(index);
       const last = words[CQE_WORDS - 1]!;
-      const dueMs = this.marked.get(last & 0xffff);
-      if (dueMs === undefined) continue;
       const identifier = last & 0xffff;
-      this.kept.push({
-        queue,
-        dueMs,
-        identifier,
-        status: (last >>> 17) & 0x7ff,
-        result: words[0]!,
-      });
+      const dueMs = this.marked.get(identifier);
+      if (dueMs === undefined) continue;
+      const status = (last >>> 17) & 0x7ff;
+      this.kept.push({ queue, dueMs, identifier, status, result: words[0]! });
     }
     this.marked.clear();
   }

@@ -4,16 +4,12 @@ import { LivePicture, type Picture } from '../../trace/live-picture.js';
 import { Pcapng } from '../../trace/pcapng.js';
 import { Recorder } from '../../trace/recorder.js';
 import { tee } from '../../trace/tee.js';
-import { openTrace, type TracedTask } from '../../trace/trace-file.js';
+import { openTrace, type Trace, type TracedTask } from '../../trace/trace-file.js';
 import { LiveWatch } from '../live/watch.js';
 import type { ExecOptions } from './exec-options.js';
 
 /** A file that is written while the run goes on. */
-interface RunOutput {
-  tick(): void;
-  close(): string | null;
-  discard(): void;
-}
+type RunOutput = Omit<Trace, 'observer'>;
 
 /** Who notes what happens in a run: traces, recordings, captures, a report, a live view. */
 export class RunObservers {

@@ -1,4 +1,5 @@
 /** CSV with a head: accesses, and memory over time. */
+import { timeUnits } from '../../input/time.js';
 import { PAGE_SIZE, READ, WRITE } from '../../mm/address-space.js';
 import type { RecordedEvent } from '../../trace/recording.js';
 import { PAGE_END } from '../../trace/recording-format.js';
@@ -17,7 +18,6 @@ import {
 import type { Line, SourceText } from './text.js';
 
 /** Microseconds of a unit that stands behind `time_`. */
-const timeUnits: Readonly<Record<string, number>> = { ns: 1e-3, us: 1, ms: 1e3, s: 1e6 };
 const memoryUnits: Readonly<Record<string, number>> = {
   bytes: 1,
   kib: 2 ** 10,
