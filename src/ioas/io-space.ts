@@ -204,7 +204,7 @@ export class IoSpace implements IopfBackend, PinnableSpace {
   unmap(mapping: Mapping): void {
     this.pins.unmapping(mapping);
     this.mappings.remove(mapping);
-    if (this.invalidVaddrs !== 0 && mapping.source.vaddrInvalid) this.invalidVaddrs--;
+    if (this.invalidVaddrs !== 0 && mapping.vaddrInvalid) this.invalidVaddrs--;
     this.counters.addMapped(-mapping.pages);
     this.observer?.mappingRemoved?.(mapping);
     if (mapping.pinned) this.dropPinned(mapping);
@@ -214,7 +214,7 @@ export class IoSpace implements IopfBackend, PinnableSpace {
 
   /** The address of a mapping leads nowhere until it is moved. */
   invalidateVaddr(mapping: Mapping): void {
-    mapping.source.vaddrInvalid = true;
+    mapping.vaddrInvalid = true;
     this.invalidVaddrs++;
   }
 
@@ -228,9 +228,11 @@ export class IoSpace implements IopfBackend, PinnableSpace {
     if (watched) this.iopf.mappingRemoved(mapping);
     source.mm = mm;
     source.vaddrPage = vaddrPage;
+    mapping.mm = mm;
+    mapping.vaddrPage = vaddrPage;
     if (watched) this.iopf.mappingAdded(mapping);
     this.observer?.mappingAdded?.(mapping);
-    source.vaddrInvalid = false;
+    mapping.vaddrInvalid = false;
     this.invalidVaddrs--;
   }
 
