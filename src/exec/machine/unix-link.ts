@@ -72,6 +72,13 @@ export class UnixLink implements NetworkPort {
     return length >= FRAME_LEAST ? length : 0;
   }
 
+  /** When `deliver` has something to do, in microseconds: at once while frames wait for room. */
+  get dueUs(): number {
+    for (const { queue } of this.peers.values())
+      if (!queue.isEmpty) return Number.NEGATIVE_INFINITY;
+    return this.lookedUs + LOOK_US;
+  }
+
   /** Sends what others have room for now, and looks who has come. */
   deliver(nowUs: number): void {
     for (const [name, peer] of this.peers) {
