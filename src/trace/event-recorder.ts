@@ -40,6 +40,9 @@ export function recordEvents(
         break;
       case 'page-lost':
         recorder.pageLost(DEVICE, event.iovaPage);
+        break;
+      case 'injected':
+        recorder.faultMade(event.rule);
     }
   }
   return recorder.close();
