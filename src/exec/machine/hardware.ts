@@ -91,10 +91,13 @@ export function buildHardware(options: HardwareOptions): Hardware {
   });
   options.networks.ready();
   const firstDevice = firstFree('/sys/class/vfio-dev/vfio');
+  const { geometry: recorded } = options.spec;
+  // The recorded IOMMUs cannot nest, and with IOPF off all is as recorded.
+  const geometry = recorded === null ? null : { ...recorded, nests: options.iopf !== 'off' };
   const machine = createMachine({
     groups,
     firstDevice,
-    ...(options.spec.geometry === null ? {} : { geometry: options.spec.geometry }),
+    ...(geometry === null ? {} : { geometry }),
     ...options.spec.vfio,
     compatContainer: options.spec.vfio.container === 'iommufd',
     iommufdTest: options.spec.vfio.iommufdTest,
@@ -111,7 +114,7 @@ export function buildHardware(options: HardwareOptions): Hardware {
     shadow: buildShadow({
       groups,
       firstDevice,
-      geometry: options.spec.geometry,
+      geometry,
       vfio: options.spec.vfio,
       kernel: kernelProfile(options.kernel),
       announceFolder: options.announceFolder,
