@@ -189,8 +189,8 @@ export class FileCalls {
   private mapFile({ file, pciFunction }: OpenFile, request: MmapRequest): boolean {
     const { caller, refused } = this.context;
     try {
-      const trapped = file.mmap(caller, request);
-      return trapped.length > 0 && this.traps!.map(pciFunction!, request, trapped);
+      const parts = file.mmap(caller, request);
+      return parts.length > 0 && this.traps!.map(pciFunction!, request, parts);
     } catch (error) {
       if (pciFunction !== null && this.traps === null)
         refused.noteSparse(pciFunction, request.offset, request.length);

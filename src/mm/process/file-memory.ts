@@ -38,7 +38,7 @@ export class FileMemory implements AddressSpace {
   private pins = 0;
 
   private constructor(
-    private readonly fd: number,
+    readonly fd: number,
     private readonly own: ProcessSpace,
     private readonly spaces: OwnSpaces,
   ) {}

@@ -83,6 +83,10 @@ export const sendto = declare<Numbers>('sendto', 'long', [
   'uintptr_t',
   'uint',
 ]);
+export const listen = declare<Numbers>('listen', 'int', ['int', 'int']);
+export const accept4 = declare<Numbers>('accept4', 'int', ['int', 'uintptr_t', 'uintptr_t', 'int']);
+export const connect = declare<Numbers>('connect', 'int', ['int', 'uintptr_t', 'uint']);
+export const sendmsg = declare<Numbers>('sendmsg', 'long', ['int', 'uintptr_t', 'int']);
 export const recvmsg = declare<Numbers>('recvmsg', 'long', ['int', 'uintptr_t', 'int']);
 export const getpagesize = declare<() => number>('getpagesize', 'int', []);
 export const kill = declare<Numbers>('kill', 'int', ['int', 'int']);
