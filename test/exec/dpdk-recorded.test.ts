@@ -7,7 +7,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { afterEach, describe, expect, test } from 'vitest';
-import { have } from '../skip.js';
+import { have, moreIsAsked } from '../skip.js';
 import { Testpmd } from './testpmd.js';
 
 /** Packets for which forwarding is waited for: more than 999 by each queue. */
@@ -73,7 +73,8 @@ async function play(program: Testpmd, commands: readonly string[]): Promise<void
   }
 }
 
-const canRun = have('dpdk-testpmd', 'DPDK (Debian: dpdk)');
+const WHAT = 'sessions of dpdk-testpmd on igb';
+const canRun = moreIsAsked(WHAT) && have('dpdk-testpmd', WHAT);
 describe.skipIf(!canRun)('dpdk-testpmd on igb says what was recorded', () => {
   test.each<[string, string[], [string, string][]]>([
     [
