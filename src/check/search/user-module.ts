@@ -1,5 +1,6 @@
 /** A module of a user, by its URL. */
 import { fileURLToPath } from 'node:url';
+import { withoutRequireStack } from '../../input/user-module.js';
 import { described, ScenarioMistake } from '../verify/scenario-mistake.js';
 
 /**
@@ -10,7 +11,7 @@ export async function exportsOf(module: string): Promise<unknown[]> {
   try {
     return Object.values(await load(module)).flat();
   } catch (error) {
-    throw asMistake(error);
+    throw asMistake(withoutRequireStack(error));
   }
 }
 
