@@ -11,6 +11,7 @@ const rooms = {
   vfio: ['abi', 'flow', 'mm', 'iommu', 'file', 'ioas', 'iommufd'],
   device: ['abi', 'flow', 'input', 'mm', 'iommu', 'vfio'],
   kit: ['abi', 'flow', 'input', 'mm', 'iommu', 'ioas', 'vfio', 'device'],
+  engine: ['abi', 'flow', 'mm', 'iommu', 'file', 'ioas', 'iommufd', 'vfio', 'device'],
   live: [],
   trace: ['abi', 'flow', 'input', 'mm', 'iommu', 'live'],
   exec: [
@@ -80,7 +81,7 @@ module.exports = {
       name: 'no libc, clock, file or environment below the doors',
       severity: 'error',
       from: {
-        path: '^src/(abi|flow|mm|iommu|file|ioas|iommufd|vfio|device|kit|inject)/',
+        path: '^src/(abi|flow|mm|iommu|file|ioas|iommufd|vfio|device|kit|engine|inject)/',
         pathNot: '^src/mm/process/',
       },
       to: { path: outside },
