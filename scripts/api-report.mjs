@@ -24,7 +24,8 @@ function statements(text) {
   return found;
 }
 
-const privateMember = /^ {4}(\/\*\*(?:(?!\*\/)[^])*\*\/\n {4})?private [^\n]*(\n {5,}[^\n]*)*\n/gm;
+const privateMember =
+  /^ {4}(\/\*\*(?:(?!\*\/)[\s\S])*\*\/\n {4})?private [^\n]*(\n {5,}[^\n]*)*\n/gm;
 const declared =
   /^export (?:declare )?(?:abstract )?(?:class|const|function|interface|type) (\w+)/m;
 const moved = /^(import|export) (?:type )?\{([^}]*)\} from '(\.[^']+)\.js';/m;
