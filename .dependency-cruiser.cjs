@@ -9,8 +9,9 @@ const rooms = {
   ioas: ['abi', 'flow', 'mm', 'iommu'],
   iommufd: ['abi', 'flow', 'mm', 'iommu', 'file', 'ioas'],
   vfio: ['abi', 'flow', 'mm', 'iommu', 'file', 'ioas', 'iommufd'],
-  device: ['abi', 'flow', 'input', 'mm', 'iommu', 'vfio'],
+  device: ['abi', 'flow', 'input', 'mm', 'iommu', 'ioas', 'vfio', 'vfio-user'],
   kit: ['abi', 'flow', 'input', 'mm', 'iommu', 'ioas', 'vfio', 'device'],
+  'vfio-user': ['abi'],
   live: [],
   trace: ['abi', 'flow', 'input', 'mm', 'iommu', 'live'],
   exec: [
@@ -23,6 +24,7 @@ const rooms = {
     'ioas',
     'iommufd',
     'vfio',
+    'vfio-user',
     'device',
     'kit',
     'inject',
@@ -80,7 +82,7 @@ module.exports = {
       name: 'no libc, clock, file or environment below the doors',
       severity: 'error',
       from: {
-        path: '^src/(abi|flow|mm|iommu|file|ioas|iommufd|vfio|device|kit|inject)/',
+        path: '^src/(abi|flow|mm|iommu|file|ioas|iommufd|vfio|vfio-user|device|kit|inject)/',
         pathNot: '^src/mm/process/',
       },
       to: { path: outside },
@@ -98,10 +100,10 @@ module.exports = {
       to: { path: '^src/vfio/', dependencyTypesNot: ['type-only'] },
     },
     {
-      name: "devices, reports and the page read and write sizes: nothing of users' files",
+      name: "devices, reports and the page read and write sizes and times: nothing of users' files",
       severity: 'error',
       from: { path: '^src/(device|report|page)/' },
-      to: { path: '^src/input/', pathNot: '^src/input/(size|package-file).ts$' },
+      to: { path: '^src/input/', pathNot: '^src/input/(size|time|package-file).ts$' },
     },
     {
       name: 'reports see types only',

@@ -44,6 +44,13 @@ export interface IoSpaceParts {
   readonly DriverPinning: typeof DriverPinning;
 }
 
+/** Hears which mappings a space has, one that keeps its own copy of them. */
+export interface MappingListener {
+  mapped(mapping: Mapping): void;
+  /** It is about to go: when this returns the listener uses it no more. */
+  unmapping(mapping: Mapping): void;
+}
+
 const shipped: IoSpaceParts = { Iopf, DriverPinning };
 
 export class IoSpace implements IopfBackend, PinnableSpace {
@@ -67,6 +74,7 @@ export class IoSpace implements IopfBackend, PinnableSpace {
   private readonly programs = new Map<IommuDevice, DeviceFaultHandler>();
   private readonly observer: Observer | null;
   private readonly constraints = new Map<object, IommuProperties>();
+  private readonly listeners: MappingListener[] = [];
 
   constructor(options: IoSpaceOptions, parts: IoSpaceParts = shipped) {
     const { premapPages, premap, observer } = options;
@@ -216,13 +224,15 @@ export class IoSpace implements IopfBackend, PinnableSpace {
     this.counters.addMapped(mapping.pages);
     this.observer?.mappingAdded?.(mapping);
     for (let i = 0; i < this.logs.length; i++) this.logs[i]!.add(mapping);
+    for (let i = 0; i < this.listeners.length; i++) this.listeners[i]!.mapped(mapping);
   }
 
   /** A mapping goes; drivers that have pinned pages of it are told first. */
   unmap(mapping: Mapping): void {
     this.pins.unmapping(mapping);
+    for (let i = 0; i < this.listeners.length; i++) this.listeners[i]!.unmapping(mapping);
     this.mappings.remove(mapping);
-    if (this.invalidVaddrs !== 0 && mapping.source.vaddrInvalid) this.invalidVaddrs--;
+    if (this.invalidVaddrs !== 0 && mapping.vaddrInvalid) this.invalidVaddrs--;
     this.counters.addMapped(-mapping.pages);
     this.observer?.mappingRemoved?.(mapping);
     if (mapping.pinned) this.dropPinned(mapping);
@@ -232,7 +242,7 @@ export class IoSpace implements IopfBackend, PinnableSpace {
 
   /** The address of a mapping leads nowhere until it is moved. */
   invalidateVaddr(mapping: Mapping): void {
-    mapping.source.vaddrInvalid = true;
+    mapping.vaddrInvalid = true;
     this.invalidVaddrs++;
   }
 
@@ -242,14 +252,30 @@ export class IoSpace implements IopfBackend, PinnableSpace {
   move(mapping: Mapping, mm: AddressSpace, vaddrPage: number): void {
     const { source } = mapping;
     const watched = !mapping.pinned;
+    for (const listener of this.listeners) listener.unmapping(mapping);
     this.observer?.mappingRemoved?.(mapping);
     if (watched) this.iopf.mappingRemoved(mapping);
     source.mm = mm;
     source.vaddrPage = vaddrPage;
+    mapping.mm = mm;
+    mapping.vaddrPage = vaddrPage;
     if (watched) this.iopf.mappingAdded(mapping);
     this.observer?.mappingAdded?.(mapping);
-    source.vaddrInvalid = false;
+    mapping.vaddrInvalid = false;
     this.invalidVaddrs--;
+    for (const listener of this.listeners) listener.mapped(mapping);
+  }
+
+  /** The listener hears of all mappings now, and of each that comes and goes. */
+  listen(listener: MappingListener): void {
+    for (const mapping of this.mappings) listener.mapped(mapping);
+    this.listeners.push(listener);
+  }
+
+  /** It hears no more; to it, all mappings go. */
+  stopListening(listener: MappingListener): void {
+    this.listeners.splice(this.listeners.indexOf(listener), 1);
+    for (const mapping of this.mappings) listener.unmapping(mapping);
   }
 
   /** Every page is clean from now on, but for what is pinned by drivers (R6.3). */
