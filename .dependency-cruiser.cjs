@@ -9,7 +9,7 @@ const rooms = {
   ioas: ['abi', 'flow', 'mm', 'iommu'],
   iommufd: ['abi', 'flow', 'mm', 'iommu', 'file', 'ioas'],
   vfio: ['abi', 'flow', 'mm', 'iommu', 'file', 'ioas', 'iommufd'],
-  device: ['abi', 'flow', 'input', 'mm', 'iommu', 'vfio', 'vfio-user'],
+  device: ['abi', 'flow', 'input', 'mm', 'iommu', 'ioas', 'vfio', 'vfio-user'],
   kit: ['abi', 'flow', 'input', 'mm', 'iommu', 'ioas', 'vfio', 'device'],
   'vfio-user': ['abi'],
   live: [],
@@ -114,10 +114,10 @@ module.exports = {
       to: { path: '^src/vfio/', dependencyTypesNot: ['type-only'] },
     },
     {
-      name: "devices, reports and the page read and write sizes: nothing of users' files",
+      name: "devices, reports and the page read and write sizes and times: nothing of users' files",
       severity: 'error',
       from: { path: '^src/(device|report|page)/' },
-      to: { path: '^src/input/', pathNot: '^src/input/(size|package-file).ts$' },
+      to: { path: '^src/input/', pathNot: '^src/input/(size|time|package-file).ts$' },
     },
     {
       name: 'reports see types only',

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { kernelVersions } from '../../abi/kernel.js';
-import type { ScenarioReport } from '../../check/search/job.js';
+import type { ScenarioReport } from '../../check/search/run-scenario.js';
 import { refusalReasons } from '../../exec/incidents/refusal.js';
 import type { RunSummary } from '../../exec/run/summary.js';
 import { type PointName, points } from '../../inject/points.js';
