@@ -5,19 +5,12 @@
 
 import { fstatSync } from 'node:fs';
 import { Errno, fail, VfioError } from '../abi/errno.js';
+import { MAP_NORESERVE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../abi/linux.js';
 import type { IoSpace } from '../ioas/io-space.js';
 import { Mapping } from '../ioas/mapping.js';
 import { UserPages } from '../ioas/user-pages.js';
 import { type AddressSpace, PAGE_SIZE, READ, WRITE } from '../mm/address-space.js';
-import {
-  errno,
-  MAP_NORESERVE,
-  MAP_SHARED,
-  mmap,
-  munmap,
-  PROT_READ,
-  PROT_WRITE,
-} from '../mm/process/libc.js';
+import { errno, mmap, munmap } from '../mm/process/libc.js';
 import { UserDmaFlag, UserUnmapFlag } from '../vfio-user/protocol.js';
 import { UserBitmap, UserDmaMap, UserDmaUnmap } from '../vfio-user/structs.js';
 import { type ClientMemory, fileTransfer } from './client-memory.js';

@@ -1,9 +1,11 @@
 /** Where clients come in: a socket at a path, or a descriptor that was inherited. */
+
 import { unlinkSync } from 'node:fs';
 import { Errno, errnoName } from '../abi/errno.js';
+import { O_NONBLOCK } from '../abi/linux.js';
 import { acceptConnection, connectTo, listenAt } from '../exec/vfio-user/unix-socket.js';
 import { UserError } from '../input/user-error.js';
-import { close, fcntl, O_NONBLOCK } from '../mm/process/libc.js';
+import { close, fcntl } from '../mm/process/libc.js';
 import type { Door } from './serve-options.js';
 
 const F_GETFL = 3;

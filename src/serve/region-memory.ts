@@ -4,16 +4,9 @@
  * The descriptor of a region leads to all of it. What a client is not told to map is memory of this
  * process alone: whatever somebody writes there, the device never sees it.
  */
+import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../abi/linux.js';
 import type { DmaBuffer } from '../mm/frame-memory.js';
-import {
-  MAP_ANONYMOUS,
-  MAP_FIXED,
-  MAP_PRIVATE,
-  mmap,
-  must,
-  PROT_READ,
-  PROT_WRITE,
-} from '../mm/process/libc.js';
+import { mmap, must } from '../mm/process/libc.js';
 import type { RegionArea } from '../vfio/pci-function.js';
 
 /** Takes all but `areas`, in whole pages and ascending, away from who has the descriptor. */

@@ -45,7 +45,12 @@ export async function serveDevice(options: ServeOptions): Promise<ServeSummary> 
     throw new UserError('iopf serve needs Linux on x86-64 or arm64');
   const { device, premapPages } = options;
   const counters = new Counters(nowUs);
-  const facts = { program: `vfio-user client of ${device.kind}`, arguments: [], picture: false };
+  const facts = {
+    program: `vfio-user client of ${device.kind}`,
+    arguments: [],
+    picture: false,
+    inject: null,
+  };
   const noted = { ...options, ...facts, kernel: DEFAULT_KERNEL, iopf: 'auto' } as const;
   const observers = new RunObservers(noted, null, counters, nowUs);
   const networks = new Networks(nowUs, observers.capture);

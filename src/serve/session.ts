@@ -6,7 +6,7 @@
  */
 import { Errno, fail, VfioError } from '../abi/errno.js';
 import { makeSocketPair } from '../exec/run/descriptor-message.js';
-import { DESCRIPTORS_MAX, MessageSocket } from '../exec/vfio-user/message-socket.js';
+import { MessageSocket } from '../exec/vfio-user/message-socket.js';
 import { close } from '../mm/process/libc.js';
 import { type Capabilities, readVersion, writeVersion } from '../vfio-user/capabilities.js';
 import {
@@ -27,9 +27,12 @@ import type { Reply, Request } from './request.js';
 import type { AttachedDevice, ServedDevice } from './served-device.js';
 import { setIrqs } from './set-irqs.js';
 
+/** QEMU takes no server that announces more than 16; libvfio-user announces as many. */
+const DESCRIPTORS = 8;
+
 /** What a client is told; its own limits count for what is sent to it. */
 const capabilities: Partial<Capabilities> = {
-  maxMessageDescriptors: DESCRIPTORS_MAX,
+  maxMessageDescriptors: DESCRIPTORS,
   maxTransferBytes: TRANSFER_BYTES,
   pageSizes: 4096,
   writesMultiple: true,

@@ -34,6 +34,11 @@ export const quirks: readonly Quirk[] = [
     iopf: 'takes JSON; anything else is EINVAL',
   },
   {
+    id: 'descriptors',
+    others: 'QEMU ends where a server announces max_msg_fds above 16; libvfio-user announces 8',
+    iopf: 'announces 8, and takes as many as the kernel passes',
+  },
+  {
     id: 'overlap',
     others: 'an overlapping DMA_MAP is EEXIST in the specification, EINVAL in libvfio-user',
     iopf: 'EEXIST',

@@ -4,7 +4,7 @@ import { quirks } from '../../src/vfio-user/quirks.js';
 import { type Recorded, Replay, type Servers } from './recorded-server.js';
 
 const folder = 'test/vectors-vfio-user';
-const servers = JSON.parse(readFileSync(`${folder}/servers.json`, 'utf8')) as Servers;
+const servers = JSON.parse(readFileSync(`${folder}/servers.jsonl`, 'utf8')) as Servers;
 const recorded = ['probe', 'suite'].flatMap((file) =>
   readFileSync(`${folder}/${file}.jsonl`, 'utf8')
     .trim()

@@ -2,8 +2,9 @@
  * A recorded exchange (test/vectors-vfio-user) done again with a server of iopf's: the device has
  * the recorded one's regions and interrupts, and answers as that one did.
  */
+
 import { errnoName } from '../../src/abi/errno.js';
-import { MFD_CLOEXEC } from '../../src/abi/linux.js';
+import { MFD_CLOEXEC, O_NONBLOCK, O_RDWR } from '../../src/abi/linux.js';
 import {
   PCI_CONFIG_SIZE,
   PCIE_CONFIG_SIZE,
@@ -22,8 +23,6 @@ import {
   eventfd,
   ftruncate,
   memfdCreate,
-  O_NONBLOCK,
-  O_RDWR,
   open,
   pipe2,
   read,

@@ -163,6 +163,7 @@ export interface FunctionOptions
     | 'moduleKind'
     | 'nowUs'
     | 'note'
+    | 'peers'
     | 'traps'
   > {
   /** The memory that translated DMA reaches, where that is more than processes'. */

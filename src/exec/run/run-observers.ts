@@ -23,6 +23,7 @@ export type Observed = Pick<
   | 'record'
   | 'pcap'
   | 'picture'
+  | 'inject'
 >;
 
 /** Who notes what happens in a run: traces, recordings, captures, a report, a live view. */
