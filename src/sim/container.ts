@@ -14,7 +14,7 @@ import type { SimulatedMemory } from '../mm/simulated-memory.js';
 import { createMachine } from '../vfio/machine.js';
 import type { HostMemory } from './host-memory.js';
 import type { Policy } from './policy.js';
-import { silentFunction } from './silent-function.js';
+import { silentFunction } from '../device/silent-function.js';
 
 /** Where arguments of calls are put, in pages: below all memory of the workload. */
 const ARGUMENTS = 16;
