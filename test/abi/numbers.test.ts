@@ -63,6 +63,7 @@ describe('the numbers of the wire are Linux’s', () => {
 
   it('those that stand alone', () => {
     expect(plain(vfio)).toEqual({
+      VFIO_TYPE: 0x3b,
       VFIO_API_VERSION: 0,
       VFIO_DEVICE_ATTACH_PASID: 1,
       VFIO_PCI_DEVID_OWNED: 0,
