@@ -30,6 +30,7 @@ const rooms = {
     'live',
     'trace',
   ],
+  conformance: ['abi', 'input', 'mm', 'iommu', 'file', 'ioas', 'iommufd', 'vfio', 'device', 'exec'],
   inject: ['abi', 'flow', 'input', 'mm', 'iommu', 'device'],
   sim: ['abi', 'flow', 'input', 'mm', 'iommu', 'file', 'ioas', 'vfio', 'device', 'trace'],
   plan: ['abi', 'input', 'mm', 'sim'],
@@ -55,6 +56,7 @@ const rooms = {
     'sim',
     'plan',
     'check',
+    'conformance',
     'report',
     'ui',
   ],
@@ -87,9 +89,9 @@ module.exports = {
       to: { path: outside },
     },
     {
-      name: 'live processes are reached from exec only',
+      name: 'live processes are reached from exec only, and by what replays calls',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/(exec|mm/process)/' },
+      from: { path: '^src/', pathNot: '^src/(exec|mm/process|conformance/live)/' },
       to: { path: '^src/mm/process/' },
     },
     {

@@ -16,7 +16,7 @@ import { READ, WRITE } from '../../../src/mm/address-space.js';
 import { SimulatedMemory } from '../../../src/mm/simulated-memory.js';
 import { silentFunction } from '../../../src/device/silent-function.js';
 import { createMachine } from '../../../src/vfio/machine.js';
-import type { Process } from '../../conformance/process.js';
+import type { Process } from '../../../src/conformance/process.js';
 import { ARGUMENTS, modelProcess, PAGE } from '../../model-process.js';
 import type { Call, Outcome } from './program.js';
 

@@ -3,9 +3,9 @@
  * addresses.
  */
 import { readdirSync, readFileSync } from 'node:fs';
-import { errnoName } from '../../../src/abi/errno.js';
-import * as libc from '../../../src/mm/process/libc.js';
-import { setLimit } from '../../../src/mm/process/limits.js';
+import { errnoName } from '../../abi/errno.js';
+import * as libc from '../../mm/process/libc.js';
+import { setLimit } from '../../mm/process/limits.js';
 import { fcntlCommand } from '../fcntl.js';
 import { adviceOf } from '../memory-step.js';
 import {
