@@ -9,9 +9,10 @@ const rooms = {
   ioas: ['abi', 'flow', 'mm', 'iommu'],
   iommufd: ['abi', 'flow', 'mm', 'iommu', 'file', 'ioas'],
   vfio: ['abi', 'flow', 'mm', 'iommu', 'file', 'ioas', 'iommufd'],
-  device: ['abi', 'flow', 'input', 'mm', 'iommu', 'vfio'],
+  device: ['abi', 'flow', 'input', 'mm', 'iommu', 'ioas', 'vfio', 'vfio-user'],
   kit: ['abi', 'flow', 'input', 'mm', 'iommu', 'ioas', 'vfio', 'device'],
   engine: ['abi', 'flow', 'mm', 'iommu', 'file', 'ioas', 'iommufd', 'vfio', 'device'],
+  'vfio-user': ['abi'],
   live: [],
   trace: ['abi', 'flow', 'input', 'mm', 'iommu', 'live'],
   exec: [
@@ -24,6 +25,7 @@ const rooms = {
     'ioas',
     'iommufd',
     'vfio',
+    'vfio-user',
     'device',
     'kit',
     'inject',
@@ -83,7 +85,7 @@ module.exports = {
       name: 'no libc, clock, file or environment below the doors',
       severity: 'error',
       from: {
-        path: '^src/(abi|flow|mm|iommu|file|ioas|iommufd|vfio|device|kit|engine|inject)/',
+        path: '^src/(abi|flow|mm|iommu|file|ioas|iommufd|vfio|vfio-user|device|kit|engine|inject)/',
         pathNot: '^src/mm/process/',
       },
       to: { path: outside },
@@ -101,10 +103,10 @@ module.exports = {
       to: { path: '^src/vfio/', dependencyTypesNot: ['type-only'] },
     },
     {
-      name: "devices, reports and the page read and write sizes: nothing of users' files",
+      name: "devices, reports and the page read and write sizes and times: nothing of users' files",
       severity: 'error',
       from: { path: '^src/(device|report|page)/' },
-      to: { path: '^src/input/', pathNot: '^src/input/(size|package-file).ts$' },
+      to: { path: '^src/input/', pathNot: '^src/input/(size|time|package-file).ts$' },
     },
     {
       name: 'reports see types only',

@@ -41,6 +41,9 @@ export function recordEvents(
           break;
         case 'page-lost':
           recorder.pageLost(DEVICE, event.iovaPage);
+          break;
+        case 'injected':
+          recorder.faultMade(event.rule);
       }
     }
   } catch (error) {

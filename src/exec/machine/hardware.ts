@@ -9,6 +9,7 @@ import { REGION_OFFSET } from '../../abi/vfio.js';
 import { OptionError } from '../../device/index.js';
 import type { DeviceKind } from '../../device/kind.js';
 import { deviceKinds, type RecordedModel } from '../../device/kinds.js';
+import type { PeerHost } from '../../device/vfio-user/host.js';
 import type { VfioFile } from '../../file/file.js';
 import { UserError } from '../../input/user-error.js';
 import type { IopfMode } from '../../ioas/iopf/mode.js';
@@ -45,6 +46,8 @@ export interface HardwareOptions {
   readonly observer: Observer | null;
   readonly incidents: Incidents | null;
   readonly networks: Networks;
+  /** Other processes, which have devices; absent: none is asked for. */
+  readonly peers?: PeerHost | undefined;
   /** Faults on purpose; absent: none. */
   readonly injection?: Injection | null;
   /** Kinds from modules of users, for a device; absent or null: none. */
@@ -91,10 +94,13 @@ export function buildHardware(options: HardwareOptions): Hardware {
   });
   options.networks.ready();
   const firstDevice = firstFree('/sys/class/vfio-dev/vfio');
+  const { geometry: recorded } = options.spec;
+  // The recorded IOMMUs cannot nest, and with IOPF off all is as recorded.
+  const geometry = recorded === null ? null : { ...recorded, nests: options.iopf !== 'off' };
   const machine = createMachine({
     groups,
     firstDevice,
-    ...(options.spec.geometry === null ? {} : { geometry: options.spec.geometry }),
+    ...(geometry === null ? {} : { geometry }),
     ...options.spec.vfio,
     compatContainer: options.spec.vfio.container === 'iommufd',
     iommufdTest: options.spec.vfio.iommufdTest,
@@ -111,7 +117,7 @@ export function buildHardware(options: HardwareOptions): Hardware {
     shadow: buildShadow({
       groups,
       firstDevice,
-      geometry: options.spec.geometry,
+      geometry,
       vfio: options.spec.vfio,
       kernel: kernelProfile(options.kernel),
       announceFolder: options.announceFolder,
@@ -179,6 +185,7 @@ function makeFunction(
     openTap: networks.openTap,
     openLink: networks.openLink,
     impair: networks.impair,
+    ...(options.peers === undefined ? {} : { peers: options.peers }),
     ...(openCapture === undefined ? {} : { openCapture }),
     ...(options.openModel === undefined ? {} : { openModel: options.openModel }),
     ...(options.nowUs === undefined ? {} : { nowUs: options.nowUs }),

@@ -37,8 +37,13 @@ export class RunObservers {
     nowUs: () => number,
   ) {
     this.startedMs = nowUs() / 1000;
-    const { program, arguments: words, kernel, iopf, premapPages, trace, record } = options;
-    const header = { program, arguments: words, kernel, iopf, premap: premapPages };
+    const { program, arguments: words, kernel, iopf, premapPages, inject, trace, record } = options;
+    const header = {
+      ...{ program, arguments: words, kernel, iopf, premap: premapPages },
+      ...(inject === null
+        ? {}
+        : { inject: { rules: inject.rules.map(({ text }) => text), seed: inject.seed } }),
+    };
     const task = (): TracedTask => ({ name: program, pid: this.pid });
     const opened = <File extends RunOutput>(path: string | null, open: (path: string) => File) => {
       const file = path === null ? null : open(path);

@@ -10,14 +10,12 @@
  */
 
 import { constants } from 'node:os';
-import { SIG_BLOCK, SIG_SETMASK } from '../../abi/linux.js';
+import { O_CLOEXEC, O_NONBLOCK, SIG_BLOCK, SIG_SETMASK } from '../../abi/linux.js';
 import {
   allocateNative,
   eventfd,
   kill,
   must,
-  O_CLOEXEC,
-  O_NONBLOCK,
   pipe2,
   pthreadSigmask,
   read,

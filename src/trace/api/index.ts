@@ -4,8 +4,8 @@
  * ```ts
  * import { READ, readRecording, WRITE, writeRecording } from 'iopf/recording';
  * writeRecording('two-pages.rec', { program: 'by hand' }, [
- *   { kind: 'map', time: 0, iovaPage: 0x100, pages: 2, vaddrPage: 0x7f000, permission: READ | WRITE,
- *     pinned: false, space: 1 },
+ *   { kind: 'map', time: 0, iovaPage: 0x100, pages: 2, vaddrPage: 0x7f000,
+ *     permission: READ | WRITE, pinned: false, space: 1 },
  *   { kind: 'access', time: 10, iovaPage: 0x100, count: 2, access: WRITE },
  * ]);
  * const { damage, events, header } = readRecording('two-pages.rec');

@@ -8,7 +8,7 @@ import { DEFAULT_KERNEL } from '../../../src/abi/kernel.js';
 import { runLive } from '../../../src/conformance/live/run.js';
 import { describe as describeCase } from '../../../src/conformance/run.js';
 import { vectorFiles } from '../../../src/conformance/vectors.js';
-import { available } from '../../skip.js';
+import { available, moreIsAsked } from '../../skip.js';
 
 /** Topics that a sandbox can run almost whole. */
 const LEAST_SHARE = 0.95;
@@ -18,7 +18,10 @@ const whole =
 const ofIommufd = ['cdev', 'dmabuf', 'fault-queue', 'map-file', 'viommu'].map(
   (topic) => `test/vectors-iommufd/${topic}.json`,
 );
-const paths = [...vectorFiles('test/vectors'), ...ofIommufd];
+const isMore = moreIsAsked('the lesser topics through real system calls');
+const paths = [...vectorFiles('test/vectors'), ...ofIommufd].filter(
+  (path) => isMore || whole.test(path),
+);
 const isRoot = available(
   process.getuid!() === 0,
   'the vectors through real system calls',
