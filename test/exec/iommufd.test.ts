@@ -56,6 +56,7 @@ describe.skipIf(!have('cc', 'the program of iommufd.c'))('a program with iommufd
       expect(asked.stdout).toBe(`${copied}; ${256 + io} page requests here\n`);
       expect(asked.summary!.pagesFaultedIn).toBe(0);
       expect(asked.summary!.pinnedBytesPeak).toBe((256 + admin + io) * 4096);
+      expect(asked.summary!.faultLatencyUs.min).toBeGreaterThan(0);
       const left = await runIopf(on, [process.execPath, main, edu, 'iopf']);
       expect(left.stdout).toBe(`${copied}; 0 page requests here\n`);
       const pagesFaultedIn = 256 + admin + io;
