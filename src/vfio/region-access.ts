@@ -2,20 +2,20 @@
  * read(2), write(2) and mmap(2) of a device file: which region an offset means, and what may be
  * done there (kernel: vfio_pci_rw, vfio_pci_core_mmap).
  */
+
 import { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
 import type { KernelProfile } from '../abi/kernel.js';
+import { MAP_SHARED, MAP_SHARED_VALIDATE } from '../abi/linux.js';
 import { PciBar, PciCapability, PciConfig, PciMsix, PciRegionIndex } from '../abi/pci.js';
 import { REGION_OFFSET } from '../abi/vfio.js';
 import type { Caller } from '../file/caller.js';
 import type { MappedPart, MmapRequest } from '../file/file.js';
-import { PAGE_SIZE } from '../mm/address-space.js';
+import { pagesUp } from '../mm/address-space.js';
 import { findCapability, memoryEnabled, readConfig16, readConfig32 } from './config-access.js';
 import type { PciFunction, RegionArea } from './pci-function.js';
 
 const { ROM, CONFIG, VGA, BAR5, COUNT } = PciRegionIndex;
-const MAP_SHARED = 1;
-const MAP_SHARED_VALIDATE = 3;
 const MAP_TYPE = 0x0f;
 
 /** A transfer is cut into pieces of this many bytes, so that a huge count costs no memory. */
@@ -189,10 +189,6 @@ export class RegionAccess {
 /** The region that an offset of a device file lies in. */
 function indexOf(offset: number): number {
   return Math.floor(offset / REGION_OFFSET);
-}
-
-function pagesUp(bytes: number): number {
-  return Math.ceil(bytes / PAGE_SIZE) * PAGE_SIZE;
 }
 
 /**

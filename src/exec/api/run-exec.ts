@@ -26,7 +26,7 @@ export interface RunExecOptions {
   readonly words?: readonly string[];
   /** The directory and the environment of the program; those of the caller unless given. */
   readonly cwd?: string;
-  readonly env?: NodeJS.ProcessEnv;
+  readonly env?: Readonly<Record<string, string | undefined>>;
   /** Ends the run, by SIGTERM to the program. */
   readonly signal?: AbortSignal;
 }

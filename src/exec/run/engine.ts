@@ -3,7 +3,7 @@ import type { MessagePort } from 'node:worker_threads';
 import { Bug } from '../../abi/bug.js';
 import { kernelProfile } from '../../abi/kernel.js';
 import { UserError } from '../../input/user-error.js';
-import { Counters } from '../../iommu/observer.js';
+import { Counters, type Observer } from '../../iommu/observer.js';
 import { getLimit, RLIMIT_NOFILE } from '../../mm/process/limits.js';
 import { endTransfers, pagesMayWait } from '../../mm/process/remote-transfer.js';
 import type { Picture } from '../../trace/live-picture.js';
@@ -117,7 +117,7 @@ async function serveObserved(
   const peers = has('vfio-user')
     ? new (await import('../vfio-user/peers.js')).Peers(nowMs)
     : undefined;
-  const injection = await beginInjection(exec, incidents);
+  const injection = await beginInjection(exec, incidents, observers.observer);
   const moduleKind = await loadModules(options);
   const networks = new Networks(nowUs, observers.capture);
   let hardware: Hardware | null = null;
@@ -165,6 +165,7 @@ async function loadModules({ exec, modules }: EngineOptions) {
 async function beginInjection(
   { inject }: ExecOptions,
   incidents: IncidentLog,
+  observer: Observer | null,
 ): Promise<Injection | null> {
   if (inject === null) return null;
   const { Injection } = await import('../inject/injection.js');
@@ -172,7 +173,10 @@ async function beginInjection(
   return new Injection(
     inject,
     () => nowMs() - startedMs,
-    (rule) => incidents.faultMade(rule),
+    (rule) => {
+      incidents.faultMade(rule);
+      observer?.faultMade?.(rule);
+    },
   );
 }
 

@@ -1,3 +1,4 @@
+import { O_CLOEXEC } from '../../abi/linux.js';
 import { IovecArray } from '../../mm/process/iovec.js';
 import {
   allocateNative,
@@ -6,7 +7,6 @@ import {
   epollCtl,
   epollWait,
   must,
-  O_CLOEXEC,
   preadv2,
   read,
   timerfdCreate,

@@ -5,10 +5,17 @@
  */
 
 import { Errno } from '../../abi/errno.js';
-import { MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE } from '../../abi/linux.js';
+import {
+  MAP_FIXED,
+  MAP_FIXED_NOREPLACE,
+  MAP_SHARED,
+  MREMAP_DONTUNMAP,
+  MREMAP_FIXED,
+  MREMAP_MAYMOVE,
+} from '../../abi/linux.js';
 import type { MappedPart } from '../../file/file.js';
-import { PAGE_SIZE } from '../../mm/address-space.js';
-import { MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_SHARED } from '../../mm/process/libc.js';
+import { PAGE_SIZE, pagesUp } from '../../mm/address-space.js';
+
 import type { Architecture } from '../arch/index.js';
 import type { Listener } from '../seccomp/listener.js';
 import type { CallToMake, Errand, Errands, Outcome } from './errands.js';
@@ -267,8 +274,4 @@ function gapsOf(areas: readonly Gap[], start: number, end: number): Gap[] {
   }
   if (at < end) gaps.push({ start: at, end });
   return gaps;
-}
-
-function pagesUp(length: number): number {
-  return Math.ceil(length / PAGE_SIZE) * PAGE_SIZE;
 }

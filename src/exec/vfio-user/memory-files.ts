@@ -2,11 +2,13 @@
  * The files behind a program's memory, as descriptors of the engine's: of memory that is shared
  * (memfd, tmpfs, hugetlbfs, a file on a disk), and of all that a process has (/proc/PID/mem).
  */
+
 import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { O_CLOEXEC, O_RDONLY, O_RDWR } from '../../abi/linux.js';
 import type { MemoryFile } from '../../device/vfio-user/host.js';
 import { type AddressSpace, PAGE_SIZE, WRITE } from '../../mm/address-space.js';
 import { FileMemory } from '../../mm/process/file-memory.js';
-import { close, O_CLOEXEC, O_RDONLY, O_RDWR, open } from '../../mm/process/libc.js';
+import { close, open } from '../../mm/process/libc.js';
 import { ProcessSpace } from '../../mm/process/space.js';
 import type { Area } from '../../mm/process/vmas.js';
 

@@ -1,18 +1,12 @@
 /** Other processes that have devices of the run: sockets to them, and waiting for them. */
+
 import { fstatSync } from 'node:fs';
 import { Errno, errnoName } from '../../abi/errno.js';
+import { O_CLOEXEC, O_NONBLOCK } from '../../abi/linux.js';
 import type { Channel, MemoryFile, PeerEvent, PeerHost } from '../../device/vfio-user/host.js';
 import { UserError } from '../../input/user-error.js';
 import type { AddressSpace } from '../../mm/address-space.js';
-import {
-  allocateNative,
-  close,
-  eventfd,
-  must,
-  O_CLOEXEC,
-  O_NONBLOCK,
-  poll,
-} from '../../mm/process/libc.js';
+import { allocateNative, close, eventfd, must, poll } from '../../mm/process/libc.js';
 import type { EventSet } from '../seccomp/event-set.js';
 import type { Waited } from '../seccomp/supervisor.js';
 import { fileOf, memoryOf } from './memory-files.js';

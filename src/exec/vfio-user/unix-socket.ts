@@ -1,5 +1,6 @@
 /** Stream sockets with a path (unix(7)). Calls return a descriptor, or minus an errno. */
 import { Errno } from '../../abi/errno.js';
+import { AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from '../../abi/linux.js';
 import {
   accept4,
   allocateNative,
@@ -11,10 +12,6 @@ import {
   socket,
 } from '../../mm/process/libc.js';
 
-const AF_UNIX = 1;
-const SOCK_STREAM = 1;
-const SOCK_NONBLOCK = 0x800;
-const SOCK_CLOEXEC = 0x80000;
 /** struct sockaddr_un: the family, and a path that ends with a zero. */
 const PATH_AT = 2;
 const PATH_BYTES = 108;
