@@ -38,7 +38,7 @@ interface Step {
 
 interface Vector {
   readonly name: string;
-  /** A name in servers.json, or itself. */
+  /** A name in servers.jsonl, or itself. */
   readonly server: string | Server;
   readonly steps: readonly Step[];
 }
@@ -67,7 +67,7 @@ const lines = (name: string): Vector[] =>
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as Vector);
 const vectors = [...lines('probe.jsonl'), ...lines('suite.jsonl')];
-const { servers } = JSON.parse(readFileSync(new URL('servers.json', folder), 'utf8')) as {
+const { servers } = JSON.parse(readFileSync(new URL('servers.jsonl', folder), 'utf8')) as {
   servers: Record<string, Server>;
 };
 
