@@ -12,6 +12,7 @@ const rooms = {
   device: ['abi', 'flow', 'input', 'mm', 'iommu', 'ioas', 'vfio', 'vfio-user'],
   kit: ['abi', 'flow', 'input', 'mm', 'iommu', 'ioas', 'vfio', 'device'],
   'vfio-user': ['abi'],
+  engine: ['abi', 'flow', 'mm', 'iommu', 'file', 'ioas', 'iommufd', 'vfio', 'device'],
   live: [],
   trace: ['abi', 'flow', 'input', 'mm', 'iommu', 'live'],
   exec: [
@@ -96,7 +97,7 @@ module.exports = {
       name: 'no libc, clock, file or environment below the doors',
       severity: 'error',
       from: {
-        path: '^src/(abi|flow|mm|iommu|file|ioas|iommufd|vfio|vfio-user|device|kit|inject)/',
+        path: '^src/(abi|flow|mm|iommu|file|ioas|iommufd|vfio|vfio-user|device|kit|engine|inject)/',
         pathNot: '^src/mm/process/',
       },
       to: { path: outside },

@@ -95,6 +95,20 @@ describe('the registers', () => {
     expect([drv.read(0x4074), drv.read(0x4074)]).toEqual([1, 0]);
   });
 
+  it('counters of octets keep what comes between the reads of their halves', () => {
+    const drv = new IgbDriver().start(STRIP);
+    drv.send(plainFrame(100));
+    expect(drv.read(0x4088)).toBe(104);
+    drv.send(plainFrame(60));
+    expect([drv.read(0x408c), drv.read(0x4088), drv.read(0x408c)]).toEqual([0, 64, 0]);
+    drv.send(plainFrame(60));
+    expect(drv.read(0x4088)).toBe(64);
+    drv.write(0, 0x04000000);
+    drv.rewind();
+    drv.start(STRIP).send(plainFrame(100));
+    expect([drv.read(0x408c), drv.read(0x4088)]).toEqual([0, 0]);
+  });
+
   it('IODATA is the register that IOADDR names', () => {
     const { card } = new IgbDriver();
     const bytes = (value: number) => Uint8Array.of(value & 255, (value >> 8) & 255, value >> 16, 0);
@@ -177,6 +191,13 @@ describe('frames', () => {
     const drv = new IgbDriver().start(STRIP);
     for (let index = 0; index < 64; index++) drv.send(plainFrame(60, index));
     expect([drv.read(0x4010), drv.read(0x40a0), drv.read(0xc030)]).toEqual([1, 1, 1]);
+    // GPRC, PRC64, TPR and GORC: a lost frame is none that was received.
+    expect([0x4074, 0x405c, 0x40d0, 0x4088].map((at) => drv.read(at))).toEqual([
+      63,
+      63,
+      64,
+      63 * 64,
+    ]);
     expect(drv.read(0xc0) & 0x50).toBe(0x50);
     expect(drv.receive()).toHaveLength(63);
   });
