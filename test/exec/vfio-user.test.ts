@@ -103,7 +103,7 @@ describe('a server that goes wrong', () => {
       { stdio: ['ignore', 'ignore', 'pipe'] },
     );
     const ended = new Promise<number | null>((done) => client.on('close', done));
-    await until(() => server.said.includes('client'), 30_000).catch(() => {});
+    await until(() => server.said.includes('client'), 'a client', 30_000).catch(() => {});
     server.child.kill('SIGSTOP');
     client.kill('SIGINT');
     expect(await ended).toBe(130);
