@@ -12,6 +12,7 @@ const rooms = {
   device: ['abi', 'flow', 'input', 'mm', 'iommu', 'ioas', 'vfio', 'vfio-user'],
   kit: ['abi', 'flow', 'input', 'mm', 'iommu', 'ioas', 'vfio', 'device'],
   'vfio-user': ['abi'],
+  engine: ['abi', 'flow', 'mm', 'iommu', 'file', 'ioas', 'iommufd', 'vfio', 'device'],
   live: [],
   trace: ['abi', 'flow', 'input', 'mm', 'iommu', 'live'],
   exec: [
@@ -44,6 +45,7 @@ const rooms = {
     'trace',
     'exec',
   ],
+  conformance: ['abi', 'input', 'mm', 'iommu', 'file', 'ioas', 'iommufd', 'vfio', 'device', 'exec'],
   inject: ['abi', 'flow', 'input', 'mm', 'iommu', 'device'],
   sim: ['abi', 'flow', 'input', 'mm', 'iommu', 'file', 'ioas', 'vfio', 'device', 'trace'],
   plan: ['abi', 'input', 'mm', 'sim'],
@@ -70,6 +72,7 @@ const rooms = {
     'sim',
     'plan',
     'check',
+    'conformance',
     'report',
     'ui',
   ],
@@ -96,15 +99,15 @@ module.exports = {
       name: 'no libc, clock, file or environment below the doors',
       severity: 'error',
       from: {
-        path: '^src/(abi|flow|mm|iommu|file|ioas|iommufd|vfio|vfio-user|device|kit|inject)/',
+        path: '^src/(abi|flow|mm|iommu|file|ioas|iommufd|vfio|vfio-user|device|kit|engine|inject)/',
         pathNot: '^src/mm/process/',
       },
       to: { path: outside },
     },
     {
-      name: 'live processes are reached from exec and serve only',
+      name: 'live processes are reached from exec and serve only, and by what replays calls',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/(exec|serve|mm/process)/' },
+      from: { path: '^src/', pathNot: '^src/(exec|serve|mm/process|conformance/live)/' },
       to: { path: '^src/mm/process/' },
     },
     {

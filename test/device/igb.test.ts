@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { PciInterruptIndex, PciRegionIndex } from '../../src/abi/pci.js';
-import { igbRegisters } from '../../src/device/igb/registers.js';
+import { Count, igbRegisters } from '../../src/device/igb/registers.js';
+import { Statistics } from '../../src/device/igb/statistics.js';
+import { RegisterFile } from '../../src/device/register-table.js';
 import { Wires } from '../../src/device/wire.js';
 import {
   foldedSum,
@@ -95,6 +97,33 @@ describe('the registers', () => {
     expect([drv.read(0x4074), drv.read(0x4074)]).toEqual([1, 0]);
   });
 
+  it('counters of octets keep what comes between the reads of their halves', () => {
+    const drv = new IgbDriver().start(STRIP);
+    drv.send(plainFrame(100));
+    expect(drv.read(0x4088)).toBe(104);
+    drv.send(plainFrame(60));
+    expect([drv.read(0x408c), drv.read(0x4088), drv.read(0x408c)]).toEqual([0, 64, 0]);
+    drv.send(plainFrame(60));
+    expect(drv.read(0x4088)).toBe(64);
+    drv.write(0, 0x04000000);
+    drv.rewind();
+    drv.start(STRIP).send(plainFrame(100));
+    expect([drv.read(0x408c), drv.read(0x4088)]).toEqual([0, 0]);
+  });
+
+  it('counters of octets have 64 bits, also where one comes that carries between the reads', () => {
+    const registers = new RegisterFile(igbRegisters);
+    const statistics = new Statistics(registers);
+    const [low, high] = [Count.TORL, Count.TORL + 4];
+    registers.set(low, 0xffffffff);
+    statistics.arrived(60);
+    expect([low, high, low, high].map((at) => registers.read(at))).toEqual([63, 1, 0, 0]);
+    registers.set(low, 0xffffffff);
+    expect(registers.read(low)).toBe(0xffffffff);
+    statistics.arrived(60);
+    expect([high, low, high].map((at) => registers.read(at))).toEqual([0, 64, 0]);
+  });
+
   it('IODATA is the register that IOADDR names', () => {
     const { card } = new IgbDriver();
     const bytes = (value: number) => Uint8Array.of(value & 255, (value >> 8) & 255, value >> 16, 0);
@@ -177,6 +206,13 @@ describe('frames', () => {
     const drv = new IgbDriver().start(STRIP);
     for (let index = 0; index < 64; index++) drv.send(plainFrame(60, index));
     expect([drv.read(0x4010), drv.read(0x40a0), drv.read(0xc030)]).toEqual([1, 1, 1]);
+    // GPRC, PRC64, TPR and GORC: a lost frame is none that was received.
+    expect([0x4074, 0x405c, 0x40d0, 0x4088].map((at) => drv.read(at))).toEqual([
+      63,
+      63,
+      64,
+      63 * 64,
+    ]);
     expect(drv.read(0xc0) & 0x50).toBe(0x50);
     expect(drv.receive()).toHaveLength(63);
   });

@@ -1,6 +1,6 @@
 /** A module of a user, by its URL. */
 import { fileURLToPath } from 'node:url';
-import { loadUserModule } from '../../input/user-module.js';
+import { loadUserModule, withoutRequireStack } from '../../input/user-module.js';
 import * as api from '../api/index.js';
 import { described, ScenarioMistake } from '../verify/scenario-mistake.js';
 
@@ -11,7 +11,7 @@ export async function exportsOf(module: string): Promise<unknown[]> {
   try {
     return Object.values(await load(module)).flat();
   } catch (error) {
-    throw asMistake(error);
+    throw asMistake(withoutRequireStack(error));
   }
 }
 

@@ -35,6 +35,7 @@ export class IgbDevice implements PciDevice, Wire {
   private readonly nvm: Nvm;
   private readonly phy: Phy;
   private readonly interrupts: IgbInterrupts;
+  private readonly statistics: Statistics;
   private readonly transmitter: Transmitter;
   private readonly receiver: Receiver;
   private readonly arrivals: DmaBuffer;
@@ -53,7 +54,8 @@ export class IgbDevice implements PciDevice, Wire {
     this.capture = capture;
     const { registers } = this;
     const { dma } = endpoint;
-    const statistics = new Statistics(registers);
+    this.statistics = new Statistics(registers);
+    const { statistics } = this;
     this.nvm = new Nvm(registers, mac);
     this.interrupts = new IgbInterrupts(registers, endpoint.interrupts, nowUs);
     this.phy = new Phy(registers, () => this.interrupts.raise(Cause.LSC));
@@ -159,6 +161,7 @@ export class IgbDevice implements PciDevice, Wire {
 
   private resetParts(): void {
     this.interrupts.reset();
+    this.statistics.reset();
     this.phy.reset();
     this.nvm.load();
     this.transmitter.reset();

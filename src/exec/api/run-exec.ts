@@ -1,11 +1,11 @@
 /**
  * Runs a program as `iopf exec` does, for test suites: `iopf/exec`.
  *
- * ```js
+ * ```ts
+ * import assert from 'node:assert/strict';
  * import { runExec } from 'iopf/exec';
- * const { exitCode, summary } = await runExec('./driver', ['0000:01:00.0'], {
- *   devices: ['nvme@0000:01:00.0,size=64M'],
- * });
+ * const options = { devices: ['./ring.ts@0000:01:00.0'] };
+ * const { exitCode, summary } = await runExec('./driver', ['0000:01:00.0'], options);
  * assert.equal(exitCode, 0);
  * assert.deepEqual(summary.refused, []);
  * ```
