@@ -1,4 +1,4 @@
-/** Devices behind a vfio-user socket: `iopf serve` has them, programs under `iopf exec` use them. */
+/** Devices behind a vfio-user socket: `iopf serve` has them, programs of `iopf exec` use them. */
 import { spawn } from 'node:child_process';
 import { randomFillSync } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
