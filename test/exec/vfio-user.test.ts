@@ -1,4 +1,4 @@
-/** Devices behind a vfio-user socket: `iopf serve` has them, programs under `iopf exec` use them. */
+/** Devices behind a vfio-user socket: `iopf serve` has them, programs of `iopf exec` use them. */
 import { spawn } from 'node:child_process';
 import { randomFillSync } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -103,7 +103,7 @@ describe('a server that goes wrong', () => {
       { stdio: ['ignore', 'ignore', 'pipe'] },
     );
     const ended = new Promise<number | null>((done) => client.on('close', done));
-    await until(() => server.said.includes('client'), 30_000).catch(() => {});
+    await until(() => server.said.includes('client'), 'a client', 30_000).catch(() => {});
     server.child.kill('SIGSTOP');
     client.kill('SIGINT');
     expect(await ended).toBe(130);
