@@ -16,8 +16,9 @@ export class MessageReader {
   at = 0;
   fault: MessageFault = 'none';
   private readonly view: DataView;
-  /** Of a body that is too long: bytes that are still to come. */
+  /** Of a body that is too long: bytes behind those that are wanted now. */
   private left = 0;
+  private isDropping = false;
   private hasHeader = false;
 
   /** Messages are put into `bytes`, and must fit. */
@@ -30,22 +31,21 @@ export class MessageReader {
     this.at += count;
     this.wanted -= count;
     if (this.wanted > 0) return false;
-    if (!this.hasHeader) return this.begin();
-    if (this.fault === 'none') return true;
-    return this.drop();
+    if (!this.isDropping) return this.hasHeader || this.begin();
+    this.goOn();
+    return false;
   }
 
   /** Forgets the message that is complete; the next one begins. */
   next(): void {
-    this.at = 0;
-    this.wanted = HEADER_BYTES;
     this.hasHeader = false;
     this.fault = 'none';
+    this.goOn();
   }
 
   /** A message has begun to come, and is not there yet. */
   get isInside(): boolean {
-    return this.at > 0 || this.hasHeader;
+    return this.at > 0 || this.hasHeader || this.isDropping;
   }
 
   get id(): number {
@@ -85,14 +85,15 @@ export class MessageReader {
     if (size <= this.bytes.length) return this.wanted === 0;
     this.fault = 'size above the limit';
     this.left = this.wanted;
-    return this.drop();
+    return true;
   }
 
-  /** The dropped bytes go where a body would. */
-  private drop(): boolean {
-    this.at = HEADER_BYTES;
-    this.wanted = Math.min(this.left, this.bytes.length - HEADER_BYTES);
+  /** Drops what is left, a buffer at a time; behind it comes a header. */
+  private goOn(): void {
+    this.at = 0;
+    this.wanted = Math.min(this.left, this.bytes.length);
     this.left -= this.wanted;
-    return this.wanted === 0;
+    this.isDropping = this.wanted > 0;
+    if (!this.isDropping) this.wanted = HEADER_BYTES;
   }
 }

@@ -17,7 +17,7 @@ import { IommuDevice } from '../../iommu/device.js';
 import type { Incidents } from '../../iommu/incidents.js';
 import type { Counters, Observer } from '../../iommu/observer.js';
 import { TableMemory } from '../../iommu/stage1.js';
-import type { DmaBuffer } from '../../mm/frame-memory.js';
+import type { DmaBuffer, FrameMemory } from '../../mm/frame-memory.js';
 import { allocateNative, mapShared } from '../../mm/process/libc.js';
 import { ProcessMemory } from '../../mm/process/memory.js';
 import type { MappedDevice } from '../../mm/process/vmas.js';
@@ -150,10 +150,35 @@ function openNode(machine: Machine, node: DeviceNode): VfioFile {
   }
 }
 
-function makeFunction(
+/** What a function needs of the run around it. */
+export interface FunctionOptions
+  extends Pick<
+    HardwareOptions,
+    | 'counters'
+    | 'openModel'
+    | 'observer'
+    | 'incidents'
+    | 'networks'
+    | 'injection'
+    | 'moduleKind'
+    | 'nowUs'
+    | 'note'
+    | 'peers'
+    | 'traps'
+  > {
+  /** The memory that translated DMA reaches, where that is more than processes'. */
+  readonly frames?: FrameMemory;
+  /** As `DeviceHost.holdsBack`. */
+  readonly holdsBack?: () => boolean;
+  /** Told of the memory of each region that can be mapped. */
+  readonly regionMade?: (index: number, region: DmaBuffer) => void;
+}
+
+/** Makes a device and what stands behind the files of it. Throws UserError. */
+export function makeFunction(
   device: DeviceSpec,
   memory: ProcessMemory,
-  options: HardwareOptions,
+  options: FunctionOptions,
 ): { pciFunction: PciFunction; backing: Backing } {
   const kind = deviceKinds.get(device.kind) ?? options.moduleKind?.(device) ?? null;
   if (kind === null)
@@ -172,12 +197,14 @@ function makeFunction(
   const { injection, networks } = options;
   const { openCapture } = networks;
   const host = {
-    frames: memory,
+    frames: options.frames ?? memory,
+    ...(options.holdsBack === undefined ? {} : { holdsBack: options.holdsBack }),
     allocate: allocateNative,
     traps: options.traps,
     regionMemory: (index: number, bytes: number) => {
       const region = mapShared(backing.fd, index * REGION_OFFSET, bytes);
       memories.push(region);
+      options.regionMade?.(index, region);
       return region;
     },
     frameOf: (buffer: DmaBuffer) => memory.frameOf(buffer),

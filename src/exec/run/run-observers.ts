@@ -7,9 +7,26 @@ import { tee } from '../../trace/tee.js';
 import { openTrace, type Trace, type TracedTask } from '../../trace/trace-file.js';
 import { LiveWatch } from '../live/watch.js';
 import type { ExecOptions } from './exec-options.js';
+import { ModelledTime } from './modelled-time.js';
 
 /** A file that is written while the run goes on. */
 type RunOutput = Omit<Trace, 'observer'>;
+
+/** What of a run's options says what is noted of it. */
+export type Observed = Pick<
+  ExecOptions,
+  | 'program'
+  | 'arguments'
+  | 'kernel'
+  | 'iopf'
+  | 'premapPages'
+  | 'trace'
+  | 'record'
+  | 'pcap'
+  | 'picture'
+  | 'inject'
+  | 'times'
+>;
 
 /** Who notes what happens in a run: traces, recordings, captures, a report, a live view. */
 export class RunObservers {
@@ -22,6 +39,8 @@ export class RunObservers {
   readonly watch: LiveWatch | null;
   /** Of the frames of network cards; null: nobody captures. */
   readonly capture: Pcapng | null;
+  /** Null: page requests take as long as they do. */
+  readonly modelled: ModelledTime | null;
   private readonly files: RunOutput[] = [];
   private readonly drawn: LivePicture | null;
 
@@ -31,7 +50,7 @@ export class RunObservers {
    * @param nowUs the clock in microseconds
    */
   constructor(
-    options: ExecOptions,
+    options: Observed,
     watched: { readonly asks: boolean } | null,
     counters: Counters,
     nowUs: () => number,
@@ -69,7 +88,9 @@ export class RunObservers {
             watched.asks ? new HeatMap() : null,
             options.picture ? null : new LivePicture(counters, nowUs),
           );
-    this.observer = tee([traced, recorder, this.drawn, this.watch]);
+    this.modelled = options.times === null ? null : new ModelledTime(options.times, nowUs);
+    // First: what others note of a page request is what it took.
+    this.observer = tee([this.modelled, traced, recorder, this.drawn, this.watch]);
   }
 
   /** Every 50 ms or so. */

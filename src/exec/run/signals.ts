@@ -163,6 +163,22 @@ function rest({ first, impatient }: SignalFds): void {
   write(first, scratch.address, EVENT_BYTES);
 }
 
+/** The side of an engine without a program: whether it was asked to end. */
+export class EndRequests {
+  private readonly memory = allocateNative(READ_BYTES);
+
+  constructor(private readonly fds: SignalFds) {}
+
+  /** Takes what has come. True: the run must end. */
+  take(): boolean {
+    const count = read(this.fds.pipe, this.memory.address, READ_BYTES);
+    rest(this.fds);
+    const signals = [...this.memory.bytes.slice(0, Math.max(count, 0))];
+    if (signals.includes(SIGTSTP)) kill(process.pid, SIGSTOP);
+    return signals.some((signal) => ending.includes(signal));
+  }
+}
+
 /** The engine's side: passes the signals on to the program. */
 export class SignalRelay {
   private readonly memory = allocateNative(READ_BYTES);

@@ -9,6 +9,7 @@ import { PAGE_SIZE } from '../../mm/address-space.js';
 import type { FailedCallCount, IncidentCounts } from '../incidents/incident-log.js';
 import type { ReclaimScan } from '../reclaim/reclaim-scan.js';
 import type { ResidentMemorySummary } from '../reclaim/resident-memory.js';
+import type { StallSummary } from './modelled-time.js';
 import type { Verdict } from './verdict.js';
 
 export interface FaultLatencySummary {
@@ -36,7 +37,10 @@ export interface IncidentSummary extends Omit<IncidentCounts, 'failedCalls'> {
 }
 
 /** What the engine counted. Calls are numbers: their names are loaded where one has failed. */
-export interface EngineSummary extends ResidentMemorySummary, Omit<IncidentSummary, 'failedCalls'> {
+export interface EngineSummary
+  extends ResidentMemorySummary,
+    StallSummary,
+    Omit<IncidentSummary, 'failedCalls'> {
   /** What became of each rule of `--inject`. */
   readonly injected: readonly Injected[];
   readonly failedCalls: readonly FailedCallCount[];
@@ -89,6 +93,8 @@ export interface RunFacts extends Omit<EngineSummary, 'failedCalls'>, IncidentSu
   /** The Linux version whose VFIO ABI the program saw. */
   readonly kernel: KernelVersion;
   readonly devices: readonly DeviceFact[];
+  /** The cost model of `--model`; null without it. */
+  readonly model: string | null;
   /** Of `--inject`: the seed, and the command line that makes the same faults; null without it. */
   readonly seed: number | null;
   readonly again: string | null;
@@ -110,16 +116,32 @@ export interface Counted {
   readonly scan: ReclaimScan | null;
   readonly incidents: IncidentCounts;
   readonly injected: readonly Injected[];
+  readonly stall: StallSummary;
 }
 
-export function summarize(counted: Counted): EngineSummary {
-  const { counters, files, incidents, injected, interceptedCalls, mappedPagesEnd, memory, scan } =
-    counted;
+const round = (value: number): number => Math.round(value * 1000) / 1000;
+
+/** What the engine's counters say. */
+export type CounterSummary = Pick<
+  EngineSummary,
+  | 'mappedBytesPeak'
+  | 'pinnedBytesPeak'
+  | 'residentBytesPeak'
+  | 'faults'
+  | 'pagesFaultedIn'
+  | 'pagesPremapped'
+  | 'invalidations'
+  | 'pagesInvalidated'
+  | 'pagesReclaimed'
+  | 'dmaBytesRead'
+  | 'dmaBytesWritten'
+  | 'faultLatencyUs'
+>;
+
+export function summarizeCounters(counters: Counters): CounterSummary {
   const latency = counters.faultLatency;
-  const round = (value: number): number => Math.round(value * 1000) / 1000;
   return {
     mappedBytesPeak: counters.mappedPagesPeak * PAGE_SIZE,
-    mappedBytesEnd: mappedPagesEnd === null ? null : mappedPagesEnd * PAGE_SIZE,
     pinnedBytesPeak: counters.pinnedPagesPeak * PAGE_SIZE,
     residentBytesPeak: counters.residentPagesPeak * PAGE_SIZE,
     faults: counters.faults,
@@ -128,9 +150,6 @@ export function summarize(counted: Counted): EngineSummary {
     invalidations: counters.invalidations,
     pagesInvalidated: counters.pagesInvalidated,
     pagesReclaimed: counters.pagesReclaimed,
-    reclaimScans: scan?.scans ?? 0,
-    reclaimScanSeconds: round(scan?.seconds ?? 0),
-    ...memory,
     dmaBytesRead: counters.dmaBytesRead,
     dmaBytesWritten: counters.dmaBytesWritten,
     faultLatencyUs: {
@@ -142,11 +161,24 @@ export function summarize(counted: Counted): EngineSummary {
         LATENCY_BUCKET_NAMES.map((name, index) => [name, latency.buckets[index]!]),
       ),
     },
+  };
+}
+
+export function summarize(counted: Counted): EngineSummary {
+  const { counters, files, incidents, injected, interceptedCalls, mappedPagesEnd } = counted;
+  const { memory, scan, stall } = counted;
+  return {
+    ...summarizeCounters(counters),
+    mappedBytesEnd: mappedPagesEnd === null ? null : mappedPagesEnd * PAGE_SIZE,
+    reclaimScans: scan?.scans ?? 0,
+    reclaimScanSeconds: round(scan?.seconds ?? 0),
+    ...memory,
     interceptedCalls,
     vfioOpens: files.opens,
     deviceOpens: files.deviceOpens,
     vfioProgram: files.firstUser,
     ...incidents,
     injected,
+    ...stall,
   };
 }

@@ -28,9 +28,26 @@ const CONTROL_HEAD = 16;
 const CONTROL_BYTES = CONTROL_HEAD + 4 * (DESCRIPTORS_MAX + 1);
 const MESSAGE_BYTES = HEADER_BYTES + BODY_BYTES;
 
+/** Room for one message, in native memory. */
+export interface MessageBuffer {
+  readonly whole: DmaBuffer;
+  /** Where its body begins. */
+  readonly body: DmaBuffer;
+  readonly view: DataView;
+}
+
+export function allocateMessage(): MessageBuffer {
+  const whole = allocateNative(MESSAGE_BYTES);
+  const body = {
+    bytes: whole.bytes.subarray(HEADER_BYTES),
+    address: whole.address + HEADER_BYTES,
+  };
+  return { whole, body, view: new DataView(whole.bytes.buffer, 0, MESSAGE_BYTES) };
+}
+
 interface MessageMemory {
-  readonly incoming: DmaBuffer;
-  readonly outgoing: DmaBuffer;
+  readonly incoming: MessageBuffer;
+  readonly outgoing: MessageBuffer;
   readonly block: DmaBuffer;
 }
 
@@ -47,16 +64,14 @@ export class MessageSocket {
   readonly descriptors: number[] = [];
   private readonly memory = spare.pop() ?? allocateMemory();
   private readonly words: Uint32Array;
-  private readonly outgoingView: DataView;
   private isComplete = false;
 
   /** Owns the descriptor of a connected stream socket. */
   constructor(readonly fd: number) {
     const { incoming, outgoing, block } = this.memory;
-    this.head = new MessageReader(incoming.bytes);
-    this.received = bodyOf(incoming);
-    this.outgoing = bodyOf(outgoing);
-    this.outgoingView = new DataView(outgoing.bytes.buffer, 0, MESSAGE_BYTES);
+    this.head = new MessageReader(incoming.whole.bytes);
+    this.received = incoming.body;
+    this.outgoing = outgoing.body;
     this.words = new Uint32Array(block.bytes.buffer, 0, block.bytes.length / 4);
   }
 
@@ -90,19 +105,20 @@ export class MessageSocket {
   }
 
   /**
-   * Sends a header and the first `bodyBytes` of `outgoing`, in one call where there is room.
-   * Where there is none, `wait` waits for it and says whether to go on. False: the peer is gone, or
-   * nobody waited; the connection is of no use then.
+   * Sends a header and the first `bodyBytes` of `outgoing`, or of the body of `from`, in one call
+   * where there is room. Where there is none, `wait` waits for it and says whether to go on. False:
+   * the peer is gone, or nobody waited; the connection is of no use then.
    */
   send(
     head: MessageHead,
     bodyBytes: number,
     descriptors: readonly number[],
     wait: () => boolean,
+    from: MessageBuffer = this.memory.outgoing,
   ): boolean {
-    writeHeader(this.outgoingView, head, bodyBytes);
+    writeHeader(from.view, head, bodyBytes);
     const size = HEADER_BYTES + bodyBytes;
-    const start = this.outgoing.address - HEADER_BYTES;
+    const start = from.whole.address;
     for (let done = 0; done < size; ) {
       this.point(start + done, size - done, done === 0 ? descriptors.length : 0);
       if (done === 0) this.words.set(descriptors, (CONTROL + CONTROL_HEAD) / 4);
@@ -129,7 +145,7 @@ export class MessageSocket {
 
   private receiveSome(at: number, bytes: number): number {
     const { words } = this;
-    this.point(this.memory.incoming.address + at, bytes, DESCRIPTORS_MAX);
+    this.point(this.memory.incoming.whole.address + at, bytes, DESCRIPTORS_MAX);
     const got = recvmsg(this.fd, this.memory.block.address, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (got <= 0 || words[10]! < CONTROL_HEAD) return got;
     const length = words[CONTROL / 4]!;
@@ -160,15 +176,8 @@ export class MessageSocket {
 
 function allocateMemory(): MessageMemory {
   return {
-    incoming: allocateNative(MESSAGE_BYTES),
-    outgoing: allocateNative(MESSAGE_BYTES),
+    incoming: allocateMessage(),
+    outgoing: allocateMessage(),
     block: allocateNative(CONTROL + CONTROL_BYTES),
-  };
-}
-
-function bodyOf(message: DmaBuffer): DmaBuffer {
-  return {
-    bytes: message.bytes.subarray(HEADER_BYTES),
-    address: message.address + HEADER_BYTES,
   };
 }
