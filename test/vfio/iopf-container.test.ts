@@ -4,7 +4,7 @@ import { DmaMapFlag, IopfIoctl, Type1Ioctl, VfioExtension } from '../../src/abi/
 import { IommuType1Info, IopfCap } from '../../src/abi/vfio-structs.js';
 import { FaultReport } from '../../src/iommu/page-request.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
-import { eduCopy } from '../conformance/edu-copy.js';
+import { eduCopy } from '../../src/conformance/edu-copy.js';
 import { TestContainer } from '../ioas/iopf/container.js';
 import { BUFFER, errnoOf, Kit } from './kit.js';
 

@@ -19,8 +19,8 @@ import { allocatePlain } from '../../src/mm/frame-memory.js';
 import { SimulatedMemory } from '../../src/mm/simulated-memory.js';
 import { createMachine, type Machine, type MachineOptions } from '../../src/vfio/machine.js';
 import type { PciFunction } from '../../src/vfio/pci-function.js';
-import { Process } from '../conformance/process.js';
-import { ProcessMemory } from '../conformance/process-memory.js';
+import { Process } from '../../src/conformance/process.js';
+import { ProcessMemory } from '../../src/conformance/process-memory.js';
 
 /** Where the program's buffer lies, and where arguments are put. */
 export const BUFFER = 0x1000_0000;

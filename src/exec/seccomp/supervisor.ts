@@ -287,7 +287,7 @@ export class Supervisor {
       else {
         if (event === program.pid) program.exited();
         processes.exitedPid(event);
-        this.files.suspect = true;
+        this.files.suspect();
       }
     });
     return stop;
@@ -298,7 +298,7 @@ export class Supervisor {
     const { guard, processes, program } = this.options;
     this.options.housekeeping();
     this.options.background.run(this.options.nowMs());
-    if (this.files.count > 0) this.files.reap();
+    if (this.files.count > 0) this.files.tick();
     else processes.recycleSpaces();
     processes.forgetStrangers();
     reapChildren(program);

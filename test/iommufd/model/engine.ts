@@ -16,7 +16,7 @@ import { Counters } from '../../../src/iommu/observer.js';
 import { READ, WRITE } from '../../../src/mm/address-space.js';
 import { SimulatedMemory } from '../../../src/mm/simulated-memory.js';
 import { createMachine } from '../../../src/vfio/machine.js';
-import type { Process } from '../../conformance/process.js';
+import type { Process } from '../../../src/conformance/process.js';
 import { ARGUMENTS, modelProcess, PAGE } from '../../model-process.js';
 import type { Call, Outcome } from './program.js';
 

@@ -19,7 +19,7 @@ import { Counters } from '../../../src/iommu/observer.js';
 import { PAGE_SIZE, READ, WRITE } from '../../../src/mm/address-space.js';
 import { SimulatedMemory } from '../../../src/mm/simulated-memory.js';
 import { createMachine } from '../../../src/vfio/machine.js';
-import type { Process } from '../../conformance/process.js';
+import type { Process } from '../../../src/conformance/process.js';
 import { ARGUMENTS, modelProcess } from '../../model-process.js';
 import { BITMAP, type Call, ENTRY_LIMIT, type Outcome } from './program.js';
 
