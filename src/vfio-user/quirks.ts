@@ -96,7 +96,17 @@ export const quirks: readonly Quirk[] = [
   {
     id: 'crossing',
     others: 'libvfio-user takes a request that crosses its DMA_READ for the answer (EPROTO)',
-    iopf: 'carries it out afterwards',
+    iopf: 'carries it out afterwards, or at once where the client may wait for it',
+  },
+  {
+    id: 'large-answer',
+    others: "QEMU's answer to a DMA_READ that is larger than its socket's buffer is cut off",
+    iopf: 'asks for at most 64 KiB at once',
+  },
+  {
+    id: 'posted',
+    others: 'QEMU answers no DMA_READ or DMA_WRITE while a vCPU waits for a reply',
+    iopf: 'answers a REGION_WRITE before its device asks by messages',
   },
   {
     id: 'migration',
@@ -127,6 +137,6 @@ export const quirks: readonly Quirk[] = [
   {
     id: 'multi',
     others: 'libvfio-user refuses REGION_WRITE_MULTI; QEMU sends it where it was announced',
-    iopf: 'announces and takes it',
+    iopf: 'takes it, and does not announce it: see posted',
   },
 ];
