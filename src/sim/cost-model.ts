@@ -30,6 +30,13 @@ export interface CostModel {
   readonly costs: Costs;
 }
 
+/** Microseconds of a page request that brings in `pages`, `swapped` of them from swap. */
+export function faultUs(costs: Costs, pages: number, swapped: number): number {
+  const { extraPage, handle, map, pageIn, request, respond, swapIn } = costs;
+  const more = Math.max(0, pages - 1) * extraPage;
+  return request + handle + pageIn + map + respond + more + swapped * swapIn;
+}
+
 /** Parses a model file; `file` is how errors call it. Throws UserError. */
 export function parseCostModel(text: string, file: string): CostModel {
   const { data } = parseUserFile(text, file, modelSchema);

@@ -196,7 +196,7 @@ export class Storm implements Waiting {
     });
   }
 
-  /** Sends a message whose header may lie about its size; its body is as long as the header says. */
+  /** Sends a message whose header may lie about its size; its body is as long as that says. */
   private send(
     command: number,
     body: Uint8Array,
