@@ -1,6 +1,13 @@
 /** A piece of a comparison that runs by itself, in any thread: plain data in, plain data out. */
-import { dirname } from 'node:path';
-import { type Input, readInput, readModel, type ScenarioInput } from './input.js';
+import {
+  folderOf,
+  type Input,
+  nameOf,
+  readInput,
+  readModel,
+  type ScenarioInput,
+  type Source,
+} from './input.js';
 import { type OvercommitRow, overcommit } from './overcommit.js';
 import { parsePolicy } from './policy.js';
 import { replay } from './replay.js';
@@ -8,9 +15,9 @@ import { type RunOutcome, type RunRequest, runOnce } from './run.js';
 import { kindsOf, type Scenario, scenarioOfRow, workloadsOf } from './scenario.js';
 
 export interface Task {
-  readonly path: string;
+  readonly source: Source;
   readonly policy: string;
-  readonly model: string;
+  readonly model: Source;
   readonly seed: number;
   /** A published row of the scenario instead of its own numbers. */
   readonly published: { readonly list: 'vfioIopf' | 'hostSva'; readonly index: number } | null;
@@ -25,12 +32,12 @@ export type TaskResult =
 
 /** `progress` is told now and then which share of it is done. Throws UserError. */
 export function runTask(task: Task, progress: (share: number) => void = () => {}): TaskResult {
-  const input = readInput(task.path);
+  const input = readInput(task.source);
   const request = { ...requestOf(input, task), progress };
   const spec = input.kind === 'scenario' ? input.scenario.workload : null;
   if (!task.leastMemory || spec?.kind !== 'vms') return { kind: 'run', outcome: runOnce(request) };
   const row = overcommit(request, {
-    kinds: kindsOf(spec, dirname(task.path)),
+    kinds: kindsOf(spec, folderOf(task.source)),
     boundPercent: spec.slowdownBound,
     hostBytes: spec.host ?? null,
   });
@@ -41,11 +48,11 @@ function requestOf(input: Input, task: Task): RunRequest {
   const spec = input.kind === 'scenario' ? input.scenario.workload : null;
   const policy = parsePolicy(task.policy);
   return {
-    input: task.path,
+    input: nameOf(task.source),
     workloads:
       input.kind === 'recording'
         ? [replay(input.recording)]
-        : workloadsOf(scenarioOf(input, task), dirname(task.path)),
+        : workloadsOf(scenarioOf(input, task), folderOf(task.source)),
     policy:
       spec?.kind === 'vms' && spec.host !== undefined && !task.leastMemory
         ? { ...policy, memoryBytes: policy.memoryBytes ?? spec.host }

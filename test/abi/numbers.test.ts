@@ -79,6 +79,7 @@ describe('the numbers of the wire are Linux’s', () => {
       IOMMUFD_CMD_LAST_72: 0x94,
       HWPT_DATA_NONE: 0,
       HWPT_DATA_VTD_S1: 1,
+      HWPT_INVALIDATE_DATA_VTD_S1: 0,
       HW_INFO_TYPE_INTEL_VTD: 1,
       HWPT_DIRTY_TRACKING_ENABLE: 1,
       HWPT_GET_DIRTY_BITMAP_NO_CLEAR: 1,

@@ -1,5 +1,6 @@
 /** Runs jobs on as many threads as wanted; one thread means this one, unless it must stay free. */
-import { type Job, runJob, type ScenarioReport } from './job.js';
+import { type Job, runJob } from './job.js';
+import type { ScenarioReport } from './run-scenario.js';
 import { CheckThread, moduleOf } from './thread.js';
 
 export interface PoolEvents {

@@ -7,7 +7,8 @@ import { Worker } from 'node:worker_threads';
 import type { History } from '../report/history.js';
 import { described, ScenarioMistake } from '../verify/scenario-mistake.js';
 import { Unsound } from '../verify/unsound.js';
-import type { Job, Ref, ScenarioReport } from './job.js';
+import type { Job } from './job.js';
+import type { Ref, ScenarioReport } from './run-scenario.js';
 
 export type ThreadRequest =
   | { readonly kind: 'job'; readonly job: Job }

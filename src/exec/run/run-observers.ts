@@ -12,6 +12,22 @@ import { ModelledTime } from './modelled-time.js';
 /** A file that is written while the run goes on. */
 type RunOutput = Omit<Trace, 'observer'>;
 
+/** What of a run's options says what is noted of it. */
+export type Observed = Pick<
+  ExecOptions,
+  | 'program'
+  | 'arguments'
+  | 'kernel'
+  | 'iopf'
+  | 'premapPages'
+  | 'trace'
+  | 'record'
+  | 'pcap'
+  | 'picture'
+  | 'inject'
+  | 'times'
+>;
+
 /** Who notes what happens in a run: traces, recordings, captures, a report, a live view. */
 export class RunObservers {
   readonly observer: Observer | null;
@@ -34,7 +50,7 @@ export class RunObservers {
    * @param nowUs the clock in microseconds
    */
   constructor(
-    options: ExecOptions,
+    options: Observed,
     watched: { readonly asks: boolean } | null,
     counters: Counters,
     nowUs: () => number,
