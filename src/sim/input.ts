@@ -1,6 +1,7 @@
 /** What is compared: a scenario or a recording, from a file. */
 import { readFileSync } from 'node:fs';
-import { readBeginning, readNamed, TEXT_MOST_BYTES } from '../input/named-file.js';
+import { type FileSource, hostFiles } from '../input/file-source.js';
+import { TEXT_MOST_BYTES } from '../input/named-file.js';
 import { packageFile } from '../input/package-file.js';
 import { UserError } from '../input/user-error.js';
 import { isRecording, parseRecording, type Recording } from '../trace/recording.js';
@@ -30,11 +31,11 @@ export type Input = ScenarioInput | RecordingInput;
 const RECORDING_MODEL = 'measured';
 
 /** Throws UserError. */
-export function readInput(path: string): Input {
+export function readInput(path: string, files: FileSource = hostFiles): Input {
   const file = { what: 'the input', path };
-  const beginning = readBeginning(file, BEGINNING_BYTES);
+  const beginning = files.beginning(file, BEGINNING_BYTES);
   if (isRecording(beginning)) {
-    const bytes = readNamed({ what: 'a recording', path }, RECORDING_MOST_BYTES);
+    const bytes = files.read({ what: 'a recording', path }, RECORDING_MOST_BYTES);
     return { kind: 'recording', path, recording: parseRecording(bytes, path) };
   }
   const foreign = foreignKind(beginning);
@@ -43,7 +44,7 @@ export function readInput(path: string): Input {
       `${path} is ${foreign}, neither a scenario (YAML with workload:, docs/compare.md) ` +
         'nor a recording (iopf exec --record, iopf import), which is what can be compared',
     );
-  const text = readNamed({ what: 'a scenario', path }, TEXT_MOST_BYTES).toString();
+  const text = files.read({ what: 'a scenario', path }, TEXT_MOST_BYTES).toString();
   return { kind: 'scenario', path, scenario: parseScenario(text, path) };
 }
 
@@ -62,9 +63,14 @@ export function policiesOf(input: Input): readonly string[] {
   return defaultPolicies.includes(own) ? defaultPolicies : [...defaultPolicies, own];
 }
 
+/** Whether the name of a model is that of a file. */
+export function isModelFile(name: string): boolean {
+  return /[/.]/.test(name);
+}
+
 /** A model by the name of one that comes with iopf, or from a file. Throws UserError. */
-export function readModel(name: string): CostModel {
-  if (!/[/.]/.test(name)) {
+export function readModel(name: string, files: FileSource = hostFiles): CostModel {
+  if (!isModelFile(name)) {
     if (!shippedModels.includes(name))
       throw new UserError(
         `unknown model "${name}"; shipped: ${shippedModels.join(', ')}; or a file's path`,
@@ -72,6 +78,6 @@ export function readModel(name: string): CostModel {
     const text = readFileSync(packageFile(`models/${name}.yaml`), 'utf8');
     return parseCostModel(text, `${name}.yaml`);
   }
-  const text = readNamed({ what: 'the model', path: name }, TEXT_MOST_BYTES).toString();
+  const text = files.read({ what: 'the model', path: name }, TEXT_MOST_BYTES).toString();
   return parseCostModel(text, name);
 }
