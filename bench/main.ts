@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { benchCompare } from './compare.js';
 import { benchDisk } from './disk.js';
+import { benchEngineJobs } from './engine-jobs.js';
 import { benchFaultQueue } from './fault-queue.js';
 import { benchGuest } from './guest.js';
 import { benchIntercept } from './intercept.js';
@@ -35,6 +36,7 @@ const benches: Record<string, (rounds: number) => void | Promise<void>> = {
   live: benchLive,
   check: script('check'),
   compare: benchCompare,
+  'engine-jobs': benchEngineJobs,
   startup: benchStartup,
 };
 

@@ -309,7 +309,7 @@ class QueueRun<Input, Result, Progress> {
         if ((await this.store.meta()) === null && this.redis.status === 'ready') await this.lost();
       }
       for (const state of ['completed', 'failed'] as const) {
-        const ids = await this.queue.getRanges([state]);
+        const ids = await this.queue.getRanges([state], 0, -1);
         await Promise.all(ids.map((id) => this.take(id, state, total, result, events)));
       }
       if (this.outcomes.size === total) return;
