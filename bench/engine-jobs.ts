@@ -8,9 +8,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { JobRunner } from '../src/jobs/job.js';
+import { threadRunner } from '../src/jobs/thread-runner.js';
 import { type CurveJob, curveKind } from '../src/plan/curve-job.js';
 import { queueRunner } from '../src/runners/queue/queue-runner.js';
-import { threadRunner } from '../src/runners/thread-runner.js';
 import { readModel } from '../src/sim/input.js';
 
 const JOBS = 200;

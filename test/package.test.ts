@@ -13,8 +13,10 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
+import { transformSync } from 'esbuild';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
+import { documentExamples, entryPoints, headExample } from './entry-points.js';
 import { canRunContainers, IOPF, runInContainer, SHARED } from './exec/container/container.js';
 import { available, have } from './skip.js';
 
@@ -111,7 +113,8 @@ function expectResults(driver: string): void {
   }
 }
 
-const iopf = (...words: string[]) => spawnSync('iopf', words, { ...quiet, cwd: folder });
+const iopfIn = (cwd: string, ...words: string[]) => spawnSync('iopf', words, { ...quiet, cwd });
+const iopf = (...words: string[]) => iopfIn(folder, ...words);
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -191,36 +194,78 @@ describe.skipIf(!install())('installed in an empty folder, the package', () => {
     expect(status).toBe(0);
   });
 
-  test('has what it takes to write a device: types, and a run of it', () => {
-    const device = join(folder, 'ring');
-    cpSync(join(installed, 'examples/ring-device'), device, { recursive: true });
-    mkdirSync(join(device, 'node_modules'));
-    symlinkSync(installed, join(device, 'node_modules/iopf'));
-    const words = ['--noEmit', '--strict', '--module', 'nodenext'];
-    const there = { ...quiet, cwd: device };
-    const tsc = join(repository, 'node_modules/.bin/tsc');
-    const types = spawnSync(tsc, [...words, 'ring.ts'], there);
-    expect(types.stdout).toBe('');
-    expect(types.status).toBe(0);
-    if (!have('cc', 'the driver of a device that is written')) return;
-    expect(spawnSync('cc', ['-o', 'driver', 'driver.c'], there).status).toBe(0);
-    const address = '0000:01:00.0';
-    writeFileSync(
-      join(device, 'run.mjs'),
-      `import { runExec } from 'iopf/exec';
-      const options = { devices: ['./ring.ts@${address}'], words: ['--iopf', 'off'] };
-      const { exitCode, summary } = await runExec('./driver', ['${address}'], options);
-      console.log(exitCode, summary.refused.length, summary.pinnedBytesPeak);`,
-    );
-    const summary = spawnSync(process.execPath, ['run.mjs'], there);
-    expect(summary.stdout).toBe(`0 0 ${201 * 4096}\n`);
-    rmSync(join(device, 'node_modules'), { recursive: true });
-    const run = spawnSync(
-      'iopf',
-      ['exec', '--device', `./ring.ts@${address}`, '--', './driver', address],
-      there,
-    );
-    expect(run.stdout).toBe('100 of 100 pages copied, 0 wrong, events 1 and then 0\n');
+  describe('as a dependency', () => {
+    const project = join(folder, 'project');
+    const there = { ...quiet, cwd: project };
+    const examples: Readonly<Record<string, string>> = {
+      ...Object.fromEntries(Object.keys(entryPoints).map((name) => [name, headExample(name)])),
+      ...Object.fromEntries(
+        documentExamples('docs/check.md').map((text, index) => [`check-${index}`, text]),
+      ),
+    };
+
+    beforeAll(() => {
+      cpSync(join(installed, 'examples/ring-device'), project, { recursive: true });
+      mkdirSync(join(project, 'node_modules'));
+      symlinkSync(installed, join(project, 'node_modules/iopf'));
+      symlinkSync(join(repository, 'node_modules/@types'), join(project, 'node_modules/@types'));
+      writeFileSync(join(project, 'package.json'), '{ "type": "module" }');
+      for (const [name, text] of Object.entries(examples)) {
+        writeFileSync(join(project, `${name}.ts`), text);
+        const { code } = transformSync(text, { loader: 'ts' });
+        writeFileSync(join(project, `${name}.js`), code);
+      }
+    });
+
+    test('has types for what docs and the heads of its entry points show, under strict', () => {
+      const names = [...Object.keys(examples), 'ring'];
+      expect(names).toEqual(expect.arrayContaining(['check-0', 'check-1']));
+      const tsconfig = {
+        compilerOptions: { strict: true, noEmit: true, module: 'nodenext', types: ['node'] },
+        files: names.map((name) => `${name}.ts`),
+      };
+      writeFileSync(join(project, 'tsconfig.json'), JSON.stringify(tsconfig));
+      const tsc = join(repository, 'node_modules/.bin/tsc');
+      expect(spawnSync(tsc, ['-p', '.'], there)).toMatchObject({ stdout: '', status: 0 });
+      writeFileSync(
+        join(project, 'inside.mjs'),
+        "import('iopf/dist/src/iommu/domain.js').catch(({ code }) => console.log(code));",
+      );
+      const inside = spawnSync(process.execPath, ['inside.mjs'], there);
+      expect(inside.stdout).toBe('ERR_PACKAGE_PATH_NOT_EXPORTED\n');
+    });
+
+    test('runs the examples at the heads of its entry points', () => {
+      const names = ['check', 'compare', 'engine', 'recording'];
+      writeFileSync(
+        join(project, 'all.js'),
+        names.map((name) => `await import('./${name}.js');`).join('\n'),
+      );
+      const { stderr, stdout } = spawnSync(process.execPath, ['all.js'], there);
+      expect(stderr).toBe('');
+      expect(stdout).toMatch(/^\d+ orders, every one: true nothing broken\nstatic \d+ 0\n/);
+      expect(stdout).toMatch(/\nhello\n[\s\S]*\n2\n[\s\S]*\nby hand whole 2\n$/);
+    });
+
+    test('checks the scenario and the variant of docs/check.md', () => {
+      expect(iopfIn(project, 'check', 'check-0.ts').stdout).toMatch(/^my-scenario +every order/);
+      const found = iopfIn(project, 'check', '--variant', 'check-1.ts', 'check-0.ts');
+      expect(found.stdout).toMatch(/again: iopf check .*check-0\.ts#my-scenario/);
+      expect(found.status).toBe(1);
+    });
+
+    test('runs a device that is written, its driver, and the tests of that', () => {
+      if (!have('cc', 'the driver of a device that is written')) return;
+      expect(spawnSync('cc', ['-o', 'driver', 'driver.c'], there).status).toBe(0);
+      const address = '0000:01:00.0';
+      const words = ['exec', '--device', `./ring.ts@${address}`, '--', './driver', address];
+      const run = iopfIn(project, ...words);
+      expect(run.stdout).toBe('100 of 100 pages copied, 0 wrong, events 1 and then 0\n');
+      const tests = spawnSync(process.execPath, ['--test', 'driver.test.mjs'], there);
+      expect(tests.stdout).toMatch(/^# pass 2$/m);
+      expect(tests.status).toBe(0);
+      expect(spawnSync(process.execPath, ['exec.js'], there)).toMatchObject({ status: 0 });
+    });
   });
 
   test('tells its version', () => {

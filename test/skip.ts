@@ -14,6 +14,18 @@ export function available(there: boolean, skipped: string, why: string): boolean
   return there;
 }
 
+const asked = process.env['IOPF_TESTS'];
+
+/**
+ * Whether a test runs that `npm test` has no time for: IOPF_TESTS=more, which CI asks for behind
+ * it, runs one of each kind, IOPF_TESTS=all each in all of its modes.
+ */
+export const isWhole = asked === 'all';
+
+export function moreIsAsked(skipped: string): boolean {
+  return available(asked === 'more' || isWhole, skipped, 'IOPF_TESTS=more is not set');
+}
+
 /** Skips the test that runs: what it needs is known only now. */
 export function skip(context: TestContext, why: string): never {
   console.warn(`SKIPPED: ${context.task.name}: ${why}`);

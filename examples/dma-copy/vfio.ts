@@ -1,8 +1,10 @@
 /**
  * A small VFIO client: the system calls that a user-space driver makes, with raw libc underneath.
  */
+
 import { readlinkSync } from 'node:fs';
 import { basename } from 'node:path';
+import { O_RDWR } from '../../src/abi/linux.js';
 import {
   ContainerIoctl,
   DeviceIoctl,
@@ -23,7 +25,6 @@ import {
   ioctl,
   mapShared,
   must,
-  O_RDWR,
   open,
   pread,
   pwrite,

@@ -1,4 +1,5 @@
 /** A small iommufd client: a device by its own file, an IOAS, a page table with a fault queue. */
+
 import { readdirSync } from 'node:fs';
 import { HwptAllocFlag, IoasMapFlag, IommufdIoctl } from '../../src/abi/iommufd.js';
 import {
@@ -15,6 +16,7 @@ import {
   type StructLayout,
   writeStruct,
 } from '../../src/abi/layout.js';
+import { O_RDWR } from '../../src/abi/linux.js';
 import { CdevIoctl, DeviceIoctl, REGION_OFFSET } from '../../src/abi/vfio.js';
 import { DeviceAttachIommufdPt, DeviceBindIommufd } from '../../src/abi/vfio-structs.js';
 import type { DmaBuffer } from '../../src/mm/frame-memory.js';
@@ -46,7 +48,7 @@ interface Region {
 }
 
 export class IommufdClient {
-  private readonly iommufd = libc.must('open /dev/iommu', libc.open('/dev/iommu', libc.O_RDWR, 0));
+  private readonly iommufd = libc.must('open /dev/iommu', libc.open('/dev/iommu', O_RDWR, 0));
   private readonly device: number;
   private readonly ioas: number;
   private queue = -1;
@@ -64,7 +66,7 @@ export class IommufdClient {
   ) {
     const [name] = readdirSync(`/sys/bus/pci/devices/${address}/vfio-dev`);
     const path = `/dev/vfio/devices/${name}`;
-    this.device = libc.must(`open ${path}`, libc.open(path, libc.O_RDWR, 0));
+    this.device = libc.must(`open ${path}`, libc.open(path, O_RDWR, 0));
     const bound = this.call(this.device, 'VFIO_DEVICE_BIND_IOMMUFD', DeviceBindIommufd, {
       argsz: DeviceBindIommufd.end.out_devid,
       iommufd: this.iommufd,

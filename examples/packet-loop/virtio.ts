@@ -2,16 +2,9 @@
  * A driver of a modern virtio network card, as a user-space driver has it: rings in its own memory,
  * the notifications mapped, and no interrupts (OASIS Virtual I/O Device 1.2: 4.1, 2.7, 5.1).
  */
+import { MAP_SHARED, PROT_READ, PROT_WRITE } from '../../src/abi/linux.js';
 import { REGION_OFFSET } from '../../src/abi/vfio.js';
-import {
-  allocateNative,
-  bytesAt,
-  MAP_SHARED,
-  mmap,
-  must,
-  PROT_READ,
-  PROT_WRITE,
-} from '../../src/mm/process/libc.js';
+import { allocateNative, bytesAt, mmap, must } from '../../src/mm/process/libc.js';
 import type { VfioClient } from '../dma-copy/vfio.js';
 
 const PAGE = 4096;

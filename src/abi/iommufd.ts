@@ -94,5 +94,14 @@ export const HwptPgfaultFlag = {
   IOMMU_PGFAULT_FLAGS_LAST_PAGE: 2,
 } as const;
 
+/** Supervisor requests, extended accessed flags, write protection: of a first-level table. */
+export const VtdS1Flag = {
+  IOMMU_VTD_S1_SRE: 1,
+  IOMMU_VTD_S1_EAFE: 2,
+  IOMMU_VTD_S1_WPE: 4,
+} as const;
+
+/** IOMMU_HWPT_INVALIDATE_DATA_VTD_S1: pages of a first-level table of VT-d. */
+export const HWPT_INVALIDATE_DATA_VTD_S1 = 0;
 /** Only the leaves of the table have changed. */
 export const IOMMU_VTD_INV_FLAGS_LEAF = 1;

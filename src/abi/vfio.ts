@@ -7,7 +7,8 @@
  */
 
 export const VFIO_API_VERSION = 0;
-const VFIO_TYPE = 0x3b;
+/** `;`, the second byte of VFIO's ioctl numbers. */
+export const VFIO_TYPE = 0x3b;
 
 const io = (n: number): number => VFIO_TYPE * 256 + 100 + n;
 

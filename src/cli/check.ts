@@ -10,7 +10,8 @@ import { formatScenario, formatTotal } from '../check/report/report.js';
 import { formatTimeline } from '../check/report/timeline.js';
 import { scenarios as shippedScenarios } from '../check/scenarios/index.js';
 import { type CheckAnswer, type CheckRequest, checkKind } from '../check/search/check-job.js';
-import type { Job, Ref, ScenarioReport } from '../check/search/job.js';
+import type { Job } from '../check/search/job.js';
+import type { Ref, ScenarioReport } from '../check/search/run-scenario.js';
 import { variants, variantsNamed } from '../check/variants/index.js';
 import { ScenarioMistake } from '../check/verify/scenario-mistake.js';
 import { Unsound } from '../check/verify/unsound.js';
@@ -226,7 +227,7 @@ async function showOrder(ref: Ref, order: readonly number[], variant: Ref | null
 
 /** What a thread answers; a user's file runs in no other. Throws UserError. */
 async function inThread(request: CheckRequest): Promise<CheckAnswer> {
-  const { threadRunner } = await import('../runners/thread-runner.js');
+  const { threadRunner } = await import('../jobs/thread-runner.js');
   const [outcome] = await threadRunner(1)
     .run(checkKind, [request])
     .catch((error: unknown) => {

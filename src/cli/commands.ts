@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 /** The commands, one file each, in the order of the help. */
 export const commandLoaders: Readonly<Record<string, () => Promise<Command>>> = {
   exec: async () => (await import('./exec.js')).execCommand(),
+  serve: async () => (await import('./serve.js')).serveCommand(),
   check: async () => (await import('./check.js')).checkCommand(),
   compare: async () => (await import('./compare.js')).compareCommand(),
   plan: async () => (await import('./plan.js')).planCommand(),

@@ -87,7 +87,7 @@ async function run(inputs: string[], options: Options): Promise<void> {
     return;
   }
   const { comparisonReport } = await import('../report/comparison-report.js');
-  const view = await openView(options.ui, startOf(request));
+  const view = await openView(options.ui, startOf(inputs, request, options));
   try {
     const report = occasionally((result: CompareResult) =>
       view.tell({ kind: 'report', report: comparisonReport(result) }),
@@ -111,14 +111,18 @@ async function run(inputs: string[], options: Options): Promise<void> {
   }
 }
 
-function startOf(request: CompareRequest): Omit<LiveStart, 'kind'> {
+function startOf(
+  inputs: readonly string[],
+  request: CompareRequest,
+  options: Options,
+): Omit<LiveStart, 'kind'> {
   return {
     command: 'compare',
-    title: `iopf compare ${request.inputs.join(' ')}`,
+    title: `iopf compare ${inputs.join(' ')}`,
     facts: {
-      inputs: request.inputs.join(' '),
+      inputs: inputs.join(' '),
       policies: request.policies.join(', ') || 'those of the input',
-      model: request.model ?? 'that of the input',
+      model: options.model ?? 'that of the input',
       seed: request.seed,
     },
   };

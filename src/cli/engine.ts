@@ -25,7 +25,7 @@ export async function runnerFor({ engine, jobs }: EngineOptions): Promise<JobRun
 
 async function chosen(engine: string | undefined, jobs: number): Promise<JobRunner> {
   if (engine === undefined) {
-    const { threadRunner } = await import('../runners/thread-runner.js');
+    const { threadRunner } = await import('../jobs/thread-runner.js');
     return threadRunner(jobs);
   }
   const { queueRunner } = await import('../runners/queue/queue-runner.js');

@@ -25,6 +25,7 @@ import { PREMAP_DEFAULT, PREMAP_MOST } from '../ioas/iopf/premap.js';
 import type { LiveEnd, LiveStart } from '../live/live.js';
 import type { Picture } from '../trace/live-picture.js';
 import { documentOf, jsonOption, jsonText } from './json/document.js';
+import { repeated } from './repeated.js';
 import { addSweepOptions, isSweep, type SweepOptions } from './sweep-options.js';
 import { type CommandView, openView, uiOption } from './ui.js';
 import { wholeNumber } from './whole-number.js';
@@ -35,7 +36,7 @@ const modes = ['auto', 'ask', 'off'] as const;
 const RECLAIM_SCAN_MOST_MS = 3_600_000;
 
 export interface Options extends SweepOptions {
-  readonly device: readonly string[];
+  readonly device?: readonly string[];
   readonly machine?: string;
   readonly kernel: KernelVersion | typeof ALL;
   readonly iopf: IopfMode | typeof ALL;
@@ -51,7 +52,7 @@ export interface Options extends SweepOptions {
   readonly pcap?: string;
   readonly html?: string;
   readonly deviceErrors: DeviceErrors;
-  readonly inject: readonly string[];
+  readonly inject?: readonly string[];
   readonly seed?: number;
   readonly quiet?: true;
   readonly ui?: number | true;
@@ -67,8 +68,7 @@ export function execCommand(): Command {
     .option(
       '--device <KIND@BDF[,key=value...]>',
       'a device and its PCI address (repeatable); KIND: see Devices below, or your own: ./ring.ts, or a package',
-      (value: string, before: string[]) => [...before, value],
-      [],
+      repeated,
     )
     .option('--machine <file>', 'groups, devices and IOMMU from a YAML file')
     .addOption(
@@ -122,8 +122,7 @@ export function execCommand(): Command {
     .option(
       '--inject <rule>',
       'put a fault in on purpose, or those of a YAML file (repeatable): see Faults below',
-      (value: string, before: string[]) => [...before, value],
-      [],
+      repeated,
     )
     .option('--seed <n>', 'of faults that come by chance', wholeNumber(0, 2 ** 32 - 1))
     .option(
@@ -151,8 +150,9 @@ async function run(program: string, args: string[], options: Options): Promise<v
   const machine = await machineOf(options);
   checkFiles(options, machine);
   const { iopf, kernel } = options;
-  if (isSweep(options)) return runEach(program, args, options, inject);
-  if (iopf === ALL || kernel === ALL) return runAll(program, args, options);
+  const isMatrix = iopf === ALL || kernel === ALL;
+  if (isSweep(options, isMatrix)) return runEach(program, args, options, inject);
+  if (isMatrix) return runAll(program, args, options);
   const order: ExecOptions = {
     program,
     arguments: args,
@@ -233,7 +233,10 @@ async function runAll(program: string, args: string[], options: Options): Promis
     iopf === ALL ? modes : [iopf],
     words,
     [program, ...args],
-    options.quiet !== true && process.stderr.isTTY === true,
+    {
+      jobs: options.jobs ?? 1,
+      tellsEach: options.quiet !== true && process.stderr.isTTY === true,
+    },
   );
   process.exitCode = exitCodeOfAll(runs);
   if (options.quiet !== true) say(`${formatMatrix(program, runs)}\n`);
@@ -259,7 +262,8 @@ function refuseFilesOfOneRun(options: Options, remedy: string): void {
 
 /** The options that each of several runs has. */
 function wordsOf(options: Options): string[] {
-  const { device, deviceErrors, inject, machine, premap, reclaim, reclaimScan, traps } = options;
+  const { device = [], deviceErrors, inject = [] } = options;
+  const { machine, premap, reclaim, reclaimScan, traps } = options;
   return [
     ...device.flatMap((each) => ['--device', each]),
     ...(machine === undefined ? [] : ['--machine', machine]),
@@ -320,7 +324,7 @@ function startOf(order: ExecOptions): Omit<LiveStart, 'kind'> {
 }
 
 /** The faults that were asked for; null: none. Throws UserError. */
-async function injectOf({ inject, iopf, seed }: Options): Promise<InjectOptions | null> {
+async function injectOf({ inject = [], iopf, seed }: Options): Promise<InjectOptions | null> {
   if (inject.length === 0) {
     if (seed !== undefined) throw new UserError('--seed is of --inject, which is not there');
     return null;
@@ -336,7 +340,7 @@ async function machineOf(options: Options): Promise<MachineSpec> {
 }
 
 async function machineAsked(options: Options): Promise<MachineSpec> {
-  const devices: DeviceSpec[] = options.device.map(parseDevice);
+  const devices: DeviceSpec[] = (options.device ?? []).map(parseDevice);
   if (options.machine === undefined) return machineOfDevices(devices);
   // Loaded only when asked for: the parsers cost a fifth of the start-up.
   const { parseMachine } = await import('../exec/machine/machine-file.js');

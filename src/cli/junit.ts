@@ -1,6 +1,6 @@
 /** Results as test cases of JUnit's XML, which CI servers show. */
 import type { Outcome } from '../check/report/outcome.js';
-import type { ScenarioReport } from '../check/search/job.js';
+import type { ScenarioReport } from '../check/search/run-scenario.js';
 import type { RunSummary } from '../exec/run/summary.js';
 import { formatSummary, howItEnded } from '../exec/run/summary-text.js';
 import { isFound, ruleOf, type Sweep } from './sweep-outcome.js';

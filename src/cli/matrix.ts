@@ -1,6 +1,6 @@
 /** `iopf exec` with `all` for `--kernel` or `--iopf`: a run for each, one table, one exit code. */
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { RunSummary } from '../exec/run/summary.js';
@@ -16,39 +16,63 @@ export interface MatrixRun extends RunCase {
   readonly iopf: string;
 }
 
-/**
- * A run at a time, each in an `iopf exec` of its own, which so begins as any other does.
- * `tellsEach`: a line says which begins.
- */
+export interface MatrixOptions {
+  /** Runs at the same time; of more than one, what they write comes when each is over. */
+  readonly jobs: number;
+  /** A line says which begins. */
+  readonly tellsEach: boolean;
+}
+
+/** Each run in an `iopf exec` of its own, which so begins as any other does. */
 export async function runMatrix(
   kernels: readonly string[],
   modes: readonly string[],
   options: readonly string[],
   command: readonly string[],
-  tellsEach: boolean,
+  { jobs, tellsEach }: MatrixOptions,
 ): Promise<MatrixRun[]> {
   const folder = mkdtempSync(join(tmpdir(), 'iopf-matrix-'));
   const stop = new Stop();
+  const all = kernels.flatMap((kernel) => modes.map((iopf) => ({ kernel, iopf })));
   const runs: MatrixRun[] = [];
+  const oneAfterAnother = async (): Promise<void> => {
+    for (let at = next++; at < all.length && stop.signal === null; at = next++) {
+      const { iopf, kernel } = all[at]!;
+      const name = caseName(kernel, iopf);
+      if (tellsEach) tell(`run ${at + 1} of ${all.length}: ${name}`);
+      const json = join(folder, `${kernel}-${iopf}.json`);
+      const own = ['--kernel', kernel, '--iopf', iopf, '--json', json, '--quiet'];
+      const words = [process.argv[1]!, 'exec', ...options, ...own, '--', ...command];
+      const started = performance.now();
+      const exitCode =
+        jobs === 1
+          ? await stop.over(spawn(process.execPath, words, { stdio: 'inherit' }))
+          : await overAtOnce(stop, words, join(folder, `${kernel}-${iopf}`));
+      const seconds = (performance.now() - started) / 1000;
+      runs[at] = { name, kernel, iopf, exitCode, seconds, summary: readSummary(json) };
+    }
+  };
+  let next = 0;
   try {
-    for (const kernel of kernels)
-      for (const iopf of modes) {
-        if (stop.signal !== null) return runs;
-        const name = caseName(kernel, iopf);
-        if (tellsEach) tell(`run ${runs.length + 1} of ${kernels.length * modes.length}: ${name}`);
-        const json = join(folder, `${kernel}-${iopf}.json`);
-        const own = ['--kernel', kernel, '--iopf', iopf, '--json', json, '--quiet'];
-        const words = [process.argv[1]!, 'exec', ...options, ...own];
-        const started = performance.now();
-        const child = spawn(process.execPath, [...words, '--', ...command], { stdio: 'inherit' });
-        const exitCode = await stop.over(child);
-        const seconds = (performance.now() - started) / 1000;
-        runs.push({ name, kernel, iopf, exitCode, seconds, summary: readSummary(json) });
-      }
-    return runs;
+    await Promise.all(Array.from({ length: Math.min(jobs, all.length) }, oneAfterAnother));
+    return runs.filter((run) => run !== undefined);
   } finally {
     stop.end();
     rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Runs a child to its end, and passes on what it wrote. */
+async function overAtOnce(stop: Stop, words: readonly string[], kept: string): Promise<number> {
+  const [stdout, stderr] = [`${kept}.stdout`, `${kept}.stderr`];
+  const [out, err] = [openSync(stdout, 'wx'), openSync(stderr, 'wx')];
+  try {
+    return await stop.over(spawn(process.execPath, words, { stdio: ['ignore', out, err] }));
+  } finally {
+    closeSync(out);
+    closeSync(err);
+    process.stdout.write(readFileSync(stdout));
+    process.stderr.write(readFileSync(stderr));
   }
 }
 

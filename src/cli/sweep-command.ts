@@ -44,7 +44,7 @@ export async function sweepCommand(
 }
 
 /** Each rule once. */
-function rulesOf({ injectEach, iopf }: Options): string[] {
+function rulesOf({ injectEach = [], iopf }: Options): string[] {
   try {
     const rules = injectEach.flatMap((set) => rulesOfSet(set, iopf !== 'off'));
     for (const rule of rules) withTime(rule, 0);

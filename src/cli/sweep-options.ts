@@ -1,10 +1,11 @@
 /** The options of `iopf exec --inject-each`. */
 import type { Command } from 'commander';
 import { UserError } from '../input/user-error.js';
+import { repeated } from './repeated.js';
 import { wholeNumber } from './whole-number.js';
 
 export interface SweepOptions {
-  readonly injectEach: readonly string[];
+  readonly injectEach?: readonly string[];
   readonly eachMost?: number;
   readonly eachLimit?: number;
   readonly eachCheck?: string;
@@ -18,7 +19,6 @@ const others = {
   eachLimit: '--each-limit',
   eachCheck: '--each-check',
   resume: '--resume',
-  jobs: '--jobs',
 } as const satisfies Partial<Record<keyof SweepOptions, string>>;
 
 export function addSweepOptions(command: Command): Command {
@@ -26,8 +26,7 @@ export function addSweepOptions(command: Command): Command {
     .option(
       '--inject-each <set>',
       'run the program without a fault, then once for each point of the set with a fault just there: all, a kind of point (nvme), or a rule without a time (repeatable)',
-      (value: string, before: string[]) => [...before, value],
-      [],
+      repeated,
     )
     .option('--each-most <n>', 'of --inject-each: at most so many runs a rule', wholeNumber(1))
     .option('--each-limit <s>', 'of --inject-each: seconds for a run', wholeNumber(1))
@@ -36,12 +35,21 @@ export function addSweepOptions(command: Command): Command {
       'of --inject-each: a shell command that fails where the data of a run ($IOPF_RUN) is wrong',
     )
     .option('--resume <file>', 'of --inject-each: keep results there, and go on from them')
-    .option('--jobs <n>', 'of --inject-each: runs at the same time', wholeNumber(1));
+    .option(
+      '--jobs <n>',
+      'runs at the same time: of --inject-each (default: one a core), of all (default: 1)',
+      wholeNumber(1),
+    );
 }
 
-/** Whether this is a sweep. Throws UserError where an option is of one, and it is none. */
-export function isSweep(options: SweepOptions): boolean {
-  if (options.injectEach.length > 0) return true;
+/**
+ * Whether this is a sweep. Throws UserError where an option is of one, and it is none.
+ * `isMatrix`: there are several runs anyway.
+ */
+export function isSweep(options: SweepOptions, isMatrix: boolean): boolean {
+  if (options.injectEach !== undefined) return true;
+  if (options.jobs !== undefined && !isMatrix)
+    throw new UserError('--jobs is of several runs: --inject-each, --kernel all or --iopf all');
   for (const [key, name] of Object.entries(others))
     if (options[key as keyof typeof others] !== undefined)
       throw new UserError(`${name} is of --inject-each, which is not there`);

@@ -1,4 +1,4 @@
-import { PAGE_SIZE } from '../mm/address-space.js';
+import { PAGE_SIZE, pagesUp } from '../mm/address-space.js';
 import type { AllocateDma, DmaBuffer } from '../mm/frame-memory.js';
 
 /**
@@ -95,7 +95,7 @@ export function memoryStore(bytes: number, allocate: AllocateDma, readOnly = fal
 function clear(buffer: DmaBuffer, offset: number, length: number): void {
   const { bytes } = buffer;
   const end = offset + length;
-  const firstPage = Math.ceil(offset / PAGE_SIZE) * PAGE_SIZE;
+  const firstPage = pagesUp(offset);
   const lastPage = Math.floor(end / PAGE_SIZE) * PAGE_SIZE;
   if (!buffer.discard || firstPage >= lastPage) {
     bytes.fill(0, offset, end);

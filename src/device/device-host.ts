@@ -3,6 +3,7 @@ import type { BlockStore } from './block-store.js';
 import type { DeviceFaults } from './faults.js';
 import type { Impairment } from './impaired-port.js';
 import type { RecordedModel } from './recorded/function.js';
+import type { PeerHost } from './vfio-user/host.js';
 
 export interface BlockFileOptions {
   /** The file is made, or grown to this size in bytes; null: its own size counts. */
@@ -75,6 +76,8 @@ export interface DeviceHost {
    * a run has no files.
    */
   readonly openModel?: (path: string) => RecordedModel;
+  /** Other processes, which have devices. Absent: a run has none. */
+  readonly peers?: PeerHost;
   /** Time of the run in microseconds: live, or virtual. Absent: it stands still. */
   readonly nowUs?: () => number;
   /** Takes a line for the user. Absent: nobody reads it. */

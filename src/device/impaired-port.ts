@@ -50,10 +50,15 @@ export class ImpairedPort implements NetworkPort {
     return this.network.receive(buffer, offset, room);
   }
 
+  /** When the next frame arrives, in microseconds; Infinity: none is on its way. */
+  get dueUs(): number {
+    return this.queue.isEmpty ? Number.POSITIVE_INFINITY : this.queue.due;
+  }
+
   /** Hands on what has been on its way for long enough. */
   deliver(nowUs: number): void {
     const { buffer, queue } = this;
-    while (!queue.isEmpty && queue.due <= nowUs) {
+    while (this.dueUs <= nowUs) {
       this.network.send(buffer, queue.start, queue.length);
       queue.shift();
     }

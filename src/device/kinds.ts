@@ -4,6 +4,7 @@ import { igb } from './igb/kind.js';
 import type { DeviceKind } from './kind.js';
 import { nvme } from './nvme/kind.js';
 import { recorded } from './recorded/kind.js';
+import { vfioUser } from './vfio-user/kind.js';
 import { virtioNet } from './virtio-net/kind.js';
 
 export { type RecordedModel, recordedFunction } from './recorded/function.js';
@@ -11,5 +12,5 @@ export { type RecordedRegister, registerAccesses } from './recorded/registers.js
 
 /** Every kind of device that iopf has, by its name. */
 export const deviceKinds: ReadonlyMap<string, DeviceKind> = new Map(
-  [ats, edu, igb, nvme, recorded, virtioNet].map((kind) => [kind.name, kind]),
+  [ats, edu, igb, nvme, recorded, vfioUser, virtioNet].map((kind) => [kind.name, kind]),
 );

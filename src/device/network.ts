@@ -1,3 +1,4 @@
+import { parseTime } from '../input/time.js';
 import type { FrameCapture, NetworkPort } from './device-host.js';
 import type { Impairment } from './impaired-port.js';
 import { type DeviceOptions, OptionError } from './options.js';
@@ -78,7 +79,6 @@ function networkOf(parsed: DeviceOptions, { host }: EndpointContext): NetworkPor
 }
 
 const impairmentKeys = ['loss', 'delay', 'rate', 'seed'] as const;
-const microseconds: Readonly<Record<string, number>> = { us: 1, ms: 1e3, s: 1e6 };
 const bits: Readonly<Record<string, number>> = { '': 1, K: 1e3, M: 1e6, G: 1e9 };
 const DELAY_MOST_US = 60e6;
 const SEED_MOST = 2 ** 32 - 1;
@@ -89,8 +89,7 @@ function impairmentOf(parsed: DeviceOptions): Impairment | null {
   const part = /^(\d+(?:\.\d+)?)%$/.exec(parsed.text('loss') ?? '0%');
   const loss = part === null ? Number.NaN : Number(part[1]) / 100;
   if (!(loss <= 1)) parsed.refuse('loss', 'a part of what is sent, 0% to 100%, like 0.1%');
-  const time = /^(\d+(?:\.\d+)?)(us|ms|s)$/.exec(parsed.text('delay') ?? '0us');
-  const delayUs = time === null ? Number.NaN : Number(time[1]) * microseconds[time[2]!]!;
+  const delayUs = parseTime(parsed.text('delay') ?? '0us', ['us', 'ms', 's']);
   if (!(delayUs <= DELAY_MOST_US)) parsed.refuse('delay', 'a time up to 60s, like 1ms or 50us');
   const speed = /^(\d+(?:\.\d+)?)([KMG]?)$/.exec(parsed.text('rate') ?? '0');
   const given = speed === null ? Number.NaN : Number(speed[1]) * bits[speed[2]!]!;

@@ -29,6 +29,8 @@ export interface MmapRequest {
 export interface MappedPart {
   readonly offset: number;
   readonly size: number;
+  /** It is memory of another file, from there on in bytes. Absent: each access traps. */
+  readonly file?: { readonly fd: number; readonly offset: number };
 }
 
 /**
@@ -61,8 +63,8 @@ export interface VfioFile {
   readonly isReadOnly?: boolean;
   /**
    * Checks an mmap(2) of this file; returns when the mapping may be made, else throws. Returns the
-   * parts of the mapping, in bytes from its start, that must trap: each access to them comes to
-   * `load` or `store`.
+   * parts of the mapping, in bytes from its start, that are not memory of this file: each access to
+   * those that trap comes to `load` or `store`.
    */
   mmap(caller: Caller, request: MmapRequest): readonly MappedPart[];
   /**

@@ -11,7 +11,17 @@ export async function loadUserModule(
 ): Promise<Record<string, unknown>> {
   const { createJiti } = await import('jiti');
   const options = { fsCache: false, virtualModules: { ...own } };
-  return await createJiti(packageFile('package.json'), options).import(file);
+  try {
+    return await createJiti(packageFile('package.json'), options).import(file);
+  } catch (error) {
+    throw withoutRequireStack(error);
+  }
+}
+
+/** Node names what required a missing module; of a user's, that is what the message begins with. */
+export function withoutRequireStack(error: unknown): unknown {
+  if (error instanceof Error) error.message = error.message.replace(/\nRequire stack:.*$/s, '');
+  return error;
 }
 
 /** The file of a package that is installed for `folder`; null: there is none. */

@@ -8,7 +8,7 @@
  */
 import { fail } from '../abi/errno.js';
 import type { Flow } from '../flow/flow.js';
-import type { IommuDevice } from '../iommu/device.js';
+import type { Attachment, IommuDevice } from '../iommu/device.js';
 import type { Domain } from '../iommu/domain.js';
 import type { IommuProperties } from '../iommu/geometry.js';
 import type { PageRange } from '../iommu/group.js';
@@ -44,6 +44,13 @@ export interface IoSpaceParts {
   readonly DriverPinning: typeof DriverPinning;
 }
 
+/** Hears which mappings a space has, one that keeps its own copy of them. */
+export interface MappingListener {
+  mapped(mapping: Mapping): void;
+  /** It is about to go: when this returns the listener uses it no more. */
+  unmapping(mapping: Mapping): void;
+}
+
 const shipped: IoSpaceParts = { Iopf, DriverPinning };
 
 export class IoSpace implements IopfBackend, PinnableSpace {
@@ -67,6 +74,7 @@ export class IoSpace implements IopfBackend, PinnableSpace {
   private readonly programs = new Map<IommuDevice, DeviceFaultHandler>();
   private readonly observer: Observer | null;
   private readonly constraints = new Map<object, IommuProperties>();
+  private readonly listeners: MappingListener[] = [];
 
   constructor(options: IoSpaceOptions, parts: IoSpaceParts = shipped) {
     const { premapPages, premap, observer } = options;
@@ -143,24 +151,25 @@ export class IoSpace implements IopfBackend, PinnableSpace {
   /**
    * Devices go through a domain of the space from now on, and ask for pages where it faults. Fails
    * as switching page requests on does (R5.5); then they are in the domain, with page requests off.
-   * `program`: a program answers instead, and nobody else; ENODEV: a device cannot wait for it, and
-   * then nothing has changed.
+   * `handler`: a program answers instead, and nobody else; ENODEV: a device cannot wait for it, or
+   * for the guest of a first stage, and then nothing has changed.
    */
   *attachDevices(
     devices: readonly IommuDevice[],
-    domain: Domain,
-    program: DeviceFaultHandler | null = null,
+    { domain, handler, stage1 }: Attachment,
   ): Flow<void> {
-    if (program !== null && !devices.every((each) => each.canWaitFor(program))) fail('ENODEV');
+    checkCanWait(devices, handler, stage1?.queue ?? null);
     for (const device of devices) {
       device.attach(domain);
       this.attached.push(device);
-      if (program === null) continue;
-      device.handlers.register(program, device.nested ? FaultReport.STAGE2 : FaultReport.FLAT);
+      if (stage1 !== null) device.attachStage1(stage1);
+      if (handler === null) continue;
+      device.handlers.register(handler, device.nested ? FaultReport.STAGE2 : FaultReport.FLAT);
       device.enableIopf();
-      this.programs.set(device, program);
+      this.programs.set(device, handler);
     }
-    if (program === null) yield* this.iopf.devicesAttached(devices);
+    if (handler === null) yield* this.iopf.devicesAttached(devices);
+    this.askGuests();
   }
 
   /** Devices leave their domain; none of their page requests is left (R5.6). */
@@ -177,16 +186,33 @@ export class IoSpace implements IopfBackend, PinnableSpace {
   /**
    * Devices go to a domain of a space, this one or another, each in one step: there is no moment
    * without a domain, and what is outstanding is answered INVALID. Ends when no handler of this
-   * space is at work for them. `program`: see `attachDevices`. ENODEV: a device cannot wait; then
+   * space is at work for them. `to`: see `attachDevices`. ENODEV: a device cannot wait; then
    * nothing has changed.
    */
-  moveDevices(
-    devices: readonly IommuDevice[],
-    to: IoSpace,
-    domain: Domain,
-    program: DeviceFaultHandler | null = null,
-  ): Flow<void> {
-    return this.iopf.whileTheyMove(to.iopf, this.changeDomain(devices, to, domain, program));
+  moveDevices(devices: readonly IommuDevice[], space: IoSpace, to: Attachment): Flow<void> {
+    return this.iopf.whileTheyMove(space.iopf, this.changeDomain(devices, space, to));
+  }
+
+  /** `Iopf.enable`; guests go on answering for their first stages. */
+  *leaveToFaults(): Flow<void> {
+    if (this.iopf.enabled) return;
+    for (const [device, program] of this.programs) {
+      if (program !== device.stage1?.queue) continue;
+      this.programs.delete(device);
+      device.disableIopf();
+      yield* device.drain();
+    }
+    try {
+      yield* this.iopf.enable();
+    } finally {
+      this.askGuests();
+    }
+  }
+
+  /** `Iopf.disable`; guests go on answering for their first stages. */
+  *pinAll(): Flow<void> {
+    yield* this.iopf.disable();
+    this.askGuests();
   }
 
   /** Adds a mapping that overlaps none: pinned, or left to faults. ENOMEM, EFAULT. */
@@ -198,13 +224,15 @@ export class IoSpace implements IopfBackend, PinnableSpace {
     this.counters.addMapped(mapping.pages);
     this.observer?.mappingAdded?.(mapping);
     for (let i = 0; i < this.logs.length; i++) this.logs[i]!.add(mapping);
+    for (let i = 0; i < this.listeners.length; i++) this.listeners[i]!.mapped(mapping);
   }
 
   /** A mapping goes; drivers that have pinned pages of it are told first. */
   unmap(mapping: Mapping): void {
     this.pins.unmapping(mapping);
+    for (let i = 0; i < this.listeners.length; i++) this.listeners[i]!.unmapping(mapping);
     this.mappings.remove(mapping);
-    if (this.invalidVaddrs !== 0 && mapping.source.vaddrInvalid) this.invalidVaddrs--;
+    if (this.invalidVaddrs !== 0 && mapping.vaddrInvalid) this.invalidVaddrs--;
     this.counters.addMapped(-mapping.pages);
     this.observer?.mappingRemoved?.(mapping);
     if (mapping.pinned) this.dropPinned(mapping);
@@ -214,7 +242,7 @@ export class IoSpace implements IopfBackend, PinnableSpace {
 
   /** The address of a mapping leads nowhere until it is moved. */
   invalidateVaddr(mapping: Mapping): void {
-    mapping.source.vaddrInvalid = true;
+    mapping.vaddrInvalid = true;
     this.invalidVaddrs++;
   }
 
@@ -224,14 +252,30 @@ export class IoSpace implements IopfBackend, PinnableSpace {
   move(mapping: Mapping, mm: AddressSpace, vaddrPage: number): void {
     const { source } = mapping;
     const watched = !mapping.pinned;
+    for (const listener of this.listeners) listener.unmapping(mapping);
     this.observer?.mappingRemoved?.(mapping);
     if (watched) this.iopf.mappingRemoved(mapping);
     source.mm = mm;
     source.vaddrPage = vaddrPage;
+    mapping.mm = mm;
+    mapping.vaddrPage = vaddrPage;
     if (watched) this.iopf.mappingAdded(mapping);
     this.observer?.mappingAdded?.(mapping);
-    source.vaddrInvalid = false;
+    mapping.vaddrInvalid = false;
     this.invalidVaddrs--;
+    for (const listener of this.listeners) listener.mapped(mapping);
+  }
+
+  /** The listener hears of all mappings now, and of each that comes and goes. */
+  listen(listener: MappingListener): void {
+    for (const mapping of this.mappings) listener.mapped(mapping);
+    this.listeners.push(listener);
+  }
+
+  /** It hears no more; to it, all mappings go. */
+  stopListening(listener: MappingListener): void {
+    this.listeners.splice(this.listeners.indexOf(listener), 1);
+    for (const mapping of this.mappings) listener.unmapping(mapping);
   }
 
   /** Every page is clean from now on, but for what is pinned by drivers (R6.3). */
@@ -278,23 +322,36 @@ export class IoSpace implements IopfBackend, PinnableSpace {
 
   private *changeDomain(
     devices: readonly IommuDevice[],
-    to: IoSpace,
-    domain: Domain,
-    program: DeviceFaultHandler | null,
+    space: IoSpace,
+    { domain, handler: program, stage1 }: Attachment,
   ): Flow<void> {
-    const handler = program ?? to.iopf.handlerOfNew;
-    if (handler !== null && !devices.every((each) => each.canWaitFor(handler))) fail('ENODEV');
+    const handler = program ?? space.iopf.handlerOfNew;
+    const guest = stage1?.queue ?? null;
+    checkCanWait(devices, handler, guest);
     for (const device of devices) {
       this.iopf.deviceMoved(device, false);
       this.programs.delete(device);
       this.attached.splice(this.attached.indexOf(device), 1);
       // Off before the old handler goes, on only with the new one: `replace` begins in this step.
-      if (handler === null) device.disableIopf();
+      if (handler === null && guest === null) device.disableIopf();
       else if (!device.iopfEnabled) device.enableIopf();
-      to.attached.push(device);
-      if (program !== null) to.programs.set(device, program);
-      else if (handler !== null) to.iopf.deviceMoved(device, true);
-      yield* device.replace({ domain, handler, stage1: null });
+      space.attached.push(device);
+      if (program === null && handler !== null) space.iopf.deviceMoved(device, true);
+      else if (program !== null || guest !== null) space.programs.set(device, (program ?? guest)!);
+      yield* device.replace({ domain, handler, stage1 });
+    }
+  }
+
+  /**
+   * Devices with a first stage of a guest's ask it, whoever brings what the space maps (kernel: a
+   * page table's fault queue is not its parent's).
+   */
+  private askGuests(): void {
+    for (const device of this.attached) {
+      const guest = device.stage1?.queue ?? null;
+      if (guest === null || device.iopfEnabled) continue;
+      device.enableIopf();
+      this.programs.set(device, guest);
     }
   }
 
@@ -305,7 +362,8 @@ export class IoSpace implements IopfBackend, PinnableSpace {
     this.programs.delete(device);
     device.disableIopf();
     yield* device.drain();
-    device.handlers.unregister(program);
+    // Of a first stage it has gone with that.
+    if (device.handlers.has(program)) device.handlers.unregister(program);
   }
 
   private addFirstDomain(domain: Domain): void {
@@ -335,4 +393,13 @@ export class IoSpace implements IopfBackend, PinnableSpace {
     this.counters.addPinned(-unpinWhole(mapping, this.domains));
     this.counters.addResident(-mapping.pages);
   }
+}
+
+/** ENODEV: a device cannot wait for one of those who would answer it. */
+function checkCanWait(
+  devices: readonly IommuDevice[],
+  ...handlers: readonly (DeviceFaultHandler | null)[]
+): void {
+  for (const handler of handlers)
+    if (handler !== null && !devices.every((each) => each.canWaitFor(handler))) fail('ENODEV');
 }

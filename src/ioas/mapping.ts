@@ -8,6 +8,11 @@ import type { UserPages } from './user-pages.js';
  * are 4 KiB; addresses are page numbers.
  */
 export class Mapping {
+  /** Whose memory it is, and where its first page is in it: of the source, at hand for a fault. */
+  mm: AddressSpace;
+  vaddrPage: number;
+  /** The address leads nowhere at the moment (VFIO_DMA_UNMAP_FLAG_VADDR). */
+  vaddrInvalid = false;
   /**
    * Which pages are present in some domain of the space because a device asked (R2.1). Empty while
    * pinned.
@@ -35,21 +40,13 @@ export class Mapping {
     /** Made with VFIO_DMA_MAP_FLAG_PINNED: pinned whether IOPF is on or off (R7.2). */
     readonly pinnedByFlag = false,
   ) {
+    this.mm = source.mm;
+    this.vaddrPage = source.vaddrPage + sourcePage;
     this.mapped = new PageBitmap(pages);
   }
 
   /** One more than the last IOVA page. */
   get iovaEnd(): number {
     return this.iovaPage + this.pages;
-  }
-
-  /** Whose memory it is. */
-  get mm(): AddressSpace {
-    return this.source.mm;
-  }
-
-  /** Where its first page is in that memory. Derived: to keep it costs MAP_DMA a boxed double. */
-  get vaddrPage(): number {
-    return this.source.vaddrPage + this.sourcePage;
   }
 }

@@ -24,8 +24,6 @@ interface Holder {
 export class UserPages {
   /** Pages charged to the account, those that device drivers pin included. */
   lockedPages = 0;
-  /** The address leads nowhere at the moment (VFIO_DMA_UNMAP_FLAG_VADDR). */
-  vaddrInvalid = false;
   /** Ranges of IOVAs that lead here, where somebody counts. */
   private ranges = 0;
   /** Null: nothing was pinned yet, as it is for memory that faults. */

@@ -188,13 +188,13 @@ export class IommuDevice implements ReportingDevice {
 
   /**
    * Accesses go through a guest's table from now on. EINVAL: the device has no second stage;
-   * ENODEV: it cannot wait; EBUSY: it has a first stage.
+   * ENODEV: the guest answers, and it cannot wait; EBUSY: it has a first stage.
    */
   attachStage1(stage1: Stage1): void {
     if (!this.nested) fail('EINVAL');
-    if (!this.canFault) fail('ENODEV');
+    if (stage1.queue !== null && !this.canFault) fail('ENODEV');
     if (this.stage1 !== null) fail('EBUSY');
-    this.handlers.register(stage1.queue, FaultReport.STAGE1);
+    if (stage1.queue !== null) this.handlers.register(stage1.queue, FaultReport.STAGE1);
     this.stage1 = stage1;
     this.iotlb.flushAll();
   }
@@ -209,6 +209,7 @@ export class IommuDevice implements ReportingDevice {
     this.stage1 = null;
     this.iotlb.flushAll();
     const { queue } = stage1;
+    if (queue === null) return;
     const wait = {
       what: `stage-1 requests of ${this.address}`,
       ready: () => !this.queue.hasPending('stage1'),

@@ -24,6 +24,8 @@ export interface IommuProperties {
   readonly snoopControl: boolean;
   /** Entries that are not present may be cached (VT-d's caching mode). */
   readonly cachingMode?: boolean;
+  /** A guest's own first stage can go before a page table (VT-d's nested translation). */
+  readonly nests?: boolean;
   /** Whether interrupts are remapped: without it VFIO needs `allow_unsafe_interrupts`. */
   readonly interruptRemapping: boolean;
 }

@@ -49,6 +49,8 @@ export interface Observer {
   pageLost?(device: ObservedDevice, iovaPage: number): void;
   /** A device reached a page, or was refused it. */
   accessed?(iovaPage: number, access: number, refused: boolean): void;
+  /** A rule of `--inject`, as it was written, made a fault. */
+  faultMade?(rule: string): void;
 }
 
 /** A device as observers know it. */

@@ -82,10 +82,13 @@ export class Stage1 {
   /** The domain maps a page of the table whose memory is gone. */
   tableLost = false;
 
-  /** @param root IOVA page of the table of the highest level */
+  /**
+   * @param root IOVA page of the table of the highest level
+   * @param queue null: nobody is asked, and what the table lacks is refused
+   */
   constructor(
     readonly root: number,
-    readonly queue: DeviceFaultHandler,
+    readonly queue: DeviceFaultHandler | null,
     private readonly memory: TableMemory,
   ) {}
 

@@ -1,34 +1,14 @@
 /**
- * Calls for what no machine here has (nested page tables, virtual IOMMUs, their devices, event
- * queues and hardware queues), with the kernel's errors in its order of checks.
+ * Calls for what no machine here has (virtual IOMMUs, their devices, event queues and hardware
+ * queues), with the kernel's errors in its order of checks.
  */
 import { fail } from '../abi/errno.js';
-import { HwptInvalidate, HwQueueAlloc, VeventqAlloc, ViommuAlloc } from '../abi/iommufd-structs.js';
-import { type Call, respond } from './call.js';
+import { HwQueueAlloc, VeventqAlloc, ViommuAlloc } from '../abi/iommufd-structs.js';
+import type { Call } from './call.js';
 import { BoundDevice } from './device.js';
 
 /** The type 0 of a virtual IOMMU and of what it has: none. */
 const DEFAULT_TYPE = 0;
-
-/**
- * IOMMU_HWPT_INVALIDATE. EOPNOTSUPP, EINVAL, ENOENT: no such object, on 6.12 before the others;
- * EINVAL: it is no nested page table. The count of entries that were carried out goes back: 0.
- */
-export function hwptInvalidate(call: Call): void {
-  const { buffer, context } = call;
-  const { at } = HwptInvalidate;
-  const object = context.objects.any(buffer.u32(at.hwpt_id));
-  const isMalformed =
-    buffer.u32(at.entry_num) !== 0 &&
-    (buffer.big(at.data_uptr) === 0n || buffer.u32(at.entry_len) === 0);
-  const isReserved = buffer.u32(at.__reserved) !== 0;
-  buffer.setU32(at.entry_num, 0);
-  respond(call);
-  if (!context.machine.kernel.invalidateChecksFirst) fail('ENOENT');
-  if (isReserved) fail('EOPNOTSUPP');
-  if (isMalformed) fail('EINVAL');
-  fail(object === null ? 'ENOENT' : 'EINVAL');
-}
 
 /** IOMMU_VIOMMU_ALLOC. EOPNOTSUPP: flags, the default type; ENOENT: no such device; EOPNOTSUPP. */
 export function viommuAlloc({ buffer, context }: Call): void {

@@ -1,14 +1,22 @@
-/** The calls that make page tables and tell what an IOMMU can (kernel: hw_pagetable.c). */
+/**
+ * The calls that make page tables, invalidate what is cached of them, and tell what an IOMMU can
+ * (kernel: hw_pagetable.c).
+ */
 import { fail } from '../abi/errno.js';
 import { HWPT_DATA_NONE, HwInfoFlag, HwptAllocFlag } from '../abi/iommufd.js';
-import { HwInfo, HwptAlloc } from '../abi/iommufd-structs.js';
+import { HwInfo, HwptAlloc, HwptInvalidate } from '../abi/iommufd-structs.js';
 import { type Call, respond } from './call.js';
 import { BoundDevice } from './device.js';
 import { FaultQueueObject } from './fault-queue-file.js';
-import { type Hwpt, isNestParent, type NestParent, PagingHwpt } from './hwpt.js';
+import { type Hwpt, isNestParent, NestedHwpt, type NestParent, PagingHwpt } from './hwpt.js';
+import { type Invalidated, type InvalidationArray, isInvalidated } from './invalidation.js';
 import { Ioas } from './ioas.js';
 import type { UserData } from './iommu.js';
+import type { IommufdObject } from './objects.js';
 
+/** The most entries of one invalidation, and bytes of each. */
+const ENTRIES_MAX = 1 << 19;
+const ENTRY_BYTES_MAX = 4096;
 const {
   IOMMU_HWPT_ALLOC_NEST_PARENT: NEST_PARENT,
   IOMMU_HWPT_ALLOC_DIRTY_TRACKING: DIRTY_TRACKING,
@@ -103,4 +111,44 @@ export function getHwInfo(call: Call): void {
   buffer.setU32(at.out_max_pasid_log2, iommu.pasidBits);
   buffer.setBig(at.out_capabilities, BigInt(capabilities));
   respond(call);
+}
+
+/**
+ * IOMMU_HWPT_INVALIDATE. EOPNOTSUPP, EINVAL, ENOENT: no such object, on 6.12 before the others;
+ * EINVAL: it caches nothing; and what its entries answer. The count of entries that were carried
+ * out goes back.
+ */
+export function hwptInvalidate(call: Call): void {
+  const { buffer, context, caller } = call;
+  const { at } = HwptInvalidate;
+  const object = context.objects.any(buffer.u32(at.hwpt_id));
+  const array: InvalidationArray = {
+    caller,
+    type: buffer.u32(at.data_type),
+    address: buffer.u64(at.data_uptr),
+    entryBytes: buffer.u32(at.entry_len),
+    count: buffer.u32(at.entry_num),
+    done: 0,
+  };
+  try {
+    const { invalidateChecksFirst } = context.machine.kernel;
+    if (buffer.u32(at.__reserved) !== 0) fail('EOPNOTSUPP');
+    const isMalformed =
+      array.address === 0 ||
+      array.entryBytes === 0 ||
+      (invalidateChecksFirst && (array.entryBytes > ENTRY_BYTES_MAX || array.count > ENTRIES_MAX));
+    if (array.count !== 0 && isMalformed) fail('EINVAL');
+    invalidated(object, invalidateChecksFirst).invalidate(array);
+  } finally {
+    buffer.setU32(at.entry_num, array.done);
+    respond(call);
+  }
+}
+
+/** On 6.12 there are nested page tables only, and all else is not found. */
+function invalidated(object: IommufdObject | null, knowsOthers: boolean): Invalidated {
+  if (object === null) return fail('ENOENT');
+  if (object instanceof NestedHwpt && isInvalidated(object.table)) return object.table;
+  if (knowsOthers && isInvalidated(object)) return object;
+  return fail(knowsOthers ? 'EINVAL' : 'ENOENT');
 }

@@ -19,6 +19,7 @@ export interface Hwpt extends IommufdObject {
   readonly fault: ProgramQueue | null;
   /** Made with IOMMU_HWPT_ALLOC_PASID: a device may go through it and through others. */
   readonly takesPasids: boolean;
+  readonly table: IoPageTable | NestedTable;
   /** A program answers from now on. */
   answerBy(fault: ProgramQueue): void;
   /** A device, or whatever else had it in use, has gone. */

@@ -26,13 +26,7 @@ import {
 } from '../abi/iommufd-structs.js';
 import type { Caller } from '../file/caller.js';
 import { noTransfer, type VfioFile } from '../file/file.js';
-import {
-  hwptInvalidate,
-  hwQueueAlloc,
-  vdeviceAlloc,
-  veventqAlloc,
-  viommuAlloc,
-} from './absent-calls.js';
+import { hwQueueAlloc, vdeviceAlloc, veventqAlloc, viommuAlloc } from './absent-calls.js';
 import {
   type Call,
   type Operation,
@@ -44,7 +38,7 @@ import {
 import { IommufdContext } from './context.js';
 import { getDirtyBitmap, setDirtyTracking } from './dirty-bitmap.js';
 import { faultQueueAlloc } from './fault-queue-file.js';
-import { getHwInfo, hwptAlloc } from './hwpt-calls.js';
+import { getHwInfo, hwptAlloc, hwptInvalidate } from './hwpt-calls.js';
 import {
   ioasAlloc,
   ioasAllowIovas,

@@ -3,6 +3,7 @@ import type { EngineParts } from '../ioas/engine-parts.js';
 import type { IopfMode } from '../ioas/iopf/mode.js';
 import type { PremapPolicy } from '../ioas/iopf/premap.js';
 import type { Counters, Observer } from '../iommu/observer.js';
+import type { TableMemory } from '../iommu/stage1.js';
 import type { UserLocks } from './locked-memory.js';
 
 /** What all contexts of one machine share. */
@@ -17,6 +18,8 @@ export interface IommufdMachine {
   readonly observer: Observer | null;
   /** Groups without interrupt remapping may be used. */
   readonly allowUnsafeInterrupts: boolean;
+  /** Reads the tables of first stages (R8.1); null: there are none. */
+  readonly tables: TableMemory | null;
   readonly engine: EngineParts;
   /** All processes of a run count as one user. */
   readonly userLocks: UserLocks;

@@ -60,9 +60,9 @@ function hugePages({ buffer, context }: Call): void {
  */
 function iopf({ buffer, context }: Call): void {
   if (context.machine.iopf === 'off') fail('EOPNOTSUPP');
-  const { iopf: switchable } = context.objects.get(buffer.u32(at.object_id), Ioas).space;
-  getOrSet(buffer, switchable.enabled, (on) =>
-    runDirect(on ? switchable.enable() : switchable.disable()),
+  const { space } = context.objects.get(buffer.u32(at.object_id), Ioas);
+  getOrSet(buffer, space.iopf.enabled, (on) =>
+    runDirect(on ? space.leaveToFaults() : space.pinAll()),
   );
 }
 

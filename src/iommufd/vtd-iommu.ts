@@ -6,22 +6,24 @@ import { writeStruct } from '../abi/layout.js';
 import type { Flow } from '../flow/flow.js';
 import { DirtyLog } from '../ioas/dirty-log.js';
 import type { IoSpace } from '../ioas/io-space.js';
-import type { IommuDevice } from '../iommu/device.js';
+import type { Attachment, IommuDevice } from '../iommu/device.js';
 import type { Domain } from '../iommu/domain.js';
-import type { FaultQueue } from '../iommu/fault-queue.js';
 import { apertureEnd, areAlike, type IommuProperties } from '../iommu/geometry.js';
 import { capabilityRegister, extendedCapabilityRegister } from '../iommu/vtd.js';
 import { WRITE } from '../mm/address-space.js';
 import type { Area } from './area.js';
-import { type Hwpt, type NestedTable, PagingHwpt } from './hwpt.js';
+import type { Hwpt, NestedTable, PagingHwpt } from './hwpt.js';
 import type { Ioas } from './ioas.js';
 import type { HardwareInfo, Iommu, UserData } from './iommu.js';
 import type { IommufdMachine } from './machine.js';
 import type { IoPageTable } from './page-table.js';
 import { type ByteRange, PAGE } from './ranges.js';
+import { VtdNested } from './vtd-nested.js';
 
 /** IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17, which the recorded IOMMU has. */
 const VTD_ERRATA = 1;
+const { IOMMU_HWPT_ALLOC_DIRTY_TRACKING: LOGS_WRITES, IOMMU_HWPT_ALLOC_NEST_PARENT: NEST_PARENT } =
+  HwptAllocFlag;
 const { IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED: NO_ATS, IOMMU_HW_CAP_DIRTY_TRACKING: DIRTY_TRACKING } =
   IommuHwCapability;
 
@@ -61,61 +63,84 @@ export class VtdIommu implements Iommu {
   }
 
   newTable(flags: number, data: UserData | null): IoPageTable {
-    const { IOMMU_HWPT_ALLOC_DIRTY_TRACKING: dirty } = HwptAllocFlag;
-    if ((flags & ~dirty) !== 0 || data !== null) fail('EOPNOTSUPP');
-    return new VtdTable(this.machine, this.geometry, (flags & dirty) !== 0);
+    const known = LOGS_WRITES | (this.nests ? NEST_PARENT : 0);
+    if ((flags & ~known) !== 0 || data !== null) fail('EOPNOTSUPP');
+    return new VtdTable(this.machine, this.geometry, flags);
   }
 
-  newNested(): NestedTable {
-    return fail('EOPNOTSUPP');
+  newNested({ table }: PagingHwpt, _flags: number, data: UserData): NestedTable {
+    const { tables } = this.machine;
+    if (!this.nests || tables === null) return fail('EOPNOTSUPP');
+    const domain = domainOf(table) ?? fail('EINVAL');
+    return VtdNested.create(data, domain, tables);
   }
 
-  accepts(hwpt: Hwpt): boolean {
-    return hwpt instanceof PagingHwpt && domainOf(hwpt) !== null && this.isAlike(hwpt);
+  accepts({ table }: Hwpt): boolean {
+    const domain = domainOf(table);
+    return domain !== null && areAlike(domain.geometry, this.geometry);
   }
 
   *attach(hwpt: Hwpt): Flow<void> {
-    const queue = yield* this.prepare(hwpt);
-    yield* hwpt.ioas.space.attachDevices(this.device.group!.devices, domainOf(hwpt)!, queue);
+    const to = yield* this.prepare(hwpt);
+    yield* hwpt.ioas.space.attachDevices(this.devices, to);
+    this.notePassage(hwpt, true);
   }
 
-  *replace(from: Hwpt, to: Hwpt): Flow<void> {
-    const queue = yield* this.prepare(to);
-    const { space } = to.ioas;
-    yield* from.ioas.space.moveDevices(this.device.group!.devices, space, domainOf(to)!, queue);
+  *replace(from: Hwpt, hwpt: Hwpt): Flow<void> {
+    const to = yield* this.prepare(hwpt);
+    yield* from.ioas.space.moveDevices(this.devices, hwpt.ioas.space, to);
+    this.notePassage(from, false);
+    this.notePassage(hwpt, true);
   }
 
-  detach({ ioas }: Hwpt): Flow<void> {
-    return ioas.space.detachDevices(this.device.group!.devices);
+  *detach(hwpt: Hwpt): Flow<void> {
+    yield* hwpt.ioas.space.detachDevices(this.devices);
+    this.notePassage(hwpt, false);
+  }
+
+  /** A first stage knows whose IOTLBs have pages of it. */
+  private notePassage({ table }: Hwpt, isThere: boolean): void {
+    if (!(table instanceof VtdNested)) return;
+    for (const device of this.devices) {
+      if (isThere) table.devices.add(device);
+      else table.devices.delete(device);
+    }
+  }
+
+  private get nests(): boolean {
+    return this.geometry.nests === true;
+  }
+
+  private get devices(): readonly IommuDevice[] {
+    return this.device.group!.devices;
   }
 
   /**
    * Pins what is mapped in an IOAS that devices come to which cannot wait, or whose program
-   * answers: what it maps when it is asked must be there when it has answered. Returns its queue.
-   * EFAULT, ENOMEM; ENODEV: a device cannot wait, and then nothing has changed.
+   * answers: what it maps when it is asked must be there when it has answered. Returns where they
+   * go. EINVAL: see `VtdNested.stage1`; EFAULT, ENOMEM; ENODEV: a device cannot wait, and then
+   * nothing has changed.
    */
-  private *prepare({ ioas, fault }: Hwpt): Flow<FaultQueue | null> {
+  private *prepare({ ioas, fault, table }: Hwpt): Flow<Attachment> {
     const { space, machine } = ioas;
-    const { devices } = this.device.group!;
+    const { devices } = this;
     const queue = fault?.queue ?? null;
+    const stage1 = table instanceof VtdNested ? table.stage1(queue) : null;
+    const handler = stage1 === null ? queue : null;
     // Without IOPF page requests are those of devices that have them anyway.
     const canAsk = (each: IommuDevice): boolean => machine.iopf !== 'off' || each.hasPri;
     if (queue !== null && !devices.every((each) => canAsk(each) && each.canWaitFor(queue)))
       fail('ENODEV');
     const canFault = devices.every((each) => each.canFault);
-    if (queue !== null || (machine.iopf === 'auto' && !canFault)) yield* space.iopf.disable();
+    if (handler !== null || (machine.iopf === 'auto' && !canFault)) yield* space.pinAll();
     if (space.iopf.enabled && !canFault) fail('ENODEV');
-    return queue;
-  }
-
-  private isAlike(hwpt: Hwpt): boolean {
-    return areAlike(domainOf(hwpt)!.geometry, this.geometry);
+    return { domain: domainOf(table)!, handler, stage1 };
   }
 }
 
 /** The engine's page table behind one, or null: it is another IOMMU's. */
-function domainOf(hwpt: Hwpt): Domain | null {
-  return hwpt instanceof PagingHwpt && hwpt.table instanceof VtdTable ? hwpt.table.domain : null;
+function domainOf(table: IoPageTable | NestedTable): Domain | null {
+  return table instanceof VtdTable || table instanceof VtdNested ? table.domain : null;
 }
 
 /**
@@ -131,6 +156,7 @@ export class VtdTable implements IoPageTable {
   readonly aperture: ByteRange;
   readonly pageSizes: bigint;
   readonly isCoherent: boolean;
+  readonly tracksDirty: boolean;
   private space: IoSpace | null = null;
   /** What its devices write; null: no log is kept. */
   log: DirtyLog | null = null;
@@ -138,10 +164,12 @@ export class VtdTable implements IoPageTable {
   constructor(
     { kernel, observer, engine }: IommufdMachine,
     geometry: IommuProperties,
-    readonly tracksDirty: boolean,
+    flags: number,
   ) {
     const writableIsReadable = kernel.pinnedIsReadable;
-    this.domain = engine.domain({ geometry, writableIsReadable, observer });
+    const nested = (flags & NEST_PARENT) !== 0;
+    this.domain = engine.domain({ geometry, nested, writableIsReadable, observer });
+    this.tracksDirty = (flags & LOGS_WRITES) !== 0;
     this.aperture = { first: 0n, end: BigInt(apertureEnd(geometry)) * PAGE };
     this.pageSizes = BigInt(geometry.pageSizes);
     this.isCoherent = geometry.snoopControl;

@@ -1,8 +1,8 @@
 /** A function whose device is a user's code: what that throws ends the device, not the run. */
-import { PciCapability, PciInterruptIndex, PciPm, PciRegionIndex } from '../abi/pci.js';
+import { PciInterruptIndex } from '../abi/pci.js';
 import type { PciEndpoint } from '../device/pci/endpoint.js';
 import type { IommuDevice } from '../iommu/device.js';
-import { findCapability } from '../vfio/config-access.js';
+import { AbsentFunction } from '../vfio/absent-function.js';
 import type { DriverMemory, InterruptSink, PciFunction, PciRegion } from '../vfio/pci-function.js';
 import type { KitDevice } from './kit-device.js';
 import type { DmaCount } from './port.js';
@@ -29,8 +29,7 @@ export class GuardedFunction implements PciFunction {
   readonly interruptCounts: readonly number[];
   readonly resettable: boolean;
   readonly busReset: boolean;
-  /** Where its power state is in config space; -1: it has none. */
-  private readonly powerControl: number;
+  private readonly absent: AbsentFunction;
   private sink: InterruptSink | null = null;
 
   constructor(
@@ -45,8 +44,7 @@ export class GuardedFunction implements PciFunction {
     this.interruptCounts = inner.interruptCounts;
     this.resettable = inner.resettable;
     this.busReset = inner.busReset;
-    const power = findCapability(inner, PciCapability.PM);
-    this.powerControl = power === 0 ? -1 : power + PciPm.CTRL;
+    this.absent = new AbsentFunction(inner);
   }
 
   open(sink: InterruptSink, memory?: DriverMemory): void {
@@ -66,12 +64,7 @@ export class GuardedFunction implements PciFunction {
   readRegion(index: number, offset: number, into: Uint8Array): void {
     if (!this.device.isDead)
       this.run(Handler.READ, () => this.inner.readRegion(index, offset, into));
-    if (!this.device.isDead) return;
-    into.fill(0xff);
-    // What vfio-pci knows of its power state is D0 still: loads of a mapped BAR go on.
-    const state = this.powerControl - offset;
-    if (index === PciRegionIndex.CONFIG && state >= 0 && state < into.length)
-      into[state]! &= ~PciPm.STATE_MASK;
+    if (this.device.isDead) this.absent.readRegion(index, offset, into);
   }
 
   writeRegion(index: number, offset: number, from: Uint8Array): void {

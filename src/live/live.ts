@@ -27,6 +27,8 @@ export interface LiveDevice {
   readonly address: string;
   readonly kind: string;
   readonly group: number;
+  /** Where its DMA goes, as in `LiveTableEntry`; null: nowhere. */
+  readonly space: { readonly container: number; readonly ioas: number | null } | null;
   /** Whether a program has it open, and whether its page requests are on. */
   readonly open: boolean;
   readonly faulting: boolean;

@@ -9,6 +9,9 @@ import type { Flow } from '../flow/flow.js';
 
 export const PAGE_SIZE = 4096;
 
+/** Bytes, rounded up to whole pages (kernel: PAGE_ALIGN). */
+export const pagesUp = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE) * PAGE_SIZE;
+
 /** TASK_SIZE_MAX of x86-64 with 4-level page tables: the last page below 2^47 is left out. */
 export const X86_64_TASK_SIZE = 2 ** 47 - PAGE_SIZE;
 

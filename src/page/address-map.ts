@@ -52,7 +52,11 @@ export class AddressMapView {
   private dragFrom: { y: number; pan: boolean } | null = null;
 
   /** @param press called with the range of pages that was clicked; null: a report, no queries */
-  constructor(private readonly press: ((first: number, pages: number) => void) | null) {
+  /** `marked`: of a run, which has moments that are marked. */
+  constructor(
+    private readonly press: ((first: number, pages: number) => void) | null,
+    marked: boolean,
+  ) {
     this.stage = make('div', {
       class: 'map',
       'data-chart': 'addresses',
@@ -70,7 +74,7 @@ export class AddressMapView {
       addressField((page) => this.goTo(page)),
       this.shown,
     );
-    const legend = mapLegend();
+    const legend = mapLegend(marked);
     const how = `Drag to zoom in, Shift-drag or Page Up/Down to move, wheel once it has the focus${press === null ? '' : '; a click shows the I/O page tables there'}.`;
     this.root = make(
       'figure',

@@ -6,6 +6,12 @@ import { make, setText } from './dom.js';
 import { count } from './format.js';
 import { named } from './names.js';
 
+/** A container by its number among those of the run, an IOAS by its id. */
+function spaceText({ space }: LiveDevice): string {
+  if (space === null) return '–';
+  return space.ioas === null ? `container ${space.container}` : `IOAS ${space.ioas}`;
+}
+
 /** Title, name in the glossary, and what is shown. */
 const columns: readonly (readonly [
   string,
@@ -17,6 +23,7 @@ const columns: readonly (readonly [
   ['device', 'address', 'text', (device) => device.address],
   ['kind', 'kind', 'text', (device) => device.kind],
   ['state', 'state', 'text', (device) => (device.open ? 'open' : 'closed')],
+  ['DMA to', 'space', 'text', spaceText],
   ['page requests', 'faulting', 'text', (device) => (device.faulting ? 'on' : 'off')],
   ['waiting', 'pending', 'number', (device) => count(device.pending)],
   ['faults', 'faults', 'number', (device) => count(device.faults)],

@@ -9,14 +9,19 @@ const legend: readonly (readonly [string, (palette: Palette) => string, string])
   ['invalidated', (p) => p.taken, 'right half of a step'],
   ['in I/O page tables', (p) => p.resident, ''],
   ['mapped', (p) => p.mapped, ''],
+];
+const markLegend: typeof legend = [
   ['refused', (p) => p.bad, 'a cross where and when it was first refused'],
   ['reset, unbind, injected', (p) => p.ink, 'a dashed line'],
 ];
 
-/** `stop` lets go of the theme. */
-export function mapLegend(): { readonly root: HTMLElement; readonly stop: () => void } {
+/** `stop` lets go of the theme. `marked`: of a run, which has moments that are marked. */
+export function mapLegend(marked: boolean): {
+  readonly root: HTMLElement;
+  readonly stop: () => void;
+} {
   const root = make('div', { class: 'legend' });
-  const squares = legend.map(([name, colour, title]) => {
+  const squares = [...legend, ...(marked ? markLegend : [])].map(([name, colour, title]) => {
     const square = make('i');
     root.append(make('span', title === '' ? {} : { title }, square, name));
     return { square, colour };

@@ -26,7 +26,7 @@ export function isSame(marks: readonly Mark[], others: readonly Mark[]): boolean
   return marks.length === others.length && last?.seconds === other?.seconds;
 }
 
-/** By time. */
+/** By time; a fault on purpose before what it refused. */
 export function marksOf({ events, incidents }: LiveSample): Mark[] {
   const refused = incidents.refused.map((each): Mark => {
     const { access, asker, device, firstAtSeconds, iova, kind, reason } = each;
@@ -47,7 +47,7 @@ export function marksOf({ events, incidents }: LiveSample): Mark[] {
       text: `${kind}: ${device} ${words[kind]}`,
     }),
   );
-  return [...refused, ...others].sort((a, b) => a.seconds - b.seconds);
+  return [...others, ...refused].sort((a, b) => a.seconds - b.seconds);
 }
 
 /** Marks that are near a moment, `within` seconds. */

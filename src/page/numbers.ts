@@ -72,6 +72,9 @@ function dataOf(row: Numbers, name: string): Readonly<Record<string, string>> {
   return typeof value === 'number' ? { ...about, title: String(value) } : about;
 }
 
+/** Characters of a value that has a line of its own. */
+const LONG = 40;
+
 /** Names and values that may change. */
 export class NumberList {
   readonly root = make('dl', { class: 'numbers' });
@@ -88,6 +91,7 @@ export class NumberList {
       const json = JSON.stringify(value);
       if (node.dataset['value'] === json) continue;
       node.dataset['value'] = json;
+      node.parentElement!.classList.toggle('long', json !== undefined && json.length > LONG);
       if (typeof value === 'number') node.title = String(value);
       setText(node, show(name, value));
     }

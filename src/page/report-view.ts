@@ -26,7 +26,7 @@ export class ReportView {
       line.set(report.verdict.verdict, report.verdict.hint);
       this.root.append(line.root);
     }
-    for (const { runs, title } of report.groups) this.root.append(this.group(title, runs));
+    for (const group of report.groups) this.root.append(this.group(group));
     for (const curves of report.curves ?? []) this.root.append(this.curves(curves));
     for (const { rows, title } of report.tables)
       this.root.append(section(title, 'wide', table(rows)));
@@ -38,8 +38,9 @@ export class ReportView {
     this.root.remove();
   }
 
-  private group(title: string, runs: readonly ReportRun[]): HTMLElement {
+  private group({ note, runs, title }: Report['groups'][number]): HTMLElement {
     const node = section(title, 'wide', numbersOf(runs));
+    if (note !== undefined) node.append(make('p', { class: 'dim hint' }, note));
     const drawn = runs.filter((run) => run.timeline.length > 0);
     if (drawn.length > 0) {
       const charts = new RunCharts(drawn.map((run) => run.name));
@@ -80,7 +81,7 @@ export class ReportView {
     let view: AddressMapView | null = null;
     const draw = (index: number): void => {
       view?.destroy();
-      view = new AddressMapView(null);
+      view = new AddressMapView(null, false);
       view.show(MapHistory.of(runs[index]!.map!));
       box.replaceChildren(view.root);
       if (choice !== null) view.root.querySelector('.toolbar')!.prepend(choice);

@@ -60,7 +60,10 @@ export class RunView {
     live: boolean,
   ) {
     const panel = new TablePanel(askTable, () => this.map.focus());
-    this.map = new AddressMapView(live ? (first, pages) => void panel.open(first, pages) : null);
+    this.map = new AddressMapView(
+      live ? (first, pages) => void panel.open(first, pages) : null,
+      true,
+    );
     const strip = make('dl', { class: 'tiles', 'aria-label': 'Now' });
     this.tiles = Object.fromEntries(
       tiles.map((name) => {

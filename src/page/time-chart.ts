@@ -1,6 +1,6 @@
 /**
- * Lines over time, or over something else: drag, wheel and keys zoom, and the pointer tells the values of its moment. Drawn
- * by uPlot.
+ * Lines over time, or over something else: drag, wheel and keys zoom, and the pointer tells the
+ * values of its moment. Drawn by uPlot.
  */
 import uPlot from 'uplot';
 import { button, make } from './dom.js';

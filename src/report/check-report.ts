@@ -1,5 +1,5 @@
 /** A check's results as a report. */
-import type { ScenarioReport, ViolationReport } from '../check/search/job.js';
+import type { ScenarioReport, ViolationReport } from '../check/search/run-scenario.js';
 import type { Report, ReportHistory } from './report.js';
 
 export function checkReport(scenarios: readonly ScenarioReport[]): Report {

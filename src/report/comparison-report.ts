@@ -42,6 +42,7 @@ export function comparisonReport(result: CompareResult): Report {
     title: `iopf compare ${inputs.join(' ')}`,
     groups: together.map((group) => ({
       title: titleOf(group, result.programs),
+      ...noteOf(group, result),
       runs: group.flatMap((input) => runsOf(input, result, group.length > 1)),
     })),
     curves: curvesOf(comparison.overcommit ?? []),
@@ -87,6 +88,16 @@ function inputsTogether(
 function titleOf(group: readonly string[], programs: CompareResult['programs']): string {
   const [first] = group;
   return group.length === 1 ? first! : `${programs[first!]!}: ${group.join(', ')}`;
+}
+
+/** The numbers are of all machines. */
+function noteOf(group: readonly string[], { outcomes }: CompareResult): { readonly note?: string } {
+  const machines = outcomes.flatMap((outcome) =>
+    outcome.kind === 'done' && group.includes(outcome.row.input) ? [outcome.detail.machines] : [],
+  );
+  const most = Math.max(1, ...machines);
+  if (most === 1) return {};
+  return { note: `Memory, faults and addresses are drawn of the first of ${most} machines.` };
 }
 
 function runsOf(

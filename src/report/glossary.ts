@@ -71,6 +71,7 @@ export const glossary: Readonly<Record<string, string>> = {
   group: 'IOMMU group of the device: /dev/vfio/N.',
   address: 'PCI address of the device.',
   state: 'Whether a program has the device open.',
+  space: 'The container or I/O address space (IOAS, by its id) through which its DMA goes.',
   faulting: 'Whether the device reports page requests instead of being refused.',
   pending: 'Page requests of the device that wait for their answer.',
   // A comparison.

@@ -51,8 +51,12 @@ export interface Report {
   readonly title: string;
   /** What a run came to, in a sentence, and what to try. */
   readonly verdict?: { readonly verdict: string; readonly hint: string | null };
-  /** Runs of one input. */
-  readonly groups: readonly { readonly title: string; readonly runs: readonly ReportRun[] }[];
+  /** Runs of one input; `note`: what its drawings show of them. */
+  readonly groups: readonly {
+    readonly title: string;
+    readonly note?: string;
+    readonly runs: readonly ReportRun[];
+  }[];
   readonly curves?: readonly ReportCurves[];
   readonly tables: readonly ReportTable[];
   readonly histories?: readonly ReportHistory[];

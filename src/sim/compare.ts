@@ -6,7 +6,7 @@ import { UserError } from '../input/user-error.js';
 import { inlineRunner } from '../jobs/inline.js';
 import type { JobOutcome, JobRunner } from '../jobs/job.js';
 import { damageOf } from '../trace/recording.js';
-import { modelOf, policiesOf, readInput, readModel } from './input.js';
+import { modelOf, nameOf, policiesOf, readInput, readModel, type Source } from './input.js';
 import { OVERCOMMIT_RUNS, type OvercommitRow } from './overcommit.js';
 import { parsePolicy } from './policy.js';
 import type { RunOutcome, RunRow } from './run.js';
@@ -14,11 +14,11 @@ import type { PublishedRow } from './scenario.js';
 import { compareKind, type Task, type TaskResult } from './task.js';
 
 export interface CompareRequest {
-  readonly inputs: readonly string[];
+  readonly inputs: readonly Source[];
   /** Empty: those of the input, or the default ones. */
   readonly policies: readonly string[];
   /** Null: that of the input. */
-  readonly model: string | null;
+  readonly model: Source | null;
   readonly seed: number;
   /** Who carries tasks out; by default this thread. */
   readonly runner?: JobRunner;
@@ -81,8 +81,9 @@ export async function compare(request: CompareRequest): Promise<CompareResult> {
   const warnings: string[] = [];
   const programs: Record<string, string> = {};
   const withMap = request.withMaps ?? false;
-  for (const path of request.inputs) {
-    const input = readInput(path);
+  for (const source of request.inputs) {
+    const path = nameOf(source);
+    const input = readInput(source);
     const model = request.model ?? modelOf(input);
     readModel(model);
     if (input.kind === 'recording') {
@@ -90,7 +91,14 @@ export async function compare(request: CompareRequest): Promise<CompareResult> {
       if (damage !== null) warnings.push(damage);
       programs[path] = input.recording.header.program;
     }
-    const base = { path, model, seed: request.seed, published: null, leastMemory: false, withMap };
+    const base = {
+      source,
+      model,
+      seed: request.seed,
+      published: null,
+      leastMemory: false,
+      withMap,
+    };
     const severalVms = input.kind === 'scenario' && input.scenario.workload.kind === 'vms';
     for (const policy of request.policies.length > 0 ? request.policies : policiesOf(input)) {
       tasks.push({ ...base, policy });
@@ -125,7 +133,7 @@ export async function compare(request: CompareRequest): Promise<CompareResult> {
           progress({
             done,
             total: tasks.length,
-            what: `${tasks[index]!.path}, ${tasks[index]!.policy}`,
+            what: `${nameOf(tasks[index]!.source)}, ${tasks[index]!.policy}`,
             share: shares.reduce((sum, part, at) => sum + part * weights[at]!, 0) / whole,
             soFar: () =>
               share === 1 ? partly({ tasks, results, rows, warnings, programs }) : null,
@@ -176,7 +184,8 @@ function assemble(
     const row = place === null ? null : rows[nextRow++]!;
     if (done === undefined) continue;
     if (done.kind === 'failed') {
-      const { path: input, policy } = task;
+      const { policy, source } = task;
+      const input = nameOf(source);
       if (!task.leastMemory && place === null)
         outcomes.push({ kind: 'impossible', input, policy, why: `failed: ${done.message}` });
       continue;

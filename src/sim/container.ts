@@ -2,6 +2,7 @@
 import { writeStruct } from '../abi/layout.js';
 import { ContainerIoctl, DmaMapFlag, GroupIoctl, Type1Ioctl, VfioExtension } from '../abi/vfio.js';
 import { DmaMap, DmaUnmap } from '../abi/vfio-structs.js';
+import { silentFunction } from '../device/silent-function.js';
 import type { Caller, CallerFile, ReservedDescriptor } from '../file/caller.js';
 import { DescriptorList } from '../file/descriptor-list.js';
 import type { VfioFile } from '../file/file.js';
@@ -14,7 +15,6 @@ import type { SimulatedMemory } from '../mm/simulated-memory.js';
 import { createMachine } from '../vfio/machine.js';
 import type { HostMemory } from './host-memory.js';
 import type { Policy } from './policy.js';
-import { silentFunction } from './silent-function.js';
 
 /** Where arguments of calls are put, in pages: below all memory of the workload. */
 const ARGUMENTS = 16;

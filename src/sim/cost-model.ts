@@ -19,7 +19,7 @@ const costs = z.strictObject({
   advise: cost.describe('a call that tells pages ahead; the pages cost extraPage each'),
 });
 
-const modelSchema = z.strictObject({ name: z.string(), about: z.string(), costs });
+export const modelSchema = z.strictObject({ name: z.string(), about: z.string(), costs });
 
 /** All in microseconds; what each is: the schema above, docs/models.md. */
 export type Costs = Readonly<Record<keyof z.output<typeof costs>, number>>;

@@ -2,7 +2,7 @@
  * What a machine makes of less memory: its *curve*, the slowdown by the memory of the host that it
  * has to itself, page by page on the shipped engine.
  */
-import { PAGE_SIZE } from '../mm/address-space.js';
+import { pagesUp } from '../mm/address-space.js';
 import { type RunRequest, runOnce } from './run.js';
 import type { Workload } from './workload.js';
 
@@ -46,7 +46,7 @@ export function curveOf(
     // Pinned memory cannot be less, and what fits fits as before.
     if (request.policy.pinned || part === 16) continue;
     if (points.at(-1)!.slowdownPercent > worstPercent) break;
-    const memoryBytes = Math.ceil((peakBytes * part) / 16 / PAGE_SIZE) * PAGE_SIZE;
+    const memoryBytes = pagesUp((peakBytes * part) / 16);
     const outcome = run(memoryBytes);
     if (outcome.kind !== 'done' || outcome.detail.refused > free.detail.refused) break;
     const before = points.at(-1)!.slowdownPercent;

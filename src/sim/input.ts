@@ -1,5 +1,6 @@
 /** What is compared: a scenario or a recording, from a file. */
 import { readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { type FileSource, hostFiles } from '../input/file-source.js';
 import { TEXT_MOST_BYTES } from '../input/named-file.js';
 import { packageFile } from '../input/package-file.js';
@@ -13,6 +14,18 @@ import { policyOf } from './replay.js';
 import { parseScenario, type Scenario } from './scenario.js';
 
 const shippedModels = ['kunpeng920-stall', 'odp', 'fast', 'measured', 'vtd-6252'];
+
+/** The path of a file, or a text with the name that results and errors have for it. */
+export type Source = string | { readonly name: string; readonly text: string };
+
+export function nameOf(source: Source): string {
+  return typeof source === 'string' ? source : source.name;
+}
+
+/** What names of files in a source are relative to. */
+export function folderOf(source: Source): string {
+  return typeof source === 'string' ? dirname(source) : '.';
+}
 
 export interface ScenarioInput {
   readonly kind: 'scenario';
@@ -31,7 +44,12 @@ export type Input = ScenarioInput | RecordingInput;
 const RECORDING_MODEL = 'measured';
 
 /** Throws UserError. */
-export function readInput(path: string, files: FileSource = hostFiles): Input {
+export function readInput(source: Source, files: FileSource = hostFiles): Input {
+  if (typeof source !== 'string') {
+    const { name, text } = source;
+    return { kind: 'scenario', path: name, scenario: parseScenario(text, name) };
+  }
+  const path = source;
   const file = { what: 'the input', path };
   const beginning = files.beginning(file, BEGINNING_BYTES);
   if (isRecording(beginning)) {
@@ -63,14 +81,16 @@ export function policiesOf(input: Input): readonly string[] {
   return defaultPolicies.includes(own) ? defaultPolicies : [...defaultPolicies, own];
 }
 
-/** Whether the name of a model is that of a file. */
-export function isModelFile(name: string): boolean {
-  return /[/.]/.test(name);
+/** Whether a model is in a file of its own. */
+export function isModelFile(source: Source): source is string {
+  return typeof source === 'string' && /[/.]/.test(source);
 }
 
-/** A model by the name of one that comes with iopf, or from a file. Throws UserError. */
-export function readModel(name: string, files: FileSource = hostFiles): CostModel {
-  if (!isModelFile(name)) {
+/** A model by the name of one that comes with iopf, or from a source. Throws UserError. */
+export function readModel(source: Source, files: FileSource = hostFiles): CostModel {
+  if (typeof source !== 'string') return parseCostModel(source.text, source.name);
+  const name = source;
+  if (!isModelFile(source)) {
     if (!shippedModels.includes(name))
       throw new UserError(
         `unknown model "${name}"; shipped: ${shippedModels.join(', ')}; or a file's path`,

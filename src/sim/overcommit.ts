@@ -2,7 +2,7 @@
  * How much memory a host needs for several machines at an accepted slowdown, and how many machines
  * one of a given size takes.
  */
-import { PAGE_SIZE } from '../mm/address-space.js';
+import { PAGE_SIZE, pagesUp } from '../mm/address-space.js';
 import { type Curve, curveOf, memoryAt, type Share, slowdownOn } from './curve.js';
 import { type RunRequest, runOnce } from './run.js';
 import type { Workload } from './workload.js';
@@ -136,7 +136,7 @@ function byRuns(
   const slowdownAt = (parts: number): number => {
     const known = slowdowns.get(parts);
     if (known !== undefined) return known;
-    const memoryBytes = Math.ceil((mappedBytes * parts) / PARTS / PAGE_SIZE) * PAGE_SIZE + beside;
+    const memoryBytes = pagesUp((mappedBytes * parts) / PARTS) + beside;
     const done = runs++;
     const outcome = runOnce({
       ...request,

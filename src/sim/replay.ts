@@ -36,12 +36,16 @@ export function replayOf(events: Events, startUs = 0): Workload {
     const spaces: number[] = [];
     let time = 0;
     let count = 0;
+    let isRefusedByRule = false;
     for (const event of events((share) => (guest.share = share))) {
       if (event.time > time) {
         guest.work(event.time - time);
         time = event.time;
       }
-      play(guest, event, spaces);
+      // A rule refuses before the IOMMU is asked.
+      if (event.kind !== 'refused' || !isRefusedByRule) play(guest, event, spaces);
+      if (event.kind === 'injected') isRefusedByRule ||= event.rule.startsWith('dma:refuse');
+      else if (event.kind !== 'page-lost') isRefusedByRule = false;
       if (++count % 64 === 0) yield;
     }
     yield;

@@ -38,6 +38,7 @@ export interface RunDetail {
   readonly latency: Readonly<Record<string, number>>;
   /** Accesses to pages. */
   readonly accesses: number;
+  readonly machines: number;
   readonly seconds: number;
   /** Page requests that were refused. */
   readonly refused: number;
@@ -163,6 +164,7 @@ function detailOf(guests: readonly TimedProgram[], host: HostMemory): RunDetail 
     map: guests[0]!.addresses?.data ?? null,
     latency: Object.fromEntries(buckets) as Record<string, number>,
     accesses: total(guests, ({ accesses }) => accesses),
+    machines: guests.length,
     seconds: Math.max(...guests.map((guest) => guest.elapsedUs)) / 1e6,
     refused: total(guests, ({ refused }) => refused),
     hostBytesPeak: host.peakPages * PAGE_SIZE,

@@ -8,10 +8,11 @@ const text = z.string();
 const amount = z.number().nonnegative();
 const percent = z.number();
 
+const source = z.union([text, z.strictObject({ name: text, text })]);
 const task = z.strictObject({
-  path: text,
+  source,
   policy: text,
-  model: text,
+  model: source,
   seed: z.int().nonnegative(),
   published: z
     .strictObject({ list: z.enum(['vfioIopf', 'hostSva']), index: z.int().nonnegative() })
@@ -75,6 +76,7 @@ const outcome = z.discriminatedUnion('kind', [
         .nullable(),
       latency: z.record(text, amount),
       accesses: amount,
+      machines: amount,
       seconds: amount,
       refused: amount,
       hostBytesPeak: amount,

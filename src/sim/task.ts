@@ -1,9 +1,17 @@
 /** A piece of a comparison that runs by itself, anywhere: plain data in, plain data out. */
-import { dirname } from 'node:path';
 import type { FileSource } from '../input/file-source.js';
 import { UserError } from '../input/user-error.js';
 import type { JobKind } from '../jobs/job.js';
-import { type Input, isModelFile, readInput, readModel, type ScenarioInput } from './input.js';
+import {
+  folderOf,
+  type Input,
+  isModelFile,
+  nameOf,
+  readInput,
+  readModel,
+  type ScenarioInput,
+  type Source,
+} from './input.js';
 import { type OvercommitRow, overcommit } from './overcommit.js';
 import { parsePolicy } from './policy.js';
 import { replay } from './replay.js';
@@ -11,9 +19,9 @@ import { type RunOutcome, type RunRequest, runOnce } from './run.js';
 import { filesOf, kindsOf, type Scenario, scenarioOfRow, workloadsOf } from './scenario.js';
 
 export interface Task {
-  readonly path: string;
+  readonly source: Source;
   readonly policy: string;
-  readonly model: string;
+  readonly model: Source;
   readonly seed: number;
   /** A published row of the scenario instead of its own numbers. */
   readonly published: { readonly list: 'vfioIopf' | 'hostSva'; readonly index: number } | null;
@@ -41,10 +49,11 @@ export const compareKind: JobKind<Task, TaskResult, number> = {
     });
   },
   refusals: { user: UserError },
-  filesOf({ model, path }) {
-    const input = readInput(path);
-    const named = input.kind === 'scenario' ? filesOf(input.scenario, dirname(path)) : [];
-    return [path, ...named, ...(isModelFile(model) ? [model] : [])];
+  filesOf({ model, source }) {
+    const input = readInput(source);
+    const named = input.kind === 'scenario' ? filesOf(input.scenario, folderOf(source)) : [];
+    const own = typeof source === 'string' ? [source] : [];
+    return [...own, ...named, ...(isModelFile(model) ? [model] : [])];
   },
   modulesOf: () => [],
   withModules: (task) => task,
@@ -52,12 +61,12 @@ export const compareKind: JobKind<Task, TaskResult, number> = {
 };
 
 function runTask(task: Task, files: FileSource, progress: (share: number) => void): TaskResult {
-  const input = readInput(task.path, files);
+  const input = readInput(task.source, files);
   const request = { ...requestOf(input, task, files), progress };
   const spec = input.kind === 'scenario' ? input.scenario.workload : null;
   if (!task.leastMemory || spec?.kind !== 'vms') return { kind: 'run', outcome: runOnce(request) };
   const row = overcommit(request, {
-    kinds: kindsOf(spec, dirname(task.path), files),
+    kinds: kindsOf(spec, folderOf(task.source), files),
     boundPercent: spec.slowdownBound,
     hostBytes: spec.host ?? null,
   });
@@ -68,11 +77,11 @@ function requestOf(input: Input, task: Task, files: FileSource): RunRequest {
   const spec = input.kind === 'scenario' ? input.scenario.workload : null;
   const policy = parsePolicy(task.policy);
   return {
-    input: task.path,
+    input: nameOf(task.source),
     workloads:
       input.kind === 'recording'
         ? [replay(input.recording)]
-        : workloadsOf(scenarioOf(input, task), dirname(task.path), files),
+        : workloadsOf(scenarioOf(input, task), folderOf(task.source), files),
     policy:
       spec?.kind === 'vms' && spec.host !== undefined && !task.leastMemory
         ? { ...policy, memoryBytes: policy.memoryBytes ?? spec.host }

@@ -41,6 +41,7 @@ export function chromeTrace(now: () => number, task: () => TracedTask): TraceFor
               removed: removed * PAGE_SIZE,
             });
         },
+        faultMade: (rule) => instant('injected', { rule }),
         pageRequest: (device, iovaPage, access, pasid, group, last) =>
           event({
             name: 'page request',

@@ -15,32 +15,40 @@ export function recordEvents(
   let now = 0;
   const counters = new Counters();
   const recorder = new Recorder(path, header, counters, () => now);
-  for (const event of events) {
-    now = event.time;
-    switch (event.kind) {
-      case 'access':
-        for (let i = 0; i < event.count; i++)
-          recorder.accessed(event.iovaPage + i, event.access, false);
-        break;
-      case 'refused':
-        recorder.accessed(event.iovaPage, event.access, true);
-        break;
-      case 'map':
-        recorder.mappingAdded({ ...event, pinnedByFlag: event.pinned, mm: { id: event.space } });
-        break;
-      case 'unmap':
-        recorder.mappingRemoved({ ...event, ...UNMAPPED });
-        break;
-      case 'invalidate':
-        counters.invalidations++;
-        recorder.invalidate(event.space, event.first, event.count, 0, event.reclaimed);
-        break;
-      case 'space-ended':
-        recorder.spaceEnded(event.space);
-        break;
-      case 'page-lost':
-        recorder.pageLost(DEVICE, event.iovaPage);
+  try {
+    for (const event of events) {
+      now = event.time;
+      switch (event.kind) {
+        case 'access':
+          for (let i = 0; i < event.count; i++)
+            recorder.accessed(event.iovaPage + i, event.access, false);
+          break;
+        case 'refused':
+          recorder.accessed(event.iovaPage, event.access, true);
+          break;
+        case 'map':
+          recorder.mappingAdded({ ...event, pinnedByFlag: event.pinned, mm: { id: event.space } });
+          break;
+        case 'unmap':
+          recorder.mappingRemoved({ ...event, ...UNMAPPED });
+          break;
+        case 'invalidate':
+          counters.invalidations++;
+          recorder.invalidate(event.space, event.first, event.count, 0, event.reclaimed);
+          break;
+        case 'space-ended':
+          recorder.spaceEnded(event.space);
+          break;
+        case 'page-lost':
+          recorder.pageLost(DEVICE, event.iovaPage);
+          break;
+        case 'injected':
+          recorder.faultMade(event.rule);
+      }
     }
+  } catch (error) {
+    recorder.discard();
+    throw error;
   }
   return recorder.close();
 }

@@ -46,6 +46,10 @@ export function kernelTrace(now: () => number, task: () => TracedTask): TraceFor
             `unmap: IOMMU: iova=${address(iovaPage)} - ${address(iovaPage + count)} size=${count * PAGE_SIZE} unmapped_size=${removed * PAGE_SIZE}`,
           );
         },
+        // As what a program writes to trace_marker.
+        faultMade(rule) {
+          put(`tracing_mark_write: iopf: injected ${printable(rule)}`);
+        },
         pageRequest(device, iovaPage, access, pasid, group, last) {
           const flags = (pasid >= 0 ? FLAG_PASID_VALID : 0) | (last ? FLAG_LAST_PAGE : 0);
           put(

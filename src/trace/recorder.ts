@@ -15,7 +15,7 @@ import {
   SHORT_RUN,
   SHORT_TIME,
   STREAMS,
-  VERSION,
+  Version,
 } from './recording-format.js';
 import { RunFile } from './run-file.js';
 
@@ -53,6 +53,7 @@ export class Recorder implements Observer {
   private lastTime = 0;
   private blockTime = 0;
   private readonly started: number;
+  private readonly rules: readonly string[];
 
   /** @param now the clock in microseconds */
   constructor(
@@ -63,6 +64,7 @@ export class Recorder implements Observer {
   ) {
     this.file = new RunFile('recording', path);
     this.started = now();
+    this.rules = header.inject?.rules ?? [];
     const json = headerText(header);
     this.head = Buffer.concat([
       Buffer.from(MAGIC),
@@ -151,6 +153,11 @@ export class Recorder implements Observer {
   pageLost(_device: unknown, iovaPage: number): void {
     this.begin(OtherEvent.PAGE_LOST);
     this.out.number(iovaPage);
+  }
+
+  faultMade(rule: string): void {
+    this.begin(OtherEvent.INJECTED);
+    this.out.number(this.rules.indexOf(rule));
   }
 
   /** Called now and then, so that what is recorded gets to the file also when nothing happens. */
@@ -260,11 +267,16 @@ export class Recorder implements Observer {
   }
 }
 
-/** A block has no room for all arguments that a program may have. */
+/** A block has no room for all arguments and rules that a run may have. */
 function headerText(header: Omit<RecordingHeader, 'version'>): string {
-  const text = JSON.stringify({ version: VERSION, ...header });
+  const version = header.inject === undefined ? Version.PLAIN : Version.INJECTED;
+  const text = JSON.stringify({ version, ...header });
   if (Buffer.byteLength(text) < BLOCK_MOST) return text;
-  return JSON.stringify({ version: VERSION, ...header, arguments: ['…'] });
+  const { inject } = header;
+  return JSON.stringify({
+    ...{ version, ...header, arguments: ['…'] },
+    ...(inject === undefined ? {} : { inject: { ...inject, rules: [] } }),
+  });
 }
 
 function payloadOf(kind: number, content: Uint8Array): Uint8Array {

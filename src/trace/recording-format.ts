@@ -1,5 +1,5 @@
 /**
- * The layout of recordings, version 1: docs/recording.md.
+ * The layout of recordings, versions 1 and 2: docs/recording.md.
  *
  * Terms: a *block* is a length, a checksum, and a payload whose first byte says what it holds. A
  * *run* is pages that were reached one after another. A *stream* is one of eight places where
@@ -8,7 +8,8 @@
 import { UserError } from '../input/user-error.js';
 
 export const MAGIC = 'IOPFREC\n';
-export const VERSION = 1;
+/** Of a recording that another iopf can read as well, and of one with faults on purpose. */
+export const Version = { PLAIN: 1, INJECTED: 2 } as const;
 /** Length and checksum, 32 bits each, little endian. */
 export const BLOCK_HEAD = 8;
 export const BLOCK_MOST = 1 << 20;
@@ -29,6 +30,7 @@ export const OtherEvent = {
   REFUSED_WRITE: 5,
   RECLAIM: 6,
   SPACE_ENDED: 7,
+  INJECTED: 8,
 } as const;
 
 export const STREAMS = 8;
@@ -51,6 +53,8 @@ export interface RecordingHeader {
   readonly premap: number;
   /** Of an imported file: what it did not say. */
   readonly assumptions?: readonly string[];
+  /** Of version 2: the rules of `--inject`, as they were written, and the seed. */
+  readonly inject?: { readonly rules: readonly string[]; readonly seed: number };
 }
 
 /** What it had counted at its end. */

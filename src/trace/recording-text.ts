@@ -7,7 +7,7 @@ export function formatEvent(event: RecordedEvent): string {
   return `${(event.time / 1e6).toFixed(6)} ${words(event)}`;
 }
 
-/** What a recording says of its run: a line, and one for each assumption of an import. */
+/** What a recording says of its run: a line, its rules, and each assumption of an import. */
 export function formatHeader({ header, end }: Recording): string {
   const { program, arguments: given, kernel, iopf, premap } = header;
   const run = `# ${[program, ...given].map(printable).join(' ')}: Linux ${printable(kernel)}, IOPF ${iopf}, pre-map ${premap}`;
@@ -16,7 +16,12 @@ export function formatHeader({ header, end }: Recording): string {
       ? run
       : `${run}; ${end.faults} faults, ${end.invalidations} invalidations, ${end.accesses} page accesses`;
   const assumed = (header.assumptions ?? []).map((each) => `# assumed: ${printable(each)}`);
-  return [told, ...assumed].join('\n');
+  const { inject } = header;
+  const rules =
+    inject === undefined
+      ? []
+      : [`# faults on purpose, seed ${inject.seed}: ${inject.rules.map(printable).join(' ')}`];
+  return [told, ...rules, ...assumed].join('\n');
 }
 
 function words(event: RecordedEvent): string {
@@ -38,6 +43,8 @@ function words(event: RecordedEvent): string {
       return `ended space=${event.space}`;
     case 'page-lost':
       return `lost iova=${range(event.iovaPage, 1)}`;
+    case 'injected':
+      return `injected ${printable(event.rule)}`;
   }
 }
 

@@ -18,7 +18,7 @@ import {
   SHORT_RUN,
   SHORT_TIME,
   STREAMS,
-  VERSION,
+  Version,
 } from './recording-format.js';
 
 /**
@@ -50,7 +50,9 @@ export type RecordedEvent =
     }
   /** An address space ended: its pages are gone, and nobody took them away. */
   | { readonly kind: 'space-ended'; time: number; space: number }
-  | { readonly kind: 'page-lost'; time: number; iovaPage: number };
+  | { readonly kind: 'page-lost'; time: number; iovaPage: number }
+  /** A rule of `--inject` made a fault; what came of it follows. */
+  | { readonly kind: 'injected'; time: number; rule: string };
 
 export interface Recording {
   readonly header: RecordingHeader;
@@ -101,13 +103,14 @@ const premapMost = 512;
 const text = z.string();
 const countOf = z.number().int().nonnegative();
 const headerSchema = z.object({
-  version: z.literal(VERSION),
+  version: z.enum(Version),
   program: text,
   arguments: z.array(text),
   kernel: text,
   iopf: z.enum(['auto', 'ask', 'off']),
   premap: z.number().int().min(1).max(premapMost),
   assumptions: z.array(text).exactOptional(),
+  inject: z.object({ rules: z.array(text), seed: countOf }).exactOptional(),
 });
 const endSchema = z.object({
   faults: countOf,
@@ -123,9 +126,10 @@ const endSchema = z.object({
 /** Throws UserError. */
 function headerOf(value: unknown, name: string): RecordingHeader {
   const { version } = (value ?? {}) as { version?: unknown };
-  if (typeof version === 'number' && version !== VERSION)
+  const known: readonly unknown[] = Object.values(Version);
+  if (typeof version === 'number' && !known.includes(version))
     throw new UserError(
-      `${name}: a recording of version ${version}; this iopf reads version ${VERSION}`,
+      `${name}: a recording of version ${version}; this iopf reads versions ${known.join(' and ')}`,
     );
   const { data, error } = headerSchema.safeParse(value);
   if (data === undefined)
@@ -156,7 +160,7 @@ export function damageOf(name: string, { damage, end, blocks }: Recording): stri
  * behind. Throws UserError where a block with a right checksum makes no sense.
  */
 export function* eventsOf(
-  { blocks }: Recording,
+  { blocks, header }: Recording,
   progress: (share: number) => void = () => {},
 ): Generator<RecordedEvent, void, void> {
   const streams = new Float64Array(STREAMS);
@@ -173,7 +177,7 @@ export function* eventsOf(
           time += rest <= SHORT_TIME ? rest : reader.number();
           break;
         case EventKind.OTHER:
-          yield other(rest, time, reader);
+          yield other(rest, time, reader, header);
           break;
         default: {
           const stream = rest & 7;
@@ -196,7 +200,12 @@ export function* eventsOf(
   }
 }
 
-function other(event: number, time: number, reader: ByteReader): RecordedEvent {
+function other(
+  event: number,
+  time: number,
+  reader: ByteReader,
+  header: RecordingHeader,
+): RecordedEvent {
   switch (event) {
     case OtherEvent.MAP: {
       const [iovaPage, pages, vaddrPage] = [reader.number(), reader.number(), reader.number()];
@@ -233,9 +242,16 @@ function other(event: number, time: number, reader: ByteReader): RecordedEvent {
       return { kind: 'refused', time, iovaPage: reader.number(), access: READ };
     case OtherEvent.REFUSED_WRITE:
       return { kind: 'refused', time, iovaPage: reader.number(), access: WRITE };
-    default:
-      throw new UserError(`an event of the unknown kind ${event}`);
+    case OtherEvent.INJECTED:
+      if (header.inject === undefined) break;
+      return { kind: 'injected', time, rule: ruleOf(header.inject, reader.number()) };
   }
+  throw new UserError(`an event of the unknown kind ${event}`);
+}
+
+/** A rule by its place; a header that had no room for the rules has none. */
+function ruleOf(inject: NonNullable<RecordingHeader['inject']>, place: number): string {
+  return inject.rules[place] ?? `rule ${place + 1}`;
 }
 
 /** The payload of the block at an offset, or what is wrong there. */

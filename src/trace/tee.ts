@@ -36,5 +36,8 @@ export function tee(observers: readonly (Observer | null)[]): Observer | null {
     accessed: (iovaPage, access, refused) => {
       for (const observer of all) observer.accessed?.(iovaPage, access, refused);
     },
+    faultMade: (rule) => {
+      for (const observer of all) observer.faultMade?.(rule);
+    },
   };
 }

@@ -56,12 +56,15 @@ export class VfioDevice implements PinUser {
   /** Its DMA goes elsewhere: what its driver has pinned where it went before is not any more. */
   use(space: IoSpace | null): void {
     const { canPin } = this;
+    const { mappings } = this.pciFunction;
     if (this.space !== null && canPin) {
       this.dmaUnmap(0, ADDRESS_PAGES);
       this.space.pins.unregister(this);
     }
+    if (mappings) this.space?.stopListening(mappings);
     this.space = space;
     if (space !== null && canPin) space.pins.register(this);
+    if (mappings) space?.listen(mappings);
   }
 
   /** A file is gone; with the last one the function becomes quiet. */

@@ -105,11 +105,13 @@ export class Interrupts implements InterruptSink {
 
   maskIntx(): void {
     this.masked = true;
+    this.pciFunction.intxMasked?.(true);
   }
 
   unmaskIntx(): void {
     if (!this.masked) return;
     this.masked = false;
+    this.pciFunction.intxMasked?.(false);
     if (this.pinAsserted) this.fireIntx();
   }
 

@@ -23,8 +23,6 @@ export interface MachineState extends IommufdMachine {
   readonly testInterface: TestInterface | null;
   /** /dev/vfio/vfio is an iommufd (CONFIG_IOMMUFD_VFIO_CONTAINER). */
   readonly compatContainer: boolean;
-  /** Reads the tables of first stages (R8.1); null: there are none. */
-  readonly tables: TableMemory | null;
 }
 
 export interface StateOptions {

@@ -5,12 +5,20 @@
  * Regions and interrupts have vfio-pci's fixed indexes: regions 0–5 BARs, 6 ROM, 7 config, 8 VGA;
  * interrupts 0 INTx, 1 MSI, 2 MSI-X, 3 ERR, 4 REQ.
  */
+import type { MappingListener } from '../ioas/io-space.js';
 import type { IommuDevice } from '../iommu/device.js';
 
 /** A part of a region, in bytes from the region's start. */
 export interface RegionArea {
   readonly offset: number;
   readonly size: number;
+}
+
+/** A part of a region, in whole pages, whose memory somebody else has as a file. */
+export interface RegionFile extends RegionArea {
+  /** The engine's descriptor, and where in it the part begins, in bytes. */
+  readonly fd: number;
+  readonly fileOffset: number;
 }
 
 export interface PciRegion {
@@ -29,6 +37,8 @@ export interface PciRegion {
    * function, because a page of memory cannot answer it. Absent: a mapping is plain memory.
    */
   readonly trapped?: readonly RegionArea[];
+  /** The parts of what may be mapped whose memory is not the function's own file; ascending. */
+  readonly files?: readonly RegionFile[];
   /**
    * The BAR holds the MSI-X table and may be mapped over it (VFIO_REGION_INFO_CAP_MSIX_MAPPABLE).
    */
@@ -98,6 +108,8 @@ export interface PciFunction {
    * when this returns. Absent: the driver cannot pin.
    */
   readonly dmaUnmap?: ((iovaPage: number, pages: number) => void) | undefined;
+  /** Hears of the mappings of its I/O address space while it is open. Absent: it need not know. */
+  readonly mappings?: MappingListener;
   /**
    * The last descriptor is gone: the function is reset and quiet: it does no DMA and raises nothing
    * any more.
@@ -116,6 +128,15 @@ export interface PciFunction {
    * in config space (MSI-X enable).
    */
   interruptsEnabled(index: number, vectors: number): void;
+  /**
+   * The program masked INTx, or unmasked it. Absent: the level of the pin is enough for it.
+   */
+  intxMasked?(masked: boolean): void;
+  /**
+   * Whether accesses to a BAR get to the function: what else config space would be read for each
+   * time (the command register, the power state). Absent: it is read.
+   */
+  decodes?(bar: number): boolean;
   /**
    * Looks at memory that the program writes without telling (mapped BARs: doorbells), and does what
    * work there is. Returns whether it found any. Called often, and before anything that looks at

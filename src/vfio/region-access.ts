@@ -2,20 +2,20 @@
  * read(2), write(2) and mmap(2) of a device file: which region an offset means, and what may be
  * done there (kernel: vfio_pci_rw, vfio_pci_core_mmap).
  */
+
 import { ArgumentBuffer } from '../abi/argument-buffer.js';
 import { fail } from '../abi/errno.js';
 import type { KernelProfile } from '../abi/kernel.js';
+import { MAP_SHARED, MAP_SHARED_VALIDATE } from '../abi/linux.js';
 import { PciBar, PciCapability, PciConfig, PciMsix, PciRegionIndex } from '../abi/pci.js';
 import { REGION_OFFSET } from '../abi/vfio.js';
 import type { Caller } from '../file/caller.js';
 import type { MappedPart, MmapRequest } from '../file/file.js';
-import { PAGE_SIZE } from '../mm/address-space.js';
+import { pagesUp } from '../mm/address-space.js';
 import { findCapability, memoryEnabled, readConfig16, readConfig32 } from './config-access.js';
-import type { PciFunction } from './pci-function.js';
+import type { PciFunction, RegionArea } from './pci-function.js';
 
 const { ROM, CONFIG, VGA, BAR5, COUNT } = PciRegionIndex;
-const MAP_SHARED = 1;
-const MAP_SHARED_VALIDATE = 3;
 const MAP_TYPE = 0x0f;
 
 /** A transfer is cut into pieces of this many bytes, so that a huge count costs no memory. */
@@ -92,22 +92,21 @@ export class RegionAccess {
    * vfio_pci_mmap_huge_fault).
    */
   load(offset: number, into: Uint8Array): boolean {
-    if (!memoryEnabled(this.pciFunction, this.power)) return false;
+    if (!this.decodes(indexOf(offset))) return false;
     this.pciFunction.readRegion(indexOf(offset), offset % REGION_OFFSET, into);
     return true;
   }
 
   /** A store; as `load`. */
   store(offset: number, from: Uint8Array): boolean {
-    if (!memoryEnabled(this.pciFunction, this.power)) return false;
+    if (!this.decodes(indexOf(offset))) return false;
     this.pciFunction.writeRegion(indexOf(offset), offset % REGION_OFFSET, from);
     return true;
   }
 
   /**
    * EINVAL unless the range lies in a BAR that may be mapped, and in its sparse areas where it has
-   * some. Returns the parts of the range, from its start, whose accesses must come to `load` and
-   * `store`.
+   * some. Returns the parts of the range, from its start, that are not memory of the device's file.
    */
   mmap(request: MmapRequest): readonly MappedPart[] {
     const index = indexOf(request.offset);
@@ -123,11 +122,20 @@ export class RegionAccess {
     ) {
       fail('EINVAL');
     }
-    return (region.trapped ?? []).flatMap((area) => {
+    const within = (area: RegionArea): MappedPart[] => {
       const from = Math.max(area.offset, start);
       const to = Math.min(pagesUp(area.offset + area.size), pagesUp(end));
       return from < to ? [{ offset: from - start, size: to - from }] : [];
-    });
+    };
+    const trapped = (region.trapped ?? []).flatMap(within);
+    if (region.files === undefined) return trapped;
+    const ofFiles = region.files.flatMap((area) =>
+      within(area).map((part) => {
+        const offset = area.fileOffset + start + part.offset - area.offset;
+        return { ...part, file: { fd: area.fd, offset } };
+      }),
+    );
+    return [...trapped, ...ofFiles];
   }
 
   private locate(offset: number, count: number): void {
@@ -148,7 +156,8 @@ export class RegionAccess {
 
   private transfer(index: number, position: number, bytes: Uint8Array, isWrite: boolean): void {
     const widest = index === CONFIG ? 4 : this.kernel.barAccess;
-    const memory = index <= BAR5 && !this.isIoBar(index);
+    const memory =
+      index <= BAR5 && (this.pciFunction.decodes !== undefined || !this.isIoBar(index));
     for (let done = 0; done < bytes.length; ) {
       const at = position + done;
       const table = this.msix && this.msix.bar === index ? this.msix : null;
@@ -157,12 +166,17 @@ export class RegionAccess {
       if (table && at >= table.start && at < table.end) {
         if (!isWrite) piece.fill(0xff);
       } else {
-        if (memory && !memoryEnabled(this.pciFunction, this.power)) fail('EIO');
+        if (memory && !this.decodes(index)) fail('EIO');
         if (isWrite) this.pciFunction.writeRegion(index, at, piece);
         else this.pciFunction.readRegion(index, at, piece);
       }
       done += width;
     }
+  }
+
+  private decodes(bar: number): boolean {
+    const { pciFunction, power } = this;
+    return pciFunction.decodes?.(bar) ?? memoryEnabled(pciFunction, power);
   }
 
   private isIoBar(index: number): boolean {
@@ -175,10 +189,6 @@ export class RegionAccess {
 /** The region that an offset of a device file lies in. */
 function indexOf(offset: number): number {
   return Math.floor(offset / REGION_OFFSET);
-}
-
-function pagesUp(bytes: number): number {
-  return Math.ceil(bytes / PAGE_SIZE) * PAGE_SIZE;
 }
 
 /**

@@ -374,7 +374,7 @@ export const canaries: readonly Canary[] = [
           const { stage1 } = this;
           if (stage1 === null) return;
           this.stage1 = null;
-          this.handlers.unregister(stage1.queue);
+          this.handlers.unregister(stage1.queue!);
           this.queue.takeAllPending();
         }
       },

@@ -2,14 +2,15 @@
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { outcomeOf } from '../../src/check/report/outcome.js';
 import { scenarios } from '../../src/check/scenarios/index.js';
 import { explore } from '../../src/check/search/explorer.js';
 import { findShortest } from '../../src/check/search/find.js';
-import type { Job, Ref, ScenarioReport } from '../../src/check/search/job.js';
-import { watchVariant } from '../../src/check/search/variant-file.js';
+import type { Job } from '../../src/check/search/job.js';
+import type { Ref, ScenarioReport } from '../../src/check/search/run-scenario.js';
+import { watchVariant } from '../../src/check/search/variant-shape.js';
 import { ScenarioMistake } from '../../src/check/verify/scenario-mistake.js';
 import { iopfWith, type Parts, shippedParts, type Variant } from '../../src/check/world/parts.js';
 import type { Scenario } from '../../src/check/world/scenario.js';
@@ -227,7 +228,7 @@ describe('iopf check --variant FILE (npm test builds first)', () => {
   afterAll(() => rmSync(folder, { recursive: true }));
   writeFileSync(
     file,
-    `import { Domain } from '${resolve('dist/src/iommu/domain.js')}';
+    `import { Domain } from 'iopf/check';
 class Lazy extends Domain {
   waiting: number[][] = [];
   override flush(page: number, count: number): void {

@@ -6,7 +6,7 @@ import { ResidentPages } from '../../src/ioas/iopf/resident.js';
 import type { Mapping } from '../../src/ioas/mapping.js';
 import { type Attachment, IommuDevice } from '../../src/iommu/device.js';
 import type { Domain } from '../../src/iommu/domain.js';
-import { type DeviceFaultHandler, PageResponse } from '../../src/iommu/page-request.js';
+import { PageResponse } from '../../src/iommu/page-request.js';
 import { PageRequestQueue } from '../../src/iommu/page-request-queue.js';
 import { PageRequests } from '../../src/iommu/page-requests.js';
 import { type Canary, withRequests } from './canaries.js';
@@ -48,13 +48,9 @@ export const iommufdCanaries: readonly Canary[] = [
     invariant: 'its program answers',
     parts: {
       IoSpace: class extends IoSpace {
-        override *attachDevices(
-          devices: readonly IommuDevice[],
-          domain: Domain,
-          program: DeviceFaultHandler | null = null,
-        ): Flow<void> {
-          yield* super.attachDevices(devices, domain, program);
-          if (program !== null)
+        override *attachDevices(devices: readonly IommuDevice[], to: Attachment): Flow<void> {
+          yield* super.attachDevices(devices, to);
+          if (to.handler !== null)
             for (const device of devices) device.handlers.flat = this.iopf.handler;
         }
       },

@@ -31,11 +31,11 @@ describe('a module of a user', () => {
 
   test('may be TypeScript, with types of ours and an enum', async () => {
     const module = file(
-      `import type { Scenario } from 'iopf/dist/src/check/scenario.js';
+      `import { type Scenario, WRITE } from 'iopf/check';
        enum Page { FIRST }
        export const typed: Scenario = { name: 'typed', about: 'x', rows: [], world: { pages: 1 },
          setup: (world) => world.programs[0]!.map(Page.FIRST, 1),
-         actors: { device: (world) => world.devices[0]!.write(Page.FIRST) } } satisfies Scenario;`,
+         actors: { device: (world) => world.devices[0]!.access(Page.FIRST, WRITE) } } satisfies Scenario;`,
       'ts',
     );
     const [typed] = await scenariosIn(module);

@@ -65,10 +65,19 @@ describe('--json', () => {
   });
 
   test('of all modes works in the installed command, too', () => {
-    const words = ['exec', '--iopf', 'all', '--quiet', '--json', '-', '--', 'true'];
-    const { status, stdout } = spawnSync('bin/iopf', words, { encoding: 'utf8' });
+    const words = ['exec', '--iopf', 'all', '--jobs', '2', '--quiet', '--json', '-'];
+    const { status, stdout } = spawnSync('bin/iopf', [...words, '--', 'echo', 'said'], {
+      encoding: 'utf8',
+    });
     expect(status).toBe(0);
-    expect(holdTo('matrix', stdout)['runs']).toHaveLength(3);
+    // What runs at the same time is not mixed.
+    const said = 'said\n'.repeat(3);
+    expect(stdout.slice(0, said.length)).toBe(said);
+    const { runs } = holdTo('matrix', stdout.slice(said.length));
+    expect(runs).toMatchObject(['auto', 'ask', 'off'].map((iopf) => ({ iopf, exitCode: 0 })));
+    expect(iopf('exec', '--jobs', '2', '--', 'true').stderr).toBe(
+      'iopf: --jobs is of several runs: --inject-each, --kernel all or --iopf all\n',
+    );
   });
 
   test('of a sweep names its points, its runs and what was found', () => {

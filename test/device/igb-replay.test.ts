@@ -58,7 +58,7 @@ const reasons = {
     (counters.test(name) && bits !== 0) ||
     /^[RT]DH\[/.test(name) ||
     (name === 'ICR' && without(bits, 0x800001d5)),
-  /** There is no clock. */
+  /** SYSTIM does not run. */
   clock: ({ name }) => /^SYSTIM[LH]$/.test(name),
   /** EIAC and EIAM keep what is written. */
   'automatic masks': ({ name }) => name === 'EIAC' || name === 'EIAM',

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { PciInterruptIndex } from '../../src/abi/pci.js';
-import { igbRegisters } from '../../src/device/igb/registers.js';
+import { PciInterruptIndex, PciRegionIndex } from '../../src/abi/pci.js';
+import { Count, igbRegisters } from '../../src/device/igb/registers.js';
+import { Statistics } from '../../src/device/igb/statistics.js';
+import { RegisterFile } from '../../src/device/register-table.js';
 import { Wires } from '../../src/device/wire.js';
 import {
   foldedSum,
@@ -11,7 +13,7 @@ import {
   type Received,
   sumsAreRight,
 } from './igb-driver.js';
-import { Program } from './program.js';
+import { Program, read32, write32 } from './program.js';
 
 const UNICAST_PROMISCUOUS = 0x08;
 const LONG_PACKETS = 0x20;
@@ -22,6 +24,11 @@ const INSERT_TAG = 0x40000000;
 const SEGMENT = 0x80000000;
 const IP_SUM = 0x100;
 const L4_SUM = 0x200;
+
+const config = ({ card }: IgbDriver, offset: number): number =>
+  read32(card, PciRegionIndex.CONFIG, offset);
+const setConfig = ({ card }: IgbDriver, offset: number, value: number): void =>
+  write32(card, PciRegionIndex.CONFIG, offset, value);
 
 function bytesOf(frames: readonly Received[]): string[] {
   return frames.map(({ bytes }) => Buffer.from(bytes).toString('hex'));
@@ -88,6 +95,33 @@ describe('the registers', () => {
     expect([drv.read(0x4088), drv.read(0x4088)]).toEqual([104, 104]);
     expect([drv.read(0x408c), drv.read(0x4088)]).toEqual([0, 0]);
     expect([drv.read(0x4074), drv.read(0x4074)]).toEqual([1, 0]);
+  });
+
+  it('counters of octets keep what comes between the reads of their halves', () => {
+    const drv = new IgbDriver().start(STRIP);
+    drv.send(plainFrame(100));
+    expect(drv.read(0x4088)).toBe(104);
+    drv.send(plainFrame(60));
+    expect([drv.read(0x408c), drv.read(0x4088), drv.read(0x408c)]).toEqual([0, 64, 0]);
+    drv.send(plainFrame(60));
+    expect(drv.read(0x4088)).toBe(64);
+    drv.write(0, 0x04000000);
+    drv.rewind();
+    drv.start(STRIP).send(plainFrame(100));
+    expect([drv.read(0x408c), drv.read(0x4088)]).toEqual([0, 0]);
+  });
+
+  it('counters of octets have 64 bits, also where one comes that carries between the reads', () => {
+    const registers = new RegisterFile(igbRegisters);
+    const statistics = new Statistics(registers);
+    const [low, high] = [Count.TORL, Count.TORL + 4];
+    registers.set(low, 0xffffffff);
+    statistics.arrived(60);
+    expect([low, high, low, high].map((at) => registers.read(at))).toEqual([63, 1, 0, 0]);
+    registers.set(low, 0xffffffff);
+    expect(registers.read(low)).toBe(0xffffffff);
+    statistics.arrived(60);
+    expect([high, low, high].map((at) => registers.read(at))).toEqual([0, 64, 0]);
   });
 
   it('IODATA is the register that IOADDR names', () => {
@@ -172,6 +206,13 @@ describe('frames', () => {
     const drv = new IgbDriver().start(STRIP);
     for (let index = 0; index < 64; index++) drv.send(plainFrame(60, index));
     expect([drv.read(0x4010), drv.read(0x40a0), drv.read(0xc030)]).toEqual([1, 1, 1]);
+    // GPRC, PRC64, TPR and GORC: a lost frame is none that was received.
+    expect([0x4074, 0x405c, 0x40d0, 0x4088].map((at) => drv.read(at))).toEqual([
+      63,
+      63,
+      64,
+      63 * 64,
+    ]);
     expect(drv.read(0xc0) & 0x50).toBe(0x50);
     expect(drv.receive()).toHaveLength(63);
   });
@@ -296,6 +337,39 @@ describe('interrupts', () => {
     expect(drv.program.sink.take()).toEqual(['msi 0', 'msi 0']);
   });
 
+  it('MSI can be masked in its capability, where it is pending until then', () => {
+    const drv = new IgbDriver();
+    drv.card.interruptsEnabled(PciInterruptIndex.MSI, 1);
+    expect([config(drv, 0x50) >>> 16, config(drv, 0x60)]).toEqual([0x181, 0]);
+    setConfig(drv, 0x60, 0xffffffff);
+    drv.write(0xd0, 4);
+    drv.write(0xc8, 4);
+    expect([drv.program.sink.take(), config(drv, 0x60), config(drv, 0x64)]).toEqual([[], 1, 1]);
+    setConfig(drv, 0x64, 0);
+    setConfig(drv, 0x60, 0);
+    expect([drv.program.sink.take(), config(drv, 0x64)]).toEqual([['msi 0'], 0]);
+  });
+
+  it('MSI is not masked, and nothing pending, when it is switched on and after a reset', () => {
+    const drv = new IgbDriver();
+    const pendingOne = (): void => {
+      setConfig(drv, 0x60, 1);
+      drv.write(0xd0, 4);
+      drv.write(0xc8, 4);
+      drv.read(0xc0);
+      expect(config(drv, 0x64)).toBe(1);
+    };
+    const state = () => [config(drv, 0x60), config(drv, 0x64), drv.program.sink.take()];
+    drv.card.interruptsEnabled(PciInterruptIndex.MSI, 1);
+    pendingOne();
+    drv.card.interruptsEnabled(PciInterruptIndex.MSI, 0);
+    drv.card.interruptsEnabled(PciInterruptIndex.MSI, 1);
+    expect(state()).toEqual([0, 0, []]);
+    pendingOne();
+    drv.card.reset();
+    expect(state()).toEqual([0, 0, []]);
+  });
+
   it('MSI-X: queues have vectors by IVAR, which EIAC clears and EIAM masks', () => {
     const drv = new IgbDriver().start(STRIP);
     drv.card.interruptsEnabled(PciInterruptIndex.MSIX, 3);
@@ -313,6 +387,88 @@ describe('interrupts', () => {
     drv.write(0x1524, 2);
     drv.write(0x1520, 2);
     expect(drv.program.sink.take()).toEqual(['msix 1']);
+  });
+});
+
+describe('EITR', () => {
+  /** A card with a clock, and EITR of vector 0 and 1 at 100 µs. */
+  function throttled() {
+    const clock = { us: 1000 };
+    const program = new Program({ pages: 4096 });
+    Object.assign(program.host, { nowUs: () => clock.us });
+    const drv = new IgbDriver({}, program);
+    for (const vector of [0, 1]) drv.write(0x1680 + 4 * vector, 0x80000000 | (100 << 2));
+    return {
+      drv,
+      at(us: number): string[] {
+        clock.us = us;
+        drv.card.poll();
+        return program.sink.take();
+      },
+    };
+  }
+
+  it('MSI-X: what comes within the interval of a vector is one message at its end', () => {
+    const { drv, at } = throttled();
+    drv.card.interruptsEnabled(PciInterruptIndex.MSIX, 3);
+    drv.write(0x1514, 0x10);
+    drv.write(0x152c, 7);
+    drv.write(0x1524, 7);
+    for (const bits of [2, 2, 2, 4, 4]) drv.write(0x1520, bits);
+    expect(at(1000)).toEqual(['msix 1', 'msix 2', 'msix 2']);
+    expect([at(1099), at(1100), at(1300)]).toEqual([[], ['msix 1'], []]);
+    drv.write(0x1520, 2);
+    expect(at(1301)).toEqual(['msix 1']);
+  });
+
+  it('MSI-X: a cause that is cleared or masked while it waits is not told of', () => {
+    const { drv, at } = throttled();
+    drv.card.interruptsEnabled(PciInterruptIndex.MSIX, 3);
+    drv.write(0x1514, 0x10);
+    drv.write(0x152c, 3);
+    drv.write(0x1524, 3);
+    for (const bits of [1, 1, 2, 2]) drv.write(0x1520, bits);
+    expect(at(1001)).toEqual(['msix 0', 'msix 1']);
+    drv.write(0x1580, 1);
+    drv.write(0x1528, 2);
+    expect(at(1200)).toEqual([]);
+    drv.write(0x1524, 2);
+    expect(at(1200)).toEqual(['msix 1']);
+  });
+
+  it.each([
+    ['the counter is written', 0],
+    ['the counter is kept (CNT_INGR)', 0x80000000],
+  ])('%s with the interval', (_, keep) => {
+    const { drv, at } = throttled();
+    drv.card.interruptsEnabled(PciInterruptIndex.MSIX, 3);
+    drv.write(0x1514, 0x10);
+    drv.write(0x152c, 1);
+    drv.write(0x1524, 1);
+    for (const bits of [1, 1]) drv.write(0x1520, bits);
+    expect(at(1000)).toEqual(['msix 0']);
+    drv.write(0x1680, keep | (5 << 21) | (100 << 2));
+    expect([at(1019), at(1020)]).toEqual([[], keep === 0 ? ['msix 0'] : []]);
+  });
+
+  it('MSI and the pin wait for that of vector 0; a reset of the card ends it', () => {
+    const { drv, at } = throttled();
+    drv.write(0xd0, 4);
+    drv.write(0xc8, 4);
+    expect([at(1000), drv.read(0x4100)]).toEqual([['intx 1'], 1]);
+    expect([drv.read(0xc0), at(1001)]).toEqual([0x80000004, ['intx 0']]);
+    drv.write(0xc8, 4);
+    expect([at(1099), at(1100)]).toEqual([[], ['intx 1']]);
+    drv.write(0x0, 0x04000000);
+    drv.card.interruptsEnabled(PciInterruptIndex.MSI, 1);
+    at(1101);
+    drv.write(0xd0, 4);
+    for (let time = 0; time < 3; time++) {
+      drv.write(0xc8, 4);
+      drv.read(0xc0);
+    }
+    drv.write(0xc8, 4);
+    expect([at(1102), at(1200), at(1201)]).toEqual([['msi 0'], [], ['msi 0']]);
   });
 });
 

@@ -3,49 +3,31 @@ import { describe, expect, it } from 'vitest';
 import { HwptPageResponse, HwptPgfault } from '../../src/abi/iommufd-structs.js';
 import { writeStruct } from '../../src/abi/layout.js';
 import { Register } from '../../src/device/nvme/registers.js';
-import { FaultQueue } from '../../src/iommu/fault-queue.js';
-import { FaultReport } from '../../src/iommu/page-request.js';
-import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
+import { PAGE_SIZE } from '../../src/mm/address-space.js';
 import { NvmeDriver, pseudoRandom, QueuePair, SglKind, setDescriptor } from './nvme-driver.js';
-import { IOVA_BASE_PAGE } from './program.js';
+import { PageServer } from './page-server.js';
 
-const [SUCCESS, INVALID] = [0, 1];
+const SUCCESS = 0;
 const TRANSFER_ERROR = 4;
 const FATAL = 2;
 
 /** A controller that has nothing mapped, and a queue of its page requests. */
 class OnDemand extends NvmeDriver {
-  readonly queue = new FaultQueue(() => 1);
-  /** Frames that were asked for, in order. */
-  readonly asked: number[] = [];
+  private readonly server: PageServer;
+  readonly queue: PageServer['queue'];
 
   constructor() {
     super({ size: '1M' });
-    const { domain, iommu, memory } = this.program;
-    domain.unmap(IOVA_BASE_PAGE, memory.pages);
-    iommu.handlers.register(this.queue, FaultReport.FLAT);
-    iommu.enableIopf();
+    this.server = new PageServer(this.program, this.device);
+    this.queue = this.server.queue;
   }
 
-  /** Reads and answers page requests until there are none; frames of `refused` are INVALID. */
-  serve(refused: readonly number[] = []): void {
-    const record = new Uint8Array(HwptPgfault.size);
-    const view = new DataView(record.buffer);
-    for (this.device.poll(); this.queue.read(record) > 0; this.device.poll()) {
-      const page = Number(view.getBigUint64(HwptPgfault.at.addr, true)) / PAGE_SIZE;
-      const frame = page - IOVA_BASE_PAGE;
-      this.asked.push(frame);
-      const code = refused.includes(frame) ? INVALID : SUCCESS;
-      const { domain } = this.program;
-      if (code === SUCCESS && domain.frameAt(page) < 0) domain.map(page, frame, 1, READ | WRITE);
-      const cookie = view.getUint32(HwptPgfault.at.cookie, true);
-      this.queue.write(writeStruct(HwptPageResponse, { cookie, code }));
-    }
+  serve(refused?: readonly number[]): void {
+    this.server.serve(refused);
   }
 
-  /** What was asked for since the last call. */
   taken(): number[] {
-    return this.asked.splice(0);
+    return this.server.taken();
   }
 }
 

@@ -2,13 +2,15 @@
  * What QEMU's vfio-pci asks of devices while a Linux guest runs: interrupts of every kind, resets,
  * power, hot plug, groups. What it asked of a real kernel is test/vfio/clients.
  */
+
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
-import { Guest, guestKernel, guestsAreAsked } from './guest.js';
+import { moreIsAsked } from '../skip.js';
+import { Guest, guestKernel } from './guest.js';
 import { nvme, repository } from './run-iopf.js';
 
 const TEST_MS = 300_000;
@@ -55,7 +57,7 @@ const keepBusy =
   'dd if=/random of=/dev/nvme0n1 seek=64 bs=64k oflag=direct; do :; done 2>/dev/null; ' +
   '[ ! -f /dev/nvme0n1 ] || rm /dev/nvme0n1; echo "<no disk>") &';
 
-const kernel = guestsAreAsked('a guest with several devices') ? guestKernel() : null;
+const kernel = moreIsAsked('a guest with several devices') ? guestKernel() : null;
 describe.skipIf(kernel === null)('QEMU gives a Linux guest our nvme', () => {
   test(
     'without MSI-X (pci=nomsi): INTx, its BAR moved, reset by FLR, asleep in D3hot and awake again',

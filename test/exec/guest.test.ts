@@ -8,14 +8,13 @@ import { closeSync, mkdtempSync, openSync, readFileSync, readSync, rmSync } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
-import { available, hasSwap, have } from '../skip.js';
+import { available, hasSwap, have, isWhole } from '../skip.js';
 import { until } from '../until.js';
 import {
   Guest,
   type GuestOptions,
   guestKernel,
   isAlive,
-  isWhole,
   memoryOnFile,
   takeMemoryAway,
 } from './guest.js';

@@ -24,17 +24,6 @@ import { iopf, program } from './run-iopf.js';
 
 const QEMU = 'qemu-system-x86_64';
 
-/**
- * `npm test` boots few guests: IOPF_GUESTS=some, which CI asks for behind it, boots one of each
- * kind, IOPF_GUESTS=all (`npm run test:guests`) each in all of its modes.
- */
-const asked = process.env['IOPF_GUESTS'];
-export const isWhole = asked === 'all';
-
-export function guestsAreAsked(what: string): boolean {
-  return available(asked === 'some' || isWhole, what, 'IOPF_GUESTS=some is not set');
-}
-
 /** How long a command, or the boot of a guest, may take on a busy machine. */
 const PATIENCE_MS = 120_000;
 

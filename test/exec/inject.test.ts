@@ -1,9 +1,10 @@
 /** Faults on purpose, as programs see them: injected.c says what happens to it, round by round. */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { eventsOf, parseRecording } from '../../src/trace/recording.js';
 import { have } from '../skip.js';
 import { nvme, qemuBench, type RunResult, runIopf } from './run-iopf.js';
 
@@ -27,6 +28,7 @@ describe.skipIf(!have('cc', 'a driver with faults on purpose'))('a driver', () =
 
   test('meets each fault at its time and place, and no other', async () => {
     const file = join(folder, 'rules.yaml');
+    const recorded = join(folder, 'run.rec');
     const texts = [
       'nvme:write:1=status:0x280',
       'nvme:read:2=never',
@@ -40,7 +42,7 @@ describe.skipIf(!have('cc', 'a driver with faults on purpose'))('a driver', () =
     ];
     writeFileSync(file, `rules:\n${texts.map((text) => `  - ${text}\n`).join('')}`);
     const { code, stderr, stdout, summary } = await runIopf(
-      [...device, '--inject', file],
+      [...device, '--inject', file, '--record', recorded],
       [driver, nvme, '7'],
     );
     expect(stdout.trimEnd().split('\n'), stderr).toEqual([
@@ -63,6 +65,10 @@ describe.skipIf(!have('cc', 'a driver with faults on purpose'))('a driver', () =
     expect(summary!.failedCalls).toEqual([
       { call: 'ioctl(VFIO_DEVICE_GET_INFO)', error: 'EINTR', count: 1 },
     ]);
+    const recording = parseRecording(readFileSync(recorded), 'run.rec');
+    expect(recording.header.inject).toEqual({ rules: texts, seed: 0 });
+    const made = [...eventsOf(recording)].flatMap((e) => (e.kind === 'injected' ? [e.rule] : []));
+    expect(made.sort()).toEqual([...texts].sort());
     expect(stderr).toContain('  injected           nvme:read:2=never\n');
     expect(stderr).toContain(`  again              iopf exec --json `);
   });

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { tableOf } from '../../src/exec/live/tables.js';
+import { devicesOf, tableOf } from '../../src/exec/live/tables.js';
 import { READ } from '../../src/mm/address-space.js';
 import type { ProcessMemory } from '../../src/mm/process/memory.js';
 import { IOVA_PAGE, IommufdKit } from '../iommufd/kit.js';
@@ -23,5 +23,9 @@ test('entries of two IOAS at one address are told apart by the ids that the prog
     ],
   );
   expect(ids[0]).not.toBe(ids[1]);
+  expect(devicesOf(made.kit.machine, () => 0).map(({ space }) => space)).toEqual([
+    { container: 0, ioas: ids[0] },
+    { container: 1, ioas: ids[1] },
+  ]);
   expect(absent).toBe(3);
 });

@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { expect, test } from 'vitest';
+import { O_CLOEXEC } from '../../src/abi/linux.js';
 import { architecture } from '../../src/exec/arch/index.js';
 import { launch } from '../../src/exec/run/launch.js';
 import { buildFilter } from '../../src/exec/seccomp/filter.js';
-import { close, eventfd, O_CLOEXEC } from '../../src/mm/process/libc.js';
+import { close, eventfd } from '../../src/mm/process/libc.js';
 import { window } from './programs/reserve-ioctl.js';
 import { program } from './run-iopf.js';
 

@@ -23,8 +23,9 @@ export class Testpmd {
   private readonly ended: Promise<number | null>;
   /** What it has said since the last command. */
   private said = '';
-  /** Everything that it has said. */
-  transcript = '';
+  /** Everything that it has written to standard output, and to standard error. */
+  output = '';
+  errors = '';
   private heard: () => void = () => {};
   private isOver = false;
 
@@ -61,12 +62,18 @@ export class Testpmd {
       ],
       { stdio: ['pipe', 'pipe', 'pipe'] },
     );
-    for (const stream of [this.child.stdout!, this.child.stderr!])
-      stream.on('data', (text) => {
-        this.said += text;
-        this.transcript += text;
-        this.heard();
-      });
+    const hear = (text: string): void => {
+      this.said += text;
+      this.heard();
+    };
+    this.child.stdout!.setEncoding('utf8').on('data', (text) => {
+      this.output += text;
+      hear(text);
+    });
+    this.child.stderr!.setEncoding('utf8').on('data', (text) => {
+      this.errors += text;
+      hear(text);
+    });
     this.ended = new Promise((done) =>
       this.child.on('close', (code) => {
         this.isOver = true;

@@ -306,7 +306,9 @@ describe('what a page can ask', () => {
       [0x100000, 0x2000],
       [0x8000000, 0x4000],
     ]);
-    expect(sample.devices).toMatchObject([{ open: true, faulting: false, faults: 0 }]);
+    expect(sample.devices).toMatchObject([
+      { open: true, faulting: false, faults: 0, space: { container: 0, ioas: null } },
+    ]);
   });
 });
 

@@ -1,18 +1,11 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { Errno, VfioError } from '../../src/abi/errno.js';
+import { O_CLOEXEC, O_NONBLOCK } from '../../src/abi/linux.js';
 import { architecture } from '../../src/exec/arch/index.js';
 import { openUnbind } from '../../src/exec/machine/unbind.js';
 import { EventSet } from '../../src/exec/seccomp/event-set.js';
-import {
-  allocateNative,
-  close,
-  eventfd,
-  O_CLOEXEC,
-  O_NONBLOCK,
-  SystemError,
-  write,
-} from '../../src/mm/process/libc.js';
+import { allocateNative, close, eventfd, SystemError, write } from '../../src/mm/process/libc.js';
 import type { Machine } from '../../src/vfio/machine.js';
 
 const bytes = allocateNative(64);

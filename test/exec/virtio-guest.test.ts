@@ -16,8 +16,7 @@ import {
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { available, have } from '../skip.js';
-import { guestsAreAsked } from './guest.js';
+import { available, have, moreIsAsked } from '../skip.js';
 import { runIopf } from './run-iopf.js';
 
 const LOOPED = '0000:03:00.0';
@@ -45,7 +44,7 @@ const modules = [
 
 /** A kernel and the folder of its virtio modules, such as of Debian's linux-image-cloud-amd64. */
 function guestKernel(): { kernel: string; drivers: string } | null {
-  if (!guestsAreAsked('a guest with virtio-net')) return null;
+  if (!moreIsAsked('a guest with virtio-net')) return null;
   const installed = existsSync('/boot')
     ? readdirSync('/boot').filter((name) => /^vmlinuz-.*cloud/.test(name))
     : [];

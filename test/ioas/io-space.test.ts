@@ -114,7 +114,7 @@ describe('a domain whose faults a program answers', () => {
   const unasked = () => expect.unreachable();
   const program: DeviceFaultHandler = { answer: unasked, handle: unasked, pageLost: unasked };
   const attach = (device: IommuDevice, domain: Domain) =>
-    runDirect(container.space.attachDevices([device], domain, program));
+    runDirect(container.space.attachDevices([device], { domain, handler: program, stage1: null }));
 
   test('is entered by no device that cannot wait', () => {
     const device = new IommuDevice({ address: '0000:00:01.0', canFault: false });
@@ -142,7 +142,13 @@ describe('a device that moves to another space', () => {
   let other: TestContainer;
   let device: IommuDevice;
   const move = (from = container, to = other) =>
-    runDirect(from.space.moveDevices([device], to.space, to.domains[0]!));
+    runDirect(
+      from.space.moveDevices([device], to.space, {
+        domain: to.domains[0]!,
+        handler: null,
+        stage1: null,
+      }),
+    );
   const enabled = ({ iopf }: TestContainer) => iopf.enabledDevices.map(({ address }) => address);
 
   beforeEach(() => {

@@ -87,6 +87,6 @@ describe('a mistake in a module is told with its place:', () => {
 
 test('docs/writing-a-device.md has the whole text of its example', () => {
   const text = readFileSync('docs/writing-a-device.md', 'utf8');
-  for (const name of ['ring.ts', 'driver.c'])
+  for (const name of ['ring.ts', 'driver.c', 'driver.test.mjs'])
     expect(text).toContain(readFileSync(`examples/ring-device/${name}`, 'utf8'));
 });

@@ -7,6 +7,7 @@ const device = {
   address: '0000:00:04.0',
   kind: 'edu',
   group: 1,
+  space: { container: 0, ioas: null },
   open: true,
   faulting: true,
   pending: 0,

@@ -146,7 +146,7 @@ describe.skipIf(!have('redis-server', 'jobs on a Redis'))('jobs on a Redis', () 
     const blind = { ...compareKind, filesOf: () => [] };
     const task = { policy: 'iopf', model: 'fast', seed: 1, published: null, withMap: false };
     const stranger = queueRunner(redis.url, { tell: () => {} }).run(blind, [
-      { ...task, path: '/etc/passwd', leastMemory: false },
+      { ...task, source: '/etc/passwd', leastMemory: false },
     ]);
     await expect(stranger).rejects.toThrow('/etc/passwd: it did not come with the job');
   });

@@ -90,6 +90,16 @@ describe('the format', () => {
       recorder.spaceEnded(3);
     });
 
+  it('has faults on purpose, by the rules of its head, in version 2', () => {
+    const inject = { rules: ['dma:refuse', 'call:*=EIO'], seed: 7 };
+    const recorder = new Recorder(path, { ...header, inject }, new Counters(), () => 0);
+    recorder.faultMade('call:*=EIO');
+    recorder.close();
+    const recording = parseRecording(readFileSync(path), 'run.rec');
+    expect(recording.header).toMatchObject({ version: 2, inject });
+    expect([...eventsOf(recording)]).toEqual([{ kind: 'injected', time: 0, rule: 'call:*=EIO' }]);
+  });
+
   // Reader and writer could change together, and nobody could read what he has.
   it('stays as it is: a recording of every event, made in November 2026, reads as ever', () => {
     const golden = Buffer.from(GOLDEN, 'base64');
@@ -310,7 +320,7 @@ describe('a damaged recording', () => {
   const end = { faults: 1, invalidations: 0, pagesFaultedIn: 0, pagesPremapped: 0 };
 
   it.each<[string, Uint8Array, string]>([
-    ['another version', block(1, JSON.stringify({ ...head, version: 2 })), 'of version 2'],
+    ['another version', block(1, JSON.stringify({ ...head, version: 3 })), 'of version 3'],
     ['a pre-map of 0', block(1, JSON.stringify({ ...head, premap: 0 })), 'is damaged: premap'],
     ['a pre-map of 513', block(1, JSON.stringify({ ...head, premap: 513 })), 'damaged: premap'],
     ['an IOPF mode that is none', block(1, JSON.stringify({ ...head, iopf: 'x' })), ': iopf'],

@@ -12,6 +12,7 @@ function listener(isWhole: boolean) {
     'spaceEnded',
     'pageLost',
     'accessed',
+    'faultMade',
   ];
   const names = ['map', 'unmap', 'pageRequest', 'pageResponse', ...(isWhole ? all : [])];
   const entries = names.map((name) => [name, (...given: unknown[]) => told.push([name, ...given])]);

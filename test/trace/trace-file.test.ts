@@ -39,6 +39,7 @@ function everything({ observer, pass }: ReturnType<typeof trace>): void {
     () => observer.pageResponse(device, 5, 8, 1),
     () => observer.invalidate?.(3, 0x200, 4, 2, true),
     () => observer.invalidate?.(3, 0x200, 4, 2, false),
+    () => observer.faultMade?.('dma:refuse:2'),
   ];
   for (const event of events) {
     event();
@@ -57,9 +58,11 @@ describe('the kernel’s text', () => {
     expect(lines[2]).toBe('#           TASK-PID     CPU#     TIMESTAMP  FUNCTION');
     const events = lines.filter((line) => line !== '' && !line.startsWith('#'));
     const starts = events.map((line) => line.slice(0, line.indexOf(']') + 2));
-    expect(starts).toEqual(Array(6).fill(' a-name-that-is--42      [000] '));
+    expect(starts).toEqual(Array(7).fill(' a-name-that-is--42      [000] '));
     const times = events.map((line) => Number(/\] +(\d+\.\d{6}): /.exec(line)![1]) * 1e6);
-    expect(times.map((time) => Math.round(time - times[0]!))).toEqual([0, 1e3, 2e3, 3e3, 4e3, 5e3]);
+    expect(times.map((time) => Math.round(time - times[0]!))).toEqual([
+      0, 1e3, 2e3, 3e3, 4e3, 5e3, 8e3,
+    ]);
     // CLOCK_MONOTONIC.
     expect(Math.abs(times[0]! - before)).toBeLessThan(60e6);
     expect(events.map((line) => line.replace(/^.*?\d: /, ''))).toEqual([
@@ -69,6 +72,7 @@ describe('the kernel’s text', () => {
       'dev_page_response: IOMMU:0000:02:00.0 code=0 pasid=0 group=7',
       'dev_fault: IOMMU:0000:02:00.0 type=2 reason=0 addr=0x0000000000102000 pasid=5 group=8 flags=1 prot=1',
       'dev_page_response: IOMMU:0000:02:00.0 code=1 pasid=5 group=8',
+      'tracing_mark_write: iopf: injected dma:refuse:2',
     ]);
   });
 });
@@ -118,6 +122,7 @@ describe('Chrome’s format', () => {
           args: { space: 3, vaddr: '0x200000', size: 16384, removed: 8192 },
         },
       ],
+      [8e3, { name: 'injected', ...instant, args: { rule: 'dma:refuse:2' } }],
     ]);
   });
 

@@ -76,7 +76,9 @@ describe.skipIf(!possible)('a live run in a browser', () => {
   test('tells what runs, its device, and what it does now', async () => {
     await expect.poll(() => page.textContent('.state')).toBe('live');
     expect(await page.textContent('h1')).toBe('iopf exec qemu-img');
-    await expect.poll(() => page.textContent(`[data-device="${nvme}"]`)).toMatch(/nvme.*open.*on/);
+    await expect
+      .poll(() => page.textContent(`[data-device="${nvme}"]`))
+      .toMatch(/nvme.*opencontainer 0.*on/);
     const written = async () => Number((await numbers(page))['dmaBytesWritten'] ?? 0);
     await expect.poll(written).toBeGreaterThan(0);
     const before = await written();

@@ -24,7 +24,7 @@ import { ProcessMemory } from '../conformance/process-memory.js';
 
 /** Where the program's buffer lies, and where arguments are put. */
 export const BUFFER = 0x1000_0000;
-const ARGUMENTS = 0x2000_0000;
+export const ARGUMENTS = 0x2000_0000;
 export const BUFFER_PAGES = 1024;
 
 export interface GroupSpec {

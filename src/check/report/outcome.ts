@@ -1,5 +1,6 @@
 /** What a check comes to as a whole, and what has to be said of it. */
-import type { Job, ScenarioReport } from '../search/job.js';
+import type { Job } from '../search/job.js';
+import type { ScenarioReport } from '../search/run-scenario.js';
 import { number } from './report.js';
 
 export interface Outcome {

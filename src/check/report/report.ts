@@ -1,5 +1,5 @@
 /** A check's results as text. */
-import type { ScenarioReport, ViolationReport } from '../search/job.js';
+import type { ScenarioReport, ViolationReport } from '../search/run-scenario.js';
 import { formatTimeline } from './timeline.js';
 
 export function formatScenario(report: ScenarioReport): string {

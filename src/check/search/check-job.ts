@@ -5,14 +5,8 @@ import { type History, replay } from '../report/history.js';
 import { mistakeIn, ScenarioMistake } from '../verify/scenario-mistake.js';
 import { Unsound } from '../verify/unsound.js';
 import { mendBuiltins } from './builtins.js';
-import {
-  type Job,
-  loadDesign,
-  loadScenario,
-  type Ref,
-  runJob,
-  type ScenarioReport,
-} from './job.js';
+import { type Job, loadDesign, loadScenario, runJob } from './job.js';
+import type { Ref, ScenarioReport } from './run-scenario.js';
 
 export type CheckRequest =
   | { readonly kind: 'job'; readonly job: Job }

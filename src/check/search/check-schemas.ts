@@ -1,7 +1,7 @@
 /** What comes from other machines: work of a check, and what came of it. */
 import { z } from 'zod';
 import type { CheckAnswer, CheckProgress, CheckRequest } from './check-job.js';
-import type { ScenarioReport } from './job.js';
+import type { ScenarioReport } from './run-scenario.js';
 
 const text = z.string();
 const count = z.int().nonnegative();

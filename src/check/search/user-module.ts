@@ -1,16 +1,18 @@
 /** A module of a user, by its URL. */
 import { fileURLToPath } from 'node:url';
-import { described, ScenarioMistake } from '../verify/scenario-mistake.js';
+import { described } from '../../input/described.js';
+import { loadUserModule, withoutRequireStack } from '../../input/user-module.js';
+import * as api from '../api/index.js';
+import { ScenarioMistake } from '../verify/scenario-mistake.js';
 
 /**
- * What a module exports, one by one or in arrays. TypeScript is run without a look at its types.
- * What it throws is told as a `ScenarioMistake`.
+ * What a module exports, one by one or in arrays. What it throws is told as a `ScenarioMistake`.
  */
 export async function exportsOf(module: string): Promise<unknown[]> {
   try {
     return Object.values(await load(module)).flat();
   } catch (error) {
-    throw asMistake(error);
+    throw asMistake(withoutRequireStack(error));
   }
 }
 
@@ -20,9 +22,15 @@ export function asMistake(error: unknown): ScenarioMistake {
   return new ScenarioMistake(message ?? `throws ${described(error)}`);
 }
 
+/** Node loads JavaScript faster; but iopf need not be installed where a file imports of it. */
 async function load(module: string): Promise<Record<string, unknown>> {
-  if (!/\.[cm]?ts$/.test(module)) return (await import(module)) as Record<string, unknown>;
-  // Node 20 runs no TypeScript.
-  const { createJiti } = await import('jiti');
-  return await createJiti(import.meta.url, { fsCache: false }).import(fileURLToPath(module));
+  if (!/\.[cm]?ts$/.test(module)) {
+    try {
+      return (await import(module)) as Record<string, unknown>;
+    } catch (error) {
+      const { code, message } = (error ?? {}) as Partial<NodeJS.ErrnoException>;
+      if (code !== 'ERR_MODULE_NOT_FOUND' || !message?.includes("'iopf'")) throw error;
+    }
+  }
+  return await loadUserModule(fileURLToPath(module), { 'iopf/check': api });
 }

@@ -235,7 +235,7 @@ export class Fingerprint {
           (mapping.pinned ? 1 : 0) +
           (mapping.pinnedByFlag ? 2 : 0) +
           (log === null ? 4 : 0) +
-          (mapping.source.vaddrInvalid ? 8 : 0),
+          (mapping.vaddrInvalid ? 8 : 0),
       );
       digest.add(mapping.source.lockedPages);
       const { mapped, driverPins } = mapping;

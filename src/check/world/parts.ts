@@ -9,11 +9,16 @@ import { type PageRequestLimits, PageRequestQueue } from '../../iommu/page-reque
 import { PageRequests, type ReportingDevice } from '../../iommu/page-requests.js';
 import type { Digest } from './digest.js';
 
-export interface Parts extends IoSpaceParts {
+/** What a variant may replace. */
+export interface VariantParts extends IoSpaceParts {
   readonly IoSpace: typeof IoSpace;
   readonly IommuDevice: typeof IommuDevice;
   readonly Domain: typeof Domain;
+  /** Makes a device's page requests. */
   readonly requests: (device: ReportingDevice, limits: PageRequestLimits) => PageRequests;
+}
+
+export interface Parts extends VariantParts {
   /** Null: fingerprints and checkpoints know all that the parts keep. */
   readonly watch: StateWatch | null;
 }
@@ -52,5 +57,5 @@ export interface Variant {
   /** Row of docs/series.md whose finding it shows. */
   readonly row: string;
   readonly about: string;
-  readonly parts: Partial<Omit<Parts, 'watch'>>;
+  readonly parts: Partial<VariantParts>;
 }

@@ -18,6 +18,7 @@ import type { SimulatedMemory } from '../../mm/simulated-memory.js';
 import { type1Ioctl } from '../../vfio/type1/ioctl.js';
 import type { Type1 } from '../../vfio/type1/type1.js';
 import { checkPages, checkWhole, IOVA, onContainer, onMemory, Side, VADDR } from './operation.js';
+import type { MapOptions } from './scenario-world.js';
 import type { StepNotes } from './step-notes.js';
 
 /**
@@ -117,13 +118,6 @@ export class ProgramSpace extends SimulatedSpace implements MmuNotifier {
     this.argument.bytes.set(from, address - ARGUMENT);
     return true;
   }
-}
-
-export interface MapOptions {
-  /** Page of the program's memory, from `VADDR` on; default: as the IOVA. */
-  readonly to?: number;
-  readonly permission?: number;
-  readonly pinned?: boolean;
 }
 
 /** What programs do something to: `World`. */

@@ -29,13 +29,14 @@ import { Iommufd } from './iommufd.js';
 import { checkWhole, groupOf, VADDR } from './operation.js';
 import type { Parts } from './parts.js';
 import { Program, ProgramSpace } from './program-actor.js';
+import type { ScenarioWorld } from './scenario-world.js';
 import { StepNotes } from './step-notes.js';
 import type { DeviceSpec, WorldOptions } from './world-options.js';
 
 const IOTLB_ENTRIES = 8;
 const RW = READ | WRITE;
 
-export class World {
+export class World implements ScenarioWorld {
   readonly memory = new SimulatedMemory();
   readonly counters = new Counters();
   readonly programs: Program[] = [];

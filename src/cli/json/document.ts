@@ -8,6 +8,7 @@ export const schemaNames = {
   exec: 'iopf.exec/1',
   matrix: 'iopf.matrix/1',
   sweep: 'iopf.sweep/1',
+  serve: 'iopf.serve/1',
   compare: 'iopf.compare/1',
   plan: 'iopf.plan/1',
   check: 'iopf.check/1',

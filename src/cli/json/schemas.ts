@@ -4,12 +4,13 @@
  */
 import { z } from 'zod';
 import { kernelVersions } from '../../abi/kernel.js';
-import type { ScenarioReport } from '../../check/search/job.js';
+import type { ScenarioReport } from '../../check/search/run-scenario.js';
 import { refusalReasons } from '../../exec/incidents/refusal.js';
 import type { RunSummary } from '../../exec/run/summary.js';
 import { type PointName, points } from '../../inject/points.js';
 import type { Plan } from '../../plan/plan.js';
 import { glossary } from '../../report/glossary.js';
+import type { ServeSummary } from '../../serve/serve.js';
 import type { Comparison } from '../../sim/compare.js';
 import { outcomeNames, type Sweep } from '../sweep-outcome.js';
 import { type DocumentHead, type DocumentKind, schemaNames } from './document.js';
@@ -102,6 +103,33 @@ const run = {
 const execSchema = z.object({ ...head('exec'), ...run }) satisfies z.ZodType<
   DocumentHead<'exec'> & RunSummary
 >;
+
+const serveSchema = z.object({
+  ...head('serve'),
+  kind: text,
+  options: z.record(text, text),
+  clients: count,
+  requests: count,
+  dmaMessages: count.describe('DMA_READ and DMA_WRITE messages to clients'),
+  interrupts: count,
+  premap: run.premap,
+  mappedBytesPeak: bytes,
+  pinnedBytesPeak: bytes,
+  residentBytesPeak: bytes,
+  faults: count,
+  pagesFaultedIn: count,
+  pagesPremapped: count,
+  invalidations: count,
+  pagesInvalidated: count,
+  pagesReclaimed: count,
+  dmaBytesRead: bytes,
+  dmaBytesWritten: bytes,
+  faultLatencyUs: run.faultLatencyUs,
+  refusedAccesses: count,
+  refused: run.refused,
+  lostInterrupts: run.lostInterrupts,
+  wallSeconds: seconds,
+}) satisfies z.ZodType<DocumentHead<'serve'> & ServeSummary>;
 
 const matrixSchema = z.object({
   ...head('matrix'),
@@ -287,6 +315,7 @@ export const schemas = {
   exec: execSchema,
   matrix: matrixSchema,
   sweep: sweepSchema,
+  serve: serveSchema,
   compare: compareSchema,
   plan: planSchema,
   check: checkSchema,

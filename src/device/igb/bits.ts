@@ -49,6 +49,16 @@ export const Cause = {
 
 export const Gpie = { NSICR: 0x00000001, MULTIPLE: 0x00000010, EIAME: 0x40000000 } as const;
 
+/** EITR: at least so many microseconds from one interrupt to the next; what is left of them. */
+export const Eitr = {
+  INTERVAL_SHIFT: 2,
+  INTERVAL_MASK: 0x1fff,
+  /** The ten highest bits of the counter's twelve. */
+  COUNTER_SHIFT: 21,
+  COUNTER_MASK: 0x3ff,
+  KEEP_COUNTER: 0x80000000,
+} as const;
+
 /** IVAR: a byte of it is valid, and its vector. */
 export const Ivar = { VALID: 0x80, VECTOR: 0x1f } as const;
 

@@ -1,5 +1,5 @@
-import type { AllocateDma, DmaBuffer } from '../../mm/frame-memory.js';
-import type { FrameCapture, NetworkPort } from '../device-host.js';
+import type { DmaBuffer } from '../../mm/frame-memory.js';
+import type { DeviceHost, FrameCapture, NetworkPort } from '../device-host.js';
 import type { Attachment } from '../network.js';
 import type { PciEndpoint } from '../pci/endpoint.js';
 import type { PciDevice } from '../pci/pci-device.js';
@@ -35,6 +35,7 @@ export class IgbDevice implements PciDevice, Wire {
   private readonly nvm: Nvm;
   private readonly phy: Phy;
   private readonly interrupts: IgbInterrupts;
+  private readonly statistics: Statistics;
   private readonly transmitter: Transmitter;
   private readonly receiver: Receiver;
   private readonly arrivals: DmaBuffer;
@@ -45,7 +46,7 @@ export class IgbDevice implements PciDevice, Wire {
   /** `mac`: six bytes. */
   constructor(
     private readonly endpoint: PciEndpoint,
-    allocate: AllocateDma,
+    { allocate, nowUs }: DeviceHost,
     mac: Uint8Array,
     { network, capture }: Attachment,
   ) {
@@ -53,9 +54,10 @@ export class IgbDevice implements PciDevice, Wire {
     this.capture = capture;
     const { registers } = this;
     const { dma } = endpoint;
-    const statistics = new Statistics(registers);
+    this.statistics = new Statistics(registers);
+    const { statistics } = this;
     this.nvm = new Nvm(registers, mac);
-    this.interrupts = new IgbInterrupts(registers, endpoint.interrupts);
+    this.interrupts = new IgbInterrupts(registers, endpoint.interrupts, nowUs);
     this.phy = new Phy(registers, () => this.interrupts.raise(Cause.LSC));
     this.receiver = new Receiver(registers, this.interrupts, statistics, dma, allocate);
     this.transmitter = new Transmitter(registers, this.interrupts, statistics, dma, this, allocate);
@@ -112,7 +114,8 @@ export class IgbDevice implements PciDevice, Wire {
 
   poll(): boolean {
     const hasSent = this.transmitter.poll();
-    return this.arrive() || hasSent;
+    const hasCome = this.arrive();
+    return this.interrupts.poll() || hasSent || hasCome;
   }
 
   /** A frame that is sent: out to the network, or back. Without a link it is lost. */
@@ -157,6 +160,8 @@ export class IgbDevice implements PciDevice, Wire {
   }
 
   private resetParts(): void {
+    this.interrupts.reset();
+    this.statistics.reset();
     this.phy.reset();
     this.nvm.load();
     this.transmitter.reset();

@@ -2,6 +2,7 @@ import type { Interrupts } from '../pci/interrupts.js';
 import type { RegisterFile } from '../register-table.js';
 import { Cause, Gpie, Ivar } from './bits.js';
 import { Count, QUEUES, Reg } from './registers.js';
+import { Throttle } from './throttle.js';
 
 /** MSI-X vectors; more than there are can be named in IVAR. */
 export const VECTORS = 10;
@@ -16,13 +17,19 @@ const OTHER_SHIFT = 8;
 /**
  * Causes and what becomes of them (7.3): a level on the pin or one message, by ICR and IMS; or with
  * several MSI-X vectors (GPIE.Multiple_MSIX) a message for each vector, by IVAR, EICR and EIMS.
- * Without a clock nothing is held back: EITR's intervals are over at once.
  */
 export class IgbInterrupts {
+  private readonly throttle: Throttle;
+  /** Vectors that wait for EITR: a bit for each; the pin and MSI are vector 0. */
+  private held = 0;
+
+  /** @param nowUs the clock in microseconds; undefined: nothing is held back */
   constructor(
     private readonly registers: RegisterFile,
     private readonly lines: Interrupts,
+    nowUs: (() => number) | undefined,
   ) {
+    this.throttle = new Throttle(registers, nowUs);
     registers.onRead(['ICR'], (causes) => this.readCauses(causes));
     registers.onWrite(['ICR'], (value) => this.clear(Reg.ICR, value));
     registers.onWrite(['ICS'], (value) => this.raise(value & Cause.ALL));
@@ -41,6 +48,21 @@ export class IgbInterrupts {
     registers.onRead(['EIMC'], () => 0);
     registers.onWrite(['EIMC'], (value) => this.clear(Reg.EIMS, value));
     registers.onWrite(['EIMS'], (value) => this.send(value & registers.get(Reg.EICR)));
+  }
+
+  reset(): void {
+    this.held = 0;
+    this.throttle.reset();
+  }
+
+  /** Sends what EITR has held back for long enough; false: nothing. */
+  poll(): boolean {
+    const { held, registers } = this;
+    if (held === 0) return false;
+    this.held = 0;
+    if (this.isMultiple) this.send(held & registers.get(Reg.EICR));
+    else this.tell(registers.get(Reg.ICR) & registers.get(Reg.IMS));
+    return this.held !== held;
   }
 
   /** Frames came in on a queue, or descriptors of one were written back. */
@@ -72,7 +94,7 @@ export class IgbInterrupts {
       if (fresh !== 0) this.raiseExtended(bitOf(this.registers.get(Reg.IVAR_MISC) >>> OTHER_SHIFT));
       return;
     }
-    if (fresh !== 0 && this.lines.messages) this.message(0);
+    if (fresh !== 0 && this.lines.messages && this.mayGo(0)) this.message(0);
     this.showPin();
   }
 
@@ -80,8 +102,10 @@ export class IgbInterrupts {
     const { registers } = this;
     const pending = registers.get(Reg.ICR) & registers.get(Reg.IMS);
     const level = pending !== 0 && !this.isMultiple;
-    if (level && !this.lines.pinAsserted && !this.lines.messages)
+    if (level && !this.lines.pinAsserted && !this.lines.messages) {
+      if (!this.mayGo(0)) return;
       registers.set(Count.IAC, (registers.get(Count.IAC) + 1) >>> 0);
+    }
     this.lines.pin(level);
   }
 
@@ -125,6 +149,7 @@ export class IgbInterrupts {
       const vector = 31 - Math.clz32(due & -due);
       const bit = 1 << vector;
       due &= ~bit;
+      if (!this.mayGo(vector)) continue;
       if ((registers.get(Reg.EIAC) & bit) !== 0) this.drop(Reg.EICR, bit);
       if ((registers.get(Reg.GPIE) & Gpie.EIAME) !== 0)
         this.drop(Reg.EIMS, bit & registers.get(Reg.EIAM));
@@ -141,6 +166,13 @@ export class IgbInterrupts {
 
   private drop(at: number, bits: number): void {
     this.registers.set(at, this.registers.get(at) & ~bits);
+  }
+
+  /** False: it waits until `poll` finds its time come. */
+  private mayGo(vector: number): boolean {
+    if (this.throttle.take(vector)) return true;
+    this.held |= 1 << vector;
+    return false;
   }
 
   private message(vector: number): void {

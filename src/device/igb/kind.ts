@@ -61,7 +61,7 @@ function description(sparse: boolean, hasMsix: boolean): PciDescription {
     sparse,
     capabilities: [
       { kind: 'power', offset: 0x40 },
-      { kind: 'msi', offset: 0x50, vectors: 1 },
+      { kind: 'msi', offset: 0x50, vectors: 1, maskable: true },
       ...(hasMsix ? [msix] : []),
       { kind: 'express', offset: 0xa0 },
     ],
@@ -79,12 +79,11 @@ export const igb: DeviceKind = {
     const mac = macOf(parsed, context.address);
     const attachment = attachmentOf(parsed, context);
     const hasMsix = parsed.choice('msix', ['on', 'off'], 'on') === 'on';
-    const { allocate } = context.host;
     return new PciEndpoint(
       'igb',
       description(parsed.isSparse, hasMsix),
       context,
-      (endpoint) => new IgbDevice(endpoint, allocate, mac, attachment),
+      (endpoint) => new IgbDevice(endpoint, context.host, mac, attachment),
     );
   },
 };

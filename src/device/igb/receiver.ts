@@ -99,16 +99,15 @@ export class Receiver {
    * `flush`.
    */
   take(buffer: DmaBuffer, offset: number, length: number): void {
-    const { registers, statistics } = this;
+    const { registers } = this;
     if ((registers.get(Reg.RCTL) & Rctl.ENABLE) === 0 || length < MAC_BYTES) return;
-    statistics.arrived(length);
+    this.statistics.arrived(length);
     const { bytes } = buffer;
     if (length > FRAME_MOST || !this.filters.accepts(bytes, offset, length)) return;
     this.packet.parse(bytes, offset, length, registers.get(Reg.VET) & 0xffff);
     const hashed = this.rss.queueOf(this.packet);
     const queue = this.isOn(hashed) ? hashed : 0;
     if (!this.isOn(queue)) return;
-    statistics.received(bytes, offset, length);
     const room = this.writes.room - this.backCount;
     if (room < FRAME_PIECES || this.backCount + FRAME_BUFFERS > BACKS_MOST) this.write();
     if (this.place(this.rings[queue]!, buffer, offset, length)) this.served |= 1 << queue;
@@ -163,7 +162,7 @@ export class Receiver {
     this.isOverrun = true;
   }
 
-  /** Puts a frame into buffers. False: the queue has not enough of them, and keeps them. */
+  /** Puts a frame into buffers, and counts it. False: the queue has not enough, and keeps them. */
   private place(ring: Ring, buffer: DmaBuffer, offset: number, length: number): boolean {
     const { registers, packet, dma } = this;
     if (!dma.enabled) {
@@ -175,18 +174,21 @@ export class Receiver {
     const bufferBytes =
       (control & Srrctl.BUFFER_MASK) << Srrctl.BUFFER_SHIFT ||
       BUFFER_BYTES[(rctl >>> Rctl.BUFFER_SIZE_SHIFT) & 3]!;
-    const tag = this.strip(buffer.bytes, offset, length);
+    const { bytes } = buffer;
+    const tag = this.tagToStrip(bytes, offset, length);
     let at = tag < 0 ? offset : offset + TAG_BYTES;
-    const end = this.withChecksum(buffer.bytes, offset + length, rctl);
+    const end = this.withChecksum(bytes, offset + length, rctl);
     const type = (control >>> Srrctl.TYPE_SHIFT) & Srrctl.TYPE_MASK;
     const headerRoom = ((control & Srrctl.HEADER_MASK) >>> 8) * HEADER_UNIT;
     const headers = packet.headerBytes - (at - offset);
     const status = this.statusOf(tag);
-    if (Math.ceil((end - at) / bufferBytes) > ring.owned) return false;
+    if (Math.ceil((end - at) / bufferBytes) > ring.owned || ring.available(dma) === 0) return false;
+    this.statistics.received(bytes, offset, length);
+    if (tag >= 0) bytes.copyWithin(at, offset, offset + ADDRESS_BYTES);
     let isFirst = true;
     do {
       // What is owned can still not be fetched: then the frame ends where it is.
-      if (ring.available(dma) === 0) return !isFirst;
+      if (ring.available(dma) === 0) return true;
       const { view, current } = ring;
       const data = addressAt(view, current);
       let header = 0;
@@ -216,13 +218,11 @@ export class Receiver {
     return true;
   }
 
-  /** Takes the tag out where CTRL.VME says so; returns it, or -1. The frame begins later then. */
-  private strip(bytes: Uint8Array, offset: number, length: number): number {
+  /** The tag, where CTRL.VME says that it is taken out, or -1. */
+  private tagToStrip(bytes: Uint8Array, offset: number, length: number): number {
     if ((this.registers.get(Reg.CTRL) & Ctrl.VLAN_MODE) === 0) return -1;
     if (length < MAC_BYTES + TAG_BYTES || !this.filters.isTag(bytes, offset)) return -1;
-    const tag = this.packet.word(offset + MAC_BYTES);
-    bytes.copyWithin(offset + TAG_BYTES, offset, offset + ADDRESS_BYTES);
-    return tag;
+    return this.packet.word(offset + MAC_BYTES);
   }
 
   /** Where the frame ends in a buffer: with a checksum, of zeros, where it is not taken off. */

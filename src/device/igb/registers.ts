@@ -35,6 +35,7 @@ export const Reg = {
   EIAC: 0x152c,
   EIAM: 0x1530,
   EICR: 0x1580,
+  EITR: 0x1680,
   IVAR: 0x1700,
   IVAR_MISC: 0x1740,
   RXCSUM: 0x5000,
@@ -173,7 +174,7 @@ const interrupts: RegisterRow[] = [
   { name: 'EIAC', offset: Reg.EIAC, mask: 0x01ffffff },
   { name: 'EIAM', offset: Reg.EIAM, mask: 0xc1ffffff },
   { name: 'EICR', offset: Reg.EICR, rule: 'w1c' },
-  { name: 'EITR', offset: 0x1680, count: 25, mask: 0x7fffffff },
+  { name: 'EITR', offset: Reg.EITR, count: 25, mask: 0x7fffffff },
   { name: 'IVAR', offset: Reg.IVAR, count: 8 },
   { name: 'IVAR_MISC', offset: Reg.IVAR_MISC },
 ];

@@ -5,17 +5,37 @@ import { Count } from './registers.js';
 const CRC_BYTES = 4;
 /** Upper ends of the classes that frames are counted in by their length on the wire. */
 const CLASSES = [64, 127, 255, 511, 1023];
+const WORD = 2 ** 32;
 const octets = ['GORC', 'GOTC', 'TOR', 'TOT'] as const;
 
-/** Counters that a read clears; those of 64 bits the read of their high half (8.18). */
+/**
+ * Counters that a read clears; those of 64 bits the read of their high half (8.18), which leaves
+ * what has been counted since the low half was read.
+ */
 export class Statistics {
+  /** What the counters were when their low halves were read; Infinity: they were not. */
+  private readonly seen = new Float64Array(octets.length);
+
   constructor(private readonly registers: RegisterFile) {
-    for (const name of octets) {
-      registers.onRead([`${name}H`], (high) => {
-        registers.set(Count[`${name}L`], 0);
-        return high;
+    this.reset();
+    octets.forEach((name, index) => {
+      const at = Count[`${name}L`];
+      const sum = (): number => registers.get(at + 4) * WORD + registers.get(at);
+      registers.onRead([`${name}L`], (low) => {
+        this.seen[index] = sum();
+        return low;
       });
-    }
+      registers.onRead([`${name}H`], () => {
+        const taken = Math.min(this.seen[index]!, sum());
+        registers.set(at, (sum() - taken) % WORD);
+        this.seen[index] = Number.POSITIVE_INFINITY;
+        return Math.floor(taken / WORD);
+      });
+    });
+  }
+
+  reset(): void {
+    this.seen.fill(Number.POSITIVE_INFINITY);
   }
 
   /** A frame of `length` bytes, without its checksum, at `offset` has been sent. */
@@ -64,7 +84,7 @@ export class Statistics {
     const { registers } = this;
     const sum = registers.get(low) + length;
     registers.set(low, sum >>> 0);
-    if (sum >= 2 ** 32) this.add(low + 4);
+    if (sum >= WORD) this.add(low + 4);
   }
 }
 

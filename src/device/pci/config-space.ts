@@ -163,11 +163,14 @@ export class ConfigSpace {
         break;
       case 'msi': {
         const capable = Math.log2(capability.vectors) << 1;
-        view.setUint16(offset + PciMsi.FLAGS, PciMsi.ADDRESS_64 | capable, true);
+        const maskable = capability.maskable ? PciMsi.MASKABLE : 0;
+        view.setUint16(offset + PciMsi.FLAGS, PciMsi.ADDRESS_64 | maskable | capable, true);
         writable.setUint16(offset + PciMsi.FLAGS, PciMsi.QUEUE_SIZE, true);
         writable.setUint32(offset + PciMsi.ADDRESS_LO, 0xfffffffc, true);
         writable.setUint32(offset + PciMsi.ADDRESS_HI, 0xffffffff, true);
         writable.setUint16(offset + PciMsi.DATA_64, 0xffff, true);
+        if (maskable)
+          writable.setUint32(offset + PciMsi.MASK_64, 2 ** capability.vectors - 1, true);
         break;
       }
       case 'msix':

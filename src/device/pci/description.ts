@@ -30,7 +30,13 @@ export interface BarDescription {
  */
 export type CapabilityDescription =
   | { readonly kind: 'power'; readonly offset: number }
-  | { readonly kind: 'msi'; readonly offset: number; readonly vectors: number }
+  | {
+      readonly kind: 'msi';
+      readonly offset: number;
+      readonly vectors: number;
+      /** Each vector can be masked, and is pending then. */
+      readonly maskable?: boolean;
+    }
   | {
       readonly kind: 'msix';
       readonly offset: number;

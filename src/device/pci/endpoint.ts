@@ -168,6 +168,7 @@ export class PciEndpoint implements PciFunction {
     for (const memory of this.barMemories) if (memory) clear(memory);
     this.dma.forgetStall();
     this.interrupts.pin(false);
+    this.unmaskMsi();
     this.showTable(this.interrupts.armed(PciInterruptIndex.MSIX));
     this.device.reset();
     this.commandChanged();
@@ -177,6 +178,7 @@ export class PciEndpoint implements PciFunction {
     this.poll();
     if (index === PciRegionIndex.CONFIG) {
       this.showPin();
+      this.showPending();
       this.device.configRead?.(offset, into.length);
       this.config.read(offset, into);
       return;
@@ -235,6 +237,8 @@ export class PciEndpoint implements PciFunction {
     const state = power ? this.config.word(power.offset + PciPm.CTRL) & PciPm.STATE_MASK : 0;
     this.config.write(offset, from);
     if (power) this.powerWritten(power, state);
+    if (this.msi?.maskable)
+      this.interrupts.maskMsi(this.config.long(this.msi.offset + PciMsi.MASK_64));
     this.commandChanged();
     this.device.configWritten?.(offset, from.length);
     if (!this.express) return;
@@ -277,12 +281,25 @@ export class PciEndpoint implements PciFunction {
     );
   }
 
+  /** As the host's kernel does when it switches MSI on or off, and after a reset. */
+  private unmaskMsi(): void {
+    if (!this.msi?.maskable) return;
+    this.config.setLong(this.msi.offset + PciMsi.MASK_64, 0);
+    this.interrupts.forgetMasked();
+  }
+
+  private showPending(): void {
+    if (this.msi?.maskable)
+      this.config.setLong(this.msi.offset + PciMsi.PENDING_64, this.interrupts.pendingMsi >>> 0);
+  }
+
   private showArmed(index: number, vectors: number): void {
     if (index === PciInterruptIndex.MSI && this.msi) {
       const flags = this.msi.offset + PciMsi.FLAGS;
       const off = this.config.word(flags) & ~(PciMsi.ENABLE | PciMsi.QUEUE_SIZE);
       const size = vectors > 0 ? Math.ceil(Math.log2(vectors)) << 4 : 0;
       this.config.setWord(flags, vectors > 0 ? off | size | PciMsi.ENABLE : off);
+      this.unmaskMsi();
     }
     if (index === PciInterruptIndex.MSIX && this.msix) {
       const flags = this.msix.offset + PciMsix.FLAGS;

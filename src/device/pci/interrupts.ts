@@ -10,6 +10,9 @@ export class Interrupts {
   private pinLevel = false;
   private pinDisabled = false;
   private shown = false;
+  /** MSI vectors that are masked, and those that are pending: a bit for each. */
+  private msiMask = 0;
+  private msiPending = 0;
 
   /** Interrupts are messages now (MSI or MSI-X). */
   get messages(): boolean {
@@ -19,6 +22,11 @@ export class Interrupts {
   /** Level of the pin that the device asks for, whether or not it reaches the sink. */
   get pinAsserted(): boolean {
     return this.pinLevel;
+  }
+
+  /** MSI vectors that were raised while they were masked: a bit for each. */
+  get pendingMsi(): number {
+    return this.msiPending;
   }
 
   /** Vectors of an index (INTx, MSI, MSI-X) that are on. */
@@ -40,6 +48,19 @@ export class Interrupts {
     this.show();
   }
 
+  /** Nothing of MSI is masked, and nothing pending. */
+  forgetMasked(): void {
+    this.msiMask = this.msiPending = 0;
+  }
+
+  /** Masks these MSI vectors, a bit for each; sends what was pending of the others. */
+  maskMsi(mask: number): void {
+    this.msiMask = mask;
+    for (let due = this.msiPending & ~mask; due !== 0; due &= due - 1)
+      this.sink?.msi(31 - Math.clz32(due & -due));
+    this.msiPending &= mask;
+  }
+
   /** Command register: the pin may not be asserted. */
   disablePin(disabled: boolean): void {
     this.pinDisabled = disabled;
@@ -53,9 +74,14 @@ export class Interrupts {
   message(vector: number): boolean {
     const msi = this.armed(PciInterruptIndex.MSI);
     if (this.armed(PciInterruptIndex.MSIX) > 0) this.sink?.msix(vector);
-    else if (msi > 0) this.sink?.msi(Math.min(vector, msi - 1));
+    else if (msi > 0) this.msi(Math.min(vector, msi - 1));
     else return false;
     return true;
+  }
+
+  private msi(vector: number): void {
+    if (((this.msiMask >>> vector) & 1) === 0) this.sink?.msi(vector);
+    else this.msiPending |= 1 << vector;
   }
 
   /** Sets the level of the pin. */

@@ -41,12 +41,14 @@ export class ControlQueue {
   private run(queue: VirtQueue): boolean {
     const transport = this.transport;
     const { dma } = transport.endpoint;
-    const { reads, writes } = this.work;
+    const { pages, reads, writes } = this.work;
+    if (!pages.hasRings(queue)) return true;
     reads.clear();
     queue.appendLook(reads);
     if (!dma.read(reads, null) || !queue.looked()) return false;
     if (queue.takeInterrupt()) transport.interrupt(queue);
     if (queue.waiting === 0) queue.active = false;
+    if (!pages.hasBuffers(queue, Math.min(queue.waiting, 1), COMMAND_BYTES)) return true;
     writes.clear();
     if (queue.waiting > 0 && !this.command(queue)) return false;
     queue.appendUsed(writes);

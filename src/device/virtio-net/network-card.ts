@@ -1,5 +1,6 @@
 import type { AllocateDma } from '../../mm/frame-memory.js';
 import type { Attachment } from '../network.js';
+import type { QueuePages } from '../virtio/queue-pages.js';
 import { Feature, type LegacyMode } from '../virtio/registers.js';
 import type { VirtioDevice, VirtioParts, VirtioTransport } from '../virtio/transport.js';
 import { ControlQueue } from './control.js';
@@ -49,6 +50,7 @@ class NetworkCard implements VirtioDevice {
   private readonly transport: VirtioTransport;
   private readonly pairs: readonly QueuePair[];
   private readonly control: ControlQueue;
+  private readonly pages: QueuePages;
   /** Pairs in use, from the first on (5.1.6.5.6). */
   private used = 1;
   /**
@@ -62,9 +64,11 @@ class NetworkCard implements VirtioDevice {
     { pairs, attachment }: CardOptions,
     allocate: AllocateDma,
   ) {
-    const work = new Workspace(allocate);
+    const { dma } = transport.endpoint;
+    const work = new Workspace(allocate, dma);
     this.transport = transport;
-    transport.endpoint.dma.asker = () => work.asking;
+    this.pages = work.pages;
+    dma.asker = () => work.asking;
     this.pairs = Array.from(
       { length: pairs },
       (_, index) => new QueuePair(transport, index, work, attachment),
@@ -75,6 +79,7 @@ class NetworkCard implements VirtioDevice {
   reset(): void {
     this.used = 1;
     this.controlIndex = -1;
+    this.transport.endpoint.dma.ahead?.reset();
   }
 
   start(): void {
@@ -89,6 +94,7 @@ class NetworkCard implements VirtioDevice {
   }
 
   poll(): boolean {
+    if (this.pages.isWaiting) return false;
     let found = false;
     if (this.controlIndex >= 0 && this.control.poll(this.transport.queues[this.controlIndex]!))
       found = true;

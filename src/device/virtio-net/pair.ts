@@ -1,9 +1,11 @@
 import type { AllocateDma } from '../../mm/frame-memory.js';
 import type { FrameCapture, NetworkPort } from '../device-host.js';
 import { DmaList } from '../dma-list.js';
+import type { DmaPort } from '../dma-port.js';
 import type { Attachment } from '../network.js';
 import { Chain, chainPieces } from '../virtio/chain.js';
 import type { VirtQueue } from '../virtio/queue.js';
+import { QueuePages } from '../virtio/queue-pages.js';
 import type { VirtioTransport } from '../virtio/transport.js';
 import { Frames } from './frames.js';
 import {
@@ -30,12 +32,14 @@ export class Workspace {
   readonly chain: Chain;
   readonly reads = new DmaList(LIST_PIECES);
   readonly writes = new DmaList(LIST_PIECES);
+  readonly pages: QueuePages;
   /** Whose DMA it is at the moment, for what is refused. */
   asking: string | null = null;
 
-  constructor(allocate: AllocateDma) {
+  constructor(allocate: AllocateDma, dma: DmaPort) {
     this.frames = new Frames(allocate);
     this.chain = new Chain(allocate, BATCH_FRAMES);
+    this.pages = new QueuePages(dma, this.chain, this.reads, this.frames.buffer);
   }
 }
 
@@ -110,6 +114,7 @@ export class QueuePair {
         break;
       }
       found = true;
+      if (!this.hasPages(true, true)) return true;
       if (!this.takeSent() || !this.give(true)) return true;
       this.rest();
     }
@@ -125,7 +130,7 @@ export class QueuePair {
       tx.active = false;
       return false;
     }
-    if (!this.takeSent()) return true;
+    if (!this.hasPages(true, false) || !this.takeSent()) return true;
     for (let index = 0; index < frames.count; index++)
       network.send(frames.buffer, frames.start[index]! + HEADER_BYTES, frames.length[index]!);
     if (this.give(false)) this.rest();
@@ -137,6 +142,7 @@ export class QueuePair {
     const { rx } = this;
     const { frames } = this.work;
     if ((rx.waiting === 0 || rx.undecided) && !this.look(false, true)) return true;
+    if (!this.hasPages(false, true)) return true;
     frames.clear();
     while (frames.count < rx.waiting && frames.room) {
       const length = network.receive(frames.buffer, frames.next, FRAME_MOST);
@@ -149,14 +155,25 @@ export class QueuePair {
     return true;
   }
 
+  /** Whether the buffers that a batch may take are there. False: see `look`. */
+  private hasPages(tx: boolean, rx: boolean): boolean {
+    const { pages } = this.work;
+    const bytes = HEADER_BYTES + FRAME_MOST;
+    const sent = tx ? Math.min(this.tx.waiting, BATCH_FRAMES) : 0;
+    const free = rx && this.rx.enabled ? this.rx.waiting : 0;
+    return pages.hasBuffers(this.tx, sent, bytes) && pages.hasBuffers(this.rx, free, bytes);
+  }
+
   /**
    * Looks at the queues and sends the interrupts that are due since the last look. False: something
-   * is wrong with them.
+   * is wrong with them, or a program has yet to bring pages of them.
    */
   private look(tx: boolean, rx: boolean): boolean {
     const transport = this.transport;
     const list = this.work.reads;
     const looksAtRx = rx && this.rx.enabled;
+    const { pages } = this.work;
+    if ((tx && !pages.hasRings(this.tx)) || (looksAtRx && !pages.hasRings(this.rx))) return false;
     list.clear();
     if (tx) this.tx.appendLook(list);
     if (looksAtRx) this.rx.appendLook(list);

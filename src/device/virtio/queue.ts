@@ -204,6 +204,11 @@ export class VirtQueue {
     this.append(list, QueueAddress.DEVICE, 4 + this.size * USED_BYTES, 2, Copy.AVAILABLE_EVENT);
   }
 
+  /** Adds all that `appendUsed` may write, from wherever in the copy. */
+  appendUsedRing(list: DmaList): void {
+    this.append(list, QueueAddress.DEVICE, 0, 6 + this.size * USED_BYTES, 0);
+  }
+
   private appendElements(list: DmaList, first: number, count: number): void {
     const at = first * USED_BYTES;
     this.append(list, QueueAddress.DEVICE, 4 + at, count * USED_BYTES, Copy.ELEMENTS + at);

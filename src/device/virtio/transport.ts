@@ -68,6 +68,8 @@ export class VirtioTransport implements PciDevice {
   readonly endpoint: PciEndpoint;
   readonly features: Features;
   readonly queues: readonly VirtQueue[];
+  /** Kinds of devices ask for their pages ahead (QueuePages). */
+  readonly stalls = true;
   status = 0;
   configVector = NO_VECTOR;
   private readonly device: VirtioDevice;

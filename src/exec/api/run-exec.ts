@@ -1,11 +1,11 @@
 /**
  * Runs a program as `iopf exec` does, for test suites: `iopf/exec`.
  *
- * ```js
+ * ```ts
+ * import assert from 'node:assert/strict';
  * import { runExec } from 'iopf/exec';
- * const { exitCode, summary } = await runExec('./driver', ['0000:01:00.0'], {
- *   devices: ['nvme@0000:01:00.0,size=64M'],
- * });
+ * const options = { devices: ['./ring.ts@0000:01:00.0'] };
+ * const { exitCode, summary } = await runExec('./driver', ['0000:01:00.0'], options);
  * assert.equal(exitCode, 0);
  * assert.deepEqual(summary.refused, []);
  * ```
@@ -26,7 +26,7 @@ export interface RunExecOptions {
   readonly words?: readonly string[];
   /** The directory and the environment of the program; those of the caller unless given. */
   readonly cwd?: string;
-  readonly env?: NodeJS.ProcessEnv;
+  readonly env?: Readonly<Record<string, string | undefined>>;
   /** Ends the run, by SIGTERM to the program. */
   readonly signal?: AbortSignal;
 }

@@ -2,6 +2,7 @@
  * What of Linux's interface differs by architecture, in one place. Everything else that exec knows
  * of it (MAP_ and AT_ flags, struct statx, flock, siginfo) is the same on all that are here.
  */
+import { O_CLOEXEC, O_CREAT, O_NONBLOCK, O_RDWR } from '../../abi/linux.js';
 
 export interface Architecture {
   /** As Node's `process.arch` has it. */
@@ -174,14 +175,14 @@ export type OpenFlags = Readonly<
 /** Those that are the same everywhere here (asm-generic/fcntl.h). */
 export const commonOpenFlags = {
   O_WRONLY: 1,
-  O_RDWR: 2,
-  O_CREAT: 0o100,
+  O_RDWR,
+  O_CREAT,
   O_EXCL: 0o200,
   O_NOCTTY: 0o400,
   O_TRUNC: 0o1000,
   O_APPEND: 0o2000,
-  O_NONBLOCK: 0o4000,
-  O_CLOEXEC: 0o2000000,
+  O_NONBLOCK,
+  O_CLOEXEC,
   O_PATH: 0o10000000,
 } as const;
 

@@ -1,9 +1,10 @@
 import { VfioError } from '../../abi/errno.js';
+import { O_CLOEXEC, O_NONBLOCK } from '../../abi/linux.js';
 import type { CallContext, Handlers } from './context.js';
 
 const EFD_SEMAPHORE = 1;
-const EFD_NONBLOCK = 0o4000;
-const EFD_CLOEXEC = 0o2000000;
+const EFD_NONBLOCK = O_NONBLOCK;
+const EFD_CLOEXEC = O_CLOEXEC;
 
 /** eventfd and eventfd2: the engine makes the eventfd, so that devices can signal it. */
 export class EventfdCalls {

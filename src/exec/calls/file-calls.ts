@@ -1,9 +1,10 @@
 /** System calls on VFIO's files: opening, ioctl, read and write, mapping. */
 
 import { Errno, VfioError } from '../../abi/errno.js';
+import { MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE } from '../../abi/linux.js';
 import { getLong } from '../../abi/long.js';
 import type { MmapRequest, VfioFile } from '../../file/file.js';
-import { MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE } from '../../mm/process/libc.js';
+
 import type { DeviceNode } from '../machine/device-node.js';
 import type { Found } from '../machine/shadow-node.js';
 import type { OpenFile } from '../process/open-files.js';
@@ -188,8 +189,8 @@ export class FileCalls {
   private mapFile({ file, pciFunction }: OpenFile, request: MmapRequest): boolean {
     const { caller, refused } = this.context;
     try {
-      const trapped = file.mmap(caller, request);
-      return trapped.length > 0 && this.traps!.map(pciFunction!, request, trapped);
+      const parts = file.mmap(caller, request);
+      return parts.length > 0 && this.traps!.map(pciFunction!, request, parts);
     } catch (error) {
       if (pciFunction !== null && this.traps === null)
         refused.noteSparse(pciFunction, request.offset, request.length);

@@ -2,9 +2,11 @@
  * System calls that lock memory: what VFIO has pinned counts against the same limit
  * (RLIMIT_MEMLOCK), and the kernel knows nothing of VFIO's pins.
  */
+
 import { readlinkSync } from 'node:fs';
 import { Errno, VfioError } from '../../abi/errno.js';
-import { close, MAP_LOCKED, O_CLOEXEC, syscall } from '../../mm/process/libc.js';
+import { MAP_LOCKED, O_CLOEXEC } from '../../abi/linux.js';
+import { close, syscall } from '../../mm/process/libc.js';
 import type { ProcessSpace } from '../../mm/process/space.js';
 import type { CallContext, Handlers } from './context.js';
 

@@ -5,16 +5,8 @@
 
 import { statSync, writeFileSync } from 'node:fs';
 import { Errno, VfioError } from '../../abi/errno.js';
-import { AT_FDCWD, MFD_CLOEXEC } from '../../abi/linux.js';
-import {
-  close,
-  errno,
-  memfdCreate,
-  O_CLOEXEC,
-  O_RDONLY,
-  open,
-  syscall,
-} from '../../mm/process/libc.js';
+import { AT_FDCWD, MFD_CLOEXEC, O_CLOEXEC, O_RDONLY } from '../../abi/linux.js';
+import { close, errno, memfdCreate, open, syscall } from '../../mm/process/libc.js';
 import type { DeviceNode } from '../machine/device-node.js';
 import { type Found, permissions } from '../machine/shadow-node.js';
 import type { ProcFiles } from '../process/proc-files.js';

@@ -79,13 +79,18 @@ const interruptNames = {
   [PciInterruptIndex.MSIX]: 'MSI-X',
 } as const;
 
+/** What it has to know of a machine. */
+export interface WatchedMachine extends Pick<Machine, 'ioSpaces'> {
+  readonly groups: readonly { readonly functions: readonly { address: string; kind: string }[] }[];
+}
+
 export class IncidentLog implements Incidents {
   private refusedAccesses = 0;
   private readonly refused = new Map<string, Writable<RefusedAccess>>();
   private readonly interrupts = new Map<string, Writable<LostInterrupt>>();
   private readonly calls = new Map<string, Writable<FailedCallCount>>();
   private readonly newest: DeviceEvent[] = [];
-  private machine: Machine | null = null;
+  private machine: WatchedMachine | null = null;
 
   constructor(
     private readonly nowMs: () => number,
@@ -93,7 +98,7 @@ export class IncidentLog implements Incidents {
   ) {}
 
   /** The machine whose devices it is told of. */
-  watch(machine: Machine): void {
+  watch(machine: WatchedMachine): void {
     this.machine = machine;
   }
 

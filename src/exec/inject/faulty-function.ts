@@ -1,9 +1,9 @@
 /** A function whose interrupts get lost or come twice, or that is pulled out, on purpose. */
-import { PciCapability, PciInterruptIndex, PciPm, PciRegionIndex } from '../../abi/pci.js';
+import { PciInterruptIndex } from '../../abi/pci.js';
 import type { ArmedRule, Plan } from '../../inject/plan.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import type { DmaBuffer } from '../../mm/frame-memory.js';
-import { findCapability } from '../../vfio/config-access.js';
+import { AbsentFunction } from '../../vfio/absent-function.js';
 import type {
   DriverMemory,
   InterruptSink,
@@ -32,8 +32,7 @@ class FaultyFunction implements PciFunction {
   readonly resettable: boolean;
   readonly busReset: boolean;
   readonly dmaUnmap: PciFunction['dmaUnmap'];
-  /** Where its power state is in config space; -1: it has none. */
-  private readonly powerControl: number;
+  private readonly absent: AbsentFunction;
   private isGone = false;
   private sink: InterruptSink | null = null;
 
@@ -51,8 +50,7 @@ class FaultyFunction implements PciFunction {
     this.resettable = inner.resettable;
     this.busReset = inner.busReset ?? false;
     this.dmaUnmap = inner.dmaUnmap;
-    const power = findCapability(inner, PciCapability.PM);
-    this.powerControl = power === 0 ? -1 : power + PciPm.CTRL;
+    this.absent = new AbsentFunction(inner);
   }
 
   open(sink: InterruptSink, memory?: DriverMemory): void {
@@ -72,12 +70,8 @@ class FaultyFunction implements PciFunction {
   }
 
   readRegion(index: number, offset: number, into: Uint8Array): void {
-    if (!this.accessed()) return this.inner.readRegion(index, offset, into);
-    into.fill(0xff);
-    // What vfio-pci knows of its power state is D0 still: loads of a mapped BAR go on.
-    const state = this.powerControl - offset;
-    if (index === PciRegionIndex.CONFIG && state >= 0 && state < into.length)
-      into[state]! &= ~PciPm.STATE_MASK;
+    if (!this.accessed()) this.inner.readRegion(index, offset, into);
+    else this.absent.readRegion(index, offset, into);
   }
 
   writeRegion(index: number, offset: number, from: Uint8Array): void {

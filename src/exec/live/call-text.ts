@@ -2,7 +2,21 @@
 
 import { errnoName } from '../../abi/errno.js';
 import { formatFlags } from '../../abi/layout.js';
-import { AT_FDCWD, F_DUPFD_CLOEXEC } from '../../abi/linux.js';
+import {
+  AT_FDCWD,
+  F_DUPFD_CLOEXEC,
+  MAP_ANONYMOUS,
+  MAP_FIXED,
+  MAP_FIXED_NOREPLACE,
+  MAP_LOCKED,
+  MAP_NORESERVE,
+  MAP_POPULATE,
+  MAP_PRIVATE,
+  MAP_SHARED,
+  PROT_EXEC,
+  PROT_READ,
+  PROT_WRITE,
+} from '../../abi/linux.js';
 import { REGION_OFFSET } from '../../abi/vfio.js';
 import type { LiveCall } from '../../live/live.js';
 import type { Architecture } from '../arch/index.js';
@@ -11,16 +25,16 @@ import { pointer, type Request, requestOf, requestText } from './ioctl-text.js';
 
 const regionNames = ['BAR0', 'BAR1', 'BAR2', 'BAR3', 'BAR4', 'BAR5', 'ROM', 'config', 'VGA'];
 const STRING_BYTES = 32;
-const protections = { PROT_READ: 1, PROT_WRITE: 2, PROT_EXEC: 4 };
+const protections = { PROT_READ, PROT_WRITE, PROT_EXEC };
 const mapFlags = {
-  MAP_SHARED: 1,
-  MAP_PRIVATE: 2,
-  MAP_FIXED: 0x10,
-  MAP_ANONYMOUS: 0x20,
-  MAP_LOCKED: 0x2000,
-  MAP_NORESERVE: 0x4000,
-  MAP_POPULATE: 0x8000,
-  MAP_FIXED_NOREPLACE: 0x100000,
+  MAP_SHARED,
+  MAP_PRIVATE,
+  MAP_FIXED,
+  MAP_ANONYMOUS,
+  MAP_LOCKED,
+  MAP_NORESERVE,
+  MAP_POPULATE,
+  MAP_FIXED_NOREPLACE,
 };
 
 /** The calls in words; `startMs` is when the run began on the clock of their times. */

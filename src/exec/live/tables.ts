@@ -23,13 +23,18 @@ const RANGES_MOST = 64;
 
 /** `faults` returns a device's page requests, which the observer of the run counts. */
 export function devicesOf(machine: Machine, faults: (device: IommuDevice) => number): LiveDevice[] {
+  const spaces = machine.ioSpaces();
   return machine.groups.flatMap((group) =>
-    group.boundDevices.map(({ pciFunction, isOpen }) => {
+    group.boundDevices.map(({ pciFunction, isOpen, space }) => {
       const { address, kind, iommu } = pciFunction;
       return {
         address,
         kind,
         group: group.number,
+        space:
+          space === null
+            ? null
+            : { container: spaces.indexOf(space), ioas: space.ioas?.id ?? null },
         open: isOpen,
         faulting: iommu.iopfEnabled,
         pending: iommu.queue.pendingCount,

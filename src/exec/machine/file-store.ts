@@ -1,5 +1,14 @@
 import { fstatSync, type Stats } from 'node:fs';
 import { Errno, errnoName } from '../../abi/errno.js';
+import {
+  O_CLOEXEC,
+  O_CREAT,
+  O_NONBLOCK,
+  O_RDONLY,
+  O_RDWR,
+  PROT_READ,
+  PROT_WRITE,
+} from '../../abi/linux.js';
 import { type BlockFileOptions, type BlockStore, CHUNK_BYTES } from '../../device/index.js';
 import { notAFile, statNamed } from '../../input/named-file.js';
 import { UserError } from '../../input/user-error.js';
@@ -13,14 +22,7 @@ import {
   flock,
   ftruncate,
   mapShared,
-  O_CLOEXEC,
-  O_CREAT,
-  O_NONBLOCK,
-  O_RDONLY,
-  O_RDWR,
   open,
-  PROT_READ,
-  PROT_WRITE,
   pread,
   pwrite,
 } from '../../mm/process/libc.js';

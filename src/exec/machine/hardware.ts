@@ -9,6 +9,7 @@ import { REGION_OFFSET } from '../../abi/vfio.js';
 import { OptionError } from '../../device/index.js';
 import type { DeviceKind } from '../../device/kind.js';
 import { deviceKinds, type RecordedModel } from '../../device/kinds.js';
+import type { PeerHost } from '../../device/vfio-user/host.js';
 import type { VfioFile } from '../../file/file.js';
 import { UserError } from '../../input/user-error.js';
 import type { IopfMode } from '../../ioas/iopf/mode.js';
@@ -16,7 +17,7 @@ import { IommuDevice } from '../../iommu/device.js';
 import type { Incidents } from '../../iommu/incidents.js';
 import type { Counters, Observer } from '../../iommu/observer.js';
 import { TableMemory } from '../../iommu/stage1.js';
-import type { DmaBuffer } from '../../mm/frame-memory.js';
+import type { DmaBuffer, FrameMemory } from '../../mm/frame-memory.js';
 import { allocateNative, mapShared } from '../../mm/process/libc.js';
 import { ProcessMemory } from '../../mm/process/memory.js';
 import type { MappedDevice } from '../../mm/process/vmas.js';
@@ -45,6 +46,8 @@ export interface HardwareOptions {
   readonly observer: Observer | null;
   readonly incidents: Incidents | null;
   readonly networks: Networks;
+  /** Other processes, which have devices; absent: none is asked for. */
+  readonly peers?: PeerHost | undefined;
   /** Faults on purpose; absent: none. */
   readonly injection?: Injection | null;
   /** Kinds from modules of users, for a device; absent or null: none. */
@@ -91,10 +94,13 @@ export function buildHardware(options: HardwareOptions): Hardware {
   });
   options.networks.ready();
   const firstDevice = firstFree('/sys/class/vfio-dev/vfio');
+  const { geometry: recorded } = options.spec;
+  // The recorded IOMMUs cannot nest, and with IOPF off all is as recorded.
+  const geometry = recorded === null ? null : { ...recorded, nests: options.iopf !== 'off' };
   const machine = createMachine({
     groups,
     firstDevice,
-    ...(options.spec.geometry === null ? {} : { geometry: options.spec.geometry }),
+    ...(geometry === null ? {} : { geometry }),
     ...options.spec.vfio,
     compatContainer: options.spec.vfio.container === 'iommufd',
     iommufdTest: options.spec.vfio.iommufdTest,
@@ -111,7 +117,7 @@ export function buildHardware(options: HardwareOptions): Hardware {
     shadow: buildShadow({
       groups,
       firstDevice,
-      geometry: options.spec.geometry,
+      geometry,
       vfio: options.spec.vfio,
       kernel: kernelProfile(options.kernel),
       announceFolder: options.announceFolder,
@@ -144,10 +150,33 @@ function openNode(machine: Machine, node: DeviceNode): VfioFile {
   }
 }
 
-function makeFunction(
+/** What a function needs of the run around it. */
+export interface FunctionOptions
+  extends Pick<
+    HardwareOptions,
+    | 'counters'
+    | 'openModel'
+    | 'observer'
+    | 'incidents'
+    | 'networks'
+    | 'injection'
+    | 'moduleKind'
+    | 'nowUs'
+    | 'note'
+    | 'peers'
+    | 'traps'
+  > {
+  /** The memory that translated DMA reaches, where that is more than processes'. */
+  readonly frames?: FrameMemory;
+  /** Told of the memory of each region that can be mapped. */
+  readonly regionMade?: (index: number, region: DmaBuffer) => void;
+}
+
+/** Makes a device and what stands behind the files of it. Throws UserError. */
+export function makeFunction(
   device: DeviceSpec,
   memory: ProcessMemory,
-  options: HardwareOptions,
+  options: FunctionOptions,
 ): { pciFunction: PciFunction; backing: Backing } {
   const kind = deviceKinds.get(device.kind) ?? options.moduleKind?.(device) ?? null;
   if (kind === null)
@@ -166,12 +195,13 @@ function makeFunction(
   const { injection, networks } = options;
   const { openCapture } = networks;
   const host = {
-    frames: memory,
+    frames: options.frames ?? memory,
     allocate: allocateNative,
     traps: options.traps,
     regionMemory: (index: number, bytes: number) => {
       const region = mapShared(backing.fd, index * REGION_OFFSET, bytes);
       memories.push(region);
+      options.regionMade?.(index, region);
       return region;
     },
     frameOf: (buffer: DmaBuffer) => memory.frameOf(buffer),
@@ -179,6 +209,7 @@ function makeFunction(
     openTap: networks.openTap,
     openLink: networks.openLink,
     impair: networks.impair,
+    ...(options.peers === undefined ? {} : { peers: options.peers }),
     ...(openCapture === undefined ? {} : { openCapture }),
     ...(options.openModel === undefined ? {} : { openModel: options.openModel }),
     ...(options.nowUs === undefined ? {} : { nowUs: options.nowUs }),

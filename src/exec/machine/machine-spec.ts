@@ -67,34 +67,46 @@ export function machineOfDevices(devices: readonly DeviceSpec[]): MachineSpec {
   };
 }
 
+/** The address of a device that has none. */
+const NO_PLACE = '0000:00:00.0';
+
 /** Parses `KIND@BDF[,key=value…]`. Throws UserError. */
 export function parseDevice(text: string): DeviceSpec {
+  return parseSpec(text, `--device ${text}`);
+}
+
+/** Parses `KIND[,key=value…]` of a device that has no place. Throws UserError. */
+export function parsePlaceless(text: string, where: string): DeviceSpec {
+  const comma = text.indexOf(',');
+  const end = comma < 0 ? text.length : comma;
+  return parseSpec(`${text.slice(0, end)}@${NO_PLACE}${text.slice(end)}`, where);
+}
+
+function parseSpec(text: string, where: string): DeviceSpec {
   const [head = '', ...pairs] = text.split(',');
   // A package's name may begin with one.
   const at = head.lastIndexOf('@');
   const example = 'for example nvme@0000:02:00.0,size=64M';
-  if (at <= 0) throw new UserError(`--device ${text}: expected KIND@BDF[,key=value…], ${example}`);
+  if (at <= 0) throw new UserError(`${where}: expected KIND@BDF[,key=value…], ${example}`);
   const options: Record<string, string> = {};
   for (const pair of pairs) {
     const equals = pair.indexOf('=');
-    if (equals <= 0)
-      throw new UserError(`--device ${text}: "${pair}" is not key=value, ${example}`);
+    if (equals <= 0) throw new UserError(`${where}: "${pair}" is not key=value, ${example}`);
     const key = pair.slice(0, equals);
-    if (key in options) throw new UserError(`--device ${text}: "${key}" is given twice`);
+    if (key in options) throw new UserError(`${where}: "${key}" is given twice`);
     options[key] = pair.slice(equals + 1);
   }
   const address = parsePciAddress(head.slice(at + 1));
-  if (address === null)
-    throw new UserError(`--device ${text}: ${notPciAddress(head.slice(at + 1))}`);
+  if (address === null) throw new UserError(`${where}: ${notPciAddress(head.slice(at + 1))}`);
   const canFault = options['fault'] ?? 'on';
   if (canFault !== 'on' && canFault !== 'off')
-    throw new UserError(`--device ${text}: fault=${canFault} must be on or off`);
+    throw new UserError(`${where}: fault=${canFault} must be on or off`);
   delete options['fault'];
   return {
     kind: head.slice(0, at),
     address: formatPciAddress(address),
     options,
     canFault: canFault === 'on',
-    where: `--device ${text}`,
+    where,
   };
 }

@@ -56,11 +56,17 @@ export class Networks implements BackgroundWork {
       throw new UserError('--pcap: this run has no network card; --device igb@01:00.0 is one');
   }
 
-  /** Hands on what has waited; wants to be called at once again where anything may wait. */
-  run(nowMs: number): number {
+  get dueMs(): number {
+    let dueUs = Number.POSITIVE_INFINITY;
+    for (const port of this.impaired) dueUs = Math.min(dueUs, port.dueUs);
+    for (const link of this.links) dueUs = Math.min(dueUs, link.dueUs);
+    return dueUs / 1000;
+  }
+
+  /** Hands on what has waited for long enough. */
+  run(nowMs: number): void {
     for (const port of this.impaired) port.deliver(nowMs * 1000);
     for (const link of this.links) link.deliver(nowMs * 1000);
-    return this.impaired.length + this.links.length > 0 ? nowMs : Number.POSITIVE_INFINITY;
   }
 
   close(): void {

@@ -2,21 +2,12 @@
  * Linux taps (linux/if_tun.h, Documentation/networking/tuntap.rst): a network card's frames, one by
  * each read and write.
  */
+
 import { Errno, errnoName } from '../../abi/errno.js';
+import { O_CLOEXEC, O_NONBLOCK, O_RDWR } from '../../abi/linux.js';
 import type { NetworkPort } from '../../device/index.js';
 import { UserError } from '../../input/user-error.js';
-import {
-  allocateNative,
-  close,
-  errno,
-  ioctl,
-  O_CLOEXEC,
-  O_NONBLOCK,
-  O_RDWR,
-  open,
-  read,
-  write,
-} from '../../mm/process/libc.js';
+import { allocateNative, close, errno, ioctl, open, read, write } from '../../mm/process/libc.js';
 
 const TUN = '/dev/net/tun';
 const TUNSETIFF = 0x400454ca;

@@ -1,15 +1,8 @@
 /** vfio-pci's `unbind` file in sysfs: a pipe, so that the program's write needs no interception. */
+
 import { Errno, VfioError } from '../../abi/errno.js';
-import {
-  allocateNative,
-  close,
-  fcntl,
-  must,
-  O_CLOEXEC,
-  O_NONBLOCK,
-  pipe2,
-  SystemError,
-} from '../../mm/process/libc.js';
+import { O_CLOEXEC, O_NONBLOCK } from '../../abi/linux.js';
+import { allocateNative, close, fcntl, must, pipe2, SystemError } from '../../mm/process/libc.js';
 import type { Machine } from '../../vfio/machine.js';
 import type { EventSet } from '../seccomp/event-set.js';
 

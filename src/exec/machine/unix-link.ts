@@ -2,10 +2,12 @@
  * Wires between runs: a folder with a datagram socket (unix(7)) of each end. What an end sends goes
  * to every other socket there, a frame in each datagram; ends come and go as they like.
  */
+
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { Errno, errnoName } from '../../abi/errno.js';
+import { AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK } from '../../abi/linux.js';
 import { FrameQueue, QUEUE_BYTES } from '../../device/frame-queue.js';
 import type { NetworkPort } from '../../device/index.js';
 import { codeOf } from '../../input/named-file.js';
@@ -13,10 +15,6 @@ import { UserError } from '../../input/user-error.js';
 import type { DmaBuffer } from '../../mm/frame-memory.js';
 import { allocateNative, bind, close, errno, recv, sendto, socket } from '../../mm/process/libc.js';
 
-const AF_UNIX = 1;
-const SOCK_DGRAM = 2;
-const SOCK_NONBLOCK = 0x800;
-const SOCK_CLOEXEC = 0x80000;
 /** struct sockaddr_un: the family, and a path that ends with a zero. */
 const PATH_AT = 2;
 const PATH_BYTES = 108;
@@ -72,6 +70,13 @@ export class UnixLink implements NetworkPort {
   receive(buffer: DmaBuffer, offset: number, room: number): number {
     const length = recv(this.fd, buffer.address + offset, room, 0);
     return length >= FRAME_LEAST ? length : 0;
+  }
+
+  /** When `deliver` has something to do, in microseconds: at once while frames wait for room. */
+  get dueUs(): number {
+    for (const { queue } of this.peers.values())
+      if (!queue.isEmpty) return Number.NEGATIVE_INFINITY;
+    return this.lookedUs + LOOK_US;
   }
 
   /** Sends what others have room for now, and looks who has come. */

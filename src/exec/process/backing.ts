@@ -1,7 +1,7 @@
 /** The inodes behind VFIO's files: what the descriptors that a program gets are descriptions of. */
 
 import { fstatSync } from 'node:fs';
-import { MFD_CLOEXEC } from '../../abi/linux.js';
+import { MFD_CLOEXEC, O_CLOEXEC, O_NONBLOCK, O_RDWR } from '../../abi/linux.js';
 import { UserError } from '../../input/user-error.js';
 import {
   allocateNative,
@@ -10,9 +10,6 @@ import {
   ftruncate,
   memfdCreate,
   must,
-  O_CLOEXEC,
-  O_NONBLOCK,
-  O_RDWR,
   open,
   pipe2,
   read,

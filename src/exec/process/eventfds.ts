@@ -7,15 +7,13 @@
  */
 
 import { Errno, VfioError } from '../../abi/errno.js';
-import { F_DUPFD_CLOEXEC } from '../../abi/linux.js';
+import { F_DUPFD_CLOEXEC, O_CLOEXEC, O_RDONLY } from '../../abi/linux.js';
 import {
   allocateNative,
   close,
   errno,
   eventfd,
   fcntl,
-  O_CLOEXEC,
-  O_RDONLY,
   open,
   read,
   syscall,

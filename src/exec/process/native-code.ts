@@ -1,12 +1,6 @@
 /** The machine code of an architecture, where this process can run it. */
-import {
-  allocateNative,
-  functionAt,
-  mprotect,
-  must,
-  PROT_EXEC,
-  PROT_READ,
-} from '../../mm/process/libc.js';
+import { PROT_EXEC, PROT_READ } from '../../abi/linux.js';
+import { allocateNative, functionAt, mprotect, must } from '../../mm/process/libc.js';
 import type { MachineCode } from '../arch/index.js';
 import type { CallList } from './call-list.js';
 

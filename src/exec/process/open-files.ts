@@ -7,19 +7,12 @@
  * one. The lock ends with the last descriptor or mapping, in whatever process: the kernel's own
  * rule for files (fcntl(2), F_OFD_SETLK).
  */
+
 import { readFileSync, readlinkSync, type Stats, statSync } from 'node:fs';
 import { basename } from 'node:path';
+import { O_CLOEXEC, O_RDONLY, O_RDWR } from '../../abi/linux.js';
 import type { VfioFile } from '../../file/file.js';
-import {
-  allocateNative,
-  close,
-  fcntl,
-  must,
-  O_CLOEXEC,
-  O_RDONLY,
-  O_RDWR,
-  open,
-} from '../../mm/process/libc.js';
+import { allocateNative, close, fcntl, must, open } from '../../mm/process/libc.js';
 import type { PciFunction } from '../../vfio/pci-function.js';
 import type { Found } from '../machine/shadow-node.js';
 import type { Backing } from './backing.js';

@@ -14,6 +14,7 @@ const SLICE_PAGES = 8192;
 const REST = 3;
 
 export class ReclaimScan implements BackgroundWork {
+  dueMs = Number.NEGATIVE_INFINITY;
   /** Passes over all pages, and the time that they took, rests apart. */
   scans = 0;
   seconds = 0;
@@ -27,7 +28,12 @@ export class ReclaimScan implements BackgroundWork {
     private readonly nowMs: () => number,
   ) {}
 
-  run(nowMs: number): number {
+  run(nowMs: number): void {
+    this.dueMs = this.step(nowMs);
+  }
+
+  /** Returns when to go on. */
+  private step(nowMs: number): number {
     const { spaces } = this;
     if (spaces.length === 0) {
       this.begunMs = nowMs;

@@ -45,6 +45,7 @@ interface Place {
 }
 
 export class Reclaim implements BackgroundWork {
+  dueMs = Number.NEGATIVE_INFINITY;
   private readonly places: Place[] = [];
   /** The hand: index of the place, and page. */
   private place = 0;
@@ -71,7 +72,12 @@ export class Reclaim implements BackgroundWork {
     private readonly tell: (text: string) => void,
   ) {}
 
-  run(nowMs: number): number {
+  run(nowMs: number): void {
+    this.dueMs = this.step(nowMs);
+  }
+
+  /** Returns when to go on. */
+  private step(nowMs: number): number {
     if (this.space !== null) {
       if (!this.pageOut.isDone) return nowMs;
       this.finish(this.space);

@@ -1,31 +1,20 @@
 /** Work beside the loop's own, done in slices short enough that no device waits for it. */
 export interface BackgroundWork {
-  /**
-   * Does a slice. Takes the clock and returns when it wants to be called again, both in
-   * milliseconds.
-   */
-  run(nowMs: number): number;
+  /** When it is to run next, by the clock in milliseconds; that may change at any time. */
+  readonly dueMs: number;
+  /** Does a slice. */
+  run(nowMs: number): void;
 }
 
 /** Several of them, each when it is due. */
 export class Background {
-  /** When the next of them is due. */
-  private due = Number.NEGATIVE_INFINITY;
-  private readonly dues: Float64Array;
-
-  constructor(private readonly works: readonly BackgroundWork[]) {
-    this.dues = new Float64Array(works.length).fill(this.due);
-    if (works.length === 0) this.due = Number.POSITIVE_INFINITY;
-  }
+  constructor(private readonly works: readonly BackgroundWork[]) {}
 
   /** Runs those that are due. Hot: mostly none is. */
   run(nowMs: number): void {
-    if (nowMs < this.due) return;
-    let due = Number.POSITIVE_INFINITY;
     for (let index = 0; index < this.works.length; index++) {
-      if (nowMs >= this.dues[index]!) this.dues[index] = this.works[index]!.run(nowMs);
-      due = Math.min(due, this.dues[index]!);
+      const work = this.works[index]!;
+      if (nowMs >= work.dueMs) work.run(nowMs);
     }
-    this.due = due;
   }
 }

@@ -3,7 +3,7 @@ import type { MessagePort } from 'node:worker_threads';
 import { Bug } from '../../abi/bug.js';
 import { kernelProfile } from '../../abi/kernel.js';
 import { UserError } from '../../input/user-error.js';
-import { Counters } from '../../iommu/observer.js';
+import { Counters, type Observer } from '../../iommu/observer.js';
 import { getLimit, RLIMIT_NOFILE } from '../../mm/process/limits.js';
 import { endTransfers, pagesMayWait } from '../../mm/process/remote-transfer.js';
 import type { Picture } from '../../trace/live-picture.js';
@@ -30,6 +30,7 @@ import type { DescriptorWindow } from '../seccomp/filter.js';
 import { Listener } from '../seccomp/listener.js';
 import { Supervisor } from '../seccomp/supervisor.js';
 import { Traps } from '../trap/traps.js';
+import type { Peers } from '../vfio-user/peers.js';
 import { Background } from './background.js';
 import type { ExecOptions } from './exec-options.js';
 import type { Launched } from './launch.js';
@@ -111,16 +112,18 @@ async function serveObserved(
   const guard = new GuardReport(guardFd);
   const { startedMs } = observers;
   const incidents = new IncidentLog(nowMs, startedMs);
-  const hasRecorded = exec.machine.groups.some(({ devices }) =>
-    devices.some(({ kind }) => kind === 'recorded'),
-  );
-  const injection = await beginInjection(exec, incidents);
+  const has = (name: string): boolean =>
+    exec.machine.groups.some(({ devices }) => devices.some(({ kind }) => kind === name));
+  const peers = has('vfio-user')
+    ? new (await import('../vfio-user/peers.js')).Peers(nowMs)
+    : undefined;
+  const injection = await beginInjection(exec, incidents, observers.observer);
   const moduleKind = await loadModules(options);
   const networks = new Networks(nowUs, observers.capture);
   let hardware: Hardware | null = null;
   try {
     hardware = buildHardware({
-      ...(hasRecorded ? await import('../machine/model-file.js') : {}),
+      ...(has('recorded') ? await import('../machine/model-file.js') : {}),
       spec: exec.machine,
       kernel: exec.kernel,
       iopf: exec.iopf,
@@ -129,6 +132,7 @@ async function serveObserved(
       observer: observers.observer,
       incidents,
       networks,
+      peers,
       injection,
       moduleKind,
       nowUs,
@@ -140,7 +144,7 @@ async function serveObserved(
     const sampling =
       wire === null ? null : { wire, Sampler: (await import('../live/sampler.js')).Sampler };
     const parts = {
-      ...{ counters, observers, incidents, injection, hardware, networks, guard, pageOut },
+      ...{ counters, observers, incidents, injection, hardware, networks, peers, guard, pageOut },
       sampling,
     };
     return new Engine(options, parts).run();
@@ -161,6 +165,7 @@ async function loadModules({ exec, modules }: EngineOptions) {
 async function beginInjection(
   { inject }: ExecOptions,
   incidents: IncidentLog,
+  observer: Observer | null,
 ): Promise<Injection | null> {
   if (inject === null) return null;
   const { Injection } = await import('../inject/injection.js');
@@ -168,7 +173,10 @@ async function beginInjection(
   return new Injection(
     inject,
     () => nowMs() - startedMs,
-    (rule) => incidents.faultMade(rule),
+    (rule) => {
+      incidents.faultMade(rule);
+      observer?.faultMade?.(rule);
+    },
   );
 }
 
@@ -179,6 +187,7 @@ interface EngineParts {
   readonly injection: Injection | null;
   readonly hardware: Hardware;
   readonly networks: Networks;
+  readonly peers: Peers | undefined;
   readonly guard: GuardReport;
   readonly pageOut: (request: PageOutRequest) => void;
   readonly sampling: { readonly wire: LiveWire; readonly Sampler: typeof Sampler } | null;
@@ -203,7 +212,7 @@ class Engine {
     const { arch, program, residentMemory, report } = this;
     const { exec, signalFds, window } = this.options;
     const { counters, guard, hardware, incidents, injection, networks, observers } = this.parts;
-    const { pageOut, sampling } = this.parts;
+    const { pageOut, peers, sampling } = this.parts;
     const { watch } = observers;
     const { pid } = program;
     observers.pid = pid;
@@ -306,6 +315,10 @@ class Engine {
       failed,
       setAside: () => setAside(context),
       traps,
+    });
+    peers?.serveBy({
+      events,
+      serveUntil: (waited, untilMs) => supervisor.serveUntil(waited, untilMs),
     });
     const stopped = supervisor.run() === 'stopped';
     endTransfers();

@@ -11,6 +11,21 @@ import type { ExecOptions } from './exec-options.js';
 /** A file that is written while the run goes on. */
 type RunOutput = Omit<Trace, 'observer'>;
 
+/** What of a run's options says what is noted of it. */
+export type Observed = Pick<
+  ExecOptions,
+  | 'program'
+  | 'arguments'
+  | 'kernel'
+  | 'iopf'
+  | 'premapPages'
+  | 'trace'
+  | 'record'
+  | 'pcap'
+  | 'picture'
+  | 'inject'
+>;
+
 /** Who notes what happens in a run: traces, recordings, captures, a report, a live view. */
 export class RunObservers {
   readonly observer: Observer | null;
@@ -31,14 +46,19 @@ export class RunObservers {
    * @param nowUs the clock in microseconds
    */
   constructor(
-    options: ExecOptions,
+    options: Observed,
     watched: { readonly asks: boolean } | null,
     counters: Counters,
     nowUs: () => number,
   ) {
     this.startedMs = nowUs() / 1000;
-    const { program, arguments: words, kernel, iopf, premapPages, trace, record } = options;
-    const header = { program, arguments: words, kernel, iopf, premap: premapPages };
+    const { program, arguments: words, kernel, iopf, premapPages, inject, trace, record } = options;
+    const header = {
+      ...{ program, arguments: words, kernel, iopf, premap: premapPages },
+      ...(inject === null
+        ? {}
+        : { inject: { rules: inject.rules.map(({ text }) => text), seed: inject.seed } }),
+    };
     const task = (): TracedTask => ({ name: program, pid: this.pid });
     const opened = <File extends RunOutput>(path: string | null, open: (path: string) => File) => {
       const file = path === null ? null : open(path);

@@ -2,7 +2,9 @@
  * `iopf exec`: starts the program and the engine, and makes the summary. The engine runs in this
  * thread, unless something else has to be done while it blocks.
  */
+
 import { Bug } from '../../abi/bug.js';
+import { O_CLOEXEC } from '../../abi/linux.js';
 import { deviceKinds } from '../../device/kinds.js';
 import { UserError } from '../../input/user-error.js';
 import type { LiveMessage, LiveSource } from '../../live/live.js';
@@ -10,7 +12,6 @@ import {
   allocateNative,
   close,
   must,
-  O_CLOEXEC,
   pipe2,
   prctl,
   syscall,

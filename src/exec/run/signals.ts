@@ -10,14 +10,12 @@
  */
 
 import { constants } from 'node:os';
-import { SIG_BLOCK, SIG_SETMASK } from '../../abi/linux.js';
+import { O_CLOEXEC, O_NONBLOCK, SIG_BLOCK, SIG_SETMASK } from '../../abi/linux.js';
 import {
   allocateNative,
   eventfd,
   kill,
   must,
-  O_CLOEXEC,
-  O_NONBLOCK,
   pipe2,
   pthreadSigmask,
   read,
@@ -163,6 +161,22 @@ function rest({ first, impatient }: SignalFds): void {
   read(first, scratch.address, EVENT_BYTES);
   new DataView(scratch.bytes.buffer).setUint32(0, 1, true);
   write(first, scratch.address, EVENT_BYTES);
+}
+
+/** The side of an engine without a program: whether it was asked to end. */
+export class EndRequests {
+  private readonly memory = allocateNative(READ_BYTES);
+
+  constructor(private readonly fds: SignalFds) {}
+
+  /** Takes what has come. True: the run must end. */
+  take(): boolean {
+    const count = read(this.fds.pipe, this.memory.address, READ_BYTES);
+    rest(this.fds);
+    const signals = [...this.memory.bytes.slice(0, Math.max(count, 0))];
+    if (signals.includes(SIGTSTP)) kill(process.pid, SIGSTOP);
+    return signals.some((signal) => ending.includes(signal));
+  }
 }
 
 /** The engine's side: passes the signals on to the program. */

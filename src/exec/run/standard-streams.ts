@@ -5,9 +5,9 @@
  *
  * To be imported before anything else, and itself it imports only what asks for none of them.
  */
-import { readFileSync } from 'node:fs';
 
-const O_NONBLOCK = 0o4000;
+import { readFileSync } from 'node:fs';
+import { O_NONBLOCK } from '../../abi/linux.js';
 
 /** What of a stream's inside is used: libuv's handle, where the descriptor is a pipe or socket. */
 interface Stream {

@@ -112,14 +112,29 @@ export interface Counted {
   readonly injected: readonly Injected[];
 }
 
-export function summarize(counted: Counted): EngineSummary {
-  const { counters, files, incidents, injected, interceptedCalls, mappedPagesEnd, memory, scan } =
-    counted;
+const round = (value: number): number => Math.round(value * 1000) / 1000;
+
+/** What the engine's counters say. */
+export type CounterSummary = Pick<
+  EngineSummary,
+  | 'mappedBytesPeak'
+  | 'pinnedBytesPeak'
+  | 'residentBytesPeak'
+  | 'faults'
+  | 'pagesFaultedIn'
+  | 'pagesPremapped'
+  | 'invalidations'
+  | 'pagesInvalidated'
+  | 'pagesReclaimed'
+  | 'dmaBytesRead'
+  | 'dmaBytesWritten'
+  | 'faultLatencyUs'
+>;
+
+export function summarizeCounters(counters: Counters): CounterSummary {
   const latency = counters.faultLatency;
-  const round = (value: number): number => Math.round(value * 1000) / 1000;
   return {
     mappedBytesPeak: counters.mappedPagesPeak * PAGE_SIZE,
-    mappedBytesEnd: mappedPagesEnd === null ? null : mappedPagesEnd * PAGE_SIZE,
     pinnedBytesPeak: counters.pinnedPagesPeak * PAGE_SIZE,
     residentBytesPeak: counters.residentPagesPeak * PAGE_SIZE,
     faults: counters.faults,
@@ -128,9 +143,6 @@ export function summarize(counted: Counted): EngineSummary {
     invalidations: counters.invalidations,
     pagesInvalidated: counters.pagesInvalidated,
     pagesReclaimed: counters.pagesReclaimed,
-    reclaimScans: scan?.scans ?? 0,
-    reclaimScanSeconds: round(scan?.seconds ?? 0),
-    ...memory,
     dmaBytesRead: counters.dmaBytesRead,
     dmaBytesWritten: counters.dmaBytesWritten,
     faultLatencyUs: {
@@ -142,6 +154,18 @@ export function summarize(counted: Counted): EngineSummary {
         LATENCY_BUCKET_NAMES.map((name, index) => [name, latency.buckets[index]!]),
       ),
     },
+  };
+}
+
+export function summarize(counted: Counted): EngineSummary {
+  const { counters, files, incidents, injected, interceptedCalls, mappedPagesEnd, memory, scan } =
+    counted;
+  return {
+    ...summarizeCounters(counters),
+    mappedBytesEnd: mappedPagesEnd === null ? null : mappedPagesEnd * PAGE_SIZE,
+    reclaimScans: scan?.scans ?? 0,
+    reclaimScanSeconds: round(scan?.seconds ?? 0),
+    ...memory,
     interceptedCalls,
     vfioOpens: files.opens,
     deviceOpens: files.deviceOpens,

@@ -1,3 +1,4 @@
+import { O_CLOEXEC } from '../../abi/linux.js';
 import { IovecArray } from '../../mm/process/iovec.js';
 import {
   allocateNative,
@@ -6,7 +7,6 @@ import {
   epollCtl,
   epollWait,
   must,
-  O_CLOEXEC,
   preadv2,
   read,
   timerfdCreate,
@@ -44,6 +44,7 @@ export class EventSet {
   private readonly view = new DataView(this.memory.bytes.buffer);
   private readonly watches = new Map<number, { fd: number; signalled: () => void }>();
   private readonly pipes = new Map<number, { fd: number; take: (text: string) => void }>();
+  private readonly readers = new Map<number, () => void>();
   private nextWatch = LAST_WATCH;
   private readonly layout: Architecture['epollEvent'];
   private readonly counter = new IovecArray(1);
@@ -94,6 +95,19 @@ export class EventSet {
   }
 
   /**
+   * Calls back while a descriptor is readable, or its other end is gone, until the returned
+   * function is called; who is called reads.
+   */
+  watchReadable(fd: number, readable: () => void): () => void {
+    const key = this.nextWatch--;
+    this.add(fd, key);
+    this.readers.set(key, readable);
+    return () => {
+      if (this.readers.delete(key)) epollCtl(this.fd, EPOLL_CTL_DEL, fd, 0);
+    };
+  }
+
+  /**
    * Hands over what has happened: the pid of each process that exited, a tick, signals.
    */
   take(handle: (event: number | 'tick' | 'signal') => void): void {
@@ -107,6 +121,7 @@ export class EventSet {
         read(this.timer, this.memory.address, 8);
         handle('tick');
       } else if (this.pipes.has(key)) this.takeText(key);
+      else if (this.readers.has(key)) this.readers.get(key)!();
       else if (key <= LAST_WATCH) this.takeCount(key);
       else handle(key === SIGNAL ? 'signal' : key);
     }

@@ -8,13 +8,18 @@
 
 import { Bug } from '../../abi/bug.js';
 import { Errno } from '../../abi/errno.js';
-import { CLONE_THREAD, CLONE_VM, F_DUPFD_CLOEXEC, SIG_UNBLOCK } from '../../abi/linux.js';
 import {
+  CLONE_THREAD,
+  CLONE_VM,
+  F_DUPFD_CLOEXEC,
   MAP_ANONYMOUS,
   MAP_FIXED,
   MAP_FIXED_NOREPLACE,
   MAP_LOCKED,
-} from '../../mm/process/libc.js';
+  SIG_UNBLOCK,
+} from '../../abi/linux.js';
+import { VFIO_TYPE } from '../../abi/vfio.js';
+
 import type { Architecture, SystemCall } from '../arch/index.js';
 
 /** Descriptor numbers [first, end) of VFIO files. */
@@ -37,8 +42,6 @@ const SHM_REMAP = 0o40000;
 /** Modes of fallocate that take bytes away: PUNCH_HOLE, COLLAPSE, ZERO and INSERT_RANGE. */
 const FALLOC_TAKES = 2 | 8 | 0x10 | 0x20;
 const F_DUPFD = 0;
-/** `;`, the second byte of VFIO's ioctl numbers. */
-export const VFIO_TYPE = 0x3b;
 /** Requests to a userfaultfd that take pages away, or their write permission. */
 export const Uffdio = { MOVE: 0xc028aa05, WRITEPROTECT: 0xc018aa06 } as const;
 

@@ -7,8 +7,9 @@
  */
 
 import { Errno } from '../../abi/errno.js';
+import { O_CLOEXEC } from '../../abi/linux.js';
 import { getLong, HIGH } from '../../abi/long.js';
-import { allocateNative, errno, ioctl, O_CLOEXEC, SystemError } from '../../mm/process/libc.js';
+import { allocateNative, errno, ioctl, SystemError } from '../../mm/process/libc.js';
 
 const NOTIF_RECV = 0xc0502100;
 const NOTIF_SEND = 0xc0182101;

@@ -24,8 +24,8 @@ const POLLHUP = 0x10;
 const POLLED = 2;
 const LISTENER_REVENTS = 3;
 const EVENTS_REVENTS = 7;
-/** While a page is waited for: the listener, the page, signals. */
-const WAITED = 3;
+/** While a page is waited for, whose descriptor says when it is there. */
+const WAIT_MOST_MS = 2 ** 31 - 1;
 
 /** Milliseconds without work after which the loop stops spinning and sleeps between looks. */
 const SPIN_MS = 0.3;
@@ -66,6 +66,12 @@ export interface SupervisorOptions {
   readonly setAside: () => () => void;
   /** Sees each call before its handler; true: the call has its answer. */
   readonly traps?: { take(): boolean } | null;
+}
+
+/** A descriptor, and what poll(2) is asked about it. */
+export interface Waited {
+  readonly fd: number;
+  readonly events: number;
 }
 
 /** The run must end while a page is waited for. */
@@ -119,20 +125,52 @@ export class Supervisor {
    * is in the middle of them; a write to a device that waits is answered first, for it is posted.
    */
   serve(doneFd: number, isDone: () => boolean, isDevice: boolean): void {
+    this.serveWhile([{ fd: doneFd, events: POLLIN }], isDevice, (isReady) => {
+      if (isReady) read(doneFd, this.timeout.address, 8);
+      return isDone() ? -1 : WAIT_MOST_MS;
+    });
+  }
+
+  /**
+   * The same for a device that waits for somebody else, until a descriptor is ready for what
+   * poll(2) is asked about it, or `untilMs`.
+   */
+  serveUntil(waited: readonly Waited[], untilMs: number): void {
+    const { nowMs } = this.options;
+    this.serveWhile(waited, true, (isReady) => (isReady ? -1 : Math.ceil(untilMs - nowMs())));
+  }
+
+  /** `goOn` says for how many milliseconds at most to wait now; below 0: no more. */
+  private serveWhile(
+    waited: readonly Waited[],
+    isDevice: boolean,
+    goOn: (isReady: boolean) => number,
+  ): void {
     const { listener } = this;
     const { setAside, events, signals } = this.options;
     if (isDevice) listener.answerPosted();
     const takeUp = setAside();
-    const polls = allocateNative(WAITED * 8);
-    const fds = new Int32Array(polls.bytes.buffer, 0, WAITED * 2);
-    const revents = new Int16Array(polls.bytes.buffer, 0, WAITED * 4);
-    [fds[0], fds[2], fds[4]] = [listener.fd, doneFd, events.signalFd];
-    revents[2] = revents[6] = revents[10] = POLLIN;
+    const all = [
+      { fd: listener.fd, events: POLLIN },
+      { fd: events.signalFd, events: POLLIN },
+      ...waited,
+    ];
+    const polls = allocateNative(all.length * 8);
+    const fds = new Int32Array(polls.bytes.buffer, 0, all.length * 2);
+    const revents = new Int16Array(polls.bytes.buffer, 0, all.length * 4);
+    all.forEach((each, index) => {
+      fds[2 * index] = each.fd;
+      revents[4 * index + 2] = each.events;
+    });
+    const isReady = (): boolean =>
+      all.some((_, index) => index > 1 && revents[4 * index + 3] !== 0);
     try {
-      while (!isDone()) {
-        if (poll(polls.address, WAITED, -1) <= 0) continue;
-        if (revents[11] !== 0 && signals.take()) throw new Stopped();
-        if (revents[7] !== 0) read(doneFd, this.timeout.address, 8);
+      for (let ms = goOn(false); ms >= 0; ms = goOn(isReady())) {
+        if (poll(polls.address, all.length, ms) <= 0) {
+          for (let index = 0; index < all.length; index++) revents[4 * index + 3] = 0;
+          continue;
+        }
+        if (revents[7] !== 0 && signals.take()) throw new Stopped();
         const asked = revents[LISTENER_REVENTS]!;
         if ((asked & POLLIN) !== 0) {
           if (listener.receive()) this.dispatch();
@@ -140,7 +178,7 @@ export class Supervisor {
       }
     } finally {
       takeUp();
-      munmap(polls.address, WAITED * 8);
+      munmap(polls.address, all.length * 8);
     }
   }
 

@@ -2,7 +2,7 @@
  * What the handler in the trap page asks: whether it is on an errand, touched a register, or has
  * the program's own fault before it.
  */
-import { SIG_BLOCK, SIGSEGV, SIGSET_BYTES } from '../../abi/linux.js';
+import { PROT_WRITE, SIG_BLOCK, SIGSEGV, SIGSET_BYTES } from '../../abi/linux.js';
 import { REGION_OFFSET } from '../../abi/vfio.js';
 import { copyFromProcess, copyToProcess } from '../../mm/process/remote-memory.js';
 import type { PciFunction } from '../../vfio/pci-function.js';
@@ -18,7 +18,6 @@ import type { Form } from './x64/form.js';
 import { SignalFrame, STATE_WORD, UNUSED_PLACE } from './x64/frame.js';
 import { isStore, Processor } from './x64/processor.js';
 
-const PROT_WRITE = 2;
 /** si_code: a page that is there and must not be touched so; an address that nothing answers. */
 const SEGV_ACCERR = 2;
 const BUS_ADRERR = 2;

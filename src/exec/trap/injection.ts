@@ -14,17 +14,9 @@
  */
 
 import { readFileSync } from 'node:fs';
-import { SIGSEGV } from '../../abi/linux.js';
+import { O_CLOEXEC, O_RDWR, SIGSEGV } from '../../abi/linux.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
-import {
-  allocateNative,
-  close,
-  O_CLOEXEC,
-  O_RDWR,
-  open,
-  pwrite,
-  syscall,
-} from '../../mm/process/libc.js';
+import { allocateNative, close, open, pwrite, syscall } from '../../mm/process/libc.js';
 import { copyFromProcess } from '../../mm/process/remote-memory.js';
 import type { Architecture } from '../arch/index.js';
 import type { DescriptorWindow } from '../seccomp/filter.js';

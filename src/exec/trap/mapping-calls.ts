@@ -5,10 +5,17 @@
  */
 
 import { Errno } from '../../abi/errno.js';
-import { MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE } from '../../abi/linux.js';
+import {
+  MAP_FIXED,
+  MAP_FIXED_NOREPLACE,
+  MAP_SHARED,
+  MREMAP_DONTUNMAP,
+  MREMAP_FIXED,
+  MREMAP_MAYMOVE,
+} from '../../abi/linux.js';
 import type { MappedPart } from '../../file/file.js';
-import { PAGE_SIZE } from '../../mm/address-space.js';
-import { MAP_FIXED, MAP_FIXED_NOREPLACE } from '../../mm/process/libc.js';
+import { PAGE_SIZE, pagesUp } from '../../mm/address-space.js';
+
 import type { Architecture } from '../arch/index.js';
 import type { Listener } from '../seccomp/listener.js';
 import type { CallToMake, Errand, Errands, Outcome } from './errands.js';
@@ -18,13 +25,18 @@ const PROT_NONE = 0;
 /** PROT_READ, PROT_WRITE, PROT_EXEC. */
 const PROT_PLAIN = 7;
 
-/** An mmap of a device file whose parts trap. */
+/** An mmap of a device file with parts that are not its memory. */
 export interface TrappedMapping {
   /** Which function of the machine. */
   readonly device: number;
   /** Parts of the mapping, bytes from its start, that trap; whole pages, ascending. */
   readonly trapped: readonly MappedPart[];
+  /** Parts that are memory of other files. */
+  readonly files: readonly FilePart[];
 }
+
+/** Bytes from the start of a mapping, and the engine's descriptor of the file that they are of. */
+type FilePart = Required<MappedPart>;
 
 const isError = (result: number): boolean => result < 0 && result > -4096;
 const failed = (error: number): Outcome => ({ kind: 'return', value: -error });
@@ -123,7 +135,7 @@ export class MappingCalls {
   private *mapping(
     tid: number,
     make: CallToMake,
-    { device, trapped }: TrappedMapping,
+    { device, trapped, files }: TrappedMapping,
     protection: number,
   ): Errand {
     const [, length, , , , offset] = make.arguments as [
@@ -152,7 +164,29 @@ export class MappingCalls {
       const result = yield this.mprotect(gap, protection);
       if (isError(result)) return yield* this.undone(start, length, -result);
     }
+    for (const part of files) {
+      const result = yield* this.mapFile(start, part, protection);
+      if (isError(result)) return yield* this.undone(start, length, -result);
+    }
     return { kind: 'return', value: start };
+  }
+
+  /** Puts memory of another file in the place of a part; what mmap(2) returns. */
+  private *mapFile(
+    start: number,
+    { offset, size, file }: FilePart,
+    protection: number,
+  ): Generator<CallToMake, number, number> {
+    const { nr } = this.architecture;
+    const fd = this.call.addFile(file.fd, -1, true);
+    if (fd < 0) return fd;
+    const flags = MAP_SHARED | MAP_FIXED;
+    const result = yield {
+      nr: nr.mmap,
+      arguments: [start + offset, size, protection, flags, fd, file.offset],
+    };
+    yield { nr: nr.close, arguments: [fd] };
+    return result;
   }
 
   private *undone(start: number, length: number, error: number): Errand {
@@ -240,8 +274,4 @@ function gapsOf(areas: readonly Gap[], start: number, end: number): Gap[] {
   }
   if (at < end) gaps.push({ start: at, end });
   return gaps;
-}
-
-function pagesUp(length: number): number {
-  return Math.ceil(length / PAGE_SIZE) * PAGE_SIZE;
 }

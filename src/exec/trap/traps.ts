@@ -74,16 +74,18 @@ export class Traps {
   }
 
   /**
-   * The current call is an mmap of a device file that may be made, and parts of it must trap. True:
-   * it has its answer; false: it is made by an errand, with no access to those parts. EINVAL: its
-   * process takes no traps.
+   * The current call is an mmap of a device file that may be made, and parts of it must trap, or
+   * are of other files. True: it has its answer; false: it is made by an errand, with no access to
+   * those parts. EINVAL: its process takes no traps.
    */
-  map(pciFunction: PciFunction, request: MmapRequest, trapped: readonly MappedPart[]): boolean {
+  map(pciFunction: PciFunction, request: MmapRequest, parts: readonly MappedPart[]): boolean {
     const { mappings, context, injection } = this;
     const { call, refused } = context;
     if (mappings.isOurs) return false;
     const device = this.functions.indexOf(pciFunction);
-    if (!mappings.map({ device, trapped })) {
+    const trapped = parts.filter(({ file }) => file === undefined);
+    const files = parts.flatMap((part) => (part.file ? [{ ...part, file: part.file }] : []));
+    if (!mappings.map({ device, trapped, files })) {
       const reason = `process ${context.caller.enter().pid} takes no traps: ${injection.reason(call.tid)}`;
       refused.note(pciFunction, request.offset, request.length, reason);
       throw new VfioError(Errno.EINVAL);

@@ -201,7 +201,7 @@ export class FaultHandler implements DeviceFaultHandler {
     const mapping = this.covering(iovaPage);
     if (mapping === null || (mapping.permission & access) !== access) return null;
     // Pinned pages are present already, or never will be (R7.2); an invalid address leads nowhere.
-    if (mapping.pinned || mapping.source.vaddrInvalid) return null;
+    if (mapping.pinned || mapping.vaddrInvalid) return null;
     return mapping.driverPins?.pages.test(iovaPage - mapping.iovaPage) ? null : mapping;
   }
 

@@ -301,7 +301,7 @@ export class Iopf {
       // Until now nobody watched writes: any page may have been written.
       noteWritten(this.backend.logs, mapping, 0, mapping.pages);
       this.resident.dropAll(mapping);
-    } else if (mapping.source.vaddrInvalid) this.resident.dropAll(mapping);
+    } else if (mapping.vaddrInvalid) this.resident.dropAll(mapping);
     else this.dropReplaced(mapping);
   }
 

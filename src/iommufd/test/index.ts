@@ -5,7 +5,6 @@
  */
 import { IommufdIoctl } from '../../abi/iommufd.js';
 import {
-  HwptInvalidate,
   HwQueueAlloc,
   VdeviceAlloc,
   VeventqAlloc,
@@ -14,7 +13,6 @@ import {
 import { IOMMU_TEST_CMD, IOMMUFD_CMD_TEST, TestCmd } from '../../abi/iommufd-test.js';
 import { type Operation, operation, type TestInterface } from '../call.js';
 import { hwQueueAlloc } from './hw-queue.js';
-import { hwptInvalidate } from './invalidate-call.js';
 import { testCmd } from './test-cmd.js';
 import { veventqAlloc } from './vevent-queue.js';
 import { vdeviceAlloc, viommuAlloc } from './viommu.js';
@@ -22,7 +20,6 @@ import { vdeviceAlloc, viommuAlloc } from './viommu.js';
 export function createTestInterface(): TestInterface {
   const operations: ReadonlyMap<number, Operation> = new Map([
     [IOMMU_TEST_CMD, operation(TestCmd, testCmd, TestCmd.end.last)],
-    [IommufdIoctl.IOMMU_HWPT_INVALIDATE, operation(HwptInvalidate, hwptInvalidate)],
     [
       IommufdIoctl.IOMMU_VIOMMU_ALLOC,
       operation(ViommuAlloc, viommuAlloc, ViommuAlloc.end.out_viommu_id),

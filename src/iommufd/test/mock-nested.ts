@@ -8,8 +8,8 @@ import {
 } from '../../abi/iommufd-test.js';
 import type { KernelProfile } from '../../abi/kernel.js';
 import type { NestedTable } from '../hwpt.js';
+import { type InvalidationArray, invalidateEach } from '../invalidation.js';
 import { copyUserData, type UserData } from '../iommu.js';
-import { type InvalidationArray, invalidateEach } from './invalidation.js';
 import type { MockViommu } from './viommu.js';
 
 /** A nested page table of the mock IOMMU: an IOTLB of four entries, and nothing behind it. */

@@ -2,21 +2,19 @@
  * Files that are memory (memfd, tmpfs, hugetlbfs) as memory of nobody's: this process maps them, so
  * that devices reach them whoever of the program is there.
  */
+
 import { fstatSync, statfsSync } from 'node:fs';
 import { Errno } from '../../abi/errno.js';
-import { type AddressSpace, type MmuNotifier, PAGE_SIZE } from '../address-space.js';
 import {
-  close,
   MAP_NORESERVE,
   MAP_SHARED,
-  mmap,
-  munmap,
   O_CLOEXEC,
   O_RDWR,
-  open,
   PROT_READ,
   PROT_WRITE,
-} from './libc.js';
+} from '../../abi/linux.js';
+import { type AddressSpace, type MmuNotifier, PAGE_SIZE } from '../address-space.js';
+import { close, mmap, munmap, open } from './libc.js';
 import type { ProcessSpace } from './space.js';
 
 const TMPFS = 0x0102_1994;
@@ -40,7 +38,7 @@ export class FileMemory implements AddressSpace {
   private pins = 0;
 
   private constructor(
-    private readonly fd: number,
+    readonly fd: number,
     private readonly own: ProcessSpace,
     private readonly spaces: OwnSpaces,
   ) {}

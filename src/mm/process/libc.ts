@@ -2,8 +2,17 @@
  * libc, as far as a live run needs it, through koffi. Addresses are numbers (user space ends
  * far below 2^53). Calls return what the C function returns; after -1, `errno()` tells why.
  */
+
 import koffi from 'koffi';
 import { errnoName } from '../../abi/errno.js';
+import {
+  MAP_ANONYMOUS,
+  MAP_NORESERVE,
+  MAP_PRIVATE,
+  MAP_SHARED,
+  PROT_READ,
+  PROT_WRITE,
+} from '../../abi/linux.js';
 import type { DmaBuffer } from '../frame-memory.js';
 
 const library = koffi.load(null);
@@ -74,6 +83,10 @@ export const sendto = declare<Numbers>('sendto', 'long', [
   'uintptr_t',
   'uint',
 ]);
+export const listen = declare<Numbers>('listen', 'int', ['int', 'int']);
+export const accept4 = declare<Numbers>('accept4', 'int', ['int', 'uintptr_t', 'uintptr_t', 'int']);
+export const connect = declare<Numbers>('connect', 'int', ['int', 'uintptr_t', 'uint']);
+export const sendmsg = declare<Numbers>('sendmsg', 'long', ['int', 'uintptr_t', 'int']);
 export const recvmsg = declare<Numbers>('recvmsg', 'long', ['int', 'uintptr_t', 'int']);
 export const getpagesize = declare<() => number>('getpagesize', 'int', []);
 export const kill = declare<Numbers>('kill', 'int', ['int', 'int']);
@@ -156,23 +169,8 @@ export function functionAt(address: number, parameters: number): Numbers {
   return koffi.decode(BigInt(address), type) as unknown as Numbers;
 }
 
-export const PROT_READ = 1;
-export const PROT_WRITE = 2;
-export const PROT_EXEC = 4;
 const MADV_DONTNEED = 4;
 const MADV_REMOVE = 9;
-export const MAP_SHARED = 1;
-export const MAP_PRIVATE = 2;
-export const MAP_FIXED = 0x10;
-export const MAP_ANONYMOUS = 0x20;
-export const MAP_LOCKED = 0x2000;
-export const MAP_NORESERVE = 0x4000;
-export const MAP_FIXED_NOREPLACE = 0x100000;
-export const O_RDONLY = 0;
-export const O_RDWR = 2;
-export const O_CREAT = 0o100;
-export const O_NONBLOCK = 0o4000;
-export const O_CLOEXEC = 0o2000000;
 
 /** A libc call failed that must not fail: says which and why. */
 export class SystemError extends Error {

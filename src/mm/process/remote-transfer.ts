@@ -5,8 +5,10 @@
  * Whoever waits for such a page must let the program go on, whose next call may be what brings the
  * page. So the engine hands the transfer to a thread and serves the program meanwhile.
  */
+
 import { createRequire } from 'node:module';
 import type { Worker } from 'node:worker_threads';
+import { O_CLOEXEC, O_NONBLOCK } from '../../abi/linux.js';
 import { setLong } from '../../abi/long.js';
 import { PAGE_SIZE } from '../address-space.js';
 import { IOVEC_BYTES, IOVEC_MAX, IovecArray } from './iovec.js';
@@ -14,8 +16,6 @@ import {
   allocateNative,
   eventfd,
   must,
-  O_CLOEXEC,
-  O_NONBLOCK,
   processVmReadv as readDirectly,
   processVmWritev as writeDirectly,
 } from './libc.js';

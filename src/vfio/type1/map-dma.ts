@@ -77,7 +77,7 @@ function updateVaddr(
   const mapping = space.mappings.firstFrom(iovaPage);
   if (!mapping || mapping.iovaPage >= iovaPage + pages) fail('ENOENT');
   const { source } = mapping;
-  if (!source.vaddrInvalid || mapping.iovaPage !== iovaPage || mapping.pages !== pages)
+  if (!mapping.vaddrInvalid || mapping.iovaPage !== iovaPage || mapping.pages !== pages)
     fail('EINVAL');
   const { mm } = caller;
   if (mm !== source.mm) source.chargeTo(new ProcessAccount(mm, mm.ipcLock));

@@ -133,7 +133,7 @@ export class Type1 {
     const domain = this.domainFor(geometry);
     this.domainOf.set(group, domain);
     try {
-      yield* space.attachDevices(devices, domain);
+      yield* space.attachDevices(devices, { domain, handler: null, stage1: null });
     } catch (error) {
       yield* this.removeGroup(group);
       throw error;

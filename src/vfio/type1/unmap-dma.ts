@@ -113,7 +113,7 @@ function invalidateVaddr(space: IoSpace, first: number, end: number): number {
     mapping = space.mappings.after(mapping)
   ) {
     if (mapping.driverPins !== null) fail('EBUSY');
-    if (mapping.source.vaddrInvalid) fail('EINVAL');
+    if (mapping.vaddrInvalid) fail('EINVAL');
     found.push(mapping);
   }
   for (const each of found) space.invalidateVaddr(each);

@@ -5,7 +5,7 @@
 import { basename } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { DEFAULT_KERNEL } from '../../../src/abi/kernel.js';
-import { available } from '../../skip.js';
+import { available, moreIsAsked } from '../../skip.js';
 import { describe as describeCase, vectorFiles } from '../run.js';
 import { runLive } from './run.js';
 
@@ -17,7 +17,10 @@ const whole =
 const ofIommufd = ['cdev', 'dmabuf', 'fault-queue', 'map-file', 'viommu'].map(
   (topic) => `test/vectors-iommufd/${topic}.json`,
 );
-const paths = [...vectorFiles('test/vectors'), ...ofIommufd];
+const isMore = moreIsAsked('the lesser topics through real system calls');
+const paths = [...vectorFiles('test/vectors'), ...ofIommufd].filter(
+  (path) => isMore || whole.test(path),
+);
 const isRoot = available(
   process.getuid!() === 0,
   'the vectors through real system calls',

@@ -2,8 +2,20 @@
  * Runs the steps of a recorded case with real system calls, memory at the recording's fixed
  * addresses.
  */
+
 import { readdirSync, readFileSync } from 'node:fs';
 import { errnoName } from '../../../src/abi/errno.js';
+import {
+  MAP_ANONYMOUS,
+  MAP_FIXED,
+  MAP_FIXED_NOREPLACE,
+  MAP_NORESERVE,
+  MAP_PRIVATE,
+  MAP_SHARED,
+  O_RDWR,
+  PROT_READ,
+  PROT_WRITE,
+} from '../../../src/abi/linux.js';
 import * as libc from '../../../src/mm/process/libc.js';
 import { setLimit } from '../../../src/mm/process/limits.js';
 import { fcntlCommand } from '../fcntl.js';
@@ -108,7 +120,7 @@ export class LiveProcess {
     const size = step.size ?? 0;
     switch (step.op) {
       case 'open':
-        return this.named(step, this.open(this.fill(step.path!), step.flags ?? libc.O_RDWR));
+        return this.named(step, this.open(this.fill(step.path!), step.flags ?? O_RDWR));
       case 'close': {
         const ret = libc.close(this.fd(step));
         this.names.delete(step.fd!);
@@ -158,8 +170,7 @@ export class LiveProcess {
       case 'ls':
         return { outText: readdirSync(step.path!).sort().join(',') };
       case 'mmap':
-        if (step.fd === undefined)
-          this.place(address, size, step.prot!, step.kind!, libc.MAP_FIXED);
+        if (step.fd === undefined) this.place(address, size, step.prot!, step.kind!, MAP_FIXED);
         else this.mapFile(step, address, size);
         return {};
       case 'munmap':
@@ -299,7 +310,7 @@ export class LiveProcess {
     address: number,
     size: number,
   ): void {
-    const flags = (step.kind === 'sharedFd' ? libc.MAP_SHARED : libc.MAP_PRIVATE) | libc.MAP_FIXED;
+    const flags = (step.kind === 'sharedFd' ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED;
     check(
       libc.mmap(
         address,
@@ -335,18 +346,18 @@ export class LiveProcess {
     size: number,
     prot: string,
     kind: string,
-    fixed = libc.MAP_FIXED_NOREPLACE,
+    fixed = MAP_FIXED_NOREPLACE,
   ): number {
     let fd = -1;
     let flags = fixed;
     if (kind === 'memfd' || kind === 'memfdPrivate' || kind === 'tmpfsFile') {
       fd = check(libc.memfdCreate(kind, 0));
       check(libc.ftruncate(fd, size));
-    } else if (kind === 'devzero') fd = check(libc.open('/dev/zero', libc.O_RDWR, 0));
-    else flags |= libc.MAP_ANONYMOUS;
+    } else if (kind === 'devzero') fd = check(libc.open('/dev/zero', O_RDWR, 0));
+    else flags |= MAP_ANONYMOUS;
     const isShared = kind === 'shared' || kind === 'memfd' || kind === 'tmpfsFile';
-    flags |= isShared ? libc.MAP_SHARED : libc.MAP_PRIVATE;
-    if (kind === 'norsv') flags |= libc.MAP_NORESERVE;
+    flags |= isShared ? MAP_SHARED : MAP_PRIVATE;
+    if (kind === 'norsv') flags |= MAP_NORESERVE;
     check(libc.mmap(address, size, protection(prot), flags, fd, 0));
     this.mapped.push({ address, size });
     return fd;
@@ -373,8 +384,7 @@ export class LiveProcess {
 
 function protection(prot: string): number {
   return (
-    (prot.includes('r') && prot !== 'none' ? libc.PROT_READ : 0) |
-    (prot.includes('w') ? libc.PROT_WRITE : 0)
+    (prot.includes('r') && prot !== 'none' ? PROT_READ : 0) | (prot.includes('w') ? PROT_WRITE : 0)
   );
 }
 

@@ -8,21 +8,24 @@
 import { spawnSync } from 'node:child_process';
 import { EduDriver } from '../../../examples/dma-copy/edu.js';
 import { VfioClient } from '../../../examples/dma-copy/vfio.js';
-import { MREMAP_FIXED, MREMAP_MAYMOVE } from '../../../src/abi/linux.js';
 import {
-  allocateNative,
-  bytesAt,
   MAP_ANONYMOUS,
   MAP_FIXED,
   MAP_PRIVATE,
+  MREMAP_FIXED,
+  MREMAP_MAYMOVE,
+  PROT_READ,
+  PROT_WRITE,
+} from '../../../src/abi/linux.js';
+import {
+  allocateNative,
+  bytesAt,
   madvise,
   mmap,
   mprotect,
   mremap,
   munmap,
   must,
-  PROT_READ,
-  PROT_WRITE,
 } from '../../../src/mm/process/libc.js';
 
 const PAGE = 4096;

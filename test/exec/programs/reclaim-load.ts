@@ -7,25 +7,28 @@
  * copies made, the pages that had wrong bytes after one or at the end, and the memory that the
  * program had (VmRSS, median over the second half).
  */
+
 import { readFileSync, writeFileSync } from 'node:fs';
 import { EduDriver } from '../../../examples/dma-copy/edu.js';
 import { VfioClient } from '../../../examples/dma-copy/vfio.js';
 import {
-  bytesAt,
-  ftruncate,
   MAP_ANONYMOUS,
   MAP_PRIVATE,
   MAP_SHARED,
+  O_CREAT,
+  O_RDWR,
+  PROT_READ,
+  PROT_WRITE,
+} from '../../../src/abi/linux.js';
+import {
+  bytesAt,
+  ftruncate,
   memfdCreate,
   mlock,
   mmap,
   msync,
   must,
-  O_CREAT,
-  O_RDWR,
   open,
-  PROT_READ,
-  PROT_WRITE,
 } from '../../../src/mm/process/libc.js';
 
 const PAGE = 4096;

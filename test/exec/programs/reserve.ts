@@ -1,7 +1,9 @@
 /** Asks for descriptors that stand in a call's struct, and says what it sees of them. */
+
 import { readlinkSync } from 'node:fs';
 import { errnoName } from '../../../src/abi/errno.js';
-import { allocateNative, errno, ioctl, O_RDWR, open } from '../../../src/mm/process/libc.js';
+import { O_RDWR } from '../../../src/abi/linux.js';
+import { allocateNative, errno, ioctl, open } from '../../../src/mm/process/libc.js';
 import { ReserveIoctl, window } from './reserve-ioctl.js';
 
 const argument = allocateNative(4096);

@@ -56,7 +56,7 @@ export class TestContainer {
     const domain = new Domain(options);
     this.space.addDomain(domain);
     try {
-      runDirect(this.space.attachDevices([device], domain));
+      runDirect(this.space.attachDevices([device], { domain, handler: null, stage1: null }));
     } catch (error) {
       device.detach();
       this.space.removeDomain(domain);

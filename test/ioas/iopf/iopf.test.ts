@@ -126,9 +126,9 @@ describe('faulting pages in', () => {
 
   test('an address that is being updated leads nowhere', () => {
     const mapping = container.map(IOVA, 4, VADDR);
-    mapping.source.vaddrInvalid = true;
+    mapping.vaddrInvalid = true;
     expect(device.fault(IOVA, READ)).toBe(false);
-    mapping.source.vaddrInvalid = false;
+    mapping.vaddrInvalid = false;
     expect(device.fault(IOVA, READ)).toBe(true);
   });
 
@@ -539,14 +539,14 @@ describe('enable and disable', () => {
     container.mm.mmap(VADDR, 4, { kind: 'anon', protection: RW });
     const device = container.attach();
     const mapping = container.map(IOVA, 4, VADDR);
-    mapping.source.vaddrInvalid = true;
+    mapping.vaddrInvalid = true;
     runDirect(container.iopf.enable());
     expect([device.domain!.pages, mapping.mapped.count, container.counters.residentPages]).toEqual([
       0, 0, 0,
     ]);
     expect([container.memory.pinned, container.mm.lockedPages]).toEqual([0, 0]);
     expect(device.fault(IOVA, READ)).toBe(false);
-    mapping.source.vaddrInvalid = false;
+    mapping.vaddrInvalid = false;
     expect(device.fault(IOVA, READ)).toBe(true);
   });
 

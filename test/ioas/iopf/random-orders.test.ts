@@ -88,7 +88,7 @@ class Run {
     container.space.addDomain(domain);
     container.attached.push(device);
     try {
-      yield* container.space.attachDevices([device], domain);
+      yield* container.space.attachDevices([device], { domain, handler: null, stage1: null });
     } catch (error) {
       device.detach();
       this.forget(device, domain);

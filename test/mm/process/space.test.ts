@@ -1,16 +1,11 @@
 /** The memory of a live process: this one. */
+
 import { fstatSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { Errno } from '../../../src/abi/errno.js';
+import { MAP_SHARED } from '../../../src/abi/linux.js';
 import { type MmuNotifier, PAGE_SIZE, READ, WRITE } from '../../../src/mm/address-space.js';
-import {
-  allocateNative,
-  MAP_SHARED,
-  madvise,
-  memfdCreate,
-  mmap,
-  must,
-} from '../../../src/mm/process/libc.js';
+import { allocateNative, madvise, memfdCreate, mmap, must } from '../../../src/mm/process/libc.js';
 import { Presence } from '../../../src/mm/process/pagemap.js';
 import { ProcessSpace } from '../../../src/mm/process/space.js';
 import { fileKey } from '../../../src/mm/process/vmas.js';

@@ -12,12 +12,12 @@ import {
   IommuType1Info,
   VfioBitmap,
 } from '../../../src/abi/vfio-structs.js';
+import { silentFunction } from '../../../src/device/silent-function.js';
 import type { VfioFile } from '../../../src/file/file.js';
 import { IommuDevice } from '../../../src/iommu/device.js';
 import { Counters } from '../../../src/iommu/observer.js';
 import { PAGE_SIZE, READ, WRITE } from '../../../src/mm/address-space.js';
 import { SimulatedMemory } from '../../../src/mm/simulated-memory.js';
-import { silentFunction } from '../../../src/sim/silent-function.js';
 import { createMachine } from '../../../src/vfio/machine.js';
 import type { Process } from '../../conformance/process.js';
 import { ARGUMENTS, modelProcess } from '../../model-process.js';

@@ -4,7 +4,18 @@
  */
 
 import { Errno } from '../../../abi/errno.js';
-import { SIG_UNBLOCK, SIGKILL, SIGSEGV, SIGSET_BYTES } from '../../../abi/linux.js';
+import {
+  MAP_ANONYMOUS,
+  MAP_FIXED_NOREPLACE,
+  MAP_PRIVATE,
+  PROT_EXEC,
+  PROT_READ,
+  PROT_WRITE,
+  SIG_UNBLOCK,
+  SIGKILL,
+  SIGSEGV,
+  SIGSET_BYTES,
+} from '../../../abi/linux.js';
 import { HIGH } from '../../../abi/long.js';
 import { CODE_BYTES, STATE_BYTES, TRAP_PAGE, TRAP_STATE } from '../trap-page.js';
 import { RESTART_ADDRESS } from './restart.js';
@@ -58,10 +69,9 @@ const NR = {
   getpid: 39,
   kill: 62,
 } as const;
-const PROT_READ_WRITE = 3;
-const PROT_READ_EXEC = 5;
-const MAP_PRIVATE_ANONYMOUS = 0x22;
-const MAP_FIXED_NOREPLACE = 0x100000;
+const PROT_READ_WRITE = PROT_READ | PROT_WRITE;
+const PROT_READ_EXEC = PROT_READ | PROT_EXEC;
+const MAP_PRIVATE_ANONYMOUS = MAP_PRIVATE | MAP_ANONYMOUS;
 const NO_FILE = 0xffffffff;
 
 const Register = { rax: 0, rdx: 2, rsi: 6, rdi: 7, r8: 8, r9: 9, r10: 10 } as const;

@@ -12,13 +12,13 @@
 import { Bug } from '../../../abi/bug.js';
 import { Errno } from '../../../abi/errno.js';
 import { AT_FDCWD } from '../../../abi/linux.js';
+import { VFIO_TYPE } from '../../../abi/vfio.js';
 import { PAGE_SIZE } from '../../../mm/address-space.js';
 import type { Architecture, SystemCall } from '../../arch/index.js';
 import {
   alwaysIntercepted,
   type DescriptorWindow,
   interceptedOnDescriptor,
-  VFIO_TYPE,
 } from '../../seccomp/filter.js';
 import { HANDLER_TABLE, HANDLERS_MAX, TRAP_PAGE } from '../trap-page.js';
 

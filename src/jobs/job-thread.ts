@@ -4,12 +4,11 @@
  */
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import { described, ScenarioMistake } from '../check/verify/scenario-mistake.js';
-import type { JobKind } from '../jobs/job.js';
-import type { KindName } from './kinds.js';
+import { described } from '../input/described.js';
+import type { JobKind } from './job.js';
 
 export interface ThreadRequest {
-  readonly kind: KindName;
+  readonly kind: JobKind<never, unknown, never>['name'];
   readonly input: unknown;
   /** Files that stand for those that the input names; null: those of this host. */
   readonly files: Readonly<Record<string, string>> | null;
@@ -48,19 +47,21 @@ export class JobThread {
   private module: string | null = null;
 
   constructor() {
-    this.worker = new Worker(new URL('./thread.js', import.meta.url), { workerData: this.pulse });
+    this.worker = new Worker(new URL('../runners/thread.js', import.meta.url), {
+      workerData: this.pulse,
+    });
     this.worker.on('message', (message: ThreadMessage) => this.take(message));
     this.worker.on('error', (error: unknown) => this.fail(this.asEnd('throws', error)));
     this.worker.on('exit', () =>
       this.fail(
         this.module === null
           ? new ThreadEnded('its thread ended by itself')
-          : new ScenarioMistake(`${this.module} ends its own thread (process.exit)`),
+          : this.mistake(`${this.module} ends its own thread (process.exit)`),
       ),
     );
   }
 
-  /** The result as JSON. Rejects with a refusal of the kind, ScenarioMistake, ThreadEnded. */
+  /** The result as JSON. Rejects with a refusal of the kind, ThreadEnded. */
   ask<Input, Result, Progress>(
     kind: JobKind<Input, Result, Progress>,
     input: Input,
@@ -108,7 +109,12 @@ export class JobThread {
     if (this.module === null)
       return new ThreadEnded(isError ? (error.stack ?? error.message) : described(error));
     const what = isError ? `${error.name}: ${error.message}` : described(error);
-    return new ScenarioMistake(`${this.module} ${does} ${what}`);
+    return this.mistake(`${this.module} ${does} ${what}`);
+  }
+
+  /** Kinds that run modules of users have a refusal of this name. */
+  private mistake(message: string): Error {
+    return new (this.waiting?.refusals['mistake'] ?? ThreadEnded)(message);
   }
 
   /** A thread that is in one step for too long is ended: nothing else can. */
@@ -133,9 +139,7 @@ export class JobThread {
       const actor = Atomics.load(this.pulse, 1);
       const which =
         now === 0 ? 'before its first step' : `in a step of its actor ${actor} (from 0)`;
-      this.fail(
-        new ScenarioMistake(`${module} does not come to an end: ${STUCK_MS / 1000} s ${which}`),
-      );
+      this.fail(this.mistake(`${module} does not come to an end: ${STUCK_MS / 1000} s ${which}`));
       void this.worker.terminate();
     }, LOOK_MS);
   }

@@ -1,9 +1,9 @@
 /** What a program wants invalidated, entry by entry. */
-import { ArgumentBuffer } from '../../abi/argument-buffer.js';
-import { fail } from '../../abi/errno.js';
-import type { StructLayout } from '../../abi/layout.js';
-import { copySized } from '../../file/argument.js';
-import type { Caller } from '../../file/caller.js';
+import { ArgumentBuffer } from '../abi/argument-buffer.js';
+import { fail } from '../abi/errno.js';
+import type { StructLayout } from '../abi/layout.js';
+import { copySized } from '../file/argument.js';
+import type { Caller } from '../file/caller.js';
 
 /** Its entries (kernel: struct iommu_user_data_array). */
 export interface InvalidationArray {

@@ -6,7 +6,7 @@ import {
   type JobOutcome,
   type JobRunner,
   lineOf,
-} from '../jobs/job.js';
+} from './job.js';
 import { JobThread, ThreadEnded } from './job-thread.js';
 
 /** In at most so many threads at a time, and at least one. */

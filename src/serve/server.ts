@@ -1,0 +1,157 @@
+/**
+ * The loop of a served device: one client after the other. It spins while the device is at work and
+ * sleeps when it is not; a message wakes it at once. It blocks its thread.
+ */
+
+import { tell } from '../exec/run/tell.js';
+import { allocateNative, ppoll } from '../mm/process/libc.js';
+import type { OpenDoor } from './door.js';
+import type { Waiting } from './peer.js';
+import type { ServedDevice } from './served-device.js';
+import { Session } from './session.js';
+
+const POLLIN = 1;
+const POLLOUT = 4;
+/** struct pollfd: int fd, short events, short revents. */
+const POLLFD_BYTES = 8;
+const POLLED = 2;
+/** As in exec/seccomp/supervisor.ts. */
+const SPIN_MS = 0.3;
+const SLEEP_LEAST_MS = 0.05;
+const SLEEP_MOST_MS = 0.25;
+const SLEEP_GROWTH = 1.2;
+/** How often the loop looks after what happens without notice. */
+const TICK_MS = 50;
+/** So long a client may take to answer, or to take an answer: QEMU gives its servers as long. */
+const PATIENCE_MS = 5000;
+
+export interface ServerOptions {
+  readonly device: ServedDevice;
+  readonly door: OpenDoor;
+  readonly once: boolean;
+  /** Readable when signals have come; `ends` takes them, true: the server must end. */
+  readonly signalFd: number;
+  readonly ends: () => boolean;
+  readonly nowMs: () => number;
+  /** Networks and the like, while a client is there. */
+  readonly background: (nowMs: number) => void;
+  /** Every 50 ms or so. */
+  readonly tick: () => void;
+}
+
+/** What came in over all clients. */
+export interface ServedCounts {
+  clients: number;
+  requests: number;
+  /** DMA_READ and DMA_WRITE messages to clients. */
+  dmaMessages: number;
+  interrupts: number;
+}
+
+export class Server implements Waiting {
+  readonly counts: ServedCounts = { clients: 0, requests: 0, dmaMessages: 0, interrupts: 0 };
+  private readonly polls = allocateNative(POLLED * POLLFD_BYTES);
+  private readonly fds = new Int32Array(this.polls.bytes.buffer, 0, POLLED * 2);
+  private readonly events = new Int16Array(this.polls.bytes.buffer, 0, POLLED * 4);
+  private readonly timeout = allocateNative(16);
+  private readonly timeView = new DataView(this.timeout.bytes.buffer, 0, 16);
+  private session: Session | null = null;
+  private isEnding = false;
+  private lastWorkMs = 0;
+  private lastTickMs = 0;
+  private sleepMs = SLEEP_LEAST_MS;
+
+  constructor(private readonly options: ServerOptions) {
+    this.fds[0] = options.signalFd;
+    this.events[2] = POLLIN;
+  }
+
+  /** Serves until it is told to end, or no client comes any more. */
+  run(): void {
+    while (!this.isEnding) {
+      const { session } = this;
+      if (session !== null) this.serve(session);
+      else if (!this.welcome()) return;
+    }
+    this.leave();
+  }
+
+  readable(fd: number): boolean {
+    return this.waitFor(fd, POLLIN);
+  }
+
+  writable(fd: number): boolean {
+    return this.waitFor(fd, POLLOUT);
+  }
+
+  /** Waits for the next client; false: there is none to come. */
+  private welcome(): boolean {
+    const { device, door, once } = this.options;
+    if (door.isClosed || (once && this.counts.clients > 0)) return false;
+    const fd = door.take();
+    if (fd < 0) {
+      this.poll(door.fd, POLLIN, null);
+      return true;
+    }
+    this.counts.clients++;
+    this.session = new Session(fd, device, this);
+    this.lastWorkMs = this.lastTickMs = this.options.nowMs();
+    return true;
+  }
+
+  private serve(session: Session): void {
+    const done = session.serve();
+    const { current } = session;
+    const worked = current?.pciFunction.poll() === true;
+    if (done < 0 || session.isOver) return this.leave();
+    const nowMs = this.options.nowMs();
+    this.options.background(nowMs);
+    if (nowMs - this.lastTickMs >= TICK_MS) {
+      this.lastTickMs = nowMs;
+      this.options.tick();
+      current?.interrupts.remind();
+    }
+    if (done > 0 || worked) {
+      this.lastWorkMs = nowMs;
+      this.sleepMs = SLEEP_LEAST_MS;
+    }
+    if (nowMs - this.lastWorkMs < SPIN_MS) return void this.poll(session.fd, POLLIN, 0);
+    this.poll(session.fd, POLLIN, current === null ? TICK_MS : this.sleepMs);
+    this.sleepMs = Math.min(this.sleepMs * SLEEP_GROWTH, SLEEP_MOST_MS);
+  }
+
+  /** The client's time is over. */
+  private leave(): void {
+    const { session, counts } = this;
+    if (session === null) return;
+    this.session = null;
+    counts.requests += session.requests;
+    counts.dmaMessages += session.asked;
+    counts.interrupts += session.current?.interrupts.signals ?? 0;
+    if (session.complaint !== null) tell(`client ${counts.clients} ${session.complaint}; given up`);
+    session.close();
+  }
+
+  private waitFor(fd: number, events: number): boolean {
+    const { nowMs } = this.options;
+    const endMs = nowMs() + PATIENCE_MS;
+    for (let left = PATIENCE_MS; left > 0 && !this.isEnding; left = endMs - nowMs())
+      if (this.poll(fd, events, left)) return true;
+    return false;
+  }
+
+  /** Waits so many milliseconds, or for ever; true: `fd` has what is waited for. */
+  private poll(fd: number, events: number, ms: number | null): boolean {
+    this.fds[2] = fd;
+    this.events[6] = events;
+    this.events[3] = this.events[7] = 0;
+    const { timeView: view } = this;
+    if (ms !== null) {
+      view.setUint32(0, Math.floor(ms / 1000), true);
+      view.setUint32(8, Math.floor((ms % 1000) * 1e6), true);
+    }
+    ppoll(this.polls.address, POLLED, ms === null ? 0 : this.timeout.address, 0);
+    if (this.events[3] !== 0 && this.options.ends()) this.isEnding = true;
+    return this.events[7] !== 0;
+  }
+}
