@@ -45,6 +45,7 @@ const rooms = {
     'trace',
     'exec',
   ],
+  conformance: ['abi', 'input', 'mm', 'iommu', 'file', 'ioas', 'iommufd', 'vfio', 'device', 'exec'],
   inject: ['abi', 'flow', 'input', 'mm', 'iommu', 'device'],
   jobs: ['abi', 'input'],
   sim: ['abi', 'flow', 'input', 'jobs', 'mm', 'iommu', 'file', 'ioas', 'vfio', 'device', 'trace'],
@@ -87,6 +88,7 @@ const rooms = {
     'check',
     'jobs',
     'runners',
+    'conformance',
     'report',
     'ui',
   ],
@@ -119,9 +121,9 @@ module.exports = {
       to: { path: outside },
     },
     {
-      name: 'live processes are reached from exec and serve only',
+      name: 'live processes are reached from exec and serve only, and by what replays calls',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/(exec|serve|mm/process)/' },
+      from: { path: '^src/', pathNot: '^src/(exec|serve|mm/process|conformance/live)/' },
       to: { path: '^src/mm/process/' },
     },
     {

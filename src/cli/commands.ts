@@ -9,6 +9,7 @@ export const commandLoaders: Readonly<Record<string, () => Promise<Command>>> = 
   plan: async () => (await import('./plan.js')).planCommand(),
   worker: async () => (await import('./worker.js')).workerCommand(),
   import: async () => (await import('./import.js')).importCommand(),
+  conformance: async () => (await import('./conformance.js')).conformanceCommand(),
   trace: async () => (await import('./trace.js')).traceCommand(),
   example: async () => (await import('./example.js')).exampleCommand(loadCommands),
 };

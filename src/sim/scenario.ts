@@ -1,7 +1,7 @@
 /** Workloads without a recording, from YAML files. */
 import { z } from 'zod';
 import { type FileSource, hostFiles } from '../input/file-source.js';
-import { bytesUpTo, TRANSFER_MOST_BYTES, times } from '../input/schemas.js';
+import { bytesUpTo, formatKey, TRANSFER_MOST_BYTES, times } from '../input/schemas.js';
 import { parseUserFile } from '../input/user-file.js';
 import { PREMAP_MOST } from '../ioas/iopf/premap.js';
 import { fileOf, machineOf, sourceMistake } from './machines.js';
@@ -26,6 +26,7 @@ const publishedRow = z.strictObject({
 });
 
 export const scenarioSchema = z.strictObject({
+  schema: formatKey('scenario'),
   about: z.string().optional(),
   model: z.string().default('odp').describe('unless the command line names one'),
   policies: z.array(z.string()).min(1).optional(),
