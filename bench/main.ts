@@ -6,6 +6,7 @@ import { benchDisk } from './disk.js';
 import { benchFaultQueue } from './fault-queue.js';
 import { benchGuest } from './guest.js';
 import { benchIntercept } from './intercept.js';
+import { benchKunpeng } from './kunpeng.js';
 import { benchLive } from './live.js';
 import { benchNet } from './net.js';
 import { benchPoll } from './poll.js';
@@ -34,6 +35,7 @@ const benches: Record<string, (rounds: number) => void | Promise<void>> = {
   guest: benchGuest,
   reclaim: script('reclaim'),
   live: benchLive,
+  kunpeng: benchKunpeng,
   check: script('check'),
   compare: benchCompare,
   startup: benchStartup,

@@ -1,7 +1,6 @@
 /** `iopf exec [options] -- PROGRAM [ARGS…]` */
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { DEFAULT_KERNEL, type KernelVersion, kernelVersions } from '../abi/kernel.js';
-import { deviceKinds } from '../device/kinds.js';
 import type { RunKeeper } from '../exec/live/run-keeper.js';
 import {
   type DeviceSpec,
@@ -11,6 +10,7 @@ import {
 } from '../exec/machine/machine-spec.js';
 import type { DeviceErrors } from '../exec/module/module-fate.js';
 import type { ExecOptions, InjectOptions } from '../exec/run/exec-options.js';
+import type { RequestTimes } from '../exec/run/modelled-time.js';
 import { exitCodeOf, type RunWatcher, runProgram } from '../exec/run/run.js';
 import type { RunSummary } from '../exec/run/summary.js';
 import { formatSummary, howItEnded } from '../exec/run/summary-text.js';
@@ -24,7 +24,9 @@ import type { IopfMode } from '../ioas/iopf/mode.js';
 import { PREMAP_DEFAULT, PREMAP_MOST } from '../ioas/iopf/premap.js';
 import type { LiveEnd, LiveStart } from '../live/live.js';
 import type { Picture } from '../trace/live-picture.js';
+import { wordsOf } from './exec-words.js';
 import { documentOf, jsonOption, jsonText } from './json/document.js';
+import { kindsHelp } from './kinds-help.js';
 import { repeated } from './repeated.js';
 import { addSweepOptions, isSweep, type SweepOptions } from './sweep-options.js';
 import { type CommandView, openView, uiOption } from './ui.js';
@@ -54,6 +56,7 @@ export interface Options extends SweepOptions {
   readonly deviceErrors: DeviceErrors;
   readonly inject?: readonly string[];
   readonly seed?: number;
+  readonly model?: string;
   readonly quiet?: true;
   readonly ui?: number | true;
 }
@@ -124,6 +127,10 @@ export function execCommand(): Command {
       'put a fault in on purpose, or those of a YAML file (repeatable): see Faults below',
       repeated,
     )
+    .option(
+      '--model <name>',
+      'page requests take the time of this cost model: stall, PRI, ODP or measured (docs/models.md), or a file',
+    )
     .option('--seed <n>', 'of faults that come by chance', wholeNumber(0, 2 ** 32 - 1))
     .option(
       '--iommufd-test',
@@ -153,6 +160,7 @@ async function run(program: string, args: string[], options: Options): Promise<v
   const isMatrix = iopf === ALL || kernel === ALL;
   if (isSweep(options, isMatrix)) return runEach(program, args, options, inject);
   if (isMatrix) return runAll(program, args, options);
+  const times = await timesOf(options);
   const order: ExecOptions = {
     program,
     arguments: args,
@@ -168,6 +176,7 @@ async function run(program: string, args: string[], options: Options): Promise<v
     record: options.record ?? null,
     pcap: options.pcap ?? null,
     picture: options.html !== undefined,
+    times,
     inject,
   };
   let view: CommandView | null = null;
@@ -260,21 +269,6 @@ function refuseFilesOfOneRun(options: Options, remedy: string): void {
     if (options[each] !== undefined) throw new UserError(`--${each} is of one run: ${remedy}`);
 }
 
-/** The options that each of several runs has. */
-function wordsOf(options: Options): string[] {
-  const { device = [], deviceErrors, inject = [] } = options;
-  const { machine, premap, reclaim, reclaimScan, traps } = options;
-  return [
-    ...device.flatMap((each) => ['--device', each]),
-    ...(machine === undefined ? [] : ['--machine', machine]),
-    ...inject.flatMap((each) => ['--inject', each]),
-    ...['--premap', `${premap}`, '--traps', traps, '--device-errors', deviceErrors],
-    ...(options.iommufdTest === true ? ['--iommufd-test'] : []),
-    ...(reclaim === undefined ? [] : ['--reclaim', `${reclaim}`]),
-    ...(reclaimScan === undefined ? [] : ['--reclaim-scan', `${reclaimScan}`]),
-  ];
-}
-
 /** Writes what was asked for, and lets the live view show its end. */
 async function report(
   summary: RunSummary,
@@ -333,6 +327,10 @@ async function injectOf({ inject = [], iopf, seed }: Options): Promise<InjectOpt
   return injectOptions(inject, seed, iopf);
 }
 
+async function timesOf({ model }: Options): Promise<RequestTimes | null> {
+  return model === undefined ? null : (await import('./request-times.js')).requestTimes(model);
+}
+
 async function machineOf(options: Options): Promise<MachineSpec> {
   const machine = await machineAsked(options);
   if (options.iommufdTest !== true) return machine;
@@ -353,7 +351,7 @@ async function machineAsked(options: Options): Promise<MachineSpec> {
   return { ...fromFile, groups: [...fromFile.groups, ...machineOfDevices(devices).groups] };
 }
 
-/** Before the run, which may be long. Throws UserError. */
+/** Before the run. Throws UserError. */
 function checkFiles(options: Options, machine: MachineSpec): void {
   const outputs: NamedFile[] = [];
   for (const key of ['json', 'junit', 'html', 'pcap', 'record', 'resume', 'trace'] as const) {
@@ -386,14 +384,4 @@ function refuseReclaimOfPinned({ iopf, reclaim, reclaimScan }: Options): void {
       `${option} with --iopf off: memory that is mapped for DMA is then pinned, and cannot be ` +
         'reclaimed; drop --iopf off, or use --iopf ask',
     );
-}
-
-function kindsHelp(): string {
-  const lines = [...deviceKinds.values()].map((kind) => {
-    const keys = Object.entries(kind.options).map(
-      ([key, about]) => `      ${key}=  ${String(about)}`,
-    );
-    return [`  ${kind.name}  ${kind.summary}`, ...keys].join('\n');
-  });
-  return `\nDevices (each also takes fault=on|off: whether it can take I/O page faults):\n${lines.join('\n')}\n`;
 }

@@ -77,6 +77,8 @@ export const glossary: Readonly<Record<string, string>> = {
   // A comparison.
   input: 'The scenario or recording.',
   policy: 'How memory for DMA is kept: pinned, or brought in at a fault.',
+  stallSecondsLive: 'How long page requests took in this run (--model).',
+  stallSecondsPriced: 'How long the same page requests take by the cost model.',
   model: 'The cost model: how long each step takes.',
   seed: 'Where what is random begins: workloads, and faults by chance (--seed).',
   stallSeconds: 'How long devices waited for pages, in sum.',

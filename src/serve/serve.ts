@@ -50,6 +50,7 @@ export async function serveDevice(options: ServeOptions): Promise<ServeSummary> 
     arguments: [],
     picture: false,
     inject: null,
+    times: null,
   };
   const noted = { ...options, ...facts, kernel: DEFAULT_KERNEL, iopf: 'auto' } as const;
   const observers = new RunObservers(noted, null, counters, nowUs);

@@ -17,7 +17,7 @@ import { READ, WRITE } from '../mm/address-space.js';
 import type { AddressMap } from '../trace/address-map.js';
 import { Timeline } from '../trace/timeline.js';
 import { containerOn, type SimulatedContainer } from './container.js';
-import type { Costs } from './cost-model.js';
+import { type Costs, faultUs } from './cost-model.js';
 import {
   type HostMemory,
   type PageOwner,
@@ -334,9 +334,7 @@ export class TimedProgram implements Observer, PageOwner {
   }
 
   pageResponse(device: IommuDevice, pasid: number, group: number, code: number): void {
-    const { request, handle, pageIn, map, respond, extraPage, swapIn } = this.costs;
-    const more = this.broughtIn > 1 ? (this.broughtIn - 1) * extraPage : 0;
-    const us = request + handle + pageIn + map + respond + more + this.swappedIn * swapIn;
+    const us = faultUs(this.costs, this.broughtIn, this.swappedIn);
     this.stallUs += us;
     this.timeline.fault(this.elapsedUs);
     this.advance(us, true);

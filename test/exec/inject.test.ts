@@ -124,6 +124,22 @@ describe.skipIf(!have('qemu-img', 'qemu-img with faults on purpose'))('qemu-img'
     expect(code).toBe(1);
     expect(summary!.injected).toMatchObject([{ count: 1 }]);
   });
+
+  // Its driver has no time limit: a queue that is refused (CSTS.CFS) is the end of what it does.
+  test('reports data that the device was refused', async () => {
+    const image = join(folder, 'image.raw');
+    writeFileSync(image, Buffer.alloc(1 << 20, 7));
+    // Queues are below, data is above.
+    const data = 'dma:refuse:100@access=read,iova=0x1000000-0x8000000000';
+    const convert = ['qemu-img', 'convert', '-f', 'raw', '-O', 'raw', '-n', image];
+    const { code, stderr, summary } = await runIopf(
+      [...device, ...rules([data])],
+      [...convert, `nvme://${nvme}/1`],
+    );
+    expect(stderr).toMatch(/^qemu-img: error while writing at byte 0: Input\/output error$/m);
+    expect(code).toBe(1);
+    expect(summary!.refused).toMatchObject([{ access: 'read', reason: 'injected', count: 1 }]);
+  });
 });
 
 test('a wrong rule is one line, and nothing runs', async () => {

@@ -76,6 +76,27 @@ test('a recording of a process that ends before the run does replays to the same
   expect((await compare(order)).comparison.runs[0]).toMatchObject({ faults, invalidations });
 });
 
+test('--model lets page requests take the time at which compare prices them', async () => {
+  const model = ['--model', 'odp'];
+  const live = await runIopf(
+    ['--device', `edu@${edu}`, ...model, '--record', file],
+    ['node', 'dist/examples/dma-copy/main.js'],
+  );
+  expect(live.code, live.stderr).toBe(0);
+  const order = { inputs: [file], policies: ['iopf'], model: 'odp', seed: 1, jobs: 1 };
+  const [priced] = (await compare(order)).comparison.runs;
+  const { faultLatencyUs, faults, stallSecondsLive, stallSecondsPriced } = live.summary!;
+  // 220 us each: what the model's file says.
+  expect([faults, stallSecondsPriced]).toEqual([200, 0.044]);
+  expect(priced).toMatchObject({ faults, stallSeconds: stallSecondsPriced });
+  expect(stallSecondsLive).toBeGreaterThanOrEqual(stallSecondsPriced!);
+  expect(faultLatencyUs.min).toBeGreaterThanOrEqual(220);
+  expect(live.stderr).toMatch(/\n {2}stalled {12}\d.* of the run\); priced by odp: 44\.0 ms\n/);
+  const unknown = await runIopf(['--model', 'odd'], ['true']);
+  expect(unknown.stderr).toMatch(/^iopf: unknown model "odd"; shipped: .*odp.*\n$/);
+  expect(unknown.code).toBe(125);
+});
+
 const ofTheHead: readonly string[] = ['schema', 'version', 'verdict', 'hint'];
 
 test('iopf exec --html writes the numbers of its summary, and what the run looked like', async () => {

@@ -20,6 +20,7 @@ const nothing = summarize({
   scan: null,
   incidents: { refusedAccesses: 0, refused: [], lostInterrupts: [], failedCalls: [] },
   injected: [],
+  stall: { stallSecondsLive: null, stallSecondsPriced: null },
 });
 const nvme = { kind: 'nvme', address: '0000:02:00.0', options: {} };
 
@@ -34,6 +35,7 @@ function said(facts: Partial<RunFacts>): string {
     premap: 1,
     kernel: '6.12',
     devices: [nvme],
+    model: null,
     seed: null,
     again: null,
     wallSeconds: 1,

@@ -1,12 +1,13 @@
 /**
- * Kills a client or its server at a random moment: the other side must end by itself, and say why
- * in one line. `node dist/test/exec/vfio-user-kills.js [ROUNDS] [SEED]`
+ * Kills a client or its server at a random moment. A client that is left must end by itself, and
+ * say why in one line; a server must serve the next client.
+ * `node dist/test/exec/vfio-user-kills.js [ROUNDS] [SEED]`
  */
 import { spawn } from 'node:child_process';
 import { join, resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { Random } from '../../src/abi/random.js';
-import { iopf, nvme, repository } from './run-iopf.js';
+import { iopf, nvme, type RunResult, repository, runIopf } from './run-iopf.js';
 import { ServedDevice } from './served-device.js';
 
 const ROUNDS = 50;
@@ -19,7 +20,7 @@ const PATIENCE_MS = 60_000;
 export async function killRound(seed: number): Promise<string | null> {
   const random = new Random(seed);
   const killsServer = random.below(2) === 0;
-  const server = await new ServedDevice('nvme', killsServer ? [] : ['--once']).listening();
+  const server = await new ServedDevice('nvme').listening();
   const program = join(repository, 'dist/examples/nvme-poll/main.js');
   const client = spawn(
     process.execPath,
@@ -37,12 +38,13 @@ export async function killRound(seed: number): Promise<string | null> {
   try {
     await setTimeout(random.below(LATEST_MS));
     (killsServer ? server.child : client).kill('SIGKILL');
-    const other: Promise<unknown> = killsServer ? clientEnded : server.ended;
-    const ended = await Promise.race([other.then(() => true), late()]);
-    const name = killsServer ? 'client' : 'server';
-    if (!ended) return `the ${name} hangs: ${killsServer ? said : server.said}`;
-    if (!killsServer)
-      return /Bug|Error/.test(server.said) ? `the server says ${server.said}` : null;
+    const next = (): Promise<unknown> => runIopf(server.device(nvme), ['true']);
+    const ended = await Promise.race([killsServer ? clientEnded : clientEnded.then(next), late()]);
+    if (ended === 'late') return `the ${killsServer ? 'client' : 'server'} hangs: ${said}`;
+    if (!killsServer) {
+      const { code, stderr } = ended as RunResult;
+      return code === 0 ? null : `the next client says ${stderr}, the server ${server.said}`;
+    }
     const about = said.split('\n').filter((line) => /the (vfio-user )?server at/.test(line));
     return about.length === 1 && !/Bug/.test(said) ? null : `the client says ${said}`;
   } finally {
@@ -53,9 +55,9 @@ export async function killRound(seed: number): Promise<string | null> {
   }
 }
 
-async function late(): Promise<false> {
+async function late(): Promise<'late'> {
   await setTimeout(PATIENCE_MS, undefined, { ref: false });
-  return false;
+  return 'late';
 }
 
 if (process.argv[1] !== undefined && resolve(process.argv[1]) === import.meta.filename) {

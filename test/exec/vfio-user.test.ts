@@ -1,4 +1,4 @@
-/** Devices behind a vfio-user socket: `iopf serve` has them, programs under `iopf exec` use them. */
+/** Devices behind a vfio-user socket: `iopf serve` has them, programs use them. */
 import { spawn } from 'node:child_process';
 import { randomFillSync } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { have } from '../skip.js';
 import { until } from '../until.js';
+import { HandServer } from './hand-server.js';
 import { iopf, nvme, repository, runIopf } from './run-iopf.js';
 import { ServedDevice } from './served-device.js';
 import { Testpmd } from './testpmd.js';
@@ -91,29 +92,45 @@ describe('a server that goes wrong', () => {
     expect(await killRound(seed)).toBeNull();
   });
 
-  test('is too slow: it is dead, and a signal ends the run while it is waited for', async () => {
-    const server = await serve('nvme');
-    const program = join(repository, 'dist/examples/nvme-poll/main.js');
+  test('does not answer: a signal ends the program that waits for it, and the run', async () => {
+    const server = new HandServer();
     const client = spawn(
       process.execPath,
       [
-        ...[iopf, 'exec', ...server.device(nvme, ',timeout=60s'), '--'],
-        ...[process.execPath, program, nvme, '--seconds', '30'],
+        ...[iopf, 'exec', '--device', `vfio-user@${nvme},socket=${server.path},timeout=600s`, '--'],
+        ...['sh', '-c', `echo begun; read line; exec cat /sys/bus/pci/devices/${nvme}/config`],
       ],
-      { stdio: ['ignore', 'ignore', 'pipe'] },
+      { stdio: 'pipe' },
     );
+    let said = '';
+    for (const stream of [client.stdout, client.stderr])
+      stream.on('data', (text) => {
+        said += text;
+      });
     const ended = new Promise<number | null>((done) => client.on('close', done));
-    await until(() => server.said.includes('client'), 30_000).catch(() => {});
-    server.child.kill('SIGSTOP');
-    client.kill('SIGINT');
-    expect(await ended).toBe(130);
+    try {
+      await until(() => said.includes('begun'), 'the program begins');
+      let asked = false;
+      server.device.override = () => {
+        asked = true;
+        return [];
+      };
+      client.stdin.write('\n');
+      await until(() => asked, 'the server is asked');
+      client.kill('SIGINT');
+      expect(await ended).toBe(130);
+      expect(said).toMatch(/had not answered REGION_READ when the program ended; the device is/);
+    } finally {
+      client.kill('SIGKILL');
+      server.close();
+    }
   });
 
   test('is not there: one message, and nothing runs', async () => {
     const run = await runIopf(['--device', `vfio-user@${net},socket=/no/such/socket`], ['true']);
-    expect(run.code).toBe(2);
+    expect(run.code).toBe(125);
     expect(run.stderr).toMatch(
-      /^iopf: .*device vfio-user: cannot connect to \/no\/such\/socket: ENOENT.*\n$/,
+      /^iopf: device vfio-user: cannot connect to \/no\/such\/socket: ENOENT.*\n$/,
     );
   });
 });

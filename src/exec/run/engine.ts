@@ -35,6 +35,7 @@ import { Background } from './background.js';
 import type { ExecOptions } from './exec-options.js';
 import type { Launched } from './launch.js';
 import { LaunchReport } from './launch-report.js';
+import { NO_STALL } from './modelled-time.js';
 import { RunObservers } from './run-observers.js';
 import { type SignalFds, SignalRelay } from './signals.js';
 import { type EngineSummary, summarize } from './summary.js';
@@ -272,6 +273,7 @@ class Engine {
         scan,
         incidents: incidents.counts,
         injected: injection?.injected ?? [],
+        stall: observers.modelled?.summary ?? NO_STALL,
       });
     const { machine, memory } = hardware;
     const sampler =

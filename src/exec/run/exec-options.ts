@@ -3,6 +3,7 @@ import type { Rule } from '../../inject/rule.js';
 import type { IopfMode } from '../../ioas/iopf/mode.js';
 import type { MachineSpec } from '../machine/machine-spec.js';
 import type { DeviceErrors } from '../module/module-fate.js';
+import type { RequestTimes } from './modelled-time.js';
 
 /** What a run is asked to do. Plain data: it crosses threads. */
 export interface ExecOptions {
@@ -30,6 +31,8 @@ export interface ExecOptions {
   readonly picture: boolean;
   /** What an error in a device of the user's own does to the run. */
   readonly deviceErrors: DeviceErrors;
+  /** How long page requests take; null: as long as they do. */
+  readonly times: RequestTimes | null;
   /** Faults on purpose; null: none. */
   readonly inject: InjectOptions | null;
 }

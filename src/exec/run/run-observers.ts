@@ -7,6 +7,7 @@ import { tee } from '../../trace/tee.js';
 import { openTrace, type Trace, type TracedTask } from '../../trace/trace-file.js';
 import { LiveWatch } from '../live/watch.js';
 import type { ExecOptions } from './exec-options.js';
+import { ModelledTime } from './modelled-time.js';
 
 /** A file that is written while the run goes on. */
 type RunOutput = Omit<Trace, 'observer'>;
@@ -24,6 +25,7 @@ export type Observed = Pick<
   | 'pcap'
   | 'picture'
   | 'inject'
+  | 'times'
 >;
 
 /** Who notes what happens in a run: traces, recordings, captures, a report, a live view. */
@@ -37,6 +39,8 @@ export class RunObservers {
   readonly watch: LiveWatch | null;
   /** Of the frames of network cards; null: nobody captures. */
   readonly capture: Pcapng | null;
+  /** Null: page requests take as long as they do. */
+  readonly modelled: ModelledTime | null;
   private readonly files: RunOutput[] = [];
   private readonly drawn: LivePicture | null;
 
@@ -84,7 +88,9 @@ export class RunObservers {
             watched.asks ? new HeatMap() : null,
             options.picture ? null : new LivePicture(counters, nowUs),
           );
-    this.observer = tee([traced, recorder, this.drawn, this.watch]);
+    this.modelled = options.times === null ? null : new ModelledTime(options.times, nowUs);
+    // First: what others note of a page request is what it took.
+    this.observer = tee([this.modelled, traced, recorder, this.drawn, this.watch]);
   }
 
   /** Every 50 ms or so. */

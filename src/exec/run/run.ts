@@ -180,6 +180,7 @@ async function runFor(
     premap: options.premapPages,
     kernel: options.kernel,
     devices,
+    model: options.times?.model ?? null,
     seed: options.inject?.seed ?? null,
     again: options.inject?.again ?? null,
     ...message.summary,

@@ -33,6 +33,7 @@ export function formatSummary(run: RunSummary): string {
         ? 'no faults'
         : `min ${latency.min}, median ${latency.p50}, p99 ${latency.p99}, max ${latency.max} µs`,
     ],
+    ...stallLines(run),
     ['invalidated', `${run.pagesInvalidated} pages in ${run.invalidations} events`],
     ...reclaimLines(run),
     [
@@ -94,6 +95,19 @@ function incidentLines(run: RunSummary): [string, string][] {
   if (failedCalls.length > SHOWN_MOST) calls.push(`${failedCalls.length - SHOWN_MOST} more kinds`);
   if (calls.length > 0) lines.push(['failed calls', calls.join(', ')]);
   return lines;
+}
+
+/** What page requests took, here and by the model of `--model`. */
+function stallLines(run: RunSummary): [string, string][] {
+  const { model, stallSecondsLive, stallSecondsPriced, wallSeconds } = run;
+  if (model === null || stallSecondsLive === null || stallSecondsPriced === null) return [];
+  const share = wallSeconds === 0 ? 0 : (100 * stallSecondsLive) / wallSeconds;
+  const live = `${formatSeconds(stallSecondsLive)} (${share.toFixed(1)} % of the run)`;
+  return [['stalled', `${live}; priced by ${model}: ${formatSeconds(stallSecondsPriced)}`]];
+}
+
+function formatSeconds(seconds: number): string {
+  return seconds < 1 ? `${(seconds * 1000).toFixed(1)} ms` : `${seconds.toFixed(2)} s`;
 }
 
 /** What was put in on purpose, and how to have the same again. */

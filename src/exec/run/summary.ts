@@ -9,6 +9,7 @@ import { PAGE_SIZE } from '../../mm/address-space.js';
 import type { FailedCallCount, IncidentCounts } from '../incidents/incident-log.js';
 import type { ReclaimScan } from '../reclaim/reclaim-scan.js';
 import type { ResidentMemorySummary } from '../reclaim/resident-memory.js';
+import type { StallSummary } from './modelled-time.js';
 import type { Verdict } from './verdict.js';
 
 export interface FaultLatencySummary {
@@ -36,7 +37,10 @@ export interface IncidentSummary extends Omit<IncidentCounts, 'failedCalls'> {
 }
 
 /** What the engine counted. Calls are numbers: their names are loaded where one has failed. */
-export interface EngineSummary extends ResidentMemorySummary, Omit<IncidentSummary, 'failedCalls'> {
+export interface EngineSummary
+  extends ResidentMemorySummary,
+    StallSummary,
+    Omit<IncidentSummary, 'failedCalls'> {
   /** What became of each rule of `--inject`. */
   readonly injected: readonly Injected[];
   readonly failedCalls: readonly FailedCallCount[];
@@ -89,6 +93,8 @@ export interface RunFacts extends Omit<EngineSummary, 'failedCalls'>, IncidentSu
   /** The Linux version whose VFIO ABI the program saw. */
   readonly kernel: KernelVersion;
   readonly devices: readonly DeviceFact[];
+  /** The cost model of `--model`; null without it. */
+  readonly model: string | null;
   /** Of `--inject`: the seed, and the command line that makes the same faults; null without it. */
   readonly seed: number | null;
   readonly again: string | null;
@@ -110,6 +116,7 @@ export interface Counted {
   readonly scan: ReclaimScan | null;
   readonly incidents: IncidentCounts;
   readonly injected: readonly Injected[];
+  readonly stall: StallSummary;
 }
 
 const round = (value: number): number => Math.round(value * 1000) / 1000;
@@ -158,8 +165,8 @@ export function summarizeCounters(counters: Counters): CounterSummary {
 }
 
 export function summarize(counted: Counted): EngineSummary {
-  const { counters, files, incidents, injected, interceptedCalls, mappedPagesEnd, memory, scan } =
-    counted;
+  const { counters, files, incidents, injected, interceptedCalls, mappedPagesEnd } = counted;
+  const { memory, scan, stall } = counted;
   return {
     ...summarizeCounters(counters),
     mappedBytesEnd: mappedPagesEnd === null ? null : mappedPagesEnd * PAGE_SIZE,
@@ -172,5 +179,6 @@ export function summarize(counted: Counted): EngineSummary {
     vfioProgram: files.firstUser,
     ...incidents,
     injected,
+    ...stall,
   };
 }

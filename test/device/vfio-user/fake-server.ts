@@ -112,6 +112,8 @@ export class FakeHost implements PeerHost {
   memoryFile: MemoryFile | null = null;
   processMemory: MemoryFile | null = null;
   time = 0;
+  /** Off: the program has ended. */
+  isWanted = true;
   /** Called each time the client waits. */
   waited: (() => void) | null = null;
   private readonly watches = new Map<Channel, () => void>();
@@ -134,12 +136,13 @@ export class FakeHost implements PeerHost {
     return this.time;
   }
 
-  wait(channels: readonly Channel[], _full: Channel | null, untilMs: number): void {
+  wait(channels: readonly Channel[], _full: Channel | null, untilMs: number): boolean {
     this.waited?.();
     const isReady = channels.some(
       (channel) => (channel as FakeChannel).queue.length > 0 || (channel as FakeChannel).isClosed,
     );
     if (!isReady) this.time = Math.max(this.time, untilMs);
+    return this.isWanted;
   }
 
   watch(channel: Channel, readable: () => void): () => void {

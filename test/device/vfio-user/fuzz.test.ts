@@ -151,7 +151,7 @@ class Fuzz {
   private good(message: Message): Message {
     const { server } = this;
     server.override = null;
-    const [good] = server['answer'](message)!;
+    const [good] = server.answer(message)!;
     server.override = (next) => this.answer(next);
     server.requests.pop();
     this.given.push(...good!.descriptors);
