@@ -13,6 +13,7 @@ import { benchNet } from './net.js';
 import { benchPoll } from './poll.js';
 import { benchRegisters } from './registers.js';
 import { benchStartup } from './startup.js';
+import { benchVfioUser } from './vfio-user.js';
 
 /** Runs a bench that wants a process of its own. */
 const script = (name: string) => (): void => {
@@ -40,6 +41,7 @@ const benches: Record<string, (rounds: number) => void | Promise<void>> = {
   compare: benchCompare,
   'engine-jobs': benchEngineJobs,
   startup: benchStartup,
+  'vfio-user': benchVfioUser,
 };
 
 const words = process.argv.slice(2);
