@@ -45,6 +45,7 @@ const rooms = {
     'trace',
     'exec',
   ],
+  conformance: ['abi', 'input', 'mm', 'iommu', 'file', 'ioas', 'iommufd', 'vfio', 'device', 'exec'],
   inject: ['abi', 'flow', 'input', 'mm', 'iommu', 'device'],
   sim: ['abi', 'flow', 'input', 'mm', 'iommu', 'file', 'ioas', 'vfio', 'device', 'trace'],
   plan: ['abi', 'input', 'mm', 'sim'],
@@ -71,6 +72,7 @@ const rooms = {
     'sim',
     'plan',
     'check',
+    'conformance',
     'report',
     'ui',
   ],
@@ -103,9 +105,9 @@ module.exports = {
       to: { path: outside },
     },
     {
-      name: 'live processes are reached from exec and serve only',
+      name: 'live processes are reached from exec and serve only, and by what replays calls',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/(exec|serve|mm/process)/' },
+      from: { path: '^src/', pathNot: '^src/(exec|serve|mm/process|conformance/live)/' },
       to: { path: '^src/mm/process/' },
     },
     {

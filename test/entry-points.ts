@@ -18,9 +18,13 @@ export function headExample(name: string): string {
   return /```ts\n([\s\S]*?)```/.exec(text)![1]!;
 }
 
-/** The TypeScript of a document, in order. */
-export function documentExamples(file: string): string[] {
-  return [...readFileSync(file, 'utf8').matchAll(/^```ts\n([\s\S]*?)^```/gm)].map(
-    ([, text]) => text!,
-  );
+/** The TypeScript of docs, by document and place in it: `check-0`. */
+export function documentExamples(documents: readonly string[]): Record<string, string> {
+  const found = documents.flatMap((name) => {
+    const text = readFileSync(`docs/${name}.md`, 'utf8');
+    return [...text.matchAll(/^```ts\n([\s\S]*?)^```/gm)].map(
+      ([, example], index) => [`${name}-${index}`, example!] as const,
+    );
+  });
+  return Object.fromEntries(found);
 }

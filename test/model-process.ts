@@ -1,8 +1,9 @@
 /** The process whose random calls a plain model of the engine is compared with. */
+
+import { Process } from '../src/conformance/process.js';
+import { ProcessMemory } from '../src/conformance/process-memory.js';
 import { PAGE_SIZE, READ, WRITE } from '../src/mm/address-space.js';
 import type { SimulatedMemory } from '../src/mm/simulated-memory.js';
-import { Process } from './conformance/process.js';
-import { ProcessMemory } from './conformance/process-memory.js';
 
 export const PAGE = 4096n;
 /** Its memory: pages that can be written, one that can only be read, one that is not there. */

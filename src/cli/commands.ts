@@ -8,6 +8,7 @@ export const commandLoaders: Readonly<Record<string, () => Promise<Command>>> = 
   compare: async () => (await import('./compare.js')).compareCommand(),
   plan: async () => (await import('./plan.js')).planCommand(),
   import: async () => (await import('./import.js')).importCommand(),
+  conformance: async () => (await import('./conformance.js')).conformanceCommand(),
   trace: async () => (await import('./trace.js')).traceCommand(),
   example: async () => (await import('./example.js')).exampleCommand(loadCommands),
 };

@@ -1,6 +1,7 @@
 /** Results as test cases of JUnit's XML, which CI servers show. */
 import type { Outcome } from '../check/report/outcome.js';
 import type { ScenarioReport } from '../check/search/run-scenario.js';
+import type { FileOutcome } from '../conformance/conformance.js';
 import type { RunSummary } from '../exec/run/summary.js';
 import { formatSummary, howItEnded } from '../exec/run/summary-text.js';
 import { isFound, ruleOf, type Sweep } from './sweep-outcome.js';
@@ -79,6 +80,18 @@ export function checkText(
     }),
   );
   return suiteText('iopf check', [...cases, ...rest]);
+}
+
+/** Cases of vectors; those that are skipped are left out, as the command says how many they are. */
+export function conformanceText(outcomes: readonly FileOutcome[], seconds: number): string {
+  const ran = outcomes.flatMap(({ cases, kernel, topic }) =>
+    cases.flatMap((each) => (each.result === 'skipped' ? [] : [{ each, kernel, topic }])),
+  );
+  const cases = ran.map(({ each: { name, result, text }, kernel, topic }): TestCase => {
+    const failure = result === 'failed' ? `not as Linux ${kernel} answers` : null;
+    return { group: topic, name, seconds: seconds / ran.length, failure, text };
+  });
+  return suiteText('iopf conformance', cases);
 }
 
 function suiteText(name: string, cases: readonly TestCase[]): string {

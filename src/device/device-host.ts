@@ -38,6 +38,11 @@ export interface DeviceHost {
    * what is plain memory.
    */
   readonly traps?: boolean;
+  /**
+   * True: a device must not look at its mapped registers now, because who answers its DMA waits for
+   * something else. Absent: it may always.
+   */
+  readonly holdsBack?: () => boolean;
   /** The memory that translated DMA reaches. */
   readonly frames: FrameMemory;
   readonly allocate: AllocateDma;

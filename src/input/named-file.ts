@@ -47,23 +47,13 @@ export function statNamed(path: string): Stats | null {
  * Opens a regular file for reading; `what` is how errors call it. Never waits. Throws UserError.
  */
 function openNamed({ what, path }: NamedFile): { fd: number; size: number } {
-  const refuse = (stat: Stats): void => {
-    const kind = notAFile(stat);
-    if (kind !== null)
-      throw new UserError(`cannot read ${what} ${path}: it is ${kind}; a file is needed`);
-  };
   try {
     // Opening alone does something to some devices.
-    refuse(statSync(path));
+    const kind = notAFile(statSync(path));
+    if (kind !== null)
+      throw new UserError(`cannot read ${what} ${path}: it is ${kind}; a file is needed`);
     const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
-    const stat = fstatSync(fd);
-    try {
-      refuse(stat);
-    } catch (error) {
-      closeSync(fd);
-      throw error;
-    }
-    return { fd, size: stat.size };
+    return { fd, size: fstatSync(fd).size };
   } catch (error) {
     if (error instanceof UserError) throw error;
     throw new UserError(`cannot read ${what} ${path}: ${codeOf(error)}`);

@@ -38,3 +38,14 @@ export const duration = z
   .regex(/^\d+(\.\d+)?(ns|us|ms|s)$/, 'must be a time with its unit, like 10us, 1.5ms or 2s')
   .transform((text) => parseTime(text, ['ns', 'us', 'ms', 's']))
   .refine((us) => us <= DURATION_MOST_US, 'must be at most 1000000s');
+
+/**
+ * The key `schema` of a kind of file: which format it has. It may be left out; a file of a later
+ * format is refused.
+ */
+export function formatKey<Kind extends string>(kind: Kind) {
+  const known = `iopf.${kind}/1` as const;
+  return z
+    .literal(known, { error: ({ input }) => `is ${String(input)}, and this iopf reads ${known}` })
+    .optional();
+}

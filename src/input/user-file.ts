@@ -44,8 +44,11 @@ export function parseUserFile<S extends z.ZodType>(
     new UserError(`${place(path)}: ${path.length === 0 ? '' : `${path.join('.')}: `}${message}`);
   const checked = schema.safeParse(written);
   if (checked.success) return { data: checked.data, place, error };
-  // A misspelt key also makes the right one missing: name the cause.
   const { issues } = checked.error;
+  // What else a file of another format says is not to be judged.
+  const format = issues.find(({ path }) => path.length === 1 && path[0] === 'schema');
+  if (format !== undefined) throw error(format.path, format.message);
+  // A misspelt key also makes the right one missing: name the cause.
   const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0]!;
   if (issue.code !== 'unrecognized_keys') throw error(issue.path, issue.message);
   const key = issue.keys[0]!;

@@ -95,13 +95,17 @@ export class PageRequests {
 
   /** `fault` as a path that may wait. */
   *faultFlow(level: FaultLevel, iovaPage: number, access: number): Flow<boolean> {
+    const { counters } = this.device;
     if (this.handlers.at(level) === null || !this.enabled) {
-      this.device.counters.faultsRefused++;
+      counters.faultsRefused++;
       return false;
     }
     if (this.queue.full) return this.overflow();
+    const started = counters.now();
     const fault = pageRequest(level, iovaPage, access, this.queue.takeId());
-    return (yield* this.report(fault)).code === PageResponse.SUCCESS;
+    const { code } = yield* this.report(fault);
+    counters.faultLatency.record(counters.now() - started);
+    return code === PageResponse.SUCCESS;
   }
 
   /** Parks a page request: it goes on by itself once a program has answered. */

@@ -1,6 +1,6 @@
 /** What `iopf plan` plans for: classes of machines, hosts, policies and a bound, from YAML. */
 import { z } from 'zod';
-import { duration, someBytes } from '../input/schemas.js';
+import { duration, formatKey, someBytes } from '../input/schemas.js';
 import { parseUserFile } from '../input/user-file.js';
 import { machineFields, sourceMistake } from '../sim/machines.js';
 
@@ -32,6 +32,7 @@ const machineClass = z.strictObject({
 });
 
 export const fleetSchema = z.strictObject({
+  schema: formatKey('fleet'),
   about: z.string().optional(),
   model: z.string().default('fast').describe('cost model'),
   policies: z.array(z.string()).min(1).max(16).describe('as of iopf compare, without memory='),

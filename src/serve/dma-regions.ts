@@ -46,6 +46,8 @@ const bitmap = bufferOf(UserBitmap);
 
 export class DmaRegions {
   private readonly regions = new Map<number, Region>();
+  /** Frames of regions that are gone may be in use still: see `settle`. */
+  private readonly left: (() => void)[] = [];
 
   /** `messages`: what has no descriptor is reached through it. */
   constructor(
@@ -150,7 +152,12 @@ export class DmaRegions {
   private drop(region: Region): void {
     this.regions.delete(region.mapping.iovaPage);
     this.space.unmap(region.mapping);
-    region.close();
+    this.left.push(region.close);
+  }
+
+  /** No DMA is under way: what regions that are gone have held is given back. */
+  settle(): void {
+    for (let close = this.left.pop(); close !== undefined; close = this.left.pop()) close();
   }
 
   private shareFile(fd: number, firstPage: number): Shared {

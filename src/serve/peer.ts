@@ -1,9 +1,9 @@
 /**
  * What the server asks its client: DMA_READ and DMA_WRITE, one at a time, each waited for.
  *
- * On the main socket a client's own request may come in between; it is put aside and carried out
- * afterwards. An answer that makes no sense, or none, means that the client cannot be understood
- * any more: the connection is given up.
+ * On the main socket a client's own request may come in between: see session.ts. An answer that
+ * makes no sense, or none, means that the client cannot be understood any more: the connection is
+ * given up.
  */
 
 import { allocateMessage, type MessageSocket } from '../exec/vfio-user/message-socket.js';
@@ -29,7 +29,9 @@ export interface PeerOptions {
   /** Bytes of data in one message: what the client takes, and what fits. */
   readonly transferBytes: number;
   readonly waiting: Waiting;
-  /** Keeps a request that came in between; false: that is not allowed, or they are too many. */
+  /** Is called before a question. */
+  readonly begin: () => void;
+  /** Takes a request that came in between; false: that is not allowed, or they are too many. */
   readonly putAside: () => boolean;
 }
 
@@ -79,7 +81,8 @@ export class Peer implements Transfer {
     offset: number,
   ): boolean {
     if (this.broken !== null) return false;
-    const { socket, waiting } = this.options;
+    const { begin, socket, waiting } = this.options;
+    begin();
     const isWrite = command === Command.DMA_WRITE;
     const { bytes } = message.body;
     const view = new DataView(bytes.buffer, bytes.byteOffset, DmaAccess.size);

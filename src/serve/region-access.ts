@@ -25,16 +25,26 @@ export function readRegion({ body }: Request, reply: Reply, served: PciFunction)
   reply.length = RegionAccess.size + count;
 }
 
-/** As `readRegion`; the body is as long as it says. */
-export function writeRegion({ body }: Request, reply: Reply, served: PciFunction): void {
+/**
+ * As `readRegion`; the body is as long as it says. The reply stands before the device is told: it
+ * may go out first.
+ */
+export function writeRegion(request: Request, reply: Reply, served: PciFunction): void {
+  const { body } = request;
+  const offset = beginWrite(request, reply, served);
+  if (reply.length === 0) return;
+  served.writeRegion(access.u32(RegionAccess.at.region), offset, body.subarray(RegionAccess.size));
+}
+
+/** Checks a write and makes its reply; returns where it goes. EINVAL, as `writeRegion`. */
+export function beginWrite({ body }: Request, reply: Reply, served: PciFunction): number {
   readBody(body, 0, access);
   const count = access.u32(RegionAccess.at.count);
   if (count > TRANSFER_BYTES || body.length !== RegionAccess.size + count) fail('EINVAL');
   const offset = checkPlace(access, served);
-  if (count === 0) return;
-  reply.bytes.set(access.bytes);
-  served.writeRegion(access.u32(RegionAccess.at.region), offset, body.subarray(RegionAccess.size));
-  reply.length = RegionAccess.size;
+  if (count > 0) reply.bytes.set(access.bytes);
+  reply.length = count > 0 ? RegionAccess.size : 0;
+  return offset;
 }
 
 /**

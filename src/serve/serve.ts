@@ -13,7 +13,7 @@ import { EndRequests, SignalPipe } from '../exec/run/signals.js';
 import { type CounterSummary, summarizeCounters } from '../exec/run/summary.js';
 import { tell } from '../exec/run/tell.js';
 import { UserError } from '../input/user-error.js';
-import { Counters } from '../iommu/observer.js';
+import { Counters, type Observer } from '../iommu/observer.js';
 import type { DmaBuffer } from '../mm/frame-memory.js';
 import { createState } from '../vfio/machine-state.js';
 import { ClientMemory } from './client-memory.js';
@@ -21,7 +21,7 @@ import { OpenDoor } from './door.js';
 import { mappableAreas } from './information.js';
 import { keepPrivate } from './region-memory.js';
 import type { ServeOptions } from './serve-options.js';
-import { ServedDevice, servedGeometry } from './served-device.js';
+import { type Pause, ServedDevice, servedGeometry } from './served-device.js';
 import { type ServedCounts, Server } from './server.js';
 
 /** What a served device came to; `--json` writes it as it is. Bytes count 4 KiB pages. */
@@ -58,7 +58,10 @@ export async function serveDevice(options: ServeOptions): Promise<ServeSummary> 
   let door: OpenDoor | null = null;
   try {
     const incidents = new IncidentLog(nowMs, observers.startedMs);
-    const served = await makeServed(options, { counters, observers, networks, incidents });
+    const served = await makeServed(options, {
+      ...{ counters, networks, incidents },
+      observer: observers.observer,
+    });
     incidents.watch({
       groups: [{ functions: [served.pciFunction] }],
       ioSpaces: () => [served.space],
@@ -108,18 +111,23 @@ export async function serveDevice(options: ServeOptions): Promise<ServeSummary> 
   }
 }
 
-interface Around {
+/** What a served device is made with. */
+export interface Around {
   readonly counters: Counters;
-  readonly observers: RunObservers;
+  readonly observer: Observer | null;
   readonly networks: Networks;
   readonly incidents: IncidentLog;
 }
 
-async function makeServed(options: ServeOptions, around: Around): Promise<ServedDevice> {
-  const { counters, incidents, networks, observers } = around;
-  const { observer } = observers;
+/** Makes a device that clients can have. Throws UserError. */
+export async function makeServed(
+  options: Pick<ServeOptions, 'device' | 'premapPages'>,
+  around: Around,
+): Promise<ServedDevice> {
+  const { counters, incidents, networks, observer } = around;
   const { device, premapPages } = options;
   const memory = new ClientMemory();
+  const pause: Pause = { isOn: false };
   const regions = new Map<number, DmaBuffer>();
   const { pciFunction, backing } = makeFunction(device, memory.process, {
     ...(device.kind === 'recorded' ? await import('../exec/machine/model-file.js') : {}),
@@ -128,6 +136,7 @@ async function makeServed(options: ServeOptions, around: Around): Promise<Served
     note: tell,
     traps: false,
     frames: memory,
+    holdsBack: () => pause.isOn,
     regionMade: (index, region) => regions.set(index, region),
   });
   networks.ready();
@@ -135,7 +144,7 @@ async function makeServed(options: ServeOptions, around: Around): Promise<Served
     keepPrivate(region, mappableAreas(pciFunction.regions[index]!));
   const geometry = servedGeometry;
   const state = createState({ geometry, premapPages, counters, observer });
-  return new ServedDevice(pciFunction, backing.fd, memory, state);
+  return new ServedDevice(pciFunction, backing.fd, memory, state, pause);
 }
 
 /** A kind of a user's own; undefined: it is one of iopf's, or there is none. */

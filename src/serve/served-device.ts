@@ -23,6 +23,11 @@ import { InterruptTable } from './interrupt-table.js';
 export const servedGeometry: IommuProperties = { ...defaultGeometry, reserved: [] };
 const GROUP = 0;
 
+/** On: the device does not look at its mapped registers (`DeviceHost.holdsBack`). */
+export interface Pause {
+  isOn: boolean;
+}
+
 /** What one client has of a device. */
 export interface AttachedDevice {
   readonly pciFunction: PciFunction;
@@ -45,6 +50,7 @@ export class ServedDevice {
     readonly memoryFd: number,
     private readonly memory: ClientMemory,
     state: MachineState,
+    readonly pause: Pause = { isOn: false },
   ) {
     this.group.add(pciFunction.iommu);
     this.type1 = openType1(state, VfioExtension.VFIO_TYPE1v2_IOMMU);
@@ -78,6 +84,7 @@ export class ServedDevice {
         interrupts.release();
         logging.stop();
         dma.unmapAll();
+        dma.settle();
         if (canPin) space.pins.unregister(pinUser);
         memory.remove(messages);
       },

@@ -6,11 +6,16 @@
  */
 import { Errno, fail, VfioError } from '../abi/errno.js';
 import { makeSocketPair } from '../exec/run/descriptor-message.js';
-import { MessageSocket } from '../exec/vfio-user/message-socket.js';
+import {
+  allocateMessage,
+  type MessageBuffer,
+  MessageSocket,
+} from '../exec/vfio-user/message-socket.js';
 import { close } from '../mm/process/libc.js';
 import { type Capabilities, readVersion, writeVersion } from '../vfio-user/capabilities.js';
 import {
   Command,
+  commandName,
   MessageFlag,
   TRANSFER_BYTES,
   TYPE_COMMAND,
@@ -22,7 +27,7 @@ import {
 import { deviceFeature } from './feature.js';
 import { getInfo, getIrqInfo, getRegionInfo, getRegionIoFds } from './information.js';
 import { Peer, type Waiting } from './peer.js';
-import { readRegion, writeMultiple, writeRegion } from './region-access.js';
+import { beginWrite, readRegion, writeMultiple, writeRegion } from './region-access.js';
 import type { Reply, Request } from './request.js';
 import type { AttachedDevice, ServedDevice } from './served-device.js';
 import { setIrqs } from './set-irqs.js';
@@ -35,11 +40,25 @@ const capabilities: Partial<Capabilities> = {
   maxMessageDescriptors: DESCRIPTORS,
   maxTransferBytes: TRANSFER_BYTES,
   pageSizes: 4096,
-  writesMultiple: true,
 };
+/** Of one question: QEMU's answer arrives whole only where it fits its socket's buffer. */
+const ASKED_BYTES = 2 ** 16;
 /** Requests that are kept while the client is asked for something, and their bytes. */
 const ASIDE_MOST = 1024;
 const ASIDE_BYTES_MOST = 16 * TRANSFER_BYTES;
+/** Replies to what comes while the client is asked: another may be in the making. */
+const between = allocateMessage();
+/** What may be carried out while a device is in the middle of its DMA. */
+const harmless: ReadonlySet<number> = new Set([
+  Command.DMA_MAP,
+  Command.DMA_UNMAP,
+  Command.DEVICE_GET_INFO,
+  Command.DEVICE_GET_REGION_INFO,
+  Command.DEVICE_GET_REGION_IO_FDS,
+  Command.DEVICE_GET_IRQ_INFO,
+  Command.DEVICE_SET_IRQS,
+  Command.REGION_READ,
+]);
 /** Requests that are carried out before others of the server's loop have their turn. */
 const ROUND = 64;
 
@@ -56,6 +75,8 @@ export class Session {
   private readonly aside: Request[] = [];
   private asideBytes = 0;
   private readonly reply: Reply;
+  /** What is carried out at the moment, as long as it has no answer. */
+  private unanswered: Request | null = null;
 
   /** Owns the descriptor of a connection. */
   constructor(
@@ -65,9 +86,7 @@ export class Session {
   ) {
     this.fd = fd;
     this.socket = new MessageSocket(fd);
-    const { bytes } = this.socket.outgoing;
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    this.reply = { bytes, view, length: 0, descriptors: [] };
+    this.reply = replyIn(this.socket.outgoing.bytes);
   }
 
   /** The device as this client has it; null: there is no agreement on a version yet. */
@@ -96,7 +115,9 @@ export class Session {
   /** The device did something by itself, and its client did not answer. */
   get isOver(): boolean {
     const { broken = null } = this.peer ?? {};
-    if (broken !== null) this.complaint ??= broken;
+    const waiting = this.aside.map(({ command }) => commandName(command));
+    const beside = waiting.length === 0 ? '' : `, and waits for ${waiting.join(', ')} itself`;
+    if (broken !== null) this.complaint ??= `${broken}${beside}`;
     return broken !== null;
   }
 
@@ -124,12 +145,56 @@ export class Session {
     };
   }
 
+  /**
+   * A client's vCPU that waits for a reply may keep the client from answering (QEMU's lock), so the
+   * client must not wait while it is asked: a write is answered before the device has carried it
+   * out.
+   */
+  private answerFirst(): void {
+    const { unanswered } = this;
+    if (this.twin !== null || unanswered?.command !== Command.REGION_WRITE) return;
+    this.unanswered = null;
+    this.send(unanswered, 0, this.reply);
+  }
+
+  /**
+   * A request that came while the client is asked. For the same reason most are carried out now,
+   * and a write is answered now; writes and all else have their turn afterwards.
+   */
   private putAside(): boolean {
-    if (this.twin !== null || this.aside.length >= ASIDE_MOST) return false;
-    const request = this.take();
+    const { attached } = this;
+    if (this.twin !== null || attached === null || this.aside.length >= ASIDE_MOST) return false;
+    let request = this.take();
+    const isWrite = request.command === Command.REGION_WRITE;
+    if (isWrite || harmless.has(request.command)) {
+      const reply = replyIn(between.body.bytes);
+      const error = errnoOf(() => {
+        checkHeader(request);
+        if (isWrite) beginWrite(request, reply, attached.pciFunction);
+        else this.held(() => perform(request, reply, attached));
+      });
+      if (isAnswered(request) && !this.send(request, error, reply, between)) return false;
+      if (!isWrite || error !== 0) {
+        for (const fd of request.descriptors) close(fd);
+        return true;
+      }
+      request = { ...request, flags: request.flags | MessageFlag.NO_REPLY };
+    }
     this.aside.push(request);
     this.asideBytes += request.body.length;
     return this.asideBytes <= ASIDE_BYTES_MOST;
+  }
+
+  /** Meanwhile the device does not look at its mapped registers. */
+  private held(perform: () => void): void {
+    const { pause } = this.device;
+    const before = pause.isOn;
+    pause.isOn = true;
+    try {
+      perform();
+    } finally {
+      pause.isOn = before;
+    }
   }
 
   /** False: the connection is over. */
@@ -137,44 +202,47 @@ export class Session {
     const { attached, reply } = this;
     reply.length = 0;
     reply.descriptors.length = 0;
+    this.unanswered = isAnswered(request) ? request : null;
     try {
-      const error = this.errorOf(request);
-      // A client that is not agreed with has to begin anew; VERSION is always answered.
-      if (attached === null) return this.answerVersion(request, error);
-      if ((request.flags & MessageFlag.NO_REPLY) !== 0) return true;
-      return this.send(request, error);
+      if (attached === null) {
+        const error = errnoOf(() => this.agree(request, reply));
+        return this.answerVersion(request, error);
+      }
+      const error = errnoOf(() => this.perform(request, attached));
+      return this.unanswered === null || this.send(request, error, reply);
     } finally {
+      this.unanswered = null;
+      attached?.dma.settle();
       for (const fd of request.descriptors) close(fd);
     }
   }
 
-  /** Carries a request out; the errno, or 0. */
-  private errorOf(request: Request): number {
-    const { attached, reply } = this;
-    try {
-      if (attached === null) this.agree(request, reply);
-      else perform(request, reply, attached);
-      return 0;
-    } catch (error) {
-      if (!(error instanceof VfioError)) throw error;
-      return error.errno;
-    }
+  /** Who is asked by messages on this socket must not be asked while it waits for a reply. */
+  private perform(request: Request, attached: AttachedDevice): void {
+    const isAsked = this.twin === null && this.asked > 0;
+    if (isAsked && request.command !== Command.REGION_WRITE)
+      this.held(() => perform(request, this.reply, attached));
+    else perform(request, this.reply, attached);
   }
 
   private answerVersion(request: Request, error: number): boolean {
-    const isAnswered = error !== Errno.EFAULT && (request.flags & TYPE_MASK) === TYPE_COMMAND;
-    const isSent = isAnswered && this.send(request, error);
-    return isSent && error === 0;
+    const isTold = error !== Errno.EFAULT && (request.flags & TYPE_MASK) === TYPE_COMMAND;
+    return isTold && this.send(request, error, this.reply) && error === 0;
   }
 
-  private send({ id, command }: Request, error: number): boolean {
-    const { reply, socket, waiting } = this;
+  private send(
+    { id, command }: Request,
+    error: number,
+    reply: Reply,
+    from?: MessageBuffer,
+  ): boolean {
+    const { socket, waiting } = this;
     const failed = error !== 0;
     const head = { id, command, flags: TYPE_REPLY | (failed ? MessageFlag.ERROR : 0), error };
     const length = failed ? 0 : reply.length;
     const descriptors = failed ? [] : reply.descriptors;
     const wait = (): boolean => waiting.writable(socket.fd);
-    if (socket.send(head, length, descriptors, wait)) return true;
+    if (socket.send(head, length, descriptors, wait, from)) return true;
     this.complaint ??= 'does not take its replies';
     return false;
   }
@@ -199,8 +267,9 @@ export class Session {
     }
     const peer = new Peer({
       socket: this.twin ?? this.socket,
-      transferBytes: Math.min(Math.max(maxTransferBytes, 1), TRANSFER_BYTES),
+      transferBytes: Math.min(Math.max(maxTransferBytes, 1), ASKED_BYTES),
       waiting: this.waiting,
+      begin: () => this.answerFirst(),
       putAside: () => this.putAside(),
     });
     this.peer = peer;
@@ -211,6 +280,24 @@ export class Session {
     });
     reply.bytes.set(body);
     reply.length = body.length;
+  }
+}
+
+function replyIn(bytes: Uint8Array): Reply {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  return { bytes, view, length: 0, descriptors: [] };
+}
+
+const isAnswered = ({ flags }: Request): boolean => (flags & MessageFlag.NO_REPLY) === 0;
+
+/** What a request failed with, or 0. */
+function errnoOf(perform: () => void): number {
+  try {
+    perform();
+    return 0;
+  } catch (error) {
+    if (!(error instanceof VfioError)) throw error;
+    return error.errno;
   }
 }
 

@@ -1,6 +1,6 @@
 /** What things cost: files with a unit and a source for every number. */
 import { z } from 'zod';
-import { duration } from '../input/schemas.js';
+import { duration, formatKey } from '../input/schemas.js';
 import { parseUserFile } from '../input/user-file.js';
 
 const cost = z.strictObject({ time: duration, source: z.string().min(1) });
@@ -19,7 +19,12 @@ const costs = z.strictObject({
   advise: cost.describe('a call that tells pages ahead; the pages cost extraPage each'),
 });
 
-export const modelSchema = z.strictObject({ name: z.string(), about: z.string(), costs });
+export const modelSchema = z.strictObject({
+  schema: formatKey('model'),
+  name: z.string(),
+  about: z.string(),
+  costs,
+});
 
 /** All in microseconds; what each is: the schema above, docs/models.md. */
 export type Costs = Readonly<Record<keyof z.output<typeof costs>, number>>;

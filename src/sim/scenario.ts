@@ -1,6 +1,6 @@
 /** Workloads without a recording, from YAML files. */
 import { z } from 'zod';
-import { bytesUpTo, TRANSFER_MOST_BYTES, times } from '../input/schemas.js';
+import { bytesUpTo, formatKey, TRANSFER_MOST_BYTES, times } from '../input/schemas.js';
 import { parseUserFile } from '../input/user-file.js';
 import { PREMAP_MOST } from '../ioas/iopf/premap.js';
 import { machineOf, sourceMistake } from './machines.js';
@@ -25,6 +25,7 @@ const publishedRow = z.strictObject({
 });
 
 export const scenarioSchema = z.strictObject({
+  schema: formatKey('scenario'),
   about: z.string().optional(),
   model: z.string().default('odp').describe('unless the command line names one'),
   policies: z.array(z.string()).min(1).optional(),

@@ -41,7 +41,7 @@ export const quirks: readonly Quirk[] = [
   {
     id: 'overlap',
     others: 'an overlapping DMA_MAP is EEXIST in the specification, EINVAL in libvfio-user',
-    iopf: 'EEXIST',
+    iopf: 'EEXIST; to its client a mapping that is refused is one line',
   },
   {
     id: 'page-aligned',
@@ -96,7 +96,17 @@ export const quirks: readonly Quirk[] = [
   {
     id: 'crossing',
     others: 'libvfio-user takes a request that crosses its DMA_READ for the answer (EPROTO)',
-    iopf: 'carries it out afterwards',
+    iopf: 'carries it out afterwards, or at once where the client may wait for it',
+  },
+  {
+    id: 'large-answer',
+    others: "QEMU's answer to a DMA_READ that is larger than its socket's buffer is cut off",
+    iopf: 'asks for at most 64 KiB at once',
+  },
+  {
+    id: 'posted',
+    others: 'QEMU answers no DMA_READ or DMA_WRITE while a vCPU waits for a reply',
+    iopf: 'answers a REGION_WRITE before its device asks by messages',
   },
   {
     id: 'migration',
@@ -127,6 +137,26 @@ export const quirks: readonly Quirk[] = [
   {
     id: 'multi',
     others: 'libvfio-user refuses REGION_WRITE_MULTI; QEMU sends it where it was announced',
-    iopf: 'announces and takes it',
+    iopf: 'takes it, and does not announce it: see posted',
+  },
+  {
+    id: 'argsz',
+    others: 'libvfio-user sends a descriptor of a region only where its areas fit into argsz',
+    iopf: 'asks again with as much room as the first answer says',
+  },
+  {
+    id: 'config-width',
+    others: 'libvfio-user finds a register of config space by its first byte, at any width',
+    iopf: 'writes command, BARs and ROM whole, and lets go what is refused',
+  },
+  {
+    id: 'file-io',
+    others: 'FILE_IO is of libvfio-user alone, since June 2026; others refuse it (EINVAL)',
+    iopf: 'takes it; offers it for memory that cannot fault, else sends messages',
+  },
+  {
+    id: 'twin',
+    others: 'QEMU never asks for a second socket, libvfio-user makes one where it is asked',
+    iopf: 'asks for one, so that nothing crosses',
   },
 ];

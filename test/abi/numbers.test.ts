@@ -1,3 +1,4 @@
+import { constants as files } from 'node:fs';
 import { constants } from 'node:os';
 import { describe, expect, it, test } from 'vitest';
 import { Errno, errnoName } from '../../src/abi/errno.js';
@@ -63,6 +64,7 @@ describe('the numbers of the wire are Linux’s', () => {
 
   it('those that stand alone', () => {
     expect(plain(vfio)).toEqual({
+      VFIO_TYPE: 0x3b,
       VFIO_API_VERSION: 0,
       VFIO_DEVICE_ATTACH_PASID: 1,
       VFIO_PCI_DEVID_OWNED: 0,
@@ -90,6 +92,29 @@ describe('the numbers of the wire are Linux’s', () => {
       F_SETFD: 2,
       F_DUPFD_CLOEXEC: 1030,
       MFD_CLOEXEC: 1,
+      O_RDONLY: files.O_RDONLY,
+      O_RDWR: files.O_RDWR,
+      O_CREAT: files.O_CREAT,
+      O_NONBLOCK: files.O_NONBLOCK,
+      O_CLOEXEC: 0x80000,
+      PROT_READ: 1,
+      PROT_WRITE: 2,
+      PROT_EXEC: 4,
+      MAP_SHARED: 1,
+      MAP_PRIVATE: 2,
+      MAP_SHARED_VALIDATE: 3,
+      MAP_FIXED: 0x10,
+      MAP_ANONYMOUS: 0x20,
+      MAP_LOCKED: 0x2000,
+      MAP_NORESERVE: 0x4000,
+      MAP_POPULATE: 0x8000,
+      MAP_FIXED_NOREPLACE: 0x100000,
+      AF_UNIX: 1,
+      SOCK_STREAM: 1,
+      SOCK_DGRAM: 2,
+      SOCK_NONBLOCK: 0x800,
+      SOCK_CLOEXEC: 0x80000,
+      SCM_RIGHTS: 1,
       CLONE_VM: 0x100,
       CLONE_THREAD: 0x10000,
       MREMAP_MAYMOVE: 1,

@@ -17,7 +17,7 @@ function offered(...words: string[]): string[] {
 
 describe.skipIf(!have('bash', 'completions of bash'))('bash completes', () => {
   test.each([
-    ['commands', ['c'], ['check', 'compare']],
+    ['commands', ['c'], ['check', 'compare', 'conformance']],
     ['options of the command', ['exec', '--rec'], ['--reclaim', '--reclaim-scan', '--record']],
     ['no options of another', ['trace', '--re'], []],
     ['the values of an option', ['exec', '--kernel', '6'], ['6.1', '6.12']],

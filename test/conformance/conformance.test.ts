@@ -2,9 +2,9 @@ import { basename } from 'node:path';
 import { expect, it, describe as suite } from 'vitest';
 import { kernelVersions } from '../../src/abi/kernel.js';
 import { ContainerIoctl, IopfIoctl, Type1Ioctl, VfioExtension } from '../../src/abi/vfio.js';
-import { replayCase } from './replay.js';
-import { describe, failed, recordedKernel, runFile, vectorFiles } from './run.js';
-import { readVectors, type VectorStep } from './vectors.js';
+import { replayCase } from '../../src/conformance/replay.js';
+import { describe, failed, recordedKernel, runFile } from '../../src/conformance/run.js';
+import { readVectors, type VectorStep, vectorFiles } from '../../src/conformance/vectors.js';
 
 const files = vectorFiles(new URL('../vectors', import.meta.url).pathname);
 

@@ -5,7 +5,7 @@
 import { writeStruct } from '../../src/abi/layout.js';
 import { DeviceFeatureFlag, DeviceIoctl, REGION_OFFSET, Type1Ioctl } from '../../src/abi/vfio.js';
 import { DmaMap } from '../../src/abi/vfio-structs.js';
-import { advices } from './memory-step.js';
+import { advices } from '../../src/conformance/memory-step.js';
 import {
   type Answer,
   bytesHex,
@@ -14,7 +14,7 @@ import {
   type VectorFile,
   type VectorMemory,
   type VectorStep,
-} from './vectors.js';
+} from '../../src/conformance/vectors.js';
 
 const BUF = '0x100000000000';
 const BUF2 = '0x110000000000';

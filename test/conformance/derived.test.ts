@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { DEFAULT_KERNEL, kernelVersions } from '../../src/abi/kernel.js';
+import { runLive } from '../../src/conformance/live/run.js';
+import { replayCase } from '../../src/conformance/replay.js';
 import { available } from '../skip.js';
 import { derivedFile, withoutIommu } from './derived-cases.js';
-import { runLive } from './live/run.js';
-import { replayCase } from './replay.js';
 
 const file = derivedFile('test/vectors/container.json');
 

@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import { expect, it, describe as suite } from 'vitest';
-import { describe, failed, runFile, vectorFiles } from './run.js';
+import { describe, failed, runFile } from '../../src/conformance/run.js';
+import { vectorFiles } from '../../src/conformance/vectors.js';
 
 const files = vectorFiles(new URL('../vectors-iommufd', import.meta.url).pathname);
 

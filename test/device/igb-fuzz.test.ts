@@ -13,7 +13,7 @@ import {
   TX_DATA,
   TX_RINGS,
 } from './igb-driver.js';
-import { command, IOVA_BASE_PAGE } from './program.js';
+import { command, IOVA_BASE_PAGE, Program } from './program.js';
 
 const PAGES = 1024;
 const MEMORY_END = PAGES * PAGE_SIZE;
@@ -57,7 +57,10 @@ const action = fc.record({
 }); // biome-ignore format: one line of kinds
 
 function started(seed: number): IgbDriver {
-  const drv = new IgbDriver({}, { pages: PAGES, faulting: seed % 2 === 0 });
+  const program = new Program({ pages: PAGES, faulting: seed % 2 === 0 });
+  let us = 0;
+  Object.assign(program.host, { nowUs: () => (us += 50) });
+  const drv = new IgbDriver({}, program);
   const packets = [ipFrame('tcp', 1400), ipFrame('udp', 900), ipFrame('tcp', 0), plainFrame(1514)];
   for (let slot = 0; slot < SLOTS; slot++)
     drv.program.memory.bytes.set(packets[slot % packets.length]!, TX_DATA + slot * SLOT_BYTES);

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { PciInterruptIndex, PciRegionIndex } from '../../src/abi/pci.js';
-import { igbRegisters } from '../../src/device/igb/registers.js';
+import { Count, igbRegisters } from '../../src/device/igb/registers.js';
+import { Statistics } from '../../src/device/igb/statistics.js';
+import { RegisterFile } from '../../src/device/register-table.js';
 import { Wires } from '../../src/device/wire.js';
 import {
   foldedSum,
@@ -107,6 +109,19 @@ describe('the registers', () => {
     drv.rewind();
     drv.start(STRIP).send(plainFrame(100));
     expect([drv.read(0x408c), drv.read(0x4088)]).toEqual([0, 0]);
+  });
+
+  it('counters of octets have 64 bits, also where one comes that carries between the reads', () => {
+    const registers = new RegisterFile(igbRegisters);
+    const statistics = new Statistics(registers);
+    const [low, high] = [Count.TORL, Count.TORL + 4];
+    registers.set(low, 0xffffffff);
+    statistics.arrived(60);
+    expect([low, high, low, high].map((at) => registers.read(at))).toEqual([63, 1, 0, 0]);
+    registers.set(low, 0xffffffff);
+    expect(registers.read(low)).toBe(0xffffffff);
+    statistics.arrived(60);
+    expect([high, low, high].map((at) => registers.read(at))).toEqual([0, 64, 0]);
   });
 
   it('IODATA is the register that IOADDR names', () => {

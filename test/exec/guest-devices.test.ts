@@ -153,7 +153,7 @@ describe.skipIf(kernel === null)('QEMU gives a Linux guest our nvme', () => {
     'beside an edu in its group, and another nvme and an e1000e in groups of their own; what has no FLR is reset with its bus',
     async () => {
       const machine = join(folder, 'machine.yaml');
-      const e1000e = join(repository, 'test/conformance/devices/e1000e.yaml');
+      const e1000e = join(repository, 'models/devices/e1000e.yaml');
       writeFileSync(
         machine,
         `groups:

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { have } from '../skip.js';
-import { edu, repository, runIopf } from './run-iopf.js';
+import { edu, program as nodeProgram, repository, runIopf } from './run-iopf.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'test-iommufd-'));
 const program = join(folder, 'iommufd');
@@ -56,6 +56,7 @@ describe.skipIf(!have('cc', 'the program of iommufd.c'))('a program with iommufd
       expect(asked.stdout).toBe(`${copied}; ${256 + io} page requests here\n`);
       expect(asked.summary!.pagesFaultedIn).toBe(0);
       expect(asked.summary!.pinnedBytesPeak).toBe((256 + admin + io) * 4096);
+      expect(asked.summary!.faultLatencyUs.min).toBeGreaterThan(0);
       const left = await runIopf(on, [process.execPath, main, edu, 'iopf']);
       expect(left.stdout).toBe(`${copied}; 0 page requests here\n`);
       const pagesFaultedIn = 256 + admin + io;
@@ -68,6 +69,16 @@ describe.skipIf(!have('cc', 'the program of iommufd.c'))('a program with iommufd
     const options = ['--kernel', '7.2', '--iopf', 'off', '--device', `ats@${edu}`];
     const { stdout } = await runIopf(options, [process.execPath, main, edu]);
     expect(stdout).toBe('500 pages copied by the device, 0 wrong; 256 page requests here\n');
+  });
+
+  test('has a first stage of its own, whose entries it makes when they are asked for', async () => {
+    const nested = [process.execPath, nodeProgram('nested'), edu];
+    const { stdout, stderr, summary } = await runIopf(['--device', `ats@${edu}`], nested);
+    expect(stdout, stderr).toBe('asked for 0x100000 1, 0x101000 2; copied true\n');
+    // Its four tables and the two pages.
+    expect(summary).toMatchObject({ pagesFaultedIn: 6, pinnedBytesPeak: 0 });
+    const off = await runIopf(['--iopf', 'off', '--device', `ats@${edu}`], nested);
+    expect(off.stderr).toMatch(/IOMMU_HWPT_ALLOC: .*EOPNOTSUPP/);
   });
 
   test('finds none where the kernel has none', async () => {

@@ -1,11 +1,11 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { ArgumentBuffer } from '../../src/abi/argument-buffer.js';
 import { Errno } from '../../src/abi/errno.js';
+import { EventFile, OpenFile, Process } from '../../src/conformance/process.js';
+import { ProcessMemory } from '../../src/conformance/process-memory.js';
 import { copyIn, copyOut, copyStruct, takeEventfd } from '../../src/file/argument.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
 import { SimulatedMemory } from '../../src/mm/simulated-memory.js';
-import { EventFile, OpenFile, Process } from '../conformance/process.js';
-import { ProcessMemory } from '../conformance/process-memory.js';
 import { errnoOf } from '../errno-of.js';
 
 const AREA = 0x10_0000;

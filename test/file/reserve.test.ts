@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
+import { Process } from '../../src/conformance/process.js';
+import { ProcessMemory } from '../../src/conformance/process-memory.js';
 import type { Caller } from '../../src/file/caller.js';
 import { DescriptorList } from '../../src/file/descriptor-list.js';
 import type { VfioFile } from '../../src/file/file.js';
 import { SimulatedMemory } from '../../src/mm/simulated-memory.js';
-import { Process } from '../conformance/process.js';
-import { ProcessMemory } from '../conformance/process-memory.js';
 
 const file = { kind: 'fault-queue', name: 'queue', ioctl: () => 0 } as unknown as VfioFile;
 const memory = { zeroPageUnshared: true, lockLimitPages: 16, ipcLock: true };

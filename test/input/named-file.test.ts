@@ -18,7 +18,12 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { checkDistinct, readBeginning, readNamed } from '../../src/input/named-file.js';
+import {
+  checkDistinct,
+  readBeginning,
+  readNamed,
+  TEXT_MOST_BYTES,
+} from '../../src/input/named-file.js';
 import { checkOutput, openOutput, writeOutput } from '../../src/input/output-file.js';
 import { packageFile } from '../../src/input/package-file.js';
 import { printable, printableLines } from '../../src/input/printable.js';
@@ -65,6 +70,8 @@ describe('what is read', () => {
     writeFileSync(at('large'), '');
     truncateSync(at('large'), 3 * 2 ** 20);
     expect(() => readNamed({ ...file, path: at('large') }, 2.5 * 2 ** 20)).toThrow('than 2 MiB');
+    truncateSync(at('large'), TEXT_MOST_BYTES + 1);
+    expect(() => readNamed({ ...file, path: at('large') }, TEXT_MOST_BYTES)).toThrow('than 4 MiB');
     // It says that it is empty.
     const version = { what: 'a scenario', path: '/proc/version' };
     const text = readFileSync('/proc/version', 'utf8');
@@ -140,6 +147,10 @@ describe('what is written', () => {
 
   test('goes into no pipe that nobody may read', () => {
     expect(() => writeOutput(at('fifo'), 'x')).toThrow('it is a pipe; a file is needed');
+  });
+
+  test.each(['stdout', 'stderr'])('goes to what %s is, which may be a pipe', (name) => {
+    expect(() => checkOutput(`/dev/${name}`)).not.toThrow();
   });
 
   test('goes to devices as it is', () => {

@@ -57,7 +57,8 @@ describe('a file that users write', () => {
 
   test.each([
     ['two documents', ['name: x', '---', 'name: y'], /^f\.yaml:2: a second YAML document/],
-    ['no YAML', ['name: x', 'devices: [1'], /^f\.yaml:\d: [^\n]*$/],
+    ['no YAML', ['name: x', 'devices: [1'], /^f\.yaml:\d: Flow sequence in [^\n]*$/],
+    ['and no more of it', ['name: x: y'], /^f\.yaml:1: Nested mappings [^\n]* compact mappings$/],
     ['aliases that stand for too much', bomb(), /^f\.yaml: its aliases/],
     ['2,000 aliases, each of the one before', chain(2000), /^f\.yaml: its aliases/],
     ['brackets', ['['.repeat(5000)], /^f\.yaml: is nested too deeply/],
@@ -68,6 +69,13 @@ describe('a file that users write', () => {
     expect(() => parse(...lines)).toThrow(UserError);
     expect(() => parse(...lines)).toThrow(message);
   });
+});
+
+test('a file of a thousand values that lie a hundred lists deep is read', () => {
+  const nested = (depth: number) => `${'['.repeat(depth)}1${',1'.repeat(999)}${']'.repeat(depth)}`;
+  const lists = (depth: number) => parseUserFile(nested(depth), 'f.yaml', z.any()).data;
+  expect(lists(99).flat(98)).toEqual(Array(1000).fill(1));
+  expect(() => lists(100)).toThrow('f.yaml: is nested too deeply');
 });
 
 /** Each line is ten of the one before it. */
@@ -93,9 +101,12 @@ describe('values', () => {
     expect(duration.parse(text)).toBe(us);
   });
 
-  test.each(['1000001s', '5', '5m', '.5s', '-1s', '1 s'])('%s is no duration', (text) => {
-    expect(duration.safeParse(text).success).toBe(false);
-  });
+  test.each(['1000001s', '1000000000001us', '5', '5m', '.5s', '-1s', '1 s'])(
+    '%s is no duration',
+    (text) => {
+      expect(duration.safeParse(text).success).toBe(false);
+    },
+  );
 
   test.each([
     ['bytes', someBytes, [1, '256T'], [0, '257T']],

@@ -1,15 +1,22 @@
 /** Every copy, pin and descriptor that a call of an iommufd asks for fails in turn. */
 import { describe, expect, it } from 'vitest';
-import { HWPT_DIRTY_TRACKING_ENABLE, HwptAllocFlag } from '../../src/abi/iommufd.js';
+import {
+  HWPT_DATA_VTD_S1,
+  HWPT_DIRTY_TRACKING_ENABLE,
+  HwptAllocFlag,
+} from '../../src/abi/iommufd.js';
 import {
   Destroy,
   FaultAlloc,
   HwptAlloc,
   HwptGetDirtyBitmap,
   HwptSetDirtyTracking,
+  HwptVtdS1,
   IoasCopy,
   IoasUnmap,
 } from '../../src/abi/iommufd-structs.js';
+import { writeStruct } from '../../src/abi/layout.js';
+import { defaultGeometry } from '../../src/iommu/geometry.js';
 import { PAGE_SIZE } from '../../src/mm/address-space.js';
 import { type Injection, inject } from '../vfio/injection.js';
 import { BUFFER, errnoOf, type KitOptions } from '../vfio/kit.js';
@@ -24,6 +31,8 @@ interface Scenario {
   readonly changedAfter?: Injection['failed'];
 }
 
+const { IOMMU_HWPT_ALLOC_NEST_PARENT: NEST_PARENT, IOMMU_HWPT_FAULT_ID_VALID: FAULT_ID_VALID } =
+  HwptAllocFlag;
 const off: KitOptions = { iopf: 'off' };
 const PAGES = 600;
 
@@ -110,6 +119,27 @@ const scenarios: readonly Scenario[] = [
       const ioas = made.ioas();
       made.map(ioas, PAGES);
       return () => made.call('IOMMU_HWPT_ALLOC', HwptAlloc, { dev_id: id, pt_id: ioas });
+    },
+  },
+  {
+    name: 'HWPT_ALLOC of a first stage with a fault queue',
+    options: { geometry: { ...defaultGeometry, nests: true } },
+    prepare: (made) => {
+      const { id } = made.bind();
+      const second = { flags: NEST_PARENT, dev_id: id, pt_id: made.ioas() };
+      const { out_hwpt_id } = made.call('IOMMU_HWPT_ALLOC', HwptAlloc, second);
+      const { out_fault_id } = made.call('IOMMU_FAULT_QUEUE_ALLOC', FaultAlloc, {});
+      made.kit.mm.copyTo(BUFFER, writeStruct(HwptVtdS1, { addr_width: 48 }));
+      return () =>
+        made.call('IOMMU_HWPT_ALLOC', HwptAlloc, {
+          flags: FAULT_ID_VALID,
+          dev_id: id,
+          pt_id: out_hwpt_id!,
+          data_type: HWPT_DATA_VTD_S1,
+          data_len: HwptVtdS1.size,
+          data_uptr: BUFFER,
+          fault_id: out_fault_id!,
+        });
     },
   },
   {

@@ -321,6 +321,20 @@ describe('page requests of a nested page table', () => {
     expect(made.iommu.iopfEnabled).toBe(false);
   });
 
+  it('go on where pages cannot be left to faults, because of another device', () => {
+    made = new NestedKit({ iopf: 'ask', groups: [{}, { canFault: false }] });
+    ({ table, queue } = made.asking());
+    made.attach(made.file, table);
+    made.attach(made.bind(2).file, made.space);
+    const option = { option_id: OptionId.IOMMU_OPTION_IOPF, object_id: made.space, val64: 1 };
+    expect(errnoOf(() => made.call('IOMMU_OPTION', Option, option))).toBe('ENODEV');
+    expect(made.kit.counters.pinnedPages).toBe(PAGES);
+    const request = made.iommu.request(6, READ)!;
+    made.lead(6, 9);
+    made.answer(queue, Number(made.read(queue)[0]!.cookie), 0);
+    expect(request.result).toBe(true);
+  });
+
   it('are lost with the last close, and all is given back', () => {
     const request = made.iommu.request(6, READ)!;
     made.file.release();

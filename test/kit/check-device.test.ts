@@ -4,8 +4,11 @@ import { ring } from '../../examples/ring-device/ring.js';
 import { PciConfig, PciInterruptIndex, PciRegionIndex } from '../../src/abi/pci.js';
 import type { DeviceKind } from '../../src/device/kind.js';
 import { deviceKinds } from '../../src/device/kinds.js';
+import type { EndpointContext } from '../../src/device/pci/endpoint.js';
 import { type CheckDriver, checkDevice, checkKind } from '../../src/kit/check/check-device.js';
 import { kindOf } from '../../src/kit/kind.js';
+import { WRITE } from '../../src/mm/address-space.js';
+import { allocatePlain, SegmentList } from '../../src/mm/frame-memory.js';
 import type { InterruptSink, PciFunction } from '../../src/vfio/pci-function.js';
 
 /** Copies a page with the ring of examples/ring-device. */
@@ -117,7 +120,9 @@ describe('a device of iopf keeps to what every PCI device does:', () => {
 });
 
 /** The ring with a function of it in place of its own. */
-function canary(change: (made: PciFunction, sink: () => InterruptSink | null) => void): DeviceKind {
+function canary(
+  change: (made: PciFunction, sink: () => InterruptSink | null, context: EndpointContext) => void,
+): DeviceKind {
   const kind = kindOf(ring);
   return {
     ...kind,
@@ -129,7 +134,7 @@ function canary(change: (made: PciFunction, sink: () => InterruptSink | null) =>
         sink = given;
         open.call(made, given, memory);
       };
-      change(made, () => sink);
+      change(made, () => sink, context);
       return made;
     },
   };
@@ -156,6 +161,14 @@ function otherConfig(made: PciFunction, at: number, change: (value: number) => n
 }
 
 type Endpoint = PciFunction & { readonly dma: { enabled: boolean } };
+
+/** Writes 16 bytes of a frame, whatever the IOMMU says, where bus mastering is on. */
+function writeFrame(made: PciFunction, { host }: EndpointContext, frame: number): void {
+  if (!(made as Endpoint).dma.enabled) return;
+  const list = new SegmentList(1);
+  list.append(frame, 0, 16, allocatePlain(16), 0);
+  host.frames.write(list);
+}
 
 describe('a canary fails for its reason:', () => {
   const canaries: readonly [string, DeviceKind, RegExp][] = [
@@ -233,6 +246,25 @@ describe('a canary fails for its reason:', () => {
         made.reset = () => undefined;
       }),
       /^ {2}reset: BAR 0 at 0x\w+ reads 0x\w+ after a reset, and 0x0 when opened$/m,
+    ],
+    [
+      'a refusal of the IOMMU is not heard',
+      canary((made, _, context) => afterWrites(made, () => writeFrame(made, context, 5))),
+      /^ {2}DMA refused: it reaches memory that is not mapped$/m,
+    ],
+    [
+      'a translation is kept when its page goes',
+      canary((made, _, context) => {
+        const kept: number[] = [];
+        afterWrites(made, () => {
+          for (let page = 0; page < 64 && kept.length < 64; page++) {
+            const frame = context.iommu.translate(0x100 + page, WRITE);
+            if (frame >= 0) kept.push(frame);
+          }
+          for (const frame of kept) writeFrame(made, context, frame);
+        });
+      }),
+      /^ {2}page taken: it reaches a page by a translation that is gone$/m,
     ],
     [
       'it goes on after a release',

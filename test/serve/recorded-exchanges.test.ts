@@ -57,3 +57,10 @@ describe('the recorded exchanges with libvfio-user', () => {
     expect(exceptions.filter(([, quirk]) => !known.has(quirk))).toEqual([]);
   });
 });
+
+it('docs/vfio-user.md shows the table', () => {
+  const rows = readFileSync('docs/vfio-user.md', 'utf8')
+    .split('\n')
+    .filter((line) => quirks.some(({ id }) => line.startsWith(`| ${id} |`)));
+  expect(rows).toEqual(quirks.map(({ id, iopf, others }) => `| ${id} | ${others} | ${iopf} |`));
+});

@@ -12,15 +12,15 @@ import {
   REGION_OFFSET,
   Type1Ioctl,
 } from '../../src/abi/vfio.js';
+import { ownDevice, recorded } from '../../src/conformance/fixtures.js';
+import { EventFile, OpenFile, Process } from '../../src/conformance/process.js';
+import { ProcessMemory } from '../../src/conformance/process-memory.js';
+import { bytesHex, hexBytes } from '../../src/conformance/vectors.js';
 import type { VfioFile } from '../../src/file/file.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
 import { SimulatedMemory } from '../../src/mm/simulated-memory.js';
 import { createMachine, type Machine } from '../../src/vfio/machine.js';
 import type { PciFunction } from '../../src/vfio/pci-function.js';
-import { ownDevice, recorded } from '../conformance/fixtures.js';
-import { EventFile, OpenFile, Process } from '../conformance/process.js';
-import { ProcessMemory } from '../conformance/process-memory.js';
-import { bytesHex, hexBytes } from '../conformance/vectors.js';
 
 const ARGUMENTS = 0x10_0000;
 /** Pages of the arguments: a ROM is read at once. */

@@ -13,12 +13,12 @@ import {
   SparseMmapArea,
   SparseMmapCap,
 } from '../../src/abi/vfio-structs.js';
+import { ownDevice } from '../../src/conformance/fixtures.js';
+import { EventFile, OpenFile, Process } from '../../src/conformance/process.js';
 import type { VfioFile } from '../../src/file/file.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
 import { createMachine } from '../../src/vfio/machine.js';
 import type { InterruptSink, PciFunction } from '../../src/vfio/pci-function.js';
-import { ownDevice } from '../conformance/fixtures.js';
-import { EventFile, OpenFile, Process } from '../conformance/process.js';
 import { errnoOf, Kit } from './kit.js';
 
 const CONFIG = 7 * REGION_OFFSET;

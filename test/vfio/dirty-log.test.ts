@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { writeStruct } from '../../src/abi/layout.js';
 import { Type1Ioctl } from '../../src/abi/vfio.js';
 import { DirtyBitmap, DirtyBitmapGet, VfioBitmap } from '../../src/abi/vfio-structs.js';
+import { eduCopy } from '../../src/conformance/edu-copy.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
-import { eduCopy } from '../conformance/edu-copy.js';
 import { BUFFER, BUFFER_PAGES, Kit } from './kit.js';
 
 const BITMAP = BUFFER + (BUFFER_PAGES - 1) * PAGE_SIZE;

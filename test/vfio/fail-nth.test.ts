@@ -14,8 +14,8 @@ import {
   RegionInfo,
   VfioBitmap,
 } from '../../src/abi/vfio-structs.js';
+import { EventFile, OpenFile } from '../../src/conformance/process.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
-import { EventFile, OpenFile } from '../conformance/process.js';
 import { type Injection, inject } from './injection.js';
 import { BUFFER, errnoOf, Kit, type KitOptions } from './kit.js';
 

@@ -2,9 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { readStruct, writeStruct } from '../../src/abi/layout.js';
 import { DmaMapFlag, IopfIoctl, Type1Ioctl, VfioExtension } from '../../src/abi/vfio.js';
 import { IommuType1Info, IopfCap } from '../../src/abi/vfio-structs.js';
+import { eduCopy } from '../../src/conformance/edu-copy.js';
 import { FaultReport } from '../../src/iommu/page-request.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
-import { eduCopy } from '../conformance/edu-copy.js';
 import { TestContainer } from '../ioas/iopf/container.js';
 import { BUFFER, errnoOf, Kit } from './kit.js';
 

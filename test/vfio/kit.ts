@@ -8,6 +8,8 @@ import {
 } from '../../src/abi/layout.js';
 import { ContainerIoctl, GroupIoctl, Type1Ioctl, VfioExtension } from '../../src/abi/vfio.js';
 import { DmaMap, DmaUnmap } from '../../src/abi/vfio-structs.js';
+import { Process } from '../../src/conformance/process.js';
+import { ProcessMemory } from '../../src/conformance/process-memory.js';
 import { deviceKinds } from '../../src/device/kinds.js';
 import type { VfioFile } from '../../src/file/file.js';
 import { IommuDevice } from '../../src/iommu/device.js';
@@ -19,8 +21,6 @@ import { allocatePlain } from '../../src/mm/frame-memory.js';
 import { SimulatedMemory } from '../../src/mm/simulated-memory.js';
 import { createMachine, type Machine, type MachineOptions } from '../../src/vfio/machine.js';
 import type { PciFunction } from '../../src/vfio/pci-function.js';
-import { Process } from '../conformance/process.js';
-import { ProcessMemory } from '../conformance/process-memory.js';
 
 /** Where the program's buffer lies, and where arguments are put. */
 export const BUFFER = 0x1000_0000;

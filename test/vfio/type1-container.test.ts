@@ -3,12 +3,12 @@ import { fail } from '../../src/abi/errno.js';
 import { writeStruct } from '../../src/abi/layout.js';
 import { IopfIoctl, Type1Ioctl, VfioExtension } from '../../src/abi/vfio.js';
 import { DirtyBitmap, DmaMap } from '../../src/abi/vfio-structs.js';
+import { eduCopy } from '../../src/conformance/edu-copy.js';
 import type { Caller } from '../../src/file/caller.js';
 import { commonRanges } from '../../src/ioas/iova-ranges.js';
 import { MappingIndex } from '../../src/ioas/mapping-index.js';
 import { defaultGeometry, type IommuProperties } from '../../src/iommu/geometry.js';
 import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
-import { eduCopy } from '../conformance/edu-copy.js';
 import { BUFFER, BUFFER_PAGES, errnoOf, Kit } from './kit.js';
 
 /** An IOMMU that cannot share a page table with the default one. */

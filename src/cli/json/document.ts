@@ -12,6 +12,7 @@ export const schemaNames = {
   compare: 'iopf.compare/1',
   plan: 'iopf.plan/1',
   check: 'iopf.check/1',
+  conformance: 'iopf.conformance/1',
   version: 'iopf.version/1',
 } as const;
 

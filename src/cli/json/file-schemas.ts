@@ -3,17 +3,33 @@
  * as the tables of docs/scenarios.md.
  */
 import { z } from 'zod';
+import { machineSchema } from '../../exec/machine/machine-file.js';
+import { recordedDeviceSchema } from '../../exec/machine/model-file.js';
+import { rulesSchema } from '../../inject/rule-file.js';
 import { fleetSchema } from '../../plan/fleet.js';
+import { modelSchema } from '../../sim/cost-model.js';
 import { scenarioSchema } from '../../sim/scenario.js';
 
-export const filesOfUsers = { scenario: scenarioSchema, fleet: fleetSchema } as const;
+/** Those whose keys docs/scenarios.md has. */
+const documented = { scenario: scenarioSchema, fleet: fleetSchema } as const;
+const filesOfUsers = {
+  ...documented,
+  machine: machineSchema,
+  model: modelSchema,
+  'recorded-device': recordedDeviceSchema,
+  rules: rulesSchema,
+} as const;
 
 /** By the kind of file, as a user writes it: before units are read. */
 export function fileSchemas(): Readonly<Record<string, object>> {
+  return jsonSchemasOf(filesOfUsers);
+}
+
+function jsonSchemasOf(schemas: Readonly<Record<string, z.ZodType>>): Record<string, object> {
   return Object.fromEntries(
-    Object.entries(filesOfUsers).map(([kind, schema]) => [
+    Object.entries(schemas).map(([kind, schema]) => [
       kind,
-      z.toJSONSchema(schema, { io: 'input' }),
+      z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }),
     ]),
   );
 }
@@ -38,7 +54,7 @@ default must be there, unless they are said to be optional.
 
 /** The text of docs/scenarios.md. */
 export function scenarioDocument(): string {
-  const sections = Object.entries(fileSchemas()).map(([kind, schema]) => {
+  const sections = Object.entries(jsonSchemasOf(documented)).map(([kind, schema]) => {
     const rows: string[] = [];
     collect(schema as Shape, '', rows);
     return `## ${kind[0]!.toUpperCase()}${kind.slice(1)}

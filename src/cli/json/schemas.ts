@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { kernelVersions } from '../../abi/kernel.js';
 import type { ScenarioReport } from '../../check/search/run-scenario.js';
+import { targets } from '../../conformance/conformance.js';
 import { refusalReasons } from '../../exec/incidents/refusal.js';
 import type { RunSummary } from '../../exec/run/summary.js';
 import { type PointName, points } from '../../inject/points.js';
@@ -311,6 +312,37 @@ const checkSchema = z.object({
   DocumentHead<'check'> & { scenarios: readonly ScenarioReport[]; seconds: number }
 >;
 
+const conformanceSchema = z.object({
+  ...head('conformance'),
+  against: z.enum(targets).describe('whose answers were looked at'),
+  passed: count.describe('cases'),
+  failed: count.describe('cases'),
+  skipped: count.describe('cases'),
+  seconds,
+  topics: z.array(
+    z.object({
+      topic: text,
+      kernel: z.enum(kernelVersions).describe('whose answers were expected'),
+      cases: z.array(
+        z.object({
+          name: text,
+          steps: count,
+          result: z.enum(['passed', 'failed', 'skipped']),
+          why: text.nullable().describe('it was skipped'),
+          differences: z.array(
+            z.object({
+              step: count.describe('from 0'),
+              asked: text,
+              expected: text,
+              came: text,
+            }),
+          ),
+        }),
+      ),
+    }),
+  ),
+}) satisfies z.ZodType<DocumentHead<'conformance'>>;
+
 const versionSchema = z.object(head('version'));
 
 /** By the kind of document. */
@@ -322,6 +354,7 @@ export const schemas = {
   compare: compareSchema,
   plan: planSchema,
   check: checkSchema,
+  conformance: conformanceSchema,
   version: versionSchema,
 } as const;
 

@@ -64,6 +64,7 @@ export class PciEndpoint implements PciFunction {
   private readonly msix: Capability<'msix'> | undefined;
   private readonly express: Capability<'express'> | undefined;
   private readonly power: Capability<'power'> | undefined;
+  private readonly holdsBack: (() => boolean) | undefined;
   private isOpen = false;
   private driverMemory: DriverMemory | null = null;
 
@@ -76,7 +77,8 @@ export class PciEndpoint implements PciFunction {
   ) {
     this.address = context.address;
     this.iommu = context.iommu;
-    const { faults, frames } = context.host;
+    const { faults, frames, holdsBack } = context.host;
+    this.holdsBack = holdsBack;
     this.dma = new DmaPort(faults?.translator ?? context.iommu, frames, faults?.gate ?? null);
     this.config = new ConfigSpace(description);
     const { capabilities } = description;
@@ -229,7 +231,7 @@ export class PciEndpoint implements PciFunction {
   }
 
   poll(): boolean {
-    return this.isOpen && this.device.poll();
+    return this.isOpen && this.holdsBack?.() !== true && this.device.poll();
   }
 
   private writeConfig(offset: number, from: Uint8Array): void {

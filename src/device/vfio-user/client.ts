@@ -102,7 +102,10 @@ export class Client {
         this.die(`has not answered ${commandName(command)} for ${timeoutMs / 1000} s`);
         return DEAD;
       }
-      host.wait(this.channels, null, this.untilMs);
+      if (!host.wait(this.channels, null, this.untilMs)) {
+        this.die(`had not answered ${commandName(command)} when the program ended`);
+        return DEAD;
+      }
     }
   }
 
@@ -231,7 +234,6 @@ export class Client {
 
   private readonly waitForRoom = (): boolean => {
     const { host, full, untilMs } = this;
-    host.wait([], full, untilMs);
-    return host.nowMs() < untilMs;
+    return host.wait([], full, untilMs) && host.nowMs() < untilMs;
   };
 }

@@ -47,7 +47,7 @@ export class RemoteFunction implements PciFunction {
 
   constructor(
     private readonly client: Client,
-    host: PeerHost,
+    private readonly host: PeerHost,
     device: RemoteDevice,
     context: EndpointContext,
     private readonly options: RemoteOptions,
@@ -66,6 +66,7 @@ export class RemoteFunction implements PciFunction {
     });
     this.config = new RemoteConfig(
       this.port,
+      device.config,
       () => this.configChanged(),
       () => iommu.incidents?.deviceReset(iommu),
     );
@@ -163,6 +164,7 @@ export class RemoteFunction implements PciFunction {
     const writable = (flags & RegionFlag.VFIO_REGION_INFO_FLAG_WRITE) !== 0;
     const mappable =
       index <= BAR5 && size >= PAGE_SIZE && !this.config.isIo(index) && traps !== false;
+    if (!mappable && fd >= 0) this.host.closeFile(fd);
     if (!mappable) return { size, readable, writable, mappable };
     const files = areas.map((area) => ({ ...area, fd, fileOffset: offset + area.offset }));
     const region: PciRegion = {

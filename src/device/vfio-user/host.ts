@@ -54,9 +54,9 @@ export interface PeerHost {
   /**
    * Returns when something has come on one of the channels, or there is room in `full`, or at
    * `untilMs`. Where that takes longer the program is served meanwhile, but for its calls on VFIO's
-   * files. Throws where the run must end.
+   * files; false: it has ended meanwhile. Throws where the run must end.
    */
-  wait(channels: readonly Channel[], full: Channel | null, untilMs: number): void;
+  wait(channels: readonly Channel[], full: Channel | null, untilMs: number): boolean;
   /** Calls back while something has come on a channel, until the returned function is called. */
   watch(channel: Channel, readable: () => void): () => void;
   /** Calls back each time somebody signals the eventfd. */

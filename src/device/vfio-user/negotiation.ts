@@ -17,6 +17,7 @@ import {
   VERSION_MAJOR,
   VERSION_MINOR,
 } from '../../vfio-user/protocol.js';
+import { RegionAccess } from '../../vfio-user/structs.js';
 import { OptionError } from '../options.js';
 import type { Client } from './client.js';
 import type { PeerHost } from './host.js';
@@ -41,6 +42,8 @@ export interface RemoteDevice {
   readonly regions: readonly RemoteRegion[];
   /** Five, by index. */
   readonly interrupts: readonly RemoteInterrupt[];
+  /** The first 256 bytes of config space. */
+  readonly config: Uint8Array;
 }
 
 /** Asks the server of a client what there is. Everything it throws is an OptionError. */
@@ -75,6 +78,7 @@ export class Negotiation {
       interrupts: Array.from({ length: PciInterruptIndex.COUNT }, (_, index) =>
         index < interrupts ? this.interrupt(index) : { count: 0, flags: 0 },
       ),
+      config: this.config(),
     };
   }
 
@@ -124,6 +128,16 @@ export class Negotiation {
         `says its config space has ${region.size} bytes; it has ${PCI_CONFIG_SIZE} or ${PCIE_CONFIG_SIZE}`,
       );
     return region;
+  }
+
+  private config(): Uint8Array {
+    const { body } = this;
+    const { at, size } = RegionAccess;
+    body.bytes.fill(0);
+    body.setU32(at.region, PciRegionIndex.CONFIG);
+    body.setU32(at.count, PCI_CONFIG_SIZE);
+    this.ask(Command.REGION_READ, body.prefix(size), size + PCI_CONFIG_SIZE);
+    return this.client.reply.slice(size, size + PCI_CONFIG_SIZE);
   }
 
   private interrupt(index: number): RemoteInterrupt {

@@ -41,21 +41,22 @@ const whole: readonly Register[] = [
 export class RemoteConfig {
   /** Offsets of capabilities by id. */
   private readonly capabilities: ReadonlyMap<number, number>;
-  private readonly header = new Uint8Array(PCI_CONFIG_SIZE);
-  private readonly view = new DataView(this.header.buffer);
+  private readonly view: DataView;
   private command = 0;
   private isAwake = true;
 
   /**
-   * `changed`: told when decoding or bus mastering may have changed; `flr`: the function has reset
-   * itself.
+   * @param header the first 256 bytes of it
+   * @param changed told when decoding or bus mastering may have changed
+   * @param flr the function has reset itself
    */
   constructor(
     private readonly port: RegionPort,
+    header: Uint8Array,
     private readonly changed: () => void,
     private readonly flr: () => void,
   ) {
-    port.read(CONFIG, 0, this.header);
+    this.view = new DataView(header.buffer, header.byteOffset, header.length);
     this.capabilities = findCapabilities(this.view);
     this.command = this.view.getUint16(PciConfig.COMMAND, true);
   }
@@ -73,7 +74,7 @@ export class RemoteConfig {
   }
 
   isIo(bar: number): boolean {
-    return (this.header[PciConfig.BASE_ADDRESS_0 + 4 * bar]! & PciBar.SPACE_IO) !== 0;
+    return (this.view.getUint8(PciConfig.BASE_ADDRESS_0 + 4 * bar) & PciBar.SPACE_IO) !== 0;
   }
 
   /** Accesses to memory BARs get to the device. */

@@ -46,8 +46,9 @@ export class DescriptorCalls {
   }
 
   private forget(fd: number): void {
-    const { call, descriptors, processes } = this.context;
+    const { call, descriptors, files, processes } = this.context;
     descriptors.forget(processes.known(call.tid), fd);
+    files.mayClose(call.tid);
   }
 
   /**

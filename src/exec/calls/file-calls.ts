@@ -85,7 +85,7 @@ export class FileCalls {
     const opened = this.enter(call.int(0));
     if (opened === null) return;
     if (vfsRequests.has(request)) return call.proceed();
-    if (files.suspect) files.reap();
+    files.settle(call.tid);
     caller.answer(opened.file.ioctl(caller, request, call.argument(2)));
   }
 

@@ -177,7 +177,7 @@ export class MemoryCalls {
 
   /** Descriptors may be gone after the call. */
   private mayClose(): void {
-    this.context.files.suspect = true;
+    this.context.files.mayClose(this.context.call.tid);
   }
 
   private exit(): void {

@@ -168,6 +168,8 @@ export interface FunctionOptions
   > {
   /** The memory that translated DMA reaches, where that is more than processes'. */
   readonly frames?: FrameMemory;
+  /** As `DeviceHost.holdsBack`. */
+  readonly holdsBack?: () => boolean;
   /** Told of the memory of each region that can be mapped. */
   readonly regionMade?: (index: number, region: DmaBuffer) => void;
 }
@@ -196,6 +198,7 @@ export function makeFunction(
   const { openCapture } = networks;
   const host = {
     frames: options.frames ?? memory,
+    ...(options.holdsBack === undefined ? {} : { holdsBack: options.holdsBack }),
     allocate: allocateNative,
     traps: options.traps,
     regionMemory: (index: number, bytes: number) => {

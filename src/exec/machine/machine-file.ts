@@ -1,7 +1,7 @@
 /** The machine of a run from a YAML file: IOMMU, groups, devices. */
 import { z } from 'zod';
 import { formatPciAddress, notPciAddress, parsePciAddress } from '../../abi/pci-address.js';
-import { bytes } from '../../input/schemas.js';
+import { bytes, formatKey } from '../../input/schemas.js';
 import { parseUserFile } from '../../input/user-file.js';
 import { defaultGeometry } from '../../iommu/geometry.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
@@ -34,8 +34,9 @@ const vfioSchema = z.strictObject({
 /** A machine without an IOMMU: its functions are in no group, so VFIO cannot have them. */
 const NO_IOMMU = 'none';
 
-const machineSchema = z.strictObject(
+export const machineSchema = z.strictObject(
   {
+    schema: formatKey('machine'),
     // A union would lose where in the mapping an error stands.
     iommu: z
       .preprocess(

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { PciInterruptIndex, PciRegionIndex } from '../../abi/pci.js';
 import { type RecordedModel, type RecordedRegister, registerAccesses } from '../../device/kinds.js';
 import { readNamed, TEXT_MOST_BYTES } from '../../input/named-file.js';
-import { bytes as sizeInBytes } from '../../input/schemas.js';
+import { formatKey, bytes as sizeInBytes } from '../../input/schemas.js';
 import { parseUserFile } from '../../input/user-file.js';
 import type { PciRegion } from '../../vfio/pci-function.js';
 
@@ -18,7 +18,8 @@ const count = z.number().int().min(0).max(2048).default(0);
 
 const word = z.number().int().min(0).max(0xffffffff);
 
-const modelSchema = z.strictObject({
+export const recordedDeviceSchema = z.strictObject({
+  schema: formatKey('recorded-device'),
   // Bytes of config space by the offset at which they begin; the rest is zero.
   config: z.record(z.string().regex(/^\d+$/, 'must be an offset'), hex),
   configBytes: z.union([z.literal(256), z.literal(4096)]).default(256),
@@ -53,7 +54,7 @@ const modelSchema = z.strictObject({
 
 const NONE: PciRegion = { size: 0, readable: false, writable: false, mappable: false };
 
-type RegisterText = z.infer<typeof modelSchema>['registers'][string];
+type RegisterText = z.infer<typeof recordedDeviceSchema>['registers'][string];
 
 function registerOf(text: RegisterText): RecordedRegister {
   const { value, access } =
@@ -65,7 +66,7 @@ function registerOf(text: RegisterText): RecordedRegister {
 export function openModel(path: string): RecordedModel {
   const file = { what: 'the recorded device', path };
   const text = readNamed(file, TEXT_MOST_BYTES).toString('utf8');
-  const { data, error } = parseUserFile(text, path, modelSchema);
+  const { data, error } = parseUserFile(text, path, recordedDeviceSchema);
   const config = new Uint8Array(data.configBytes);
   for (const [offset, bytes] of Object.entries(data.config)) {
     if (Number(offset) + bytes.length / 2 > config.length)

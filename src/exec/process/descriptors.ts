@@ -67,7 +67,6 @@ export class Descriptors {
   forget(process: Process | null, fd: number): void {
     process?.known.delete(fd);
     process?.uncertain.add(fd);
-    this.files.suspect = true;
   }
 
   /**

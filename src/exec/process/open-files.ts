@@ -23,6 +23,9 @@ const F_RDLCK = 0;
 const F_WRLCK = 1;
 const F_UNLCK = 2;
 
+/** Ticks in which every call looks, whosever it is, after one that may close something. */
+const DOUBTFUL_TICKS = 20;
+
 /** struct flock: type, whence, start, length. */
 const flock = allocateNative(64);
 const flockShorts = new Int16Array(flock.bytes.buffer, 0, 2);
@@ -51,8 +54,12 @@ export class OpenFiles {
   firstUser: string | null = null;
   /** The functions behind the open device files, each once. */
   readonly openFunctions: PciFunction[] = [];
-  /** Something was closed, or may have been: the next `reap` must look. */
-  suspect = false;
+  /** Something was closed, or may have been, and nobody has looked since. */
+  private isSuspect = false;
+  /** Threads that are in a call which may close something: it has when they call again. */
+  private readonly closing = new Set<number>();
+  /** Looks that are due at the least: a thread may be slow to close what another asks for. */
+  private looksDue = 0;
   /** A call or a device is in the middle of its work on them: nothing is released meanwhile. */
   isBusy = false;
 
@@ -100,10 +107,36 @@ export class OpenFiles {
     this.firstUser ??= programOf(pid);
   }
 
+  /** Something was closed, or may have been. */
+  suspect(): void {
+    this.isSuspect = true;
+  }
+
+  /**
+   * A thread's call may close something. It goes on in the kernel, and whoever looks before it has
+   * got there finds nothing.
+   */
+  mayClose(tid: number): void {
+    this.isSuspect = true;
+    this.looksDue = DOUBTFUL_TICKS;
+    this.closing.add(tid);
+  }
+
+  /** A thread makes a call that can tell whether a file is open: `reap`, where that may matter. */
+  settle(tid: number): void {
+    if (this.closing.delete(tid) || this.isSuspect || this.looksDue > 0) this.reap();
+  }
+
+  /** Housekeeping: what is closed without notice. */
+  tick(): void {
+    if (this.looksDue > 0) this.looksDue--;
+    this.reap();
+  }
+
   /** Releases every file that nobody refers to any more, oldest first. */
   reap(): void {
     if (this.isBusy) return;
-    this.suspect = false;
+    this.isSuspect = false;
     for (let index = 0; index < this.files.length; ) {
       const opened = this.files[index]!;
       const { backing, locks } = opened;
@@ -117,6 +150,7 @@ export class OpenFiles {
       if (opened.pciFunction === null) close(opened.backing.fd);
       this.findOpenFunctions();
     }
+    if (this.files.length === 0) this.closing.clear();
   }
 
   /** A file of a device; null: none is open. */

@@ -173,12 +173,12 @@ export function summarize(counted: Counted): EngineSummary {
     reclaimScans: scan?.scans ?? 0,
     reclaimScanSeconds: round(scan?.seconds ?? 0),
     ...memory,
-    ...stall,
     interceptedCalls,
     vfioOpens: files.opens,
     deviceOpens: files.deviceOpens,
     vfioProgram: files.firstUser,
     ...incidents,
     injected,
+    ...stall,
   };
 }

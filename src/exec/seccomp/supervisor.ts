@@ -85,6 +85,8 @@ export class Supervisor {
   private readonly polls = allocateNative(POLLED * 8);
   private readonly revents = new Int16Array(this.polls.bytes.buffer, 0, POLLED * 4);
   private lastWorkMs = 0;
+  /** Nobody is under the filter any more, and files are being closed. */
+  private isEnding = false;
   private sleepMs = SLEEP_LEAST_MS;
   private readonly listener: Listener;
   private readonly files: OpenFiles;
@@ -133,18 +135,23 @@ export class Supervisor {
 
   /**
    * The same for a device that waits for somebody else, until a descriptor is ready for what
-   * poll(2) is asked about it, or `untilMs`.
+   * poll(2) is asked about it, or `untilMs`. False: everybody who could want that is gone.
    */
-  serveUntil(waited: readonly Waited[], untilMs: number): void {
+  serveUntil(waited: readonly Waited[], untilMs: number): boolean {
     const { nowMs } = this.options;
-    this.serveWhile(waited, true, (isReady) => (isReady ? -1 : Math.ceil(untilMs - nowMs())));
+    let isWanted = true;
+    this.serveWhile(waited, true, (isReady, isGone) => {
+      isWanted = !isGone || this.isEnding;
+      return isReady || !isWanted ? -1 : Math.ceil(untilMs - nowMs());
+    });
+    return isWanted;
   }
 
   /** `goOn` says for how many milliseconds at most to wait now; below 0: no more. */
   private serveWhile(
     waited: readonly Waited[],
     isDevice: boolean,
-    goOn: (isReady: boolean) => number,
+    goOn: (isReady: boolean, isGone: boolean) => number,
   ): void {
     const { listener } = this;
     const { setAside, events, signals } = this.options;
@@ -165,7 +172,7 @@ export class Supervisor {
     const isReady = (): boolean =>
       all.some((_, index) => index > 1 && revents[4 * index + 3] !== 0);
     try {
-      for (let ms = goOn(false); ms >= 0; ms = goOn(isReady())) {
+      for (let ms = goOn(false, false); ms >= 0; ms = goOn(isReady(), fds[0] === -1)) {
         if (poll(polls.address, all.length, ms) <= 0) {
           for (let index = 0; index < all.length; index++) revents[4 * index + 3] = 0;
           continue;
@@ -213,6 +220,7 @@ export class Supervisor {
    * those may take a moment; a file that somebody else holds is not waited for.
    */
   private end(): void {
+    this.isEnding = true;
     this.files.reap();
     const { nowMs } = this.options;
     for (const beganMs = nowMs(); this.files.count > 0 && nowMs() - beganMs < LAST_CLOSES_MS; ) {
@@ -279,7 +287,7 @@ export class Supervisor {
       else {
         if (event === program.pid) program.exited();
         processes.exitedPid(event);
-        this.files.suspect = true;
+        this.files.suspect();
       }
     });
     return stop;
@@ -290,7 +298,7 @@ export class Supervisor {
     const { guard, processes, program } = this.options;
     this.options.housekeeping();
     this.options.background.run(this.options.nowMs());
-    if (this.files.count > 0) this.files.reap();
+    if (this.files.count > 0) this.files.tick();
     else processes.recycleSpaces();
     processes.forgetStrangers();
     reapChildren(program);

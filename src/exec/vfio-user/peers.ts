@@ -23,7 +23,7 @@ const ALONE_MS = 10;
 /** What serves the program while a server is waited for. */
 export interface PeerService {
   readonly events: EventSet;
-  serveUntil(waited: readonly Waited[], untilMs: number): void;
+  serveUntil(waited: readonly Waited[], untilMs: number): boolean;
 }
 
 /** A channel whose watch begins with the run. */
@@ -62,14 +62,14 @@ export class Peers implements PeerHost {
     return socket;
   }
 
-  wait(channels: readonly Channel[], full: Channel | null, untilMs: number): void {
+  wait(channels: readonly Channel[], full: Channel | null, untilMs: number): boolean {
     const waited = channels.map((channel) => ({ fd: this.fdOf(channel), events: POLLIN }));
     if (full !== null) waited.push({ fd: this.fdOf(full), events: POLLOUT });
     const leftMs = Math.max(0, Math.ceil(untilMs - this.nowMs()));
     const { service } = this;
     const aloneMs = service === null ? leftMs : Math.min(ALONE_MS, leftMs);
-    if (this.isReady(waited, aloneMs) || aloneMs === leftMs) return;
-    service?.serveUntil(waited, untilMs);
+    if (this.isReady(waited, aloneMs) || service === null || aloneMs === leftMs) return true;
+    return service.serveUntil(waited, untilMs);
   }
 
   watch(channel: Channel, readable: () => void): () => void {

@@ -20,7 +20,11 @@ const DEVICE_FRAME = 2 ** 40;
 class BenchMemory implements FrameMemory {
   readonly bytes = new Uint8Array(MEMORY_PAGES * PAGE_SIZE);
   copies = 0;
-  readonly gone = new Set<number>();
+  /** Frames whose pages were taken, and during which transfer. */
+  readonly gone = new Map<number, number>();
+  private transfers = 0;
+  /** Accesses to frames that were gone before their transfer began. */
+  staleAccesses = 0;
   /** Called before each copy. */
   beforeCopy: (() => void) | null = null;
 
@@ -32,7 +36,13 @@ class BenchMemory implements FrameMemory {
     return this.copy(list, true);
   }
 
+  /** The page of a frame goes, in the middle of the transfer that is under way. */
+  take(frame: number): void {
+    if (!this.gone.has(frame)) this.gone.set(frame, this.transfers);
+  }
+
   private copy(list: SegmentList, isWrite: boolean): number {
+    this.transfers++;
     this.beforeCopy?.();
     let done = 0;
     for (let index = 0; index < list.count; index++) {
@@ -42,7 +52,11 @@ class BenchMemory implements FrameMemory {
       const { bytes } = list.buffer[index]!;
       for (let left = list.length[index]!; left > 0; frame++, offset = 0) {
         const length = Math.min(left, PAGE_SIZE - offset);
-        if (this.gone.has(frame)) return done;
+        const taken = this.gone.get(frame);
+        if (taken !== undefined) {
+          if (taken < this.transfers) this.staleAccesses++;
+          return done;
+        }
         if (frame < MEMORY_PAGES) {
           this.copies++;
           const start = frame * PAGE_SIZE + offset;

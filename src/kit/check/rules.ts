@@ -192,15 +192,19 @@ function sendsArmedOnly(bench: Bench, work: (bench: Bench) => void): void {
   }
 }
 
-/** Pages go while it copies: what it was refused it does not reach, and it goes on. */
+/**
+ * Pages go while it copies. It may come to a page that has just gone; but what is gone when a
+ * transfer begins it does not reach, as its translation is no more.
+ */
 function losesPages(bench: Bench, work: (bench: Bench) => void): void {
   bench.open();
   const { memory, random } = bench;
   memory.beforeCopy = () => {
     const page = random.below(MEMORY_PAGES);
-    memory.gone.add(page);
+    memory.take(page);
     bench.unmap(page);
   };
   work(bench);
   memory.beforeCopy = null;
+  must(memory.staleAccesses === 0, 'it reaches a page by a translation that is gone');
 }

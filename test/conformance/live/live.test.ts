@@ -5,9 +5,10 @@
 import { basename } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { DEFAULT_KERNEL } from '../../../src/abi/kernel.js';
+import { runLive } from '../../../src/conformance/live/run.js';
+import { describe as describeCase } from '../../../src/conformance/run.js';
+import { vectorFiles } from '../../../src/conformance/vectors.js';
 import { available, moreIsAsked } from '../../skip.js';
-import { describe as describeCase, vectorFiles } from '../run.js';
-import { runLive } from './run.js';
 
 /** Topics that a sandbox can run almost whole. */
 const LEAST_SHARE = 0.95;

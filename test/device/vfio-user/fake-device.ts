@@ -5,7 +5,6 @@ import { writeVersion } from '../../../src/vfio-user/capabilities.js';
 import { Command } from '../../../src/vfio-user/protocol.js';
 import { FakeHost, type Message, refusal, reply } from './fake-server.js';
 
-/** The file of BAR 0's second page. */
 export const BAR_FD = 40;
 export const BAR_BYTES = 0x3000;
 
@@ -23,6 +22,8 @@ export class FakeDevice {
   /** VFIO_IRQ_INFO_* of INTx. */
   intxFlags = 1;
   twin = false;
+  /** The file of the BAR's second page. */
+  barFd = BAR_FD;
   readonly host = new FakeHost(
     (message) => this.answer(message),
     (message) => this.twinAnswers(message),
@@ -43,7 +44,8 @@ export class FakeDevice {
     return this.requests.filter((request) => request.command === command);
   }
 
-  private answer(message: Message): readonly Message[] | null {
+  /** What it sends for a message; null: it takes nothing any more. */
+  answer(message: Message): readonly Message[] | null {
     this.requests.push(message);
     const answer = this.override?.(message);
     return answer === undefined ? this.own(message) : answer;
@@ -93,7 +95,7 @@ export class FakeDevice {
     if (argsz < 64) return reply(message, { body: info(64, 7, 0, 0, BAR_BYTES, 0x1000) });
     const caps = words(32, [0x0001_0001, 0, 1, 0, 0x1000, 0, 0x1000, 0]);
     const body = Uint8Array.from([...info(64, 15, 0, 32, BAR_BYTES, 0), ...caps]);
-    return reply(message, { body, descriptors: [BAR_FD] });
+    return reply(message, { body, descriptors: [this.barFd] });
   }
 
   private write(message: Message): Message {

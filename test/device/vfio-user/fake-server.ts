@@ -37,9 +37,13 @@ export const refusal = (to: Message, error: number, body = new Uint8Array(0)): M
 /** What the server does with a message: null, it takes no more (and the channel is full). */
 export type Handler = (message: Message, channel: FakeChannel) => readonly Message[] | null;
 
+/** Of all channels: a message is over when the next one is looked at. */
+const received = allocatePlain(BODY_BYTES);
+const outgoing = allocatePlain(BODY_BYTES);
+
 export class FakeChannel implements Channel {
-  readonly received = allocatePlain(BODY_BYTES);
-  readonly outgoing = allocatePlain(BODY_BYTES);
+  readonly received = received;
+  readonly outgoing = outgoing;
   readonly descriptors: number[] = [];
   /** What is on its way to the client. */
   readonly queue: Message[] = [];
@@ -49,7 +53,11 @@ export class FakeChannel implements Channel {
   isGone = false;
   private current: Message | null = null;
 
-  constructor(private readonly handler: Handler) {}
+  /** `closed`: takes the descriptors that came and nobody has taken out. */
+  constructor(
+    private readonly handler: Handler,
+    private readonly closed: number[],
+  ) {}
 
   get head(): MessageHead & { readonly fault: MessageFault } {
     return this.current!;
@@ -61,10 +69,11 @@ export class FakeChannel implements Channel {
 
   receive(): 'message' | 'waiting' | 'closed' {
     const next = this.queue.shift();
+    this.closed.push(...this.descriptors.splice(0));
     if (next === undefined) return this.isClosed ? 'closed' : 'waiting';
     this.current = next;
     this.received.bytes.set(next.body);
-    this.descriptors.splice(0, this.descriptors.length, ...next.descriptors);
+    this.descriptors.push(...next.descriptors);
     return 'message';
   }
 
@@ -88,6 +97,7 @@ export class FakeChannel implements Channel {
 
   close(): void {
     this.isGone = true;
+    this.closed.push(...this.descriptors.splice(0));
   }
 }
 
@@ -102,6 +112,8 @@ export class FakeHost implements PeerHost {
   memoryFile: MemoryFile | null = null;
   processMemory: MemoryFile | null = null;
   time = 0;
+  /** Off: the program has ended. */
+  isWanted = true;
   /** Called each time the client waits. */
   waited: (() => void) | null = null;
   private readonly watches = new Map<Channel, () => void>();
@@ -124,12 +136,13 @@ export class FakeHost implements PeerHost {
     return this.time;
   }
 
-  wait(channels: readonly Channel[], _full: Channel | null, untilMs: number): void {
+  wait(channels: readonly Channel[], _full: Channel | null, untilMs: number): boolean {
     this.waited?.();
     const isReady = channels.some(
       (channel) => (channel as FakeChannel).queue.length > 0 || (channel as FakeChannel).isClosed,
     );
     if (!isReady) this.time = Math.max(this.time, untilMs);
+    return this.isWanted;
   }
 
   watch(channel: Channel, readable: () => void): () => void {
@@ -167,7 +180,7 @@ export class FakeHost implements PeerHost {
   }
 
   private add(handler: Handler): FakeChannel {
-    const channel = new FakeChannel(handler);
+    const channel = new FakeChannel(handler, this.closed);
     this.channels.push(channel);
     return channel;
   }

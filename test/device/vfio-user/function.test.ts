@@ -374,6 +374,14 @@ describe('a server that is no good', () => {
     dead(other, /has taken nothing for 2 s/);
   });
 
+  it('is dead when the program has ended before it answers', () => {
+    const device = opened();
+    server.override = () => [];
+    server.host.isWanted = false;
+    read(device, 0, 0, 4);
+    dead(device, /had not answered REGION_READ when the program ended/);
+  });
+
   const garbage: [string, (asked: Message) => Partial<Message>, RegExp][] = [
     ['a reply with another id', ({ id }) => ({ id: id + 1 }), /a reply to REGION_READ/],
     ['a reply to another command', () => ({ command: 3 }), /a reply to DMA_UNMAP/],

@@ -9,6 +9,7 @@ import {
   DeviceBindIommufd,
   DeviceDetachIommufdPt,
 } from '../../../src/abi/vfio-structs.js';
+import type { Process } from '../../../src/conformance/process.js';
 import { silentFunction } from '../../../src/device/silent-function.js';
 import type { VfioFile } from '../../../src/file/file.js';
 import { IommuDevice } from '../../../src/iommu/device.js';
@@ -16,7 +17,6 @@ import { Counters } from '../../../src/iommu/observer.js';
 import { READ, WRITE } from '../../../src/mm/address-space.js';
 import { SimulatedMemory } from '../../../src/mm/simulated-memory.js';
 import { createMachine } from '../../../src/vfio/machine.js';
-import type { Process } from '../../conformance/process.js';
 import { ARGUMENTS, modelProcess, PAGE } from '../../model-process.js';
 import type { Call, Outcome } from './program.js';
 

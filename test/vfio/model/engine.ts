@@ -12,6 +12,7 @@ import {
   IommuType1Info,
   VfioBitmap,
 } from '../../../src/abi/vfio-structs.js';
+import type { Process } from '../../../src/conformance/process.js';
 import { silentFunction } from '../../../src/device/silent-function.js';
 import type { VfioFile } from '../../../src/file/file.js';
 import { IommuDevice } from '../../../src/iommu/device.js';
@@ -19,7 +20,6 @@ import { Counters } from '../../../src/iommu/observer.js';
 import { PAGE_SIZE, READ, WRITE } from '../../../src/mm/address-space.js';
 import { SimulatedMemory } from '../../../src/mm/simulated-memory.js';
 import { createMachine } from '../../../src/vfio/machine.js';
-import type { Process } from '../../conformance/process.js';
 import { ARGUMENTS, modelProcess } from '../../model-process.js';
 import { BITMAP, type Call, ENTRY_LIMIT, type Outcome } from './program.js';
 

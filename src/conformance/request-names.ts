@@ -2,10 +2,10 @@
  * Names and argument layouts of requests, for messages. The recording names containers c…, groups
  * g…, devices d….
  */
-import { IommufdIoctl } from '../../src/abi/iommufd.js';
-import * as iommufd from '../../src/abi/iommufd-structs.js';
-import type { StructLayout } from '../../src/abi/layout.js';
-import { ContainerIoctl, DeviceIoctl, GroupIoctl, Type1Ioctl } from '../../src/abi/vfio.js';
+import { IommufdIoctl } from '../abi/iommufd.js';
+import * as iommufd from '../abi/iommufd-structs.js';
+import type { StructLayout } from '../abi/layout.js';
+import { ContainerIoctl, DeviceIoctl, GroupIoctl, Type1Ioctl } from '../abi/vfio.js';
 import {
   DeviceFeature,
   DeviceInfo,
@@ -19,7 +19,7 @@ import {
   PciHotReset,
   PciHotResetInfo,
   RegionInfo,
-} from '../../src/abi/vfio-structs.js';
+} from '../abi/vfio-structs.js';
 
 const deviceLayouts: Readonly<Record<number, StructLayout<string>>> = {
   [DeviceIoctl.VFIO_DEVICE_GET_INFO]: DeviceInfo,

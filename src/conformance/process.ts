@@ -1,10 +1,10 @@
 /** A process of a replay: descriptors and memory, as the kernel's task has them. */
-import { fail } from '../../src/abi/errno.js';
-import type { Caller, CallerFile, ReservedDescriptor } from '../../src/file/caller.js';
-import type { EventCounter, VfioFile } from '../../src/file/file.js';
-import { READ, WRITE } from '../../src/mm/address-space.js';
-import { SimulatedFile } from '../../src/mm/simulated-file.js';
-import { SimulatedFileSpace } from '../../src/mm/simulated-file-space.js';
+import { fail } from '../abi/errno.js';
+import type { Caller, CallerFile, ReservedDescriptor } from '../file/caller.js';
+import type { EventCounter, VfioFile } from '../file/file.js';
+import { READ, WRITE } from '../mm/address-space.js';
+import { SimulatedFile } from '../mm/simulated-file.js';
+import { SimulatedFileSpace } from '../mm/simulated-file-space.js';
 import type { ProcessMemory } from './process-memory.js';
 
 /** What a descriptor refers to; shared by dup and fork. */

@@ -2,17 +2,18 @@
  * Replays a case in a fresh machine and process, and finds where an answer differs from the
  * recording.
  */
-import { errnoName, fail, VfioError } from '../../src/abi/errno.js';
-import { type KernelVersion, kernelProfile } from '../../src/abi/kernel.js';
-import { GroupIoctl } from '../../src/abi/vfio.js';
-import type { VfioFile } from '../../src/file/file.js';
-import type { IopfMode } from '../../src/ioas/iopf/mode.js';
-import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
-import { SimulatedFile } from '../../src/mm/simulated-file.js';
-import { SimulatedMemory } from '../../src/mm/simulated-memory.js';
-import { memoryEnabled } from '../../src/vfio/config-access.js';
-import { functionOf } from '../../src/vfio/device-file.js';
+import { errnoName, fail, VfioError } from '../abi/errno.js';
+import { type KernelVersion, kernelProfile } from '../abi/kernel.js';
+import { GroupIoctl } from '../abi/vfio.js';
+import type { VfioFile } from '../file/file.js';
+import type { IopfMode } from '../ioas/iopf/mode.js';
+import { PAGE_SIZE, READ, WRITE } from '../mm/address-space.js';
+import { SimulatedFile } from '../mm/simulated-file.js';
+import { SimulatedMemory } from '../mm/simulated-memory.js';
+import { memoryEnabled } from '../vfio/config-access.js';
+import { functionOf } from '../vfio/device-file.js';
 import { placeArgument, takeArgument } from './argument-area.js';
+import { accessOf, callIoctl, isStream, kilobytes, unknownOperation } from './calls.js';
 import { eduCopy } from './edu-copy.js';
 import { fcntl, fcntlCommand } from './fcntl.js';
 import { type RecordedMachine, recordedMachine } from './machine.js';
@@ -43,9 +44,6 @@ const TEXT_PAGE = 0x400;
 const DEFAULT_LIMIT_BYTES = 8 << 20;
 const MAIN = 'main';
 
-const FIONBIO = 0x5421;
-const FIONCLEX = 0x5450;
-const FIOCLEX = 0x5451;
 const MAP_SHARED = 1;
 const MAP_PRIVATE = 2;
 
@@ -414,31 +412,4 @@ class Replay {
   private fill(text: string): string {
     return fillNames(text, this.recorded.vars);
   }
-}
-
-/** It has no position. */
-function isStream({ watchReadable }: VfioFile): boolean {
-  return watchReadable !== undefined;
-}
-
-/** ioctl(2): a few requests are the VFS's own. */
-function callIoctl(process: Process, file: VfioFile, request: number, argument: number): number {
-  if (request === FIOCLEX || request === FIONCLEX) return 0;
-  if (request === FIONBIO)
-    return process.mm.copyFrom(argument, new Uint8Array(4)) ? 0 : fail('EFAULT');
-  return file.ioctl(process, request, argument);
-}
-
-/** O_RDONLY, O_WRONLY, O_RDWR. */
-function accessOf(flags: number): number {
-  return [READ, WRITE, READ | WRITE][flags & 3]!;
-}
-
-function kilobytes(pages: number): number {
-  // The recorder read what is below 0 as the largest number.
-  return pages < 0 ? 2 ** 63 : pages * (PAGE_SIZE / 1024);
-}
-
-function unknownOperation(step: VectorStep): never {
-  throw new Error(`operation ${step.op} is not known`);
 }

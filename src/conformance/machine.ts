@@ -3,16 +3,16 @@
  * lists.
  */
 
-import type { KernelVersion } from '../../src/abi/kernel.js';
-import type { IopfMode } from '../../src/ioas/iopf/mode.js';
-import type { SimulatedMemory } from '../../src/mm/simulated-memory.js';
+import type { KernelVersion } from '../abi/kernel.js';
+import type { IopfMode } from '../ioas/iopf/mode.js';
+import type { SimulatedMemory } from '../mm/simulated-memory.js';
 import {
   createMachine,
   type GroupOptions,
   type Machine,
   type MachineOptions,
-} from '../../src/vfio/machine.js';
-import type { PciFunction } from '../../src/vfio/pci-function.js';
+} from '../vfio/machine.js';
+import type { PciFunction } from '../vfio/pci-function.js';
 import { ownDevice, recorded } from './fixtures.js';
 import { hasIommu, recordedGeometry } from './geometry.js';
 import { usesTestInterface, type VectorCase, type VectorFile } from './vectors.js';

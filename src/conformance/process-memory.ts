@@ -3,18 +3,18 @@
  * it, and the account that ends with the process.
  */
 
-import { Errno } from '../../src/abi/errno.js';
+import { Errno } from '../abi/errno.js';
 import {
   type AddressSpace,
   type MmuNotifier,
   PAGE_SIZE,
   READ,
   WRITE,
-} from '../../src/mm/address-space.js';
-import type { MemoryKind } from '../../src/mm/memory-kind.js';
-import { SimulatedSpace } from '../../src/mm/simulated.js';
-import type { SimulatedFile } from '../../src/mm/simulated-file.js';
-import { type SimulatedMemory, ZERO_FRAME } from '../../src/mm/simulated-memory.js';
+} from '../mm/address-space.js';
+import type { MemoryKind } from '../mm/memory-kind.js';
+import { SimulatedSpace } from '../mm/simulated.js';
+import type { SimulatedFile } from '../mm/simulated-file.js';
+import { type SimulatedMemory, ZERO_FRAME } from '../mm/simulated-memory.js';
 
 /** A mapped BAR: its pages are no memory, so pins of them are not accounted. */
 interface DeviceArea {

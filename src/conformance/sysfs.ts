@@ -1,5 +1,5 @@
 /** The sysfs files that recordings touch: driver binding and module parameters. */
-import { fail } from '../../src/abi/errno.js';
+import { fail } from '../abi/errno.js';
 import type { RecordedMachine } from './machine.js';
 
 const BIND = /^\/sys\/bus\/pci\/drivers\/([\w-]+)\/bind$/;

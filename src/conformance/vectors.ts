@@ -2,8 +2,10 @@
  * The recorded answers of real kernels (test/vectors/README.md), and what a step expects of one
  * kernel.
  */
-import { readFileSync } from 'node:fs';
-import type { KernelVersion } from '../../src/abi/kernel.js';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import type { KernelVersion } from '../abi/kernel.js';
 
 /** `notest`: without the interface that only iommufd's own tests need. */
 export type RecordedKernel = KernelVersion | '6.12-notest' | '7.2-notest';
@@ -18,6 +20,8 @@ export interface VectorFile {
   readonly geometry: VectorGeometry | null;
   /** Kernels other than the first that were recorded, where there are any. */
   readonly otherKernels?: unknown;
+  /** What of the answers belongs to the recorded devices, in a sentence. */
+  readonly deviceSpecific?: unknown;
   readonly cases: readonly VectorCase[];
 }
 
@@ -119,10 +123,32 @@ export function usesTestInterface({ steps }: VectorCase): boolean {
   return steps.some(({ nr }) => nr === IOMMU_TEST_CMD);
 }
 
+const FILE_NAME = /\.json(\.gz)?$/;
+
+/** The vector files that a path means: itself, or those in it. */
+export function vectorFiles(path: string): string[] {
+  if (!statSync(path).isDirectory()) return [path];
+  return readdirSync(path)
+    .filter((name) => FILE_NAME.test(name))
+    .sort()
+    .map((name) => join(path, name));
+}
+
+/** `map-dma` of `map-dma.json.gz`. */
+export function topicOf(path: string): string {
+  return basename(path).replace(FILE_NAME, '');
+}
+
 /** Reads a file; numbers beyond 2^53 are rounded, as no argument that counts is one. */
 export function readVectors(path: string): VectorFile {
-  return JSON.parse(readFileSync(path, 'utf8')) as VectorFile;
+  const bytes = readFileSync(path);
+  const text = path.endsWith('.gz') ? gunzipSync(bytes) : bytes;
+  return JSON.parse(text.toString('utf8')) as VectorFile;
 }
+
+/** Which cases are run, by name. */
+export type CaseFilter = (name: string) => boolean;
+export const everyCase: CaseFilter = () => true;
 
 /**
  * What the kernel answered: the recording, with what was different there. `isTest`: the kernel has

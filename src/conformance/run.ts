@@ -1,14 +1,14 @@
 /** Replays whole files and tells what differed. */
-import { readdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
-import { type KernelVersion, kernelVersions } from '../../src/abi/kernel.js';
-import { formatStruct } from '../../src/abi/layout.js';
+import { type KernelVersion, kernelVersions } from '../abi/kernel.js';
+import { formatStruct } from '../abi/layout.js';
 import { notYet } from './not-yet.js';
 import { replayCase } from './replay.js';
 import { requestLayout, requestName } from './request-names.js';
 import {
   type Answer,
+  type CaseFilter,
   type Difference,
+  everyCase,
   hexBytes,
   readVectors,
   type VectorCase,
@@ -27,15 +27,6 @@ export interface CaseResult {
   readonly steps: number;
 }
 
-/** The vector files that a path means: itself, or those in it. */
-export function vectorFiles(path: string): string[] {
-  if (!statSync(path).isDirectory()) return [path];
-  return readdirSync(path)
-    .filter((name) => name.endsWith('.json'))
-    .sort()
-    .map((name) => join(path, name));
-}
-
 export interface FileResult {
   readonly path: string;
   /**
@@ -46,12 +37,16 @@ export interface FileResult {
   readonly cases: readonly CaseResult[];
 }
 
-/** Replays the cases of a file, or the one with this name. */
-export function runFile(path: string, asked: KernelVersion, only?: string): FileResult {
+/** Replays cases of a file. */
+export function runFile(
+  path: string,
+  asked: KernelVersion,
+  wanted: CaseFilter = everyCase,
+): FileResult {
   const file = readVectors(path);
   const kernel = recordedKernel(file, asked);
   const cases = file.cases
-    .filter((each) => only === undefined || each.name === only)
+    .filter(({ name }) => wanted(name))
     .map((each) => runCase(path, file, each, kernel));
   return { path, kernel, cases };
 }
@@ -100,7 +95,7 @@ export function describe(result: Pick<CaseResult, 'name' | 'differences' | 'erro
   return lines.join('\n');
 }
 
-function describeStep(step: VectorStep): string {
+export function describeStep(step: VectorStep): string {
   const { op, fd, nr, arg, proc } = step;
   const who = proc ? `${proc}: ` : '';
   if (op !== 'ioctl') {
@@ -121,7 +116,7 @@ function describeArgument(request: number, fd: string, arg: VectorStep['arg']): 
   return `${layout ? formatStruct(layout, bytes) : arg.in} [${bytes.length} bytes]`;
 }
 
-function describeAnswer(answer: Partial<Answer>): string {
+export function describeAnswer(answer: Partial<Answer>): string {
   return Object.entries(answer)
     .map(([key, value]) => `${key} ${value}`)
     .join(', ');

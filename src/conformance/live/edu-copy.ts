@@ -1,5 +1,5 @@
 /** DMA of the edu device that a case has mapped. */
-import * as libc from '../../../src/mm/process/libc.js';
+import * as libc from '../../mm/process/libc.js';
 
 /** edu's registers in its mapped BAR 0 (QEMU, docs/specs/edu). */
 const EduWord = { SOURCE: 0x20, DESTINATION: 0x22, COUNT: 0x24, COMMAND: 0x26 };

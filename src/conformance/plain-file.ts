@@ -1,7 +1,7 @@
 /** read(2), write(2) and lseek(2) of files that are not VFIO's: memory, eventfds, /dev/null. */
-import { fail } from '../../src/abi/errno.js';
-import { PAGE_SIZE } from '../../src/mm/address-space.js';
-import { SimulatedFile } from '../../src/mm/simulated-file.js';
+import { fail } from '../abi/errno.js';
+import { PAGE_SIZE } from '../mm/address-space.js';
+import { SimulatedFile } from '../mm/simulated-file.js';
 import { EventFile, type OpenFile } from './process.js';
 import type { VectorStep } from './vectors.js';
 

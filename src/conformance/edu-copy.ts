@@ -2,9 +2,9 @@
  * What the recording's driver told an edu device: DMA from one IOVA into its buffer and from there
  * to another.
  */
-import { PciCommand, PciConfig, PciRegionIndex } from '../../src/abi/pci.js';
-import { EDU_BUFFER, EduDma, EduRegister } from '../../src/device/edu/registers.js';
-import type { PciFunction } from '../../src/vfio/pci-function.js';
+import { PciCommand, PciConfig, PciRegionIndex } from '../abi/pci.js';
+import { EDU_BUFFER, EduDma, EduRegister } from '../device/edu/registers.js';
+import type { PciFunction } from '../vfio/pci-function.js';
 
 /** Copies `size` bytes with bus mastering on. */
 export function eduCopy(edu: PciFunction, source: number, destination: number, size: number): void {

@@ -1,6 +1,6 @@
 /** The IOMMU of a recording. */
-import { defaultGeometry, type IommuProperties } from '../../src/iommu/geometry.js';
-import { PAGE_SIZE } from '../../src/mm/address-space.js';
+import { defaultGeometry, type IommuProperties } from '../iommu/geometry.js';
+import { PAGE_SIZE } from '../mm/address-space.js';
 import type { VectorFile } from './vectors.js';
 
 /**

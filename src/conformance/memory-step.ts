@@ -1,10 +1,10 @@
 /** Steps of a recording that only touch a process's memory and limits. */
 
-import { fail, VfioError } from '../../src/abi/errno.js';
-import { MREMAP_FIXED } from '../../src/abi/linux.js';
-import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
-import type { MemoryKind } from '../../src/mm/memory-kind.js';
-import type { SimulatedFile } from '../../src/mm/simulated-file.js';
+import { fail, VfioError } from '../abi/errno.js';
+import { MREMAP_FIXED } from '../abi/linux.js';
+import { PAGE_SIZE, READ, WRITE } from '../mm/address-space.js';
+import type { MemoryKind } from '../mm/memory-kind.js';
+import type { SimulatedFile } from '../mm/simulated-file.js';
 import { type ProcessMemory, pageOf, protection } from './process-memory.js';
 import { bytesHex, hexBytes, type VectorMemory, type VectorStep } from './vectors.js';
 

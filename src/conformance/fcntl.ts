@@ -2,7 +2,7 @@
  * fcntl(2) of a replayed process, as far as recordings use it. No visible recording does: the
  * format follows the other calls'.
  */
-import { fail } from '../../src/abi/errno.js';
+import { fail } from '../abi/errno.js';
 import { isVfio, type Process } from './process.js';
 import type { VectorStep } from './vectors.js';
 

@@ -4,7 +4,7 @@
  */
 
 import { readdirSync, readFileSync } from 'node:fs';
-import { errnoName } from '../../../src/abi/errno.js';
+import { errnoName } from '../../abi/errno.js';
 import {
   MAP_ANONYMOUS,
   MAP_FIXED,
@@ -15,9 +15,9 @@ import {
   O_RDWR,
   PROT_READ,
   PROT_WRITE,
-} from '../../../src/abi/linux.js';
-import * as libc from '../../../src/mm/process/libc.js';
-import { setLimit } from '../../../src/mm/process/limits.js';
+} from '../../abi/linux.js';
+import * as libc from '../../mm/process/libc.js';
+import { setLimit } from '../../mm/process/limits.js';
 import { fcntlCommand } from '../fcntl.js';
 import { adviceOf } from '../memory-step.js';
 import {

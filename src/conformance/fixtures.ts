@@ -2,21 +2,23 @@
  * The PCI functions of the recorded machine: edu is this project's own, the others are made of
  * their recorded bytes.
  */
-import { join } from 'node:path';
-import { deviceKinds, type RecordedModel, recordedFunction } from '../../src/device/kinds.js';
-import { openModel } from '../../src/exec/machine/model-file.js';
-import { IommuDevice } from '../../src/iommu/device.js';
-import { allocatePlain } from '../../src/mm/frame-memory.js';
-import type { SimulatedMemory } from '../../src/mm/simulated-memory.js';
-import type { PciFunction } from '../../src/vfio/pci-function.js';
+import { deviceKinds, type RecordedModel, recordedFunction } from '../device/kinds.js';
+import { openModel } from '../exec/machine/model-file.js';
+import { packageFile } from '../input/package-file.js';
+import { IommuDevice } from '../iommu/device.js';
+import { allocatePlain } from '../mm/frame-memory.js';
+import type { SimulatedMemory } from '../mm/simulated-memory.js';
+import type { PciFunction } from '../vfio/pci-function.js';
 
-/** Where the recorded devices lie, seen from the project's root. */
-export const DEVICES = 'test/conformance/devices';
+/** The file of a recorded device. */
+export function deviceFile(name: string): string {
+  return packageFile(`models/devices/${name}.yaml`);
+}
 
 const models = new Map<string, RecordedModel>();
 
 /**
- * A device of test/conformance/devices; `header`: config space from 0 on, where a machine's
+ * A device of models/devices; `header`: config space from 0 on, where a machine's
  * firmware had put its BARs elsewhere.
  */
 export function recorded(
@@ -24,7 +26,7 @@ export function recorded(
   address: string,
   header: Uint8Array = new Uint8Array(),
 ): PciFunction {
-  const model = models.get(name) ?? openModel(join(DEVICES, `${name}.yaml`));
+  const model = models.get(name) ?? openModel(deviceFile(name));
   models.set(name, model);
   const config = model.config.slice();
   config.set(header);
