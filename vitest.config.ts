@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** Tests of whole runs: most of their time is processes of their own, and waiting for those. */
-const wholeRuns = /\/test\/(exec|report|ui|cli|conformance\/live|package)\b/;
+const wholeRuns = /\/test\/(exec|report|runners|ui|cli|conformance\/live|package)\b/;
 
 /**
  * The rooms below the doors keep nothing outside of their objects, so that their tests need no

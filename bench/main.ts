@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { benchCompare } from './compare.js';
 import { benchDisk } from './disk.js';
+import { benchEngineJobs } from './engine-jobs.js';
 import { benchFaultQueue } from './fault-queue.js';
 import { benchGuest } from './guest.js';
 import { benchIntercept } from './intercept.js';
@@ -37,6 +38,7 @@ const benches: Record<string, (rounds: number) => void | Promise<void>> = {
   kunpeng: benchKunpeng,
   check: script('check'),
   compare: benchCompare,
+  'engine-jobs': benchEngineJobs,
   startup: benchStartup,
 };
 

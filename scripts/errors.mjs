@@ -26,6 +26,7 @@ const areas = [
   ['src/sim/', '`compare`: scenarios, policies and models'],
   ['src/trace/', 'Recordings and traces'],
   ['src/check/', '`check`: scenarios and variants of a user'],
+  ['src/runners/', 'Jobs on other machines'],
   ['src/', 'Files and views'],
 ];
 

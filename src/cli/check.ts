@@ -9,10 +9,9 @@ import { outcomeOf } from '../check/report/outcome.js';
 import { formatScenario, formatTotal } from '../check/report/report.js';
 import { formatTimeline } from '../check/report/timeline.js';
 import { scenarios as shippedScenarios } from '../check/scenarios/index.js';
+import { type CheckAnswer, type CheckRequest, checkKind } from '../check/search/check-job.js';
 import type { Job } from '../check/search/job.js';
-import { type PoolEvents, runJobs } from '../check/search/pool.js';
 import type { Ref, ScenarioReport } from '../check/search/run-scenario.js';
-import { CheckThread, type ThreadMessage, type ThreadRequest } from '../check/search/thread.js';
 import { variants, variantsNamed } from '../check/variants/index.js';
 import { ScenarioMistake } from '../check/verify/scenario-mistake.js';
 import { Unsound } from '../check/verify/unsound.js';
@@ -20,7 +19,9 @@ import { checkDistinct, type NamedFile } from '../input/named-file.js';
 import { checkOutput, writeOutput } from '../input/output-file.js';
 import { printableLines } from '../input/printable.js';
 import { UserError } from '../input/user-error.js';
+import type { JobOutcome } from '../jobs/job.js';
 import { checkReport } from '../report/check-report.js';
+import { engineOption, runnerFor } from './engine.js';
 import { documentOf, jsonOption, jsonText, takesStandardOutput } from './json/document.js';
 import { type CommandView, endOf, occasionally, openView, uiOption } from './ui.js';
 import { wholeNumber } from './whole-number.js';
@@ -39,6 +40,7 @@ interface Options {
   readonly html?: string;
   readonly ui?: number | true;
   readonly list?: true;
+  readonly engine?: string;
 }
 
 const STATES_MAX = 2_000_000;
@@ -72,6 +74,7 @@ export function checkCommand(): Command {
     .option('--exhaustive', 'exit with 1 unless every order of every scenario was run')
     .option('--seed <n>', 'seed of the random orders', wholeNumber(0), 1)
     .option('--jobs <n>', 'worker threads', wholeNumber(0), availableParallelism())
+    .addOption(engineOption())
     .addOption(jsonOption('the results'))
     .option('--junit <file>', "write the scenarios as test cases in JUnit's XML")
     .option('--html <file>', 'write a self-contained HTML report')
@@ -144,34 +147,39 @@ async function check(
   const showProgress = (what: string) =>
     view?.tell({ kind: 'progress', done: countDone(jobs, reports), total: countAll(jobs), what });
   const clear = () => shown && process.stderr.write('\r\x1b[K');
-  const events: PoolEvents = {
-    report(report) {
-      reports.push(report);
-      showProgress(report.name);
-      show(null);
-      // A variant's scenarios that do not find it out are no news.
-      if (report.variant !== null && report.violations.length === 0) return;
-      clear();
-      tellUser(`${formatScenario(report)}\n`);
-    },
-    progress(scenario, states) {
-      clear();
-      if (shown)
-        process.stderr.write(`${reports.length} done; ${scenario}: ${states} states so far`);
-      showProgress(`${scenario}: ${states} states so far`);
-    },
-  };
-  try {
-    await runJobs(jobs, options.jobs, events, view !== null);
-  } catch (error) {
+  const take = (report: ScenarioReport): void => {
+    reports.push(report);
+    showProgress(report.name);
+    show(null);
+    // A variant's scenarios that do not find it out are no news.
+    if (report.variant !== null && report.violations.length === 0) return;
     clear();
-    throw forUser(error);
-  }
+    tellUser(`${formatScenario(report)}\n`);
+  };
+  const requests = jobs.map((job): CheckRequest => ({ kind: 'job', job }));
+  const outcomes = await (await runnerFor(options))
+    .run(checkKind, requests, {
+      done(_, outcome) {
+        for (const report of reportsOf(outcome)) take(report);
+      },
+      progress(_, { scenario, states }) {
+        clear();
+        if (shown)
+          process.stderr.write(`${reports.length} done; ${scenario}: ${states} states so far`);
+        showProgress(`${scenario}: ${states} states so far`);
+      },
+    })
+    .catch((error: unknown) => {
+      throw forUser(error);
+    })
+    .finally(clear);
+  // As the jobs stand, whichever was done first.
+  reports.splice(0, reports.length, ...outcomes.flatMap(reportsOf));
   view?.tell({ kind: 'report', report: checkReport(reports) });
-  clear();
   const seconds = (performance.now() - started) / 1000;
   tellUser(`${formatTotal(reports, seconds)}\n`);
-  const outcome = outcomeOf(jobs, reports, options.exhaustive ?? false);
+  const failed = jobs.filter((_, index) => outcomes[index]!.kind === 'failed');
+  const outcome = outcomeOf(jobs, reports, failed, options.exhaustive ?? false);
   for (const line of outcome.lines) tellUser(`${line}\n`);
   if (options.json !== undefined)
     writeOutput(options.json, jsonText(documentOf('check', { scenarios: reports, seconds })));
@@ -218,15 +226,19 @@ async function showOrder(ref: Ref, order: readonly number[], variant: Ref | null
 }
 
 /** What a thread answers; a user's file runs in no other. Throws UserError. */
-async function inThread(request: ThreadRequest): Promise<ThreadMessage> {
-  const thread = new CheckThread();
-  try {
-    return await thread.ask(request);
-  } catch (error) {
-    throw forUser(error);
-  } finally {
-    await thread.end();
-  }
+async function inThread(request: CheckRequest): Promise<CheckAnswer> {
+  const { threadRunner } = await import('../jobs/thread-runner.js');
+  const [outcome] = await threadRunner(1)
+    .run(checkKind, [request])
+    .catch((error: unknown) => {
+      throw forUser(error);
+    });
+  if (outcome?.kind !== 'done') throw new Bug(`a thread failed: ${outcome?.message}`);
+  return outcome.result;
+}
+
+function reportsOf(outcome: JobOutcome<CheckAnswer>): readonly ScenarioReport[] {
+  return outcome.kind === 'done' && outcome.result.kind === 'reports' ? outcome.result.reports : [];
 }
 
 /** What is the user's to mend, as a UserError; else the error itself. */
@@ -270,7 +282,7 @@ async function findVariants(argument: string): Promise<Ref[]> {
 async function exportsNamed(
   argument: string,
   kind: 'scenario' | 'variant',
-  of: (exported: ThreadMessage & { readonly kind: 'exports' }) => readonly string[],
+  of: (exported: CheckAnswer & { readonly kind: 'exports' }) => readonly string[],
 ): Promise<Ref[]> {
   const [, file, name] = /^(.*?)(?:#([^#]*))?$/.exec(argument)!;
   const isUrl = file!.startsWith('file:');

@@ -7,6 +7,7 @@ export const commandLoaders: Readonly<Record<string, () => Promise<Command>>> = 
   check: async () => (await import('./check.js')).checkCommand(),
   compare: async () => (await import('./compare.js')).compareCommand(),
   plan: async () => (await import('./plan.js')).planCommand(),
+  worker: async () => (await import('./worker.js')).workerCommand(),
   import: async () => (await import('./import.js')).importCommand(),
   conformance: async () => (await import('./conformance.js')).conformanceCommand(),
   trace: async () => (await import('./trace.js')).traceCommand(),

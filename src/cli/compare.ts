@@ -7,6 +7,7 @@ import { checkOutput, writeOutput } from '../input/output-file.js';
 import { printableLines } from '../input/printable.js';
 import type { LiveStart } from '../live/live.js';
 import type { CompareRequest, CompareResult } from '../sim/compare.js';
+import { engineOption, runnerFor } from './engine.js';
 import { documentOf, jsonOption, jsonText, takesStandardOutput } from './json/document.js';
 import { progressLine } from './progress.js';
 import { endOf, occasionally, openView, uiOption } from './ui.js';
@@ -23,6 +24,7 @@ interface Options {
   readonly seed: number;
   readonly jobs: number;
   readonly quiet?: true;
+  readonly engine?: string;
 }
 
 export function compareCommand(): Command {
@@ -39,6 +41,7 @@ export function compareCommand(): Command {
       '--model <name|file>',
       'cost model: kunpeng920-stall, odp, fast, measured, vtd-6252, or a YAML file',
     )
+    .addOption(engineOption())
     .addOption(jsonOption('the result'))
     .option('--html <file>', 'write a self-contained HTML report')
     .addOption(uiOption())
@@ -57,7 +60,7 @@ async function run(inputs: string[], options: Options): Promise<void> {
     policies: options.policy?.split(',') ?? [],
     model: options.model ?? null,
     seed: options.seed,
-    jobs: options.jobs,
+    runner: await runnerFor(options),
     withMaps: options.html !== undefined || options.ui !== undefined,
   };
   const line = progressLine();

@@ -1,5 +1,6 @@
 /** A report: runs beside each other, tables, and orders of events. */
-import type { Report, ReportRun } from '../report/report.js';
+import { formatSize } from '../input/size.js';
+import type { Report, ReportCurves, ReportRun } from '../report/report.js';
 import { AddressMapView } from './address-map.js';
 import { make, section } from './dom.js';
 import { historySection } from './histories.js';
@@ -8,6 +9,8 @@ import { MapHistory } from './map-history.js';
 import { flat, NumberList, table } from './numbers.js';
 import { RunCharts } from './run-charts.js';
 import { ofTimeline } from './run-data.js';
+import { runColour } from './theme.js';
+import { TimeChart } from './time-chart.js';
 
 interface Destroyable {
   destroy(): void;
@@ -24,6 +27,7 @@ export class ReportView {
       this.root.append(line.root);
     }
     for (const group of report.groups) this.root.append(this.group(group));
+    for (const curves of report.curves ?? []) this.root.append(this.curves(curves));
     for (const { rows, title } of report.tables)
       this.root.append(section(title, 'wide', table(rows)));
     for (const history of report.histories ?? []) this.root.append(historySection(history));
@@ -50,6 +54,26 @@ export class ReportView {
     const mapped = runs.filter((run) => run.map !== null && run.map.rows.length > 0);
     if (mapped.length > 0) node.append(this.map(mapped));
     return node;
+  }
+
+  private curves({ along, lines, title }: ReportCurves): HTMLElement {
+    const chart = new TimeChart({
+      id: `curves-${along}`,
+      title: along === 'memory' ? 'Slowdown by memory' : 'Slowdown by machines on the host',
+      sets: lines.map(({ name }, index) => ({
+        name,
+        lines: [{ name: 'slowdown', colour: runColour(index) }],
+      })),
+      unit: (percent) => `${percent.toFixed(1)} %`,
+      along:
+        along === 'memory'
+          ? { unit: formatSize, binary: true }
+          : { unit: (machines) => `${Math.round(machines)}`, binary: false },
+      binary: false,
+    });
+    chart.set(lines.map(({ at, slowdownPercent }) => ({ seconds: at, values: [slowdownPercent] })));
+    this.parts.push(chart);
+    return section(title, 'wide', chart.root);
   }
 
   private map(runs: readonly ReportRun[]): HTMLElement {

@@ -1,6 +1,6 @@
 /**
- * Lines over time: drag, wheel and keys zoom, and the pointer tells the values of its moment. Drawn
- * by uPlot.
+ * Lines over time, or over something else: drag, wheel and keys zoom, and the pointer tells the
+ * values of its moment. Drawn by uPlot.
  */
 import uPlot from 'uplot';
 import { button, make } from './dom.js';
@@ -22,6 +22,8 @@ export interface ChartOptions {
   readonly title: string;
   readonly sets: readonly LineSet[];
   readonly unit: (value: number) => string;
+  /** Where the lines are not over time: how a value below them is told, its ticks among them. */
+  readonly along?: { readonly unit: (value: number) => string; readonly binary: boolean };
   /** Whether values are bytes, whose ticks are powers of two. */
   readonly binary: boolean;
   /** Begins with the logarithmic scale. */
@@ -175,7 +177,11 @@ export class TimeChart {
           ...axis,
           size: 28,
           values: (_, values) =>
-            values.map((value) => tick(value, values.length > 1 ? values[1]! - values[0]! : 1)),
+            values.map(
+              options.along?.unit ??
+                ((value) => tick(value, values.length > 1 ? values[1]! - values[0]! : 1)),
+            ),
+          ...(options.along?.binary === true ? { incrs: POWERS, space: 80 } : {}),
         },
         {
           ...axis,
@@ -243,7 +249,7 @@ export class TimeChart {
   }
 
   private valuesAt(at: number): string[] {
-    const lines = [seconds(Math.max(0, at))];
+    const lines = [(this.options.along?.unit ?? seconds)(Math.max(0, at))];
     this.options.sets.forEach(({ name, lines: own }, index) => {
       const data = this.data[index];
       if (data === undefined || data.seconds.length === 0) return;

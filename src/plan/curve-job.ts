@@ -1,11 +1,13 @@
 /**
  * The curve of one class under one policy and seed: a pure function of plain data, so that it runs
- * in any thread and is kept under the hash of that data.
+ * anywhere and is kept under the hash of that data.
  */
 import { createHash } from 'node:crypto';
+import { UserError } from '../input/user-error.js';
+import type { JobKind } from '../jobs/job.js';
 import type { CostModel } from '../sim/cost-model.js';
 import { type Curve, curveOf } from '../sim/curve.js';
-import { type MachineSource, machineOf } from '../sim/machines.js';
+import { fileOf, type MachineSource, machineOf } from '../sim/machines.js';
 import { parsePolicy } from '../sim/policy.js';
 
 /** Counts up where the same data gives other curves. */
@@ -24,13 +26,24 @@ export interface CurveJob {
   readonly worstPercent: number;
 }
 
-export function runCurveJob(job: CurveJob): Curve {
-  return curveOf(
-    { input: job.name, policy: parsePolicy(job.policy), model: job.model, seed: job.seed },
-    machineOf(job.source, job.folder),
-    job.worstPercent,
-  );
-}
+/** It tells no progress: a curve takes a second or two. */
+export const curveKind: JobKind<CurveJob, Curve, never> = {
+  name: 'curve',
+  run: (job, { files }) =>
+    curveOf(
+      { input: job.name, policy: parsePolicy(job.policy), model: job.model, seed: job.seed },
+      machineOf(job.source, job.folder, files),
+      job.worstPercent,
+    ),
+  refusals: { user: UserError },
+  filesOf({ folder, source }) {
+    const file = fileOf(source, folder);
+    return file === null ? [] : [file];
+  },
+  modulesOf: () => [],
+  withModules: (job) => job,
+  schemas: async () => (await import('./curve-schemas.js')).curveSchemas,
+};
 
 /** The same for the same result, whatever the class is called and wherever its file lies. */
 export function keyOf(job: CurveJob, version: string): string {

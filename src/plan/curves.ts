@@ -1,17 +1,14 @@
-/** Makes curves over the cores, and keeps them by content: none is made twice. */
+/** Makes curves, and keeps them by content: none is made twice. */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Worker } from 'node:worker_threads';
-import { z } from 'zod';
-import { UserError } from '../input/user-error.js';
+import type { JobOutcome, JobRunner } from '../jobs/job.js';
 import type { Curve } from '../sim/curve.js';
-import { type CurveJob, keyOf, runCurveJob } from './curve-job.js';
-import type { CurveAnswer } from './worker.js';
+import { type CurveJob, curveKind, keyOf } from './curve-job.js';
+import { curveSchema } from './curve-schemas.js';
 
 export interface CurveRequest {
   readonly jobs: readonly CurveJob[];
-  /** Threads; 1: none beside this one, unless progress is told. */
-  readonly threads: number;
+  readonly runner: JobRunner;
   /** Where curves are kept; null: nowhere. */
   readonly cache: string | null;
   /** Of iopf: another one's curves are not taken. */
@@ -19,31 +16,39 @@ export interface CurveRequest {
   readonly progress?: (done: number, total: number, what: string) => void;
 }
 
-const amount = z.number().nonnegative();
-const curveSchema = z.object({
-  mappedBytes: amount,
-  peakBytes: amount,
-  points: z.array(z.object({ memoryBytes: amount, slowdownPercent: z.number(), faults: amount })),
-  why: z.string().nullable(),
-}) satisfies z.ZodType<Curve>;
-
 /** In the order of the jobs. Throws UserError. */
-export async function makeCurves(request: CurveRequest): Promise<Curve[]> {
-  const { cache, jobs, version } = request;
+export async function makeCurves(request: CurveRequest): Promise<JobOutcome<Curve>[]> {
+  const { cache, jobs, progress, runner, version } = request;
   const keys = jobs.map((job) => keyOf(job, version));
-  const known = new Map<string, Curve>();
+  const known = new Map<string, JobOutcome<Curve>>();
   for (const key of keys) {
     const curve = cache === null ? null : keptCurve(join(cache, `${key}.json`));
-    if (curve !== null) known.set(key, curve);
+    if (curve !== null) known.set(key, { kind: 'done', result: curve });
   }
-  const missing = new Map<string, CurveJob>();
-  for (const [index, key] of keys.entries()) if (!known.has(key)) missing.set(key, jobs[index]!);
-  const made = await runJobs([...missing.values()], request);
+  const missing = distinct(jobs, version);
+  for (const key of known.keys()) missing.delete(key);
+  const wanted = [...missing.values()];
+  let done = 0;
+  const made = await runner.run(curveKind, wanted, {
+    done: (index) =>
+      progress?.(++done, wanted.length, `${wanted[index]!.name}, ${wanted[index]!.policy}`),
+  });
   for (const [index, key] of [...missing.keys()].entries()) {
-    known.set(key, made[index]!);
-    if (cache !== null) keep(cache, key, made[index]!);
+    const outcome = made[index]!;
+    known.set(key, outcome);
+    if (cache !== null && outcome.kind === 'done') keep(cache, key, outcome.result);
   }
   return keys.map((key) => known.get(key)!);
+}
+
+/** Jobs whose results are not those of others, by what decides them. */
+export function distinct(jobs: readonly CurveJob[], version: string): Map<string, CurveJob> {
+  const all = new Map<string, CurveJob>();
+  for (const job of jobs) {
+    const key = keyOf(job, version);
+    if (!all.has(key)) all.set(key, job);
+  }
+  return all;
 }
 
 /** Null: there is none that can be used. */
@@ -65,45 +70,4 @@ function keep(folder: string, key: string, curve: Curve): void {
   } catch {
     // The next plan makes it again.
   }
-}
-
-async function runJobs(
-  jobs: readonly CurveJob[],
-  { progress, threads: most }: CurveRequest,
-): Promise<Curve[]> {
-  const threads = Math.min(most, jobs.length);
-  if (threads <= 1 && progress === undefined) return jobs.map(runCurveJob);
-  const curves: Curve[] = new Array(jobs.length);
-  let next = 0;
-  let done = 0;
-  const serve = (worker: Worker): Promise<void> =>
-    new Promise((resolve, reject) => {
-      let index = -1;
-      const give = (): void => {
-        index = next++;
-        if (index < jobs.length) worker.postMessage(jobs[index]);
-        else resolve();
-      };
-      worker.on('error', reject);
-      worker.on('message', (answer: CurveAnswer) => {
-        if (answer.kind === 'refused') {
-          reject(new UserError(answer.message));
-          return;
-        }
-        curves[index] = answer.curve;
-        progress?.(++done, jobs.length, `${jobs[index]!.name}, ${jobs[index]!.policy}`);
-        give();
-      });
-      give();
-    });
-  const workers = Array.from(
-    { length: threads },
-    () => new Worker(new URL('./worker.js', import.meta.url)),
-  );
-  try {
-    await Promise.all(workers.map(serve));
-  } finally {
-    for (const worker of workers) await worker.terminate();
-  }
-  return curves;
 }

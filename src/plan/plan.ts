@@ -1,24 +1,18 @@
 /** `iopf plan`: how many hosts a fleet needs under each policy; the face of this folder. */
-import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
 import { Random } from '../abi/random.js';
-import { codeOf, readNamed, TEXT_MOST_BYTES } from '../input/named-file.js';
-import { UserError } from '../input/user-error.js';
+import type { JobOutcome, JobRunner } from '../jobs/job.js';
 import { PAGE_SIZE } from '../mm/address-space.js';
-import type { CostModel } from '../sim/cost-model.js';
 import { type Curve, memoryAt } from '../sim/curve.js';
-import { readModel } from '../sim/input.js';
 import { parsePolicy } from '../sim/policy.js';
-import type { CurveJob } from './curve-job.js';
 import { makeCurves } from './curves.js';
-import { type Fleet, type MachineClass, parseFleet } from './fleet.js';
+import type { Fleet, MachineClass } from './fleet.js';
 import { type Amounts, bestFit, firstFit, lowerBound, type Packing } from './packing.js';
+import { curveJobs, fleetOf, type PlanQuestion } from './question.js';
 
 export interface PlanRequest {
-  readonly path: string;
-  readonly seed: number;
-  readonly threads: number;
+  readonly asked: PlanQuestion;
+  /** Who makes the curves. */
+  readonly runner: JobRunner;
   readonly cache: string | null;
   readonly version: string;
   readonly progress?: (done: number, total: number, what: string) => void;
@@ -80,22 +74,17 @@ export interface Plan {
   readonly curves: readonly PlannedCurve[];
 }
 
-/** Curves end at this slowdown, or at so many times the bound. */
-const WORST_PERCENT = 90;
-const CURVE_BOUNDS = 3;
 const CONFIDENCE = 1.96;
 
 /** Throws UserError. */
 export async function plan(request: PlanRequest): Promise<Plan> {
-  const { path, seed } = request;
-  const text = readNamed({ what: 'a fleet', path }, TEXT_MOST_BYTES).toString();
-  const fleet = parseFleet(text, path);
-  for (const policy of fleet.policies) parsePolicy(policy);
-  const jobs = curveJobs(fleet, dirname(path), seed);
-  const curves = await makeCurves({ ...request, jobs });
+  const { path, seed } = request.asked;
+  const fleet = fleetOf(request.asked);
+  const jobs = curveJobs(fleet, request.asked);
+  const outcomes = await makeCurves({ ...request, jobs });
   const policies = fleet.policies.map((policy) => {
     const own = fleet.classes.map(({ name }) =>
-      curves.filter((_, index) => jobs[index]!.policy === policy && jobs[index]!.name === name),
+      outcomes.filter((_, index) => jobs[index]!.policy === policy && jobs[index]!.name === name),
     );
     return policyPlan(fleet, policy, own, seed);
   });
@@ -108,64 +97,28 @@ export async function plan(request: PlanRequest): Promise<Plan> {
     seed,
     trials: fleet.trials,
     policies,
-    curves: jobs.map(({ name, policy, seed: own }, index) => ({
-      name,
-      policy,
-      seed: own,
-      points: curves[index]!.points,
-    })),
+    curves: jobs.flatMap(({ name, policy, seed: own }, index) => {
+      const outcome = outcomes[index]!;
+      return outcome.kind === 'done'
+        ? [{ name, policy, seed: own, points: outcome.result.points }]
+        : [];
+    }),
   };
-}
-
-function curveJobs(fleet: Fleet, folder: string, seed: number): CurveJob[] {
-  const model = modelOf(fleet);
-  return fleet.classes.flatMap(({ memoryCurve, name, recording, vm }) => {
-    const file = recording ?? memoryCurve;
-    const source = {
-      ...(vm === undefined ? {} : { vm }),
-      ...(recording === undefined ? {} : { recording }),
-      ...(memoryCurve === undefined ? {} : { memoryCurve }),
-    };
-    const digest = file === undefined ? null : digestOf(resolve(folder, file));
-    return fleet.policies.flatMap((policy) => {
-      // What is pinned needs what is mapped, and a recording has no chance in it.
-      const seeds = parsePolicy(policy).pinned || file !== undefined ? 1 : fleet.seeds;
-      return Array.from({ length: seeds }, (_, index) => ({
-        name,
-        source,
-        folder,
-        digest,
-        policy,
-        model,
-        seed: seed + index,
-        worstPercent: Math.min(WORST_PERCENT, CURVE_BOUNDS * fleet.slowdownBound),
-      }));
-    });
-  });
-}
-
-function digestOf(path: string): string {
-  try {
-    return createHash('sha256').update(readFileSync(path)).digest('hex');
-  } catch (error) {
-    throw new UserError(`cannot read ${path}: ${codeOf(error)}`);
-  }
-}
-
-function modelOf({ host, model }: Fleet): CostModel {
-  const read = readModel(model);
-  return typeof host.swap === 'number'
-    ? { ...read, costs: { ...read.costs, swapIn: host.swap } }
-    : read;
 }
 
 function policyPlan(
   fleet: Fleet,
   policy: string,
-  curves: readonly (readonly Curve[])[],
+  outcomes: readonly (readonly JobOutcome<Curve>[])[],
   seed: number,
 ): PolicyPlan {
-  const classes = fleet.classes.map((each, index) => needOf(fleet, each, curves[index]!));
+  const classes = fleet.classes.map((each, index) =>
+    needOf(
+      fleet,
+      each,
+      outcomes[index]!.flatMap((each) => (each.kind === 'done' ? [each.result] : [])),
+    ),
+  );
   const none = {
     policy,
     classes,
@@ -176,6 +129,11 @@ function policyPlan(
     memoryUsedPercent: null,
     bill: null,
   };
+  for (const [index, { name }] of fleet.classes.entries()) {
+    const failed = outcomes[index]!.find(({ kind }) => kind === 'failed');
+    if (failed?.kind === 'failed')
+      return { ...none, why: `no curve of ${name}: ${failed.message}` };
+  }
   const room = fleet.host.memory - fleet.host.reserved;
   for (const { bytes, leastSlowdownPercent, name } of classes) {
     if (leastSlowdownPercent === null) return { ...none, why: `cannot run ${name}` };
@@ -208,14 +166,15 @@ function needOf(fleet: Fleet, { count, name }: MachineClass, curves: readonly Cu
   return {
     name,
     count,
-    mappedBytes: Math.max(...curves.map(({ mappedBytes }) => mappedBytes)),
+    mappedBytes: Math.max(0, ...curves.map(({ mappedBytes }) => mappedBytes)),
     bytes: need === Number.POSITIVE_INFINITY ? null : need,
     leastSlowdownPercent: slowdown === Number.POSITIVE_INFINITY ? null : slowdown,
   };
 }
 
-/** The least value that so large a share does not exceed. */
+/** The least value that so large a share does not exceed; of none, infinity. */
 function quantile(values: readonly number[], share: number): number {
+  if (values.length === 0) return Number.POSITIVE_INFINITY;
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)]!;
 }

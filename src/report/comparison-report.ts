@@ -1,7 +1,8 @@
 /** A comparison as a report. */
 import type { CompareResult } from '../sim/compare.js';
+import type { OvercommitRow } from '../sim/overcommit.js';
 import type { RunRow } from '../sim/run.js';
-import type { Report, ReportRun, ReportTable } from './report.js';
+import type { Report, ReportCurves, ReportRun, ReportTable } from './report.js';
 
 /** Numbers of which a change between two recordings is worth a column. */
 const changing = [
@@ -36,8 +37,6 @@ export function comparisonReport(result: CompareResult): Report {
       fits === undefined ? row : { ...row, fittingVms: fits.vms },
     ),
   );
-  for (const { fits, policy } of comparison.overcommit ?? [])
-    if (fits !== undefined) add(`Machines and their slowdown: ${policy}`, fits.curve);
   add('What cannot run', comparison.impossible);
   return {
     title: `iopf compare ${inputs.join(' ')}`,
@@ -46,8 +45,29 @@ export function comparisonReport(result: CompareResult): Report {
       ...noteOf(group, result),
       runs: group.flatMap((input) => runsOf(input, result, group.length > 1)),
     })),
+    curves: curvesOf(comparison.overcommit ?? []),
     tables,
   };
+}
+
+/** Machines on the host that was given, a line for each policy. */
+function curvesOf(rows: readonly OvercommitRow[]): ReportCurves[] {
+  return [...new Set(rows.map(({ input }) => input))].flatMap((input): ReportCurves[] => {
+    const lines = rows.flatMap((row) => {
+      const points = row.fits?.curve ?? [];
+      if (row.input !== input || points.length === 0) return [];
+      return [
+        {
+          name: row.policy,
+          at: points.map(({ vms }) => vms),
+          slowdownPercent: points.map(({ slowdownPercent }) => slowdownPercent),
+        },
+      ];
+    });
+    return lines.length === 0
+      ? []
+      : [{ title: `How many machines fit: ${input}`, along: 'machines', lines }];
+  });
 }
 
 /** Recordings of one program are shown together, every other input by itself. */

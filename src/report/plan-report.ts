@@ -1,6 +1,6 @@
 /** A plan as a report: the bill, what machines need, and their curves. */
 import type { Plan } from '../plan/plan.js';
-import type { Report } from './report.js';
+import type { Report, ReportCurves } from './report.js';
 
 export function planReport(plan: Plan): Report {
   return {
@@ -26,10 +26,26 @@ export function planReport(plan: Plan): Report {
           classes.map((each) => ({ policy, ...each })),
         ),
       },
-      ...plan.curves.map(({ name, points, policy, seed }) => ({
-        title: `The curve of ${name}, ${policy}, seed ${seed}`,
-        rows: points.map((point) => ({ ...point })),
-      })),
     ],
+    curves: [...new Set(plan.curves.map(({ name }) => name))].map((name) => ({
+      title: `What ${name} makes of less memory`,
+      along: 'memory',
+      lines: linesOf(plan, name),
+    })),
   };
+}
+
+/** A line for each policy: of the first seed, because the others lie close to it. */
+function linesOf(plan: Plan, name: string): ReportCurves['lines'] {
+  const own = plan.curves.filter((curve) => curve.name === name && curve.seed === plan.seed);
+  return own
+    .filter(({ points }) => points.length > 0)
+    .map(({ points, policy }) => {
+      const rising = [...points].sort((a, b) => a.memoryBytes - b.memoryBytes);
+      return {
+        name: policy,
+        at: rising.map(({ memoryBytes }) => memoryBytes),
+        slowdownPercent: rising.map(({ slowdownPercent }) => slowdownPercent),
+      };
+    });
 }

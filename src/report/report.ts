@@ -15,6 +15,18 @@ export interface ReportRun {
   readonly map: AddressMapData | null;
 }
 
+/** Slowdowns in percent by something else. */
+export interface ReportCurves {
+  readonly title: string;
+  readonly along: 'memory' | 'machines';
+  /** Each from the left to the right. */
+  readonly lines: readonly {
+    readonly name: string;
+    readonly at: readonly number[];
+    readonly slowdownPercent: readonly number[];
+  }[];
+}
+
 export interface ReportTable {
   readonly title: string;
   readonly rows: readonly Readonly<Record<string, number | string | null>>[];
@@ -45,6 +57,7 @@ export interface Report {
     readonly note?: string;
     readonly runs: readonly ReportRun[];
   }[];
+  readonly curves?: readonly ReportCurves[];
   readonly tables: readonly ReportTable[];
   readonly histories?: readonly ReportHistory[];
   /** A run that was watched while it went. */

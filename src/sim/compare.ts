@@ -2,16 +2,16 @@
  * `iopf compare`: inputs × policies, over the cores; the face of this folder. The order of results
  * is that of the inputs.
  */
-import { Worker } from 'node:worker_threads';
 import { UserError } from '../input/user-error.js';
+import { inlineRunner } from '../jobs/inline.js';
+import type { JobOutcome, JobRunner } from '../jobs/job.js';
 import { damageOf } from '../trace/recording.js';
 import { modelOf, nameOf, policiesOf, readInput, readModel, type Source } from './input.js';
 import { OVERCOMMIT_RUNS, type OvercommitRow } from './overcommit.js';
 import { parsePolicy } from './policy.js';
 import type { RunOutcome, RunRow } from './run.js';
 import type { PublishedRow } from './scenario.js';
-import { runTask, type Task, type TaskResult } from './task.js';
-import type { WorkerAnswer } from './worker.js';
+import { compareKind, type Task, type TaskResult } from './task.js';
 
 export interface CompareRequest {
   readonly inputs: readonly Source[];
@@ -20,11 +20,11 @@ export interface CompareRequest {
   /** Null: that of the input. */
   readonly model: Source | null;
   readonly seed: number;
-  /** Threads; 1: none beside this one. */
-  readonly jobs: number;
+  /** Who carries tasks out; by default this thread. */
+  readonly runner?: JobRunner;
   /** Also draws address × time maps, for reports. */
   readonly withMaps?: boolean;
-  /** Told of progress, five times a second and task; then this thread runs no task itself. */
+  /** Told of progress, five times a second and task. */
   readonly progress?: (progress: CompareProgress) => void;
 }
 
@@ -122,11 +122,12 @@ export async function compare(request: CompareRequest): Promise<CompareResult> {
   const weights = tasks.map(({ leastMemory }) => (leastMemory ? OVERCOMMIT_RUNS : 1));
   const whole = weights.reduce((sum, weight) => sum + weight, 0);
   const shares: number[] = tasks.map(() => 0);
+  const results: (JobOutcome<TaskResult> | undefined)[] = tasks.map(() => undefined);
   let done = 0;
   const tellProgress =
     progress === undefined
       ? null
-      : (index: number, share: number, results: readonly (TaskResult | undefined)[]): void => {
+      : (index: number, share: number): void => {
           shares[index] = share;
           if (share === 1) done++;
           progress({
@@ -138,14 +139,20 @@ export async function compare(request: CompareRequest): Promise<CompareResult> {
               share === 1 ? partly({ tasks, results, rows, warnings, programs }) : null,
           });
         };
-  const results = await runAll(tasks, request.jobs, tellProgress);
+  await (request.runner ?? inlineRunner).run(compareKind, tasks, {
+    progress: (index, share) => tellProgress?.(index, share),
+    done: (index, outcome) => {
+      results[index] = outcome;
+      tellProgress?.(index, 1);
+    },
+  });
   return { ...assemble(tasks, results, rows), warnings, programs };
 }
 
 /** A comparison of which some results are still missing. */
 function partly(parts: {
   tasks: readonly Task[];
-  results: readonly (TaskResult | undefined)[];
+  results: readonly (JobOutcome<TaskResult> | undefined)[];
   rows: readonly PublishedRow[];
   warnings: readonly string[];
   programs: Readonly<Record<string, string>>;
@@ -161,7 +168,7 @@ function partly(parts: {
 
 function assemble(
   tasks: readonly Task[],
-  results: readonly (TaskResult | undefined)[],
+  results: readonly (JobOutcome<TaskResult> | undefined)[],
   rows: readonly PublishedRow[],
 ): Omit<CompareResult, 'warnings' | 'programs'> {
   const outcomes: RunOutcome[] = [];
@@ -172,9 +179,18 @@ function assemble(
   };
   let nextRow = 0;
   for (const [index, { published: place }] of tasks.entries()) {
-    const result = results[index];
+    const task = tasks[index]!;
+    const done = results[index];
     const row = place === null ? null : rows[nextRow++]!;
-    if (result === undefined) continue;
+    if (done === undefined) continue;
+    if (done.kind === 'failed') {
+      const { policy, source } = task;
+      const input = nameOf(source);
+      if (!task.leastMemory && place === null)
+        outcomes.push({ kind: 'impossible', input, policy, why: `failed: ${done.message}` });
+      continue;
+    }
+    const { result } = done;
     if (result.kind === 'least-memory') overcommit.push(result.row);
     else if (place === null) outcomes.push(result.outcome);
     else published[place.list].push(beside(row!, result.outcome));
@@ -209,55 +225,4 @@ function beside(row: PublishedRow, outcome: RunOutcome): PublishedComparison {
     publishedSlowdownPercent: row.slowdownPercent,
     slowdownPercent: outcome.row.slowdownPercent,
   };
-}
-
-/**
- * `progress` is told the index of a task, which share of it is done (1: all, with its result), and
- * all results so far.
- */
-async function runAll(
-  tasks: readonly Task[],
-  jobs: number,
-  progress:
-    | ((index: number, share: number, results: readonly (TaskResult | undefined)[]) => void)
-    | null,
-): Promise<TaskResult[]> {
-  const threads = Math.min(jobs, tasks.length);
-  if (threads <= 1 && progress === null) return tasks.map((task) => runTask(task));
-  const results: TaskResult[] = new Array(tasks.length);
-  let next = 0;
-  const serve = (worker: Worker): Promise<void> =>
-    new Promise((resolve, reject) => {
-      let index = -1;
-      const give = (): void => {
-        index = next++;
-        if (index < tasks.length) worker.postMessage(tasks[index]);
-        else resolve();
-      };
-      worker.on('error', reject);
-      worker.on('message', (answer: WorkerAnswer) => {
-        if (answer.kind === 'refused') {
-          reject(new UserError(answer.message));
-          return;
-        }
-        if (answer.kind === 'progress') {
-          progress?.(index, answer.share, results);
-          return;
-        }
-        results[index] = answer.result;
-        progress?.(index, 1, results);
-        give();
-      });
-      give();
-    });
-  const workers = Array.from(
-    { length: threads },
-    () => new Worker(new URL('./worker.js', import.meta.url)),
-  );
-  try {
-    await Promise.all(workers.map(serve));
-  } finally {
-    for (const worker of workers) await worker.terminate();
-  }
-  return results;
 }

@@ -1,7 +1,8 @@
 /** What is compared: a scenario or a recording, from a file. */
 import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { readBeginning, readNamed, TEXT_MOST_BYTES } from '../input/named-file.js';
+import { type FileSource, hostFiles } from '../input/file-source.js';
+import { TEXT_MOST_BYTES } from '../input/named-file.js';
 import { packageFile } from '../input/package-file.js';
 import { UserError } from '../input/user-error.js';
 import { isRecording, parseRecording, type Recording } from '../trace/recording.js';
@@ -43,16 +44,16 @@ export type Input = ScenarioInput | RecordingInput;
 const RECORDING_MODEL = 'measured';
 
 /** Throws UserError. */
-export function readInput(source: Source): Input {
+export function readInput(source: Source, files: FileSource = hostFiles): Input {
   if (typeof source !== 'string') {
     const { name, text } = source;
     return { kind: 'scenario', path: name, scenario: parseScenario(text, name) };
   }
   const path = source;
   const file = { what: 'the input', path };
-  const beginning = readBeginning(file, BEGINNING_BYTES);
+  const beginning = files.beginning(file, BEGINNING_BYTES);
   if (isRecording(beginning)) {
-    const bytes = readNamed({ what: 'a recording', path }, RECORDING_MOST_BYTES);
+    const bytes = files.read({ what: 'a recording', path }, RECORDING_MOST_BYTES);
     return { kind: 'recording', path, recording: parseRecording(bytes, path) };
   }
   const foreign = foreignKind(beginning);
@@ -61,7 +62,7 @@ export function readInput(source: Source): Input {
       `${path} is ${foreign}, neither a scenario (YAML with workload:, docs/compare.md) ` +
         'nor a recording (iopf exec --record, iopf import), which is what can be compared',
     );
-  const text = readNamed({ what: 'a scenario', path }, TEXT_MOST_BYTES).toString();
+  const text = files.read({ what: 'a scenario', path }, TEXT_MOST_BYTES).toString();
   return { kind: 'scenario', path, scenario: parseScenario(text, path) };
 }
 
@@ -80,11 +81,16 @@ export function policiesOf(input: Input): readonly string[] {
   return defaultPolicies.includes(own) ? defaultPolicies : [...defaultPolicies, own];
 }
 
+/** Whether a model is in a file of its own. */
+export function isModelFile(source: Source): source is string {
+  return typeof source === 'string' && /[/.]/.test(source);
+}
+
 /** A model by the name of one that comes with iopf, or from a source. Throws UserError. */
-export function readModel(source: Source): CostModel {
+export function readModel(source: Source, files: FileSource = hostFiles): CostModel {
   if (typeof source !== 'string') return parseCostModel(source.text, source.name);
   const name = source;
-  if (!/[/.]/.test(name)) {
+  if (!isModelFile(source)) {
     if (!shippedModels.includes(name))
       throw new UserError(
         `unknown model "${name}"; shipped: ${shippedModels.join(', ')}; or a file's path`,
@@ -92,6 +98,6 @@ export function readModel(source: Source): CostModel {
     const text = readFileSync(packageFile(`models/${name}.yaml`), 'utf8');
     return parseCostModel(text, `${name}.yaml`);
   }
-  const text = readNamed({ what: 'the model', path: name }, TEXT_MOST_BYTES).toString();
+  const text = files.read({ what: 'the model', path: name }, TEXT_MOST_BYTES).toString();
   return parseCostModel(text, name);
 }

@@ -1,7 +1,7 @@
 /** The machines of `kind: vms`: a description, a recording, or a memory curve each. */
 import { resolve } from 'node:path';
 import { z } from 'zod';
-import { readNamed } from '../input/named-file.js';
+import { type FileSource, hostFiles } from '../input/file-source.js';
 import { UserError } from '../input/user-error.js';
 import { eventsOf, parseRecording } from '../trace/recording.js';
 import { RECORDING_MOST_BYTES } from '../trace/recording-format.js';
@@ -33,22 +33,34 @@ export function sourceMistake({ memoryCurve, recording, vm }: MachineSource): st
   return given === 1 ? null : 'exactly one of vm, recording and memoryCurve is needed';
 }
 
+/** The file that a source names, or null. */
+export function fileOf({ memoryCurve, recording }: MachineSource, folder: string): string | null {
+  const name = recording ?? memoryCurve;
+  return name === undefined ? null : resolve(folder, name);
+}
+
 /**
  * What a machine does, which begins at `startUs`. Files are read once. Paths are relative to
  * `folder`. Throws UserError.
  */
-export function machineOf(source: MachineSource, folder: string): (startUs?: number) => Workload {
+export function machineOf(
+  source: MachineSource,
+  folder: string,
+  files: FileSource = hostFiles,
+): (startUs?: number) => Workload {
   const { memoryCurve, recording, vm } = source;
   if (vm !== undefined) return (startUs = 0) => virtualMachine(vm, startUs);
   const events =
-    recording === undefined ? curveEvents(folder, memoryCurve!) : recorded(folder, recording);
+    recording === undefined
+      ? curveEvents(folder, memoryCurve!, files)
+      : recorded(folder, recording, files);
   return (startUs = 0) => replayOf(events, startUs);
 }
 
-function recorded(folder: string, name: string): Events {
+function recorded(folder: string, name: string, files: FileSource): Events {
   const path = resolve(folder, name);
   const recording = parseRecording(
-    readNamed({ what: 'a recording', path }, RECORDING_MOST_BYTES),
+    files.read({ what: 'a recording', path }, RECORDING_MOST_BYTES),
     name,
   );
   if (recording.damage !== null)
@@ -56,9 +68,9 @@ function recorded(folder: string, name: string): Events {
   return (progress) => eventsOf(recording, progress);
 }
 
-function curveEvents(folder: string, name: string): Events {
+function curveEvents(folder: string, name: string, files: FileSource): Events {
   const path = resolve(folder, name);
-  const text = readNamed({ what: 'a memory curve', path }, SOURCE_MOST_BYTES).toString();
+  const text = files.read({ what: 'a memory curve', path }, SOURCE_MOST_BYTES).toString();
   const { events } = importText(text, name, 'memory-curve');
   return () => events;
 }

@@ -1,9 +1,10 @@
 /** Workloads without a recording, from YAML files. */
 import { z } from 'zod';
+import { type FileSource, hostFiles } from '../input/file-source.js';
 import { bytesUpTo, formatKey, TRANSFER_MOST_BYTES, times } from '../input/schemas.js';
 import { parseUserFile } from '../input/user-file.js';
 import { PREMAP_MOST } from '../ioas/iopf/premap.js';
-import { machineOf, sourceMistake } from './machines.js';
+import { fileOf, machineOf, sourceMistake } from './machines.js';
 import type { MachineKind } from './overcommit.js';
 import type { Workload } from './workload.js';
 import { block, blockIo } from './workloads/block.js';
@@ -108,7 +109,11 @@ function* tooMuchOfVm(spec: Vm): Generator<[path: string[], what: string]> {
 }
 
 /** What each guest of a scenario does; names of files are relative to `folder`. */
-export function workloadsOf(scenario: Scenario, folder = '.'): Workload[] {
+export function workloadsOf(
+  scenario: Scenario,
+  folder = '.',
+  files: FileSource = hostFiles,
+): Workload[] {
   const spec = scenario.workload;
   switch (spec.kind) {
     case 'messages':
@@ -120,7 +125,7 @@ export function workloadsOf(scenario: Scenario, folder = '.'): Workload[] {
     case 'vm':
       return [virtualMachine(spec)];
     case 'vms': {
-      const kinds = kindsOf(spec, folder);
+      const kinds = kindsOf(spec, folder, files);
       return kinds
         .flatMap(({ count, workload }) => Array.from({ length: count }, () => workload))
         .map((workload, index) => workload(index * spec.apart));
@@ -129,13 +134,22 @@ export function workloadsOf(scenario: Scenario, folder = '.'): Workload[] {
 }
 
 /** The kinds of machines of `vms`. Throws UserError. */
-export function kindsOf(spec: Vms, folder: string): MachineKind[] {
-  const machines = spec.machines ?? [{ ...spec, name: 'machine', count: spec.count! }];
-  return machines.map((machine) => ({
+export function kindsOf(spec: Vms, folder: string, files: FileSource = hostFiles): MachineKind[] {
+  return machinesOf(spec).map((machine) => ({
     name: machine.name,
     count: machine.count,
-    workload: machineOf(machine, folder),
+    workload: machineOf(machine, folder, files),
   }));
+}
+
+function machinesOf(spec: Vms) {
+  return spec.machines ?? [{ ...spec, name: 'machine', count: spec.count! }];
+}
+
+/** The files that a scenario names. */
+export function filesOf({ workload }: Scenario, folder: string): string[] {
+  if (workload.kind !== 'vms') return [];
+  return machinesOf(workload).flatMap((machine) => fileOf(machine, folder) ?? []);
 }
 
 /** The scenario of a published row: its workload with the row’s numbers. */

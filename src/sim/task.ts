@@ -1,7 +1,11 @@
-/** A piece of a comparison that runs by itself, in any thread: plain data in, plain data out. */
+/** A piece of a comparison that runs by itself, anywhere: plain data in, plain data out. */
+import type { FileSource } from '../input/file-source.js';
+import { UserError } from '../input/user-error.js';
+import type { JobKind } from '../jobs/job.js';
 import {
   folderOf,
   type Input,
+  isModelFile,
   nameOf,
   readInput,
   readModel,
@@ -12,7 +16,7 @@ import { type OvercommitRow, overcommit } from './overcommit.js';
 import { parsePolicy } from './policy.js';
 import { replay } from './replay.js';
 import { type RunOutcome, type RunRequest, runOnce } from './run.js';
-import { kindsOf, type Scenario, scenarioOfRow, workloadsOf } from './scenario.js';
+import { filesOf, kindsOf, type Scenario, scenarioOfRow, workloadsOf } from './scenario.js';
 
 export interface Task {
   readonly source: Source;
@@ -30,21 +34,46 @@ export type TaskResult =
   | { readonly kind: 'run'; readonly outcome: RunOutcome }
   | { readonly kind: 'least-memory'; readonly row: OvercommitRow };
 
-/** `progress` is told now and then which share of it is done. Throws UserError. */
-export function runTask(task: Task, progress: (share: number) => void = () => {}): TaskResult {
-  const input = readInput(task.source);
-  const request = { ...requestOf(input, task), progress };
+const PROGRESS_EVERY_MS = 200;
+
+/** Its progress is the share that is done. */
+export const compareKind: JobKind<Task, TaskResult, number> = {
+  name: 'compare',
+  run(task, { files, progress }) {
+    let told = performance.now();
+    return runTask(task, files, (share) => {
+      const now = performance.now();
+      if (share >= 1 || now - told < PROGRESS_EVERY_MS) return;
+      told = now;
+      progress(share);
+    });
+  },
+  refusals: { user: UserError },
+  filesOf({ model, source }) {
+    const input = readInput(source);
+    const named = input.kind === 'scenario' ? filesOf(input.scenario, folderOf(source)) : [];
+    const own = typeof source === 'string' ? [source] : [];
+    return [...own, ...named, ...(isModelFile(model) ? [model] : [])];
+  },
+  modulesOf: () => [],
+  withModules: (task) => task,
+  schemas: async () => (await import('./task-schemas.js')).taskSchemas,
+};
+
+function runTask(task: Task, files: FileSource, progress: (share: number) => void): TaskResult {
+  const input = readInput(task.source, files);
+  const request = { ...requestOf(input, task, files), progress };
   const spec = input.kind === 'scenario' ? input.scenario.workload : null;
   if (!task.leastMemory || spec?.kind !== 'vms') return { kind: 'run', outcome: runOnce(request) };
   const row = overcommit(request, {
-    kinds: kindsOf(spec, folderOf(task.source)),
+    kinds: kindsOf(spec, folderOf(task.source), files),
     boundPercent: spec.slowdownBound,
     hostBytes: spec.host ?? null,
   });
   return { kind: 'least-memory', row };
 }
 
-function requestOf(input: Input, task: Task): RunRequest {
+function requestOf(input: Input, task: Task, files: FileSource): RunRequest {
   const spec = input.kind === 'scenario' ? input.scenario.workload : null;
   const policy = parsePolicy(task.policy);
   return {
@@ -52,12 +81,12 @@ function requestOf(input: Input, task: Task): RunRequest {
     workloads:
       input.kind === 'recording'
         ? [replay(input.recording)]
-        : workloadsOf(scenarioOf(input, task), folderOf(task.source)),
+        : workloadsOf(scenarioOf(input, task), folderOf(task.source), files),
     policy:
       spec?.kind === 'vms' && spec.host !== undefined && !task.leastMemory
         ? { ...policy, memoryBytes: policy.memoryBytes ?? spec.host }
         : policy,
-    model: readModel(task.model),
+    model: readModel(task.model, files),
     seed: task.seed,
     withMap: task.withMap,
   };
@@ -66,6 +95,7 @@ function requestOf(input: Input, task: Task): RunRequest {
 /** The scenario itself, or one of its published rows. */
 function scenarioOf({ scenario }: ScenarioInput, { published }: Task): Scenario {
   if (published === null) return scenario;
-  const row = scenario.published![published.list][published.index]!;
+  const row = scenario.published?.[published.list][published.index];
+  if (row === undefined) throw new UserError('there is no such published row');
   return scenarioOfRow(scenario, row, published.list === 'hostSva');
 }

@@ -214,7 +214,7 @@ describe('a check', () => {
       ['not found out: mine'],
     ],
   ])('%s', (_, one, variant, exhaustive, passed, lines) => {
-    const outcome = outcomeOf([job(variant)], [one], exhaustive);
+    const outcome = outcomeOf([job(variant)], [one], [], exhaustive);
     expect(outcome).toMatchObject({ passed, lines });
     // Whatever else than a violation keeps it from passing is told as a failure, too.
     const isBroken = one.violations.length > 0;

@@ -3,8 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { schemas } from '../../src/cli/json/schemas.js';
+import { inlineRunner } from '../../src/jobs/inline.js';
 import { parseFleet } from '../../src/plan/fleet.js';
 import { type Plan, plan } from '../../src/plan/plan.js';
+import { readQuestion } from '../../src/plan/question.js';
 import { planText } from '../../src/report/plan-text.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'iopf-plan-'));
@@ -32,7 +34,7 @@ classes:
 async function planned(text: string, cache: string | null = null): Promise<Plan> {
   const path = join(folder, 'fleet.yaml');
   writeFileSync(path, text);
-  return plan({ path, seed: 1, threads: 1, cache, version: 'test' });
+  return plan({ asked: readQuestion(path, 1), runner: inlineRunner, cache, version: 'test' });
 }
 
 describe('a plan', () => {

@@ -40,7 +40,7 @@ async function runs(
   policies: readonly string[],
   seed = 1,
 ): Promise<readonly RunRow[]> {
-  const order = { inputs: [file('input.yaml', text)], policies, model: null, seed, jobs: 1 };
+  const order = { inputs: [file('input.yaml', text)], policies, model: null, seed };
   return (await compare(order)).comparison.runs;
 }
 
@@ -150,7 +150,6 @@ describe('a host under pressure', () => {
       policies: ['static:memory=16M'],
       model: null,
       seed: 1,
-      jobs: 1,
     };
     const { comparison } = await compare(order);
     expect(comparison.runs).toEqual([]);
@@ -174,7 +173,7 @@ workload:
 `;
     const inputs = [file('many.yaml', text)];
     const policies = ['static', 'static:memory=1T', 'iopf:premap=8'];
-    const { comparison } = await compare({ inputs, policies, model: null, seed: 1, jobs: 1 });
+    const { comparison } = await compare({ inputs, policies, model: null, seed: 1 });
     expect(comparison.impossible).toMatchObject([
       { policy: 'static', why: expect.stringContaining('ENOMEM') },
     ]);
@@ -236,7 +235,6 @@ describe('the overcommit question', () => {
       policies: ['static', 'iopf:premap=8'],
       model: null,
       seed: 1,
-      jobs: 1,
     };
     const { overcommit } = (await compare(order)).comparison;
     const [pinned, iopf] = overcommit!;
@@ -253,7 +251,6 @@ describe('the overcommit question', () => {
       policies: ['iopf'],
       model: null,
       seed: 1,
-      jobs: 1,
     });
     const [row] = comparison.overcommit!;
     expect(row).toMatchObject({ hostBytes: null, slowdownPercent: null });
@@ -286,7 +283,6 @@ workload:
       policies: ['static', 'iopf'],
       model: null,
       seed: 1,
-      jobs: 1,
     });
     const mapped = 2 * 64 * 2 ** 20 + 2 * 4096 + 3 * 4 * 2 ** 20;
     expect(comparison.runs[0]!.mappedBytesPeak).toBe(mapped);

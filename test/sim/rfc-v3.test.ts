@@ -11,7 +11,6 @@ const order = {
   policies: ['iopf'],
   model: null,
   seed: 1,
-  jobs: 1,
 };
 const text = readFileSync('examples/rfc-v3.yaml', 'utf8');
 const modelText = readFileSync('models/kunpeng920-stall.yaml', 'utf8');

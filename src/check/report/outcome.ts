@@ -12,11 +12,13 @@ export interface Outcome {
 
 /**
  * A check passes where nothing broke and something was run: of each scenario an order with a step,
- * of a user's variant a method. `exhaustive`: of each scenario every order.
+ * of a user's variant a method. `exhaustive`: of each scenario every order. `failed` are
+ * the jobs that came to nothing.
  */
 export function outcomeOf(
   jobs: readonly Job[],
   reports: readonly ScenarioReport[],
+  failed: readonly Job[],
   exhaustive: boolean,
 ): Outcome {
   const lines: string[] = [];
@@ -31,8 +33,11 @@ export function outcomeOf(
   if (idle.length !== 0) fail(`nothing was run of: ${names(idle)}`);
   const partial = whole.filter((report) => !report.exhaustive);
   if (exhaustive && partial.length !== 0) fail(`not every order was run of: ${names(partial)}`);
-  for (const { variant } of jobs) {
-    if (variant === null) continue;
+  for (const { scenarios, variant } of failed)
+    fail(`failed: ${variant?.name ?? scenarios.map(({ name }) => name).join(', ')}`);
+  for (const job of jobs) {
+    const { variant } = job;
+    if (variant === null || failed.includes(job)) continue;
     const own = reports.filter((report) => report.variant === variant.name);
     if (own.some(({ violations }) => violations.length !== 0)) continue;
     const calls = own.reduce((sum, { replacedCalls }) => sum + (replacedCalls ?? 0), 0);

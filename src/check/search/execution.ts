@@ -1,6 +1,7 @@
 import { DeadWait, runDirect } from '../../flow/direct.js';
 import type { Flow, Wait } from '../../flow/flow.js';
-import { described, mistakeIn, ScenarioMistake } from '../verify/scenario-mistake.js';
+import { described } from '../../input/described.js';
+import { mistakeIn, ScenarioMistake } from '../verify/scenario-mistake.js';
 import { Invariant, takeUnseen, Violation, violated } from '../verify/violation.js';
 import { isOperation, type Operation, Side } from '../world/operation.js';
 import type { Parts } from '../world/parts.js';

@@ -1,6 +1,6 @@
 /** What a scenario of a user looks like, and whether one does. */
 import { z } from 'zod';
-import { described } from '../verify/scenario-mistake.js';
+import { described } from '../../input/described.js';
 import { shippedParts } from '../world/parts.js';
 import type { Scenario } from '../world/scenario.js';
 import { Execution } from './execution.js';

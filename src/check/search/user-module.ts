@@ -1,8 +1,9 @@
 /** A module of a user, by its URL. */
 import { fileURLToPath } from 'node:url';
+import { described } from '../../input/described.js';
 import { loadUserModule, withoutRequireStack } from '../../input/user-module.js';
 import * as api from '../api/index.js';
-import { described, ScenarioMistake } from '../verify/scenario-mistake.js';
+import { ScenarioMistake } from '../verify/scenario-mistake.js';
 
 /**
  * What a module exports, one by one or in arrays. What it throws is told as a `ScenarioMistake`.

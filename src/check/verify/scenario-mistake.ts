@@ -1,4 +1,5 @@
 import { VfioError } from '../../abi/errno.js';
+import { described } from '../../input/described.js';
 
 /**
  * A scenario of a user cannot be run as it is written: no violation, and nothing that a design
@@ -56,15 +57,6 @@ function framesOf(stack: string): string[] {
 
 function isShipped(frame: string): boolean {
   return frame.includes(shipped) || frame.includes(shippedPath);
-}
-
-/** A value in a few words. */
-export function described(value: unknown): string {
-  if (value === null || typeof value !== 'object') {
-    const text = typeof value === 'string' ? JSON.stringify(value) : String(value);
-    return typeof value === 'function' ? 'a function' : text.slice(0, 40);
-  }
-  return Array.isArray(value) ? 'an array' : 'an object';
 }
 
 function placeOf(frame: string): string {

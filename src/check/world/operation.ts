@@ -1,9 +1,10 @@
 /** Where scenarios happen, and the points between their operations. */
 import type { Wait } from '../../flow/flow.js';
+import { described } from '../../input/described.js';
 import type { IommuGroup } from '../../iommu/group.js';
 import { READ, WRITE } from '../../mm/address-space.js';
 import { PAGE_NUMBER_LIMIT } from '../../mm/page-table.js';
-import { described, ScenarioMistake, userPlace } from '../verify/scenario-mistake.js';
+import { ScenarioMistake, userPlace } from '../verify/scenario-mistake.js';
 
 /** First IOVA page and first virtual page of every scenario. */
 export const IOVA = 0x200;

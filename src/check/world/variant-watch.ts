@@ -5,8 +5,10 @@
  * Not seen are variables of closures and of the module. `#` fields cannot be seen, so that a class
  * with some is refused.
  */
+
+import { described } from '../../input/described.js';
 import type { IopfParts } from '../../ioas/iopf/iopf.js';
-import { described, ScenarioMistake } from '../verify/scenario-mistake.js';
+import { ScenarioMistake } from '../verify/scenario-mistake.js';
 import type { Digest } from './digest.js';
 import { iopfWith, type Parts, type StateWatch, shippedParts, type Variant } from './parts.js';
 

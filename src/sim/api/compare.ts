@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { threadRunner } from '../../jobs/thread-runner.js';
 import { compare as compareSources, type Comparison as Rows } from '../compare.js';
 import type { modelSchema } from '../cost-model.js';
 import type { Source } from '../input.js';
@@ -48,7 +49,7 @@ export async function compare(options: CompareOptions): Promise<Comparison> {
         ? (model ?? null)
         : source('the model', model),
     seed,
-    jobs,
+    ...(jobs > 1 ? { runner: threadRunner(jobs) } : {}),
   });
   return { ...comparison, warnings };
 }

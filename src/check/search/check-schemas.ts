@@ -1,0 +1,84 @@
+/** What comes from other machines: work of a check, and what came of it. */
+import { z } from 'zod';
+import type { CheckAnswer, CheckProgress, CheckRequest } from './check-job.js';
+import type { ScenarioReport } from './run-scenario.js';
+
+const text = z.string();
+const count = z.int().nonnegative();
+const order = z.array(count).max(1_000_000);
+
+const ref = z.strictObject({ name: text, module: z.url({ protocol: /^file$/ }).nullable() });
+
+const request = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('job'),
+    job: z.strictObject({
+      scenarios: z.array(ref),
+      variant: ref.nullable(),
+      statesMax: count,
+      randomSeconds: count,
+      seed: count,
+    }),
+  }),
+  z.strictObject({ kind: z.literal('list'), module: text }),
+  z.strictObject({ kind: z.literal('replay'), ref, order, variant: ref.nullable() }),
+]) satisfies z.ZodType<CheckRequest>;
+
+const step = z.strictObject({
+  actor: text,
+  what: text,
+  place: text.nullable(),
+  changes: z.array(text),
+});
+
+const report = z.strictObject({
+  name: text,
+  about: text,
+  rows: z.array(text),
+  actors: z.array(text),
+  variant: text.nullable(),
+  orders: z.number().nonnegative(),
+  states: count,
+  runs: count,
+  stepsKnown: count,
+  rounds: count,
+  longest: count,
+  exhaustive: z.boolean(),
+  randomOrders: count,
+  seconds: z.number().nonnegative(),
+  replacedCalls: count.nullable(),
+  violations: z.array(
+    z.strictObject({
+      invariant: text,
+      row: text,
+      detail: text,
+      steps: z.array(step),
+      order,
+      replay: text,
+      seed: count.nullable(),
+    }),
+  ),
+}) satisfies z.ZodType<ScenarioReport>;
+
+const answer = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('reports'), reports: z.array(report) }),
+  z.strictObject({
+    kind: z.literal('exports'),
+    scenarios: z.array(text),
+    variants: z.array(text),
+  }),
+  z.strictObject({
+    kind: z.literal('replayed'),
+    answer: z.strictObject({
+      actors: z.array(text),
+      steps: z.array(step),
+      violation: z.strictObject({ row: text, invariant: text, detail: text }).nullable(),
+    }),
+  }),
+]) satisfies z.ZodType<CheckAnswer>;
+
+export const checkSchemas = {
+  input: request,
+  result: answer,
+  progress: z.strictObject({ scenario: text, states: count }) satisfies z.ZodType<CheckProgress>,
+};
