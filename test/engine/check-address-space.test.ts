@@ -52,9 +52,9 @@ const put = (space: SimulatedSpace, methods: Partial<AddressSpace>): undefined =
 };
 
 /** Wraps each notifier that subscribes. */
-function heard(space: SimulatedSpace, change: (notifier: MmuNotifier) => MmuNotifier): void {
+function heard(space: SimulatedSpace, change: (notifier: MmuNotifier) => MmuNotifier): undefined {
   const { subscribe } = space;
-  put(space, { subscribe: (notifier) => subscribe.call(space, change(notifier)) });
+  return put(space, { subscribe: (notifier) => subscribe.call(space, change(notifier)) });
 }
 
 const isOn = (space: SimulatedSpace, page: number) => space.protectionAt(page) !== 0;
@@ -75,7 +75,7 @@ describe('a canary fails for its reason:', () => {
       'a write of a page that may be read alone is silently dropped',
       canary((space) => {
         const { copyTo } = space;
-        put(space, {
+        return put(space, {
           copyTo: (address, from) =>
             copyTo.call(space, address, from) || isOn(space, Math.floor(address / 4096)),
         });
@@ -86,7 +86,7 @@ describe('a canary fails for its reason:', () => {
       'a page-in goes over what is not mapped',
       canary((space) => {
         const { pageIn } = space;
-        put(space, {
+        return put(space, {
           pageIn: (first, count, access, frames) =>
             pageIn.call(space, first, count, access, frames) > 0 ? count : 0,
         });
@@ -97,7 +97,7 @@ describe('a canary fails for its reason:', () => {
       'a page-in to write forgets what for',
       canary((space) => {
         const { pageIn } = space;
-        put(space, {
+        return put(space, {
           pageIn: (first, count, _access, frames) => pageIn.call(space, first, count, READ, frames),
         });
       }),
@@ -113,7 +113,7 @@ describe('a canary fails for its reason:', () => {
       canary((space) => {
         const frames = new Map<number, number>();
         const { pageIn } = space;
-        put(space, {
+        return put(space, {
           pageIn(first, count, access, into) {
             const got = pageIn.call(space, first, count, access, into);
             for (let index = 0; index < got; index++) {
@@ -130,7 +130,7 @@ describe('a canary fails for its reason:', () => {
     [
       'a copy on write is not told',
       canary((space) => {
-        heard(space, (notifier) => ({
+        return heard(space, (notifier) => ({
           release: () => notifier.release(),
           invalidate: (first, count) => {
             if (count > 1) notifier.invalidate(first, count);
@@ -162,7 +162,7 @@ describe('a canary fails for its reason:', () => {
     [
       'discard is told of its first page alone',
       canary((space) => {
-        heard(space, (notifier) => ({
+        return heard(space, (notifier) => ({
           release: () => notifier.release(),
           invalidate: (first) => notifier.invalidate(first, 1),
         }));
@@ -213,7 +213,7 @@ describe('a canary fails for its reason:', () => {
       'a subscription never ends',
       canary((space) => {
         const { subscribe } = space;
-        put(space, {
+        return put(space, {
           subscribe(notifier) {
             subscribe.call(space, notifier);
             return () => undefined;
@@ -243,7 +243,7 @@ describe('a canary fails for its reason:', () => {
       'a pin of what is not mapped is no error',
       canary((space) => {
         const { pin } = space;
-        put(space, { pin: (...given) => Math.max(0, pin.apply(space, given)) });
+        return put(space, { pin: (...given) => Math.max(0, pin.apply(space, given)) });
       }),
       /^ {2}pins: a page that may be read alone is pinned to write$/m,
     ],
@@ -257,7 +257,7 @@ describe('a canary fails for its reason:', () => {
       canary((space) => {
         const { copyTo } = space;
         let writes = 0;
-        put(space, {
+        return put(space, {
           copyTo: (address, from) =>
             ++writes % 40 === 0
               ? isOn(space, Math.floor(address / 4096))
