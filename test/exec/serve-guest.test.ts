@@ -138,7 +138,7 @@ describe.skipIf(command === null)("QEMU's vfio-user-pci on iopf serve", () => {
   );
 
   test.skipIf(igb === null)(
-    "a guest's igb: it binds, has a link, and passes its own test",
+    "a guest's igb, by messages: it binds, has a link, and passes its own test",
     async () => {
       served = await new ServedDevice('igb').listening();
       guest = await Guest.boot({
@@ -146,7 +146,7 @@ describe.skipIf(command === null)("QEMU's vfio-user-pci on iopf serve", () => {
         files: igb!.files,
         command: command!,
         memoryMib: GUEST_MIB,
-        qemu: [...shared, ...client(served.socket)],
+        qemu: client(served.socket),
       });
       await guest.run(loadIgb);
       await guest.run(
