@@ -22,7 +22,7 @@ exec \$lib/ld-linux-x86-64.so.2 --library-path \$lib $folder/usr/bin/qemu-system
   -L $folder/usr/share/qemu -L $folder/usr/share/seabios "\$@"
 END
 chmod +x "$folder/qemu"
-if ! "$folder/qemu" -device vfio-user-pci,help >/dev/null; then
+if ! "$folder/qemu" -device vfio-user-pci,help | grep socket >/dev/null; then
   echo "$0: this QEMU knows no vfio-user-pci" >&2
   exit 1
 fi

@@ -62,9 +62,9 @@ export function qemuWithIommufd(): readonly string[] | null {
 /** The command of a QEMU that is a client of vfio-user (since 10.1); null where there is none. */
 export function qemuWithVfioUser(skipped: string): readonly string[] | null {
   const command = process.env['IOPF_QEMU_VFIO_USER'] ?? QEMU;
-  const { status } = spawnSync(command, ['-device', 'vfio-user-pci,help'], { stdio: 'ignore' });
+  const { stdout } = spawnSync(command, ['-device', 'vfio-user-pci,help'], { encoding: 'utf8' });
   const why = 'QEMU has no vfio-user-pci; IOPF_QEMU_VFIO_USER is not set';
-  return available(status === 0, skipped, why) ? [command] : null;
+  return available(`${stdout}`.includes('socket'), skipped, why) ? [command] : null;
 }
 
 /** Runs each line that comes over the console and says its exit code behind it. */
