@@ -69,6 +69,20 @@ export const points = {
     conditions: ['device', 'vector'],
     sweep: ['interrupt:duplicate'],
   },
+  'interrupt:spurious': {
+    form: 'interrupt:spurious',
+    event: 'an access to a region of an open device; a time comes without one too',
+    fault: 'an interrupt comes that nobody caused: message vector=N (0), or its pin up and down',
+    conditions: ['device', 'vector'],
+    sweep: ['interrupt:spurious'],
+  },
+  register: {
+    form: 'register:PLACE=NUMBER',
+    event: 'a read that begins at PLACE: bar0+0x1c, rom+0x0, config+0x6',
+    fault: 'what it reads is NUMBER, up to 32 bits',
+    conditions: ['device'],
+    sweep: [],
+  },
   'device:unplug': {
     form: 'device:unplug',
     event: 'an access to a region of an open device; a time comes without one too',
@@ -102,9 +116,10 @@ export const conditions = {
 
 export type ConditionName = keyof typeof conditions;
 
-/** Points that end what they meet: once, unless the rule says otherwise. */
+/** Once, unless the rule says otherwise: they end what they meet, or are passed all the time. */
 export const onceOnly: ReadonlySet<PointName> = new Set<PointName>([
   'nvme:CSTS.CFS',
+  'interrupt:spurious',
   'device:unplug',
 ]);
 
