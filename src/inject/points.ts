@@ -83,6 +83,13 @@ export const points = {
     conditions: ['device'],
     sweep: [],
   },
+  'link:down': {
+    form: 'link:down[=TIME]',
+    event: 'a frame that an igb or virtio-net sends; a time comes without one too',
+    fault: 'it and what comes after it is lost, in and out; the link is up again after TIME',
+    conditions: ['device'],
+    sweep: ['link:down'],
+  },
   'device:unplug': {
     form: 'device:unplug',
     event: 'an access to a region of an open device; a time comes without one too',
@@ -120,6 +127,7 @@ export type ConditionName = keyof typeof conditions;
 export const onceOnly: ReadonlySet<PointName> = new Set<PointName>([
   'nvme:CSTS.CFS',
   'interrupt:spurious',
+  'link:down',
   'device:unplug',
 ]);
 

@@ -49,7 +49,7 @@ export interface Rule {
    * nothing is to say.
    */
   readonly what: number;
-  /** Milliseconds that a completion comes late. */
+  /** Milliseconds that a completion comes late, or a link is down (0: for good). */
   readonly lateMs: number;
 }
 
@@ -95,6 +95,11 @@ export function parseRule(text: string): Rule {
   if (point === 'call') rule.requests = subject === '*' ? null : callsOf(text, subject);
   if (point === 'nvme:command') rule.command = commandOf(text, subject);
   if (point === 'register') rule.register = registerOf(text, subject);
+  if (point === 'link:down' && what !== null) {
+    rule.lateMs = timeOf(what) ?? 0;
+    if (rule.lateMs === 0) throw wrong(text, 'link:down= takes a time, like 200ms or 2s');
+    what = null;
+  }
   const late = point === 'nvme:command' ? /^late:(.+)$/.exec(what ?? '')?.[1] : undefined;
   if (late === undefined) rule.what = whatOf(text, point, what);
   else {
@@ -104,6 +109,11 @@ export function parseRule(text: string): Rule {
   if (behind.length === 1)
     for (const condition of behind[0]!.split(',')) readCondition(rule, condition);
   return rule;
+}
+
+/** It has a time, and one event: that comes with the time, whatever else happens. */
+export function comesByItself({ afterMs, when }: Rule): boolean {
+  return afterMs > 0 && when.last === 1;
 }
 
 function pointOf(text: string, room: string, subject: string): PointName {

@@ -3,9 +3,13 @@ import { describe, expect, it } from 'vitest';
 import { PciCommand, PciInterruptIndex } from '../../src/abi/pci.js';
 import { edu } from '../../src/device/edu/kind.js';
 import { EduRegister } from '../../src/device/edu/registers.js';
+import { CapabilityType, CommonRegister } from '../../src/device/virtio/registers.js';
+import { NetFeature } from '../../src/device/virtio-net/network-card.js';
 import { Injection } from '../../src/exec/inject/injection.js';
 import { parseRule } from '../../src/inject/rule.js';
-import { command, Program, read, read32, write32 } from './program.js';
+import { IgbDriver, plainFrame } from './igb-driver.js';
+import { command, hex, Program, read, read32, write32 } from './program.js';
+import { headerOf, NetDriver, received } from './virtio-driver.js';
 
 const clock = { nowMs: 0 };
 const injection = (rules: readonly string[]): Injection =>
@@ -76,6 +80,59 @@ describe('a register', () => {
   it('of config space too, as narrow as it is read', () => {
     const { device } = started(['register:config+0x0=0xabcd1234']);
     expect([...read(device, 7, 0, 2)]).toEqual([0x34, 0x12]);
+  });
+});
+
+describe('a link', () => {
+  const linked = (rule: string) => {
+    clock.nowMs = 0;
+    const made = injection([rule]);
+    return { made, faults: made.deviceFaults.bind(made) };
+  };
+
+  it('of an 82576 goes down before a frame, with LSC, and comes up at its time', () => {
+    const { faults, made } = linked('link:down:2=200ms');
+    const driver = new IgbDriver({}, { faults }).start();
+    const card = made.functionFor(driver.card, []);
+    const isUp = () => (driver.read(0x8) & 2) !== 0;
+    driver.read(0xc0);
+    driver.send(plainFrame(60));
+    expect([driver.receive().length, isUp(), driver.read(0xc0) & 4]).toEqual([1, true, 0]);
+    driver.send(plainFrame(60));
+    driver.send(plainFrame(60));
+    expect([driver.receive().length, isUp(), driver.read(0xc0) & 4]).toEqual([0, false, 4]);
+    card.poll();
+    expect(isUp()).toBe(false);
+    clock.nowMs = 200;
+    card.poll();
+    expect([isUp(), driver.read(0xc0) & 4]).toEqual([true, 4]);
+    driver.send(plainFrame(61));
+    expect(driver.receive()).toHaveLength(1);
+  });
+
+  it('of a virtio card goes down with a change of its configuration, without a frame', () => {
+    const { faults, made } = linked('link:down@1s');
+    const driver = new NetDriver({ program: { faults } }).start([NetFeature.STATUS]);
+    const card = made.functionFor(driver.device, []);
+    const buffers = driver.fill(4);
+    const state = () => [
+      driver.get(CapabilityType.DEVICE, 6, 2),
+      driver.common(CommonRegister.CONFIG_GENERATION, 1),
+    ];
+    const frame = Uint8Array.from({ length: 60 }, (_, index) => index);
+    driver.send(frame);
+    expect(received(driver, buffers)).toEqual([headerOf(1) + hex(frame)]);
+    expect(state()).toEqual([1, 0]);
+    driver.get(CapabilityType.ISR, 0, 1);
+    expect(driver.program.sink.level).toBe(false);
+    clock.nowMs = 1000;
+    card.poll();
+    expect(state()).toEqual([0, 1]);
+    expect(driver.program.sink.level).toBe(true);
+    expect(driver.get(CapabilityType.ISR, 0, 1)).toBe(2);
+    driver.send(frame);
+    expect(received(driver, buffers)).toEqual([]);
+    expect(driver.tx.takeAll()).toHaveLength(2);
   });
 });
 

@@ -35,6 +35,8 @@ describe('a rule', () => {
       { register: { region: 2, offset: 0x1c }, when: { first: 3 }, what: 0x80000000 },
     ],
     ['register:config+6=0', { register: { region: 7, offset: 6 }, what: 0 }],
+    ['link:down@2s', { afterMs: 2000, when: { first: 1, last: 1 }, lateMs: 0 }],
+    ['link:down:5=200ms', { when: { first: 5, last: 5 }, lateMs: 200, what: 0 }],
     ['interrupt:spurious', { when: { first: 1, last: 1 }, vector: null }],
     ['interrupt:drop:2@vector=1', { point: 'interrupt:drop', vector: 1 }],
   ])('%s is read', (text, expected) => {
@@ -55,6 +57,7 @@ describe('a rule', () => {
       'nvme:COMMAND=status:NUMBER|never|late:TIME|reorder|twice is needed, not "=late"',
     ],
     ['iommu:request', 'iommu:request=INVALID|FAILURE is needed'],
+    ['link:down=soon', 'link:down= takes a time, like 200ms or 2s'],
     ['register:bar6+0=1', '"bar6+0" is no register: bar0+0x1c, rom+0x0, config+0x6'],
     ['register:bar0+0x1c', 'register:PLACE=NUMBER is needed'],
     ['register:bar0+4=0x100000000', 'is needed, not "=0x100000000"'],

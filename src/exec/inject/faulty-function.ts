@@ -1,6 +1,7 @@
 /** A function whose interrupts or registers are wrong, or that is pulled out, on purpose. */
 import { PciInterruptIndex } from '../../abi/pci.js';
 import type { ArmedRule, Plan } from '../../inject/plan.js';
+import { comesByItself } from '../../inject/rule.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import type { DmaBuffer } from '../../mm/frame-memory.js';
 import { AbsentFunction } from '../../vfio/absent-function.js';
@@ -11,6 +12,7 @@ import type {
   PciRegion,
 } from '../../vfio/pci-function.js';
 import { FaultyInterrupts } from './faulty-interrupts.js';
+import type { FaultyLink } from './faulty-link.js';
 
 /** The rules of a function. */
 interface FunctionRules {
@@ -25,6 +27,7 @@ export function faultyFunction(
   plan: Plan,
   inner: PciFunction,
   memories: readonly DmaBuffer[],
+  link: FaultyLink | null,
 ): PciFunction {
   const { address } = inner;
   const rules = {
@@ -32,8 +35,8 @@ export function faultyFunction(
     events: plan.at(['device:unplug', 'interrupt:spurious'], address),
     registers: plan.at(['register'], address),
   };
-  if (Object.values(rules).every(({ length }) => length === 0)) return inner;
-  return new FaultyFunction(inner, rules, memories);
+  const isWhole = Object.values(rules).every(({ length }) => length === 0);
+  return isWhole && link === null ? inner : new FaultyFunction(inner, rules, memories, link);
 }
 
 class FaultyFunction implements PciFunction {
@@ -55,6 +58,7 @@ class FaultyFunction implements PciFunction {
     private readonly inner: PciFunction,
     private readonly rules: FunctionRules,
     private readonly memories: readonly DmaBuffer[],
+    private readonly link: FaultyLink | null,
   ) {
     this.address = inner.address;
     this.kind = inner.kind;
@@ -110,9 +114,9 @@ class FaultyFunction implements PciFunction {
 
   poll(): boolean {
     if (this.isGone) return false;
-    // A time comes without an access.
+    this.link?.look();
     for (const each of this.rules.events)
-      if (each.rule.afterMs > 0 && each.rule.when.last === 1 && each.passes()) this.happens(each);
+      if (comesByItself(each.rule) && each.passes()) this.happens(each);
     return !this.isGone && this.inner.poll();
   }
 
