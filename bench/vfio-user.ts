@@ -60,9 +60,9 @@ function roundTrips(path: string): number[] {
   return times.slice(READS / 2);
 }
 
-function drive(device: string): Figures {
+function drive(device: string, more: readonly string[]): Figures {
   const program = [process.execPath, join(dist, 'examples/nvme-poll/main.js'), NVME];
-  const options = ['--seconds', SECONDS, '--depth', '32'];
+  const options = ['--seconds', SECONDS, '--depth', '32', ...more];
   const words = [iopf, 'exec', '--quiet', '--device', device, '--', ...program, ...options];
   const { stdout, stderr, status } = spawnSync(process.execPath, words, { encoding: 'utf8' });
   if (status !== 0) throw new Error(`nvme-poll: ${stderr}`);
@@ -75,16 +75,25 @@ export async function benchVfioUser(rounds: number): Promise<void> {
   try {
     const times = Array.from({ length: rounds }, () => median(roundTrips(path)));
     console.log(`\nregion read of 4 bytes over a socket: ${median(times).toFixed(1)} us, median`);
-    const devices = [`nvme@${NVME},size=64M`, `vfio-user@${NVME},socket=${path}`] as const;
-    const runs = devices.map((): Figures[] => []);
+    const own = `nvme@${NVME},size=64M`;
+    const socket = `vfio-user@${NVME},socket=${path}`;
+    const ways: readonly [name: string, device: string, more: readonly string[]][] = [
+      ['own process, doorbells mapped', own, []],
+      ['socket, doorbells mapped', socket, []],
+      ['own process, doorbells by pwrite', own, ['--pwrite']],
+      ['socket, doorbells by pwrite', socket, ['--pwrite']],
+      ['socket, doorbells mapped, DMA by messages', `${socket},dma=messages`, []],
+    ];
+    const runs = ways.map((): Figures[] => []);
     for (let round = 0; round < rounds; round++)
-      for (const [index, device] of devices.entries()) runs[index]!.push(drive(device));
-    console.log(`4 KiB reads, 1 queue, depth 32, median of ${rounds} pairs: own process | socket`);
-    const figures = runs.map((all) => {
-      const of = (pick: (one: Figures) => number): number => median(all.map(pick));
-      return `p50 ${of(({ p50 }) => p50)} p99 ${of(({ p99 }) => p99)} us, ${of(({ perSecond }) => perSecond)} IOPS`;
-    });
-    console.log(`  ${figures.join('   |   ')}`);
+      for (const [index, [, device, more]] of ways.entries())
+        runs[index]!.push(drive(device, more));
+    console.log(`4 KiB reads, 1 queue, depth 32, medians of ${rounds} rounds`);
+    for (const [index, [name]] of ways.entries()) {
+      const of = (pick: (one: Figures) => number): number => median(runs[index]!.map(pick));
+      const times = `p50 ${of(({ p50 }) => p50)} p99 ${of(({ p99 }) => p99)} us`;
+      console.log(`  ${name.padEnd(42)} ${times}, ${of(({ perSecond }) => perSecond)} IOPS`);
+    }
   } finally {
     child.kill('SIGTERM');
     rmSync(folder, { recursive: true, force: true });

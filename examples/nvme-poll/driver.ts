@@ -42,6 +42,10 @@ export class QueuePair {
   private readonly inFlight = new Uint8Array(2 ** 16);
   private readonly commands: Uint32Array;
   private readonly completions: Uint32Array;
+  /** Puts a value into a doorbell, 0-based: in the mapped BAR, unless told another way. */
+  store = (doorbell: number, value: number): void => {
+    Atomics.store(this.doorbells, doorbell, value);
+  };
 
   constructor(
     private readonly doorbells: Uint32Array,
@@ -88,7 +92,7 @@ export class QueuePair {
 
   /** Tells the device of what was pushed. */
   ring(): void {
-    Atomics.store(this.doorbells, 2 * this.id, this.tail);
+    this.store(2 * this.id, this.tail);
   }
 
   /**
@@ -114,7 +118,7 @@ export class QueuePair {
 
   /** Tells the device which completions were taken. */
   acknowledge(): void {
-    Atomics.store(this.doorbells, 2 * this.id + 1, this.head);
+    this.store(2 * this.id + 1, this.head);
   }
 
   /** Waits for the next completion and returns its identifier. Throws where none comes. */

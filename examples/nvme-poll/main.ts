@@ -3,11 +3,13 @@
  * how fast that was.
  *
  * It makes plain system calls and would drive a real NVMe disk too: with --write it destroys what
- * is on it. Usage: node main.js [BDF] [--queues N] [--depth N] [--seconds S] [--write] Prints JSON:
- * commands a second, and microseconds from doorbell to completion.
+ * is on it. Usage: node main.js [BDF] [--queues N] [--depth N] [--seconds S] [--write] [--pwrite]
+ * (doorbells by system calls). Prints JSON: commands a second, and microseconds from doorbell to
+ * completion.
  */
 import { parseArgs } from 'node:util';
 import { IoOpcode } from '../../src/device/nvme/command.js';
+import { Register } from '../../src/device/nvme/registers.js';
 import { VfioClient } from '../dma-copy/vfio.js';
 import { NvmePollDriver, Patience } from './driver.js';
 
@@ -26,6 +28,7 @@ const { values, positionals } = parseArgs({
     depth: { type: 'string', default: '1' },
     seconds: { type: 'string', default: '1' },
     write: { type: 'boolean', default: false },
+    pwrite: { type: 'boolean', default: false },
   },
 });
 const depth = Number(values.depth);
@@ -43,6 +46,10 @@ const lines = [...Array(Number(values.queues)).keys()].map((index) => ({
   buffers: driver.iova(driver.allocate(depth * IO_BYTES)),
   began: new Float64Array(depth),
 }));
+if (values.pwrite)
+  for (const { queue } of lines)
+    queue.store = (doorbell, value) =>
+      vfio.writeRegion(0, Register.DOORBELLS + 4 * doorbell, 4, value);
 
 let state = 1;
 function submit({ queue, buffers, began }: (typeof lines)[number], slot: number): void {
