@@ -128,7 +128,9 @@ export class Server implements Waiting {
     counts.requests += session.requests;
     counts.dmaMessages += session.asked;
     counts.interrupts += session.current?.interrupts.signals ?? 0;
-    if (session.complaint !== null) tell(`client ${counts.clients} ${session.complaint}; given up`);
+    // Whoever is waited for when the server ends is not to blame.
+    if (session.complaint !== null && !this.isEnding)
+      tell(`client ${counts.clients} ${session.complaint}; given up`);
     session.close();
   }
 

@@ -11,6 +11,8 @@ import { Command } from '../../src/vfio-user/protocol.js';
 import { HEADER_BYTES } from '../../src/vfio-user/structs.js';
 import { iopf } from './run-iopf.js';
 
+const IOVA = 0x10000;
+
 let folder: string;
 let path: string;
 let json: string;
@@ -77,6 +79,39 @@ describe('iopf serve', () => {
     expect(summary()).toMatchObject({ schema: 'iopf.serve/1', kind: 'edu', clients: 3 });
     expect([existsSync(path), stderr.includes('served edu')]).toEqual([false, true]);
     other.destroy();
+  });
+
+  it('ends on SIGTERM while its client owes it memory, and blames nobody', async () => {
+    await serve();
+    const socket = await client();
+    const words = (...values: readonly number[]): Uint8Array =>
+      new Uint8Array(new BigUint64Array(values.map(BigInt)).buffer);
+    // DMA_MAP: 32 bytes, read and write; then bus mastering, and edu's DMA engine.
+    socket.write(message(2, Command.DMA_MAP, words(32 + 3 * 2 ** 32, 0, IOVA, 4096)));
+    socket.write(message(3, Command.REGION_WRITE, words(4, 7 + 2 * 2 ** 32, 6).subarray(0, 18)));
+    for (const [register, value] of [
+      [0x80, IOVA],
+      [0x88, 0x40000],
+      [0x90, 8],
+      [0x98, 1],
+    ] as const)
+      socket.write(message(4, Command.REGION_WRITE, words(register, 8 * 2 ** 32, value)));
+    let came = Buffer.alloc(0);
+    const last = (): number => {
+      let at = 0;
+      while (at + came.readUInt32LE(at + 4) < came.length) at += came.readUInt32LE(at + 4);
+      return came.readUInt16LE(at + 2);
+    };
+    await new Promise<void>((isAsked) => {
+      socket.on('data', (piece) => {
+        came = Buffer.concat([came, piece]);
+        if (last() === Command.DMA_READ) isAsked();
+      });
+    });
+    child.kill('SIGTERM');
+    expect(await ended).toBe(0);
+    expect(stderr).not.toContain('given up');
+    socket.destroy();
   });
 
   it('ends with its first client under --once', async () => {
