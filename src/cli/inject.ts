@@ -1,6 +1,7 @@
 /** `iopf exec --inject`: rules and their seed. Loaded where there are rules. */
 import { randomInt } from 'node:crypto';
 import type { InjectOptions } from '../exec/run/exec-options.js';
+import { needsFaults } from '../inject/points.js';
 import { parseRule, type Rule, RuleError } from '../inject/rule.js';
 import { readNamed, TEXT_MOST_BYTES } from '../input/named-file.js';
 import { printable } from '../input/printable.js';
@@ -19,7 +20,7 @@ export async function injectOptions(
   const rules: Rule[] = [];
   for (const text of given)
     rules.push(...(FILE.test(text) ? await fromFile(text) : [ruleOf(text)]));
-  const taking = rules.find(({ point }) => point === 'memory:take' || point === 'iommu:request');
+  const taking = rules.find(({ point }) => needsFaults.has(point));
   if ((iopf === 'off' || iopf === 'all') && taking !== undefined)
     throw new UserError(
       `rule "${printable(taking.text)}" with --iopf off: memory is pinned then, and devices ask ` +

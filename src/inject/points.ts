@@ -8,11 +8,18 @@
 
 export const points = {
   call: {
-    form: 'call:NAME=ERRNO',
+    form: 'call:NAME=ERRNO|late:TIME',
     event: 'an ioctl on a file of VFIO or iommufd that is NAME, or any with *',
-    fault: 'it fails with ERRNO and does nothing',
+    fault: 'it fails with ERRNO and does nothing; late: it is carried out after TIME',
     conditions: [],
     sweep: ['call:*=ENOMEM'],
+  },
+  'group:not-viable': {
+    form: 'group:not-viable',
+    event: 'GROUP_GET_STATUS or GROUP_SET_CONTAINER of a group that has no container',
+    fault: "a device of the group is then the host's: the status is not VIABLE, or EPERM",
+    conditions: [],
+    sweep: ['group:not-viable'],
   },
   'dma:refuse': {
     form: 'dma:refuse',
@@ -22,11 +29,13 @@ export const points = {
     sweep: ['dma:refuse'],
   },
   'iommu:request': {
-    form: 'iommu:request=INVALID|FAILURE',
+    form: 'iommu:request=INVALID|FAILURE|FULL',
     event: 'a page request of a device',
-    fault: 'it is answered so, and the access is refused',
+    fault:
+      'it is answered so, and the access is refused; FULL: there is no room for it in the ' +
+      "IOMMU's queue, and the device asks again, up to 16 times",
     conditions: ['device', 'iova', 'access'],
-    sweep: ['iommu:request=INVALID'],
+    sweep: ['iommu:request=INVALID', 'iommu:request=FULL'],
   },
   'memory:take': {
     form: 'memory:take',
@@ -34,6 +43,13 @@ export const points = {
     fault: 'the page goes from the I/O page tables before it, as when the host takes it',
     conditions: ['device', 'iova', 'access'],
     sweep: ['memory:take'],
+  },
+  'memory:take-all': {
+    form: 'memory:take-all',
+    event: 'an access of a device to memory, at most a page each',
+    fault: 'all pages that its IOMMU has go from the I/O page tables before it',
+    conditions: ['device', 'iova', 'access'],
+    sweep: ['memory:take-all'],
   },
   'nvme:command': {
     form: 'nvme:COMMAND=status:NUMBER|never|late:TIME|reorder|twice',
@@ -129,6 +145,13 @@ export const onceOnly: ReadonlySet<PointName> = new Set<PointName>([
   'interrupt:spurious',
   'link:down',
   'device:unplug',
+]);
+
+/** Points that are there only where devices can have I/O page faults. */
+export const needsFaults: ReadonlySet<PointName> = new Set<PointName>([
+  'iommu:request',
+  'memory:take',
+  'memory:take-all',
 ]);
 
 /** For `--help`. */

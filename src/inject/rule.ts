@@ -49,7 +49,7 @@ export interface Rule {
    * nothing is to say.
    */
   readonly what: number;
-  /** Milliseconds that a completion comes late, or a link is down (0: for good). */
+  /** Milliseconds that a completion or a call comes late, or a link is down (0: for good). */
   readonly lateMs: number;
 }
 
@@ -61,6 +61,8 @@ type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
 const EACH: When = { first: 1, last: Number.POSITIVE_INFINITY, every: 1, chance: 1 };
 /** Counts how often the point is passed, and makes no fault. */
 const NONE: When = { ...EACH, first: Number.POSITIVE_INFINITY };
+/** In place of a page response code: the page request is lost. */
+export const QUEUE_FULL = -1;
 const STATUS_MOST = 0x7ff;
 
 /** Parses a rule. Throws RuleError. */
@@ -100,10 +102,11 @@ export function parseRule(text: string): Rule {
     if (rule.lateMs === 0) throw wrong(text, 'link:down= takes a time, like 200ms or 2s');
     what = null;
   }
-  const late = point === 'nvme:command' ? /^late:(.+)$/.exec(what ?? '')?.[1] : undefined;
+  const takesTime = point === 'nvme:command' || point === 'call';
+  const late = takesTime ? /^late:(.+)$/.exec(what ?? '')?.[1] : undefined;
   if (late === undefined) rule.what = whatOf(text, point, what);
   else {
-    rule.what = CommandFault.LATE;
+    if (point === 'nvme:command') rule.what = CommandFault.LATE;
     rule.lateMs = timeOf(late) ?? refuseTime(text, late);
   }
   if (behind.length === 1)
@@ -198,6 +201,7 @@ function whatOf(text: string, point: PointName, what: string | null): number {
         throw wrong(text, `${form} is needed; ERRNO: ${Object.keys(Errno).join(', ')}`);
       return Errno[what as keyof typeof Errno];
     case 'iommu:request':
+      if (what === 'FULL') return QUEUE_FULL;
       if (what === 'INVALID' || what === 'FAILURE') return PageResponse[what];
       throw expected;
     case 'nvme:command': {

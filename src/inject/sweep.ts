@@ -1,9 +1,7 @@
 /** Sweeps: a fault at each of the times that a point is passed, one a run. */
-import { type PointName, points } from './points.js';
+import { needsFaults, type PointName, points } from './points.js';
 import { parseRule, RuleError } from './rule.js';
 
-/** Points that are there only where devices can fault. */
-const NEEDS_FAULTS: ReadonlySet<PointName> = new Set<PointName>(['iommu:request', 'memory:take']);
 const ALL = 'all';
 
 /** `nvme`, `dma`: what all points of a kind begin with. */
@@ -25,7 +23,7 @@ export function rulesOfSet(set: string, canFault: boolean): string[] {
     );
     if (named.length > 0)
       return named
-        .filter(([name]) => canFault || !NEEDS_FAULTS.has(name as PointName))
+        .filter(([name]) => canFault || !needsFaults.has(name as PointName))
         .flatMap(([, { sweep }]) => sweep);
     if (parseRule(withTime(word, 2, set)).when.first !== 2)
       throw new RuleError(`rule "${word}": a sweep chooses the times itself; leave out access=N`);

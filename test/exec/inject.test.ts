@@ -84,6 +84,24 @@ describe.skipIf(!have('cc', 'a driver with faults on purpose'))('a driver', () =
     expect(summary!.faults).toBe(summary!.pagesInvalidated + 6);
   });
 
+  test('never notices either that all of it goes between two accesses', async () => {
+    const { stdout, summary } = await run(['memory:take-all:/5'], 3);
+    expect(stdout).toBe(`${GOOD}\n`.repeat(3));
+    const [taken] = summary!.injected;
+    expect(taken!.count).toBeGreaterThan(1);
+    expect(summary!.pagesInvalidated).toBeGreaterThan(taken!.count);
+    expect(summary!.faults).toBeGreaterThan(6);
+  });
+
+  test('is refused where a page request is answered FAILURE, and waits where it is lost', async () => {
+    // The buffers of reads and of writes.
+    const texts = ['iommu:request:1=FAILURE@iova=0x605000', 'iommu:request:1=FULL@iova=0x604000'];
+    const { stdout, summary } = await run(texts, 2);
+    expect(stdout).toBe(`${GOOD.replace('read 0', 'read 4').replace('right', 'wrong')}\n${GOOD}\n`);
+    expect(summary!.refused).toMatchObject([{ iova: 0x605000, reason: 'injected', count: 1 }]);
+    expect(summary!.injected).toMatchObject([{ count: 1 }, { count: 1 }]);
+  });
+
   test('whose controller breaks down reads CSTS.CFS, and no completion', async () => {
     // Two commands make the queues; the sixth behind them is the read of the third round.
     const { code, stdout } = await run(['nvme:CSTS.CFS:8'], 9);
@@ -99,10 +117,11 @@ describe.skipIf(!have('cc', 'a driver with faults on purpose'))('a driver', () =
     expect(summary!.injected).toMatchObject([{ count: 1, passed: 60 }]);
   });
 
-  test('whose device is pulled out at a time need not touch it for that', async () => {
-    const { code, stdout } = await run(['device:unplug@300ms'], 1000000);
-    expect(stdout).toMatch(/^ended 6, ERR 1, REQ 1\n$/m);
+  test('whose device is pulled out at a time reads ones from then on', async () => {
+    const { code, stdout, summary } = await run(['device:unplug@300ms'], 1000000);
+    expect(stdout).toMatch(/^ended 6, /m);
     expect(code).toBe(6);
+    expect(summary!.injected).toMatchObject([{ count: 1 }]);
   });
 
   test('reads a register as the rule has it, and takes the device for gone', async () => {
@@ -121,6 +140,24 @@ describe.skipIf(!have('cc', 'a driver with faults on purpose'))('a driver', () =
     expect(stdout).toBe('map: errno 12\n');
     expect(code).toBe(1);
     expect(summary!.mappedBytesPeak).toBe(0);
+  });
+
+  test('gets its answer late where the call takes a time, and only once', async () => {
+    const late = await run(['call:DEVICE_GET_INFO:1=late:200ms', 'call:GET_INFO:2=EINTR'], 3);
+    expect(late.stdout).toBe(`${GOOD}\n${GOOD.replace('errno 0', 'errno 4')}\n${GOOD}\n`);
+    expect(late.summary!.injected).toMatchObject([
+      { count: 1, passed: 4 },
+      { count: 1, passed: 4 },
+    ]);
+    expect(late.summary!.wallSeconds).toBeGreaterThanOrEqual(0.2);
+  });
+
+  test('whose group is shared with the host is refused a container', async () => {
+    const { code, stderr } = await run(['group:not-viable'], 1);
+    expect(stderr).toMatch(
+      /^ioctl\(group, VFIO_GROUP_SET_CONTAINER, .*: Operation not permitted$/m,
+    );
+    expect(code).toBe(1);
   });
 
   test('meets what comes by chance at the same times with the same seed', async () => {

@@ -19,6 +19,7 @@ describe('a rule', () => {
     ['memory:take@access=7', { point: 'memory:take', when: { first: 7, last: 7 } }],
     ['memory:take:/5', { when: { first: 5, last: forever, every: 5, chance: 1 } }],
     ['iommu:request:1=FAILURE', { what: PageResponse.FAILURE }],
+    ['iommu:request=FULL', { what: -1 }],
     ['nvme:write:3=status:0x280', { command: { opcode: 1, isAdmin: false }, what: 0x280 }],
     [
       'nvme:cmd:5=never@queue=2',
@@ -35,6 +36,7 @@ describe('a rule', () => {
       { register: { region: 2, offset: 0x1c }, when: { first: 3 }, what: 0x80000000 },
     ],
     ['register:config+6=0', { register: { region: 7, offset: 6 }, what: 0 }],
+    ['call:DEVICE_RESET=late:2s', { point: 'call', lateMs: 2000, what: 0 }],
     ['link:down@2s', { afterMs: 2000, when: { first: 1, last: 1 }, lateMs: 0 }],
     ['link:down:5=200ms', { when: { first: 5, last: 5 }, lateMs: 200, what: 0 }],
     ['interrupt:spurious', { when: { first: 1, last: 1 }, vector: null }],
@@ -44,7 +46,7 @@ describe('a rule', () => {
   });
 
   it.each([
-    ['', 'there is no point ""; points: call:NAME=ERRNO, dma:refuse,'],
+    ['', 'there is no point ""; points: call:NAME=ERRNO|late:TIME, group:not-viable, dma:refuse,'],
     ['dma:lose', 'there is no point "dma:lose"'],
     ['call', 'there is no point "call"'],
     ['call:IOAS_MAP=EWRONG', 'ERRNO: EPERM, ENOENT'],
@@ -56,7 +58,7 @@ describe('a rule', () => {
       'nvme:read=late',
       'nvme:COMMAND=status:NUMBER|never|late:TIME|reorder|twice is needed, not "=late"',
     ],
-    ['iommu:request', 'iommu:request=INVALID|FAILURE is needed'],
+    ['iommu:request', 'iommu:request=INVALID|FAILURE|FULL is needed'],
     ['link:down=soon', 'link:down= takes a time, like 200ms or 2s'],
     ['register:bar6+0=1', '"bar6+0" is no register: bar0+0x1c, rom+0x0, config+0x6'],
     ['register:bar0+0x1c', 'register:PLACE=NUMBER is needed'],

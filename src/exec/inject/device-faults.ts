@@ -8,7 +8,9 @@ import {
 } from '../../device/faults.js';
 import type { DmaGate, StalledRequest, Translator } from '../../device/translator.js';
 import type { ArmedRule, Plan } from '../../inject/plan.js';
+import { QUEUE_FULL } from '../../inject/rule.js';
 import type { IommuDevice } from '../../iommu/device.js';
+import { apertureEnd } from '../../iommu/geometry.js';
 import type { Asker, RefusalCause } from '../../iommu/incidents.js';
 import type { DeviceFaultHandler, PageResponse } from '../../iommu/page-request.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
@@ -22,7 +24,7 @@ export function deviceFaults(
 ): DeviceFaults {
   const { address } = iommu;
   const requests = plan.at(['iommu:request'], address);
-  const accesses = plan.at(['dma:refuse', 'memory:take'], address);
+  const accesses = plan.at(['dma:refuse', 'memory:take', 'memory:take-all'], address);
   const commands = plan.at(['nvme:command', 'nvme:CSTS.CFS'], address);
   return {
     translator: requests.length === 0 ? null : new FaultyTranslator(iommu, requests),
@@ -49,9 +51,23 @@ class AccessGate implements DmaGate {
     for (const each of this.rules) {
       if (!meets(each, iova, length, access) || !each.passes()) continue;
       if (each.rule.point === 'dma:refuse') refused = true;
+      else if (each.rule.point === 'memory:take-all') this.takeAll();
       else this.iommu.pageLost(Math.floor(iova / PAGE_SIZE));
     }
     return refused;
+  }
+
+  private takeAll(): void {
+    const { domain, handlers, iotlb, nested } = this.iommu;
+    if (domain === null) return;
+    const handler = handlers.at(nested ? 'stage2' : 'flat');
+    const end = apertureEnd(domain.geometry);
+    for (let page = 0; ; page++) {
+      page = domain.nextPresent(page, end);
+      if (page === end) break;
+      handler?.pageLost(this.iommu, page);
+    }
+    iotlb.flushAll();
   }
 }
 
@@ -103,6 +119,10 @@ class FaultyTranslator implements Required<Translator> {
     for (const each of this.rules) {
       if (!meets(each, iovaPage * PAGE_SIZE, PAGE_SIZE, access) || !each.passes()) continue;
       this.refusing = true;
+      if (each.rule.what === QUEUE_FULL) {
+        iommu.counters.requestsOverflowed++;
+        return true;
+      }
       const answer = answering(each.rule.what);
       const level = iommu.nested ? 'stage2' : 'flat';
       return iommu.requests.fault(answer, level, iovaPage, access);
@@ -123,7 +143,8 @@ class FaultyTranslator implements Required<Translator> {
   }
 
   refused(iova: number, access: number, cause: RefusalCause, asker: Asker): void {
-    this.iommu.refused(iova, access, this.refusing ? 'injected' : cause, asker);
+    const isRule = this.refusing && cause !== 'bus mastering off';
+    this.iommu.refused(iova, access, isRule ? 'injected' : cause, asker);
     this.refusing = false;
   }
 }

@@ -38,6 +38,7 @@ export interface ReceivedCall {
   readonly outcome: number;
   readonly posted: number;
   readonly isEarly: boolean;
+  readonly hasWaited: boolean;
 }
 
 export class Listener {
@@ -49,6 +50,8 @@ export class Listener {
   private posted = -1;
   /** It has got that answer, and no other is sent. */
   private isEarly = false;
+  /** The current call has come again after the time that it had to wait. */
+  hasWaited = false;
   /**
    * What the last call was answered: its result, minus its errno, or NaN where the kernel carries
    * it out.
@@ -72,7 +75,7 @@ export class Listener {
   receive(): boolean {
     this.words.fill(0, 0, NOTIF_WORDS);
     if (ioctl(this.fd, NOTIF_RECV, this.address) === 0) {
-      this.answered = this.isEarly = false;
+      this.answered = this.isEarly = this.hasWaited = false;
       this.posted = -1;
       return true;
     }
@@ -83,8 +86,9 @@ export class Listener {
 
   /** The current call, to be taken up again when others have been answered. */
   setAside(): ReceivedCall {
-    const { answered, outcome, posted, isEarly } = this;
-    return { words: this.words.slice(0, NOTIF_WORDS), answered, outcome, posted, isEarly };
+    const { answered, outcome, posted, isEarly, hasWaited } = this;
+    const words = this.words.slice(0, NOTIF_WORDS);
+    return { words, answered, outcome, posted, isEarly, hasWaited };
   }
 
   takeUp(call: ReceivedCall): void {
@@ -93,6 +97,7 @@ export class Listener {
     this.outcome = call.outcome;
     this.posted = call.posted;
     this.isEarly = call.isEarly;
+    this.hasWaited = call.hasWaited;
   }
 
   /** Whether the caller still waits: it may have been killed, and its number be another's. */

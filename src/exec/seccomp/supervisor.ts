@@ -74,6 +74,12 @@ export interface Waited {
   readonly events: number;
 }
 
+interface WaitingCall {
+  readonly call: ReceivedCall;
+  /** 0: until what is under way ends. */
+  readonly untilMs: number;
+}
+
 /** The run must end while a page is waited for. */
 class Stopped extends Error {}
 
@@ -93,8 +99,8 @@ export class Supervisor {
   private readonly handlers: SupervisorOptions['handlers'];
   private readonly log: CallLog | null;
   private readonly failed: FailedCalls;
-  /** Calls on VFIO's files that came while a page was waited for. */
-  private readonly later: ReceivedCall[] = [];
+  /** Calls on VFIO's files that came while a page was waited for, or that take a time. */
+  private readonly later: WaitingCall[] = [];
   private readonly traps: { take(): boolean } | null;
 
   constructor(private readonly options: SupervisorOptions) {
@@ -192,10 +198,7 @@ export class Supervisor {
   private loop(): 'gone' | 'stopped' {
     const { guard, nowMs } = this.options;
     for (;;) {
-      while (this.later.length > 0) {
-        this.listener.takeUp(this.later.shift()!);
-        if (this.listener.isWaiting) this.dispatch();
-      }
+      if (this.later.length > 0) this.takeUpLater();
       const ready =
         this.files.openFunctions.length > 0
           ? this.lookAndWait()
@@ -255,6 +258,20 @@ export class Supervisor {
     return found;
   }
 
+  /** Those whose time has come, in their order. */
+  private takeUpLater(): void {
+    const nowMs = this.options.nowMs();
+    for (const each of this.later.splice(0)) {
+      if (each.untilMs > nowMs) {
+        this.later.push(each);
+        continue;
+      }
+      this.listener.takeUp(each.call);
+      if (each.untilMs > 0) this.listener.hasWaited = true;
+      if (this.listener.isWaiting) this.dispatch();
+    }
+  }
+
   private dispatch(): void {
     this.interceptedCalls++;
     if (this.traps?.take()) return;
@@ -267,7 +284,8 @@ export class Supervisor {
     } catch (error) {
       if (error instanceof Later) {
         this.interceptedCalls--;
-        this.later.push(this.listener.setAside());
+        const untilMs = error.ms > 0 ? this.options.nowMs() + error.ms : 0;
+        this.later.push({ call: this.listener.setAside(), untilMs });
         return;
       }
       if (!(error instanceof VfioError) || !this.listener.pending) throw error;
