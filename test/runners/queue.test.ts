@@ -160,6 +160,9 @@ describe.skipIf(!have('redis-server', 'jobs on a Redis'))('jobs on a Redis', () 
         statesMax: 1e6,
         randomSeconds: 0,
         seed: 1,
+        stepsMax: null,
+        size: null,
+        share: null,
       },
     });
     await worker();
