@@ -2,13 +2,19 @@
 # Unpacks packages of a Debian suite that this machine does not have into a folder. Nothing is
 # installed, and the machine's own package lists stay as they are.
 #
-#   scripts/debian-package.sh SUITE FOLDER PACKAGE…
+#   scripts/debian-package.sh [--all] SUITE FOLDER PACKAGE…
 #   scripts/debian-package.sh sid /tmp/linux linux-source-7.2
 #
-# It asks the mirror that apt uses here. What a package depends on is not fetched.
+# It asks the mirror that apt uses here. What a package depends on is fetched with --all only, down
+# to the C library.
 set -euo pipefail
+all=
+if [ "${1-}" = --all ]; then
+  all=1
+  shift
+fi
 if [ $# -lt 3 ]; then
-  echo "usage: $0 SUITE FOLDER PACKAGE…" >&2
+  echo "usage: $0 [--all] SUITE FOLDER PACKAGE…" >&2
   exit 2
 fi
 suite=$1 folder=$2
@@ -32,6 +38,11 @@ options=(
 )
 apt-get "${options[@]}" update
 cd "$apt"
+if [ -n "$all" ]; then
+  apt-get "${options[@]}" install -y --no-install-recommends --download-only "$@" >/dev/null
+  for package in cache/archives/*.deb; do dpkg -x "$package" "$folder"; done
+  exit
+fi
 for package in "$@"; do
   apt-get "${options[@]}" download "$package"
   dpkg -x "$package"_*.deb "$folder"

@@ -18,7 +18,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { documentExamples, entryPoints, headExample } from './entry-points.js';
 import { canRunContainers, IOPF, runInContainer, SHARED } from './exec/container/container.js';
-import { available, have } from './skip.js';
+import { available, have, moreIsAsked } from './skip.js';
 
 /** Of a few runs on a busy machine. */
 
@@ -194,7 +194,7 @@ describe.skipIf(!install())('installed in an empty folder, the package', () => {
     expect(status).toBe(0);
   });
 
-  describe('as a dependency', () => {
+  describe.skipIf(!moreIsAsked('the package as a dependency'))('as a dependency', () => {
     const project = join(folder, 'project');
     const there = { ...quiet, cwd: project };
     const examples: Readonly<Record<string, string>> = {

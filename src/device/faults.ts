@@ -6,6 +6,16 @@ export interface DeviceFaults {
   readonly translator: Translator | null;
   readonly gate: DmaGate | null;
   readonly commands: CommandFaults | null;
+  readonly link: LinkFaults | null;
+}
+
+/** A link that goes down on purpose. */
+export interface LinkFaults {
+  readonly isDown: boolean;
+  /** A frame is about to be sent; the link may go down before it. */
+  sending(): void;
+  /** `changed` is told each time that it has gone down or come up. */
+  watch(changed: () => void): void;
 }
 
 /** Answers of `CommandFaults.command` beside a status. */

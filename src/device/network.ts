@@ -1,5 +1,7 @@
 import { parseTime } from '../input/time.js';
+import { CutPort, LoopPort } from './cut-port.js';
 import type { FrameCapture, NetworkPort } from './device-host.js';
+import type { LinkFaults } from './faults.js';
 import type { Impairment } from './impaired-port.js';
 import { type DeviceOptions, OptionError } from './options.js';
 import type { EndpointContext } from './pci/endpoint.js';
@@ -46,18 +48,28 @@ export interface Attachment {
   readonly network: NetworkPort | null;
   /** Null: nobody captures. */
   readonly capture: FrameCapture | null;
+  /** On purpose it goes down; null: it never does. */
+  readonly link: LinkFaults | null;
 }
 
 export function attachmentOf(parsed: DeviceOptions, context: EndpointContext): Attachment {
   const { address, host } = context;
+  const network = impairedNetwork(parsed, context);
+  const capture = host.openCapture?.(`${parsed.kind}@${address}`) ?? null;
+  const link = host.faults?.link ?? null;
+  if (link === null) return { network, capture, link };
+  return { network: new CutPort(network ?? new LoopPort(host.allocate), link), capture, link };
+}
+
+function impairedNetwork(parsed: DeviceOptions, context: EndpointContext): NetworkPort | null {
+  const { host } = context;
   const impairment = impairmentOf(parsed);
   const network = networkOf(parsed, context);
-  const capture = host.openCapture?.(`${parsed.kind}@${address}`) ?? null;
-  if (impairment === null) return { network, capture };
+  if (impairment === null) return network;
   const [key] = impairmentKeys.filter((each) => parsed.text(each) !== undefined);
   if (network === null) parsed.refuse(key!, 'no value without tap= or link=');
   if (!host.impair) throw unavailable(parsed, key!);
-  return { network: host.impair(network, impairment), capture };
+  return host.impair(network, impairment);
 }
 
 function networkOf(parsed: DeviceOptions, { host }: EndpointContext): NetworkPort | null {

@@ -69,6 +69,27 @@ export const points = {
     conditions: ['device', 'vector'],
     sweep: ['interrupt:duplicate'],
   },
+  'interrupt:spurious': {
+    form: 'interrupt:spurious',
+    event: 'an access to a region of an open device; a time comes without one too',
+    fault: 'an interrupt comes that nobody caused: message vector=N (0), or its pin up and down',
+    conditions: ['device', 'vector'],
+    sweep: ['interrupt:spurious'],
+  },
+  register: {
+    form: 'register:PLACE=NUMBER',
+    event: 'a read that begins at PLACE: bar0+0x1c, rom+0x0, config+0x6',
+    fault: 'what it reads is NUMBER, up to 32 bits',
+    conditions: ['device'],
+    sweep: [],
+  },
+  'link:down': {
+    form: 'link:down[=TIME]',
+    event: 'a frame that an igb or virtio-net sends; a time comes without one too',
+    fault: 'it and what comes after it is lost, in and out; the link is up again after TIME',
+    conditions: ['device'],
+    sweep: ['link:down'],
+  },
   'device:unplug': {
     form: 'device:unplug',
     event: 'an access to a region of an open device; a time comes without one too',
@@ -102,9 +123,11 @@ export const conditions = {
 
 export type ConditionName = keyof typeof conditions;
 
-/** Points that end what they meet: once, unless the rule says otherwise. */
+/** Once, unless the rule says otherwise: they end what they meet, or are passed all the time. */
 export const onceOnly: ReadonlySet<PointName> = new Set<PointName>([
   'nvme:CSTS.CFS',
+  'interrupt:spurious',
+  'link:down',
   'device:unplug',
 ]);
 

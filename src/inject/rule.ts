@@ -1,5 +1,6 @@
 /** Rules of faults on purpose, as users write them: `POINT[:WHEN][=WHAT][@CONDITION,…]`. */
 import { Errno } from '../abi/errno.js';
+import { PciRegionIndex } from '../abi/pci.js';
 import { formatPciAddress, parsePciAddress } from '../abi/pci-address.js';
 import { CommandFault } from '../device/faults.js';
 import { AdminOpcode, IoOpcode } from '../device/nvme/command.js';
@@ -41,9 +42,14 @@ export interface Rule {
   readonly requests: readonly CallRequest[] | null;
   /** Of `nvme`: opcode null: any. */
   readonly command: { readonly opcode: number | null; readonly isAdmin: boolean } | null;
-  /** An errno, a page response code, a command's status or CommandFault; 0: nothing is to say. */
+  /** Of `register`: a region index, and bytes from its start. */
+  readonly register: { readonly region: number; readonly offset: number } | null;
+  /**
+   * An errno, a register's value, a page response code, a command's status or CommandFault; 0:
+   * nothing is to say.
+   */
   readonly what: number;
-  /** Milliseconds that a completion comes late. */
+  /** Milliseconds that a completion comes late, or a link is down (0: for good). */
   readonly lateMs: number;
 }
 
@@ -82,11 +88,18 @@ export function parseRule(text: string): Rule {
     vector: null,
     requests: null,
     command: null,
+    register: null,
     what: 0,
     lateMs: 0,
   };
   if (point === 'call') rule.requests = subject === '*' ? null : callsOf(text, subject);
   if (point === 'nvme:command') rule.command = commandOf(text, subject);
+  if (point === 'register') rule.register = registerOf(text, subject);
+  if (point === 'link:down' && what !== null) {
+    rule.lateMs = timeOf(what) ?? 0;
+    if (rule.lateMs === 0) throw wrong(text, 'link:down= takes a time, like 200ms or 2s');
+    what = null;
+  }
   const late = point === 'nvme:command' ? /^late:(.+)$/.exec(what ?? '')?.[1] : undefined;
   if (late === undefined) rule.what = whatOf(text, point, what);
   else {
@@ -98,11 +111,17 @@ export function parseRule(text: string): Rule {
   return rule;
 }
 
+/** It has a time, and one event: that comes with the time, whatever else happens. */
+export function comesByItself({ afterMs, when }: Rule): boolean {
+  return afterMs > 0 && when.last === 1;
+}
+
 function pointOf(text: string, room: string, subject: string): PointName {
   const name = `${room}:${subject}`;
   if (Object.hasOwn(points, name)) return name as PointName;
   if (room === 'call' && subject !== '') return 'call';
   if (room === 'nvme' && subject !== '') return 'nvme:command';
+  if (room === 'register' && subject !== '') return 'register';
   const known = Object.values(points).map(({ form }) => form);
   throw wrong(
     text,
@@ -160,6 +179,16 @@ function commandWord(constant: string): string {
   return constant.toLowerCase().replaceAll('_', '-');
 }
 
+function registerOf(text: string, place: string): Rule['register'] {
+  const [, name = '', bar, at = ''] = /^(bar([0-5])|rom|config)\+(.+)$/.exec(place) ?? [];
+  const offset = parseSize(at);
+  const { BAR0, CONFIG, ROM } = PciRegionIndex;
+  const region = bar === undefined ? (name === 'rom' ? ROM : CONFIG) : BAR0 + Number(bar);
+  if (name === '' || Number.isNaN(offset))
+    throw wrong(text, `"${place}" is no register: bar0+0x1c, rom+0x0, config+0x6`);
+  return { region, offset };
+}
+
 function whatOf(text: string, point: PointName, what: string | null): number {
   const { form } = points[point];
   const expected = wrong(text, `${form} is needed${what === null ? '' : `, not "=${what}"`}`);
@@ -180,6 +209,11 @@ function whatOf(text: string, point: PointName, what: string | null): number {
       if (status > 0 && status <= STATUS_MOST) return status;
       if (number === undefined) throw expected;
       throw wrong(text, 'a status is type * 256 + code, 0x1 to 0x7ff, as 0x280 (write fault)');
+    }
+    case 'register': {
+      const value = /^(0x[0-9a-f]+|\d+)$/i.test(what ?? '') ? Number(what) : Number.NaN;
+      if (value < 2 ** 32) return value;
+      throw expected;
     }
     default:
       if (what !== null) throw expected;

@@ -8,7 +8,8 @@ const ALL = 'all';
 
 /** `nvme`, `dma`: what all points of a kind begin with. */
 export function roomNames(): string[] {
-  return [...new Set(Object.keys(points).map((name) => name.split(':')[0]!))];
+  const swept = Object.entries(points).filter(([, { sweep }]) => sweep.length > 0);
+  return [...new Set(swept.map(([name]) => name.split(':')[0]!))];
 }
 
 /**
@@ -20,7 +21,7 @@ export function rulesOfSet(set: string, canFault: boolean): string[] {
   const words = /[=@]/.test(set) ? [set] : set.split(',');
   return words.flatMap((word) => {
     const named = Object.entries(points).filter(
-      ([name]) => word === ALL || name.split(':')[0] === word,
+      ([name, { sweep }]) => sweep.length > 0 && [ALL, name.split(':')[0]].includes(word),
     );
     if (named.length > 0)
       return named

@@ -41,7 +41,7 @@ const capabilities: Partial<Capabilities> = {
   maxTransferBytes: TRANSFER_BYTES,
   pageSizes: 4096,
 };
-/** Of one question: QEMU's answer arrives whole only where it fits its socket's buffer. */
+/** Of one question. QEMU forgets what of its answer its socket's buffer has no room for. */
 const ASKED_BYTES = 2 ** 16;
 /** Requests that are kept while the client is asked for something, and their bytes. */
 const ASIDE_MOST = 1024;

@@ -100,7 +100,7 @@ export const quirks: readonly Quirk[] = [
   },
   {
     id: 'large-answer',
-    others: "QEMU's answer to a DMA_READ that is larger than its socket's buffer is cut off",
+    others: "QEMU sends an answer to DMA_READ once: what its socket's buffer does not take is lost",
     iopf: 'asks for at most 64 KiB at once',
   },
   {

@@ -4,7 +4,7 @@
  */
 import { PciConfig, PciRegionIndex } from '../../src/abi/pci.js';
 import type { DeviceHost } from '../../src/device/device-host.js';
-import type { CommandFaults } from '../../src/device/faults.js';
+import type { CommandFaults, DeviceFaults } from '../../src/device/faults.js';
 import { IommuDevice } from '../../src/iommu/device.js';
 import { Domain } from '../../src/iommu/domain.js';
 import type { DeviceFaultHandler } from '../../src/iommu/page-request.js';
@@ -120,6 +120,7 @@ export interface ProgramOptions {
   readonly faulting?: boolean;
   /** On purpose. */
   readonly commands?: CommandFaults;
+  readonly faults?: (iommu: IommuDevice) => DeviceFaults;
 }
 
 /** A program with memory, and the host and IOMMU for one device. */
@@ -143,8 +144,9 @@ export class Program {
     this.host = {
       ...(openBlockFile ? { openBlockFile } : {}),
       ...(options.commands
-        ? { faults: { translator: null, gate: null, commands: options.commands } }
+        ? { faults: { translator: null, gate: null, commands: options.commands, link: null } }
         : {}),
+      ...(options.faults ? { faults: options.faults(this.iommu) } : {}),
       frames: this.memory,
       allocate: allocatePlain,
       frameOf: (buffer) => this.memory.frameOf(buffer),

@@ -1,7 +1,7 @@
 /**
  * A Linux guest in Debian's unmodified QEMU under `iopf exec`, with devices of ours passed through
- * (vfio-pci). Emulated (TCG), so that no KVM is needed and every machine does the same. Its console
- * is a shell that runs what a test types; its monitor speaks QMP.
+ * (vfio-pci), or in QEMU alone. Emulated (TCG), so that no KVM is needed and every machine does the
+ * same. Its console is a shell that runs what a test types; its monitor speaks QMP.
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
@@ -59,6 +59,14 @@ export function qemuWithIommufd(): readonly string[] | null {
   return available(`${stdout}`.includes('iommufd'), 'a guest over iommufd', why) ? command : null;
 }
 
+/** The command of a QEMU that is a client of vfio-user (since 10.1); null where there is none. */
+export function qemuWithVfioUser(skipped: string): readonly string[] | null {
+  const command = process.env['IOPF_QEMU_VFIO_USER'] ?? QEMU;
+  const { stdout } = spawnSync(command, ['-device', 'vfio-user-pci,help'], { encoding: 'utf8' });
+  const why = 'QEMU has no vfio-user-pci; IOPF_QEMU_VFIO_USER is not set';
+  return available(`${stdout}`.includes('socket'), skipped, why) ? [command] : null;
+}
+
 /** Runs each line that comes over the console and says its exit code behind it. */
 const init = `#!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -85,13 +93,13 @@ function makeInitrd(folder: string, files: Readonly<Record<string, Uint8Array>>)
 }
 
 export interface GuestOptions {
-  /** Of `iopf exec`: devices, mode. */
-  readonly iopf: readonly string[];
+  /** Of `iopf exec`: devices, mode. Absent: QEMU runs by itself. */
+  readonly iopf?: readonly string[];
   /**
    * PCI addresses that are passed through, each with what `-device vfio-pci` gets besides
    * (`,id=…`).
    */
-  readonly devices: Readonly<Record<string, string>>;
+  readonly devices?: Readonly<Record<string, string>>;
   readonly kernel: string;
   readonly memoryMib?: number;
   /** What the guest finds in its root directory. */
@@ -151,10 +159,11 @@ export class Guest {
   /** Boots a guest up to its shell. */
   static async boot(options: GuestOptions): Promise<Guest> {
     const { kernel, memoryMib = 256, files = {}, beside, qemu = [], append = '' } = options;
+    const { devices = {}, iopf: words } = options;
     const folder = mkdtempSync(join(tmpdir(), 'guest-'));
     const temporary = join(folder, 'tmp');
     mkdirSync(temporary);
-    const passed = Object.entries(options.devices).flatMap(([address, rest]) => [
+    const passed = Object.entries(devices).flatMap(([address, rest]) => [
       '-device',
       `vfio-pci,host=${address}${rest}`,
     ]);
@@ -168,16 +177,17 @@ export class Guest {
       `unix:${folder}/qmp,server=on,wait=off`,
     ];
     const boot = ['-kernel', kernel, '-initrd', makeInitrd(folder, files)];
-    const words = ['-append', `console=ttyS0 quiet panic=-1 ${append}`];
-    const run = ['exec', '--json', join(folder, 'summary.json'), ...options.iopf, '--'];
+    const told = ['-append', `console=ttyS0 quiet panic=-1 ${append}`];
+    const json = ['--json', join(folder, 'summary.json')];
+    const run = words ? [process.execPath, iopf, 'exec', ...json, ...words, '--'] : [];
     const { command = [QEMU] } = options;
     const program =
       beside === undefined ? command : ['sh', '-c', `{ ${beside}; } & exec "$0" "$@"`, ...command];
-    const child = spawn(
-      process.execPath,
-      [iopf, ...run, ...program, ...machine, ...lines, ...boot, ...words, ...qemu, ...passed],
-      { stdio: 'pipe', env: { ...process.env, TMPDIR: temporary } },
-    );
+    const all = [...run, ...program, ...machine, ...lines, ...boot, ...told, ...qemu, ...passed];
+    const child = spawn(all[0]!, all.slice(1), {
+      stdio: 'pipe',
+      env: { ...process.env, TMPDIR: temporary },
+    });
     const guest = new Guest(folder, child);
     try {
       await guest.untilUp();

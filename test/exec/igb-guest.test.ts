@@ -4,61 +4,16 @@
  * interrupt and of memory; else the first.
  */
 
-import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
-import { available, hasSwap, have, isWhole, moreIsAsked } from '../skip.js';
+import { available, hasSwap, isWhole, moreIsAsked } from '../skip.js';
 import { Guest, memoryOnFile, takeMemoryAway } from './guest.js';
+import { igbKernel, loadIgb } from './igb-kernel.js';
 
 const CARDS = ['0000:01:00.0', '0000:02:00.0'] as const;
 const MIB = 2 ** 20;
 const GUEST_MIB = 256;
 const TEST_MS = 600_000;
-
-/** In the order in which they can be loaded. */
-const modules = [
-  'drivers/dca/dca.ko',
-  'drivers/i2c/algos/i2c-algo-bit.ko',
-  'drivers/net/ethernet/intel/igb/igb.ko',
-  'net/llc/llc.ko',
-  'net/802/stp.ko',
-  'net/802/garp.ko',
-  'net/802/mrp.ko',
-  'net/8021q/8021q.ko',
-];
-
-interface IgbKernel {
-  readonly kernel: string;
-  readonly files: Record<string, Uint8Array>;
-}
-
-/** A kernel with igb as a module, such as Debian's linux-image-amd64, and ethtool. */
-function igbKernel(): IgbKernel | null {
-  const installed = existsSync('/boot')
-    ? readdirSync('/boot').filter((name) => /^vmlinuz-.*\d-amd64$/.test(name))
-    : [];
-  const kernel = process.env['IOPF_IGB_KERNEL'] ?? (installed[0] && `/boot/${installed[0]}`);
-  const what = 'a guest with igb';
-  if (!moreIsAsked(what)) return null;
-  available(!!kernel, what, 'no /boot/vmlinuz-*-amd64; IOPF_IGB_KERNEL is not set');
-  if (!kernel) return null;
-  const version = basename(kernel).replace('vmlinuz-', '');
-  const drivers = join(dirname(kernel), '../lib/modules', version, 'kernel');
-  const missing = modules.find((name) => !existsSync(join(drivers, name)));
-  if (!available(missing === undefined, what, `no module ${missing} in ${drivers}`)) return null;
-  const tools = ['qemu-system-x86_64', 'busybox', 'cpio', 'ethtool', 'ldd'];
-  if (!tools.every((command) => have(command, what))) return null;
-  const files = Object.fromEntries(
-    modules.map((name) => [`modules/${basename(name)}`, readFileSync(join(drivers, name))]),
-  );
-  const ethtool = execFileSync('sh', ['-c', 'command -v ethtool'], { encoding: 'utf8' }).trim();
-  files['bin/ethtool'] = readFileSync(ethtool);
-  const libraries = execFileSync('ldd', [ethtool], { encoding: 'utf8' }).match(/\/\S+/g) ?? [];
-  for (const path of libraries) files[path.slice(1)] = readFileSync(path);
-  return { kernel, files };
-}
 
 const PIECE = randomBytes(4 * MIB);
 /** Data of so many pieces, each behind its number. */
@@ -73,8 +28,7 @@ const there = (line: string): string => `nsenter -t $(cat /tmp/other) -n ${line}
 
 /** The driver is there, and another namespace. */
 async function prepare(running: Guest): Promise<void> {
-  const names = modules.map((name) => basename(name)).join(' ');
-  await running.run(`for name in ${names}; do insmod /modules/$name || break; done`);
+  await running.run(loadIgb);
   await running.run('ls -d /sys/class/net/eth0 /sys/class/net/eth1');
   await running.run(`echo 'sha256sum > /tmp/sum' > /tmp/sink; chmod +x /tmp/sink`);
   await running.run(
@@ -197,7 +151,8 @@ afterEach(async () => {
   guest = null;
 });
 
-const found = igbKernel();
+const what = 'a guest with igb';
+const found = moreIsAsked(what) ? igbKernel(what) : null;
 const possible = (isWhole ? modes : modes.slice(0, 1)).filter(
   ({ memory, name }) =>
     memory !== 'taken away' || available(hasSwap(), `igb in a guest: ${name}`, 'no swap is on'),

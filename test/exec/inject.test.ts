@@ -99,6 +99,23 @@ describe.skipIf(!have('cc', 'a driver with faults on purpose'))('a driver', () =
     expect(summary!.injected).toMatchObject([{ count: 1, passed: 60 }]);
   });
 
+  test('whose device is pulled out at a time need not touch it for that', async () => {
+    const { code, stdout } = await run(['device:unplug@300ms'], 1000000);
+    expect(stdout).toMatch(/^ended 6, ERR 1, REQ 1\n$/m);
+    expect(code).toBe(6);
+  });
+
+  test('reads a register as the rule has it, and takes the device for gone', async () => {
+    const { stdout } = await run(['register:bar0+0x1c:1=0xffffffff'], 1);
+    expect(stdout).toBe('ended 6, ERR 0, REQ 0\n');
+  });
+
+  test('is told by an interrupt of what never happened', async () => {
+    // Before the first round, when the interrupts are armed.
+    const { stdout } = await run(['interrupt:spurious:32@vector=1'], 2);
+    expect(stdout).toBe(`${GOOD.replace('interrupts 1', 'interrupts 2')}\n${GOOD}\n`);
+  });
+
   test('that cannot map is told the errno of the rule, with all else as it was', async () => {
     const { code, stdout, summary } = await run(['call:MAP_DMA:1=ENOMEM'], 1);
     expect(stdout).toBe('map: errno 12\n');

@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
-import { have } from '../skip.js';
+import { have, moreIsAsked } from '../skip.js';
 import { until } from '../until.js';
 import { HandServer } from './hand-server.js';
 import { iopf, nvme, repository, runIopf } from './run-iopf.js';
@@ -68,8 +68,11 @@ describe('an nvme of another process', () => {
   });
 });
 
+const onTestpmd = 'testpmd on a vfio-user virtio-net';
+const hasTestpmd = have('dpdk-testpmd', onTestpmd) && moreIsAsked(onTestpmd);
+
 describe('a virtio-net of another process', () => {
-  test.skipIf(!have('dpdk-testpmd', 'testpmd on a vfio-user virtio-net'))(
+  test.skipIf(!hasTestpmd)(
     'sends and receives for dpdk-testpmd, whose memory it has by descriptor',
     async () => {
       const server = await serve('virtio-net');
@@ -88,9 +91,12 @@ describe('a virtio-net of another process', () => {
 });
 
 describe('a server that goes wrong', () => {
-  test.each([1, 4])('is killed, or its client is, at a random moment (round %i)', async (seed) => {
-    expect(await killRound(seed)).toBeNull();
-  });
+  test.skipIf(!moreIsAsked('kills of vfio-user servers and clients')).each([1, 4])(
+    'is killed, or its client is, at a random moment (round %i)',
+    async (seed) => {
+      expect(await killRound(seed)).toBeNull();
+    },
+  );
 
   test('does not answer: a signal ends the program that waits for it, and the run', async () => {
     const server = new HandServer();

@@ -30,6 +30,14 @@ describe('a rule', () => {
     ['nvme:create-cq=status:6', { command: { opcode: 5, isAdmin: true }, what: 6 }],
     ['device:unplug@2s', { afterMs: 2000, when: { first: 1, last: 1 } }],
     ['nvme:CSTS.CFS@200ms,device=02:00.0', { afterMs: 200, device: '0000:02:00.0' }],
+    [
+      'register:bar2+0x1c:3=0x80000000',
+      { register: { region: 2, offset: 0x1c }, when: { first: 3 }, what: 0x80000000 },
+    ],
+    ['register:config+6=0', { register: { region: 7, offset: 6 }, what: 0 }],
+    ['link:down@2s', { afterMs: 2000, when: { first: 1, last: 1 }, lateMs: 0 }],
+    ['link:down:5=200ms', { when: { first: 5, last: 5 }, lateMs: 200, what: 0 }],
+    ['interrupt:spurious', { when: { first: 1, last: 1 }, vector: null }],
     ['interrupt:drop:2@vector=1', { point: 'interrupt:drop', vector: 1 }],
   ])('%s is read', (text, expected) => {
     expect(parseRule(text)).toMatchObject({ text, ...expected });
@@ -49,6 +57,10 @@ describe('a rule', () => {
       'nvme:COMMAND=status:NUMBER|never|late:TIME|reorder|twice is needed, not "=late"',
     ],
     ['iommu:request', 'iommu:request=INVALID|FAILURE is needed'],
+    ['link:down=soon', 'link:down= takes a time, like 200ms or 2s'],
+    ['register:bar6+0=1', '"bar6+0" is no register: bar0+0x1c, rom+0x0, config+0x6'],
+    ['register:bar0+0x1c', 'register:PLACE=NUMBER is needed'],
+    ['register:bar0+4=0x100000000', 'is needed, not "=0x100000000"'],
     ['dma:refuse=no', 'dma:refuse is needed, not "=no"'],
     ['dma:refuse:101%', '"101%" is no time'],
     ['dma:refuse:1:2', '"2" has no place in it'],
@@ -83,7 +95,7 @@ describe('a rule', () => {
     expect(() => parseRuleFile('rules:\n  - dma:refuse:1\n  - dma:loose\n', 'a.yaml')).toThrow(
       'a.yaml:3: rules.1: rule "dma:loose": there is no point',
     );
-    expect(() => parseRuleFile('rule: 1\n', 'a.yaml')).toThrow('allowed here: rules');
+    expect(() => parseRuleFile('rule: 1\n', 'a.yaml')).toThrow('allowed here: schema, rules');
   });
 
   it('has a form in docs/inject.md, whatever its point', async () => {

@@ -20,6 +20,7 @@ describe('a set of a sweep', () => {
   });
 
   it.each([
+    ['register', 'there is no set "register"'],
     ['nvem', 'there is no set "nvem"; sets: all, call, dma,'],
     ['dma:refuse:3', 'a sweep chooses the times itself; leave out "3"'],
     ['memory:take@access=7', 'a sweep chooses the times itself; leave out access=N'],

@@ -136,6 +136,17 @@ describe('a domain whose faults a program answers', () => {
     expect([device.handlers.flat, device.handlers.stage2]).toEqual([null, null]);
     expect(device.iopfEnabled).toBe(false);
   });
+
+  test('has them go there when the pages of its space are left to faults, once and again', () => {
+    const device = new IommuDevice({ address: '0000:00:01.0' });
+    attach(device, new Domain());
+    for (let time = 0; time < 2; time++) {
+      runDirect(container.space.leaveToFaults());
+      expect(container.iopf.enabled).toBe(true);
+      expect([device.handlers.flat, device.iopfEnabled]).toEqual([program, true]);
+    }
+    runDirect(container.space.detachDevices([device]));
+  });
 });
 
 describe('a device that moves to another space', () => {
@@ -326,5 +337,35 @@ describe('our own bugs', () => {
     domain.map(0x200, 0x40000, 512, RW);
     container.mappings.covering(0x200)!.mapped.set(0, 1);
     expect(() => container.mm.migrate(0x10000, 1)).toThrow('reached into a pinned mapping');
+  });
+});
+
+describe('a listener', () => {
+  const heard: (readonly [string, number, number])[] = [];
+  const listener = {
+    mapped: ({ iovaPage, vaddrPage }: Mapping) => void heard.push(['mapped', iovaPage, vaddrPage]),
+    unmapping: ({ iovaPage, vaddrPage }: Mapping) =>
+      void heard.push(['unmapping', iovaPage, vaddrPage]),
+  };
+  const since = () => heard.splice(0);
+
+  test('hears of what there is, what comes, what moves and what goes, until it listens no more', () => {
+    const first = container.map(IOVA, 4, VADDR);
+    container.space.listen(listener);
+    expect(since()).toEqual([['mapped', IOVA, VADDR]]);
+    container.map(IOVA + 8, 2, VADDR + 8);
+    expect(since()).toEqual([['mapped', IOVA + 8, VADDR + 8]]);
+    container.space.invalidateVaddr(first);
+    container.space.move(first, container.mm, VADDR + 4);
+    expect(since()).toEqual([
+      ['unmapping', IOVA, VADDR],
+      ['mapped', IOVA, VADDR + 4],
+    ]);
+    container.unmap(first);
+    expect(since()).toEqual([['unmapping', IOVA, VADDR + 4]]);
+    container.space.stopListening(listener);
+    expect(since()).toEqual([['unmapping', IOVA + 8, VADDR + 8]]);
+    container.map(IOVA, 4, VADDR);
+    expect(since()).toEqual([]);
   });
 });

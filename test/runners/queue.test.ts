@@ -8,7 +8,7 @@ import { type CheckRequest, checkKind } from '../../src/check/search/check-job.j
 import { codeVersion } from '../../src/runners/queue/code-version.js';
 import { queueRunner } from '../../src/runners/queue/queue-runner.js';
 import { compareKind } from '../../src/sim/task.js';
-import { have } from '../skip.js';
+import { have, moreIsAsked } from '../skip.js';
 import { until } from '../until.js';
 import { Iopf, TestRedis } from './redis.js';
 
@@ -52,7 +52,11 @@ function result(path: string): string {
   return JSON.stringify(rest);
 }
 
-describe.skipIf(!have('redis-server', 'jobs on a Redis'))('jobs on a Redis', () => {
+const hasRedis = have('redis-server', 'jobs on a Redis');
+const isMore = hasRedis && moreIsAsked('workers that are killed, jobs that are left or fail');
+const more = it.skipIf(!isMore);
+
+describe.skipIf(!hasRedis)('jobs on a Redis', () => {
   let redis: TestRedis;
   const started: Iopf[] = [];
 
@@ -84,30 +88,36 @@ describe.skipIf(!have('redis-server', 'jobs on a Redis'))('jobs on a Redis', () 
   const planned = (name: string, ...words: string[]): Iopf =>
     iopf('plan', fleet, '--no-cache', '--quiet', '--json', join(folder, name), ...words);
 
-  it('give the same JSON as threads: by one worker, and by three of which one is killed and one comes late, while the Redis is restarted', async () => {
+  it('give the same JSON as threads', async () => {
     await planned('one.json', '--jobs', '1').endsWith(0);
     await planned('two.json', '--jobs', '2').endsWith(0);
     expect(result(join(folder, 'two.json'))).toBe(result(join(folder, 'one.json')));
-
-    const first = await worker();
+    await worker();
     await planned('queue.json', '--engine', redis.url).endsWith(0);
     expect(result(join(folder, 'queue.json'))).toBe(result(join(folder, 'one.json')));
     await until(() => redis.keys().length === 0, 'nothing of the run stays');
-
-    await worker();
-    const run = planned('three.json', '--engine', redis.url);
-    const active = (): string[] => redis.keys().filter((key) => key.endsWith(':lock'));
-    await until(() => active().length > 0, 'jobs run');
-    await first.kill();
-    await redis.kill();
-    await redis.begin();
-    await worker();
-    await run.endsWith(0);
-    expect(result(join(folder, 'three.json'))).toBe(result(join(folder, 'one.json')));
-    await until(() => redis.keys().length === 0, 'nothing of the run stays');
   });
 
-  it('are left and come for later', async () => {
+  more(
+    'give it by three workers of which one is killed and one comes late, while the Redis is restarted',
+    async () => {
+      await planned('one.json').endsWith(0);
+      const first = await worker();
+      await worker();
+      const run = planned('three.json', '--engine', redis.url);
+      const active = (): string[] => redis.keys().filter((key) => key.endsWith(':lock'));
+      await until(() => active().length > 0, 'jobs run');
+      await first.kill();
+      await redis.kill();
+      await redis.begin();
+      await worker();
+      await run.endsWith(0);
+      expect(result(join(folder, 'three.json'))).toBe(result(join(folder, 'one.json')));
+      await until(() => redis.keys().length === 0, 'nothing of the run stays');
+    },
+  );
+
+  more('are left and come for later', async () => {
     const left = await iopf('plan', fleet, '--engine', redis.url, '--detach').endsWith(0);
     await planned('here.json').endsWith(0);
     await worker();
@@ -128,7 +138,7 @@ describe.skipIf(!have('redis-server', 'jobs on a Redis'))('jobs on a Redis', () 
     expect(redis.keys()).toEqual([]);
   });
 
-  it('bring their files with them, and read no others', async () => {
+  more('bring their files with them, and read no others', async () => {
     file('memory.csv', 'time_s,bytes\n0,1048576\n1,8388608\n2,4194304\n');
     const scenario = file(
       'vms.yaml',
@@ -151,7 +161,7 @@ describe.skipIf(!have('redis-server', 'jobs on a Redis'))('jobs on a Redis', () 
     await expect(stranger).rejects.toThrow('/etc/passwd: it did not come with the job');
   });
 
-  it('that fail are tried three times, and told; the others go on', async () => {
+  more('that fail are tried three times, and told; the others go on', async () => {
     const job = (name: string): CheckRequest => ({
       kind: 'job',
       job: {
@@ -182,7 +192,7 @@ describe.skipIf(!have('redis-server', 'jobs on a Redis'))('jobs on a Redis', () 
     });
   });
 
-  it('run a module of a user only where that was allowed', async () => {
+  more('run a module of a user only where that was allowed', async () => {
     const scenario = file('mine.mjs', SCENARIO);
     const words = ['check', scenario, '--engine', redis.url];
     const careful = await worker();

@@ -48,7 +48,7 @@ export class IgbDevice implements PciDevice, Wire {
     private readonly endpoint: PciEndpoint,
     { allocate, nowUs }: DeviceHost,
     mac: Uint8Array,
-    { network, capture }: Attachment,
+    { network, capture, link }: Attachment,
   ) {
     this.network = network;
     this.capture = capture;
@@ -59,6 +59,7 @@ export class IgbDevice implements PciDevice, Wire {
     this.nvm = new Nvm(registers, mac);
     this.interrupts = new IgbInterrupts(registers, endpoint.interrupts, nowUs);
     this.phy = new Phy(registers, () => this.interrupts.raise(Cause.LSC));
+    link?.watch(() => this.phy.cut(link.isDown));
     this.receiver = new Receiver(registers, this.interrupts, statistics, dma, allocate);
     this.transmitter = new Transmitter(registers, this.interrupts, statistics, dma, this, allocate);
     this.arrivals = allocate(BATCH * SLOT_BYTES);

@@ -47,8 +47,9 @@ const writable: ReadonlySet<number> = new Set([4, 7, 9, 16, 18, 25]);
 export class Phy {
   private readonly values = new Map<number, number>(atReset);
   private isUp = false;
+  private isCut = false;
 
-  /** `linkChanged`: the link has come up, or again. */
+  /** `linkChanged`: the link has come up, or again, or is cut. */
   constructor(
     registers: RegisterFile,
     private readonly linkChanged: () => void,
@@ -61,8 +62,14 @@ export class Phy {
     for (const [register, value] of atReset) this.values.set(register, value);
   }
 
+  /** The other end is gone, or there again. */
+  cut(isCut: boolean): void {
+    this.isCut = isCut;
+    if (this.isUp) this.linkChanged();
+  }
+
   get linkUp(): boolean {
-    return this.isUp;
+    return this.isUp && !this.isCut;
   }
 
   /** Frames that are sent come back before they get to the wire. */
@@ -86,7 +93,7 @@ export class Phy {
 
   private read(register: number): number | undefined {
     const value = this.values.get(register);
-    if (value === undefined || !this.isUp) return value;
+    if (value === undefined || !this.linkUp) return value;
     if (register === PhyReg.STATUS) return value | LINKED;
     return register === PhyReg.PARTNER ? value | PARTNER_ACKNOWLEDGES : value;
   }
@@ -97,6 +104,6 @@ export class Phy {
     this.values.set(PhyReg.CONTROL, value & Control.KEPT);
     if ((value & Control.RESTART) === 0) return;
     this.isUp = true;
-    this.linkChanged();
+    if (!this.isCut) this.linkChanged();
   }
 }

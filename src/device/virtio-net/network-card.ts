@@ -73,6 +73,8 @@ class NetworkCard implements VirtioDevice {
       { length: pairs },
       (_, index) => new QueuePair(transport, index, work, attachment),
     );
+    const { link } = attachment;
+    link?.watch(() => transport.setConfig(NetConfig.STATUS, link.isDown ? 0 : LINK_UP));
     this.control = new ControlQueue(transport, work, allocate, (count) => this.setPairs(count));
   }
 

@@ -41,6 +41,8 @@ export class CommonConfiguration {
         return transport.queues.length;
       case CommonRegister.DEVICE_STATUS:
         return transport.status;
+      case CommonRegister.CONFIG_GENERATION:
+        return transport.configGeneration;
       case CommonRegister.QUEUE_SELECT:
         return this.queueSelect;
       default: {

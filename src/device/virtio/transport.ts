@@ -72,6 +72,7 @@ export class VirtioTransport implements PciDevice {
   readonly stalls = true;
   status = 0;
   configVector = NO_VECTOR;
+  configGeneration = 0;
   private readonly device: VirtioDevice;
   private readonly config: Uint8Array;
   private readonly common: CommonConfiguration;
@@ -183,6 +184,14 @@ export class VirtioTransport implements PciDevice {
     for (let byte = size - 1; byte >= 0; byte--)
       value = value * 256 + (this.config[offset + byte] ?? 0);
     return value;
+  }
+
+  /** Changes a byte of the device's configuration, and tells the driver (2.5.1). */
+  setConfig(offset: number, value: number): void {
+    this.config[offset] = value;
+    this.configGeneration = (this.configGeneration + 1) & 0xff;
+    if ((this.status & DeviceStatus.DRIVER_OK) !== 0)
+      this.signal(this.configVector, IsrStatus.CONFIG);
   }
 
   /** A driver writes a vector, and learns by reading back that there is no such. */

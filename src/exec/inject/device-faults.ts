@@ -1,6 +1,11 @@
 /** Faults on purpose where a device meets its IOMMU, and in its commands. */
 
-import { CommandFault, type CommandFaults, type DeviceFaults } from '../../device/faults.js';
+import {
+  CommandFault,
+  type CommandFaults,
+  type DeviceFaults,
+  type LinkFaults,
+} from '../../device/faults.js';
 import type { DmaGate, StalledRequest, Translator } from '../../device/translator.js';
 import type { ArmedRule, Plan } from '../../inject/plan.js';
 import type { IommuDevice } from '../../iommu/device.js';
@@ -9,7 +14,12 @@ import type { DeviceFaultHandler, PageResponse } from '../../iommu/page-request.
 import { PAGE_SIZE } from '../../mm/address-space.js';
 
 /** What the plan has for a device. */
-export function deviceFaults(plan: Plan, iommu: IommuDevice, nowMs: () => number): DeviceFaults {
+export function deviceFaults(
+  plan: Plan,
+  iommu: IommuDevice,
+  nowMs: () => number,
+  link: LinkFaults | null,
+): DeviceFaults {
   const { address } = iommu;
   const requests = plan.at(['iommu:request'], address);
   const accesses = plan.at(['dma:refuse', 'memory:take'], address);
@@ -18,6 +28,7 @@ export function deviceFaults(plan: Plan, iommu: IommuDevice, nowMs: () => number
     translator: requests.length === 0 ? null : new FaultyTranslator(iommu, requests),
     gate: accesses.length === 0 ? null : new AccessGate(iommu, accesses),
     commands: commands.length === 0 ? null : new RuledCommands(commands, nowMs),
+    link,
   };
 }
 

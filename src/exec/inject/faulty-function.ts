@@ -1,6 +1,7 @@
-/** A function whose interrupts get lost or come twice, or that is pulled out, on purpose. */
+/** A function whose interrupts or registers are wrong, or that is pulled out, on purpose. */
 import { PciInterruptIndex } from '../../abi/pci.js';
 import type { ArmedRule, Plan } from '../../inject/plan.js';
+import { comesByItself } from '../../inject/rule.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import type { DmaBuffer } from '../../mm/frame-memory.js';
 import { AbsentFunction } from '../../vfio/absent-function.js';
@@ -10,17 +11,32 @@ import type {
   PciFunction,
   PciRegion,
 } from '../../vfio/pci-function.js';
+import { FaultyInterrupts } from './faulty-interrupts.js';
+import type { FaultyLink } from './faulty-link.js';
+
+/** The rules of a function. */
+interface FunctionRules {
+  readonly interrupts: readonly ArmedRule[];
+  /** Passed at each access, and when their time comes. */
+  readonly events: readonly ArmedRule[];
+  readonly registers: readonly ArmedRule[];
+}
 
 /** The function, or one in its place where the plan has faults for it. */
 export function faultyFunction(
   plan: Plan,
   inner: PciFunction,
   memories: readonly DmaBuffer[],
+  link: FaultyLink | null,
 ): PciFunction {
-  const interrupts = plan.at(['interrupt:drop', 'interrupt:duplicate'], inner.address);
-  const unplugs = plan.at(['device:unplug'], inner.address);
-  if (interrupts.length === 0 && unplugs.length === 0) return inner;
-  return new FaultyFunction(inner, interrupts, unplugs, memories);
+  const { address } = inner;
+  const rules = {
+    interrupts: plan.at(['interrupt:drop', 'interrupt:duplicate'], address),
+    events: plan.at(['device:unplug', 'interrupt:spurious'], address),
+    registers: plan.at(['register'], address),
+  };
+  const isWhole = Object.values(rules).every(({ length }) => length === 0);
+  return isWhole && link === null ? inner : new FaultyFunction(inner, rules, memories, link);
 }
 
 class FaultyFunction implements PciFunction {
@@ -32,15 +48,17 @@ class FaultyFunction implements PciFunction {
   readonly resettable: boolean;
   readonly busReset: boolean;
   readonly dmaUnmap: PciFunction['dmaUnmap'];
+  readonly mappings?: NonNullable<PciFunction['mappings']>;
+  readonly decodes?: NonNullable<PciFunction['decodes']>;
   private readonly absent: AbsentFunction;
+  private readonly interrupts: FaultyInterrupts;
   private isGone = false;
-  private sink: InterruptSink | null = null;
 
   constructor(
     private readonly inner: PciFunction,
-    private readonly interrupts: readonly ArmedRule[],
-    private readonly unplugs: readonly ArmedRule[],
+    private readonly rules: FunctionRules,
     private readonly memories: readonly DmaBuffer[],
+    private readonly link: FaultyLink | null,
   ) {
     this.address = inner.address;
     this.kind = inner.kind;
@@ -50,18 +68,20 @@ class FaultyFunction implements PciFunction {
     this.resettable = inner.resettable;
     this.busReset = inner.busReset ?? false;
     this.dmaUnmap = inner.dmaUnmap;
+    if (inner.mappings !== undefined) this.mappings = inner.mappings;
+    if (inner.decodes !== undefined) this.decodes = (bar) => this.isGone || inner.decodes!(bar);
     this.absent = new AbsentFunction(inner);
+    this.interrupts = new FaultyInterrupts(rules.interrupts);
   }
 
   open(sink: InterruptSink, memory?: DriverMemory): void {
-    this.sink = sink;
-    const faulty = this.interrupts.length === 0 ? sink : faultySink(sink, this.interrupts);
-    this.inner.open(faulty, memory);
+    this.interrupts.sink = sink;
+    this.inner.open(this.interrupts, memory);
     if (this.isGone) this.silence();
   }
 
   release(): void {
-    this.sink = null;
+    this.interrupts.sink = null;
     this.inner.release();
   }
 
@@ -70,8 +90,13 @@ class FaultyFunction implements PciFunction {
   }
 
   readRegion(index: number, offset: number, into: Uint8Array): void {
-    if (!this.accessed()) this.inner.readRegion(index, offset, into);
-    else this.absent.readRegion(index, offset, into);
+    if (this.accessed()) return this.absent.readRegion(index, offset, into);
+    this.inner.readRegion(index, offset, into);
+    for (const each of this.rules.registers) {
+      const { register, what } = each.rule;
+      if (register!.region !== index || register!.offset !== offset || !each.passes()) continue;
+      for (let byte = 0; byte < into.length; byte++) into[byte] = what / 256 ** byte;
+    }
   }
 
   writeRegion(index: number, offset: number, from: Uint8Array): void {
@@ -79,30 +104,39 @@ class FaultyFunction implements PciFunction {
   }
 
   interruptsEnabled(index: number, vectors: number): void {
+    this.interrupts.armed(index, vectors);
     if (!this.isGone) this.inner.interruptsEnabled(index, vectors);
+  }
+
+  intxMasked(masked: boolean): void {
+    if (!this.isGone) this.inner.intxMasked?.(masked);
   }
 
   poll(): boolean {
     if (this.isGone) return false;
-    // A time comes without an access.
-    for (const each of this.unplugs)
-      if (each.rule.afterMs > 0 && each.rule.when.last === 1 && each.passes()) this.pullOut();
+    this.link?.look();
+    for (const each of this.rules.events)
+      if (comesByItself(each.rule) && each.passes()) this.happens(each);
     return !this.isGone && this.inner.poll();
   }
 
   /** A register is accessed. True: nobody is there any more. */
   private accessed(): boolean {
-    if (this.isGone || this.sink === null) return this.isGone;
-    for (const each of this.unplugs) if (each.passes()) this.pullOut();
+    if (this.isGone || this.interrupts.sink === null) return this.isGone;
+    for (const each of this.rules.events) if (each.passes()) this.happens(each);
     return this.isGone;
   }
 
+  private happens({ rule }: ArmedRule): void {
+    if (rule.point === 'device:unplug') this.pullOut();
+    else if (!this.isGone) this.interrupts.raise(rule.vector ?? 0);
+  }
+
   private pullOut(): void {
-    const { sink } = this;
     this.isGone = true;
     this.silence();
-    sink?.notify?.(PciInterruptIndex.ERR);
-    sink?.notify?.(PciInterruptIndex.REQ);
+    this.interrupts.notify(PciInterruptIndex.ERR);
+    this.interrupts.notify(PciInterruptIndex.REQ);
   }
 
   /** It does no DMA and raises nothing, and its mapped registers are ones. */
@@ -110,30 +144,4 @@ class FaultyFunction implements PciFunction {
     this.inner.release();
     for (const { bytes } of this.memories) bytes.fill(0xff);
   }
-}
-
-function faultySink(sink: InterruptSink, rules: readonly ArmedRule[]): InterruptSink {
-  /** How often an interrupt is to come: 0, 1 or more. */
-  const times = (vector: number, isPin: boolean): number => {
-    let count = 1;
-    for (const each of rules) {
-      const isDrop = each.rule.point === 'interrupt:drop';
-      if (isPin && !isDrop) continue;
-      if (each.rule.vector !== null && each.rule.vector !== vector) continue;
-      if (each.passes()) count = isDrop ? 0 : count * 2;
-    }
-    return count;
-  };
-  return {
-    intx: (asserted) => {
-      if (!asserted || times(0, true) > 0) sink.intx(asserted);
-    },
-    msi: (vector) => {
-      for (let left = times(vector, false); left > 0; left--) sink.msi(vector);
-    },
-    msix: (vector) => {
-      for (let left = times(vector, false); left > 0; left--) sink.msix(vector);
-    },
-    notify: (index) => sink.notify?.(index),
-  };
 }

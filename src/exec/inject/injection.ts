@@ -9,9 +9,11 @@ import type { InjectOptions } from '../run/exec-options.js';
 import { deviceFaults } from './device-faults.js';
 import { faultyCalls } from './faulty-calls.js';
 import { faultyFunction } from './faulty-function.js';
+import { FaultyLink } from './faulty-link.js';
 
 export class Injection {
   private readonly plan: Plan;
+  private readonly links = new Map<string, FaultyLink>();
 
   /**
    * @param nowMs milliseconds since the run began
@@ -26,12 +28,17 @@ export class Injection {
   }
 
   deviceFaults(iommu: IommuDevice): DeviceFaults {
-    return deviceFaults(this.plan, iommu, this.nowMs);
+    const { links, nowMs, plan } = this;
+    const rules = plan.at(['link:down'], iommu.address);
+    const link = rules.length === 0 ? null : new FaultyLink(rules, nowMs);
+    if (link !== null) links.set(iommu.address, link);
+    return deviceFaults(plan, iommu, nowMs, link);
   }
 
   /** The function, or one in its place that has faults. `memories`: of its mappable regions. */
   functionFor(made: PciFunction, memories: readonly DmaBuffer[]): PciFunction {
-    return faultyFunction(this.plan, made, memories);
+    const link = this.links.get(made.address);
+    return faultyFunction(this.plan, made, memories, link?.isWatched ? link : null);
   }
 
   looks(context: CallContext): FirstLooks {
