@@ -5,10 +5,13 @@ import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Command, InvalidArgumentError } from 'commander';
 import { Bug } from '../abi/bug.js';
+import { coverageLines, coverageOf } from '../check/report/coverage.js';
 import { outcomeOf } from '../check/report/outcome.js';
 import { formatScenario, formatTotal } from '../check/report/report.js';
 import { formatTimeline } from '../check/report/timeline.js';
+import { wholeOf } from '../check/report/whole.js';
 import { scenarios as shippedScenarios } from '../check/scenarios/index.js';
+import { type Bound, parseBound, sizeIn } from '../check/search/bound.js';
 import { type CheckAnswer, type CheckRequest, checkKind } from '../check/search/check-job.js';
 import type { Job } from '../check/search/job.js';
 import type { Ref, ScenarioReport } from '../check/search/run-scenario.js';
@@ -28,6 +31,7 @@ import { wholeNumber } from './whole-number.js';
 
 interface Options {
   readonly variant?: string;
+  readonly bound?: Bound;
   readonly order?: readonly number[];
   readonly states: number;
   readonly random: number;
@@ -57,6 +61,11 @@ export function checkCommand(): Command {
       '--variant <name>',
       'check another design instead: rfc-v3, one finding of its review like rfc-v3/R3.3, ' +
         'or a file that exports some (FILE or FILE#NAME)',
+    )
+    .option(
+      '--bound <list>',
+      'go farther: pages=3,devices=3 scales the scenarios that say how, steps=40 cuts orders',
+      boundOption,
     )
     .option('--order <actors>', 'run one order, as printed with a violation: 0,0,1', parseOrder)
     .option(
@@ -101,14 +110,14 @@ async function run(names: string[], options: Options): Promise<void> {
   if (options.order !== undefined) {
     if (refs.length !== 1 || wanted.length > 1)
       throw new UserError('--order needs exactly one scenario, and at most one variant');
-    await showOrder(refs[0]!, options.order, wanted[0] ?? null);
+    await showOrder(refs[0]!, options.order, wanted[0] ?? null, options.bound);
     return;
   }
   const scenarios =
     refs.length !== 0 ? refs : shippedScenarios.map(({ name }) => ({ name, module: null }));
-  const jobs = jobsFor(scenarios, wanted, options);
+  const tasks = await tasksFor(scenarios, wanted, options);
   if (options.ui === undefined) {
-    await check(jobs, options, null);
+    await check(tasks, options, null);
     return;
   }
   const facts = {
@@ -118,7 +127,7 @@ async function run(names: string[], options: Options): Promise<void> {
   const view = await openView(options.ui, { command: 'check', title: 'iopf check', facts });
   try {
     const started = performance.now();
-    await check(jobs, options, view);
+    await check(tasks, options, view);
     view.tell(endOf(started));
     await view.finish();
   } finally {
@@ -126,26 +135,48 @@ async function run(names: string[], options: Options): Promise<void> {
   }
 }
 
-function jobsFor(scenarios: readonly Ref[], wanted: readonly Ref[], options: Options): Job[] {
-  const { states: statesMax, random: randomSeconds, seed } = options;
-  const common = { statesMax, randomSeconds, seed };
-  if (wanted.length !== 0) return wanted.map((variant) => ({ scenarios, variant, ...common }));
-  return scenarios.map((scenario) => ({ scenarios: [scenario], variant: null, ...common }));
+/** Jobs that are one to the user: the shares of a scenario's orders, or one alone. */
+type Task = readonly Job[];
+
+async function tasksFor(
+  scenarios: readonly Ref[],
+  wanted: readonly Ref[],
+  options: Options,
+): Promise<Task[]> {
+  const { states: statesMax, random: randomSeconds, seed, bound } = options;
+  const size = bound === undefined ? null : sizeIn(bound);
+  const stepsMax = bound?.steps ?? null;
+  const common = { statesMax, randomSeconds, seed, stepsMax, size, share: null };
+  if (wanted.length !== 0) return wanted.map((variant) => [{ scenarios, variant, ...common }]);
+  const jobs = scenarios.map((ref): Job => ({ scenarios: [ref], variant: null, ...common }));
+  if (size === null) return jobs.map((job) => [job]);
+  const answers = await inThreads(
+    scenarios.map((ref) => ({ kind: 'split', ref, size })),
+    options.jobs,
+  );
+  return answers.map((answer, i) => {
+    if (answer.kind !== 'shares') throw new Bug('a split was answered with something else');
+    const { shares } = answer;
+    return shares.length === 1 ? [jobs[i]!] : shares.map((share) => ({ ...jobs[i]!, share }));
+  });
 }
 
 async function check(
-  jobs: readonly Job[],
+  tasks: readonly Task[],
   options: Options,
   view: CommandView | null,
 ): Promise<void> {
   const started = performance.now();
+  const jobs = tasks.flat();
+  const taskOf = tasks.flatMap((task) => task.map(() => task));
+  const outcomesOf = new Map<Task, JobOutcome<CheckAnswer>[]>(tasks.map((task) => [task, []]));
   const reports: ScenarioReport[] = [];
   const isQuiet = options.quiet === true;
   const shown = process.stderr.isTTY && !isQuiet;
   const tellUser = isQuiet || takesStandardOutput(options) ? () => {} : print;
   const show = occasionally(() => view?.tell({ kind: 'report', report: checkReport(reports) }));
   const showProgress = (what: string) =>
-    view?.tell({ kind: 'progress', done: countDone(jobs, reports), total: countAll(jobs), what });
+    view?.tell({ kind: 'progress', done: countDone(tasks, reports), total: countAll(tasks), what });
   const clear = () => shown && process.stderr.write('\r\x1b[K');
   const take = (report: ScenarioReport): void => {
     reports.push(report);
@@ -159,8 +190,11 @@ async function check(
   const requests = jobs.map((job): CheckRequest => ({ kind: 'job', job }));
   const outcomes = await (await runnerFor(options))
     .run(checkKind, requests, {
-      done(_, outcome) {
-        for (const report of reportsOf(outcome)) take(report);
+      done(index, outcome) {
+        const task = taskOf[index]!;
+        const done = outcomesOf.get(task)!;
+        done.push(outcome);
+        if (done.length === task.length) for (const report of reportsOf(done)) take(report);
       },
       progress(_, { scenario, states }) {
         clear();
@@ -174,15 +208,21 @@ async function check(
     })
     .finally(clear);
   // As the jobs stand, whichever was done first.
-  reports.splice(0, reports.length, ...outcomes.flatMap(reportsOf));
+  const inOrder = tasks.map((task) => outcomes.filter((_, index) => taskOf[index] === task));
+  reports.splice(0, reports.length, ...inOrder.flatMap(reportsOf));
   view?.tell({ kind: 'report', report: checkReport(reports) });
   const seconds = (performance.now() - started) / 1000;
   tellUser(`${formatTotal(reports, seconds)}\n`);
   const failed = jobs.filter((_, index) => outcomes[index]!.kind === 'failed');
   const outcome = outcomeOf(jobs, reports, failed, options.exhaustive ?? false);
   for (const line of outcome.lines) tellUser(`${line}\n`);
+  const coverage = options.bound === undefined ? null : coverageOf(options.bound, reports);
+  if (coverage !== null) for (const line of coverageLines(coverage, reports)) tellUser(`${line}\n`);
   if (options.json !== undefined)
-    writeOutput(options.json, jsonText(documentOf('check', { scenarios: reports, seconds })));
+    writeOutput(
+      options.json,
+      jsonText(documentOf('check', { scenarios: reports, seconds, coverage })),
+    );
   if (options.junit !== undefined) {
     const { checkText } = await import('./junit.js');
     writeOutput(options.junit, checkText(reports, outcome, formatScenario));
@@ -198,9 +238,10 @@ async function check(
  * Scenarios that need not be run any more: those behind the one that finds a variant out are left
  * out.
  */
-function countDone(jobs: readonly Job[], reports: readonly ScenarioReport[]): number {
+function countDone(tasks: readonly Task[], reports: readonly ScenarioReport[]): number {
   let done = reports.filter(({ variant }) => variant === null).length;
-  for (const { variant, scenarios } of jobs) {
+  for (const [job] of tasks) {
+    const { variant, scenarios } = job!;
     if (variant === null) continue;
     const own = reports.filter((report) => report.variant === variant.name);
     done += own.some(({ violations }) => violations.length !== 0) ? scenarios.length : own.length;
@@ -208,15 +249,23 @@ function countDone(jobs: readonly Job[], reports: readonly ScenarioReport[]): nu
   return done;
 }
 
-function countAll(jobs: readonly Job[]): number {
-  return jobs.reduce((sum, { scenarios }) => sum + scenarios.length, 0);
+function countAll(tasks: readonly Task[]): number {
+  return tasks.reduce((sum, [job]) => sum + job!.scenarios.length, 0);
 }
 
-async function showOrder(ref: Ref, order: readonly number[], variant: Ref | null): Promise<void> {
-  const answer = await inThread({ kind: 'replay', ref, order, variant }).catch((error: Error) => {
-    if (!(error instanceof RangeError)) throw error;
-    throw new UserError(`--order does not fit ${ref.name}: ${error.message}`);
-  });
+async function showOrder(
+  ref: Ref,
+  order: readonly number[],
+  variant: Ref | null,
+  bound: Bound | undefined,
+): Promise<void> {
+  const size = bound === undefined ? null : sizeIn(bound);
+  const answer = await inThread({ kind: 'replay', ref, order, variant, size }).catch(
+    (error: Error) => {
+      if (!(error instanceof RangeError)) throw error;
+      throw new UserError(`--order does not fit ${ref.name}: ${error.message}`);
+    },
+  );
   if (answer.kind !== 'replayed') throw new Bug('a replay was answered with something else');
   const { actors, steps, violation } = answer.answer;
   print(`${formatTimeline(actors, { steps })}\n`);
@@ -227,18 +276,31 @@ async function showOrder(ref: Ref, order: readonly number[], variant: Ref | null
 
 /** What a thread answers; a user's file runs in no other. Throws UserError. */
 async function inThread(request: CheckRequest): Promise<CheckAnswer> {
+  const [answer] = await inThreads([request], 1);
+  return answer!;
+}
+
+async function inThreads(requests: readonly CheckRequest[], most: number): Promise<CheckAnswer[]> {
   const { threadRunner } = await import('../jobs/thread-runner.js');
-  const [outcome] = await threadRunner(1)
-    .run(checkKind, [request])
+  const outcomes = await threadRunner(most)
+    .run(checkKind, requests)
     .catch((error: unknown) => {
       throw forUser(error);
     });
-  if (outcome?.kind !== 'done') throw new Bug(`a thread failed: ${outcome?.message}`);
-  return outcome.result;
+  return outcomes.map((outcome) => {
+    if (outcome.kind !== 'done') throw new Bug(`a thread failed: ${outcome.message}`);
+    return outcome.result;
+  });
 }
 
-function reportsOf(outcome: JobOutcome<CheckAnswer>): readonly ScenarioReport[] {
-  return outcome.kind === 'done' && outcome.result.kind === 'reports' ? outcome.result.reports : [];
+/** Of the outcomes of a task: those of several shares are one report. */
+function reportsOf(outcomes: readonly JobOutcome<CheckAnswer>[]): readonly ScenarioReport[] {
+  const reports = outcomes.flatMap((outcome) =>
+    outcome.kind === 'done' && outcome.result.kind === 'reports' ? outcome.result.reports : [],
+  );
+  return outcomes.length === 1 || reports.length === 0
+    ? reports
+    : [wholeOf(reports, outcomes.length)];
 }
 
 /** What is the user's to mend, as a UserError; else the error itself. */
@@ -312,6 +374,14 @@ function list(): void {
     print(`${name.padEnd(22)} ${about} (${rows.join(', ')})\n`);
   process.stdout.write('\n');
   for (const { name, about } of variants) print(`--variant ${name.padEnd(18)} ${about}\n`);
+}
+
+function boundOption(text: string): Bound {
+  try {
+    return parseBound(text);
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message);
+  }
 }
 
 function parseOrder(text: string): number[] {

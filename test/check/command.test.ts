@@ -51,6 +51,27 @@ describe('iopf check', () => {
     expect(again.out).toContain(violation.detail);
   });
 
+  test('within a bound says what was covered, and a violation replays there', () => {
+    const json = join(folder, 'bound.json');
+    const words = ['two-faults-remap', 'aliases', '--bound', 'devices=3,steps=9', '--json', json];
+    const { status, out } = check(...words);
+    expect(status).toBe(0);
+    expect(out).toMatch(/two-faults-remap +not every order .* in \d shares, .* cut$/m);
+    expect(out).toContain('\n1 page, 3 devices: two-faults-remap\nnot scaled: aliases\n');
+    const { coverage, scenarios } = JSON.parse(readFileSync(json, 'utf8'));
+    expect(coverage).toMatchObject({
+      bound: { pages: null, devices: 3, steps: 9 },
+      notScaled: ['aliases'],
+    });
+    expect(scenarios[0]).toMatchObject({ devices: 3, scalable: true, exhaustive: false });
+    const bad = check('fault-migrate-unmap', '--variant', 'rfc-v3/R3.3', '--bound', 'pages=2');
+    expect(bad.status).toBe(1);
+    const [, again] = /^ *again: iopf check (.*)$/m.exec(bad.out)!;
+    expect(again).toContain('--bound pages=2,devices=1 --order');
+    expect(check(...again!.split(' ')).status).toBe(1);
+    expect(check('aliases', '--bound', 'page=3')).toMatchObject({ status: 2, out: '' });
+  });
+
   test('a scenario that looks where it does not say is no violation: what, where and which steps, exit 2', () => {
     const file = join(folder, 'liar.mjs');
     const operations = join(import.meta.dirname, '../../dist/src/check/world/operation.js');

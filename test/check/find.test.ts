@@ -79,7 +79,8 @@ test('shipped scenarios end in every random order, far below the bound', () => {
 test('a job says how many orders were run, how many steps were known, and how many rounds were not fair', async () => {
   const reports: ScenarioReport[] = [];
   const ref = { name: 'fault-migrate-unmap', module: null };
-  const job = { scenarios: [ref], variant: null, statesMax: 1000, randomSeconds: 0, seed: 1 };
+  const bounds = { statesMax: 1000, randomSeconds: 0, seed: 1, stepsMax: null, size: null };
+  const job = { scenarios: [ref], variant: null, share: null, ...bounds };
   await runJob(
     job,
     (report) => reports.push(report),

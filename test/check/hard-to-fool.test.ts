@@ -163,10 +163,12 @@ describe('a check', () => {
   const report: ScenarioReport = {
     ...{ name: 'mine', about: '', rows: [], actors: ['device'], variant: null, seconds: 0 },
     ...{ orders: 6, states: 9, runs: 4, stepsKnown: 0, rounds: 0, longest: 3, randomOrders: 0 },
+    ...{ pages: 1, devices: 1, scalable: false, shares: 1, cut: 0 },
     ...{ exhaustive: true, replacedCalls: null, violations: [] },
   };
   const job = (variant: Ref | null): Job => ({
     ...{ scenarios: [], variant, statesMax: 9, randomSeconds: 0, seed: 1 },
+    ...{ stepsMax: null, size: null, share: null },
   });
   const mine = { name: 'mine', module: 'file:///mine.ts' };
 

@@ -170,6 +170,9 @@ describe.skipIf(!hasRedis)('jobs on a Redis', () => {
         statesMax: 1e6,
         randomSeconds: 0,
         seed: 1,
+        stepsMax: null,
+        size: null,
+        share: null,
       },
     });
     await worker();

@@ -58,7 +58,7 @@ export function explore(scenario: Scenario, options: ExploreOptions = {}): Explo
     scenario,
     null,
     { ref: null, parts: watch?.parts ?? shippedParts, watch },
-    { randomSeconds, seed, statesMax },
+    { randomSeconds, seed, statesMax, stepsMax: null, size: null },
   );
   const { exhaustive, orders, randomOrders, replacedCalls, states } = report;
   const [found] = report.violations;

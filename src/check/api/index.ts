@@ -42,6 +42,7 @@ export type {
   ScenarioIommufd,
   ScenarioProgram,
   ScenarioWorld,
+  Size,
 } from '../world/scenario-world.js';
 export type { DeviceSpec, WorldOptions } from '../world/world-options.js';
 export { type Exploration, type ExploredStep, type ExploreOptions, explore } from './explore.js';

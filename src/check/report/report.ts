@@ -3,17 +3,20 @@ import type { ScenarioReport, ViolationReport } from '../search/run-scenario.js'
 import { formatTimeline } from './timeline.js';
 
 export function formatScenario(report: ScenarioReport): string {
-  const { exhaustive, seconds, violations, runs, rounds, randomOrders } = report;
+  const { exhaustive, seconds, violations, runs, rounds, randomOrders, shares, cut } = report;
   const name = report.variant === null ? report.name : `${report.variant}: ${report.name}`;
   const broken = violations.length !== 0;
   const verdict = broken ? 'VIOLATION' : exhaustive ? 'every order' : 'not every order';
   const orders = count(report.orders, 'order');
   const counts = [
     !broken ? orders : report.orders === 0 ? 'in the first order' : `after ${orders}`,
-    count(report.states, 'state'),
+    shares === 1
+      ? count(report.states, 'state')
+      : `${count(report.states, 'state')} in ${shares} shares`,
     count(runs, 'run'),
     `${seconds.toFixed(2)} s`,
   ];
+  if (cut !== 0) counts.push(`${number(cut)} cut`);
   if (randomOrders !== 0) counts.push(count(randomOrders, 'random order'));
   if (rounds !== 0) counts.push(count(rounds, 'round'));
   const line = `${name.padEnd(36)} ${verdict.padEnd(15)} ${counts.join(', ')}`;
@@ -62,7 +65,7 @@ export function formatTotal(reports: readonly ScenarioReport[], seconds: number)
 }
 
 /** `1 order`, `92 orders`. */
-function count(value: number, noun: string): string {
+export function count(value: number, noun: string): string {
   return `${number(value)} ${noun}${value === 1 ? '' : 's'}`;
 }
 

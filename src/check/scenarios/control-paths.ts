@@ -1,19 +1,25 @@
 /** IOPF is switched on and off, and devices come and go, while devices fault. */
 import { READ, WRITE } from '../../mm/address-space.js';
 import type { Scenario } from '../world/scenario.js';
+import { devicesOf, eachDevice, scalable } from './scaled.js';
 
-export const enableFault: Scenario = {
-  name: 'enable-fault',
-  about: 'the program enables IOPF while a device asks for a page that is mapped',
-  rows: ['R5.1', 'R5.2', 'R5.8'],
-  world: { enabled: false, pages: 1 },
-  setup: (world) => world.programs[0]!.map(0, 1),
-  actors: {
-    program: (world) => world.programs[0]!.enable(),
-    device: (world) => world.devices[0]!.fault(0, WRITE),
-    host: (world) => world.host.discard(0),
+export const enableFault: Scenario = scalable(
+  {
+    name: 'enable-fault',
+    about: 'the program enables IOPF while a device asks for a page that is mapped',
+    rows: ['R5.1', 'R5.2', 'R5.8'],
   },
-};
+  { pages: 1, devices: 1 },
+  ({ pages, devices }) => ({
+    world: { enabled: false, pages, devices: devicesOf(devices) },
+    setup: (world) => world.programs[0]!.map(0, pages),
+    actors: {
+      program: (world) => world.programs[0]!.enable(),
+      ...eachDevice(devices, (world, i) => world.devices[i]!.fault(i % pages, WRITE)),
+      host: (world) => world.host.discard(0, pages),
+    },
+  }),
+);
 
 export const enableLate: Scenario = {
   name: 'enable-late',
@@ -34,18 +40,24 @@ export const enableLate: Scenario = {
   },
 };
 
-export const disableFault: Scenario = {
-  name: 'disable-fault',
-  about: 'the program disables IOPF, which drains, while two devices fault',
-  rows: ['R5.2', 'R5.10'],
-  world: { devices: [{}, {}], pages: 1 },
-  setup: (world) => world.programs[0]!.map(0, 1),
-  actors: {
-    program: (world) => world.programs[0]!.disable(),
-    'device 1': (world) => world.devices[0]!.write(0),
-    'device 2': (world) => world.devices[1]!.read(0),
+export const disableFault: Scenario = scalable(
+  {
+    name: 'disable-fault',
+    about: 'the program disables IOPF, which drains, while two devices fault',
+    rows: ['R5.2', 'R5.10'],
   },
-};
+  { pages: 1, devices: 2 },
+  ({ pages, devices }) => ({
+    world: { devices: devicesOf(devices), pages },
+    setup: (world) => world.programs[0]!.map(0, pages),
+    actors: {
+      program: (world) => world.programs[0]!.disable(),
+      ...eachDevice(devices, (world, i) =>
+        world.devices[i]!.access(i % pages, i % 2 === 0 ? WRITE : READ),
+      ),
+    },
+  }),
+);
 
 export const disableFails: Scenario = {
   name: 'disable-fails',
@@ -64,18 +76,23 @@ export const disableFails: Scenario = {
   },
 };
 
-export const enableDisable: Scenario = {
-  name: 'enable-disable',
-  about: 'two threads of the program, one enables and one disables, while a device faults',
-  rows: ['R5.1', 'R5.2', 'R5.10'],
-  world: { pages: 1 },
-  setup: (world) => world.programs[0]!.map(0, 1),
-  actors: {
-    'thread 1': (world) => world.programs[0]!.enable(),
-    'thread 2': (world) => world.programs[0]!.disable(),
-    device: (world) => world.devices[0]!.write(0),
+export const enableDisable: Scenario = scalable(
+  {
+    name: 'enable-disable',
+    about: 'two threads of the program, one enables and one disables, while a device faults',
+    rows: ['R5.1', 'R5.2', 'R5.10'],
   },
-};
+  { pages: 1, devices: 1 },
+  ({ pages, devices }) => ({
+    world: { pages, devices: devicesOf(devices) },
+    setup: (world) => world.programs[0]!.map(0, pages),
+    actors: {
+      'thread 1': (world) => world.programs[0]!.enable(),
+      'thread 2': (world) => world.programs[0]!.disable(),
+      ...eachDevice(devices, (world, i) => world.devices[i]!.write(i % pages)),
+    },
+  }),
+);
 
 export const enableForeign: Scenario = {
   name: 'enable-foreign',
@@ -127,18 +144,22 @@ export const attachFails: Scenario = {
   },
 };
 
-export const detachFault: Scenario = {
-  name: 'detach-fault',
-  about: 'a group leaves while its device faults and the other device brings the same page in',
-  rows: ['R5.2', 'R5.6'],
-  world: { devices: [{}, { ownDomain: true }], pages: 1 },
-  setup: (world) => world.programs[0]!.map(0, 1),
-  actors: {
-    program: (world) => world.programs[0]!.detach(2),
-    'device 1': (world) => world.devices[0]!.write(0),
-    'device 2': (world) => world.devices[1]!.write(0),
+export const detachFault: Scenario = scalable(
+  {
+    name: 'detach-fault',
+    about: 'a group leaves while its device faults and the other device brings the same page in',
+    rows: ['R5.2', 'R5.6'],
   },
-};
+  { pages: 1, devices: 2 },
+  ({ pages, devices }) => ({
+    world: { devices: devicesOf(devices, { ownDomain: true }), pages },
+    setup: (world) => world.programs[0]!.map(0, pages),
+    actors: {
+      program: (world) => world.programs[0]!.detach(devices),
+      ...eachDevice(devices, (world, i) => world.devices[i]!.write(i % pages)),
+    },
+  }),
+);
 
 export const closeFault: Scenario = {
   name: 'close-fault',
@@ -195,14 +216,18 @@ export const lastLeaves: Scenario = {
   },
 };
 
-export const attachOrder: Scenario = {
-  name: 'attach-order',
-  about: 'two groups join, one before the other, while IOPF goes off',
-  rows: ['R5.5', 'R5.10'],
-  world: { devices: [{ attached: false }, { attached: false }], pages: 1 },
-  actors: {
-    'thread 1': (world) => world.programs[0]!.attach(1),
-    'thread 2': (world) => world.programs[0]!.attach(2),
-    'thread 3': (world) => world.programs[0]!.disable(),
+export const attachOrder: Scenario = scalable(
+  {
+    name: 'attach-order',
+    about: 'two groups join, one before the other, while IOPF goes off',
+    rows: ['R5.5', 'R5.10'],
   },
-};
+  { pages: 1, devices: 2 },
+  ({ devices }) => ({
+    world: { devices: Array.from({ length: devices }, () => ({ attached: false })), pages: 1 },
+    actors: {
+      ...eachDevice(devices, (world, i) => world.programs[0]!.attach(i + 1), 'thread'),
+      [`thread ${devices + 1}`]: (world) => world.programs[0]!.disable(),
+    },
+  }),
+);

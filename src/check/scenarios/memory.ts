@@ -1,6 +1,7 @@
 /** Memory that changes in every way that VFIO meets. */
 import { READ, WRITE } from '../../mm/address-space.js';
 import type { Scenario } from '../world/scenario.js';
+import { devicesOf, eachDevice, scalable } from './scaled.js';
 
 export const protectFault: Scenario = {
   name: 'protect-fault',
@@ -15,33 +16,44 @@ export const protectFault: Scenario = {
   },
 };
 
-export const forkWrite: Scenario = {
-  name: 'fork-write',
-  about:
-    'the program forks and writes, which gives it other frames, while a device reads and writes',
-  rows: ['R3.1', 'R3.3'],
-  world: { pages: 1 },
-  setup: (world) => world.programs[0]!.map(0, 1),
-  actors: {
-    device: (world) => world.devices[0]!.write(0),
-    host: (world) => world.host.fork(),
-    program: (world) => world.programs[0]!.touch(0),
+export const forkWrite: Scenario = scalable(
+  {
+    name: 'fork-write',
+    about:
+      'the program forks and writes, which gives it other frames, while a device reads and writes',
+    rows: ['R3.1', 'R3.3'],
   },
-};
+  { pages: 1, devices: 1 },
+  ({ pages, devices }) => ({
+    world: { pages, devices: devicesOf(devices) },
+    setup: (world) => world.programs[0]!.map(0, pages),
+    actors: {
+      ...eachDevice(devices, (world, i) => world.devices[i]!.write(i % pages)),
+      host: (world) => world.host.fork(),
+      program: (world) => world.programs[0]!.touch(0, pages),
+    },
+  }),
+);
 
-export const premapDiscard: Scenario = {
-  name: 'premap-discard',
-  about:
-    'a fault brings its neighbours in while the host discards one of them and another device maps one',
-  rows: ['R4.1', 'R3.3', 'R2.3'],
-  world: { devices: [{}, {}], pages: 3, premapPages: 4 },
-  setup: (world) => world.programs[0]!.map(0, 3),
-  actors: {
-    'device 1': (world) => world.devices[0]!.write(0),
-    'device 2': (world) => world.devices[1]!.read(2),
-    host: (world) => world.host.discard(1),
+export const premapDiscard: Scenario = scalable(
+  {
+    name: 'premap-discard',
+    about:
+      'a fault brings its neighbours in while the host discards one of them and another device maps one',
+    rows: ['R4.1', 'R3.3', 'R2.3'],
   },
-};
+  { pages: 3, devices: 2 },
+  ({ pages, devices }) => ({
+    world: { devices: devicesOf(devices), pages, premapPages: pages + 1 },
+    setup: (world) => world.programs[0]!.map(0, pages),
+    actors: {
+      ...eachDevice(devices, (world, i) =>
+        i === 0 ? world.devices[i]!.write(0) : world.devices[i]!.read(pages - 1),
+      ),
+      host: (world) => world.host.discard(1, pages - 2),
+    },
+  }),
+);
 
 /** Two megabytes at an IOVA and in memory that begin on a superpage. */
 const HUGE = { pages: 512, premapPages: 512, hugePages: true } as const;
@@ -145,18 +157,20 @@ export const aliases: Scenario = {
   },
 };
 
-export const thrash: Scenario = {
-  name: 'memory-thrash',
-  about:
-    'two devices bring pages in for which there is no room, and take each other frames away; both get done',
-  rows: ['R3.3', 'R2.3'],
-  world: { devices: [{}, {}], pages: 3, frames: 2 },
-  setup: (world) => world.programs[0]!.map(0, 3),
-  actors: {
-    'device 1': (world) => world.devices[0]!.fault(0, WRITE),
-    'device 2': (world) => world.devices[1]!.fault(1, WRITE),
+export const thrash: Scenario = scalable(
+  {
+    name: 'memory-thrash',
+    about:
+      'two devices bring pages in for which there is no room, and take each other frames away; both get done',
+    rows: ['R3.3', 'R2.3'],
   },
-};
+  { pages: 3, devices: 2 },
+  ({ pages, devices }) => ({
+    world: { devices: devicesOf(devices), pages, frames: devices },
+    setup: (world) => world.programs[0]!.map(0, pages),
+    actors: eachDevice(devices, (world, i) => world.devices[i]!.fault(i % pages, WRITE)),
+  }),
+);
 
 export const pressure: Scenario = {
   name: 'memory-pressure',
@@ -174,15 +188,20 @@ export const pressure: Scenario = {
   },
 };
 
-export const twoTakers: Scenario = {
-  name: 'two-takers',
-  about: 'the host migrates and discards a page at the same time, while a device writes it',
-  rows: ['R3.1', 'R3.3'],
-  world: { pages: 1 },
-  setup: (world) => world.programs[0]!.map(0, 1),
-  actors: {
-    device: (world) => world.devices[0]!.write(0),
-    'host 1': (world) => world.host.discard(0),
-    'host 2': (world) => world.host.migrate(0),
+export const twoTakers: Scenario = scalable(
+  {
+    name: 'two-takers',
+    about: 'the host migrates and discards a page at the same time, while a device writes it',
+    rows: ['R3.1', 'R3.3'],
   },
-};
+  { pages: 1, devices: 1 },
+  ({ pages, devices }) => ({
+    world: { pages, devices: devicesOf(devices) },
+    setup: (world) => world.programs[0]!.map(0, pages),
+    actors: {
+      ...eachDevice(devices, (world, i) => world.devices[i]!.write(i % pages)),
+      'host 1': (world) => world.host.discard(0, pages),
+      'host 2': (world) => world.host.migrate(0, pages),
+    },
+  }),
+);

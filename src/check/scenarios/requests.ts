@@ -1,23 +1,35 @@
 /** Page requests of every shape. */
 import { READ, WRITE } from '../../mm/address-space.js';
 import type { Scenario } from '../world/scenario.js';
+import { devicesOf, eachDevice, scalable } from './scaled.js';
 
-export const groupRequest: Scenario = {
-  name: 'request-group',
-  about:
-    'a page request group of three pages is answered once, while the program unmaps one of them',
-  rows: ['R1.1', 'R1.4'],
-  world: { pages: 3 },
-  *setup(world) {
-    yield* world.programs[0]!.map(0, 2);
-    yield* world.programs[0]!.map(2, 1);
+export const groupRequest: Scenario = scalable(
+  {
+    name: 'request-group',
+    about:
+      'a page request group of three pages is answered once, while the program unmaps one of them',
+    rows: ['R1.1', 'R1.4'],
   },
-  actors: {
-    device: (world) => world.devices[0]!.faultGroup([0, 1, 2], WRITE, 300),
-    program: (world) => world.programs[0]!.unmap(2, 1),
-    host: (world) => world.host.discard(1),
-  },
-};
+  { pages: 3, devices: 1 },
+  ({ pages, devices }) => ({
+    world: { pages, devices: devicesOf(devices) },
+    *setup(world) {
+      yield* world.programs[0]!.map(0, pages - 1);
+      yield* world.programs[0]!.map(pages - 1, 1);
+    },
+    actors: {
+      ...eachDevice(devices, (world, i) =>
+        world.devices[i]!.faultGroup(
+          Array.from({ length: pages }, (_, page) => page),
+          WRITE,
+          300,
+        ),
+      ),
+      program: (world) => world.programs[0]!.unmap(pages - 1, 1),
+      host: (world) => world.host.discard(1, pages - 2),
+    },
+  }),
+);
 
 export const fullQueue: Scenario = {
   name: 'full-queue',

@@ -4,9 +4,13 @@ import type { JobContext, JobKind } from '../../jobs/job.js';
 import { type History, replay } from '../report/history.js';
 import { mistakeIn, ScenarioMistake } from '../verify/scenario-mistake.js';
 import { Unsound } from '../verify/unsound.js';
+import { shippedParts } from '../world/parts.js';
+import type { Size } from '../world/scenario-world.js';
 import { mendBuiltins } from './builtins.js';
 import { type Job, loadDesign, loadScenario, runJob } from './job.js';
 import type { Ref, ScenarioReport } from './run-scenario.js';
+import { isGrown } from './scale.js';
+import { ALL, type Share, split } from './split.js';
 
 export type CheckRequest =
   | { readonly kind: 'job'; readonly job: Job }
@@ -17,7 +21,10 @@ export type CheckRequest =
       readonly ref: Ref;
       readonly order: readonly number[];
       readonly variant: Ref | null;
-    };
+      readonly size: Size | null;
+    }
+  /** The shares of a scenario's orders; one, where it is of its own size. */
+  | { readonly kind: 'split'; readonly ref: Ref; readonly size: Size };
 
 export interface CheckProgress {
   readonly scenario: string;
@@ -42,7 +49,8 @@ export type CheckAnswer =
       readonly scenarios: readonly string[];
       readonly variants: readonly string[];
     }
-  | { readonly kind: 'replayed'; readonly answer: ReplayAnswer };
+  | { readonly kind: 'replayed'; readonly answer: ReplayAnswer }
+  | { readonly kind: 'shares'; readonly shares: readonly Share[] };
 
 /** A user's module is never run in the thread of a command. */
 export const checkKind: JobKind<CheckRequest, CheckAnswer, CheckProgress> = {
@@ -69,6 +77,8 @@ export const checkKind: JobKind<CheckRequest, CheckAnswer, CheckProgress> = {
     switch (request.kind) {
       case 'list':
         return { ...request, module: at(request.module) };
+      case 'split':
+        return { ...request, ref: moved(request.ref) };
       case 'replay':
         return { ...request, ref: moved(request.ref), variant: movedVariant(request.variant) };
       case 'job': {
@@ -84,7 +94,8 @@ export const checkKind: JobKind<CheckRequest, CheckAnswer, CheckProgress> = {
 /** Of scenarios before that of a variant. */
 function modulesOf(request: CheckRequest): string[] {
   if (request.kind === 'list') return [request.module];
-  const { variant } = request.kind === 'job' ? request.job : request;
+  const { variant } =
+    request.kind === 'job' ? request.job : request.kind === 'split' ? { variant: null } : request;
   const refs = request.kind === 'job' ? request.job.scenarios : [request.ref];
   return [...new Set([...refs, variant].flatMap((ref) => ref?.module ?? []))];
 }
@@ -114,8 +125,16 @@ async function answer(
       const variants = (await variantsIn(request.module)).map(({ name }) => name);
       return { kind: 'exports', scenarios, variants };
     }
+    case 'split': {
+      const { ref, size } = request;
+      const scenario = await loadScenario(ref, size);
+      const shares = isGrown(scenario, await loadScenario(ref, null))
+        ? split(scenario, shippedParts)
+        : [ALL];
+      return { kind: 'shares', shares };
+    }
     case 'replay': {
-      const scenario = (await loadScenario(request.ref))!;
+      const scenario = await loadScenario(request.ref, request.size);
       const { parts } = await loadDesign(request.variant);
       const { steps, violation } = replay(scenario, parts, request.order);
       const found =

@@ -9,6 +9,9 @@ const order = z.array(count).max(1_000_000);
 
 const ref = z.strictObject({ name: text, module: z.url({ protocol: /^file$/ }).nullable() });
 
+const size = z.strictObject({ pages: count.min(1), devices: count.min(1) });
+const share = z.strictObject({ prefix: order, times: count.min(1) });
+
 const request = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('job'),
@@ -18,10 +21,20 @@ const request = z.discriminatedUnion('kind', [
       statesMax: count,
       randomSeconds: count,
       seed: count,
+      stepsMax: count.min(1).nullable(),
+      size: size.nullable(),
+      share: share.nullable(),
     }),
   }),
   z.strictObject({ kind: z.literal('list'), module: text }),
-  z.strictObject({ kind: z.literal('replay'), ref, order, variant: ref.nullable() }),
+  z.strictObject({
+    kind: z.literal('replay'),
+    ref,
+    order,
+    variant: ref.nullable(),
+    size: size.nullable(),
+  }),
+  z.strictObject({ kind: z.literal('split'), ref, size }),
 ]) satisfies z.ZodType<CheckRequest>;
 
 const step = z.strictObject({
@@ -36,8 +49,13 @@ const report = z.strictObject({
   about: text,
   rows: z.array(text),
   actors: z.array(text),
+  pages: count,
+  devices: count,
+  scalable: z.boolean(),
   variant: text.nullable(),
+  shares: count,
   orders: z.number().nonnegative(),
+  cut: z.number().nonnegative(),
   states: count,
   runs: count,
   stepsKnown: count,
@@ -67,6 +85,7 @@ const answer = z.discriminatedUnion('kind', [
     scenarios: z.array(text),
     variants: z.array(text),
   }),
+  z.strictObject({ kind: z.literal('shares'), shares: z.array(share) }),
   z.strictObject({
     kind: z.literal('replayed'),
     answer: z.strictObject({

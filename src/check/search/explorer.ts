@@ -9,58 +9,17 @@
  */
 
 import { checkEnd, checkStep } from '../verify/invariants.js';
+import { ScenarioMistake } from '../verify/scenario-mistake.js';
 import { Unsound } from '../verify/unsound.js';
-import type { Violation } from '../verify/violation.js';
 import { type Parts, shippedParts } from '../world/parts.js';
 import type { Scenario } from '../world/scenario.js';
 import { asViolation, Execution } from './execution.js';
+import type { Exploration, ExploreOptions, Found } from './exploration.js';
 import { KnownStep, KnownSteps } from './known-steps.js';
+import { LimitedStates } from './limited-states.js';
+import { PathNode } from './path-node.js';
 import { checkRound, STEPS_MAX, turnOf } from './rounds.js';
-import { State, UNKNOWN } from './state.js';
-
-export interface Found {
-  readonly violation: Violation;
-  /** Actors by number, in the order of their steps. */
-  readonly order: readonly number[];
-}
-
-export interface Exploration {
-  /** Orders that were run or that meet one that was run, up to 2^53 exactly. */
-  readonly orders: number;
-  readonly states: number;
-  /** Runs from the beginning. */
-  readonly runs: number;
-  /** Steps that were not run because their outcome was known. */
-  readonly stepsKnown: number;
-  /**
-   * Times that steps led back to a state of the same order: without fairness such an order need not
-   * end, and is not counted.
-   */
-  readonly rounds: number;
-  /** Every order was covered. */
-  readonly exhaustive: boolean;
-  /** The longest order, in steps. */
-  readonly longest: number;
-  readonly found: Found | null;
-}
-
-export interface ExploreOptions {
-  /** Orders of more steps are not run (default `STEPS_MAX`). */
-  readonly stepsMax?: number;
-  /** States after which exploring ends without being exhaustive (default 2 million). */
-  readonly statesMax?: number;
-  /** False: every order is run by itself, states that were seen before included. */
-  readonly merge?: boolean;
-  /**
-   * False: a step is run also where what comes of it is known, and a `Bug` where another thing
-   * comes of it. With `merge` false that shows whether states tell all that decides.
-   */
-  readonly reduce?: boolean;
-  /** Asked now and then; true ends the exploration. */
-  readonly stop?: () => boolean;
-  /** Told now and then. */
-  readonly progress?: (states: number) => void;
-}
+import { type State, UNKNOWN } from './state.js';
 
 const LOOK_EVERY = 4096;
 
@@ -69,29 +28,6 @@ export function explore(
   options: ExploreOptions & { readonly parts?: Parts } = {},
 ): Exploration {
   return new Explorer(scenario, options.parts).explore(options);
-}
-
-/** A state on the way to the one at hand. */
-class PathNode {
-  readonly state: State;
-  key = 0;
-  /** Orders from here on that were counted so far. */
-  orders = 0;
-  /** The actor whose step is taken, and its place among those that take one from here. */
-  chosen = -1;
-  turn = -1;
-  /** The state that its step is known to lead to, or `UNKNOWN`. */
-  expected = UNKNOWN;
-
-  constructor(actors: number) {
-    this.state = new State(actors);
-  }
-
-  /** What came of its step is what was known to come of it. */
-  checkLedTo(state: number): void {
-    if (this.expected !== UNKNOWN && this.expected !== state)
-      throw new Unsound('another thing came of a step than was known');
-  }
 }
 
 /** Explores a scenario, as often as wanted: making a world costs as much as many orders. */
@@ -105,8 +41,11 @@ export class Explorer {
   private reduce = true;
   /** Orders from a state to the end, or -1 - depth where it is on the way to the one at hand. */
   private readonly seen = new Map<number, number>();
-  /** Where steps are limited: how far from the beginning a state was seen. */
-  private readonly depthOf = new Map<number, number>();
+  /** Where steps are limited. */
+  private readonly limited = new LimitedStates();
+  /** Of the orders that were told last: how many were cut, and the steps of the longest. */
+  private tailCut = 0;
+  private tailHeight = 0;
   /** Actors in the order in which they take a step from a state. */
   private readonly turns: readonly number[];
   private readonly known: KnownSteps;
@@ -118,7 +57,7 @@ export class Explorer {
   private stepsKnown = 0;
   private rounds = 0;
   private longest = 0;
-  private cut = false;
+  private endedEarly = false;
 
   constructor(scenario: Scenario, parts: Parts = shippedParts) {
     this.execution = new Execution(scenario, parts);
@@ -136,14 +75,16 @@ export class Explorer {
     this.reduce = options.reduce ?? true;
     this.seen.clear();
     this.known.clear();
-    this.depthOf.clear();
+    this.limited.clear();
+    this.tailCut = 0;
+    this.tailHeight = 0;
     this.depth = 0;
     this.runs = 0;
     this.states = 0;
     this.stepsKnown = 0;
     this.rounds = 0;
     this.longest = 0;
-    this.cut = false;
+    this.endedEarly = false;
     return this.run();
   }
 
@@ -156,9 +97,13 @@ export class Explorer {
       const order = this.path.slice(0, this.depth).map(({ chosen }) => chosen);
       if (error instanceof Unsound) throw this.asUnsound(error, order);
       found = { violation: asViolation(error), order };
+      this.tailCut = 0;
     }
-    if (this.cut || found !== null)
-      total = this.path.slice(0, this.depth).reduce((sum, { orders }) => sum + orders, total);
+    let cut = this.tailCut;
+    for (const node of this.path.slice(0, this.depth)) {
+      total += node.orders;
+      cut += node.cut;
+    }
     const { states, runs, stepsKnown, rounds, longest } = this;
     return {
       orders: total,
@@ -166,7 +111,9 @@ export class Explorer {
       runs,
       stepsKnown,
       rounds,
-      exhaustive: !this.cut && found === null,
+      cut,
+      endedEarly: this.endedEarly,
+      exhaustive: !this.endedEarly && cut === 0 && found === null,
       longest,
       found,
     };
@@ -189,21 +136,28 @@ export class Explorer {
     this.runs++;
     execution.start();
     let orders = this.arrive();
+    for (const actor of this.options.prefix ?? []) {
+      if (orders >= 0) break;
+      orders = this.stepOnPrefix(actor);
+    }
     for (let steps = 1; ; ) {
       /** Whether the execution is at the state of the top node. */
       const here = orders < 0;
       if (!here) {
         if (this.depth === 0) return orders;
-        this.path[--this.depth]!.orders += orders;
+        this.count(this.path[--this.depth]!, orders);
       }
       const node = this.path[this.depth]!;
       if (!this.findTurn(node)) {
         orders = node.orders;
-        this.remember(node.key, orders);
+        this.tailCut = node.cut;
+        this.tailHeight = node.height;
+        this.remember(node, orders);
         continue;
       }
       if (this.states >= this.statesMax || (++steps % LOOK_EVERY === 0 && this.look())) {
-        this.cut = true;
+        this.endedEarly = true;
+        this.tailCut = node.cut;
         return node.orders;
       }
       if (!here) this.runAgain();
@@ -211,6 +165,28 @@ export class Explorer {
       execution.stepNoting(node.chosen, node.state);
       orders = this.arrive();
     }
+  }
+
+  /** The next step of the orders that are wanted: no other is taken from where it begins. */
+  private stepOnPrefix(actor: number): number {
+    const node = this.path[this.depth]!;
+    if ((node.state.ready & (1 << actor)) === 0)
+      throw new ScenarioMistake(
+        `no order of ${this.execution.scenario.name} begins with ${this.options.prefix!.join()}`,
+      );
+    node.turn = this.turns.length;
+    node.chosen = actor;
+    node.expected = UNKNOWN;
+    this.depth++;
+    this.execution.stepNoting(actor, node.state);
+    return this.arrive();
+  }
+
+  /** Adds the orders behind a step from a node, of which the last told are the tail. */
+  private count(node: PathNode, orders: number): void {
+    node.orders += orders;
+    node.cut += this.tailCut;
+    if (this.tailHeight >= node.height) node.height = this.tailHeight + 1;
   }
 
   /**
@@ -230,7 +206,7 @@ export class Explorer {
       const orders = this.ordersFrom(node.expected, this.depth + 1);
       if (orders < 0) return true;
       this.stepsKnown++;
-      node.orders += orders;
+      this.count(node, orders);
     }
     return false;
   }
@@ -260,7 +236,12 @@ export class Explorer {
     const node = this.path[depth]!;
     const { state } = node;
     node.orders = 0;
+    node.cut = 0;
+    node.height = 0;
+    node.whole = UNKNOWN;
     node.turn = -1;
+    this.tailCut = 0;
+    this.tailHeight = 0;
     if (depth === 0) state.take(execution);
     else this.follow(this.path[depth - 1]!, state);
     node.key = state.key;
@@ -270,21 +251,23 @@ export class Explorer {
       if (orders >= 0) return orders;
       if (orders !== UNKNOWN) return this.goesRound(-1 - orders);
     }
-    this.states++;
+    if (!this.isLimited || !this.merge || this.limited.meet(node.key)) this.states++;
     if (depth > this.longest) this.longest = depth;
     checkStep(execution.world);
     if (state.ready === 0) {
       execution.checkEnded();
       checkEnd(execution.world);
-      this.remember(node.key, 1);
+      this.remember(node, 1);
       return 1;
     }
     if (depth < this.stepsMax) {
-      if (this.merge) this.seen.set(node.key, -1 - depth);
+      if (!this.merge) return -1;
+      node.whole = this.seen.get(node.key) ?? UNKNOWN;
+      this.seen.set(node.key, -1 - depth);
       return -1;
     }
-    this.cut = true;
-    return 1;
+    this.tailCut = 1;
+    return 0;
   }
 
   /** A step led from one node to the next: takes the state, and notes what came of the step. */
@@ -316,15 +299,32 @@ export class Explorer {
    * Orders from a state on; -1 - depth where it is on the way to the one at hand; else `UNKNOWN`.
    */
   private ordersFrom(key: number, depth: number): number {
-    const orders = this.seen.get(key);
-    if (orders === undefined) return UNKNOWN;
-    return orders >= 0 && this.isLimited && this.depthOf.get(key)! > depth ? UNKNOWN : orders;
+    const orders = this.seen.get(key) ?? UNKNOWN;
+    if (!this.isLimited || (orders < 0 && orders !== UNKNOWN)) return orders;
+    const { limited } = this;
+    if (orders !== UNKNOWN && depth + limited.heightOf(key) <= this.stepsMax) {
+      this.tailCut = 0;
+      this.tailHeight = limited.heightOf(key);
+      return orders;
+    }
+    const tail = limited.cutFrom(key, depth);
+    if (tail === null) return UNKNOWN;
+    this.tailCut = tail.cut;
+    this.tailHeight = tail.height;
+    return tail.orders;
   }
 
-  private remember(key: number, orders: number): void {
+  private remember({ key, cut, height, whole }: PathNode, orders: number): void {
     if (!this.merge) return;
-    this.seen.set(key, orders);
-    if (this.isLimited) this.depthOf.set(key, this.depth);
+    if (!this.isLimited) this.seen.set(key, orders);
+    else if (cut === 0) {
+      this.seen.set(key, orders);
+      this.limited.setHeight(key, height);
+    } else {
+      if (whole === UNKNOWN) this.seen.delete(key);
+      else this.seen.set(key, whole);
+      this.limited.setCut(key, this.depth, { orders, cut, height });
+    }
   }
 
   private get isLimited(): boolean {

@@ -9,8 +9,9 @@ import { Invariant } from '../verify/violation.js';
 import { type Parts, shippedParts, type Variant } from '../world/parts.js';
 import type { Scenario } from '../world/scenario.js';
 import { asViolation, Execution } from './execution.js';
-import { type Exploration, type ExploreOptions, Explorer, type Found } from './explorer.js';
-import { checkLength, firstRound } from './rounds.js';
+import type { Exploration, ExploreOptions, Found } from './exploration.js';
+import { Explorer } from './explorer.js';
+import { checkLength, firstRound, STEPS_MAX } from './rounds.js';
 
 export interface RandomRun {
   readonly orders: number;
@@ -22,7 +23,9 @@ export function partsOf(variant: Variant | null): Parts {
   return { ...shippedParts, ...variant?.parts };
 }
 
-/** Every order, and where one breaks something the shortest that does. */
+/**
+ * Every order, and where one breaks something the shortest that does, however it begins.
+ */
 export function findShortest(
   scenario: Scenario,
   parts: Parts,
@@ -32,7 +35,11 @@ export function findShortest(
   const first = explorer.explore(options);
   let { found } = first;
   while (found !== null && found.order.length > 1) {
-    const shorter: Exploration = explorer.explore({ ...options, stepsMax: found.order.length - 1 });
+    const shorter: Exploration = explorer.explore({
+      ...options,
+      prefix: [],
+      stepsMax: found.order.length - 1,
+    });
     if (shorter.found === null) break;
     found = shorter.found;
   }
@@ -41,14 +48,15 @@ export function findShortest(
 
 /**
  * Random orders, as many as fit before `stop` says so. An order depends on the seed and its number
- * alone. One that has not ended after `STEPS_MAX` steps breaks something; where it goes round, its
- * first round is shown.
+ * alone; it begins with the prefix, and is cut after so many steps. One that has not ended after
+ * `STEPS_MAX` steps breaks something; where it goes round, its first round is shown.
  */
 export function runRandom(
   scenario: Scenario,
   parts: Parts,
   seed: number,
   stop: () => boolean,
+  { prefix = [], stepsMax = STEPS_MAX }: Pick<ExploreOptions, 'prefix' | 'stepsMax'> = {},
 ): RandomRun {
   const execution = new Execution(scenario, parts);
   const random = new Random(seed);
@@ -57,15 +65,18 @@ export function runRandom(
     const order: number[] = [];
     try {
       execution.start();
-      for (;;) {
+      let isCut = false;
+      while (!isCut) {
         const ready = execution.names.map((_, i) => i).filter((i) => execution.isReady(i));
         if (ready.length === 0) break;
         checkLength(execution, order.length);
-        const actor = ready[random.below(ready.length)]!;
+        const actor = prefix[order.length] ?? ready[random.below(ready.length)]!;
         order.push(actor);
         execution.step(actor);
         checkStep(execution.world);
+        isCut = stepsMax < STEPS_MAX && order.length === stepsMax;
       }
+      if (isCut) continue;
       execution.checkEnded();
       checkEnd(execution.world);
     } catch (error) {

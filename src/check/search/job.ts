@@ -6,6 +6,7 @@ import { scenarios as shippedScenarios } from '../scenarios/index.js';
 import { variants } from '../variants/index.js';
 import { shippedParts } from '../world/parts.js';
 import type { Scenario } from '../world/scenario.js';
+import type { Size } from '../world/scenario-world.js';
 import { partsOf } from './find.js';
 import {
   type Bounds,
@@ -14,14 +15,27 @@ import {
   runScenario,
   type ScenarioReport,
 } from './run-scenario.js';
+import { scaledTo } from './scale.js';
+import { ALL, type Share } from './split.js';
 
 export interface Job extends Bounds {
   /** All are run; with a variant, up to the first that finds it out. */
   readonly scenarios: readonly Ref[];
   readonly variant: Ref | null;
+  /** Of the orders of its one scenario; null: all orders of each. */
+  readonly share: Share | null;
 }
 
-export async function loadScenario(ref: Ref): Promise<Scenario | null> {
+/** At least of a size, where it can be. Throws `ScenarioMistake`. */
+export async function loadScenario(ref: Ref, size: Size | null): Promise<Scenario> {
+  const scenario = (await findScenario(ref))!;
+  if (size === null) return scenario;
+  if (ref.module === null) return scaledTo(scenario, size);
+  const { checkedAt } = await import('./scenario-file.js');
+  return checkedAt(scenario, size);
+}
+
+async function findScenario(ref: Ref): Promise<Scenario | null> {
   if (ref.module === null) return shippedScenarios.find(({ name }) => name === ref.name) ?? null;
   // Not needed, and not loaded, for what ships.
   const { scenariosIn } = await import('./scenario-file.js');
@@ -46,8 +60,9 @@ export async function runJob(
 ): Promise<void> {
   const design = await loadDesign(job.variant);
   for (const ref of job.scenarios) {
-    const scenario = (await loadScenario(ref))!;
-    const result = runScenario(scenario, ref, design, job, (states) => progress(ref.name, states));
+    const scenario = await loadScenario(ref, job.size);
+    const told = (states: number): void => progress(ref.name, states);
+    const result = runScenario(scenario, ref, design, job, told, job.share ?? ALL);
     report(result);
     if (job.variant !== null && result.violations.length !== 0) return;
   }

@@ -2,7 +2,7 @@
 
 import { Invariant, Violation, violated } from '../verify/violation.js';
 import type { Execution } from './execution.js';
-import type { Found } from './explorer.js';
+import type { Found } from './exploration.js';
 import { State } from './state.js';
 
 /** Steps of an order: one that has not ended by then is taken for one that never does. */

@@ -1,5 +1,7 @@
 /** Scenarios of a user: a module that exports them, one by one or in arrays. */
 import type { Scenario } from '../world/scenario.js';
+import type { Size } from '../world/scenario-world.js';
+import { scaledTo } from './scale.js';
 import { checkScenario } from './scenario-shape.js';
 import { asMistake, exportsOf } from './user-module.js';
 
@@ -12,6 +14,17 @@ export async function scenariosIn(module: string): Promise<Scenario[]> {
     throw asMistake(error);
   }
   return scenarios;
+}
+
+/** A scenario of a user over at least so much, where it says how. Throws `ScenarioMistake`. */
+export function checkedAt(scenario: Scenario, size: Size): Scenario {
+  try {
+    const scaled = scaledTo(scenario, size);
+    checkScenario(scaled);
+    return scaled;
+  } catch (error) {
+    throw asMistake(error);
+  }
 }
 
 function checkScenarios(scenarios: readonly Scenario[]): void {

@@ -51,6 +51,7 @@ const scenario = z.strictObject({
       `at most ${ACTORS_MAX} actors are possible`,
     ),
   after: path.optional(),
+  scaled: path.optional(),
 });
 
 /** Throws an Error that says which key is wrong, or why it cannot begin. */

@@ -26,6 +26,17 @@ export interface ScenarioOf<W> {
   readonly actors: Readonly<Record<string, (world: W) => Flow<unknown>>>;
   /** What must hold when every actor has ended, beyond the invariants: throws an Error. */
   readonly after?: (world: W) => void;
+  /**
+   * The same over more pages and devices, for `--bound`; its own size gives what stands above. What
+   * cannot grow stays as it is.
+   */
+  readonly scaled?: (size: Size) => Pick<ScenarioOf<W>, 'world' | 'setup' | 'actors'>;
+}
+
+/** Pages that a run is about, and devices: at least one of each. */
+export interface Size {
+  readonly pages: number;
+  readonly devices: number;
 }
 
 export interface ScenarioWorld {

@@ -17,6 +17,9 @@ export interface DeviceSpec {
   readonly pendingGroups?: number;
 }
 
+/** Of `WorldOptions.pages`. */
+export const DEFAULT_PAGES = 4;
+
 export interface WorldOptions {
   readonly devices?: readonly DeviceSpec[];
   /** IOVA pages that the run is about, from `IOVA` on (default 4). */

@@ -31,7 +31,7 @@ import type { Parts } from './parts.js';
 import { Program, ProgramSpace } from './program-actor.js';
 import type { ScenarioWorld } from './scenario-world.js';
 import { StepNotes } from './step-notes.js';
-import type { DeviceSpec, WorldOptions } from './world-options.js';
+import { DEFAULT_PAGES, type DeviceSpec, type WorldOptions } from './world-options.js';
 
 const IOTLB_ENTRIES = 8;
 const RW = READ | WRITE;
@@ -68,7 +68,7 @@ export class World implements ScenarioWorld {
     private readonly options: WorldOptions,
     private readonly parts: Parts,
   ) {
-    this.pages = options.pages ?? 4;
+    this.pages = options.pages ?? DEFAULT_PAGES;
     this.specs = options.devices ?? [{}];
     parts.watch?.begin();
     const fingerprint = new Fingerprint(this, parts.watch);

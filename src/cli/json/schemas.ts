@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { kernelVersions } from '../../abi/kernel.js';
+import type { Coverage } from '../../check/report/coverage.js';
 import type { ScenarioReport } from '../../check/search/run-scenario.js';
 import { targets } from '../../conformance/conformance.js';
 import { refusalReasons } from '../../exec/incidents/refusal.js';
@@ -276,8 +277,13 @@ const checkSchema = z.object({
       about: text,
       rows: z.array(text),
       actors: z.array(text),
+      pages: count.describe('IOVA pages that it was run with'),
+      devices: count,
+      scalable: z.boolean().describe('says itself how it is over more pages and devices'),
       variant: text.nullable(),
+      shares: count.describe('parts that its orders were split into'),
       orders: amount,
+      cut: amount.describe('beginnings of as many steps as the bound, whose orders go on'),
       states: count,
       runs: count,
       stepsKnown: count,
@@ -308,8 +314,24 @@ const checkSchema = z.object({
     }),
   ),
   seconds,
+  coverage: z
+    .object({
+      bound: z.object({
+        pages: count.nullable(),
+        devices: count.nullable(),
+        steps: count.nullable().describe('after which orders were cut'),
+      }),
+      notScaled: z.array(text).describe('scenarios that were run as they are'),
+      cut: amount.describe('beginnings of so many steps whose orders go on, over all scenarios'),
+    })
+    .nullable()
+    .describe('of --bound; null: without'),
 }) satisfies z.ZodType<
-  DocumentHead<'check'> & { scenarios: readonly ScenarioReport[]; seconds: number }
+  DocumentHead<'check'> & {
+    scenarios: readonly ScenarioReport[];
+    seconds: number;
+    coverage: Coverage | null;
+  }
 >;
 
 const conformanceSchema = z.object({
