@@ -26,7 +26,8 @@ function digestOfCode(): string {
   const names = readdirSync(folder, { recursive: true, encoding: 'utf8' });
   for (const name of names.filter((each) => each.endsWith('.js')).sort())
     digest.update(`${name}\0`).update(readFileSync(join(folder, name)));
-  for (const name of readdirSync(packageFile('models')).sort())
+  const models = readdirSync(packageFile('models'), { recursive: true, encoding: 'utf8' });
+  for (const name of models.filter((each) => each.endsWith('.yaml')).sort())
     digest.update(`${name}\0`).update(readFileSync(packageFile(`models/${name}`)));
   return digest.digest('hex').slice(0, DIGITS);
 }
