@@ -68,7 +68,7 @@ describe('a machine file', () => {
     [
       'a wrong top-level key',
       `${groups}grups: []\n`,
-      'm:6: grups: unknown key "grups"; allowed here: iommu, vfio, groups',
+      'm:6: grups: unknown key "grups"; allowed here: schema, iommu, vfio, groups',
     ],
     ['a value out of range', `iommu:\n  addressWidth: 64\n${groups}`, 'm:2: iommu.addressWidth: '],
     [
