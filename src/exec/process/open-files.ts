@@ -124,7 +124,10 @@ export class OpenFiles {
 
   /** A thread makes a call that can tell whether a file is open: `reap`, where that may matter. */
   settle(tid: number): void {
-    if (this.closing.delete(tid) || this.isSuspect || this.looksDue > 0) this.reap();
+    const { closing } = this;
+    // Once each of those has called again, what they closed was looked for.
+    if (closing.delete(tid) || this.isSuspect || (this.looksDue > 0 && closing.size > 0))
+      this.reap();
   }
 
   /** Housekeeping: what is closed without notice. */
