@@ -2,6 +2,8 @@
 
 export const AT_FDCWD = -100;
 export const F_SETFD = 2;
+export const F_GETFL = 3;
+export const F_SETFL = 4;
 export const F_DUPFD_CLOEXEC = 1030;
 export const MFD_CLOEXEC = 1;
 
@@ -29,7 +31,13 @@ export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
 export const SOCK_NONBLOCK = O_NONBLOCK;
 export const SOCK_CLOEXEC = O_CLOEXEC;
+export const SOL_SOCKET = 1;
 export const SCM_RIGHTS = 1;
+export const MSG_CMSG_CLOEXEC = 0x40000000;
+
+export const POLLIN = 1;
+export const POLLOUT = 4;
+export const POLLHUP = 0x10;
 
 export const CLONE_VM = 0x100;
 export const CLONE_THREAD = 0x10000;

@@ -3,10 +3,7 @@
  * mapped.
  */
 import type { ProcessMemory } from './process-memory.js';
-import { bytesHex, hexBytes, type VectorArgument } from './vectors.js';
-
-/** What a descriptor's number reads as in a recording. */
-const DESCRIPTOR_BYTES = 'fdfdfdfd';
+import { bytesHex, DESCRIPTOR_BYTES, hexBytes, type VectorArgument } from './vectors.js';
 
 /** What the recording's names mean in this replay. */
 export interface NameLookUp {

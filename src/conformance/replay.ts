@@ -2,8 +2,10 @@
  * Replays a case in a fresh machine and process, and finds where an answer differs from the
  * recording.
  */
+
 import { errnoName, fail, VfioError } from '../abi/errno.js';
 import { type KernelVersion, kernelProfile } from '../abi/kernel.js';
+import { MAP_PRIVATE, MAP_SHARED } from '../abi/linux.js';
 import { GroupIoctl } from '../abi/vfio.js';
 import type { VfioFile } from '../file/file.js';
 import type { IopfMode } from '../ioas/iopf/mode.js';
@@ -13,23 +15,25 @@ import { SimulatedMemory } from '../mm/simulated-memory.js';
 import { memoryEnabled } from '../vfio/config-access.js';
 import { functionOf } from '../vfio/device-file.js';
 import { placeArgument, takeArgument } from './argument-area.js';
-import { accessOf, callIoctl, isStream, kilobytes, unknownOperation } from './calls.js';
+import { accessOf, callIoctl, kilobytes, unknownOperation } from './calls.js';
 import { eduCopy } from './edu-copy.js';
 import { fcntl, fcntlCommand } from './fcntl.js';
 import { type RecordedMachine, recordedMachine } from './machine.js';
 import { memoryKind, memoryStep, pagesOf, setUpMemory } from './memory-step.js';
-import { readPlain, seek, writePlain } from './plain-file.js';
+import { seek } from './plain-file.js';
 import { EventFile, isVfio, OpenFile, Process } from './process.js';
 import { ProcessMemory, pageOf, protection } from './process-memory.js';
 import { sysfsRead, sysfsWrite } from './sysfs.js';
+import { pollFile, readFile, transferAt, writeFile } from './transfers.js';
 import {
   type Answer,
-  bytesHex,
+  ARGUMENT_BYTES,
+  DEFAULT_LIMIT_BYTES,
   type Difference,
   differenceOf,
   expected,
   fillNames,
-  hexBytes,
+  type Success,
   usesTestInterface,
   type VectorCase,
   type VectorFile,
@@ -37,15 +41,9 @@ import {
   type VectorStep,
 } from './vectors.js';
 
-/** Bytes that may hold arguments, and read and write buffers, up to where no memory is. */
-const ARGUMENT_BYTES = 0x4000;
 /** Where the recording program's text begins: a read-only page of a file. */
 const TEXT_PAGE = 0x400;
-const DEFAULT_LIMIT_BYTES = 8 << 20;
 const MAIN = 'main';
-
-const MAP_SHARED = 1;
-const MAP_PRIVATE = 2;
 
 /** Replays one case; an empty list means that every step answered as the kernel did. */
 export function replayCase(
@@ -63,13 +61,6 @@ export function replayCase(
     if (difference !== null) differences.push(difference);
   });
   return differences;
-}
-
-/** What an operation answers when it succeeds. */
-interface Success {
-  readonly ret?: number;
-  readonly out?: string;
-  readonly outText?: string;
 }
 
 class Replay {
@@ -175,17 +166,17 @@ class Replay {
         return this.ioctl(process, step);
       case 'read':
       case 'pread':
-        return this.read(process, step);
+        return readFile(process, this.fd(step), step, this.argumentsEnd);
       case 'readAt':
       case 'writeAt':
-        return this.transferAt(process, step);
+        return transferAt(process, this.fd(step), step);
       case 'write':
       case 'pwrite':
-        return this.write(process, step);
+        return writeFile(process, this.fd(step), step, this.argumentsEnd);
       case 'lseek':
         return { ret: seek(process.get(this.fd(step)), step) };
       case 'poll':
-        return this.poll(process, step);
+        return pollFile(process, this.fd(step));
       case 'readlinkProcFd':
         // /proc/self/fd has no name of what is not open.
         if (this.fd(step) < 0) fail('ENOENT');
@@ -302,59 +293,6 @@ class Replay {
     this.name(this.processOf(step), step.as!, fd);
     if (typeof step.arg === 'object' && step.arg.str)
       this.addresses.set(step.as!, this.fill(step.arg.str));
-  }
-
-  /** `read` goes on where the last one ended, `pread` leaves that where it is. */
-  private read(process: Process, step: VectorStep): Success {
-    const open = process.getFor(READ, this.fd(step));
-    const { what } = open;
-    const size = step.size!;
-    if (!isVfio(what)) {
-      const bytes = readPlain(open, step.op === 'pread' ? Number(step.offset) : null, size);
-      return { ret: bytes.length, out: bytesHex(bytes) };
-    }
-    if (isStream(what) && step.op === 'pread') fail('ESPIPE');
-    const address = this.argumentsEnd - Math.max(size, 1);
-    const offset = step.op === 'pread' ? Number(step.offset) : open.position;
-    const ret = what.read(process, address, size, offset);
-    if (step.op === 'read' && !isStream(what)) open.position += ret;
-    const bytes = new Uint8Array(ret);
-    process.mm.copyFrom(address, bytes);
-    return { ret, out: bytesHex(bytes) };
-  }
-
-  private write(process: Process, step: VectorStep): Success {
-    const open = process.getFor(WRITE, this.fd(step));
-    const { what } = open;
-    const bytes = hexBytes(step.in!);
-    if (!isVfio(what))
-      return { ret: writePlain(open, step.op === 'pwrite' ? Number(step.offset) : null, bytes) };
-    if (isStream(what) && step.op === 'pwrite') fail('ESPIPE');
-    const address = this.argumentsEnd - Math.max(bytes.length, 1);
-    process.mm.copyTo(address, bytes);
-    const offset = step.op === 'pwrite' ? Number(step.offset) : open.position;
-    const ret = what.write(process, address, bytes.length, offset);
-    if (step.op === 'write' && !isStream(what)) open.position += ret;
-    return { ret };
-  }
-
-  /** read(2) or write(2) with a buffer at an address of the case's own. */
-  private transferAt(process: Process, step: VectorStep): Success {
-    const { what } = process.get(this.fd(step));
-    if (!isVfio(what)) return fail('EINVAL');
-    const call = step.op === 'readAt' ? what.read : what.write;
-    return { ret: call.call(what, process, Number(step.addr), step.size!, 0) };
-  }
-
-  /** POLLIN and POLLOUT were asked for; a VFIO file is always ready. */
-  private poll(process: Process, step: VectorStep): Success {
-    // poll(2) passes over what is no descriptor.
-    if (this.fd(step) < 0) return { ret: 0, out: '0000' };
-    const { what, readable: isReadable } = process.get(this.fd(step));
-    const readable = isReadable && (!(what instanceof EventFile) || what.count > 0);
-    const writable = !isVfio(what) || what.isReadOnly !== true;
-    const events = (readable ? 1 : 0) | (writable ? 4 : 0);
-    return { ret: events === 0 ? 0 : 1, out: `0${events}00` };
   }
 
   private mmap(process: Process, step: VectorStep): Success {

@@ -70,6 +70,20 @@ export type VectorArgument =
       readonly fdOut?: readonly (readonly [number, string])[];
     };
 
+/** Bytes that may hold arguments, and read and write buffers, up to where no memory is. */
+export const ARGUMENT_BYTES = 0x4000;
+/** RLIMIT_MEMLOCK of a case that names none. */
+export const DEFAULT_LIMIT_BYTES = 8 << 20;
+/** What a descriptor's number reads as in a recording. */
+export const DESCRIPTOR_BYTES = 'fdfdfdfd';
+
+/** What an operation answers when it succeeds. */
+export interface Success {
+  readonly ret?: number;
+  readonly out?: string;
+  readonly outText?: string;
+}
+
 /** What a step answers. */
 export interface Answer {
   readonly ret: number;

@@ -13,8 +13,8 @@ import type { Domain } from '../iommu/domain.js';
 import type { IommuProperties } from '../iommu/geometry.js';
 import type { PageRange } from '../iommu/group.js';
 import type { Counters, Observer } from '../iommu/observer.js';
-import { type DeviceFaultHandler, FaultReport } from '../iommu/page-request.js';
 import type { AddressSpace } from '../mm/address-space.js';
+import { AnsweringPrograms, checkCanWait } from './answering-programs.js';
 import type { DirtyLog } from './dirty-log.js';
 import { DriverPinning, type PinnableSpace } from './driver-pins.js';
 import type { IopfBackend } from './iopf/backend.js';
@@ -70,8 +70,7 @@ export class IoSpace implements IopfBackend, PinnableSpace {
   invalidVaddrs = 0;
   /** In order of attachment. */
   private readonly attached: IommuDevice[] = [];
-  /** Programs that answer the page requests of devices. */
-  private readonly programs = new Map<IommuDevice, DeviceFaultHandler>();
+  private readonly programs = new AnsweringPrograms();
   private readonly observer: Observer | null;
   private readonly constraints = new Map<object, IommuProperties>();
   private readonly listeners: MappingListener[] = [];
@@ -163,13 +162,10 @@ export class IoSpace implements IopfBackend, PinnableSpace {
       device.attach(domain);
       this.attached.push(device);
       if (stage1 !== null) device.attachStage1(stage1);
-      if (handler === null) continue;
-      device.handlers.register(handler, device.nested ? FaultReport.STAGE2 : FaultReport.FLAT);
-      device.enableIopf();
-      this.programs.set(device, handler);
+      if (handler !== null) this.programs.begin(device, handler);
     }
     if (handler === null) yield* this.iopf.devicesAttached(devices);
-    this.askGuests();
+    this.programs.askGuests(this.attached);
   }
 
   /** Devices leave their domain; none of their page requests is left (R5.6). */
@@ -177,7 +173,7 @@ export class IoSpace implements IopfBackend, PinnableSpace {
     for (const device of devices) yield* device.detachStage1();
     yield* this.iopf.devicesDetaching(devices);
     for (const device of devices) {
-      yield* this.leaveProgram(device);
+      yield* this.programs.leave(device);
       device.detach();
       this.attached.splice(this.attached.indexOf(device), 1);
     }
@@ -196,23 +192,18 @@ export class IoSpace implements IopfBackend, PinnableSpace {
   /** `Iopf.enable`; guests go on answering for their first stages. */
   *leaveToFaults(): Flow<void> {
     if (this.iopf.enabled) return;
-    for (const [device, program] of this.programs) {
-      if (program !== device.stage1?.queue) continue;
-      this.programs.delete(device);
-      device.disableIopf();
-      yield* device.drain();
-    }
+    yield* this.programs.leaveGuests();
     try {
       yield* this.iopf.enable();
     } finally {
-      this.askGuests();
+      this.programs.askGuests(this.attached);
     }
   }
 
   /** `Iopf.disable`; guests go on answering for their first stages. */
   *pinAll(): Flow<void> {
     yield* this.iopf.disable();
-    this.askGuests();
+    this.programs.askGuests(this.attached);
   }
 
   /** Adds a mapping that overlaps none: pinned, or left to faults. ENOMEM, EFAULT. */
@@ -330,40 +321,16 @@ export class IoSpace implements IopfBackend, PinnableSpace {
     checkCanWait(devices, handler, guest);
     for (const device of devices) {
       this.iopf.deviceMoved(device, false);
-      this.programs.delete(device);
+      this.programs.forget(device);
       this.attached.splice(this.attached.indexOf(device), 1);
       // Off before the old handler goes, on only with the new one: `replace` begins in this step.
       if (handler === null && guest === null) device.disableIopf();
       else if (!device.iopfEnabled) device.enableIopf();
       space.attached.push(device);
       if (program === null && handler !== null) space.iopf.deviceMoved(device, true);
-      else if (program !== null || guest !== null) space.programs.set(device, (program ?? guest)!);
+      else if (program !== null || guest !== null) space.programs.note(device, (program ?? guest)!);
       yield* device.replace({ domain, handler, stage1 });
     }
-  }
-
-  /**
-   * Devices with a first stage of a guest's ask it, whoever brings what the space maps (kernel: a
-   * page table's fault queue is not its parent's).
-   */
-  private askGuests(): void {
-    for (const device of this.attached) {
-      const guest = device.stage1?.queue ?? null;
-      if (guest === null || device.iopfEnabled) continue;
-      device.enableIopf();
-      this.programs.set(device, guest);
-    }
-  }
-
-  /** What a program has not answered is INVALID, and it is asked no more. */
-  private *leaveProgram(device: IommuDevice): Flow<void> {
-    const program = this.programs.get(device);
-    if (program === undefined) return;
-    this.programs.delete(device);
-    device.disableIopf();
-    yield* device.drain();
-    // Of a first stage it has gone with that.
-    if (device.handlers.has(program)) device.handlers.unregister(program);
   }
 
   private addFirstDomain(domain: Domain): void {
@@ -393,13 +360,4 @@ export class IoSpace implements IopfBackend, PinnableSpace {
     this.counters.addPinned(-unpinWhole(mapping, this.domains));
     this.counters.addResident(-mapping.pages);
   }
-}
-
-/** ENODEV: a device cannot wait for one of those who would answer it. */
-function checkCanWait(
-  devices: readonly IommuDevice[],
-  ...handlers: readonly (DeviceFaultHandler | null)[]
-): void {
-  for (const handler of handlers)
-    if (handler !== null && !devices.every((each) => each.canWaitFor(handler))) fail('ENODEV');
 }

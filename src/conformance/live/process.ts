@@ -5,87 +5,58 @@
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { errnoName } from '../../abi/errno.js';
-import {
-  MAP_ANONYMOUS,
-  MAP_FIXED,
-  MAP_FIXED_NOREPLACE,
-  MAP_NORESERVE,
-  MAP_PRIVATE,
-  MAP_SHARED,
-  O_RDWR,
-  PROT_READ,
-  PROT_WRITE,
-} from '../../abi/linux.js';
+import { MAP_FIXED, O_RDWR, POLLIN, POLLOUT } from '../../abi/linux.js';
 import * as libc from '../../mm/process/libc.js';
-import { setLimit } from '../../mm/process/limits.js';
 import { fcntlCommand } from '../fcntl.js';
 import { adviceOf } from '../memory-step.js';
 import {
   type Answer,
+  ARGUMENT_BYTES,
   bytesHex,
+  DEFAULT_LIMIT_BYTES,
+  DESCRIPTOR_BYTES,
   fillNames,
   hexBytes,
+  type Success,
   type VectorCase,
   type VectorFile,
-  type VectorMemory,
   type VectorStep,
 } from '../vectors.js';
+import { CallFailed, check } from './checked.js';
 import { eduCopy } from './edu-copy.js';
+import { LiveMemory, protection } from './memory.js';
+import { dropCapability, setMemlockLimit } from './privilege.js';
 
-const ARGUMENT_BYTES = 0x4000;
-const DEFAULT_LIMIT_BYTES = 8 << 20;
-const RLIMIT_MEMLOCK = 8;
 const CAP_IPC_LOCK = 14;
-const CAPABILITY_VERSION_3 = 0x20080522;
-const capabilityCalls: Readonly<Record<string, { capget: number; capset: number }>> = {
-  x64: { capget: 125, capset: 126 },
-  arm64: { capget: 90, capset: 91 },
-};
 const RAM_FILE_BYTES = 4096;
 const EFD_NONBLOCK = 0o4000;
-const DESCRIPTOR_BYTES = 'fdfdfdfd';
 const scratch = libc.allocateNative(4096);
 const scratchView = new DataView(scratch.bytes.buffer);
 
-class CallFailed extends Error {
-  constructor(readonly errno: number) {
-    super(errnoName(errno));
-  }
-}
-
-function check(result: number): number {
-  if (result === -1) throw new CallFailed(libc.errno());
-  return result;
-}
-
-interface Success {
-  readonly ret?: number;
-  readonly out?: string;
-  readonly outText?: string;
-}
-
 export class LiveProcess {
   private readonly names = new Map<string, number>();
-  private readonly mapped: { address: number; size: number }[] = [];
+  private readonly memory = new LiveMemory();
   private readonly argumentsEnd: number;
   private output: string | undefined;
 
   constructor(private readonly file: VectorFile) {
     this.argumentsEnd = Number(file.machine.argBuffersEndAt);
-    this.place(this.argumentsEnd - ARGUMENT_BYTES, ARGUMENT_BYTES, 'rw', 'anon');
-    this.mapped.length = 0; // stays for all cases
+    this.memory.place(this.argumentsEnd - ARGUMENT_BYTES, ARGUMENT_BYTES, 'rw', 'anon');
+    this.memory.keep();
   }
 
   /** Makes what a case begins with. */
   begin({ setup }: VectorCase): void {
     setMemlockLimit(setup.rlimitMemlock ?? DEFAULT_LIMIT_BYTES);
-    for (const memory of setup.memory) this.setUp(memory);
+    for (const memory of setup.memory) {
+      const fd = this.memory.setUp(memory, memory.fd === undefined ? -1 : this.number(memory.fd));
+      if (fd >= 0) this.names.set(`_m${memory.name}`, fd);
+    }
   }
 
   /** Gives everything back. */
   end(): void {
-    for (const { address, size } of this.mapped) libc.munmap(address, size);
-    this.mapped.length = 0;
+    this.memory.unmapAll();
     for (const fd of new Set(this.names.values())) libc.close(fd);
     this.names.clear();
   }
@@ -170,8 +141,8 @@ export class LiveProcess {
       case 'ls':
         return { outText: readdirSync(step.path!).sort().join(',') };
       case 'mmap':
-        if (step.fd === undefined) this.place(address, size, step.prot!, step.kind!, MAP_FIXED);
-        else this.mapFile(step, address, size);
+        if (step.fd !== undefined) this.memory.mapFile(this.fd(step), step, address, size);
+        else this.memory.place(address, size, step.prot!, step.kind!, MAP_FIXED);
         return {};
       case 'munmap':
         check(libc.munmap(address, size));
@@ -191,7 +162,7 @@ export class LiveProcess {
       case 'mremap': {
         const to = Number(step.newAddr ?? 0);
         check(libc.mremap(address, step.oldSize!, step.newSize!, step.flags!, to));
-        this.mapped.push({ address: to, size: step.newSize! });
+        this.memory.moved(to, step.newSize!);
         return {};
       }
       case 'ftruncate':
@@ -297,70 +268,10 @@ export class LiveProcess {
   }
 
   private poll(step: VectorStep): Success {
-    const POLLIN = 1;
-    const POLLOUT = 4;
     scratchView.setInt32(0, this.fd(step), true);
     scratchView.setUint32(4, POLLIN | POLLOUT, true);
     const ret = check(libc.poll(scratch.address, 1, 0));
     return { ret, out: bytesHex(scratch.bytes.slice(6, 8)) };
-  }
-
-  private mapFile(
-    step: Pick<VectorStep, 'fd' | 'kind' | 'prot' | 'offset'>,
-    address: number,
-    size: number,
-  ): void {
-    const flags = (step.kind === 'sharedFd' ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED;
-    check(
-      libc.mmap(
-        address,
-        size,
-        protection(step.prot!),
-        flags,
-        this.number(step.fd!),
-        Number(step.offset ?? 0),
-      ),
-    );
-    this.mapped.push({ address, size });
-  }
-
-  private setUp(memory: VectorMemory): void {
-    const address = Number(memory.addr);
-    const prot = memory.fill === undefined ? memory.prot : 'rw';
-    const fd = memory.fd === undefined ? this.place(address, memory.size, prot, memory.kind) : -1;
-    if (memory.fd !== undefined) this.mapFile({ ...memory, prot }, address, memory.size);
-    if (fd >= 0) this.names.set(`_m${memory.name}`, fd);
-    const touched = /^page (\d+) .*was written/.exec(memory.note ?? '')?.[1];
-    if (touched !== undefined) libc.bytesAt(address + Number(touched) * 4096, 1)[0] = 1;
-    if (memory.fill === undefined) return;
-    libc.bytesAt(address, memory.size).fill(memory.fill);
-    check(libc.mprotect(address, memory.size, protection(memory.prot)));
-  }
-
-  /**
-   * Maps memory of one of the recording's kinds; returns the descriptor of the file behind it, or
-   * -1.
-   */
-  private place(
-    address: number,
-    size: number,
-    prot: string,
-    kind: string,
-    fixed = MAP_FIXED_NOREPLACE,
-  ): number {
-    let fd = -1;
-    let flags = fixed;
-    if (kind === 'memfd' || kind === 'memfdPrivate' || kind === 'tmpfsFile') {
-      fd = check(libc.memfdCreate(kind, 0));
-      check(libc.ftruncate(fd, size));
-    } else if (kind === 'devzero') fd = check(libc.open('/dev/zero', O_RDWR, 0));
-    else flags |= MAP_ANONYMOUS;
-    const isShared = kind === 'shared' || kind === 'memfd' || kind === 'tmpfsFile';
-    flags |= isShared ? MAP_SHARED : MAP_PRIVATE;
-    if (kind === 'norsv') flags |= MAP_NORESERVE;
-    check(libc.mmap(address, size, protection(prot), flags, fd, 0));
-    this.mapped.push({ address, size });
-    return fd;
   }
 
   private named(step: VectorStep, fd: number): Success {
@@ -380,28 +291,4 @@ export class LiveProcess {
   private fill(text: string): string {
     return fillNames(text, this.file.machine.vars);
   }
-}
-
-function protection(prot: string): number {
-  return (
-    (prot.includes('r') && prot !== 'none' ? PROT_READ : 0) | (prot.includes('w') ? PROT_WRITE : 0)
-  );
-}
-
-/** capset(2) without one of the first 32 capabilities, for this thread. */
-function dropCapability(capability: number): void {
-  scratchView.setUint32(0, CAPABILITY_VERSION_3, true);
-  scratchView.setUint32(4, 0, true);
-  const header = scratch.address;
-  const sets = header + 8;
-  const { capget, capset } = capabilityCalls[process.arch]!;
-  check(libc.syscall(capget, header, sets, 0, 0, 0, 0));
-  // Effective, permitted and inheritable of the capabilities below 32.
-  for (let at = 8; at < 20; at += 4)
-    scratchView.setUint32(at, scratchView.getUint32(at, true) & ~(1 << capability), true);
-  check(libc.syscall(capset, header, sets, 0, 0, 0, 0));
-}
-
-function setMemlockLimit(bytes: number): void {
-  check(setLimit(RLIMIT_MEMLOCK, { soft: bytes, hard: bytes }));
 }
