@@ -2,7 +2,9 @@
  * fcntl(2) of a replayed process, as far as recordings use it. No visible recording does: the
  * format follows the other calls'.
  */
+
 import { fail } from '../abi/errno.js';
+import { O_RDWR } from '../abi/linux.js';
 import { isVfio, type Process } from './process.js';
 import type { VectorStep } from './vectors.js';
 
@@ -15,7 +17,6 @@ const commands: Readonly<Record<string, number>> = {
   F_DUPFD_CLOEXEC: 1030,
 };
 const openedByCalls = new Set(['device', 'fault-queue', 'iommufd-test']);
-const O_RDWR = 2;
 const O_LARGEFILE = 0x8000;
 
 /** The number of a step's command. */

@@ -1,10 +1,12 @@
 /** What a plan is asked, with all that its files say: plain data, to be asked again elsewhere. */
+
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { codeOf, readNamed, TEXT_MOST_BYTES } from '../input/named-file.js';
 import { UserError } from '../input/user-error.js';
+import { curveEnd } from '../sim/curve.js';
 import { readModel } from '../sim/input.js';
 import { fileOf } from '../sim/machines.js';
 import { parsePolicy } from '../sim/policy.js';
@@ -23,10 +25,6 @@ const question = z.strictObject({
 });
 
 export type PlanQuestion = z.output<typeof question>;
-
-/** Curves end at this slowdown, or at so many times the bound. */
-const WORST_PERCENT = 90;
-const CURVE_BOUNDS = 3;
 
 /** Throws UserError. */
 export function readQuestion(path: string, seed: number): PlanQuestion {
@@ -85,7 +83,7 @@ export function curveJobs(fleet: Fleet, asked: PlanQuestion): CurveJob[] {
         policy,
         model,
         seed: seed + index,
-        worstPercent: Math.min(WORST_PERCENT, CURVE_BOUNDS * fleet.slowdownBound),
+        worstPercent: curveEnd(fleet.slowdownBound),
       }));
     });
   });

@@ -2,14 +2,11 @@
 
 import { unlinkSync } from 'node:fs';
 import { Errno, errnoName } from '../abi/errno.js';
-import { O_NONBLOCK } from '../abi/linux.js';
+import { F_GETFL, F_SETFL, O_NONBLOCK } from '../abi/linux.js';
 import { acceptConnection, connectTo, listenAt } from '../exec/vfio-user/unix-socket.js';
 import { UserError } from '../input/user-error.js';
 import { close, fcntl } from '../mm/process/libc.js';
 import type { Door } from './serve-options.js';
-
-const F_GETFL = 3;
-const F_SETFL = 4;
 
 export class OpenDoor {
   /** The descriptor that can be read when a client is there; -1: none comes any more. */

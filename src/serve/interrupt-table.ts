@@ -4,13 +4,13 @@
  * The pin is level: it is signalled when it rises, and again as long as it stays up, because a
  * client that does not unmask (QEMU) cannot ask. Masking holds that back.
  */
+import { POLLOUT } from '../abi/linux.js';
 import { PciInterruptIndex } from '../abi/pci.js';
 import type { IommuDevice } from '../iommu/device.js';
 import { allocateNative, close, poll, write } from '../mm/process/libc.js';
 import type { InterruptSink, PciFunction } from '../vfio/pci-function.js';
 
 const { INTX, MSI, MSIX, COUNT } = PciInterruptIndex;
-const POLLOUT = 4;
 const EVENT_BYTES = 8;
 
 /** One counter tick for write(2), and a pollfd. */

@@ -3,23 +3,18 @@
  * sleeps when it is not; a message wakes it at once. It blocks its thread.
  */
 
+import { POLLIN, POLLOUT } from '../abi/linux.js';
 import { tell } from '../exec/run/tell.js';
+import { Pace } from '../exec/seccomp/pace.js';
 import { allocateNative, ppoll } from '../mm/process/libc.js';
 import type { OpenDoor } from './door.js';
 import type { Waiting } from './peer.js';
 import type { ServedDevice } from './served-device.js';
 import { Session } from './session.js';
 
-const POLLIN = 1;
-const POLLOUT = 4;
 /** struct pollfd: int fd, short events, short revents. */
 const POLLFD_BYTES = 8;
 const POLLED = 2;
-/** As in exec/seccomp/supervisor.ts. */
-const SPIN_MS = 0.3;
-const SLEEP_LEAST_MS = 0.05;
-const SLEEP_MOST_MS = 0.25;
-const SLEEP_GROWTH = 1.2;
 /** How often the loop looks after what happens without notice. */
 const TICK_MS = 50;
 /** So long a client may take to answer, or to take an answer: QEMU gives its servers as long. */
@@ -57,9 +52,8 @@ export class Server implements Waiting {
   private readonly timeView = new DataView(this.timeout.bytes.buffer, 0, 16);
   private session: Session | null = null;
   private isEnding = false;
-  private lastWorkMs = 0;
+  private readonly pace = new Pace();
   private lastTickMs = 0;
-  private sleepMs = SLEEP_LEAST_MS;
 
   constructor(private readonly options: ServerOptions) {
     this.fds[0] = options.signalFd;
@@ -95,7 +89,8 @@ export class Server implements Waiting {
     }
     this.counts.clients++;
     this.session = new Session(fd, device, this);
-    this.lastWorkMs = this.lastTickMs = this.options.nowMs();
+    this.lastTickMs = this.options.nowMs();
+    this.pace.worked(this.lastTickMs);
     return true;
   }
 
@@ -111,13 +106,9 @@ export class Server implements Waiting {
       this.options.tick();
       current?.interrupts.remind();
     }
-    if (done > 0 || worked) {
-      this.lastWorkMs = nowMs;
-      this.sleepMs = SLEEP_LEAST_MS;
-    }
-    if (nowMs - this.lastWorkMs < SPIN_MS) return void this.poll(session.fd, POLLIN, 0);
-    this.poll(session.fd, POLLIN, current === null ? TICK_MS : this.sleepMs);
-    this.sleepMs = Math.min(this.sleepMs * SLEEP_GROWTH, SLEEP_MOST_MS);
+    if (done > 0 || worked) this.pace.worked(nowMs);
+    const pauseMs = this.pace.pauseMs(nowMs);
+    this.poll(session.fd, POLLIN, pauseMs > 0 && current === null ? TICK_MS : pauseMs);
   }
 
   /** The client's time is over. */

@@ -59,6 +59,14 @@ export function curveOf(
   return { mappedBytes, peakBytes, points, why: null };
 }
 
+/** Curves end at this slowdown, or at so many times the bound. */
+const WORST_PERCENT = 90;
+const CURVE_BOUNDS = 3;
+
+/** The slowdown at which a curve ends that is to be read at a bound, in percent. */
+export const curveEnd = (boundPercent: number): number =>
+  Math.min(WORST_PERCENT, CURVE_BOUNDS * boundPercent);
+
 /**
  * The least memory with which a slowdown stays within a bound, between the points on a straight
  * line; null: none does.

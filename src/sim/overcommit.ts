@@ -3,7 +3,7 @@
  * one of a given size takes.
  */
 import { PAGE_SIZE, pagesUp } from '../mm/address-space.js';
-import { type Curve, curveOf, memoryAt, type Share, slowdownOn } from './curve.js';
+import { type Curve, curveEnd, curveOf, memoryAt, type Share, slowdownOn } from './curve.js';
 import { type RunRequest, runOnce } from './run.js';
 import type { Workload } from './workload.js';
 
@@ -60,9 +60,6 @@ export const OVERCOMMIT_RUNS = 5;
 const RUN_MOST_BYTES = 8 * 2 ** 30;
 /** Numbers of machines for which a slowdown is told. */
 const FLEET_POINTS = 8;
-/** Curves end at this slowdown, or at so many times the bound. */
-const WORST_PERCENT = 90;
-const CURVE_BOUNDS = 3;
 const VMS_MOST = 1e6;
 
 export function overcommit(request: RunRequest, question: OvercommitQuestion): OvercommitRow {
@@ -75,7 +72,7 @@ export function overcommit(request: RunRequest, question: OvercommitQuestion): O
         progress: (share) => request.progress?.((index + share) / kinds.length / 2),
       },
       kind.workload,
-      Math.min(WORST_PERCENT, CURVE_BOUNDS * boundPercent),
+      curveEnd(boundPercent),
     ),
   );
   const shares = kinds.map(({ count }, index): Share => ({ curve: curves[index]!, count }));

@@ -1,12 +1,11 @@
 /** vfio-pci's `unbind` file in sysfs: a pipe, so that the program's write needs no interception. */
 
 import { Errno, VfioError } from '../../abi/errno.js';
-import { O_CLOEXEC, O_NONBLOCK } from '../../abi/linux.js';
+import { F_SETFL, O_CLOEXEC, O_NONBLOCK } from '../../abi/linux.js';
 import { allocateNative, close, fcntl, must, pipe2, SystemError } from '../../mm/process/libc.js';
 import type { Machine } from '../../vfio/machine.js';
 import type { EventSet } from '../seccomp/event-set.js';
 
-const F_SETFL = 4;
 const scratch = allocateNative(8);
 const ends = new Int32Array(scratch.bytes.buffer, 0, 2);
 

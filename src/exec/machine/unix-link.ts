@@ -14,11 +14,8 @@ import { codeOf } from '../../input/named-file.js';
 import { UserError } from '../../input/user-error.js';
 import type { DmaBuffer } from '../../mm/frame-memory.js';
 import { allocateNative, bind, close, errno, recv, sendto, socket } from '../../mm/process/libc.js';
+import { isUnixPath, UNIX_ADDRESS_BYTES, unixAddress } from '../process/unix-address.js';
 
-/** struct sockaddr_un: the family, and a path that ends with a zero. */
-const PATH_AT = 2;
-const PATH_BYTES = 108;
-const ADDRESS_BYTES = PATH_AT + PATH_BYTES;
 const SUFFIX = '.iopf';
 const NAME_BYTES = 8;
 /** An Ethernet header. */
@@ -44,7 +41,7 @@ export class UnixLink implements NetworkPort {
   /** Joins the wire in a folder, which is made where it is not there. Throws UserError. */
   constructor(private readonly folder: string) {
     this.name = `${randomBytes(NAME_BYTES).toString('hex')}${SUFFIX}`;
-    if (Buffer.byteLength(join(folder, this.name)) >= PATH_BYTES)
+    if (!isUnixPath(join(folder, this.name)))
       throw new UserError(`link=unix:${folder}: the path is too long for sockets in it`);
     try {
       mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -52,8 +49,8 @@ export class UnixLink implements NetworkPort {
       throw new UserError(`link=unix:${folder}: cannot make the folder: ${codeOf(error)}`);
     }
     this.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    const address = addressOf(join(folder, this.name));
-    if (this.fd >= 0 && bind(this.fd, address.address, ADDRESS_BYTES) === 0) return;
+    const address = unixAddress(join(folder, this.name));
+    if (this.fd >= 0 && bind(this.fd, address.address, UNIX_ADDRESS_BYTES) === 0) return;
     const error = errno();
     if (this.fd >= 0) close(this.fd);
     throw new UserError(`link=unix:${folder}: cannot make a socket there: ${errnoName(error)}`);
@@ -113,29 +110,22 @@ export class UnixLink implements NetworkPort {
     for (const name of there) {
       if (!name.endsWith(SUFFIX) || name === this.name || this.peers.has(name)) continue;
       const path = join(this.folder, name);
-      if (Buffer.byteLength(path) >= PATH_BYTES) continue;
+      if (!isUnixPath(path)) continue;
       const waiting = new Uint8Array(QUEUE_BYTES);
       const queue = new FrameQueue(waiting);
-      this.peers.set(name, { address: addressOf(path), waiting, queue });
+      this.peers.set(name, { address: unixAddress(path), waiting, queue });
     }
   }
 
   /** False: the peer has no room now. A peer that has died is forgotten, and its socket removed. */
   private hand(name: string, { address }: Peer, from: number, length: number): boolean {
-    if (sendto(this.fd, from, length, 0, address.address, ADDRESS_BYTES) >= 0) return true;
+    if (sendto(this.fd, from, length, 0, address.address, UNIX_ADDRESS_BYTES) >= 0) return true;
     const error = errno();
     if (error === Errno.EAGAIN || error === Errno.ENOBUFS) return false;
     if (error === Errno.ECONNREFUSED) remove(join(this.folder, name));
     if (error !== Errno.EMSGSIZE) this.peers.delete(name);
     return true;
   }
-}
-
-function addressOf(path: string): DmaBuffer {
-  const address = allocateNative(ADDRESS_BYTES);
-  address.bytes[0] = AF_UNIX;
-  address.bytes.set(Buffer.from(path), PATH_AT);
-  return address;
 }
 
 function remove(path: string): void {

@@ -1,8 +1,7 @@
+import { POLLOUT } from '../../abi/linux.js';
 import type { EventCounter } from '../../file/file.js';
 import { allocateNative, close, poll, write } from '../../mm/process/libc.js';
 import type { EventSet } from '../seccomp/event-set.js';
-
-const POLLOUT = 4;
 
 /** One counter tick for write(2), and a pollfd. */
 const memory = allocateNative(16);

@@ -23,7 +23,10 @@ const F_RDLCK = 0;
 const F_WRLCK = 1;
 const F_UNLCK = 2;
 
-/** Ticks in which every call looks, whosever it is, after one that may close something. */
+/**
+ * Ticks in which every call looks, whosever it is, while a thread that may have closed something
+ * has not called again.
+ */
 const DOUBTFUL_TICKS = 20;
 
 /** struct flock: type, whence, start, length. */

@@ -2,12 +2,16 @@
  * Descriptors that go with messages over a Unix socket (SCM_RIGHTS, unix(7)): it takes no right but
  * the socket.
  */
-import { AF_UNIX, SCM_RIGHTS, SOCK_CLOEXEC, SOCK_STREAM } from '../../abi/linux.js';
+import {
+  AF_UNIX,
+  MSG_CMSG_CLOEXEC,
+  SCM_RIGHTS,
+  SOCK_CLOEXEC,
+  SOCK_STREAM,
+  SOL_SOCKET,
+} from '../../abi/linux.js';
 import { setLong } from '../../abi/long.js';
 import { allocateNative, must, recvmsg, socketpair } from '../../mm/process/libc.js';
-
-const SOL_SOCKET = 1;
-const MSG_CMSG_CLOEXEC = 0x40000000;
 
 // One block: struct msghdr, struct iovec, and a struct cmsghdr with an int behind it. The layouts
 // of 64-bit Linux.

@@ -5,7 +5,9 @@
  * It spins while a device is at work and sleeps when none is; a trapped call wakes it at once. It
  * blocks its thread, which does nothing else.
  */
+
 import { VfioError } from '../../abi/errno.js';
+import { POLLHUP, POLLIN } from '../../abi/linux.js';
 import { allocateNative, munmap, poll, ppoll, read } from '../../mm/process/libc.js';
 import type { FailedCalls } from '../incidents/failed-calls.js';
 import type { CallLog } from '../live/call-log.js';
@@ -17,9 +19,8 @@ import type { Background } from '../run/background.js';
 import type { EventSet } from './event-set.js';
 import { Later } from './later.js';
 import type { Listener, ReceivedCall } from './listener.js';
+import { Pace } from './pace.js';
 
-const POLLIN = 1;
-const POLLHUP = 0x10;
 /** struct pollfd: int fd, short events, short revents; of the listener and the event set. */
 const POLLED = 2;
 const LISTENER_REVENTS = 3;
@@ -27,14 +28,8 @@ const EVENTS_REVENTS = 7;
 /** While a page is waited for, whose descriptor says when it is there. */
 const WAIT_MOST_MS = 2 ** 31 - 1;
 
-/** Milliseconds without work after which the loop stops spinning and sleeps between looks. */
-const SPIN_MS = 0.3;
 /** Looks at devices between two looks at the clock and the listener. */
 const LOOKS_PER_ROUND = 16;
-/** Sleeps between looks at devices grow from the first to the last of these. */
-const SLEEP_LEAST_MS = 0.05;
-const SLEEP_MOST_MS = 0.25;
-const SLEEP_GROWTH = 1.2;
 /** How long files may take to be closed after the last task has left, and how often to look. */
 const LAST_CLOSES_MS = 5000;
 const LAST_CLOSES_LOOK_MS = 1;
@@ -90,10 +85,9 @@ export class Supervisor {
   private readonly timeoutWords = new Uint32Array(this.timeout.bytes.buffer, 0, 4);
   private readonly polls = allocateNative(POLLED * 8);
   private readonly revents = new Int16Array(this.polls.bytes.buffer, 0, POLLED * 4);
-  private lastWorkMs = 0;
+  private readonly pace = new Pace();
   /** Nobody is under the filter any more, and files are being closed. */
   private isEnding = false;
-  private sleepMs = SLEEP_LEAST_MS;
   private readonly listener: Listener;
   private readonly files: OpenFiles;
   private readonly handlers: SupervisorOptions['handlers'];
@@ -118,7 +112,7 @@ export class Supervisor {
 
   /** Serves until every process under the filter is gone, or until told to stop. */
   run(): 'gone' | 'stopped' {
-    this.lastWorkMs = this.options.nowMs();
+    this.pace.worked(this.options.nowMs());
     try {
       return this.loop();
     } catch (error) {
@@ -239,14 +233,11 @@ export class Supervisor {
     let found = false;
     for (let look = 0; look < LOOKS_PER_ROUND && !found; look++) found = this.lookAtDevices();
     const nowMs = this.options.nowMs();
-    if (found) {
-      this.lastWorkMs = nowMs;
-      this.sleepMs = SLEEP_LEAST_MS;
-    }
+    if (found) this.pace.worked(nowMs);
     this.options.background.run(nowMs);
-    if (nowMs - this.lastWorkMs < SPIN_MS) return poll(this.polls.address, POLLED, 0);
-    this.timeoutWords[2] = this.sleepMs * 1e6;
-    this.sleepMs = Math.min(this.sleepMs * SLEEP_GROWTH, SLEEP_MOST_MS);
+    const pauseMs = this.pace.pauseMs(nowMs);
+    if (pauseMs === 0) return poll(this.polls.address, POLLED, 0);
+    this.timeoutWords[2] = pauseMs * 1e6;
     return ppoll(this.polls.address, POLLED, this.timeout.address, 0);
   }
 

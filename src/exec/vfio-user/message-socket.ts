@@ -3,7 +3,7 @@
  * unix(7)) over a stream socket. Both sides use it; neither call waits, but where it is told how.
  */
 import { Errno } from '../../abi/errno.js';
-import { SCM_RIGHTS } from '../../abi/linux.js';
+import { MSG_CMSG_CLOEXEC, SCM_RIGHTS, SOL_SOCKET } from '../../abi/linux.js';
 import { setLong } from '../../abi/long.js';
 import type { DmaBuffer } from '../../mm/frame-memory.js';
 import { allocateNative, close, errno, recvmsg, sendmsg } from '../../mm/process/libc.js';
@@ -12,10 +12,8 @@ import { MessageReader } from '../../vfio-user/message-reader.js';
 import { BODY_BYTES } from '../../vfio-user/protocol.js';
 import { HEADER_BYTES } from '../../vfio-user/structs.js';
 
-const SOL_SOCKET = 1;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
-const MSG_CMSG_CLOEXEC = 0x40000000;
 
 /** SCM_MAX_FD: the kernel passes no more with one message. */
 export const DESCRIPTORS_MAX = 253;

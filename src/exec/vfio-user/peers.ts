@@ -2,7 +2,7 @@
 
 import { fstatSync } from 'node:fs';
 import { Errno, errnoName } from '../../abi/errno.js';
-import { O_CLOEXEC, O_NONBLOCK } from '../../abi/linux.js';
+import { O_CLOEXEC, O_NONBLOCK, POLLIN, POLLOUT } from '../../abi/linux.js';
 import type { Channel, MemoryFile, PeerEvent, PeerHost } from '../../device/vfio-user/host.js';
 import { UserError } from '../../input/user-error.js';
 import type { AddressSpace } from '../../mm/address-space.js';
@@ -13,8 +13,6 @@ import { fileOf, memoryOf } from './memory-files.js';
 import { MessageSocket } from './message-socket.js';
 import { connectTo } from './unix-socket.js';
 
-const POLLIN = 1;
-const POLLOUT = 4;
 /** struct pollfd of the two sockets of a server, and of one that is full. */
 const POLLED = 3;
 /** How long a server is waited for before the program is served meanwhile. */

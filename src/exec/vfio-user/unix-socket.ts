@@ -1,4 +1,5 @@
 /** Stream sockets with a path (unix(7)). Calls return a descriptor, or minus an errno. */
+
 import { Errno } from '../../abi/errno.js';
 import { AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from '../../abi/linux.js';
 import {
@@ -11,13 +12,9 @@ import {
   listen,
   socket,
 } from '../../mm/process/libc.js';
+import { isUnixPath, UNIX_ADDRESS_BYTES, unixAddress } from '../process/unix-address.js';
 
-/** struct sockaddr_un: the family, and a path that ends with a zero. */
-const PATH_AT = 2;
-const PATH_BYTES = 108;
-const ADDRESS_BYTES = PATH_AT + PATH_BYTES;
-
-const address = allocateNative(ADDRESS_BYTES);
+const address = allocateNative(UNIX_ADDRESS_BYTES);
 
 /**
  * A socket that listens at a path, and does not wait in `acceptConnection`. A second client waits
@@ -25,13 +22,13 @@ const address = allocateNative(ADDRESS_BYTES);
  */
 export function listenAt(path: string): number {
   return opened(path, SOCK_NONBLOCK, (fd) =>
-    bind(fd, address.address, ADDRESS_BYTES) === 0 ? listen(fd, 1) : -1,
+    bind(fd, address.address, UNIX_ADDRESS_BYTES) === 0 ? listen(fd, 1) : -1,
   );
 }
 
 /** A connection to who listens at a path. ENOENT, ECONNREFUSED, EACCES, ENAMETOOLONG. */
 export function connectTo(path: string): number {
-  return opened(path, 0, (fd) => connect(fd, address.address, ADDRESS_BYTES));
+  return opened(path, 0, (fd) => connect(fd, address.address, UNIX_ADDRESS_BYTES));
 }
 
 /** The next client; -EAGAIN: nobody waits. */
@@ -41,13 +38,10 @@ export function acceptConnection(listening: number): number {
 }
 
 function opened(path: string, flags: number, begin: (fd: number) => number): number {
-  const bytes = Buffer.from(path);
-  if (bytes.length >= PATH_BYTES) return -Errno.ENAMETOOLONG;
+  if (!isUnixPath(path)) return -Errno.ENAMETOOLONG;
   const fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
   if (fd < 0) return -errno();
-  address.bytes.fill(0);
-  address.bytes[0] = AF_UNIX;
-  address.bytes.set(bytes, PATH_AT);
+  unixAddress(path, address);
   if (begin(fd) === 0) return fd;
   const error = errno();
   close(fd);
