@@ -7,6 +7,7 @@ import { POLLIN, POLLOUT } from '../abi/linux.js';
 import { tell } from '../exec/run/tell.js';
 import { Pace } from '../exec/seccomp/pace.js';
 import { allocateNative, ppoll } from '../mm/process/libc.js';
+import { Timespec } from '../mm/process/timespec.js';
 import type { OpenDoor } from './door.js';
 import type { Waiting } from './peer.js';
 import type { ServedDevice } from './served-device.js';
@@ -48,8 +49,7 @@ export class Server implements Waiting {
   private readonly polls = allocateNative(POLLED * POLLFD_BYTES);
   private readonly fds = new Int32Array(this.polls.bytes.buffer, 0, POLLED * 2);
   private readonly events = new Int16Array(this.polls.bytes.buffer, 0, POLLED * 4);
-  private readonly timeout = allocateNative(16);
-  private readonly timeView = new DataView(this.timeout.bytes.buffer, 0, 16);
+  private readonly timeout = new Timespec();
   private session: Session | null = null;
   private isEnding = false;
   private readonly pace = new Pace();
@@ -138,12 +138,7 @@ export class Server implements Waiting {
     this.fds[2] = fd;
     this.events[6] = events;
     this.events[3] = this.events[7] = 0;
-    const { timeView: view } = this;
-    if (ms !== null) {
-      view.setUint32(0, Math.floor(ms / 1000), true);
-      view.setUint32(8, Math.floor((ms % 1000) * 1e6), true);
-    }
-    ppoll(this.polls.address, POLLED, ms === null ? 0 : this.timeout.address, 0);
+    ppoll(this.polls.address, POLLED, ms === null ? 0 : this.timeout.set(ms), 0);
     if (this.events[3] !== 0 && this.options.ends()) this.isEnding = true;
     return this.events[7] !== 0;
   }

@@ -9,6 +9,7 @@
 import { VfioError } from '../../abi/errno.js';
 import { POLLHUP, POLLIN } from '../../abi/linux.js';
 import { allocateNative, munmap, poll, ppoll, read } from '../../mm/process/libc.js';
+import { Timespec } from '../../mm/process/timespec.js';
 import type { FailedCalls } from '../incidents/failed-calls.js';
 import type { CallLog } from '../live/call-log.js';
 import { type Child, reapChildren } from '../process/child.js';
@@ -81,8 +82,8 @@ class Stopped extends Error {}
 export class Supervisor {
   /** Trapped calls answered. */
   interceptedCalls = 0;
-  private readonly timeout = allocateNative(16);
-  private readonly timeoutWords = new Uint32Array(this.timeout.bytes.buffer, 0, 4);
+  private readonly pause = new Timespec();
+  private readonly doneCount = allocateNative(8);
   private readonly polls = allocateNative(POLLED * 8);
   private readonly revents = new Int16Array(this.polls.bytes.buffer, 0, POLLED * 4);
   private readonly pace = new Pace();
@@ -128,7 +129,7 @@ export class Supervisor {
    */
   serve(doneFd: number, isDone: () => boolean, isDevice: boolean): void {
     this.serveWhile([{ fd: doneFd, events: POLLIN }], isDevice, (isReady) => {
-      if (isReady) read(doneFd, this.timeout.address, 8);
+      if (isReady) read(doneFd, this.doneCount.address, 8);
       return isDone() ? -1 : WAIT_MOST_MS;
     });
   }
@@ -221,8 +222,7 @@ export class Supervisor {
     this.files.reap();
     const { nowMs } = this.options;
     for (const beganMs = nowMs(); this.files.count > 0 && nowMs() - beganMs < LAST_CLOSES_MS; ) {
-      this.timeoutWords[2] = LAST_CLOSES_LOOK_MS * 1e6;
-      ppoll(0, 0, this.timeout.address, 0);
+      ppoll(0, 0, this.pause.set(LAST_CLOSES_LOOK_MS), 0);
       this.files.reap();
     }
     for (const process of [...this.options.processes.all]) this.options.processes.exited(process);
@@ -237,8 +237,7 @@ export class Supervisor {
     this.options.background.run(nowMs);
     const pauseMs = this.pace.pauseMs(nowMs);
     if (pauseMs === 0) return poll(this.polls.address, POLLED, 0);
-    this.timeoutWords[2] = pauseMs * 1e6;
-    return ppoll(this.polls.address, POLLED, this.timeout.address, 0);
+    return ppoll(this.polls.address, POLLED, this.pause.set(pauseMs), 0);
   }
 
   private lookAtDevices(): boolean {
