@@ -10,7 +10,7 @@ const wholeRuns = /\/test\/(exec|report|runners|ui|cli|conformance\/live|package
  * process each: half a second of a processor for each file.
  */
 const engine =
-  'test/{abi,check,device,engine,exec/calls,file,flow,input,ioas,iommu,iommufd,kit,sim,trace,vfio,vfio-user}/**/*.test.ts';
+  'test/{abi,check,device,engine,exec/calls,exec/trap,file,flow,input,ioas,iommu,iommufd,kit,sim,trace,vfio,vfio-user}/**/*.test.ts';
 
 /** What is allocated depends on what the process has compiled before. */
 const alone = 'test/ioas/iopf/resident.test.ts';
