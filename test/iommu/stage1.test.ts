@@ -55,6 +55,7 @@ describe('R8.1: a walk of both stages', () => {
   test('may end in the first frame of all, which nobody is asked for', () => {
     entry(3, 5, BASE, ALL);
     expect(device.translate(5, WRITE)).toBe(0);
+    expect(stage1.end).toBe('frame');
     expect(device.request(5, WRITE)).toBeNull();
     expect(device.fault(5, WRITE)).toBe(true);
     expect(device.stage2Page(5, READ)).toBe(BASE);
@@ -90,6 +91,7 @@ describe('R8.1: a walk of both stages', () => {
     entry(3, 5, BASE + 9, bits);
     expect(device.translate(5, access)).toBe(-1);
     expect(stage1.end).toBe('stage1');
+    expect(device.stage2Page(5, access)).toBe(-1);
     entry(3, 5, BASE + 9, ALL);
     entry(1, 0, BASE + 2, bits);
     expect(device.translate(5, access)).toBe(-1);
@@ -104,6 +106,7 @@ describe('R8.1: a walk of both stages', () => {
     set();
     expect(device.translate(5, READ)).toBe(-1);
     expect(stage1.end).toBe('malformed');
+    expect(device.stage2Page(5, READ)).toBe(-1);
     expect(device.request(5, READ)).toBeNull();
     expect(device.fault(5, READ)).toBe(false);
     expect(device.counters.faultsRefused).toBe(1);

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { Errno } from '../../../src/abi/errno.js';
 import { runDirect } from '../../../src/flow/direct.js';
 import type { DirtyLog } from '../../../src/ioas/dirty-log.js';
+import { ResidentPages } from '../../../src/ioas/iopf/resident.js';
 import type { Mapping } from '../../../src/ioas/mapping.js';
 import { IommuDevice } from '../../../src/iommu/device.js';
 import { Counters } from '../../../src/iommu/observer.js';
@@ -396,6 +397,14 @@ describe('pre-mapping', () => {
     expect(mapping.mapped.nextClear(8, 32)).toBe(18);
   });
 
+  test('R4.1: a window of two that is cut short is one page', () => {
+    const { container, device, mapping } = faulting(2);
+    device.fault(IOVA + 5, WRITE);
+    device.fault(IOVA + 4, WRITE);
+    expect(mapping.mapped.count).toBe(3);
+    expect(container.counters).toMatchObject({ pagesFaultedIn: 2, pagesPremapped: 1 });
+  });
+
   test('R4.1: a page of the window that cannot be had only ends the window', () => {
     const { container, device, mapping } = faulting(8);
     container.mm.munmap(VADDR + 3, 1);
@@ -504,17 +513,17 @@ describe('enable and disable', () => {
 
   test('R5.8: a pinned frame that its process has replaced since does not stay mapped', () => {
     const container = new TestContainer();
-    container.mm.mmap(VADDR, 4, { kind: 'anon', protection: RW });
+    container.mm.mmap(VADDR, 5, { kind: 'anon', protection: RW });
     const device = container.attach();
-    const mapping = container.map(IOVA, 4, VADDR);
-    container.mm.dontNeed(VADDR + 1, 1);
+    const mapping = container.map(IOVA, 5, VADDR);
+    container.mm.dontNeed(VADDR, 1);
     container.mm.munmap(VADDR + 3, 1);
     runDirect(container.iopf.enable());
-    expect(device.translate(IOVA, WRITE)).toBe(container.mm.frameAt(VADDR));
-    expect(device.translate(IOVA + 1, WRITE)).toBe(-1);
-    expect(device.translate(IOVA + 3, WRITE)).toBe(-1);
-    expect(mapping.mapped.count).toBe(2);
-    expect(container.counters.residentPages).toBe(2);
+    expect([0, 3].map((page) => device.translate(IOVA + page, WRITE))).toEqual([-1, -1]);
+    for (const page of [1, 2, 4])
+      expect(device.translate(IOVA + page, WRITE)).toBe(container.mm.frameAt(VADDR + page));
+    expect(mapping.mapped.count).toBe(3);
+    expect(container.counters.residentPages).toBe(3);
     expect(device.fault(IOVA + 3, WRITE)).toBe(false);
   });
 
@@ -689,6 +698,19 @@ describe('attach and detach on an enabled container', () => {
     expect(container.counters.residentPages).toBe(1);
     expect(second.fault(IOVA, WRITE)).toBe(true);
   });
+
+  test('R5.6: what another domain holds stays present, at whatever frame, 0 too', () => {
+    const container = new TestContainer();
+    container.mm.mmap(VADDR, 4, { kind: 'anon', protection: RW });
+    const [first, second] = [container.attach(), container.attach()];
+    runDirect(container.iopf.enable());
+    const mapping = container.map(IOVA, 4, VADDR);
+    const resident = new ResidentPages(container.space);
+    resident.add(mapping, 0, Float64Array.of(0), 1, RW, first!.domain!);
+    container.detach(first!);
+    expect(second!.translate(IOVA, WRITE)).toBe(0);
+    expect([mapping.mapped.test(0), container.counters.residentPages]).toEqual([true, 1]);
+  });
 });
 
 describe('the dirty log by write faults', () => {
@@ -731,6 +753,19 @@ describe('the dirty log by write faults', () => {
     access(0, READ);
     access(6, WRITE);
     expect(dirtyPages(log, mapping)).toEqual([6]);
+  });
+
+  test('R6.3: each run of pages that is reported is watched again, and the others stay dirty', () => {
+    const mapping = container.map(IOVA, 16, VADDR);
+    const log = container.log();
+    for (const page of [2, 4, 5, 9, 12]) access(page, WRITE);
+    container.iopf.dirtyReported(log, mapping, 3, 7);
+    expect(dirtyPages(log, mapping)).toEqual([2, 12]);
+    expect([2, 4, 5, 9, 12].map((page) => device.translate(IOVA + page, WRITE) >= 0)).toEqual([
+      ...[true, false, false, false, true],
+    ]);
+    for (const page of [4, 9]) access(page, WRITE);
+    expect(dirtyPages(log, mapping)).toEqual([2, 4, 9, 12]);
   });
 
   test('R6.3: with the log off the handler grants all that the mapping allows', () => {

@@ -53,6 +53,14 @@ describe('the adaptive window', () => {
     expect(premap.pagesAt(right)).toBe(64);
   });
 
+  it('begins twice as large after a stream that went on beyond its first window', () => {
+    const premap = new AdaptivePremap(64);
+    expect(sequential(premap, 0, 4)).toEqual([4, 8, 16, 32]);
+    expect(sequential(premap, 100_000, 1)).toEqual([8]);
+    expect(sequential(premap, 200_000, 2)).toEqual([8, 16]);
+    expect(sequential(premap, 300_000, 1)).toEqual([16]);
+  });
+
   it('shrinks to the page that faulted where windows are not used, and grows again where they are', () => {
     const premap = new AdaptivePremap(64);
     let last = 0;
