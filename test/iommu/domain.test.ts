@@ -126,6 +126,9 @@ describe('superpages', () => {
     const merging = new Domain({ merges: true });
     merging.mapFrames(0x200, frames, 512, RW);
     expect(merging.unmap(0x210, 1)).toBe(512);
+    const part = new Domain({ merges: true });
+    part.mapFrames(0x200, frames, 511, RW);
+    expect(part.unmap(0x210, 1)).toBe(1);
     const small = new Domain({
       merges: true,
       geometry: { ...defaultGeometry, pageSizes: PAGE_4K },

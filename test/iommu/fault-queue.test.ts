@@ -130,6 +130,13 @@ describe('R8.1: a stage-1 fault queue', () => {
     expect(errnoOf(() => respond(1, 0))).toBe(Errno.EINVAL);
   });
 
+  test('cookies are numbers of 32 bits: behind the last comes 1', () => {
+    Object.assign(queue, { nextCookie: 2 ** 32 - 1 });
+    for (const group of [5, 6]) report({ group });
+    expect(read().map(({ cookie }) => cookie)).toEqual([2 ** 32 - 1, 1]);
+    expect(queue.cookie).toBe(2);
+  });
+
   test('where there is nothing to read, nothing is given to user space', () => {
     expect(queue.read(new Uint8Array(200), () => false)).toBe(0);
   });

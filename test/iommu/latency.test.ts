@@ -33,6 +33,12 @@ test('a percentile is half a bucket off at most, a sixteenth of a doubling, and 
   expect([hours.percentile(0.5), hours.max]).toEqual([1e10, 1e12]);
 });
 
+test('what took no time is told as a nanosecond where others took longer', () => {
+  const histogram = new LatencyHistogram();
+  for (const latency of [0, 0, 5]) histogram.record(latency);
+  expect(histogram.percentile(0.5)).toBeCloseTo(0.00102, 5);
+});
+
 test('an empty histogram is all zeros', () => {
   const histogram = new LatencyHistogram();
   expect([histogram.min, histogram.max, histogram.percentile(0.5)]).toEqual([0, 0, 0]);

@@ -269,6 +269,13 @@ test('a lost page is told to the handler, the first of all too', () => {
   expect(lost).toEqual([0, 5]);
 });
 
+test('a lost page leaves the IOTLB of a device that nobody answers, too', () => {
+  device.domain!.map(5, 9, 2, READ);
+  for (const page of [5, 6]) device.translate(page, READ);
+  device.pageLost(5);
+  expect([5, 6].map((page) => device.iotlb.lookup(page, READ))).toEqual([-1, 10]);
+});
+
 describe('answers', () => {
   test('R1.4: an answer that matches no device, PASID and group is EINVAL and counted', () => {
     ready();

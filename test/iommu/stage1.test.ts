@@ -185,6 +185,19 @@ describe('R8.1: the IOTLB with two stages', () => {
 });
 
 describe('R8.1: attaching', () => {
+  test('leaves nothing of one way in the IOTLB when accesses go another', () => {
+    entry(3, 5, BASE + 9, ALL);
+    expect(device.translate(5, READ)).toBe(9);
+    runDirect(device.detachStage1());
+    expect(device.translate(5, READ)).toBe(-1);
+    domain.map(5, 12, 1, READ);
+    expect(device.translate(5, READ)).toBe(12);
+    device.attachStage1(stage1);
+    expect(device.translate(5, READ)).toBe(9);
+    runDirect(device.replace({ domain, handler: null, stage1: null }));
+    expect(device.translate(5, READ)).toBe(12);
+  });
+
   test('takes one first stage, of a device that has a second and can wait', () => {
     expect(errnoOf(() => device.attachStage1(stage1))).toBe(Errno.EBUSY);
     const flat = new IommuDevice({ address: '0000:00:02.0' });

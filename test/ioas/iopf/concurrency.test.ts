@@ -201,6 +201,48 @@ describe('R3.3: an invalidation that races with a page-in makes it start again',
     expect(other.mapped.count).toBe(1);
   });
 
+  test('a mapping that gets another address meanwhile leads there', () => {
+    const mapping = container.map(IOVA, 4, VADDR);
+    const flow = almostDone(3);
+    container.space.invalidateVaddr(mapping);
+    container.space.move(mapping, container.mm, VADDR + 8);
+    expect(runDirect(flow)).toBe(true);
+    expect(device.translate(IOVA + 3, WRITE)).toBe(container.mm.frameAt(VADDR + 11));
+  });
+
+  test('a mapping whose address leads nowhere meanwhile is refused', () => {
+    const mapping = container.map(IOVA, 4, VADDR);
+    const flow = almostDone(3);
+    container.space.invalidateVaddr(mapping);
+    expect(runDirect(flow)).toBe(false);
+    expect([device.domain!.pages, mapping.mapped.count]).toEqual([0, 0]);
+  });
+
+  test('a request by itself tells what it relies on, one of a group does not', () => {
+    container.map(IOVA, 4, VADDR);
+    const waits = (flow: Flow<unknown>) => {
+      const found: Wait[] = [];
+      for (let step = flow.next(); !step.done; step = flow.next()) found.push(step.value);
+      return found.map(({ what, reliesOn }) => [
+        what.replace('step: ', ''),
+        reliesOn === undefined,
+      ]);
+    };
+    const request = { kind: 'page-request', pasid: 3, group: 9, level: 'flat' } as const;
+    runDirect(device.report({ ...request, iovaPage: IOVA, access: READ, last: false }));
+    const last = { ...request, iovaPage: IOVA + 1, access: READ, last: true };
+    expect(waits(device.faultFlow(IOVA + 2, READ))).toEqual([
+      ['page request reported', false],
+      ['frames are at hand', false],
+    ]);
+    expect(waits(device.report(last))).toEqual([
+      ['page request of a group reported', true],
+      ['frames are at hand', true],
+      ['page request of a group reported', true],
+      ['frames are at hand', true],
+    ]);
+  });
+
   test('a dirty log that starts meanwhile gets its page', () => {
     const mapping = container.map(IOVA, 16, VADDR);
     const read = device.faultFlow(IOVA + 3, READ);
@@ -364,6 +406,19 @@ describe('R5.6: control paths beside page requests', () => {
     runDirect(detach);
     expect([one!.iopfEnabled, other!.iopfEnabled]).toEqual([false, true]);
     expect(second.iopf.enabledDevices).toEqual([other]);
+  });
+
+  test('R5.5: a device that comes during ENABLE is switched on once, when that has ended', () => {
+    const second = new TestContainer();
+    const one = second.attach();
+    const late = second.attach();
+    const enable = second.iopf.enable();
+    while (!one.iopfEnabled) enable.next();
+    const attach = second.iopf.devicesAttached([late]);
+    expect((attach.next().value as Wait).ready()).toBe(false);
+    runDirect(enable);
+    runDirect(attach);
+    expect(second.iopf.enabledDevices).toEqual([one, late]);
   });
 
   test('R5.2: a fault during ENABLE finds a handler, and is refused before there is one', () => {

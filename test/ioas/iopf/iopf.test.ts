@@ -91,6 +91,20 @@ describe('faulting pages in', () => {
     expect(container.counters.responsesSuccess).toBe(0);
   });
 
+  test('R2.1: both requests of a group of two bring their page', () => {
+    container.map(IOVA, 4, VADDR);
+    const request = { kind: 'page-request', pasid: 3, group: 9, level: 'flat' } as const;
+    runDirect(device.report({ ...request, iovaPage: IOVA, access: READ, last: false }));
+    const { code } = runDirect(
+      device.report({ ...request, iovaPage: IOVA + 2, access: WRITE, last: true }),
+    );
+    expect(code).toBe(PageResponse.SUCCESS);
+    expect([0, 1, 2].map((page) => device.domain!.frameAt(IOVA + page) >= 0)).toEqual([
+      ...[true, false, true],
+    ]);
+    expect(container.counters.pagesFaultedIn).toBe(2);
+  });
+
   test('R2.1: a privileged request gets what its read and write bits say, and no more', () => {
     container.map(IOVA, 1, VADDR, READ);
     const report = (access: number) =>
@@ -710,6 +724,11 @@ describe('attach and detach on an enabled container', () => {
     container.detach(first!);
     expect(second!.translate(IOVA, WRITE)).toBe(0);
     expect([mapping.mapped.test(0), container.counters.residentPages]).toEqual([true, 1]);
+    // It is there: nothing is brought in.
+    expect([second!.fault(IOVA, WRITE), runDirect(second!.faultFlow(IOVA, WRITE))]).toEqual([
+      ...[true, true],
+    ]);
+    expect([second!.translate(IOVA, WRITE), container.counters.pagesFaultedIn]).toEqual([0, 0]);
   });
 });
 
@@ -806,6 +825,33 @@ test('R5.8: ENABLE keeps all that was pinned, but for a page that has gone since
   );
   expect(gone).toEqual([700]);
   expect(container.counters).toMatchObject({ residentPages: 1499, pinnedPages: 0 });
+});
+
+test('R6.3: with a log of one domain, devices of others read what is written through it', () => {
+  const container = new TestContainer({ premapPages: 2 });
+  container.mm.mmap(VADDR, 4, { kind: 'anon', protection: RW });
+  const [one, other] = [container.attach(), container.attach()];
+  runDirect(container.iopf.enable());
+  const mapping = container.map(IOVA, 4, VADDR);
+  const log = container.log(one!.domain);
+  const permissions = () =>
+    [one, other].map((device) =>
+      [0, 1, 2, 3].map((page) => device!.domain!.permissionAt(IOVA + page)),
+    );
+  expect(one!.fault(IOVA, WRITE)).toBe(true);
+  expect(permissions()).toEqual([
+    [RW, 0, 0, 0],
+    [READ, 0, 0, 0],
+  ]);
+  expect(other!.fault(IOVA + 2, READ)).toBe(true);
+  expect(other!.fault(IOVA + 3, WRITE)).toBe(true);
+  expect(permissions()).toEqual([
+    [RW, 0, READ, READ],
+    [READ, 0, READ, RW],
+  ]);
+  expect([0, 1, 2, 3].map((page) => log.of(mapping).test(page))).toEqual([
+    ...[true, false, false, false],
+  ]);
 });
 
 test('R6.3: with a log on, a write to a mapping for writing alone lets nobody read', () => {
