@@ -63,6 +63,12 @@ describe('the registers', () => {
     expect(drv.read(0x1fffc)).toBe(0);
   });
 
+  it('lie in a BAR of memory, and may be reached through one of I/O', () => {
+    const drv = new IgbDriver();
+    const kinds = [0x10, 0x14, 0x18, 0x1c].map((at) => config(drv, at) & 0xf);
+    expect(kinds).toEqual([0, 0, 1, 4]); // the table of MSI-X may lie above 4 GiB
+  });
+
   it('CTRL.RST puts back all but a few, and loads the address from the EEPROM', () => {
     const drv = new IgbDriver().start();
     drv.write(0x5400, 0x12345678);
@@ -463,6 +469,16 @@ describe('interrupts', () => {
     pendingOne();
     drv.card.reset();
     expect(state()).toEqual([0, 0, []]);
+  });
+
+  it('MSI-X: a queue whose entry of IVAR is not valid has none', () => {
+    const drv = new IgbDriver().start(STRIP);
+    drv.card.interruptsEnabled(PciInterruptIndex.MSIX, 10);
+    drv.write(0x1514, 0x10); // GPIE: MSI-X
+    drv.write(0x1524, 0x3ff); // EIMS
+    drv.write(0x1700, 0x0201); // vectors 1 and 2, not valid
+    drv.send(plainFrame(60));
+    expect([drv.read(0x1580), drv.program.sink.take()]).toEqual([0, []]); // EICR
   });
 
   it('MSI-X: queues have vectors by IVAR, which EIAC clears and EIAM masks', () => {
