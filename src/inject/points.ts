@@ -3,7 +3,8 @@
  * docs/inject.md and JSON say what stands here.
  *
  * Terms: a *point* is passed each time its event happens; a *rule* names a point and says at which
- * of those times the fault is. The event of a rule is counted where its conditions hold.
+ * of those times the fault is. The event of a rule is counted where its conditions hold. What a
+ * device of the user's own declares is `own` here, and an `OwnPoint` in full.
  */
 
 export const points = {
@@ -112,6 +113,13 @@ export const points = {
     fault: 'it is gone: ERR and REQ are signalled, reads are ones, nothing else happens any more',
     conditions: ['device'],
     sweep: ['device:unplug'],
+  },
+  own: {
+    form: 'KIND:POINT[=VALUE]',
+    event: 'what a device of your own says of its point',
+    fault: 'what it says',
+    conditions: ['device'],
+    sweep: [],
   },
 } as const satisfies Readonly<Record<string, Point>>;
 

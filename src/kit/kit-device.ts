@@ -8,6 +8,7 @@ import { RegisterFile, type RegisterRow, RegisterTable } from '../device/registe
 import { DeviceMistake } from './check-definition.js';
 import type { DeviceDefinition } from './definition.js';
 import type { Device, DeviceHandlers, Registers } from './device.js';
+import { faultsOf } from './points.js';
 import { Buffers, type DmaCount, KitDma } from './port.js';
 import { Timers } from './timers.js';
 
@@ -157,6 +158,7 @@ export class KitDevice implements PciDevice {
       }),
       registers: registersOf(this.files),
       clock: timers.face(),
+      fault: faultsOf(this.definition, host.faults?.own ?? null),
       allocate: (bytes: number) => {
         if (!(Number.isInteger(bytes) && bytes > 0))
           throw new Error(`allocate(${bytes}): a number of bytes, above 0, is needed`);

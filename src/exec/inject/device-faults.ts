@@ -6,6 +6,7 @@ import {
   type DeviceFaults,
   type LinkFaults,
 } from '../../device/faults.js';
+import type { FaultValue, OwnFaults } from '../../device/own-points.js';
 import type { DmaGate, StalledRequest, Translator } from '../../device/translator.js';
 import type { ArmedRule, Plan } from '../../inject/plan.js';
 import { QUEUE_FULL } from '../../inject/rule.js';
@@ -25,12 +26,14 @@ export function deviceFaults(
   const { address } = iommu;
   const requests = plan.at(['iommu:request'], address);
   const accesses = plan.at(['dma:refuse', 'memory:take', 'memory:take-all'], address);
+  const own = plan.at(['own'], address);
   const commands = plan.at(['nvme:command', 'nvme:CSTS.CFS'], address);
   return {
     translator: requests.length === 0 ? null : new FaultyTranslator(iommu, requests),
     gate: accesses.length === 0 ? null : new AccessGate(iommu, accesses),
     commands: commands.length === 0 ? null : new RuledCommands(commands, nowMs),
     link,
+    own: own.length === 0 ? null : new OwnRules(own),
   };
 }
 
@@ -181,6 +184,21 @@ class RuledCommands implements CommandFaults {
       if (point === 'nvme:CSTS.CFS') fault = CommandFault.FATAL;
       else fault = what;
       this.lateMs = each.rule.lateMs;
+    }
+    return fault;
+  }
+}
+
+/** Points that a device declares itself. */
+class OwnRules implements OwnFaults {
+  constructor(private readonly rules: readonly ArmedRule[]) {}
+
+  /** Of several rules at one point the first decides; the others count it too. */
+  passes(kind: string, point: string): FaultValue | null {
+    let fault: FaultValue | null = null;
+    for (const each of this.rules) {
+      const { own } = each.rule;
+      if (own!.kind === kind && own!.name === point && each.passes()) fault ??= own!.value;
     }
     return fault;
   }
