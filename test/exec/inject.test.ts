@@ -102,6 +102,18 @@ describe.skipIf(!have('cc', 'a driver with faults on purpose'))('a driver', () =
     expect(summary!.injected).toMatchObject([{ count: 1 }, { count: 1 }]);
   });
 
+  test('is refused a page of a group that is answered in part, and finds it there then', async () => {
+    const { stdout, summary } = await run(['iommu:request=PARTIAL@iova=0x604000'], 3);
+    // The write of the first round; the page has come, and nobody asks for it again.
+    expect(stdout.trimEnd().split('\n')).toEqual([
+      'write 4, read 0, interrupts 1, data wrong, errno 0',
+      GOOD,
+      GOOD,
+    ]);
+    expect(summary!.injected).toMatchObject([{ count: 1, passed: 1 }]);
+    expect(summary!.refused).toMatchObject([{ iova: 0x604000, reason: 'injected', count: 1 }]);
+  });
+
   test('whose controller breaks down reads CSTS.CFS, and no completion', async () => {
     // Two commands make the queues; the sixth behind them is the read of the third round.
     const { code, stdout } = await run(['nvme:CSTS.CFS:8'], 9);
