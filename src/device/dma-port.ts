@@ -210,6 +210,7 @@ export class DmaPort {
           list.buffer[next]!,
           list.bufferOffset[next]!,
         );
+        if (next < list.together) segments.together = segments.count;
         if (observer !== null && !this.own.has(page)) this.record(page, access, false);
         next++;
         continue;

@@ -95,6 +95,9 @@ describe('kinds of memory', () => {
     const file = new SimulatedFile(mm.memory, 2);
     mm.mmap(V, 2, { kind: 'memfd', protection: RW, file });
     mm.mmap(V + 16, 2, { kind: 'memfdPrivate', protection: RW, file });
+    poke(mm, V, 4);
+    expect(peek(mm, V + 16)).toBe(4);
+    expect(mm.frameAt(V + 16)).toBe(mm.frameAt(V));
     poke(mm, V, 5);
     expect(peek(mm, V + 16)).toBe(5);
     poke(mm, V + 16, 6);
@@ -118,7 +121,9 @@ describe('kinds of memory', () => {
     expect(listener.frames.every((frame) => frame > 0)).toBe(true);
     expect([peek(mm, V + 1), peek(mm, V + 2), peek(mm, V + 18)]).toEqual([3, -1, -1]);
     file.truncate(4);
+    const { used } = mm.memory;
     expect(peek(mm, V + 2)).toBe(0);
+    expect(mm.memory.used).toBe(used + 1);
   });
 
   test('hugetlb comes in blocks of 512 consecutive, aligned frames', () => {
@@ -169,6 +174,14 @@ describe('permissions', () => {
     expect([mm.frameAt(V + 6), mm.frameAt(V + 7)]).toEqual([ZERO_FRAME, ZERO_FRAME]);
   });
 
+  test('the zero page stays where memory that may only be read is read again, or locked', () => {
+    const mm = space();
+    mm.mmap(V, 1, { kind: 'anon', protection: READ });
+    expect([peek(mm, V), peek(mm, V)]).toEqual([0, 0]);
+    expect(mm.mlock(V, 1)).toBe(0);
+    expect([mm.frameAt(V), mm.memory.used]).toEqual([ZERO_FRAME, 0]);
+  });
+
   test('mprotect of what is not mapped is ENOMEM and changes nothing', () => {
     const mm = space();
     mm.mmap(V, 1, { kind: 'anon', protection: RW });
@@ -209,6 +222,37 @@ describe('pages go', () => {
     mm.mmap(V + 68, 1, { kind: 'anon', protection: RW });
     expect(mm.mremap(V + 64, 3, 8)).toBe(Errno.ENOMEM);
     expect(mm.mremap(V, 1, 1)).toBe(Errno.EFAULT);
+  });
+
+  test('mremap leaves what lies in swap beside its pages', () => {
+    const mm = space();
+    mm.mmap(V, 4, { kind: 'anon', protection: RW });
+    for (let page = 0; page < 4; page++) poke(mm, V + page, page + 1);
+    mm.pageOut(V, 4);
+    expect(mm.mremap(V + 1, 2, 2, V + 64)).toBe(0);
+    expect([0, 1, 2, 3].map((page) => peek(mm, V + page))).toEqual([1, -1, -1, 4]);
+    expect([0, 1].map((page) => peek(mm, V + 64 + page))).toEqual([2, 3]);
+  });
+
+  test('a page that was filled has its bytes in its new frame, too', () => {
+    const mm = space();
+    mm.mmap(V, 1, { kind: 'anon', protection: RW });
+    mm.fillPages(V, 1, 0x5a);
+    const before = mm.frameAt(V);
+    mm.migrate(V, 1);
+    expect(mm.frameAt(V)).not.toBe(before);
+    expect(peek(mm, V)).toBe(0x5a);
+  });
+
+  test('a process that has ended is not asked for memory', () => {
+    const memory = new SimulatedMemory(2);
+    const [gone, mm] = [new SimulatedSpace(memory), new SimulatedSpace(memory, { id: 1 })];
+    gone.exit();
+    gone.reclaim = () => {
+      throw new Error('asked');
+    };
+    mm.mmap(V, 3, { kind: 'anon', protection: RW });
+    for (let page = 0; page < 3; page++) expect(poke(mm, V + page, page)).toBe(true);
   });
 
   test('reclaim keeps the bytes and leaves what is pinned, locked or shared', () => {
@@ -356,6 +400,7 @@ describe('pins and the locked-memory account', () => {
     mm.munmap(V, 2);
     expect(mm.munlock(V + 4, 1)).toBe(0);
     expect(mm.lockedPages).toBe(5);
+    expect(mm.munlock(V + 15, 2)).toBe(Errno.ENOMEM);
     mm.lockLimitPages = 0;
     expect(mm.mlock(V + 8, 1)).toBe(Errno.EPERM);
     mm.ipcLock = true;
