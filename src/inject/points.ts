@@ -115,6 +115,13 @@ export const points = {
     conditions: ['device'],
     sweep: ['device:unplug'],
   },
+  'device:dead': {
+    form: 'device:dead',
+    event: 'an access to a region of an open device; a time comes without one too',
+    fault: 'the same, and nobody is told: no ERR, no REQ',
+    conditions: ['device'],
+    sweep: ['device:dead'],
+  },
   own: {
     form: 'KIND:POINT[=VALUE]',
     event: 'what a device of your own says of its point',
@@ -154,6 +161,7 @@ export const onceOnly: ReadonlySet<PointName> = new Set<PointName>([
   'interrupt:spurious',
   'link:down',
   'device:unplug',
+  'device:dead',
 ]);
 
 /** Points that are there only where devices can have I/O page faults. */

@@ -129,6 +129,12 @@ describe.skipIf(!have('cc', 'a driver with faults on purpose'))('a driver', () =
     expect(summary!.injected).toMatchObject([{ count: 1, passed: 60 }]);
   });
 
+  test('whose device dies reads ones, and is told nothing', async () => {
+    const { code, stdout } = await run(['device:dead:60'], 10000);
+    expect(stdout).toMatch(/^ended 6, ERR 0, REQ 0\n$/m);
+    expect(code).toBe(6);
+  });
+
   test('whose device is pulled out at a time reads ones from then on', async () => {
     const { code, stdout, summary } = await run(['device:unplug@300ms'], 1000000);
     expect(stdout).toMatch(/^ended 6, /m);
@@ -152,6 +158,12 @@ describe.skipIf(!have('cc', 'a driver with faults on purpose'))('a driver', () =
     expect(stdout).toBe('map: errno 12\n');
     expect(code).toBe(1);
     expect(summary!.mappedBytesPeak).toBe(0);
+  });
+
+  test('that gets no interrupts from the host is told so', async () => {
+    const { code, stderr } = await run(['call:SET_IRQS:1=EAGAIN'], 1);
+    expect(stderr).toMatch(/VFIO_DEVICE_SET_IRQS.*: Resource temporarily unavailable$/m);
+    expect(code).toBe(1);
   });
 
   test('gets its answer late where the call takes a time, and only once', async () => {
