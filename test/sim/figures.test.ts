@@ -56,6 +56,26 @@ const inputs: Record<string, Scenario> = {
   'ring, in order': { model: 'odp', workload: { ...ring, recycle: 'fifo' } },
   'ring, last in first out': { model: 'odp', workload: { ...ring, recycle: 'lifo' } },
   vm: { model: 'fast', workload: { kind: 'vm', ...vm } },
+  messages: {
+    model: 'kunpeng920-stall',
+    workload: {
+      kind: 'messages',
+      memory: '64M',
+      messageBytes: '256K',
+      sends: 5,
+      contexts: 2,
+      setup: '2.85ms',
+      bandwidth: 3566530612,
+      queue: { submissionBytes: 128, completionBytes: 16, entries: 256, tablePages: 4 },
+    },
+    published: {
+      source: 'nowhere',
+      vfioIopf: [
+        { messageBytes: '512K', premapPages: 8, sends: 3, faults: 100, slowdownPercent: 50 },
+      ],
+      hostSva: [{ messageBytes: '1M', premapPages: 1, sends: 2, faults: 200, slowdownPercent: 60 }],
+    },
+  },
 };
 
 /** What a comparison says, its series as sums that differ where any number does. */
@@ -82,7 +102,8 @@ async function figures(
       map: map === null ? null : sum(map),
     };
   });
-  return [...runs, ...(comparison.overcommit ?? [])];
+  const { overcommit = [], published = [], publishedHostSva = [] } = comparison;
+  return [...runs, ...overcommit, ...published, ...publishedHostSva];
 }
 
 function expectKnown(name: string, seen: unknown): void {
@@ -99,6 +120,22 @@ test('machines on a host, with memory for all, for a few, and the least that doe
   const workload = { kind: 'vms', count: 3, apart: '100ms', slowdownBound: 10, vm } as const;
   const asked = ['static', 'iopf', 'iopf:premap=8', 'iopf:memory=12M', 'static:memory=12M'];
   expectKnown('machines', await figures({ model: 'fast', workload }, asked, 3));
+});
+
+test('machines of several kinds on a host of a size, one recorded and one by its memory', async () => {
+  writeFileSync(join(folder, 'recorded'), oldRecording('99bb43c-reclaim'));
+  writeFileSync(join(folder, 'curve'), 'time,bytes\n0,1048576\n1,3145728\n2,2097152\n3,4194304\n');
+  const machines = [
+    { name: 'web', count: 3, vm },
+    { name: 'recorded', count: 2, recording: 'recorded' },
+    { name: 'curve', count: 1, memoryCurve: 'curve' },
+  ];
+  const workload = { kind: 'vms', host: '40M', apart: '50ms', slowdownBound: 15, machines };
+  const path = join(folder, 'fleet.yaml');
+  writeFileSync(path, JSON.stringify({ model: 'fast', workload }));
+  const rows = await figures(path, ['static', 'iopf', 'iopf:premap=8'], 2);
+  const named = (row: unknown): unknown => ({ ...(row as object), input: 'input' });
+  expectKnown('fleet', rows.map(named));
 });
 
 test.each(['7ed6646-copy', '7ed6646-munmap', '99bb43c-reclaim'])(
