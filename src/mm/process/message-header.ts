@@ -25,7 +25,7 @@ export class MessageHeader {
   private readonly block: DmaBuffer;
   private readonly words: Uint32Array;
 
-  /** Has room for so many descriptors. */
+  /** `descriptorsMost`: those it has room for, at most 253 (SCM_MAX_FD). */
   constructor(private readonly descriptorsMost: number) {
     const bytes = CONTROL + controlSpace(descriptorsMost);
     this.block = allocateNative(bytes);
