@@ -248,6 +248,39 @@ describe('pages go', () => {
     expect(peek(mm, V)).toBe(0x5a);
   });
 
+  test('a page that is swapped out leaves nothing of its bytes in its frame', () => {
+    const mm = space();
+    mm.mmap(V, 2, { kind: 'anon', protection: RW });
+    poke(mm, V, 5);
+    const frame = mm.frameAt(V);
+    mm.pageOut(V, 1);
+    poke(mm, V + 1, 0);
+    expect(mm.frameAt(V + 1)).toBe(frame);
+    expect([peek(mm, V + 1), peek(mm, V)]).toEqual([0, 5]);
+  });
+
+  test('mlock brings in what is in swap, whether the space waits for that or not', () => {
+    const mm = space({ swapInWaits: true });
+    mm.mmap(V, 2, { kind: 'anon', protection: RW });
+    for (const page of [V, V + 1]) poke(mm, page, 5);
+    mm.pageOut(V, 2);
+    expect(mm.mlock(V, 2)).toBe(0);
+    expect([mm.presentPages, mm.isSwapped(V), peek(mm, V + 1)]).toEqual([2, false, 5]);
+  });
+
+  test('where there is no memory for a copy, the page that is shared keeps its owners', () => {
+    const mm = space({}, 1);
+    mm.mmap(V, 1, { kind: 'anon', protection: RW });
+    poke(mm, V, 5);
+    const child = mm.fork(1);
+    expect([poke(mm, V, 6), poke(child, V, 7)]).toEqual([false, false]);
+    expect([peek(mm, V), peek(child, V), mm.memory.used]).toEqual([5, 5, 1]);
+    mm.exit();
+    expect(poke(child, V, 7)).toBe(true);
+    child.exit();
+    expect(mm.memory.used).toBe(0);
+  });
+
   test('a process that has ended is not asked for memory', () => {
     const memory = new SimulatedMemory(2);
     const [gone, mm] = [new SimulatedSpace(memory), new SimulatedSpace(memory, { id: 1 })];
