@@ -180,10 +180,12 @@ describe('permissions', () => {
 
   test('the zero page stays where memory that may only be read is read again, or locked', () => {
     const mm = space();
-    mm.mmap(V, 1, { kind: 'anon', protection: READ });
+    mm.mmap(V, 2, { kind: 'anon', protection: READ });
     expect([peek(mm, V), peek(mm, V)]).toEqual([0, 0]);
-    expect(mm.mlock(V, 1)).toBe(0);
-    expect([mm.frameAt(V), mm.memory.used]).toEqual([ZERO_FRAME, 0]);
+    expect(mm.mlock(V, 2)).toBe(0);
+    expect([mm.frameAt(V), mm.frameAt(V + 1), mm.memory.used]).toEqual([
+      ...[ZERO_FRAME, ZERO_FRAME, 0],
+    ]);
   });
 
   test('mprotect of what is not mapped is ENOMEM and changes nothing', () => {
@@ -279,6 +281,17 @@ describe('pages go', () => {
     expect(poke(child, V, 7)).toBe(true);
     child.exit();
     expect(mm.memory.used).toBe(0);
+  });
+
+  test('processes take turns in giving memory', () => {
+    const memory = new SimulatedMemory(6);
+    const [one, other, third] = [0, 1, 2].map((id) => new SimulatedSpace(memory, { id }));
+    for (const mm of [one!, other!, third!]) {
+      mm.mmap(V, 4, { kind: 'anon', protection: RW });
+      for (let page = 0; page < 2; page++) poke(mm, V + page, 1);
+    }
+    for (const page of [V + 2, V + 3]) poke(third!, page, 1);
+    expect([one!.presentPages, other!.presentPages, third!.presentPages]).toEqual([1, 1, 4]);
   });
 
   test('a process that has ended is not asked for memory', () => {
@@ -459,6 +472,12 @@ describe('pins and the locked-memory account', () => {
     mm.ipcLock = true;
     expect(mm.mlock(V + 8, 1)).toBe(0);
     expect(mm.mlock(V + 15, 2)).toBe(Errno.ENOMEM);
+    // A locked area that grows or shrinks takes its account along.
+    const { lockedPages } = mm;
+    expect(mm.mremap(V + 15, 1, 3)).toBe(0);
+    expect(mm.lockedPages).toBe(lockedPages + 2);
+    expect(mm.mremap(V + 15, 3, 1)).toBe(0);
+    expect(mm.lockedPages).toBe(lockedPages);
   });
 });
 
