@@ -2,9 +2,10 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { compare } from '../../src/sim/compare.js';
 import { parseCostModel } from '../../src/sim/cost-model.js';
+import { workloadsOf } from '../../src/sim/machines.js';
 import { parsePolicy } from '../../src/sim/policy.js';
 import { runOnce } from '../../src/sim/run.js';
-import { parseScenario, scenarioOfRow, workloadsOf } from '../../src/sim/scenario.js';
+import { parseScenario, scenarioOfRow } from '../../src/sim/scenario.js';
 
 const order = {
   inputs: ['examples/rfc-v3.yaml'],
