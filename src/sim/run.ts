@@ -68,8 +68,8 @@ export interface RunRequest {
   readonly withMap?: boolean;
   /** Told now and then which share of the run is done, 0 to 1. */
   readonly progress?: (share: number) => void;
-  /** Told what the engine does; gets the clock in microseconds. */
-  readonly observe?: (now: () => number) => Observer;
+  /** Told what the engine does; gets the clock. */
+  readonly observe?: (nowUs: () => number) => Observer;
 }
 
 /** Steps of workloads between two looks at how far they are. */

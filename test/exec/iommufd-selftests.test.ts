@@ -2,15 +2,18 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { available } from '../skip.js';
+import { available, moreIsAsked } from '../skip.js';
 import { runIopf } from './run-iopf.js';
 
 const program = join(process.env['IOPF_SELFTESTS'] ?? '', 'iommufd');
-const canRun = available(
-  process.env['IOPF_SELFTESTS'] !== undefined && existsSync(program),
-  "the kernel's iommufd selftests",
-  'IOPF_SELFTESTS names no folder that scripts/iommufd-selftests.sh has filled',
-);
+const WHAT = "the kernel's iommufd selftests";
+const canRun =
+  moreIsAsked(WHAT) &&
+  available(
+    process.env['IOPF_SELFTESTS'] !== undefined && existsSync(program),
+    WHAT,
+    'IOPF_SELFTESTS names no folder that scripts/iommufd-selftests.sh has filled',
+  );
 
 const CAP_SYS_RESOURCE = 24;
 const capabilities = /^CapEff:\s+(\w+)/m.exec(readFileSync('/proc/self/status', 'utf8'))![1]!;

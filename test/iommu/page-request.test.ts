@@ -244,6 +244,38 @@ describe('reporting', () => {
   });
 });
 
+test('an observer hears of a request as the device made it: a plain one ends its group', () => {
+  const heard: unknown[] = [];
+  device.observer = {
+    pageRequest: (_device: IommuDevice, ...values: unknown[]) => heard.push(values),
+    pageResponse: () => {},
+  } as unknown as Observer;
+  ready();
+  device.fault(5, WRITE);
+  runDirect(device.report(request({ iovaPage: 6, pasid: 7, group: 9, last: false })));
+  runDirect(device.faultFlow(8, READ));
+  expect(heard).toEqual([
+    [5, WRITE, NO_PASID, 0, true],
+    [6, READ, 7, 9, false],
+    [8, READ, NO_PASID, 1, true],
+  ]);
+});
+
+test('a lost page is told to the handler, the first of all too', () => {
+  ready();
+  const lost: number[] = [];
+  handler.pageLost = (_device?: unknown, page?: number) => void lost.push(page!);
+  for (const page of [0, 5]) device.pageLost(page);
+  expect(lost).toEqual([0, 5]);
+});
+
+test('a lost page leaves the IOTLB of a device that nobody answers, too', () => {
+  device.domain!.map(5, 9, 2, READ);
+  for (const page of [5, 6]) device.translate(page, READ);
+  device.pageLost(5);
+  expect([5, 6].map((page) => device.iotlb.lookup(page, READ))).toEqual([-1, 10]);
+});
+
 describe('answers', () => {
   test('R1.4: an answer that matches no device, PASID and group is EINVAL and counted', () => {
     ready();
