@@ -3,8 +3,8 @@ import type { DeviceKind } from '../device/kind.js';
 import { DeviceOptions, mmapOption, type OptionTable } from '../device/options.js';
 import type { CapabilityDescription, PciDescription } from '../device/pci/description.js';
 import { type EndpointContext, PciEndpoint } from '../device/pci/endpoint.js';
+import { gapsOf } from '../device/pci/region-gaps.js';
 import type { PciFunction, RegionArea } from '../vfio/pci-function.js';
-import { gapsOf } from '../vfio/region-gaps.js';
 import type {
   BarDefinition,
   DeviceDefinition,

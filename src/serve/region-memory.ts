@@ -5,10 +5,10 @@
  * process alone: whatever somebody writes there, the device never sees it.
  */
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../abi/linux.js';
+import { gapsOf } from '../device/pci/region-gaps.js';
 import type { DmaBuffer } from '../mm/frame-memory.js';
 import { mmap, must } from '../mm/process/libc.js';
 import type { RegionArea } from '../vfio/pci-function.js';
-import { gapsOf } from '../vfio/region-gaps.js';
 
 /** Takes all but `areas`, in whole pages and ascending, away from who has the descriptor. */
 export function keepPrivate(region: DmaBuffer, areas: readonly RegionArea[]): void {

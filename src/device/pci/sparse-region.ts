@@ -1,5 +1,5 @@
 import type { PciRegion } from '../../vfio/pci-function.js';
-import { gapsOf } from '../../vfio/region-gaps.js';
+import { gapsOf } from './region-gaps.js';
 
 /** The region without its trapped parts: what is left can be mapped, and programs are told so. */
 export function sparseRegion(region: PciRegion): PciRegion {

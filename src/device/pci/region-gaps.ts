@@ -1,4 +1,4 @@
-import type { RegionArea } from './pci-function.js';
+import type { RegionArea } from '../../vfio/pci-function.js';
 
 /** The areas of [0, end) that lie between these, which ascend and do not overlap. */
 export function gapsOf(areas: readonly RegionArea[], end: number): RegionArea[] {
