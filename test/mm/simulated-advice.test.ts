@@ -89,11 +89,12 @@ test('a child has neither what was MADV_DONTFORK nor the bytes of what was MADV_
 
 test('a look at a page finds its bytes in its frame or in swap, and brings nothing in', () => {
   const mm = newSpace();
-  mm.mmap(V, 4, { kind: 'anon', protection: RW });
+  mm.mmap(V, 5, { kind: 'anon', protection: RW });
   fill(mm, V, 3);
   mm.copyTo((V + 2) * 4096, Uint8Array.of(7));
+  bytesOf(mm, V + 4, 1);
   mm.pageOut(V + 1, 2);
-  const peeked = [0, 1, 2, 3].map((at) => {
+  const peeked = [0, 1, 2, 3, 4].map((at) => {
     const into = Uint8Array.of(0xee, 0xee);
     mm.peek(V + at, 0, into);
     return [...into];
@@ -103,7 +104,8 @@ test('a look at a page finds its bytes in its frame or in swap, and brings nothi
     [2, 2],
     [7, 3],
     [0xee, 0xee],
+    [0, 0],
   ]);
   expect([0, 1, 2, 3].map((at) => mm.isSwapped(V + at))).toEqual([false, true, true, false]);
-  expect(mm.presentPages).toBe(1);
+  expect(mm.presentPages).toBe(2);
 });

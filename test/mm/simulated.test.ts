@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Errno } from '../../src/abi/errno.js';
 import { runDirect } from '../../src/flow/direct.js';
-import { type MmuNotifier, READ, WRITE } from '../../src/mm/address-space.js';
+import { type MmuNotifier, READ, WRITE, X86_64_TASK_SIZE } from '../../src/mm/address-space.js';
 import { allocatePlain, SegmentList } from '../../src/mm/frame-memory.js';
 import type { MemoryKind } from '../../src/mm/memory-kind.js';
 import { SimulatedSpace } from '../../src/mm/simulated.js';
@@ -134,6 +134,10 @@ describe('kinds of memory', () => {
     expect(pageIn(mm, 0x80000 + 511, READ)).toBe(frame + 506);
     expect(mm.presentPages).toBe(512);
   });
+});
+
+test('addresses of x86-64 end a page below 2^47 (TASK_SIZE_MAX)', () => {
+  expect([X86_64_TASK_SIZE, space().taskSize]).toEqual([0x7fff_ffff_f000, 0x7fff_ffff_f000]);
 });
 
 describe('permissions', () => {
@@ -380,6 +384,22 @@ describe('pins and the locked-memory account', () => {
     expect(() => mm.unpin(frames, 1)).toThrow('unpinned too often');
   });
 
+  test('a pin for reading leaves the zero page where it is, or makes a page where the space says so', () => {
+    for (const pinUnshares of [false, true]) {
+      const mm = space({ pinUnshares });
+      mm.mmap(V, 1, { kind: 'anon', protection: RW });
+      const frames = new Float64Array(1);
+      expect(mm.pin(V, 1, READ, frames)).toBe(1);
+      expect([frames[0] === ZERO_FRAME, mm.memory.used]).toEqual([
+        !pinUnshares,
+        pinUnshares ? 1 : 0,
+      ]);
+      expect(mm.frameAt(V)).toBe(frames[0]);
+      mm.unpin(frames, 1);
+      expect(mm.memory.pinned).toBe(0);
+    }
+  });
+
   test('pin gives what it got, or minus the errno', () => {
     const mm = space();
     mm.mmap(V, 2, { kind: 'anon', protection: RW });
@@ -439,6 +459,7 @@ describe('frames', () => {
     list.append(frame, 0, 4, allocatePlain(4), 0);
     expect(() => mm.memory.read(list)).toThrow('nobody owns');
     expect(() => mm.memory.write(list)).toThrow('nobody owns');
+    expect(() => mm.memory.release(frame)).toThrow('released too often');
   });
 });
 
