@@ -197,6 +197,7 @@ export class Transmitter implements DmaOwner, SegmentSink {
     this.reads.clear();
     this.writes.clear();
     const complete = this.collect(queue, count);
+    this.reads.together = this.reads.count;
     dma.read(this.reads, this);
     this.segmentsEnd = 0;
     for (let index = 0; index < complete; index++) this.send(this.packets[index]!);
@@ -300,6 +301,7 @@ export class Transmitter implements DmaOwner, SegmentSink {
       const high = this.registers.get(Reg.TDWBAH + shift);
       if (high < HIGH_END) this.write(high * 2 ** 32 + low - (low % WORD_BYTES), 0);
     }
+    this.writes.together = this.writes.count;
     this.dma.write(this.writes, null);
     this.interrupts.queue(ring.index, true, Cause.TXDW);
   }

@@ -5,7 +5,7 @@
 import { Errno } from '../../abi/errno.js';
 import { MSG_CMSG_CLOEXEC } from '../../abi/linux.js';
 import type { DmaBuffer } from '../../mm/frame-memory.js';
-import { allocateNative, close, errno, recvmsg, sendmsg } from '../../mm/process/libc.js';
+import { allocateNative, close, errno, recvmsg, sendmsg, shutdown } from '../../mm/process/libc.js';
 import { MessageHeader } from '../../mm/process/message-header.js';
 import { type MessageHead, writeHeader } from '../../vfio-user/header.js';
 import { MessageReader } from '../../vfio-user/message-reader.js';
@@ -14,6 +14,7 @@ import { HEADER_BYTES } from '../../vfio-user/structs.js';
 
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
+const SHUT_RDWR = 2;
 
 /** SCM_MAX_FD: the kernel passes no more with one message. */
 export const DESCRIPTORS_MAX = 253;
@@ -122,8 +123,13 @@ export class MessageSocket {
     return true;
   }
 
-  /** Nothing of it may be used any more. */
+  /**
+   * Nothing of it may be used any more. The peer reads what was sent, and then the end: what is left
+   * unread here would reset the connection instead, which ends a QEMU that is in the middle of DMA.
+   */
   close(): void {
+    shutdown(this.fd, SHUT_RDWR);
+    while (this.receiveSome(0, MESSAGE_BYTES) > 0);
     this.closeDescriptors();
     close(this.fd);
     spare.push(this.memory);
