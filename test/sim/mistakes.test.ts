@@ -41,8 +41,11 @@ test.each<[object, RegExp]>([
   [{ kind: 'vm', ...vm, idle: { ...idle, time: '1001s', iosPerSecond: 1e6 } }, /makes more than/],
   [{ ...vms, count: 2, vm }, /^none$/],
   [{ ...vms, vm }, /^workload\.count: is needed where there are no machines/],
-  [{ ...vms, count: 2 }, /exactly one of vm, recording and memoryCurve/],
-  [{ ...vms, count: 2, vm, recording: 'a' }, /exactly one of vm, recording and memoryCurve/],
+  [{ ...vms, count: 2 }, /exactly one of vm, scenario, recording and memoryCurve/],
+  [
+    { ...vms, count: 2, vm, recording: 'a' },
+    /exactly one of vm, scenario, recording and memoryCurve/,
+  ],
   [{ ...vms, count: 2, vm: { ...vm, givenBack: '9M' } }, /^workload\.vm\.givenBack: is more/],
   [{ ...vms, machines: [{ name: 'a', count: 1, vm }] }, /^none$/],
   [{ ...vms, count: 1, machines: [{ name: 'a', count: 1, vm }] }, /in the place of count/],
