@@ -38,7 +38,7 @@ export function readQuestion(path: string, seed: number): PlanQuestion {
   return { path, text, seed, model: readModel(fleet.model), digests };
 }
 
-/** From what `JSON.stringify` made of one, by whomever. Throws UserError. */
+/** From the JSON of one, which anybody may have written. Throws UserError. */
 export function parseQuestion(json: string): PlanQuestion {
   try {
     return question.parse(JSON.parse(json));
