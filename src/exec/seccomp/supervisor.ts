@@ -194,8 +194,7 @@ export class Supervisor {
     const { guard, nowMs } = this.options;
     for (;;) {
       if (this.later.length > 0) this.takeUpLater();
-      const ready =
-        this.files.openFunctions.length > 0 ? this.lookAndWait() : this.waitForEvent();
+      const ready = this.files.openFunctions.length > 0 ? this.lookAndWait() : this.waitForEvent();
       if (ready <= 0) {
         if (guard.awaitsChildren) guard.lookForChildren(nowMs());
         continue;
