@@ -261,6 +261,33 @@ test('an observer hears of a request as the device made it: a plain one ends its
   ]);
 });
 
+test('R1.3: a request that nobody handles, or of a device that may not ask, is no fault', () => {
+  device.enableIopf();
+  const ask = () => [device.fault(1, READ), runDirect(device.faultFlow(1, READ))];
+  expect(ask()).toEqual([false, false]);
+  device.disableIopf();
+  device.handlers.register(handler, FaultReport.FLAT);
+  expect(ask()).toEqual([false, false]);
+  const { faults, faultsRefused, faultLatency } = device.counters;
+  expect([faults, faultsRefused, faultLatency.count, answers]).toEqual([0, 4, 0, []]);
+  expect([device.dmaBytesRead, device.dmaBytesWritten]).toEqual([0, 0]);
+});
+
+test('a device asks a program where one answers at any of its levels', () => {
+  const program = Object.assign(new TestHandler(), { abandoned: () => {} });
+  const asks = (['flat', 'stage1', 'stage2'] as const).map((level) => {
+    Object.assign(device.handlers, { flat: handler, stage1: handler, stage2: handler });
+    const before = device.asksProgram;
+    device.handlers[level] = program;
+    return [before, device.asksProgram];
+  });
+  expect(asks).toEqual([
+    [false, true],
+    [false, true],
+    [false, true],
+  ]);
+});
+
 test('a lost page is told to the handler, the first of all too', () => {
   ready();
   const lost: number[] = [];

@@ -180,10 +180,12 @@ describe('permissions', () => {
 
   test('the zero page stays where memory that may only be read is read again, or locked', () => {
     const mm = space();
-    mm.mmap(V, 1, { kind: 'anon', protection: READ });
+    mm.mmap(V, 2, { kind: 'anon', protection: READ });
     expect([peek(mm, V), peek(mm, V)]).toEqual([0, 0]);
-    expect(mm.mlock(V, 1)).toBe(0);
-    expect([mm.frameAt(V), mm.memory.used]).toEqual([ZERO_FRAME, 0]);
+    expect(mm.mlock(V, 2)).toBe(0);
+    expect([mm.frameAt(V), mm.frameAt(V + 1), mm.memory.used]).toEqual([
+      ...[ZERO_FRAME, ZERO_FRAME, 0],
+    ]);
   });
 
   test('mprotect of what is not mapped is ENOMEM and changes nothing', () => {
@@ -246,6 +248,50 @@ describe('pages go', () => {
     mm.migrate(V, 1);
     expect(mm.frameAt(V)).not.toBe(before);
     expect(peek(mm, V)).toBe(0x5a);
+  });
+
+  test('a page that is swapped out leaves nothing of its bytes in its frame', () => {
+    const mm = space();
+    mm.mmap(V, 2, { kind: 'anon', protection: RW });
+    poke(mm, V, 5);
+    const frame = mm.frameAt(V);
+    mm.pageOut(V, 1);
+    poke(mm, V + 1, 0);
+    expect(mm.frameAt(V + 1)).toBe(frame);
+    expect([peek(mm, V + 1), peek(mm, V)]).toEqual([0, 5]);
+  });
+
+  test('mlock brings in what is in swap, whether the space waits for that or not', () => {
+    const mm = space({ swapInWaits: true });
+    mm.mmap(V, 2, { kind: 'anon', protection: RW });
+    for (const page of [V, V + 1]) poke(mm, page, 5);
+    mm.pageOut(V, 2);
+    expect(mm.mlock(V, 2)).toBe(0);
+    expect([mm.presentPages, mm.isSwapped(V), peek(mm, V + 1)]).toEqual([2, false, 5]);
+  });
+
+  test('where there is no memory for a copy, the page that is shared keeps its owners', () => {
+    const mm = space({}, 1);
+    mm.mmap(V, 1, { kind: 'anon', protection: RW });
+    poke(mm, V, 5);
+    const child = mm.fork(1);
+    expect([poke(mm, V, 6), poke(child, V, 7)]).toEqual([false, false]);
+    expect([peek(mm, V), peek(child, V), mm.memory.used]).toEqual([5, 5, 1]);
+    mm.exit();
+    expect(poke(child, V, 7)).toBe(true);
+    child.exit();
+    expect(mm.memory.used).toBe(0);
+  });
+
+  test('processes take turns in giving memory', () => {
+    const memory = new SimulatedMemory(6);
+    const [one, other, third] = [0, 1, 2].map((id) => new SimulatedSpace(memory, { id }));
+    for (const mm of [one!, other!, third!]) {
+      mm.mmap(V, 4, { kind: 'anon', protection: RW });
+      for (let page = 0; page < 2; page++) poke(mm, V + page, 1);
+    }
+    for (const page of [V + 2, V + 3]) poke(third!, page, 1);
+    expect([one!.presentPages, other!.presentPages, third!.presentPages]).toEqual([1, 1, 4]);
   });
 
   test('a process that has ended is not asked for memory', () => {
@@ -426,6 +472,12 @@ describe('pins and the locked-memory account', () => {
     mm.ipcLock = true;
     expect(mm.mlock(V + 8, 1)).toBe(0);
     expect(mm.mlock(V + 15, 2)).toBe(Errno.ENOMEM);
+    // A locked area that grows or shrinks takes its account along.
+    const { lockedPages } = mm;
+    expect(mm.mremap(V + 15, 1, 3)).toBe(0);
+    expect(mm.lockedPages).toBe(lockedPages + 2);
+    expect(mm.mremap(V + 15, 3, 1)).toBe(0);
+    expect(mm.lockedPages).toBe(lockedPages);
   });
 });
 

@@ -299,6 +299,19 @@ describe('R6.2: UNMAP_DMA of a mapping with pins', () => {
     expect(state()).toEqual([0, 0, 0, 0]);
   });
 
+  it('tells no driver whose device has been closed', () => {
+    open({}, [{}, {}]);
+    pinning(kit, 2);
+    kit.addGroup(2);
+    kit.openDevice(2);
+    device.release();
+    unmapped.length = 0;
+    expect(memory.pin(IOVA + 1, 1, WRITE, frames)).toBe(0);
+    expect(kit.unmap(IOVA, 8)).toBe(8);
+    expect(unmapped).toEqual([[IOVA, 8]]);
+    expect(state()).toEqual([0, 0, 0, 0]);
+  });
+
   it('tells nobody where there are none', () => {
     kit.unmap(IOVA, 8);
     expect(unmapped).toEqual([]);

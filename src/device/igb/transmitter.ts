@@ -105,7 +105,7 @@ export class Transmitter implements DmaOwner, SegmentSink {
   private readonly pieceLength = new Int32Array(BATCH);
   private readonly done: DmaBuffer;
   private readonly doneView: DataView;
-  /** A descriptor of the batch has asked to be told of. */
+  /** A descriptor of the batch asks for a report (RS). */
   private hasReport = false;
 
   constructor(
@@ -290,7 +290,7 @@ export class Transmitter implements DmaOwner, SegmentSink {
     this.writes.append(page, offset, WORD_BYTES, this.done, slot, this.writes.count);
   }
 
-  /** What was taken is told of: descriptors or the head in memory, and the interrupt. */
+  /** Reports what was taken: descriptors or the head in memory, and the interrupt. */
   private report({ ring }: Queue): void {
     if (!this.hasReport) return;
     this.hasReport = false;

@@ -408,6 +408,18 @@ describe('R5.6: control paths beside page requests', () => {
     expect(second.iopf.enabledDevices).toEqual([other]);
   });
 
+  test('R5.11: the end of a space waits for the ENABLE that is under way', () => {
+    const second = new TestContainer();
+    const one = second.attach();
+    const enable = second.iopf.enable();
+    while (!one.iopfEnabled) enable.next();
+    const release = second.iopf.release();
+    expect((release.next().value as Wait).ready()).toBe(false);
+    runDirect(enable);
+    runDirect(release);
+    expect([one.iopfEnabled, one.handlers.flat, second.iopf.enabled]).toEqual([false, null, false]);
+  });
+
   test('R5.5: a device that comes during ENABLE is switched on once, when that has ended', () => {
     const second = new TestContainer();
     const one = second.attach();

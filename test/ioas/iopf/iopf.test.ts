@@ -206,6 +206,17 @@ describe('no pinning: the notifier', () => {
     expect(container.counters.invalidations > 0).toBe(name !== 'exit');
   });
 
+  test('R3.1: a process that ends takes its first page along', () => {
+    const container = new TestContainer();
+    container.mm.mmap(0, 2, { kind: 'anon', protection: RW });
+    const device = container.attach();
+    runDirect(container.iopf.enable());
+    container.map(IOVA, 2, 0);
+    for (const page of [0, 1]) expect(device.fault(IOVA + page, WRITE)).toBe(true);
+    container.mm.exit();
+    expect([device.domain!.pages, container.counters.residentPages]).toEqual([0, 0]);
+  });
+
   test('R3.1: after the page went the device gets the new page, never the old one', () => {
     const container = new TestContainer();
     container.mm.mmap(VADDR, 1, { kind: 'anon', protection: RW });
@@ -541,6 +552,15 @@ describe('enable and disable', () => {
     expect(device.fault(IOVA + 3, WRITE)).toBe(false);
   });
 
+  test('R5.8: pages behind a mapping are not brought in for it', () => {
+    const container = new TestContainer();
+    container.mm.mmap(VADDR, 1200, { kind: 'anon', protection: RW });
+    container.attach();
+    container.map(IOVA, 600, VADDR);
+    runDirect(container.iopf.enable());
+    expect([container.mm.presentPages, container.counters.residentPages]).toEqual([600, 600]);
+  });
+
   test('R5.8: its notifier is there before its pins go', () => {
     const container = new TestContainer();
     container.mm.mmap(VADDR, 4, { kind: 'anon', protection: RW });
@@ -701,14 +721,15 @@ describe('attach and detach on an enabled container', () => {
     const first = container.attach();
     runDirect(container.iopf.enable());
     const mapping = container.map(IOVA, 4, VADDR);
-    first.fault(IOVA, WRITE);
+    for (const page of [0, 3]) first.fault(IOVA + page, WRITE);
     const second = container.attach();
     second.fault(IOVA + 1, WRITE);
     container.detach(first);
     expect(first.handlers.flat).toBeNull();
     expect(first.fault(IOVA, WRITE)).toBe(false);
-    expect(mapping.mapped.test(0)).toBe(false);
-    expect(mapping.mapped.test(1)).toBe(true);
+    expect([0, 1, 2, 3].map((page) => mapping.mapped.test(page))).toEqual([
+      ...[false, true, false, false],
+    ]);
     expect(container.counters.residentPages).toBe(1);
     expect(second.fault(IOVA, WRITE)).toBe(true);
   });
