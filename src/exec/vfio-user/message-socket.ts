@@ -124,8 +124,8 @@ export class MessageSocket {
   }
 
   /**
-   * Nothing of it may be used any more. The peer reads what was sent, and then the end: what is left
-   * unread here would reset the connection instead, which ends a QEMU that is in the middle of DMA.
+   * Nothing of it may be used any more. The peer reads what was sent, and then the end: what is
+   * left unread here would reset the connection instead, which ends a QEMU in the middle of DMA.
    */
   close(): void {
     shutdown(this.fd, SHUT_RDWR);
