@@ -5,24 +5,14 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 /** Tests of whole runs: most of their time is processes of their own, and waiting for those. */
 const wholeRuns = /\/test\/(exec|report|runners|ui|cli|conformance\/live|package)\b/;
 
-/**
- * The rooms below the doors keep nothing outside of their objects, so that their tests need no
- * process each: half a second of a processor for each file.
- */
-const engine =
-  'test/{abi,check,device,engine,file,flow,input,ioas,iommu,iommufd,kit,sim,trace,vfio,vfio-user}/**/*.test.ts';
-
 /** What is allocated depends on what the process has compiled before. */
 const alone = 'test/ioas/iopf/resident.test.ts';
 
-/** Whole runs first, so that none of the long ones is alone at the end; the engine in one go. */
+/** Whole runs first, so that none of the long ones is alone at the end. */
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);
-    const rank = ({ moduleId, project }: TestSpecification): number => {
-      if (project.name === 'engine') return 2;
-      return wholeRuns.test(moduleId) ? 0 : 1;
-    };
+    const rank = ({ moduleId }: TestSpecification): number => (wholeRuns.test(moduleId) ? 0 : 1);
     return sorted.sort((a, b) => rank(a) - rank(b));
   }
 }
@@ -39,11 +29,9 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'runs', include: ['test/**/*.test.ts'], exclude: [engine] },
-      },
-      {
-        extends: true,
-        test: { name: 'engine', include: [engine], exclude: [alone], isolate: false },
+        // Nobody keeps anything outside of objects: a process for each file would cost half a
+        // second of a processor.
+        test: { name: 'all', include: ['test/**/*.test.ts'], exclude: [alone], isolate: false },
       },
       { extends: true, test: { name: 'alone', include: [alone] } },
     ],

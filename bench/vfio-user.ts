@@ -60,10 +60,19 @@ function roundTrips(path: string): number[] {
   return times.slice(READS / 2);
 }
 
-function drive(device: string, more: readonly string[]): Figures {
+/** A way to the device: options of iopf, and of the driver. */
+interface Way {
+  readonly name: string;
+  readonly device: string;
+  readonly iopf?: readonly string[];
+  readonly driver?: readonly string[];
+}
+
+function drive({ device, driver = [], iopf: more = [] }: Way): Figures {
   const program = [process.execPath, join(dist, 'examples/nvme-poll/main.js'), NVME];
-  const options = ['--seconds', SECONDS, '--depth', '32', ...more];
-  const words = [iopf, 'exec', '--quiet', '--device', device, '--', ...program, ...options];
+  const options = ['--seconds', SECONDS, '--depth', '32', ...driver];
+  const run = ['exec', '--quiet', '--device', device, ...more];
+  const words = [iopf, ...run, '--', ...program, ...options];
   const { stdout, stderr, status } = spawnSync(process.execPath, words, { encoding: 'utf8' });
   if (status !== 0) throw new Error(`nvme-poll: ${stderr}`);
   return JSON.parse(stdout) as Figures;
@@ -77,19 +86,26 @@ export async function benchVfioUser(rounds: number): Promise<void> {
     console.log(`\nregion read of 4 bytes over a socket: ${median(times).toFixed(1)} us, median`);
     const own = `nvme@${NVME},size=64M`;
     const socket = `vfio-user@${NVME},socket=${path}`;
-    const ways: readonly [name: string, device: string, more: readonly string[]][] = [
-      ['own process, doorbells mapped', own, []],
-      ['socket, doorbells mapped', socket, []],
-      ['own process, doorbells by pwrite', own, ['--pwrite']],
-      ['socket, doorbells by pwrite', socket, ['--pwrite']],
-      ['socket, doorbells mapped, DMA by messages', `${socket},dma=messages`, []],
+    const pwrite = ['--pwrite'];
+    const off = ['--iopf', 'off'];
+    const shared = `${socket},dma=shared`;
+    const ways: readonly Way[] = [
+      { name: 'own process', device: own },
+      { name: 'own process, doorbells by pwrite', device: own, driver: pwrite },
+      { name: 'own process, pinned', device: own, iopf: off },
+      { name: 'socket, DMA by /proc/PID/mem', device: shared },
+      { name: 'the same, doorbells by pwrite', device: shared, driver: pwrite },
+      { name: 'socket, pinned (/proc/PID/mem)', device: socket, iopf: off },
+      { name: 'socket, DMA by messages', device: socket },
+      { name: 'the same, doorbells by pwrite', device: socket, driver: pwrite },
     ];
     const runs = ways.map((): Figures[] => []);
     for (let round = 0; round < rounds; round++)
-      for (const [index, [, device, more]] of ways.entries())
-        runs[index]!.push(drive(device, more));
-    console.log(`4 KiB reads, 1 queue, depth 32, medians of ${rounds} rounds`);
-    for (const [index, [name]] of ways.entries()) {
+      for (const [index, way] of ways.entries()) runs[index]!.push(drive(way));
+    console.log(
+      `4 KiB reads, 1 queue, depth 32, doorbells mapped unless said, medians of ${rounds} rounds`,
+    );
+    for (const [index, { name }] of ways.entries()) {
       const of = (pick: (one: Figures) => number): number => median(runs[index]!.map(pick));
       const times = `p50 ${of(({ p50 }) => p50)} p99 ${of(({ p99 }) => p99)} us`;
       console.log(`  ${name.padEnd(42)} ${times}, ${of(({ perSecond }) => perSecond)} IOPS`);

@@ -11,6 +11,15 @@ export const ring = defineDevice({
   options: {
     entries: { about: 'descriptors that a ring has at most', type: 'number', default: 256 },
   },
+  points: {
+    short: { event: 'a descriptor that is fetched', fault: 'its last byte is not copied' },
+    status: {
+      event: 'a descriptor that is fetched',
+      fault: 'it is not copied; its status is NUMBER',
+      takes: 'number',
+      sweep: [0, Status.REFUSED],
+    },
+  },
   vendor: 0x1234,
   device: 0xd0d0,
   classCode: 0x088000,
@@ -29,17 +38,21 @@ export const ring = defineDevice({
       ],
     },
   ],
-  create({ allocate, dma, interrupts, memory, registers }, { entries }) {
+  create({ allocate, dma, fault, interrupts, memory, registers }, { entries }) {
     const doorbell = memory(0).view;
     const descriptor = allocate(DESCRIPTOR);
     const data = allocate(COPY_MOST);
     const addressAt = (offset: number) => Number(descriptor.view.getBigUint64(offset, true));
-    function copy(address: number): number {
-      if (!dma.read(address, DESCRIPTOR, descriptor)) return Status.REFUSED;
-      const length = Math.min(descriptor.view.getUint32(16, true), COPY_MOST);
+    function transfer(length: number): number {
       const isCopied =
         dma.read(addressAt(0), length, data) && dma.write(addressAt(8), length, data);
-      const status = isCopied ? Status.DONE : Status.REFUSED;
+      return isCopied ? Status.DONE : Status.REFUSED;
+    }
+    function copy(address: number): number {
+      if (!dma.read(address, DESCRIPTOR, descriptor)) return Status.REFUSED;
+      const asked = Math.min(descriptor.view.getUint32(16, true), COPY_MOST);
+      const length = fault('short') ? Math.max(0, asked - 1) : asked;
+      const status = fault('status') ?? transfer(length);
       descriptor.view.setUint32(20, status, true);
       dma.write(address + 20, 4, descriptor, 20);
       return status;

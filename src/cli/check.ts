@@ -1,29 +1,26 @@
 /** `iopf check [options] [SCENARIO…]` */
-import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { resolve } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError } from 'commander';
 import { Bug } from '../abi/bug.js';
 import { coverageLines, coverageOf } from '../check/report/coverage.js';
 import { outcomeOf } from '../check/report/outcome.js';
 import { formatScenario, formatTotal } from '../check/report/report.js';
 import { formatTimeline } from '../check/report/timeline.js';
-import { wholeOf } from '../check/report/whole.js';
 import { scenarios as shippedScenarios } from '../check/scenarios/index.js';
 import { type Bound, parseBound, sizeIn } from '../check/search/bound.js';
 import { type CheckAnswer, type CheckRequest, checkKind } from '../check/search/check-job.js';
-import type { Job } from '../check/search/job.js';
 import type { Ref, ScenarioReport } from '../check/search/run-scenario.js';
-import { variants, variantsNamed } from '../check/variants/index.js';
-import { ScenarioMistake } from '../check/verify/scenario-mistake.js';
-import { Unsound } from '../check/verify/unsound.js';
+import { variants } from '../check/variants/index.js';
 import { checkDistinct, type NamedFile } from '../input/named-file.js';
 import { checkOutput, writeOutput } from '../input/output-file.js';
 import { printableLines } from '../input/printable.js';
 import { UserError } from '../input/user-error.js';
 import type { JobOutcome } from '../jobs/job.js';
 import { checkReport } from '../report/check-report.js';
+import { findScenarios, findVariants } from './check-names.js';
+import { countAll, countDone, reportsOf, type Task, tasksFor } from './check-tasks.js';
+import { forUser, inThread } from './check-threads.js';
 import { engineOption, runnerFor } from './engine.js';
 import { documentOf, jsonOption, jsonText, takesStandardOutput } from './json/document.js';
 import { type CommandView, endOf, occasionally, openView, uiOption } from './ui.js';
@@ -135,32 +132,6 @@ async function run(names: string[], options: Options): Promise<void> {
   }
 }
 
-/** Jobs that are one to the user: the shares of a scenario's orders, or one alone. */
-type Task = readonly Job[];
-
-async function tasksFor(
-  scenarios: readonly Ref[],
-  wanted: readonly Ref[],
-  options: Options,
-): Promise<Task[]> {
-  const { states: statesMax, random: randomSeconds, seed, bound } = options;
-  const size = bound === undefined ? null : sizeIn(bound);
-  const stepsMax = bound?.steps ?? null;
-  const common = { statesMax, randomSeconds, seed, stepsMax, size, share: null };
-  if (wanted.length !== 0) return wanted.map((variant) => [{ scenarios, variant, ...common }]);
-  const jobs = scenarios.map((ref): Job => ({ scenarios: [ref], variant: null, ...common }));
-  if (size === null) return jobs.map((job) => [job]);
-  const answers = await inThreads(
-    scenarios.map((ref) => ({ kind: 'split', ref, size })),
-    options.jobs,
-  );
-  return answers.map((answer, i) => {
-    if (answer.kind !== 'shares') throw new Bug('a split was answered with something else');
-    const { shares } = answer;
-    return shares.length === 1 ? [jobs[i]!] : shares.map((share) => ({ ...jobs[i]!, share }));
-  });
-}
-
 async function check(
   tasks: readonly Task[],
   options: Options,
@@ -234,25 +205,6 @@ async function check(
   if (!outcome.passed) process.exitCode = 1;
 }
 
-/**
- * Scenarios that need not be run any more: those behind the one that finds a variant out are left
- * out.
- */
-function countDone(tasks: readonly Task[], reports: readonly ScenarioReport[]): number {
-  let done = reports.filter(({ variant }) => variant === null).length;
-  for (const [job] of tasks) {
-    const { variant, scenarios } = job!;
-    if (variant === null) continue;
-    const own = reports.filter((report) => report.variant === variant.name);
-    done += own.some(({ violations }) => violations.length !== 0) ? scenarios.length : own.length;
-  }
-  return done;
-}
-
-function countAll(tasks: readonly Task[]): number {
-  return tasks.reduce((sum, [job]) => sum + job!.scenarios.length, 0);
-}
-
 async function showOrder(
   ref: Ref,
   order: readonly number[],
@@ -274,42 +226,6 @@ async function showOrder(
   process.exitCode = 1;
 }
 
-/** What a thread answers; a user's file runs in no other. Throws UserError. */
-async function inThread(request: CheckRequest): Promise<CheckAnswer> {
-  const [answer] = await inThreads([request], 1);
-  return answer!;
-}
-
-async function inThreads(requests: readonly CheckRequest[], most: number): Promise<CheckAnswer[]> {
-  const { threadRunner } = await import('../jobs/thread-runner.js');
-  const outcomes = await threadRunner(most)
-    .run(checkKind, requests)
-    .catch((error: unknown) => {
-      throw forUser(error);
-    });
-  return outcomes.map((outcome) => {
-    if (outcome.kind !== 'done') throw new Bug(`a thread failed: ${outcome.message}`);
-    return outcome.result;
-  });
-}
-
-/** Of the outcomes of a task: those of several shares are one report. */
-function reportsOf(outcomes: readonly JobOutcome<CheckAnswer>[]): readonly ScenarioReport[] {
-  const reports = outcomes.flatMap((outcome) =>
-    outcome.kind === 'done' && outcome.result.kind === 'reports' ? outcome.result.reports : [],
-  );
-  return outcomes.length === 1 || reports.length === 0
-    ? reports
-    : [wholeOf(reports, outcomes.length)];
-}
-
-/** What is the user's to mend, as a UserError; else the error itself. */
-function forUser(error: unknown): unknown {
-  return error instanceof Unsound || error instanceof ScenarioMistake
-    ? new UserError(error.message)
-    : error;
-}
-
 /** Before the check, which may be long. Throws UserError. */
 function checkFiles(refs: readonly Ref[], options: Options): void {
   const outputs: NamedFile[] = [];
@@ -326,47 +242,6 @@ function checkFiles(refs: readonly Ref[], options: Options): void {
 /** Names in what is printed may be a user's. */
 function print(text: string): void {
   process.stdout.write(printableLines(text));
-}
-
-async function findScenarios(argument: string): Promise<Ref[]> {
-  if (shippedScenarios.some(({ name }) => name === argument))
-    return [{ name: argument, module: null }];
-  return await exportsNamed(argument, 'scenario', ({ scenarios }) => scenarios);
-}
-
-async function findVariants(argument: string): Promise<Ref[]> {
-  const shipped = variantsNamed(argument);
-  if (shipped.length !== 0) return shipped.map(({ name }) => ({ name, module: null }));
-  return await exportsNamed(argument, 'variant', (exported) => exported.variants);
-}
-
-/** What FILE or FILE#NAME exports of a kind. Throws UserError. */
-async function exportsNamed(
-  argument: string,
-  kind: 'scenario' | 'variant',
-  of: (exported: CheckAnswer & { readonly kind: 'exports' }) => readonly string[],
-): Promise<Ref[]> {
-  const [, file, name] = /^(.*?)(?:#([^#]*))?$/.exec(argument)!;
-  const isUrl = file!.startsWith('file:');
-  if (!isUrl && !statSync(file!, { throwIfNoEntry: false })?.isFile())
-    throw new UserError(
-      `${argument} is neither a ${kind} nor a file; 'iopf check --list' shows the ${kind}s`,
-    );
-  const module = isUrl ? file! : pathToFileURL(resolve(file!)).href;
-  const answer = await inThread({ kind: 'list', module }).catch((error: unknown) => {
-    if (!(error instanceof UserError)) throw error;
-    throw error.message.startsWith(fileURLToPath(module))
-      ? error
-      : new UserError(`${file}: ${error.message}`);
-  });
-  if (answer.kind !== 'exports') throw new Bug('a list was answered with something else');
-  const found = of(answer);
-  const chosen = name === undefined ? found : found.filter((each) => each === name);
-  if (found.length === 0)
-    throw new UserError(`${file} exports no ${kind}; docs/check.md shows how one is written`);
-  if (chosen.length === 0)
-    throw new UserError(`${file} exports no ${kind} ${name}, but ${found.join(', ')}`);
-  return chosen.map((each) => ({ name: each, module }));
 }
 
 function list(): void {

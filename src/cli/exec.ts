@@ -1,6 +1,7 @@
 /** `iopf exec [options] -- PROGRAM [ARGS…]` */
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { DEFAULT_KERNEL, type KernelVersion, kernelVersions } from '../abi/kernel.js';
+import type { OwnPoint } from '../device/own-points.js';
 import type { RunKeeper } from '../exec/live/run-keeper.js';
 import {
   type DeviceSpec,
@@ -153,12 +154,13 @@ export function execCommand(): Command {
 
 async function run(program: string, args: string[], options: Options): Promise<void> {
   refuseReclaimOfPinned(options);
-  const inject = await injectOf(options);
   const machine = await machineOf(options);
+  const own = await ownPoints(options, machine);
+  const inject = await injectOf(options, own);
   checkFiles(options, machine);
   const { iopf, kernel } = options;
   const isMatrix = iopf === ALL || kernel === ALL;
-  if (isSweep(options, isMatrix)) return runEach(program, args, options, inject);
+  if (isSweep(options, isMatrix)) return runEach(program, args, options, inject, own);
   if (isMatrix) return runAll(program, args, options);
   const times = await timesOf(options);
   const order: ExecOptions = {
@@ -222,13 +224,14 @@ async function runEach(
   args: string[],
   options: Options,
   inject: InjectOptions | null,
+  own: readonly OwnPoint[],
 ): Promise<void> {
   refuseFilesOfOneRun(options, 'name the rule of one with --inject');
   const { sweepCommand } = await import('./sweep-command.js');
   const { iopf, kernel } = options;
   const seed = inject === null ? [] : ['--seed', `${inject.seed}`];
   const words = [...wordsOf(options), ...seed, '--kernel', kernel, '--iopf', iopf];
-  await sweepCommand(words, [program, ...args], options);
+  await sweepCommand(words, [program, ...args], options, own);
 }
 
 /** A run for each kernel and mode. */
@@ -317,14 +320,23 @@ function startOf(order: ExecOptions): Omit<LiveStart, 'kind'> {
   };
 }
 
+/** Points of devices of the user's own, whose modules are loaded where faults are asked for. */
+async function ownPoints(options: Options, machine: MachineSpec): Promise<OwnPoint[]> {
+  if (options.inject === undefined && options.injectEach === undefined) return [];
+  return (await import('./own-points.js')).ownPointsOf(machine);
+}
+
 /** The faults that were asked for; null: none. Throws UserError. */
-async function injectOf({ inject = [], iopf, seed }: Options): Promise<InjectOptions | null> {
+async function injectOf(
+  { inject = [], iopf, seed }: Options,
+  own: readonly OwnPoint[],
+): Promise<InjectOptions | null> {
   if (inject.length === 0) {
     if (seed !== undefined) throw new UserError('--seed is of --inject, which is not there');
     return null;
   }
   const { injectOptions } = await import('./inject.js');
-  return injectOptions(inject, seed, iopf);
+  return injectOptions(inject, seed, iopf, own);
 }
 
 async function timesOf({ model }: Options): Promise<RequestTimes | null> {

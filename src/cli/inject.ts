@@ -1,5 +1,6 @@
 /** `iopf exec --inject`: rules and their seed. Loaded where there are rules. */
 import { randomInt } from 'node:crypto';
+import type { OwnPoint } from '../device/own-points.js';
 import type { InjectOptions } from '../exec/run/exec-options.js';
 import { needsFaults } from '../inject/points.js';
 import { parseRule, type Rule, RuleError } from '../inject/rule.js';
@@ -11,15 +12,19 @@ const FILE = /\.ya?ml$/;
 /** What a shell takes as it is. */
 const PLAIN = /^[\w@%+=:,./-]+$/;
 
-/** Throws UserError. `seed` undefined: one is made, where anything comes by chance. */
+/**
+ * `seed` undefined: one is made, where anything comes by chance. `own`: points that devices of the
+ * run declare. Throws UserError.
+ */
 export async function injectOptions(
   given: readonly string[],
   seed: number | undefined,
   iopf: string,
+  own: readonly OwnPoint[],
 ): Promise<InjectOptions> {
   const rules: Rule[] = [];
   for (const text of given)
-    rules.push(...(FILE.test(text) ? await fromFile(text) : [ruleOf(text)]));
+    rules.push(...(FILE.test(text) ? await fromFile(text, own) : [ruleOf(text, own)]));
   const taking = rules.find(({ point }) => needsFaults.has(point));
   if ((iopf === 'off' || iopf === 'all') && taking !== undefined)
     throw new UserError(
@@ -35,19 +40,19 @@ export async function injectOptions(
   };
 }
 
-function ruleOf(text: string): Rule {
+function ruleOf(text: string, own: readonly OwnPoint[]): Rule {
   try {
-    return parseRule(text);
+    return parseRule(text, own);
   } catch (error) {
     if (error instanceof RuleError) throw new UserError(`--inject: ${printable(error.message)}`);
     throw error;
   }
 }
 
-async function fromFile(path: string): Promise<Rule[]> {
+async function fromFile(path: string, own: readonly OwnPoint[]): Promise<Rule[]> {
   const { parseRuleFile } = await import('../inject/rule-file.js');
   const text = readNamed({ what: 'the file of rules', path }, TEXT_MOST_BYTES);
-  return parseRuleFile(text.toString(), path);
+  return parseRuleFile(text.toString(), path, own);
 }
 
 /** This command line, with a seed that was not given. */

@@ -1,5 +1,6 @@
 /** `iopf exec --inject-each`: what is asked for, and what it writes. */
 import { availableParallelism } from 'node:os';
+import type { OwnPoint } from '../device/own-points.js';
 import { say } from '../exec/run/tell.js';
 import { RuleError } from '../inject/rule.js';
 import { rulesOfSet, withTime } from '../inject/sweep.js';
@@ -11,18 +12,22 @@ import { documentOf, jsonText } from './json/document.js';
 import { runSweep } from './sweep.js';
 import { formatSweep, isFound } from './sweep-outcome.js';
 
-/** `words`: options of each run. Sets the exit code: 1 where something was found. */
+/**
+ * `words`: options of each run; `own`: points that its devices declare. Sets the exit code: 1 where
+ * something was found.
+ */
 export async function sweepCommand(
   words: readonly string[],
   command: readonly string[],
   options: Options,
+  own: readonly OwnPoint[],
 ): Promise<void> {
   if (options.iopf === 'all' || options.kernel === 'all')
     throw new UserError(
       '--inject-each is of one kernel and one mode: name one --kernel and --iopf',
     );
   const sweep = await runSweep({
-    rules: rulesOf(options),
+    rules: rulesOf(options, own),
     options: words,
     command,
     check: options.eachCheck ?? null,
@@ -44,9 +49,9 @@ export async function sweepCommand(
 }
 
 /** Each rule once. */
-function rulesOf({ injectEach = [], iopf }: Options): string[] {
+function rulesOf({ injectEach = [], iopf }: Options, own: readonly OwnPoint[]): string[] {
   try {
-    const rules = injectEach.flatMap((set) => rulesOfSet(set, iopf !== 'off'));
+    const rules = injectEach.flatMap((set) => rulesOfSet(set, iopf !== 'off', own));
     for (const rule of rules) withTime(rule, 0);
     return [...new Set(rules)];
   } catch (error) {

@@ -9,6 +9,12 @@ import type { DmaBuffer } from '../mm/frame-memory.js';
  */
 export class DmaList {
   count = 0;
+  /**
+   * None of the first so many pieces waits for another: where each takes a message to another
+   * process, they may be under way at once. Of a list that is written, what tells of the others is
+   * not one of them.
+   */
+  together = 0;
   readonly page: Float64Array;
   readonly offset: Int32Array;
   readonly length: Int32Array;
@@ -31,7 +37,7 @@ export class DmaList {
   }
 
   clear(): void {
-    this.count = 0;
+    this.count = this.together = 0;
   }
 
   /** Adds `length` bytes at `offset` of IOVA page `page`, from or to `bufferOffset` of `buffer`. */

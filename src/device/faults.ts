@@ -1,3 +1,4 @@
+import type { OwnFaults } from './own-points.js';
 import type { DmaGate, Translator } from './translator.js';
 
 /** What a device is made with where it shall have faults on purpose; else none of it is there. */
@@ -7,6 +8,8 @@ export interface DeviceFaults {
   readonly gate: DmaGate | null;
   readonly commands: CommandFaults | null;
   readonly link: LinkFaults | null;
+  /** At points that the device declares itself. */
+  readonly own: OwnFaults | null;
 }
 
 /** A link that goes down on purpose. */

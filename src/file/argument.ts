@@ -20,6 +20,7 @@ export function copyIn(
 /** Bytes behind a struct that are looked at in one go: they lie in one page or end with it. */
 const TAIL_BYTES = 4096;
 const tail = new ArgumentBuffer(TAIL_BYTES);
+const zeros = new Uint8Array(TAIL_BYTES);
 
 /**
  * Copies a struct in that begins with its size in bytes, and returns that size (kernel:
@@ -70,6 +71,23 @@ export function copyOut(
   bytes: number,
 ): void {
   if (!caller.mm.copyTo(argument, buffer.prefix(bytes))) fail('EFAULT');
+}
+
+/**
+ * Copies `from` to the program, as much as it has room for, and zeros to the rest of the room, a
+ * piece at a time: the room is as large as the program says (kernel: copy_to_user, clear_user).
+ * EFAULT.
+ */
+export function copyOutCleared(
+  { mm }: Caller,
+  address: number,
+  from: Uint8Array,
+  room: number,
+): void {
+  const known = Math.min(from.length, room);
+  if (known > 0 && !mm.copyTo(address, from.subarray(0, known))) fail('EFAULT');
+  for (let at = known; at < room; at += TAIL_BYTES)
+    if (!mm.copyTo(address + at, zeros.subarray(0, room - at))) fail('EFAULT');
 }
 
 /** eventfd_ctx_fdget: EBADF where the number is not open, EINVAL where it is no eventfd. */

@@ -3,7 +3,8 @@
  * docs/inject.md and JSON say what stands here.
  *
  * Terms: a *point* is passed each time its event happens; a *rule* names a point and says at which
- * of those times the fault is. The event of a rule is counted where its conditions hold.
+ * of those times the fault is. The event of a rule is counted where its conditions hold. What a
+ * device of the user's own declares is `own` here, and an `OwnPoint` in full.
  */
 
 export const points = {
@@ -29,13 +30,14 @@ export const points = {
     sweep: ['dma:refuse'],
   },
   'iommu:request': {
-    form: 'iommu:request=INVALID|FAILURE|FULL',
+    form: 'iommu:request=INVALID|FAILURE|PARTIAL|FULL',
     event: 'a page request of a device',
     fault:
-      'it is answered so, and the access is refused; FULL: there is no room for it in the ' +
-      "IOMMU's queue, and the device asks again, up to 16 times",
+      'it is answered so, and the access is refused; PARTIAL: it is in a group whose other ' +
+      'request cannot be granted, so its page comes, and the group is INVALID; FULL: there is no ' +
+      "room for it in the IOMMU's queue, and the device asks again, up to 16 times",
     conditions: ['device', 'iova', 'access'],
-    sweep: ['iommu:request=INVALID', 'iommu:request=FULL'],
+    sweep: ['iommu:request=INVALID', 'iommu:request=PARTIAL', 'iommu:request=FULL'],
   },
   'memory:take': {
     form: 'memory:take',
@@ -53,7 +55,7 @@ export const points = {
   },
   'nvme:command': {
     form: 'nvme:COMMAND=status:NUMBER|never|late:TIME|reorder|twice',
-    event: 'a command that a nvme fetches: its name (read, create-cq), cmd for I/O, admin',
+    event: 'a command that an nvme fetches: its name (read, create-cq), cmd for I/O, admin',
     fault:
       'it is not carried out: it completes with this status, or never; or it is, and its ' +
       'completion comes this much later, behind those of other commands, or twice',
@@ -66,7 +68,7 @@ export const points = {
   },
   'nvme:CSTS.CFS': {
     form: 'nvme:CSTS.CFS',
-    event: 'a command that a nvme fetches',
+    event: 'a command that an nvme fetches',
     fault: 'neither it nor any other completes, and CSTS.CFS is set until the controller is reset',
     conditions: ['device', 'queue'],
     sweep: ['nvme:CSTS.CFS'],
@@ -113,6 +115,20 @@ export const points = {
     conditions: ['device'],
     sweep: ['device:unplug'],
   },
+  'device:dead': {
+    form: 'device:dead',
+    event: 'an access to a region of an open device; a time comes without one too',
+    fault: 'the same, and nobody is told: no ERR, no REQ',
+    conditions: ['device'],
+    sweep: ['device:dead'],
+  },
+  own: {
+    form: 'KIND:POINT[=VALUE]',
+    event: 'what a device of your own says of its point',
+    fault: 'what it says',
+    conditions: ['device'],
+    sweep: [],
+  },
 } as const satisfies Readonly<Record<string, Point>>;
 
 export type PointName = keyof typeof points;
@@ -145,6 +161,7 @@ export const onceOnly: ReadonlySet<PointName> = new Set<PointName>([
   'interrupt:spurious',
   'link:down',
   'device:unplug',
+  'device:dead',
 ]);
 
 /** Points that are there only where devices can have I/O page faults. */

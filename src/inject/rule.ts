@@ -4,6 +4,7 @@ import { PciRegionIndex } from '../abi/pci.js';
 import { formatPciAddress, parsePciAddress } from '../abi/pci-address.js';
 import { CommandFault } from '../device/faults.js';
 import { AdminOpcode, IoOpcode } from '../device/nvme/command.js';
+import { type FaultValue, formOf, type OwnPoint } from '../device/own-points.js';
 import { parseSize } from '../input/size.js';
 import { parseTime } from '../input/time.js';
 import { PageResponse } from '../iommu/page-request.js';
@@ -44,9 +45,15 @@ export interface Rule {
   readonly command: { readonly opcode: number | null; readonly isAdmin: boolean } | null;
   /** Of `register`: a region index, and bytes from its start. */
   readonly register: { readonly region: number; readonly offset: number } | null;
+  /** Of `own`. */
+  readonly own: {
+    readonly kind: string;
+    readonly name: string;
+    readonly value: FaultValue;
+  } | null;
   /**
    * An errno, a register's value, a page response code, a command's status or CommandFault; 0:
-   * nothing is to say.
+   * the point has none.
    */
   readonly what: number;
   /** Milliseconds that a completion or a call comes late, or a link is down (0: for good). */
@@ -63,10 +70,12 @@ const EACH: When = { first: 1, last: Number.POSITIVE_INFINITY, every: 1, chance:
 const NONE: When = { ...EACH, first: Number.POSITIVE_INFINITY };
 /** In place of a page response code: the page request is lost. */
 export const QUEUE_FULL = -1;
+/** The same: the request is in a group of which the rest cannot be granted. */
+export const PARTIAL_GROUP = -2;
 const STATUS_MOST = 0x7ff;
 
-/** Parses a rule. Throws RuleError. */
-export function parseRule(text: string): Rule {
+/** Parses a rule. `own`: points that devices of the run declare. Throws RuleError. */
+export function parseRule(text: string, own: readonly OwnPoint[] = []): Rule {
   const [left = '', ...behind] = text.split('@');
   if (behind.length > 1) throw wrong(text, 'it has two @; conditions are divided by commas');
   const equals = left.indexOf('=');
@@ -77,7 +86,8 @@ export function parseRule(text: string): Rule {
   if (room === 'call' && Object.hasOwn(Errno, subject))
     [subject, when, what] = ['*', what ?? '', subject];
   if (words.length > 3) throw wrong(text, `"${words.slice(3).join(':')}" has no place in it`);
-  const point = pointOf(text, room, subject);
+  const declared = own.find(({ kind, name }) => kind === room && name === subject);
+  const point = declared === undefined ? pointOf(text, room, subject, own) : 'own';
   const rule: Writable<Rule> = {
     text,
     point,
@@ -91,6 +101,7 @@ export function parseRule(text: string): Rule {
     requests: null,
     command: null,
     register: null,
+    own: null,
     what: 0,
     lateMs: 0,
   };
@@ -100,6 +111,11 @@ export function parseRule(text: string): Rule {
   if (point === 'link:down' && what !== null) {
     rule.lateMs = timeOf(what) ?? 0;
     if (rule.lateMs === 0) throw wrong(text, 'link:down= takes a time, like 200ms or 2s');
+    what = null;
+  }
+  if (declared !== undefined) {
+    const { kind, name } = declared;
+    rule.own = { kind, name, value: faultValue(text, declared, what) };
     what = null;
   }
   const takesTime = point === 'nvme:command' || point === 'call';
@@ -119,13 +135,13 @@ export function comesByItself({ afterMs, when }: Rule): boolean {
   return afterMs > 0 && when.last === 1;
 }
 
-function pointOf(text: string, room: string, subject: string): PointName {
+function pointOf(text: string, room: string, subject: string, own: readonly OwnPoint[]): PointName {
   const name = `${room}:${subject}`;
   if (Object.hasOwn(points, name)) return name as PointName;
   if (room === 'call' && subject !== '') return 'call';
   if (room === 'nvme' && subject !== '') return 'nvme:command';
   if (room === 'register' && subject !== '') return 'register';
-  const known = Object.values(points).map(({ form }) => form);
+  const known = [...Object.values(points).map(({ form }) => form), ...own.map(formOf)];
   throw wrong(
     text,
     `there is no point "${subject === '' ? room : name}"; points: ${known.join(', ')}`,
@@ -173,7 +189,7 @@ function commandOf(text: string, name: string): Rule['command'] {
   );
 }
 
-/** The names of a nvme's commands. */
+/** The names of NVMe's commands. */
 export function commandNames(): string[] {
   return [...Object.keys(IoOpcode), ...Object.keys(AdminOpcode)].map(commandWord);
 }
@@ -202,6 +218,7 @@ function whatOf(text: string, point: PointName, what: string | null): number {
       return Errno[what as keyof typeof Errno];
     case 'iommu:request':
       if (what === 'FULL') return QUEUE_FULL;
+      if (what === 'PARTIAL') return PARTIAL_GROUP;
       if (what === 'INVALID' || what === 'FAILURE') return PageResponse[what];
       throw expected;
     case 'nvme:command': {
@@ -215,7 +232,7 @@ function whatOf(text: string, point: PointName, what: string | null): number {
       throw wrong(text, 'a status is type * 256 + code, 0x1 to 0x7ff, as 0x280 (write fault)');
     }
     case 'register': {
-      const value = /^(0x[0-9a-f]+|\d+)$/i.test(what ?? '') ? Number(what) : Number.NaN;
+      const value = numberOf(what ?? '');
       if (value < 2 ** 32) return value;
       throw expected;
     }
@@ -223,6 +240,22 @@ function whatOf(text: string, point: PointName, what: string | null): number {
       if (what !== null) throw expected;
       return 0;
   }
+}
+
+function faultValue(text: string, point: OwnPoint, what: string | null): FaultValue {
+  const { takes } = point;
+  if (takes === null && what === null) return true;
+  if (Array.isArray(takes) && takes.includes(what)) return what!;
+  if (takes === 'number' && what !== null) {
+    const number = numberOf(what);
+    if (number < 2 ** 32) return number;
+  }
+  throw wrong(text, `${formOf(point)} is needed${what === null ? '' : `, not "=${what}"`}`);
+}
+
+/** Decimal, or with 0x; NaN: it is none. */
+function numberOf(word: string): number {
+  return /^(0x[0-9a-f]+|\d+)$/i.test(word) ? Number(word) : Number.NaN;
 }
 
 function readCondition(rule: Writable<Rule>, condition: string): void {

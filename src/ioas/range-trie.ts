@@ -30,6 +30,7 @@ export class RangeTrie {
   private bounds = new Float64Array(8);
   private readonly freeSlots: number[] = [];
   private nextSlot = 0;
+  /** Nodes on the way to a page, by level; the first is always 0. */
   private readonly path = new Int32Array(LAST_LEVEL + 1);
 
   /** The slot of the range that covers a page, or -1. Hot. */
@@ -62,7 +63,6 @@ export class RangeTrie {
     const { cells, bounds, path } = this;
     let level = 0;
     let cell = cells[digit(from, 0)]!;
-    path[0] = 0;
     while (cell > 0) {
       path[++level] = cell;
       cell = cells[cell * CELLS + digit(from, level)]!;

@@ -249,15 +249,14 @@ export class FaultQueue implements DeviceFaultHandler {
     const { pasid, access, last, iovaPage, address } = fault;
     const { at } = HwptPgfault;
     const { record } = this;
+    // Nobody writes `reserved` and `length`, which stay 0.
     record.setU32(at.flags, (pasid === NO_PASID ? 0 : PASID_VALID) | (last ? LAST_PAGE : 0));
     record.setU32(at.dev_id, this.idOf(group.device));
     record.setU32(at.pasid, pasid === NO_PASID ? 0 : pasid);
     record.setU32(at.grpid, group.group);
     record.setU32(at.perm, access);
-    record.setU32(at.reserved, 0);
     if (address === undefined) record.setPages(at.addr, iovaPage);
     else record.setBig(at.addr, address);
-    record.setU32(at.length, 0);
     record.setU32(at.cookie, cookie);
   }
 }

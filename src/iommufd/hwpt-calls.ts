@@ -1,10 +1,11 @@
 /**
- * The calls that make page tables, invalidate what is cached of them, and tell what an IOMMU can
+ * The calls that make page tables, invalidate what is cached of them, and tell what an IOMMU can do
  * (kernel: hw_pagetable.c).
  */
 import { fail } from '../abi/errno.js';
 import { HWPT_DATA_NONE, HwInfoFlag, HwptAllocFlag } from '../abi/iommufd.js';
 import { HwInfo, HwptAlloc, HwptInvalidate } from '../abi/iommufd-structs.js';
+import { copyOutCleared } from '../file/argument.js';
 import { type Call, respond } from './call.js';
 import { BoundDevice } from './device.js';
 import { FaultQueueObject } from './fault-queue-file.js';
@@ -58,7 +59,7 @@ export function hwptAlloc(call: Call): void {
   }
 }
 
-/** EOPNOTSUPP: flags that this kernel or IOMMU has not; and what `Iommu`, `PagingHwpt` answer. */
+/** EOPNOTSUPP: flags that this kernel or IOMMU lacks; and what `Iommu`, `PagingHwpt` answer. */
 function pagingTable(
   { context }: Call,
   device: BoundDevice,
@@ -90,7 +91,7 @@ function nestedTable(
 }
 
 /**
- * IOMMU_GET_HW_INFO: what the IOMMU of a device can, as much as there is room for. EOPNOTSUPP:
+ * IOMMU_GET_HW_INFO: what the IOMMU of a device can do, as much as there is room for. EOPNOTSUPP:
  * flags, reserved, or another type of IOMMU is asked for; ENOENT; EFAULT.
  */
 export function getHwInfo(call: Call): void {
@@ -102,10 +103,7 @@ export function getHwInfo(call: Call): void {
   if ((flags & ~known) !== 0 || reserved !== 0) fail('EOPNOTSUPP');
   const { iommu } = context.objects.get(buffer.u32(at.dev_id), BoundDevice);
   const { type, data, capabilities } = iommu.info(flags === 0 ? 0 : buffer.u32(at.out_data_type));
-  const room = buffer.u32(at.data_len);
-  const bytes = new Uint8Array(room);
-  bytes.set(data.subarray(0, room));
-  if (!caller.mm.copyTo(buffer.u64(at.data_uptr), bytes)) fail('EFAULT');
+  copyOutCleared(caller, buffer.u64(at.data_uptr), data, buffer.u32(at.data_len));
   buffer.setU32(at.data_len, data.length);
   buffer.setU32(at.out_data_type, type);
   buffer.setU32(at.out_max_pasid_log2, iommu.pasidBits);

@@ -2,13 +2,14 @@
 import { PAGE_SIZE } from '../mm/address-space.js';
 import type { BarDefinition, DeviceDefinition, RegisterDefinition } from './definition.js';
 
-type Kind = 'text' | 'flag' | 'number' | 'list' | 'object' | 'function';
+type Kind = 'text' | 'flag' | 'number' | 'list' | 'object' | 'function' | 'any';
 type Shape = Readonly<Record<string, readonly [kind: Kind, isNeeded: boolean]>>;
 
 const definitionShape: Shape = {
   name: ['text', true],
   summary: ['text', true],
   options: ['object', false],
+  points: ['object', false],
   vendor: ['number', true],
   device: ['number', true],
   subsystemVendor: ['number', false],
@@ -51,6 +52,12 @@ const msixShape: Shape = {
   table: ['number', true],
   pending: ['number', true],
 };
+const pointShape: Shape = {
+  event: ['text', true],
+  fault: ['text', true],
+  takes: ['any', false],
+  sweep: ['list', false],
+};
 const vendorShape: Shape = { body: ['list', true], writable: ['list', false] };
 
 const rules = ['rw', 'ro', 'wo', 'rc', 'w1s', 'w1c'];
@@ -91,6 +98,7 @@ export function checkDefinition(definition: DeviceDefinition): void {
     checkNumber(definition[key] ?? 0, 0xffff, `${at}: ${key}`);
   checkNumber(definition.revision ?? 0, 0xff, `${at}: revision`);
   checkOptions(definition, at);
+  checkPoints(definition, at);
   checkBars(definition, at);
   checkCapabilities(definition, at);
 }
@@ -215,6 +223,33 @@ function checkOptions({ options = {} }: DeviceDefinition, at: string): void {
   }
 }
 
+function checkPoints({ points = {} }: DeviceDefinition, at: string): void {
+  for (const [name, point] of Object.entries(points)) {
+    const here = `${at}: point ${name}`;
+    if (!/^[a-z][a-z0-9-]*$/i.test(name))
+      throw new DeviceMistake(`${here}: a name of letters, digits and hyphens, a letter first`);
+    checkShape(point, pointShape, here);
+    const { sweep, takes } = point;
+    const words: readonly unknown[] | null = Array.isArray(takes) ? takes : null;
+    const areWords = words?.every((word) => /^[\w.-]+$/.test(String(word))) === true;
+    if (takes !== undefined && takes !== 'number' && !(areWords && words!.length > 0))
+      throw new DeviceMistake(
+        `${here}: takes is 'number' or a list of words of letters, digits, dots and hyphens`,
+      );
+    if (takes === 'number' && sweep === undefined)
+      throw new DeviceMistake(`${here}: sweep is missing: numbers for --inject-each, or none: []`);
+    const isRight = (value: unknown): boolean =>
+      takes === 'number' ? isWord32(value) : words?.includes(value) === true;
+    const wrong = sweep?.find((value) => !isRight(value));
+    if (wrong !== undefined)
+      throw new DeviceMistake(`${here}: sweep has ${shown(wrong)}, which the point does not take`);
+  }
+}
+
+function isWord32(value: unknown): boolean {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 32;
+}
+
 function checkShape(given: unknown, shape: Shape, at: string): void {
   if (typeof given !== 'object' || given === null)
     throw new DeviceMistake(`${at}: must be an object`);
@@ -241,6 +276,8 @@ function isKind(value: unknown, kind: Kind): boolean {
       return typeof value === 'boolean';
     case 'list':
       return Array.isArray(value);
+    case 'any':
+      return true;
     default:
       return typeof value === kind && value !== null && !Number.isNaN(value);
   }

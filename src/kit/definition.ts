@@ -2,6 +2,7 @@
 import type { RegisterRule } from '../device/register-table.js';
 import { checkDefinition } from './check-definition.js';
 import type { Device, DeviceHandlers } from './device.js';
+import type { PointDefinitions } from './points.js';
 
 /** Says which shape a definition has: what is loaded may be made with another version of iopf. */
 export const DEVICE_FORMAT = 'iopf.device/1';
@@ -77,12 +78,15 @@ export type OptionValues<Options extends OptionDefinitions> = {
 export interface DeviceDefinition<
   Name extends string = string,
   Options extends OptionDefinitions = OptionDefinitions,
+  Points extends PointDefinitions = PointDefinitions,
 > {
   /** Letters, digits and hyphens: messages call the device by it. */
   readonly name: string;
   /** What it is, in a few words. */
   readonly summary: string;
   readonly options?: Options;
+  /** Places where `--inject NAME:POINT` can put a fault, by name: `Device.fault` passes them. */
+  readonly points?: Points;
   /** Ids of config space, 16 bits each; the class code has 24: class, subclass, interface. */
   readonly vendor: number;
   readonly device: number;
@@ -120,7 +124,7 @@ export interface DeviceDefinition<
    */
   readonly stalls?: boolean;
   /** Makes one device. It is reset before anything else happens to it. */
-  create(device: Device<Name>, options: OptionValues<Options>): DeviceHandlers;
+  create(device: Device<Name, Points>, options: OptionValues<Options>): DeviceHandlers;
 }
 
 /** A definition that was found to be right: what `--device` and `checkDevice` take. */
@@ -137,7 +141,9 @@ export function defineDevice<
   const Name extends string,
   // biome-ignore lint/complexity/noBannedTypes: no options at all
   const Options extends OptionDefinitions = {},
->(definition: DeviceDefinition<Name, Options>): DeviceModel {
+  // biome-ignore lint/complexity/noBannedTypes: no points either
+  const Points extends PointDefinitions = {},
+>(definition: DeviceDefinition<Name, Options, Points>): DeviceModel {
   const checked = definition as unknown as DeviceDefinition;
   checkDefinition(checked);
   return Object.freeze({ format: DEVICE_FORMAT, definition: checked });

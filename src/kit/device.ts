@@ -1,4 +1,5 @@
 /** What a device is given to work with, and what it answers. */
+import type { FaultOf, PointDefinitions } from './points.js';
 
 /** Memory of the device's own, from and to which it does DMA. */
 export interface DeviceBuffer {
@@ -68,13 +69,21 @@ export interface DeviceClock {
 }
 
 /** One device. */
-export interface Device<Name extends string = string> {
+export interface Device<
+  Name extends string = string,
+  Points extends PointDefinitions = PointDefinitions,
+> {
   /** `0000:01:00.0` */
   readonly address: string;
   readonly dma: Dma;
   readonly interrupts: DeviceInterrupts;
   readonly registers: Registers<Name>;
   readonly clock: DeviceClock;
+  /**
+   * Passes a point that the definition declares, and counts it: null, or the fault that the user
+   * has asked for at this time, which the device then has: what the rule says behind `=`, or true.
+   */
+  fault<Point extends keyof Points & string>(point: Point): FaultOf<Points[Point]> | null;
   /** Makes zeroed memory for DMA. For the life of the device: not in a handler. */
   allocate(bytes: number): DeviceBuffer;
   /** The memory of a BAR, which programs see in its open areas. A reset zeroes it. */

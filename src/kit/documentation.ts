@@ -1,14 +1,18 @@
 /** What a definition says of a device, as text. */
+
+import { formOf } from '../device/own-points.js';
 import type { BarDefinition, DeviceModel, RegisterDefinition } from './definition.js';
 import { kindOf } from './kind.js';
+import { pointsOf } from './points.js';
 
-/** Name and summary, options, and the registers of each BAR: a line for each. */
+/** Name, summary, options, points for `--inject`, the registers of each BAR: a line for each. */
 export function describeDevice(model: DeviceModel): string {
   const { name, options, summary } = kindOf(model);
   const { bars } = model.definition;
   return [
     `  ${name}  ${summary}`,
     ...Object.entries(options).map(([key, about]) => `      ${key}=  ${about}`),
+    ...pointsOf(model).map((point) => `      ${formOf(point)}  at ${point.event}: ${point.fault}`),
     ...bars.flatMap(barLines),
   ].join('\n');
 }

@@ -40,3 +40,4 @@ export type {
   Registers,
 } from './device.js';
 export { describeDevice } from './documentation.js';
+export type { FaultOf, PointDefinition, PointDefinitions } from './points.js';

@@ -49,7 +49,6 @@ export class Areas {
 
   insert(area: Area): void {
     this.list.splice(this.indexFrom(area.first), 0, area);
-    this.last = null;
   }
 
   /** The areas inside [first, end), after those that cross its ends have been split there. */
@@ -108,6 +107,5 @@ export class Areas {
     this.list.splice(index, 0, { ...area, end: page });
     area.offset += page - area.first;
     area.first = page;
-    this.last = null;
   }
 }

@@ -32,6 +32,8 @@ export class SegmentList {
   count = 0;
   /** Sum of all lengths, in bytes. */
   bytes = 0;
+  /** The first so many may be under way at once (DmaList.together). */
+  together = 0;
   readonly frame: Float64Array;
   readonly offset: Int32Array;
   readonly length: Float64Array;
@@ -49,6 +51,7 @@ export class SegmentList {
   clear(): void {
     this.count = 0;
     this.bytes = 0;
+    this.together = 0;
   }
 
   get full(): boolean {

@@ -3,12 +3,12 @@
  * otherwise. Pieces move in the order of their list, as `ProcessMemory` promises.
  */
 import { PAGE_SIZE, X86_64_TASK_SIZE } from '../mm/address-space.js';
-import { type DmaBuffer, type FrameMemory, SegmentList } from '../mm/frame-memory.js';
+import { type FrameMemory, SegmentList } from '../mm/frame-memory.js';
 import { FRAMES_PER_SPACE } from '../mm/process/frames.js';
 import { close, pread, pwrite } from '../mm/process/libc.js';
 import { ProcessMemory } from '../mm/process/memory.js';
 import { ProcessSpace, SPACES_MAX } from '../mm/process/space.js';
-import { ForeignSpace, type Transfer } from './foreign-space.js';
+import { ForeignSpace, type Stretch, type Transfer } from './foreign-space.js';
 
 /** The space of this process's own mappings; foreign ones follow. */
 const OWN = 0;
@@ -72,45 +72,48 @@ export class ClientMemory implements FrameMemory {
         if (got !== part.bytes) return moved;
       }
       if (space === undefined) continue;
-      const got = this.moveForeign(space, list, segment, isWrite);
+      const stretches = stretchesOf(space, list, segment);
+      const got = space.move(isWrite, stretches);
       moved += got;
-      if (got !== list.length[segment]!) return moved;
-      segment++;
+      if (got !== stretches.reduce((sum, { length }) => sum + length, 0)) return moved;
+      segment += stretches.length;
     }
     return moved;
   }
+}
 
-  private moveForeign(
-    space: ForeignSpace,
-    list: SegmentList,
-    at: number,
-    isWrite: boolean,
-  ): number {
-    const page = list.frame[at]! - space.id * FRAMES_PER_SPACE;
-    const address = page * PAGE_SIZE + list.offset[at]!;
-    return space.move(isWrite, address, list.length[at]!, list.buffer[at]!, list.bufferOffset[at]!);
+/** A segment of a space, and those behind it that may move at the same time. */
+function stretchesOf({ id }: ForeignSpace, list: SegmentList, first: number): Stretch[] {
+  const base = id * FRAMES_PER_SPACE;
+  const stretches: Stretch[] = [];
+  for (let at = first; at === first || at < list.together; at++) {
+    const page = list.frame[at]! - base;
+    if (page < 0 || page >= FRAMES_PER_SPACE) break;
+    stretches.push({
+      address: page * PAGE_SIZE + list.offset[at]!,
+      length: list.length[at]!,
+      buffer: list.buffer[at]!,
+      offset: list.bufferOffset[at]!,
+    });
   }
+  return stretches;
 }
 
 /** A descriptor as memory (libvfio-user's FILE_IO): `/proc/PID/mem`, or any file. */
 export function fileTransfer(fd: number): Transfer & { close(): void } {
-  const all = (
-    call: (fd: number, address: number, length: number, at: number) => number,
-    at: number,
-    length: number,
-    buffer: DmaBuffer,
-    offset: number,
-  ): number => {
-    for (let done = 0; done < length; ) {
-      const got = call(fd, buffer.address + offset + done, length - done, at + done);
-      if (got <= 0) return done;
-      done += got;
-    }
-    return length;
-  };
   return {
-    read: (at, length, buffer, offset) => all(pread, at, length, buffer, offset),
-    write: (at, length, buffer, offset) => all(pwrite, at, length, buffer, offset),
+    move(isWrite, stretches) {
+      const call = isWrite ? pwrite : pread;
+      let moved = 0;
+      for (const { address, buffer, length, offset } of stretches)
+        for (let done = 0; done < length; ) {
+          const got = call(fd, buffer.address + offset + done, length - done, address + done);
+          if (got <= 0) return moved;
+          done += got;
+          moved += got;
+        }
+      return moved;
+    },
     close: () => void close(fd),
   };
 }

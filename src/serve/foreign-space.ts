@@ -7,10 +7,20 @@ import type { DmaBuffer } from '../mm/frame-memory.js';
 import { FRAMES_PER_SPACE } from '../mm/process/frames.js';
 import { allocateNative } from '../mm/process/libc.js';
 
-/** Moves bytes at an address to or from a buffer. Returns how many it moved. */
+/** Bytes at an address of a client's, and where they go to or come from. */
+export interface Stretch {
+  readonly address: number;
+  readonly length: number;
+  readonly buffer: DmaBuffer;
+  readonly offset: number;
+}
+
+/**
+ * Moves stretches that may be under way at once. Returns how many bytes went before the first that
+ * could not; those behind it may have moved.
+ */
 export interface Transfer {
-  read(address: number, length: number, buffer: DmaBuffer, offset: number): number;
-  write(address: number, length: number, buffer: DmaBuffer, offset: number): number;
+  move(isWrite: boolean, stretches: readonly Stretch[]): number;
 }
 
 const BOUNCE_BYTES = 1 << 16;
@@ -33,7 +43,7 @@ export class ForeignSpace implements AddressSpace {
   copyFrom(address: number, into: Uint8Array): boolean {
     for (let done = 0; done < into.length; ) {
       const length = Math.min(BOUNCE_BYTES, into.length - done);
-      if (this.transfer.read(address + done, length, bounce, 0) !== length) return false;
+      if (!this.moveBounced(false, address + done, length)) return false;
       into.set(bounce.bytes.subarray(0, length), done);
       done += length;
     }
@@ -44,25 +54,28 @@ export class ForeignSpace implements AddressSpace {
     for (let done = 0; done < from.length; ) {
       const length = Math.min(BOUNCE_BYTES, from.length - done);
       bounce.bytes.set(from.subarray(done, done + length));
-      if (this.transfer.write(address + done, length, bounce, 0) !== length) return false;
+      if (!this.moveBounced(true, address + done, length)) return false;
       done += length;
     }
     return true;
   }
 
-  /** Moves bytes of a segment; fewer than it has where the client refuses a page of it. */
-  move(
-    isWrite: boolean,
-    address: number,
-    length: number,
-    buffer: DmaBuffer,
-    offset: number,
-  ): number {
-    const { transfer } = this;
-    const moved = isWrite
-      ? transfer.write(address, length, buffer, offset)
-      : transfer.read(address, length, buffer, offset);
-    if (moved < length) this.lostPage = Math.floor((address + moved) / PAGE_SIZE);
+  private moveBounced(isWrite: boolean, address: number, length: number): boolean {
+    const stretch = { address, length, buffer: bounce, offset: 0 };
+    return this.transfer.move(isWrite, [stretch]) === length;
+  }
+
+  /** As `Transfer.move`; the page that could not move is lost. */
+  move(isWrite: boolean, stretches: readonly Stretch[]): number {
+    const moved = this.transfer.move(isWrite, stretches);
+    let left = moved;
+    for (const { address, length } of stretches) {
+      if (left < length) {
+        this.lostPage = Math.floor((address + left) / PAGE_SIZE);
+        break;
+      }
+      left -= length;
+    }
     return moved;
   }
 

@@ -1,5 +1,8 @@
 /**
- * What the server asks its client: DMA_READ and DMA_WRITE, one at a time, each waited for.
+ * What the server asks its client: DMA_READ and DMA_WRITE, a few at a time.
+ *
+ * Questions that may be under way at once go out together, no more than surely fits into the
+ * sockets' buffers with its answers, and are waited for together; answers may come in any order.
  *
  * On the main socket a client's own request may come in between: see session.ts. An answer that
  * makes no sense, or none, means that the client cannot be understood any more: the connection is
@@ -7,7 +10,6 @@
  */
 
 import { allocateMessage, type MessageSocket } from '../exec/vfio-user/message-socket.js';
-import type { DmaBuffer } from '../mm/frame-memory.js';
 import {
   Command,
   MessageFlag,
@@ -16,7 +18,7 @@ import {
   TYPE_REPLY,
 } from '../vfio-user/protocol.js';
 import { DmaAccess } from '../vfio-user/structs.js';
-import type { Transfer } from './foreign-space.js';
+import type { Stretch, Transfer } from './foreign-space.js';
 
 /** Waits until a socket can be read or written; false: the time is up, or the server ends. */
 export interface Waiting {
@@ -29,7 +31,7 @@ export interface PeerOptions {
   /** Bytes of data in one message: what the client takes, and what fits. */
   readonly transferBytes: number;
   readonly waiting: Waiting;
-  /** Is called before a question. */
+  /** Is called before questions. */
   readonly begin: () => void;
   /** Takes a request that came in between; false: that is not allowed, or they are too many. */
   readonly putAside: () => boolean;
@@ -37,7 +39,18 @@ export interface PeerOptions {
 
 const ID_END = 2 ** 16;
 const COUNT_BYTES = 4;
+/** Under way at once: questions, and bytes of their data, which QEMU sends in one call or loses. */
+const QUESTIONS_MOST = 64;
+export const ASKED_BYTES = 2 ** 16;
 const message = allocateMessage();
+
+/** A stretch that fits into a message. */
+interface Question extends Stretch {
+  id: number;
+  /** Bytes before it in what is moved. */
+  readonly before: number;
+  state: 'open' | 'done' | 'refused';
+}
 
 export class Peer implements Transfer {
   /** Why nothing can be asked any more; null: all is well. */
@@ -48,57 +61,65 @@ export class Peer implements Transfer {
 
   constructor(private readonly options: PeerOptions) {}
 
-  read(address: number, length: number, buffer: DmaBuffer, offset: number): number {
-    return this.pieces(Command.DMA_READ, address, length, buffer, offset);
+  move(isWrite: boolean, stretches: readonly Stretch[]): number {
+    let [before, bytes] = [0, 0];
+    let together: Question[] = [];
+    for (const { address, buffer, length, offset } of stretches)
+      for (let done = 0; done < length; ) {
+        const count = Math.min(this.options.transferBytes, length - done);
+        if (together.length === QUESTIONS_MOST || bytes + count > ASKED_BYTES) {
+          const lost = this.ask(isWrite, together);
+          if (lost !== null) return lost.before;
+          [together, bytes] = [[], 0];
+        }
+        const piece = { address: address + done, buffer, length: count, offset: offset + done };
+        together.push({ ...piece, id: -1, before, state: 'open' });
+        done += count;
+        before += count;
+        bytes += count;
+      }
+    return this.ask(isWrite, together)?.before ?? before;
   }
 
-  write(address: number, length: number, buffer: DmaBuffer, offset: number): number {
-    return this.pieces(Command.DMA_WRITE, address, length, buffer, offset);
-  }
-
-  private pieces(
-    command: number,
-    address: number,
-    length: number,
-    buffer: DmaBuffer,
-    offset: number,
-  ): number {
-    const { transferBytes } = this.options;
-    for (let done = 0; done < length; ) {
-      const count = Math.min(transferBytes, length - done);
-      if (!this.ask(command, address + done, count, buffer, offset + done)) return done;
-      done += count;
+  /** Questions and their answers; returns the first that the client refuses, or never answered. */
+  private ask(isWrite: boolean, questions: Question[]): Question | null {
+    const command = isWrite ? Command.DMA_WRITE : Command.DMA_READ;
+    if (this.broken === null) this.options.begin();
+    for (const question of questions) if (this.broken === null) this.send(command, question);
+    for (let open = questions.length; open > 0 && this.broken === null; open--) {
+      const { head } = this.options.socket;
+      if (!this.awaitReply()) break;
+      const found = questions.find(({ id, state }) => state === 'open' && id === head.id);
+      if (found === undefined || head.command !== command || head.fault !== 'none')
+        this.giveUp('answered what it was not asked');
+      else found.state = this.take(isWrite, found) ? 'done' : 'refused';
     }
-    return length;
+    return questions.find(({ state }) => state !== 'done') ?? null;
   }
 
-  /** One question and its answer; false: the client refuses, or is broken. */
-  private ask(
-    command: number,
-    address: number,
-    count: number,
-    buffer: DmaBuffer,
-    offset: number,
-  ): boolean {
-    if (this.broken !== null) return false;
-    const { begin, socket, waiting } = this.options;
-    begin();
+  private send(command: number, question: Question): void {
+    const { socket, waiting } = this.options;
+    const { address, buffer, length, offset } = question;
     const isWrite = command === Command.DMA_WRITE;
     const { bytes } = message.body;
     const view = new DataView(bytes.buffer, bytes.byteOffset, DmaAccess.size);
     view.setBigUint64(DmaAccess.at.address, BigInt(address), true);
-    view.setBigUint64(DmaAccess.at.count, BigInt(count), true);
-    if (isWrite) bytes.set(buffer.bytes.subarray(offset, offset + count), DmaAccess.size);
-    const head = { id: this.id, command, flags: TYPE_COMMAND, error: 0 };
+    view.setBigUint64(DmaAccess.at.count, BigInt(length), true);
+    if (isWrite) bytes.set(buffer.bytes.subarray(offset, offset + length), DmaAccess.size);
+    question.id = this.id;
     this.id = (this.id + 1) % ID_END;
     this.messages++;
-    const size = DmaAccess.size + (isWrite ? count : 0);
+    const head = { id: question.id, command, flags: TYPE_COMMAND, error: 0 };
+    const size = DmaAccess.size + (isWrite ? length : 0);
     if (!socket.send(head, size, [], () => waiting.writable(socket.fd), message))
-      return this.giveUp('did not take a message in time');
-    if (!this.awaitReply(head.id, command)) return false;
-    if ((socket.head.flags & MessageFlag.ERROR) !== 0) return false;
-    const { body } = socket;
-    const expected = DmaAccess.size + (isWrite ? 0 : count);
+      this.giveUp('did not take a message in time');
+  }
+
+  /** Whether the answer that is there says that a stretch has moved. */
+  private take(isWrite: boolean, { address, buffer, length, offset }: Question): boolean {
+    const { body, head } = this.options.socket;
+    if ((head.flags & MessageFlag.ERROR) !== 0) return false;
+    const expected = DmaAccess.size + (isWrite ? 0 : length);
     // The specification has a count of 4 bytes in the answer to a write, its clients one of 8; and
     // what more there is says nothing.
     const least = isWrite ? DmaAccess.end.address + COUNT_BYTES : expected;
@@ -107,21 +128,17 @@ export class Peer implements Transfer {
     const answered = new DataView(body.buffer, body.byteOffset, body.length);
     const { at } = DmaAccess;
     if (answered.getBigUint64(at.address, true) !== BigInt(address)) return false;
-    if (answered.getUint32(at.count, true) !== count) return false;
+    if (answered.getUint32(at.count, true) !== length) return false;
     if (!isWrite) buffer.bytes.set(body.subarray(DmaAccess.size), offset);
     return true;
   }
 
-  private awaitReply(id: number, command: number): boolean {
+  private awaitReply(): boolean {
     const { socket, waiting, putAside } = this.options;
-    const { head } = socket;
     for (;;) {
       switch (socket.receive()) {
         case 'message':
-          if ((head.flags & TYPE_MASK) === TYPE_REPLY) {
-            if (head.id === id && head.command === command && head.fault === 'none') return true;
-            return this.giveUp('answered what it was not asked');
-          }
+          if ((socket.head.flags & TYPE_MASK) === TYPE_REPLY) return true;
           if (!putAside()) return this.giveUp('sends requests and answers none');
           break;
         case 'waiting':
@@ -134,7 +151,7 @@ export class Peer implements Transfer {
   }
 
   private giveUp(why: string): false {
-    this.broken = why;
+    this.broken ??= why;
     return false;
   }
 }

@@ -26,7 +26,7 @@ import {
 } from '../vfio-user/protocol.js';
 import { deviceFeature } from './feature.js';
 import { getInfo, getIrqInfo, getRegionInfo, getRegionIoFds } from './information.js';
-import { Peer, type Waiting } from './peer.js';
+import { ASKED_BYTES, Peer, type Waiting } from './peer.js';
 import { beginWrite, readRegion, writeMultiple, writeRegion } from './region-access.js';
 import type { Reply, Request } from './request.js';
 import type { AttachedDevice, ServedDevice } from './served-device.js';
@@ -41,8 +41,6 @@ const capabilities: Partial<Capabilities> = {
   maxTransferBytes: TRANSFER_BYTES,
   pageSizes: 4096,
 };
-/** Of one question. QEMU forgets what of its answer its socket's buffer has no room for. */
-const ASKED_BYTES = 2 ** 16;
 /** Requests that are kept while the client is asked for something, and their bytes. */
 const ASIDE_MOST = 1024;
 const ASIDE_BYTES_MOST = 16 * TRANSFER_BYTES;

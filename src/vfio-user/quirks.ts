@@ -1,7 +1,8 @@
 /**
- * Where the specification, libvfio-user (efd091bc) and QEMU (11.1.3) differ, or leave something
- * open, and what iopf does. docs/vfio-user.md shows this table; the recorded exchanges that are
- * answered differently each name their row (test/serve/recorded-exchanges.test.ts).
+ * Where the specification, libvfio-user (efd091bc), QEMU (11.1.3) and rust-vmm's crate vfio-user
+ * (Cloud Hypervisor, usbvfiod) differ, or leave something open, and what iopf does.
+ * docs/vfio-user.md shows this table; the recorded exchanges that are answered differently each
+ * name their row (test/serve/recorded-exchanges.test.ts).
  */
 
 export interface Quirk {
@@ -27,6 +28,18 @@ export const quirks: readonly Quirk[] = [
     id: 'error-body',
     others: 'libvfio-user sends the body of some replies along with an error',
     iopf: 'sends a header alone, and takes a body',
+  },
+  {
+    id: 'error-type',
+    others:
+      "rust-vmm's server, until April 2026, sends errors as commands, often with the number 0",
+    iopf: 'takes them for the refusal of what was asked; 0 is EIO',
+  },
+  {
+    id: 'unknown',
+    others:
+      "rust-vmm's server loses step at commands that it does not know, and never asks for memory",
+    iopf: 'asks for nothing optional; says once that a mapping without a file is refused',
   },
   {
     id: 'json',

@@ -88,7 +88,6 @@ export class Container {
       type1.enableIopfByDefault();
     } catch (error) {
       for (const group of attached.reverse()) type1.detach(group);
-      type1.release();
       throw error;
     }
     this.type1 = type1;

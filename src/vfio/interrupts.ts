@@ -19,7 +19,7 @@ export class Interrupts implements InterruptSink {
   /** Which of INTx, MSI, MSI-X is on; -1 for none. */
   private on: number = NONE;
   private readonly triggers = new Map<number, EventCounter>();
-  /** Vectors that MSI or MSI-X was switched on with. */
+  /** Vectors that MSI or MSI-X was switched on with; it says nothing while neither is on. */
   private enabledVectors = 0;
   private pinAsserted = false;
   private masked = false;
@@ -150,7 +150,6 @@ export class Interrupts implements InterruptSink {
     const index = this.on;
     this.dropTriggers();
     this.on = NONE;
-    this.enabledVectors = 0;
     this.pciFunction.interruptsEnabled(index, 0);
   }
 

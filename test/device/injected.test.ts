@@ -14,7 +14,7 @@ import { headerOf, NetDriver, received } from './virtio-driver.js';
 const clock = { nowMs: 0 };
 const injection = (rules: readonly string[]): Injection =>
   new Injection(
-    { rules: rules.map(parseRule), seed: 0, again: '' },
+    { rules: rules.map((text) => parseRule(text)), seed: 0, again: '' },
     () => clock.nowMs,
     () => {},
   );

@@ -1,7 +1,7 @@
 /** Completions that come late, out of order or twice, on purpose. */
 import { describe, expect, it } from 'vitest';
 import { CommandFault } from '../../src/device/faults.js';
-import { type Completion, NvmeDriver, type QueuePair } from './nvme-driver.js';
+import { type Completion, NvmeDriver, type QueuePair, setLong } from './nvme-driver.js';
 
 const READ = 2;
 const BLOCK = 512;
@@ -72,6 +72,34 @@ describe('the completion of a command', () => {
     clock.now = 100;
     expect(poll()).toMatchObject([{ identifier: first, status: 0, queue: 1 }]);
     expect(poll()).toEqual([]);
+  });
+
+  it('that is late finds room where there is room for one', () => {
+    const { clock, driver, faults, poll } = bench();
+    const small = driver.createQueue(2, 2);
+    faults.set(1, CommandFault.LATE);
+    clock.late = 100;
+    const prp1 = driver.iova(driver.pages(1));
+    const identifier = small.push({ opcode: READ, namespace: 1, prp1 });
+    small.ring();
+    poll();
+    clock.now = 100;
+    poll();
+    expect(small.take()).toMatchObject({ identifier, status: 0 });
+  });
+
+  it('of a command that is to have faults has its result, with and without one', () => {
+    const COPY = 0x19;
+    const { driver, faults, poll, queue } = bench();
+    const ranges = driver.pages(1);
+    // The second range lies behind the disk: its number is the result.
+    setLong(driver.view, ranges + 32 + 8, 2 ** 40);
+    faults.set(2, CommandFault.TWICE);
+    for (const results of [[1], [1, 1]]) {
+      queue.push({ opcode: COPY, namespace: 1, prp1: driver.iova(ranges), dw10: 0, dw12: 1 });
+      queue.ring();
+      expect(poll().map(({ result }) => result)).toEqual(results);
+    }
   });
 
   it('that is out of order comes behind those of its batch', () => {

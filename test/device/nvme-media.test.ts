@@ -86,6 +86,18 @@ describe('Write Uncorrectable', () => {
     blocks.clear(32767, 0);
     expect(blocks.touches(32767, 1)).toBe(true);
   });
+
+  it('forgets no block but those that are written, however they lie', () => {
+    const blocks = new UncorrectableBlocks();
+    for (let block = 0; block < 32768; block += 8) blocks.mark(block, 1);
+    blocks.clear(1, 7);
+    expect([0, 1, 8, 32760].map((block) => blocks.touches(block, 1))).toEqual([
+      true,
+      false,
+      true,
+      true,
+    ]);
+  });
 });
 
 describe('Verify', () => {

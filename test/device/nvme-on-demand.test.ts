@@ -102,6 +102,23 @@ describe('an nvme controller on a fault queue', () => {
     expect(driver.taken()).toEqual([22, 23, 24]);
   });
 
+  it('asks for ranges to copy and to deallocate', () => {
+    const [DATASET_MANAGEMENT, COPY, DEALLOCATE] = [9, 0x19, 4];
+    const { driver, io } = started();
+    for (const [index, more] of [
+      { opcode: DATASET_MANAGEMENT, dw10: 255, dw11: DEALLOCATE },
+      { opcode: COPY, dw10: 100, dw12: 0 },
+      { opcode: DATASET_MANAGEMENT, dw10: 0, dw11: DEALLOCATE },
+    ].entries()) {
+      const ranges = driver.pages(1);
+      io.push({ namespace: 1, prp1: driver.iova(ranges), ...more });
+      io.ring();
+      driver.serve();
+      expect(io.take()?.status).toBe(0);
+      expect(driver.taken().slice(index === 0 ? -1 : 0)).toEqual([4 + index]);
+    }
+  });
+
   it('fails a command whose page is refused, and no other', () => {
     const { driver, io } = started();
     const [bad, good] = [driver.pages(2), driver.pages(1)];

@@ -56,6 +56,13 @@ describe('config space as a real vfio-pci showed it', () => {
     expect(device.resettable).toBe(true);
   });
 
+  it('nvme: where no access traps, its doorbells are looked at, and all of the region is mapped', () => {
+    const { surroundings } = new Program();
+    const host = { ...surroundings.host, traps: false };
+    const { mappable, sparse, trapped } = nvme.create({}, { ...surroundings, host }).regions[0]!;
+    expect([mappable, sparse, trapped]).toEqual([true, undefined, undefined]);
+  });
+
   it('edu: regions, interrupts and reset are those of the recording', () => {
     const { device } = opened(edu);
     expect(device.regions[0]).toEqual({

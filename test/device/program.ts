@@ -144,7 +144,15 @@ export class Program {
     this.host = {
       ...(openBlockFile ? { openBlockFile } : {}),
       ...(options.commands
-        ? { faults: { translator: null, gate: null, commands: options.commands, link: null } }
+        ? {
+            faults: {
+              translator: null,
+              gate: null,
+              commands: options.commands,
+              link: null,
+              own: null,
+            },
+          }
         : {}),
       ...(options.faults ? { faults: options.faults(this.iommu) } : {}),
       frames: this.memory,

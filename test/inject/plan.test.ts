@@ -58,7 +58,7 @@ describe('a plan', () => {
 
   it('tells of each fault, and of no other pass', () => {
     const made: string[] = [];
-    const rules = ['dma:refuse:2', 'memory:take:0'].map(parseRule);
+    const rules = ['dma:refuse:2', 'memory:take:0'].map((text) => parseRule(text));
     const plan = new Plan(
       rules,
       1,
@@ -71,7 +71,7 @@ describe('a plan', () => {
   });
 
   it('has rules of a device for that device, and others for any', () => {
-    const rules = ['dma:refuse@device=02:00.0', 'dma:refuse'].map(parseRule);
+    const rules = ['dma:refuse@device=02:00.0', 'dma:refuse'].map((text) => parseRule(text));
     const plan = new Plan(rules, 1, () => 0);
     expect(plan.at(['dma:refuse'], '0000:02:00.0')).toHaveLength(2);
     expect(plan.at(['dma:refuse'], '0000:03:00.0').map(({ rule }) => rule.text)).toEqual([

@@ -2,11 +2,22 @@ import { describe, expect, it } from 'vitest';
 import { Errno } from '../../src/abi/errno.js';
 import { ContainerIoctl, DeviceIoctl, Type1Ioctl } from '../../src/abi/vfio.js';
 import { CommandFault } from '../../src/device/faults.js';
+import type { OwnPoint } from '../../src/device/own-points.js';
 import { points } from '../../src/inject/points.js';
 import { parseRule } from '../../src/inject/rule.js';
 import { parseRuleFile } from '../../src/inject/rule-file.js';
 import { PageResponse } from '../../src/iommu/page-request.js';
 
+const own: OwnPoint[] = (
+  [
+    ['short', null],
+    ['status', 'number'],
+    ['side', ['left', 'right']],
+  ] as const
+).map(([name, takes]) => ({
+  ...{ kind: 'ring', name, event: '', fault: '', takes },
+  sweep: takes === null ? [true] : takes === 'number' ? [] : takes,
+}));
 const forever = Number.POSITIVE_INFINITY;
 
 describe('a rule', () => {
@@ -20,6 +31,7 @@ describe('a rule', () => {
     ['memory:take:/5', { when: { first: 5, last: forever, every: 5, chance: 1 } }],
     ['iommu:request:1=FAILURE', { what: PageResponse.FAILURE }],
     ['iommu:request=FULL', { what: -1 }],
+    ['iommu:request=PARTIAL', { what: -2 }],
     ['nvme:write:3=status:0x280', { command: { opcode: 1, isAdmin: false }, what: 0x280 }],
     [
       'nvme:cmd:5=never@queue=2',
@@ -58,7 +70,7 @@ describe('a rule', () => {
       'nvme:read=late',
       'nvme:COMMAND=status:NUMBER|never|late:TIME|reorder|twice is needed, not "=late"',
     ],
-    ['iommu:request', 'iommu:request=INVALID|FAILURE|FULL is needed'],
+    ['iommu:request', 'iommu:request=INVALID|FAILURE|PARTIAL|FULL is needed'],
     ['link:down=soon', 'link:down= takes a time, like 200ms or 2s'],
     ['register:bar6+0=1', '"bar6+0" is no register: bar0+0x1c, rom+0x0, config+0x6'],
     ['register:bar0+0x1c', 'register:PLACE=NUMBER is needed'],
@@ -74,6 +86,26 @@ describe('a rule', () => {
   ])('%s is refused, with what would be right', (text, message) => {
     expect(() => parseRule(text)).toThrow(`rule "${text}": `);
     expect(() => parseRule(text)).toThrow(message);
+  });
+
+  it.each([
+    ['ring:short:3', { value: true }],
+    ['ring:status:/2=0x10@device=01:00.0', { value: 16 }],
+    ['ring:side=left', { value: 'left' }],
+  ])('%s is read where a device declares it', (text, expected) => {
+    expect(parseRule(text, own)).toMatchObject({ point: 'own', own: expected });
+    expect(() => parseRule(text)).toThrow('there is no point "ring:');
+  });
+
+  it.each([
+    ['ring:short=1', 'ring:short is needed, not "=1"'],
+    ['ring:status', 'ring:status=NUMBER is needed'],
+    ['ring:status=0x100000000', 'ring:status=NUMBER is needed, not "=0x100000000"'],
+    ['ring:side=top', 'ring:side=left|right is needed, not "=top"'],
+    ['ring:short@iova=0x1000', '@ takes a time (2s, 200ms), device='],
+    ['own:short', 'ring:short, ring:status=NUMBER, ring:side=left|right'],
+  ])('%s is refused where a device declares others', (text, message) => {
+    expect(() => parseRule(text, own)).toThrow(message);
   });
 
   it('means the same call by each of its names, and all that share a short one', () => {

@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest';
+import type { OwnPoint } from '../../src/device/own-points.js';
 import { points } from '../../src/inject/points.js';
 import { rulesOfSet, spread, withTime } from '../../src/inject/sweep.js';
 
 describe('a set of a sweep', () => {
   it('is a kind of point, several, all of them, or a rule', () => {
     expect(rulesOfSet('dma', true)).toEqual(['dma:refuse']);
-    expect(rulesOfSet('dma,device', true)).toEqual(['dma:refuse', 'device:unplug']);
+    expect(rulesOfSet('dma,device', true)).toEqual(['dma:refuse', 'device:unplug', 'device:dead']);
     expect(rulesOfSet('nvme:read=never@queue=1,device=02:00.0', true)).toHaveLength(1);
     expect(rulesOfSet('all', true)).toEqual(Object.values(points).flatMap(({ sweep }) => sweep));
   });
@@ -13,6 +14,19 @@ describe('a set of a sweep', () => {
   it('has rules without a time, each of which takes one', () => {
     for (const rule of rulesOfSet('all', true))
       expect(rulesOfSet(withTime(rule, 7).replace(':7', ''), true)).toEqual([rule]);
+  });
+
+  it('has what devices declare, by their name and among all', () => {
+    const point = { kind: 'ring', event: '', fault: '' };
+    const own: OwnPoint[] = [
+      { ...point, name: 'short', takes: null, sweep: [true] },
+      { ...point, name: 'status', takes: 'number', sweep: [0, 2] },
+    ];
+    const rules = ['ring:short', 'ring:status=0', 'ring:status=2'];
+    expect(rulesOfSet('ring', true, own)).toEqual(rules);
+    expect(rulesOfSet('all', true, own).slice(-3)).toEqual(rules);
+    expect(rulesOfSet('ring:status=5', true, own)).toEqual(['ring:status=5']);
+    expect(() => rulesOfSet('rings', true, own)).toThrow('device, ring, or a rule without a time');
   });
 
   it('leaves out what needs I/O page faults where there are none', () => {

@@ -213,3 +213,17 @@ test('a mapping across a multiple of 4 TiB is found on both sides, by IOVA and b
   expect([edge - 5, edge + 4].map((page) => index.covering(page))).toEqual([null, null]);
   expect(index.covering(edge + 5)?.pages).toBe(3);
 });
+
+test('a single mapping beyond 2^48 bytes is found as any other is', () => {
+  const index = new MappingIndex();
+  const only = mappingOf(2 ** 40, 5);
+  index.insert(only);
+  expect(index.size).toBe(1);
+  const pages = [2 ** 40 - 1, 2 ** 40, 2 ** 40 + 4, 2 ** 40 + 5];
+  expect(pages.map((page) => index.covering(page) === only)).toEqual([false, true, true, false]);
+  expect([index.firstFrom(0), index.overlaps(2 ** 40 + 4, 9), [...index]]).toEqual([
+    ...[only, true, [only]],
+  ]);
+  index.remove(only);
+  expect([index.size, index.covering(2 ** 40)]).toEqual([0, null]);
+});

@@ -70,3 +70,15 @@ test('a page of which nothing was ever set is clear, and so is the next one', ()
   const bitmap = new PageBitmap(100_000);
   expect(bitmap.nextClear(70_000, 100_000)).toBe(70_000);
 });
+
+test.each([31, 32, 33, 64, 65])('each of %i pages is told from every other', (pages) => {
+  for (let page = 0; page < pages; page++) {
+    const bitmap = new PageBitmap(pages);
+    bitmap.set(page, 1);
+    const set = Array.from({ length: pages }, (_, at) => at).filter((at) => bitmap.test(at));
+    expect([set, bitmap.nextSet(0, pages), bitmap.countIn(page, page + 1)]).toEqual([
+      ...[[page], page, 1],
+    ]);
+    expect([bitmap.clear(page, 1), bitmap.test(page)]).toEqual([1, false]);
+  }
+});

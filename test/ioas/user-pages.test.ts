@@ -176,3 +176,19 @@ describe('runs of pinned pages', () => {
     ]);
   });
 });
+
+test('what is taken out of runs of pinned pages leaves what lies on both sides, and nothing else', () => {
+  const take = (first: number, end: number) => {
+    const runs = new PinnedRuns();
+    for (let page = 10; page < 20; page++) runs.add(page, page + 100, true);
+    runs.remove(first, end);
+    return [...runs.within(0, 100)].map((run) => [run.first, run.frame, run.count]);
+  };
+  expect(take(15, 20)).toEqual([[10, 110, 5]]);
+  expect(take(10, 15)).toEqual([[15, 115, 5]]);
+  expect(take(12, 14)).toEqual([
+    [10, 110, 2],
+    [14, 114, 6],
+  ]);
+  expect(take(10, 20)).toEqual([]);
+});

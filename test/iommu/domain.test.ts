@@ -23,6 +23,8 @@ describe('translation', () => {
     domain.map(0x100, 1, 4, RW);
     expect(() => domain.map(0xff, 1, 2, RW)).toThrow('mapped already');
     expect(() => domain.map(2 ** 27 - 1, 1, 2, RW)).toThrow('outside');
+    expect(() => domain.mapFrames(2 ** 27, Float64Array.of(1), 1, RW)).toThrow('outside');
+    expect(() => domain.mapFrames(0x200, Float64Array.of(1), 1, 0)).toThrow('outside');
     expect(domain.pages).toBe(4);
   });
 
@@ -99,6 +101,14 @@ describe('superpages', () => {
     expect(domain.pages).toBe(512);
   });
 
+  test('R3.2: a run that ends within a GiB has superpages of 2 MiB there', () => {
+    const domain = new Domain();
+    const gib = 512 * 512;
+    domain.map(gib, 4 * gib, gib - 512, RW);
+    expect(domain.unmap(gib + 5, 1)).toBe(512);
+    expect(domain.pages).toBe(gib - 1024);
+  });
+
   test('frames that are not aligned, or an IOMMU with small pages only, make no superpage', () => {
     const unaligned = new Domain();
     unaligned.map(0x200, 0x4001, 512, RW);
@@ -116,6 +126,9 @@ describe('superpages', () => {
     const merging = new Domain({ merges: true });
     merging.mapFrames(0x200, frames, 512, RW);
     expect(merging.unmap(0x210, 1)).toBe(512);
+    const part = new Domain({ merges: true });
+    part.mapFrames(0x200, frames, 511, RW);
+    expect(part.unmap(0x210, 1)).toBe(1);
     const small = new Domain({
       merges: true,
       geometry: { ...defaultGeometry, pageSizes: PAGE_4K },
@@ -136,6 +149,15 @@ describe('superpages', () => {
     expect(domain.unmap(last, 1)).toBe(1);
     expect(domain.pages).toBe(2 * pages - 1);
     expect(domain.unmap(2 * pages, 1)).toBe(pages);
+  });
+
+  test('R4.2: pages given one by one stay single beside a superpage', () => {
+    const domain = new Domain();
+    domain.map(0x200, 0x4000, 512, RW);
+    domain.mapFrames(0x1000, Float64Array.of(7, 8), 2, RW);
+    domain.mapFrames(0x1200, Float64Array.of(9), 1, RW);
+    expect(domain.unmap(0x1000, 1)).toBe(1);
+    expect(domain.unmap(0x210, 1)).toBe(512);
   });
 
   test('what is mapped for writing alone can be read where the IOMMU has it so', () => {

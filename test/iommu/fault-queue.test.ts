@@ -101,9 +101,10 @@ describe('R8.1: a stage-1 fault queue', () => {
     expect(queue.read(new Uint8Array(HwptPgfault.size))).toBe(0);
     expect(queue.unread).toBe(1);
     const records = read();
-    expect(records.map(({ flags, cookie, addr }) => [flags, cookie, addr])).toEqual([
-      [0, 1, 0x1234000n],
-      [2, 1, 0x1235000n],
+    // Without a PASID the field is 0, and its flag is not set.
+    expect(records.map(({ flags, pasid, cookie, addr }) => [flags, pasid, cookie, addr])).toEqual([
+      [0, 0, 1, 0x1234000n],
+      [2, 0, 1, 0x1235000n],
     ]);
     respond(1, 0);
     expect(runDirect(flow).code).toBe(0);
@@ -127,6 +128,17 @@ describe('R8.1: a stage-1 fault queue', () => {
     expect(queue.unanswered).toBe(1);
     expect(respond(1, 0)).toBe(8);
     expect(errnoOf(() => respond(1, 0))).toBe(Errno.EINVAL);
+  });
+
+  test('cookies are numbers of 32 bits: behind the last comes 1', () => {
+    Object.assign(queue, { nextCookie: 2 ** 32 - 1 });
+    for (const group of [5, 6]) report({ group });
+    expect(read().map(({ cookie }) => cookie)).toEqual([2 ** 32 - 1, 1]);
+    expect(queue.cookie).toBe(2);
+  });
+
+  test('where there is nothing to read, nothing is given to user space', () => {
+    expect(queue.read(new Uint8Array(200), () => false)).toBe(0);
   });
 
   test('records that user space could not take stay unread, under a cookie of their own later', () => {

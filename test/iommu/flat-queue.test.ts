@@ -122,7 +122,7 @@ describe('a fault queue on a flat table', () => {
   });
 
   test('reports a write to a page that is there for reading only', () => {
-    domain.map(PAGE, 2, 1, READ);
+    domain.map(PAGE, 0, 1, READ);
     expect(device.request(PAGE, READ)).toBeNull();
     const request = device.request(PAGE, WRITE)!;
     expect(request.result).toBeNull();

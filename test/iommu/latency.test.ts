@@ -21,6 +21,24 @@ test('percentiles are within 5 % of the true ones', () => {
   }
 });
 
+test('a percentile is half a bucket off at most, a sixteenth of a doubling, and no value beyond', () => {
+  for (let latency = 1; latency < 2; latency += 1 / 512) {
+    const histogram = new LatencyHistogram();
+    for (const each of [latency / 1000, latency, latency * 1000]) histogram.record(each);
+    const doublings = Math.log2(histogram.percentile(0.5) / latency);
+    expect(Math.abs(doublings)).toBeLessThanOrEqual(1 / 32 + 1e-9);
+  }
+  const hours = new LatencyHistogram();
+  for (const each of [1e10, 1e12]) hours.record(each);
+  expect([hours.percentile(0.5), hours.max]).toEqual([1e10, 1e12]);
+});
+
+test('what took no time is told as a nanosecond where others took longer', () => {
+  const histogram = new LatencyHistogram();
+  for (const latency of [0, 0, 5]) histogram.record(latency);
+  expect(histogram.percentile(0.5)).toBeCloseTo(0.00102, 5);
+});
+
 test('an empty histogram is all zeros', () => {
   const histogram = new LatencyHistogram();
   expect([histogram.min, histogram.max, histogram.percentile(0.5)]).toEqual([0, 0, 0]);

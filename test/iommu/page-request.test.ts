@@ -244,6 +244,65 @@ describe('reporting', () => {
   });
 });
 
+test('an observer hears of a request as the device made it: a plain one ends its group', () => {
+  const heard: unknown[] = [];
+  device.observer = {
+    pageRequest: (_device: IommuDevice, ...values: unknown[]) => heard.push(values),
+    pageResponse: () => {},
+  } as unknown as Observer;
+  ready();
+  device.fault(5, WRITE);
+  runDirect(device.report(request({ iovaPage: 6, pasid: 7, group: 9, last: false })));
+  runDirect(device.faultFlow(8, READ));
+  expect(heard).toEqual([
+    [5, WRITE, NO_PASID, 0, true],
+    [6, READ, 7, 9, false],
+    [8, READ, NO_PASID, 1, true],
+  ]);
+});
+
+test('R1.3: a request that nobody handles, or of a device that may not ask, is no fault', () => {
+  device.enableIopf();
+  const ask = () => [device.fault(1, READ), runDirect(device.faultFlow(1, READ))];
+  expect(ask()).toEqual([false, false]);
+  device.disableIopf();
+  device.handlers.register(handler, FaultReport.FLAT);
+  expect(ask()).toEqual([false, false]);
+  const { faults, faultsRefused, faultLatency } = device.counters;
+  expect([faults, faultsRefused, faultLatency.count, answers]).toEqual([0, 4, 0, []]);
+  expect([device.dmaBytesRead, device.dmaBytesWritten]).toEqual([0, 0]);
+});
+
+test('a device asks a program where one answers at any of its levels', () => {
+  const program = Object.assign(new TestHandler(), { abandoned: () => {} });
+  const asks = (['flat', 'stage1', 'stage2'] as const).map((level) => {
+    Object.assign(device.handlers, { flat: handler, stage1: handler, stage2: handler });
+    const before = device.asksProgram;
+    device.handlers[level] = program;
+    return [before, device.asksProgram];
+  });
+  expect(asks).toEqual([
+    [false, true],
+    [false, true],
+    [false, true],
+  ]);
+});
+
+test('a lost page is told to the handler, the first of all too', () => {
+  ready();
+  const lost: number[] = [];
+  handler.pageLost = (_device?: unknown, page?: number) => void lost.push(page!);
+  for (const page of [0, 5]) device.pageLost(page);
+  expect(lost).toEqual([0, 5]);
+});
+
+test('a lost page leaves the IOTLB of a device that nobody answers, too', () => {
+  device.domain!.map(5, 9, 2, READ);
+  for (const page of [5, 6]) device.translate(page, READ);
+  device.pageLost(5);
+  expect([5, 6].map((page) => device.iotlb.lookup(page, READ))).toEqual([-1, 10]);
+});
+
 describe('answers', () => {
   test('R1.4: an answer that matches no device, PASID and group is EINVAL and counted', () => {
     ready();

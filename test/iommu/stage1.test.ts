@@ -55,6 +55,7 @@ describe('R8.1: a walk of both stages', () => {
   test('may end in the first frame of all, which nobody is asked for', () => {
     entry(3, 5, BASE, ALL);
     expect(device.translate(5, WRITE)).toBe(0);
+    expect(stage1.end).toBe('frame');
     expect(device.request(5, WRITE)).toBeNull();
     expect(device.fault(5, WRITE)).toBe(true);
     expect(device.stage2Page(5, READ)).toBe(BASE);
@@ -90,6 +91,7 @@ describe('R8.1: a walk of both stages', () => {
     entry(3, 5, BASE + 9, bits);
     expect(device.translate(5, access)).toBe(-1);
     expect(stage1.end).toBe('stage1');
+    expect(device.stage2Page(5, access)).toBe(-1);
     entry(3, 5, BASE + 9, ALL);
     entry(1, 0, BASE + 2, bits);
     expect(device.translate(5, access)).toBe(-1);
@@ -104,6 +106,7 @@ describe('R8.1: a walk of both stages', () => {
     set();
     expect(device.translate(5, READ)).toBe(-1);
     expect(stage1.end).toBe('malformed');
+    expect(device.stage2Page(5, READ)).toBe(-1);
     expect(device.request(5, READ)).toBeNull();
     expect(device.fault(5, READ)).toBe(false);
     expect(device.counters.faultsRefused).toBe(1);
@@ -182,6 +185,19 @@ describe('R8.1: the IOTLB with two stages', () => {
 });
 
 describe('R8.1: attaching', () => {
+  test('leaves nothing of one way in the IOTLB when accesses go another', () => {
+    entry(3, 5, BASE + 9, ALL);
+    expect(device.translate(5, READ)).toBe(9);
+    runDirect(device.detachStage1());
+    expect(device.translate(5, READ)).toBe(-1);
+    domain.map(5, 12, 1, READ);
+    expect(device.translate(5, READ)).toBe(12);
+    device.attachStage1(stage1);
+    expect(device.translate(5, READ)).toBe(9);
+    runDirect(device.replace({ domain, handler: null, stage1: null }));
+    expect(device.translate(5, READ)).toBe(12);
+  });
+
   test('takes one first stage, of a device that has a second and can wait', () => {
     expect(errnoOf(() => device.attachStage1(stage1))).toBe(Errno.EBUSY);
     const flat = new IommuDevice({ address: '0000:00:02.0' });

@@ -50,6 +50,10 @@ test('superpages and caching mode are told where they are', () => {
   expect(capability(PAGE_4K)).toEqual([0, 0]);
   expect(capability(PAGE_4K | PAGE_2M, true)).toEqual([1, 1]);
   expect(capability(PAGE_4K | PAGE_1G)).toEqual([2, 0]);
+  const [on, off] = [true, false].map((cachingMode) =>
+    capabilityRegister({ ...defaultGeometry, cachingMode }),
+  );
+  expect(on! - off!).toBe(0x80n);
 });
 
 test('ECAP_REG says whether interrupts are remapped and snooping is controlled (11.4.3)', () => {

@@ -147,6 +147,19 @@ describe('a nested page table', () => {
     expect(nests[1]! ^ plain[1]!).toBe((1n << 26n) | (1n << 43n) | (3n << 46n));
   });
 
+  test('its registers are followed by zeros, as far as the program says it has room', () => {
+    const made = new IommufdKit();
+    const { mm } = made.kit;
+    const info = { dev_id: made.bind().id, data_len: 2 ** 32 - 1, data_uptr: DATA };
+    expect(errnoOf(() => made.call('IOMMU_GET_HW_INFO', HwInfo, info))).toBe('EFAULT');
+    mm.copyTo(DATA, new Uint8Array(128).fill(0xff));
+    made.call('IOMMU_GET_HW_INFO', HwInfo, { ...info, data_len: 100 });
+    const bytes = new Uint8Array(128);
+    mm.copyFrom(DATA, bytes);
+    expect(bytes.subarray(HwInfoVtd.size, 100).every((byte) => byte === 0)).toBe(true);
+    expect(bytes.subarray(100).every((byte) => byte === 0xff)).toBe(true);
+  });
+
   test('is made of a table of VT-d above a page table for it, with the kernel’s checks', () => {
     const made = new NestedKit();
     const plain = made.hwpt({ pt_id: made.space });

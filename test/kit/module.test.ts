@@ -57,6 +57,21 @@ describe('a mistake in a module is told with its place:', () => {
       device(bar("{ name: 'A', offset: 0, rule: 'w2c' as 'rw' }")),
       "rule.ts:2: device odd: BAR 0: register A: rule 'w2c' is none of rw, ro",
     ],
+    [
+      'point.ts',
+      device(`points: { late: { event: '', fault: '', takes: 'number' } }, ${bar('')}`),
+      'point.ts:2: device odd: point late: sweep is missing: numbers for --inject-each, or none: []',
+    ],
+    [
+      'words.ts',
+      device(`points: { late: { event: '', fault: '', takes: ['a'], sweep: ['b'] } }, ${bar('')}`),
+      "words.ts:2: device odd: point late: sweep has 'b', which the point does not take",
+    ],
+    [
+      'asked.ts',
+      device("bars: [], create({ fault }) { return { reset: () => void fault('x' as never) }; },"),
+      "asked.ts:4: the device declares no point 'x'",
+    ],
     ['create.ts', device("bars: [], create() { throw new Error('no'); },"), 'create.ts:4: no'],
     [
       'handlers.ts',

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Errno } from '../../src/abi/errno.js';
 import { runDirect } from '../../src/flow/direct.js';
-import { type MmuNotifier, READ, WRITE } from '../../src/mm/address-space.js';
+import { type MmuNotifier, READ, WRITE, X86_64_TASK_SIZE } from '../../src/mm/address-space.js';
 import { allocatePlain, SegmentList } from '../../src/mm/frame-memory.js';
 import type { MemoryKind } from '../../src/mm/memory-kind.js';
 import { SimulatedSpace } from '../../src/mm/simulated.js';
@@ -95,6 +95,9 @@ describe('kinds of memory', () => {
     const file = new SimulatedFile(mm.memory, 2);
     mm.mmap(V, 2, { kind: 'memfd', protection: RW, file });
     mm.mmap(V + 16, 2, { kind: 'memfdPrivate', protection: RW, file });
+    poke(mm, V, 4);
+    expect(peek(mm, V + 16)).toBe(4);
+    expect(mm.frameAt(V + 16)).toBe(mm.frameAt(V));
     poke(mm, V, 5);
     expect(peek(mm, V + 16)).toBe(5);
     poke(mm, V + 16, 6);
@@ -118,7 +121,9 @@ describe('kinds of memory', () => {
     expect(listener.frames.every((frame) => frame > 0)).toBe(true);
     expect([peek(mm, V + 1), peek(mm, V + 2), peek(mm, V + 18)]).toEqual([3, -1, -1]);
     file.truncate(4);
+    const { used } = mm.memory;
     expect(peek(mm, V + 2)).toBe(0);
+    expect(mm.memory.used).toBe(used + 1);
   });
 
   test('hugetlb comes in blocks of 512 consecutive, aligned frames', () => {
@@ -129,6 +134,10 @@ describe('kinds of memory', () => {
     expect(pageIn(mm, 0x80000 + 511, READ)).toBe(frame + 506);
     expect(mm.presentPages).toBe(512);
   });
+});
+
+test('addresses of x86-64 end a page below 2^47 (TASK_SIZE_MAX)', () => {
+  expect([X86_64_TASK_SIZE, space().taskSize]).toEqual([0x7fff_ffff_f000, 0x7fff_ffff_f000]);
 });
 
 describe('permissions', () => {
@@ -167,6 +176,16 @@ describe('permissions', () => {
     expect([...frames.subarray(0, 5)]).toEqual([3, 4, 5, 6, 7].map((page) => mm.frameAt(V + page)));
     expect([0, 1, 2, 3, 4, 5].map((page) => peek(mm, V + page))).toEqual([1, 2, 0, 4, 5, 0]);
     expect([mm.frameAt(V + 6), mm.frameAt(V + 7)]).toEqual([ZERO_FRAME, ZERO_FRAME]);
+  });
+
+  test('the zero page stays where memory that may only be read is read again, or locked', () => {
+    const mm = space();
+    mm.mmap(V, 2, { kind: 'anon', protection: READ });
+    expect([peek(mm, V), peek(mm, V)]).toEqual([0, 0]);
+    expect(mm.mlock(V, 2)).toBe(0);
+    expect([mm.frameAt(V), mm.frameAt(V + 1), mm.memory.used]).toEqual([
+      ...[ZERO_FRAME, ZERO_FRAME, 0],
+    ]);
   });
 
   test('mprotect of what is not mapped is ENOMEM and changes nothing', () => {
@@ -209,6 +228,81 @@ describe('pages go', () => {
     mm.mmap(V + 68, 1, { kind: 'anon', protection: RW });
     expect(mm.mremap(V + 64, 3, 8)).toBe(Errno.ENOMEM);
     expect(mm.mremap(V, 1, 1)).toBe(Errno.EFAULT);
+  });
+
+  test('mremap leaves what lies in swap beside its pages', () => {
+    const mm = space();
+    mm.mmap(V, 4, { kind: 'anon', protection: RW });
+    for (let page = 0; page < 4; page++) poke(mm, V + page, page + 1);
+    mm.pageOut(V, 4);
+    expect(mm.mremap(V + 1, 2, 2, V + 64)).toBe(0);
+    expect([0, 1, 2, 3].map((page) => peek(mm, V + page))).toEqual([1, -1, -1, 4]);
+    expect([0, 1].map((page) => peek(mm, V + 64 + page))).toEqual([2, 3]);
+  });
+
+  test('a page that was filled has its bytes in its new frame, too', () => {
+    const mm = space();
+    mm.mmap(V, 1, { kind: 'anon', protection: RW });
+    mm.fillPages(V, 1, 0x5a);
+    const before = mm.frameAt(V);
+    mm.migrate(V, 1);
+    expect(mm.frameAt(V)).not.toBe(before);
+    expect(peek(mm, V)).toBe(0x5a);
+  });
+
+  test('a page that is swapped out leaves nothing of its bytes in its frame', () => {
+    const mm = space();
+    mm.mmap(V, 2, { kind: 'anon', protection: RW });
+    poke(mm, V, 5);
+    const frame = mm.frameAt(V);
+    mm.pageOut(V, 1);
+    poke(mm, V + 1, 0);
+    expect(mm.frameAt(V + 1)).toBe(frame);
+    expect([peek(mm, V + 1), peek(mm, V)]).toEqual([0, 5]);
+  });
+
+  test('mlock brings in what is in swap, whether the space waits for that or not', () => {
+    const mm = space({ swapInWaits: true });
+    mm.mmap(V, 2, { kind: 'anon', protection: RW });
+    for (const page of [V, V + 1]) poke(mm, page, 5);
+    mm.pageOut(V, 2);
+    expect(mm.mlock(V, 2)).toBe(0);
+    expect([mm.presentPages, mm.isSwapped(V), peek(mm, V + 1)]).toEqual([2, false, 5]);
+  });
+
+  test('where there is no memory for a copy, the page that is shared keeps its owners', () => {
+    const mm = space({}, 1);
+    mm.mmap(V, 1, { kind: 'anon', protection: RW });
+    poke(mm, V, 5);
+    const child = mm.fork(1);
+    expect([poke(mm, V, 6), poke(child, V, 7)]).toEqual([false, false]);
+    expect([peek(mm, V), peek(child, V), mm.memory.used]).toEqual([5, 5, 1]);
+    mm.exit();
+    expect(poke(child, V, 7)).toBe(true);
+    child.exit();
+    expect(mm.memory.used).toBe(0);
+  });
+
+  test('processes take turns in giving memory', () => {
+    const memory = new SimulatedMemory(6);
+    const [one, other, third] = [0, 1, 2].map((id) => new SimulatedSpace(memory, { id }));
+    for (const mm of [one!, other!, third!]) {
+      mm.mmap(V, 4, { kind: 'anon', protection: RW });
+      for (let page = 0; page < 2; page++) poke(mm, V + page, 1);
+    }
+    for (const page of [V + 2, V + 3]) poke(third!, page, 1);
+    expect([one!.presentPages, other!.presentPages, third!.presentPages]).toEqual([1, 1, 4]);
+  });
+
+  test('a process that has ended is not asked for memory', () => {
+    const memory = new SimulatedMemory(2);
+    const [gone, mm] = [new SimulatedSpace(memory), new SimulatedSpace(memory, { id: 1 })];
+    gone.exit();
+    gone.reclaim = () => {
+      throw new Error('asked');
+    };
+    mm.mmap(V, 3, { kind: 'anon', protection: RW });
+    for (let page = 0; page < 3; page++) expect(poke(mm, V + page, page)).toBe(true);
   });
 
   test('reclaim keeps the bytes and leaves what is pinned, locked or shared', () => {
@@ -336,6 +430,22 @@ describe('pins and the locked-memory account', () => {
     expect(() => mm.unpin(frames, 1)).toThrow('unpinned too often');
   });
 
+  test('a pin for reading leaves the zero page where it is, or makes a page where the space says so', () => {
+    for (const pinUnshares of [false, true]) {
+      const mm = space({ pinUnshares });
+      mm.mmap(V, 1, { kind: 'anon', protection: RW });
+      const frames = new Float64Array(1);
+      expect(mm.pin(V, 1, READ, frames)).toBe(1);
+      expect([frames[0] === ZERO_FRAME, mm.memory.used]).toEqual([
+        !pinUnshares,
+        pinUnshares ? 1 : 0,
+      ]);
+      expect(mm.frameAt(V)).toBe(frames[0]);
+      mm.unpin(frames, 1);
+      expect(mm.memory.pinned).toBe(0);
+    }
+  });
+
   test('pin gives what it got, or minus the errno', () => {
     const mm = space();
     mm.mmap(V, 2, { kind: 'anon', protection: RW });
@@ -356,11 +466,18 @@ describe('pins and the locked-memory account', () => {
     mm.munmap(V, 2);
     expect(mm.munlock(V + 4, 1)).toBe(0);
     expect(mm.lockedPages).toBe(5);
+    expect(mm.munlock(V + 15, 2)).toBe(Errno.ENOMEM);
     mm.lockLimitPages = 0;
     expect(mm.mlock(V + 8, 1)).toBe(Errno.EPERM);
     mm.ipcLock = true;
     expect(mm.mlock(V + 8, 1)).toBe(0);
     expect(mm.mlock(V + 15, 2)).toBe(Errno.ENOMEM);
+    // A locked area that grows or shrinks takes its account along.
+    const { lockedPages } = mm;
+    expect(mm.mremap(V + 15, 1, 3)).toBe(0);
+    expect(mm.lockedPages).toBe(lockedPages + 2);
+    expect(mm.mremap(V + 15, 3, 1)).toBe(0);
+    expect(mm.lockedPages).toBe(lockedPages);
   });
 });
 
@@ -394,6 +511,7 @@ describe('frames', () => {
     list.append(frame, 0, 4, allocatePlain(4), 0);
     expect(() => mm.memory.read(list)).toThrow('nobody owns');
     expect(() => mm.memory.write(list)).toThrow('nobody owns');
+    expect(() => mm.memory.release(frame)).toThrow('released too often');
   });
 });
 

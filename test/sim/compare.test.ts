@@ -4,13 +4,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { UserError } from '../../src/input/user-error.js';
+import { inlineRunner } from '../../src/jobs/inline.js';
 import { formatComparison } from '../../src/report/table.js';
 import { compare } from '../../src/sim/compare.js';
 import { importText } from '../../src/sim/import/index.js';
 import { readModel } from '../../src/sim/input.js';
+import { workloadsOf } from '../../src/sim/machines.js';
 import { defaultPolicies, parsePolicy } from '../../src/sim/policy.js';
 import { type RunRow, runOnce } from '../../src/sim/run.js';
-import { parseScenario, workloadsOf } from '../../src/sim/scenario.js';
+import { parseScenario } from '../../src/sim/scenario.js';
+import { compareKind } from '../../src/sim/task.js';
 import { recordEvents } from '../../src/trace/event-recorder.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'iopf-compare-'));
@@ -159,6 +162,24 @@ describe('a host under pressure', () => {
 });
 
 describe('static pinning', () => {
+  it('of machines that use more than is simulated together is refused before it is tried', async () => {
+    const text = `workload:
+  kind: vms
+  count: 40
+  slowdownBound: 20
+  vm:
+    memory: 16G
+    boot: { reads: 400M, touched: 8G, bandwidth: 2G, latency: 50us }
+    idle: { time: 10ms, workingSet: 1M, iosPerSecond: 500 }
+`;
+    const run = { policy: 'iopf', model: 'fast', seed: 1, published: null, withMap: false };
+    const task = { ...run, source: { name: 'big', text }, leastMemory: false };
+    const [outcome] = await inlineRunner.run(compareKind, [task]);
+    expect(outcome).toMatchObject({
+      result: { outcome: { kind: 'impossible', why: expect.stringContaining('more than 32 GiB') } },
+    });
+  });
+
   it('of 40 machines of 16 GiB is a number: pages take frames where they are used', async () => {
     const text = `model: fast
 workload:
@@ -289,7 +310,7 @@ workload:
     expect(comparison.overcommit).toMatchObject([{ vms: 6, hostBytes: mapped }, { vms: 6 }]);
     const wrong = text.replace('recording: a.rec', 'recording: a.rec, memoryCurve: load.csv');
     expect(messageOf(() => parseScenario(wrong, 'k.yaml'))).toContain(
-      'exactly one of vm, recording and memoryCurve is needed',
+      'exactly one of vm, scenario, recording and memoryCurve is needed',
     );
   });
 });

@@ -462,6 +462,18 @@ describe('DEVICE_IOEVENTFD', () => {
     expect(read(device, CONTROLLER_CONFIGURATION, 4)).toEqual([0, 0, 0, 0]);
   });
 
+  it('is one for each value at an address, answers 0, and there are 1,000 of them', () => {
+    const { nvme, process, open } = openNvme();
+    const device = open(nvme.address);
+    const fd = process.add(new OpenFile(new EventFile()));
+    const set = (data: number): number => {
+      process.mm.copyTo(BUFFER, ioeventfd(fd, CONTROLLER_CONFIGURATION, 4, data));
+      return device.ioctl(process, DeviceIoctl.VFIO_DEVICE_IOEVENTFD, BUFFER);
+    };
+    for (let data = 0; data < 1000; data++) expect(set(data)).toBe(0);
+    expect([errnoOf(() => set(1000)), errnoOf(() => set(999))]).toEqual(['ENOSPC', 'EEXIST']);
+  });
+
   it('refuses what is no BAR, no width, no eventfd, or the MSI-X table', () => {
     const { nvme, process, call, open } = openNvme();
     const device = open(nvme.address);

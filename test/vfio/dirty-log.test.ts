@@ -56,6 +56,17 @@ describe('R6.3: the dirty log with IOPF on', () => {
     expect(dirtyPages(kit, 0x100, 2)).toEqual([]);
   });
 
+  it('leaves what was written beside the range to the report of that', () => {
+    const kit = new Kit().ready();
+    kit.openDevice(1);
+    for (const first of [0x100, 0x140, 0x180]) kit.map(first, 64, first - 0x100);
+    setLog(kit, 1);
+    for (const page of [0x100, 0x13f, 0x140, 0x17f, 0x180])
+      eduCopy(kit.functions[0]!, page * PAGE_SIZE, page * PAGE_SIZE, 16);
+    expect(dirtyPages(kit, 0x140, 1)).toEqual([0, 63]);
+    expect(dirtyPages(kit, 0x100, 3)).toEqual([0, 63, 128]);
+  });
+
   it('reports all of a pinned mapping, each time', () => {
     const kit = new Kit().ready();
     kit.map(0x100, 64, 0, READ | WRITE | 8);

@@ -121,6 +121,16 @@ describe('R6.2: a page that a driver pins itself', () => {
     expect(state()).toEqual([0, 0, 0, 0]);
   });
 
+  it('leaves what was faulted in beside it when it goes', () => {
+    memory.pin(IOVA + 1, 1, WRITE, frames);
+    for (const page of [IOVA, IOVA + 2]) expect(iommu().fault(page, WRITE)).toBe(true);
+    memory.unpin(IOVA + 1, 1);
+    expect([0, 1, 2].map((page) => iommu().translate(IOVA + page, READ) >= 0)).toEqual([
+      ...[true, false, true],
+    ]);
+    expect(state()).toEqual([0, 0, 0, 2]);
+  });
+
   it('stays present when the host takes the page away, and leads to the old frame', () => {
     memory.pin(IOVA + 1, 1, WRITE, frames);
     const frame = frames[0]!;
@@ -289,6 +299,19 @@ describe('R6.2: UNMAP_DMA of a mapping with pins', () => {
     expect(state()).toEqual([0, 0, 0, 0]);
   });
 
+  it('tells no driver whose device has been closed', () => {
+    open({}, [{}, {}]);
+    pinning(kit, 2);
+    kit.addGroup(2);
+    kit.openDevice(2);
+    device.release();
+    unmapped.length = 0;
+    expect(memory.pin(IOVA + 1, 1, WRITE, frames)).toBe(0);
+    expect(kit.unmap(IOVA, 8)).toBe(8);
+    expect(unmapped).toEqual([[IOVA, 8]]);
+    expect(state()).toEqual([0, 0, 0, 0]);
+  });
+
   it('tells nobody where there are none', () => {
     kit.unmap(IOVA, 8);
     expect(unmapped).toEqual([]);
@@ -307,6 +330,11 @@ describe('R6.2: the CPU reads and writes the container (vfio_dma_rw)', () => {
     const bytes = new Uint8Array(PAGE_SIZE).fill(0x5a);
     const at = (IOVA + 8) * PAGE_SIZE - 100;
     expect(memory.write(at, bytes)).toBe(0);
+    const [inside, behind] = [new Uint8Array(101), new Uint8Array(PAGE_SIZE - 99)];
+    kit.mm.space.copyFrom(BUFFER + 8 * PAGE_SIZE - 101, inside);
+    kit.mm.space.copyFrom(BUFFER + 20 * PAGE_SIZE, behind);
+    expect([...inside]).toEqual([0, ...bytes.subarray(0, 100)]);
+    expect([...behind]).toEqual([...bytes.subarray(100), 0]);
     const back = new Uint8Array(PAGE_SIZE);
     expect(memory.read(at, back)).toBe(0);
     expect(Buffer.compare(back, bytes)).toBe(0);

@@ -89,6 +89,18 @@ describe('INTx', () => {
     expect(trigger.signals).toBe(1);
   });
 
+  it('does not fire for who opens the device after a user that left with the pin up', () => {
+    const { interrupts } = make();
+    interrupts.enableIntx(new Counter());
+    interrupts.intx(true);
+    interrupts.release();
+    const trigger = new Counter();
+    interrupts.enableIntx(trigger);
+    expect(trigger.signals).toBe(0);
+    interrupts.intx(true);
+    expect(trigger.signals).toBe(1);
+  });
+
   it('is unmasked by its resample eventfd, of which there is one', () => {
     const { interrupts } = make();
     const trigger = new Counter();

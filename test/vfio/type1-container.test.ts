@@ -4,6 +4,7 @@ import { writeStruct } from '../../src/abi/layout.js';
 import { IopfIoctl, Type1Ioctl, VfioExtension } from '../../src/abi/vfio.js';
 import { DirtyBitmap, DmaMap } from '../../src/abi/vfio-structs.js';
 import { eduCopy } from '../../src/conformance/edu-copy.js';
+import { Process } from '../../src/conformance/process.js';
 import type { Caller } from '../../src/file/caller.js';
 import { commonRanges } from '../../src/ioas/iova-ranges.js';
 import { MappingIndex } from '../../src/ioas/mapping-index.js';
@@ -171,6 +172,33 @@ describe('VFIO_DMA_MAP_FLAG_VADDR with IOPF on', () => {
     kit.unmap(0x200, 2);
     expect(errnoOf(() => kit.setContainer(2))).toBeNull();
     expect(errnoOf(() => kit.addGroup(3))).toBeNull();
+  });
+});
+
+describe('VFIO_DMA_MAP_FLAG_VADDR of what is pinned', () => {
+  it('makes the process that gives the new address pay, and who maps there no other', () => {
+    const kit = new Kit({ iopf: 'off' }).ready();
+    kit.map(0x100, 4);
+    const next = new Process(kit.newMemory());
+    const update = (who: Process, iova: number, size: number): string | null => {
+      const bytes = writeStruct(DmaMap, {
+        ...{ argsz: DmaMap.size, flags: 4, vaddr: BUFFER },
+        ...{ iova: iova * PAGE_SIZE, size: size * PAGE_SIZE },
+      });
+      who.mm.space.copyTo(BUFFER, bytes);
+      return errnoOf(() => kit.container.ioctl(who, Type1Ioctl.VFIO_IOMMU_MAP_DMA, BUFFER));
+    };
+    const locked = () => [kit.mm.lockedPages, next.mm.lockedPages];
+    expect(update(next, 0x100, 4)).toBe('EINVAL');
+    kit.unmap(0x100, 4, 4);
+    expect([update(next, 0x200, 4), update(next, 0x100, 3), update(next, 0x101, 3)]).toEqual([
+      ...['ENOENT', 'EINVAL', 'EINVAL'],
+    ]);
+    expect(locked()).toEqual([4, 0]);
+    expect(update(next, 0x100, 4)).toBeNull();
+    expect(locked()).toEqual([0, 4]);
+    expect(kit.unmap(0x100, 4)).toBe(4);
+    expect([...locked(), kit.memory.pinned]).toEqual([0, 0, 0]);
   });
 });
 

@@ -93,6 +93,7 @@ export class Batch implements DmaOwner {
       const rest = (count - first) * SQE_BYTES;
       fetches.appendRange(queue.page, 0, rest, this.commandBuffer, first * SQE_BYTES, QUEUE);
     }
+    fetches.together = fetches.count;
     return this.port.read(fetches, this);
   }
 
@@ -106,6 +107,7 @@ export class Batch implements DmaOwner {
     this.refusedLists.fill(0);
     if (this.fetches.count === 0) return;
     this.fetching = true;
+    this.fetches.together = this.fetches.count;
     this.port.read(this.fetches, this);
     this.fetching = false;
   }
@@ -182,6 +184,7 @@ export class Batch implements DmaOwner {
   receive(): void {
     if (this.incoming.count === 0) return;
     this.moved += this.incoming.count;
+    this.incoming.together = this.incoming.count;
     this.port.read(this.incoming, this);
     this.incoming.clear();
   }
@@ -195,6 +198,7 @@ export class Batch implements DmaOwner {
     this.completionQueue = completions.id;
     if (this.withheld.size > 0) this.leaveOut();
     const first = Math.min(this.completed, completions.entries - completions.tail);
+    this.outgoing.together = this.outgoing.count;
     this.stage(queue, 0, first);
     this.stage(queue, first, this.completed - first);
     this.broken = this.isFatal;

@@ -153,6 +153,7 @@ export class Client {
           }
           const { fault, flags } = channel.head;
           if (fault !== 'none') this.die(`sent garbage: a message with a ${fault}`);
+          else if (channel === this.main && this.isError(id, command)) return true;
           else if ((flags & TYPE_MASK) === TYPE_COMMAND) this.answer(channel);
           else if (channel === this.main && this.isReply(id, command)) return true;
           if (this.isDead) return false;
@@ -162,6 +163,15 @@ export class Client {
     } finally {
       this.isServing = false;
     }
+  }
+
+  /** A refusal that says of itself that it is a command (quirks.ts, error-type). */
+  private isError(id: number, command: number): boolean {
+    const { head } = this.main;
+    const type = head.flags & (TYPE_MASK | MessageFlag.ERROR);
+    return (
+      type === (TYPE_COMMAND | MessageFlag.ERROR) && head.id === id && head.command === command
+    );
   }
 
   private isReply(id: number, command: number): boolean {

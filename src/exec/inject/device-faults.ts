@@ -6,13 +6,21 @@ import {
   type DeviceFaults,
   type LinkFaults,
 } from '../../device/faults.js';
+import type { FaultValue, OwnFaults } from '../../device/own-points.js';
 import type { DmaGate, StalledRequest, Translator } from '../../device/translator.js';
+import { runDirect } from '../../flow/direct.js';
 import type { ArmedRule, Plan } from '../../inject/plan.js';
-import { QUEUE_FULL } from '../../inject/rule.js';
+import { PARTIAL_GROUP, QUEUE_FULL } from '../../inject/rule.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import { apertureEnd } from '../../iommu/geometry.js';
 import type { Asker, RefusalCause } from '../../iommu/incidents.js';
-import type { DeviceFaultHandler, PageResponse } from '../../iommu/page-request.js';
+import {
+  type DeviceFaultHandler,
+  EXEC,
+  type FaultLevel,
+  NO_PASID,
+  type PageResponse,
+} from '../../iommu/page-request.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
 
 /** What the plan has for a device. */
@@ -25,12 +33,14 @@ export function deviceFaults(
   const { address } = iommu;
   const requests = plan.at(['iommu:request'], address);
   const accesses = plan.at(['dma:refuse', 'memory:take', 'memory:take-all'], address);
+  const own = plan.at(['own'], address);
   const commands = plan.at(['nvme:command', 'nvme:CSTS.CFS'], address);
   return {
     translator: requests.length === 0 ? null : new FaultyTranslator(iommu, requests),
     gate: accesses.length === 0 ? null : new AccessGate(iommu, accesses),
     commands: commands.length === 0 ? null : new RuledCommands(commands, nowMs),
     link,
+    own: own.length === 0 ? null : new OwnRules(own),
   };
 }
 
@@ -123,11 +133,28 @@ class FaultyTranslator implements Required<Translator> {
         iommu.counters.requestsOverflowed++;
         return true;
       }
-      const answer = answering(each.rule.what);
       const level = iommu.nested ? 'stage2' : 'flat';
+      if (each.rule.what === PARTIAL_GROUP) return this.answerInPart(level, iovaPage, access);
+      const answer = answering(each.rule.what);
       return iommu.requests.fault(answer, level, iovaPage, access);
     }
     return iommu.fault(iovaPage, access);
+  }
+
+  /**
+   * Asks in a group of two, whose last asks to execute, which no mapping grants: what can be
+   * granted is there then, and the device is told of the group alone (PCIe 10.4.2).
+   */
+  private answerInPart(level: FaultLevel, iovaPage: number, access: number): boolean {
+    const { iommu } = this;
+    const { queue } = iommu;
+    const page = iommu.stage2Page(iovaPage, access);
+    if (page < 0 || queue.full) return iommu.fault(iovaPage, access);
+    const common = { kind: 'page-request', iovaPage: page, pasid: NO_PASID, level } as const;
+    const group = queue.takeId();
+    runDirect(iommu.report({ ...common, access, group, last: false }));
+    runDirect(iommu.report({ ...common, access: access | EXEC, group, last: true }));
+    return false;
   }
 
   request(iovaPage: number, access: number): StalledRequest | null {
@@ -181,6 +208,21 @@ class RuledCommands implements CommandFaults {
       if (point === 'nvme:CSTS.CFS') fault = CommandFault.FATAL;
       else fault = what;
       this.lateMs = each.rule.lateMs;
+    }
+    return fault;
+  }
+}
+
+/** Points that a device declares itself. */
+class OwnRules implements OwnFaults {
+  constructor(private readonly rules: readonly ArmedRule[]) {}
+
+  /** Of several rules at one point the first decides; the others count it too. */
+  passes(kind: string, point: string): FaultValue | null {
+    let fault: FaultValue | null = null;
+    for (const each of this.rules) {
+      const { own } = each.rule;
+      if (own!.kind === kind && own!.name === point && each.passes()) fault ??= own!.value;
     }
     return fault;
   }

@@ -113,19 +113,24 @@ export class MappingCalls {
     const flags = call.int(3);
     const to = call.argument(4);
     if (this.isOurs) return false;
-    if ((flags & MREMAP_FIXED) !== 0) this.unmap(to, newLength);
-    const state = this.stateWith(from, from + Math.max(pagesUp(oldLength), PAGE_SIZE));
-    if (state === null || from % PAGE_SIZE !== 0) return false;
     const [oldBytes, newBytes] = [pagesUp(oldLength), pagesUp(newLength)];
+    const isFixed = (flags & MREMAP_FIXED) !== 0;
+    const overlaps = to < from + oldBytes && from < to + newBytes;
+    const isWrong =
+      newBytes === 0 ||
+      from % PAGE_SIZE !== 0 ||
+      (isFixed && ((flags & MREMAP_MAYMOVE) === 0 || to % PAGE_SIZE !== 0 || overlaps));
+    const state = this.stateWith(from, from + Math.max(oldBytes, PAGE_SIZE));
+    if (state === null) {
+      // What the kernel refuses takes nothing away.
+      if (isFixed && !isWrong) this.unmap(to, newLength);
+      return false;
+    }
     // A device's mapping cannot be doubled, left behind or grown (kernel: VM_DONTEXPAND).
-    if (oldBytes === 0 || newBytes === 0 || (flags & MREMAP_DONTUNMAP) !== 0)
-      call.refuse(Errno.EINVAL);
+    if (isWrong || oldBytes === 0 || (flags & MREMAP_DONTUNMAP) !== 0) call.refuse(Errno.EINVAL);
     else if (newBytes > oldBytes) call.refuse(Errno.EFAULT);
-    else if ((flags & MREMAP_FIXED) !== 0) {
-      const isWrong = (flags & MREMAP_MAYMOVE) === 0 || to % PAGE_SIZE !== 0;
-      if (isWrong || (to < from + oldBytes && from < to + newBytes)) call.refuse(Errno.EINVAL);
-      else this.errands.send(this.moving(call.tid, state, from, oldBytes, newBytes, to));
-    } else {
+    else if (isFixed) this.errands.send(this.moving(call.tid, state, from, oldBytes, newBytes, to));
+    else {
       this.unmap(from + newBytes, oldBytes - newBytes);
       return false;
     }
@@ -241,6 +246,7 @@ export class MappingCalls {
       if (isError(result)) return { kind: 'return', value: result };
     }
     state.remove(from, from + oldBytes);
+    state.remove(to, to + newBytes);
     for (const area of trapped)
       state.add({ ...area, start: area.start - from + to, end: area.end - from + to });
     state.write(tid);

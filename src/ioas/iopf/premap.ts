@@ -40,7 +40,7 @@ const MOST_START = 32;
  * halves the start window, and each that goes on beyond it doubles it.
  */
 export class AdaptivePremap implements PremapPolicy {
-  private readonly next = new Float64Array(STREAMS).fill(-1);
+  private readonly next = new Float64Array(STREAMS);
   private readonly window = new Int32Array(STREAMS);
   private readonly faults = new Float64Array(STREAMS);
   private readonly lastUse = new Float64Array(STREAMS);
@@ -56,8 +56,7 @@ export class AdaptivePremap implements PremapPolicy {
       const ahead = iovaPage - this.next[i]!;
       // A window ends early where pages are mapped already, so the next fault may lie a little
       // further on.
-      if (this.next[i]! >= 0 && ahead >= 0 && ahead < this.window[i]!)
-        return this.goOn(i, iovaPage);
+      if (ahead >= 0 && ahead < this.window[i]!) return this.goOn(i, iovaPage);
       if (this.lastUse[i]! < this.lastUse[oldest]!) oldest = i;
     }
     if (this.faults[oldest] === 1) this.start = Math.max(1, this.start >>> 1);

@@ -5,7 +5,7 @@ import { vfioUser } from '../../../src/device/vfio-user/kind.js';
 import type { Mapping } from '../../../src/ioas/mapping.js';
 import type { AddressSpace, MmuNotifier } from '../../../src/mm/address-space.js';
 import type { PciFunction } from '../../../src/vfio/pci-function.js';
-import { Command } from '../../../src/vfio-user/protocol.js';
+import { Command, MessageFlag } from '../../../src/vfio-user/protocol.js';
 import { command, hex, IOVA_BASE_PAGE, Program, read, read32, write32 } from '../program.js';
 import { BAR_FD, FakeDevice, u32, u64, words } from './fake-device.js';
 import { type Message, refusal, reply } from './fake-server.js';
@@ -77,6 +77,17 @@ describe('a device behind a vfio-user socket', () => {
     expect(lines).toEqual([
       '0000:02:00.0: the vfio-user server at s refuses a read at 0x8 of region 0 (EIO); told of once',
       '0000:02:00.0: the vfio-user server at s refuses a write at 0x8 of region 0 (EIO); told of once',
+    ]);
+  });
+
+  it('takes a refusal that says that it is a command, and has no number', () => {
+    const device = opened();
+    server.override = (message) => [{ ...refusal(message, 0), flags: MessageFlag.ERROR }];
+    expect(read32(device, 0, 8)).toBe(0xffff_ffff);
+    server.override = null;
+    expect(read32(device, 0, 8)).toBe(0);
+    expect(lines).toEqual([
+      '0000:02:00.0: the vfio-user server at s refuses a read at 0x8 of region 0 (EIO); told of once',
     ]);
   });
 

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { Errno } from '../../../src/abi/errno.js';
 import { runDirect } from '../../../src/flow/direct.js';
-import type { Flow } from '../../../src/flow/flow.js';
+import type { Flow, Wait } from '../../../src/flow/flow.js';
 import type { IommuDevice } from '../../../src/iommu/device.js';
 import { READ, WRITE } from '../../../src/mm/address-space.js';
 import { RW, TestContainer } from './container.js';
@@ -70,13 +70,27 @@ describe('page requests beside each other', () => {
     const first = device.faultFlow(IOVA + 3, WRITE);
     const second = device.faultFlow(IOVA + 3, READ);
     runUntil(first, 'swap-in');
-    runUntil(second, 'page-in of IOVA page');
+    runUntil(second, `page-in of IOVA page ${IOVA + 3}`);
     expect(device.queue.pendingCount).toBe(2);
     expect(runDirect(first)).toBe(true);
     expect(runDirect(second)).toBe(true);
     expect(container.counters.pagesFaultedIn).toBe(1);
     expect(container.counters.responsesSuccess).toBe(2);
     expect(device.queue.pendingCount).toBe(0);
+  });
+
+  test('R2.3: who waits for the page-in of another is ready when that has ended, and not before', () => {
+    container.map(IOVA, 16, VADDR);
+    pageOut(3);
+    const first = device.faultFlow(IOVA + 3, WRITE);
+    const second = device.faultFlow(IOVA + 3, READ);
+    runUntil(first, 'swap-in');
+    second.next();
+    const wait = second.next().value as Wait;
+    expect([wait.what, wait.ready()]).toEqual([`page-in of IOVA page ${IOVA + 3}`, false]);
+    runDirect(first);
+    expect(wait.ready()).toBe(true);
+    expect(runDirect(second)).toBe(true);
   });
 
   test('R2.3: faults on different pages proceed at once', () => {
@@ -150,6 +164,20 @@ describe('R3.3: an invalidation that races with a page-in makes it start again',
     expect(container.counters.pageInsRetried).toBe(1);
   });
 
+  test('a page of its window that goes makes it start again, too', () => {
+    const wide = new TestContainer({ premapPages: 4 });
+    wide.mm.mmap(VADDR, 16, { kind: 'anon', protection: RW });
+    const user = wide.attach();
+    runDirect(wide.iopf.enable());
+    wide.map(IOVA, 16, VADDR);
+    const flow = user.faultFlow(IOVA + 3, WRITE);
+    runUntil(flow, 'frames are at hand');
+    wide.mm.dontNeed(VADDR + 6, 1);
+    expect(runDirect(flow)).toBe(true);
+    expect(user.translate(IOVA + 6, WRITE)).toBe(wide.mm.frameAt(VADDR + 6));
+    expect(wide.counters.pageInsRetried).toBe(1);
+  });
+
   test('a page that is gone for good is refused', () => {
     container.map(IOVA, 16, VADDR);
     const flow = almostDone(3);
@@ -173,6 +201,48 @@ describe('R3.3: an invalidation that races with a page-in makes it start again',
     expect(other.mapped.count).toBe(1);
   });
 
+  test('a mapping that gets another address meanwhile leads there', () => {
+    const mapping = container.map(IOVA, 4, VADDR);
+    const flow = almostDone(3);
+    container.space.invalidateVaddr(mapping);
+    container.space.move(mapping, container.mm, VADDR + 8);
+    expect(runDirect(flow)).toBe(true);
+    expect(device.translate(IOVA + 3, WRITE)).toBe(container.mm.frameAt(VADDR + 11));
+  });
+
+  test('a mapping whose address leads nowhere meanwhile is refused', () => {
+    const mapping = container.map(IOVA, 4, VADDR);
+    const flow = almostDone(3);
+    container.space.invalidateVaddr(mapping);
+    expect(runDirect(flow)).toBe(false);
+    expect([device.domain!.pages, mapping.mapped.count]).toEqual([0, 0]);
+  });
+
+  test('a request by itself tells what it relies on, one of a group does not', () => {
+    container.map(IOVA, 4, VADDR);
+    const waits = (flow: Flow<unknown>) => {
+      const found: Wait[] = [];
+      for (let step = flow.next(); !step.done; step = flow.next()) found.push(step.value);
+      return found.map(({ what, reliesOn }) => [
+        what.replace('step: ', ''),
+        reliesOn === undefined,
+      ]);
+    };
+    const request = { kind: 'page-request', pasid: 3, group: 9, level: 'flat' } as const;
+    runDirect(device.report({ ...request, iovaPage: IOVA, access: READ, last: false }));
+    const last = { ...request, iovaPage: IOVA + 1, access: READ, last: true };
+    expect(waits(device.faultFlow(IOVA + 2, READ))).toEqual([
+      ['page request reported', false],
+      ['frames are at hand', false],
+    ]);
+    expect(waits(device.report(last))).toEqual([
+      ['page request of a group reported', true],
+      ['frames are at hand', true],
+      ['page request of a group reported', true],
+      ['frames are at hand', true],
+    ]);
+  });
+
   test('a dirty log that starts meanwhile gets its page', () => {
     const mapping = container.map(IOVA, 16, VADDR);
     const read = device.faultFlow(IOVA + 3, READ);
@@ -186,6 +256,7 @@ describe('R3.3: an invalidation that races with a page-in makes it start again',
     container.space.restartLog(log, mapping);
     runDirect(write);
     expect(log.of(mapping).test(4)).toBe(true);
+    expect(container.counters.pageInsRetried).toBe(2);
   });
 });
 
@@ -319,6 +390,47 @@ describe('R5.6: control paths beside page requests', () => {
     expect(one.iopfEnabled).toBe(true);
     runDirect(disable);
     expect(one.iopfEnabled).toBe(false);
+  });
+
+  test('R5.6: a device leaves when the ENABLE that is under way has come to its end', () => {
+    const second = new TestContainer();
+    const [one, other] = [second.attach(), second.attach()];
+    const enable = second.iopf.enable();
+    while (!one!.iopfEnabled) enable.next();
+    const detach = second.iopf.devicesDetaching([one!]);
+    const wait = detach.next().value as Wait;
+    expect([wait.what.includes('container'), wait.ready(), one!.iopfEnabled]).toEqual([
+      ...[true, false, true],
+    ]);
+    runDirect(enable);
+    runDirect(detach);
+    expect([one!.iopfEnabled, other!.iopfEnabled]).toEqual([false, true]);
+    expect(second.iopf.enabledDevices).toEqual([other]);
+  });
+
+  test('R5.11: the end of a space waits for the ENABLE that is under way', () => {
+    const second = new TestContainer();
+    const one = second.attach();
+    const enable = second.iopf.enable();
+    while (!one.iopfEnabled) enable.next();
+    const release = second.iopf.release();
+    expect((release.next().value as Wait).ready()).toBe(false);
+    runDirect(enable);
+    runDirect(release);
+    expect([one.iopfEnabled, one.handlers.flat, second.iopf.enabled]).toEqual([false, null, false]);
+  });
+
+  test('R5.5: a device that comes during ENABLE is switched on once, when that has ended', () => {
+    const second = new TestContainer();
+    const one = second.attach();
+    const late = second.attach();
+    const enable = second.iopf.enable();
+    while (!one.iopfEnabled) enable.next();
+    const attach = second.iopf.devicesAttached([late]);
+    expect((attach.next().value as Wait).ready()).toBe(false);
+    runDirect(enable);
+    runDirect(attach);
+    expect(second.iopf.enabledDevices).toEqual([one, late]);
   });
 
   test('R5.2: a fault during ENABLE finds a handler, and is refused before there is one', () => {

@@ -8,7 +8,7 @@ import type { MappingIndex } from '../../../src/ioas/mapping-index.js';
 import { UserPages } from '../../../src/ioas/user-pages.js';
 import { IommuDevice, type IommuDeviceOptions } from '../../../src/iommu/device.js';
 import { Domain, type DomainOptions } from '../../../src/iommu/domain.js';
-import { Counters } from '../../../src/iommu/observer.js';
+import { Counters, type Observer } from '../../../src/iommu/observer.js';
 import { type AddressSpace, READ, WRITE } from '../../../src/mm/address-space.js';
 import type { LockAccount } from '../../../src/mm/lock-account.js';
 import { SimulatedSpace, type SimulatedSpaceOptions } from '../../../src/mm/simulated.js';
@@ -26,11 +26,13 @@ export class TestContainer {
   /** Pins of pages above this fail with ENOMEM. */
   lockLimitPages = Number.POSITIVE_INFINITY;
 
-  constructor(options: { premapPages?: number; space?: SimulatedSpaceOptions } = {}) {
+  constructor(
+    options: { premapPages?: number; space?: SimulatedSpaceOptions; observer?: Observer } = {},
+  ) {
     this.mm = new SimulatedSpace(this.memory, options.space);
     this.space = new IoSpace({
       counters: this.counters,
-      observer: null,
+      observer: options.observer ?? null,
       premapPages: options.premapPages ?? 1,
       premap: null,
       driversMayPin: true,

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { Errno } from '../../../src/abi/errno.js';
 import { runDirect } from '../../../src/flow/direct.js';
 import type { DirtyLog } from '../../../src/ioas/dirty-log.js';
+import { ResidentPages } from '../../../src/ioas/iopf/resident.js';
 import type { Mapping } from '../../../src/ioas/mapping.js';
 import { IommuDevice } from '../../../src/iommu/device.js';
 import { Counters } from '../../../src/iommu/observer.js';
@@ -88,6 +89,20 @@ describe('faulting pages in', () => {
     expect(device.translate(IOVA + 3, READ)).toBe(container.mm.frameAt(VADDR + 3));
     expect(container.counters.responsesInvalid).toBe(1);
     expect(container.counters.responsesSuccess).toBe(0);
+  });
+
+  test('R2.1: both requests of a group of two bring their page', () => {
+    container.map(IOVA, 4, VADDR);
+    const request = { kind: 'page-request', pasid: 3, group: 9, level: 'flat' } as const;
+    runDirect(device.report({ ...request, iovaPage: IOVA, access: READ, last: false }));
+    const { code } = runDirect(
+      device.report({ ...request, iovaPage: IOVA + 2, access: WRITE, last: true }),
+    );
+    expect(code).toBe(PageResponse.SUCCESS);
+    expect([0, 1, 2].map((page) => device.domain!.frameAt(IOVA + page) >= 0)).toEqual([
+      ...[true, false, true],
+    ]);
+    expect(container.counters.pagesFaultedIn).toBe(2);
   });
 
   test('R2.1: a privileged request gets what its read and write bits say, and no more', () => {
@@ -189,6 +204,17 @@ describe('no pinning: the notifier', () => {
     // What ends with its process was not taken away from it.
     expect(container.counters.pagesInvalidated).toBe(name === 'exit' ? 0 : 4);
     expect(container.counters.invalidations > 0).toBe(name !== 'exit');
+  });
+
+  test('R3.1: a process that ends takes its first page along', () => {
+    const container = new TestContainer();
+    container.mm.mmap(0, 2, { kind: 'anon', protection: RW });
+    const device = container.attach();
+    runDirect(container.iopf.enable());
+    container.map(IOVA, 2, 0);
+    for (const page of [0, 1]) expect(device.fault(IOVA + page, WRITE)).toBe(true);
+    container.mm.exit();
+    expect([device.domain!.pages, container.counters.residentPages]).toEqual([0, 0]);
   });
 
   test('R3.1: after the page went the device gets the new page, never the old one', () => {
@@ -396,6 +422,14 @@ describe('pre-mapping', () => {
     expect(mapping.mapped.nextClear(8, 32)).toBe(18);
   });
 
+  test('R4.1: a window of two that is cut short is one page', () => {
+    const { container, device, mapping } = faulting(2);
+    device.fault(IOVA + 5, WRITE);
+    device.fault(IOVA + 4, WRITE);
+    expect(mapping.mapped.count).toBe(3);
+    expect(container.counters).toMatchObject({ pagesFaultedIn: 2, pagesPremapped: 1 });
+  });
+
   test('R4.1: a page of the window that cannot be had only ends the window', () => {
     const { container, device, mapping } = faulting(8);
     container.mm.munmap(VADDR + 3, 1);
@@ -504,18 +538,27 @@ describe('enable and disable', () => {
 
   test('R5.8: a pinned frame that its process has replaced since does not stay mapped', () => {
     const container = new TestContainer();
-    container.mm.mmap(VADDR, 4, { kind: 'anon', protection: RW });
+    container.mm.mmap(VADDR, 5, { kind: 'anon', protection: RW });
     const device = container.attach();
-    const mapping = container.map(IOVA, 4, VADDR);
-    container.mm.dontNeed(VADDR + 1, 1);
+    const mapping = container.map(IOVA, 5, VADDR);
+    container.mm.dontNeed(VADDR, 1);
     container.mm.munmap(VADDR + 3, 1);
     runDirect(container.iopf.enable());
-    expect(device.translate(IOVA, WRITE)).toBe(container.mm.frameAt(VADDR));
-    expect(device.translate(IOVA + 1, WRITE)).toBe(-1);
-    expect(device.translate(IOVA + 3, WRITE)).toBe(-1);
-    expect(mapping.mapped.count).toBe(2);
-    expect(container.counters.residentPages).toBe(2);
+    expect([0, 3].map((page) => device.translate(IOVA + page, WRITE))).toEqual([-1, -1]);
+    for (const page of [1, 2, 4])
+      expect(device.translate(IOVA + page, WRITE)).toBe(container.mm.frameAt(VADDR + page));
+    expect(mapping.mapped.count).toBe(3);
+    expect(container.counters.residentPages).toBe(3);
     expect(device.fault(IOVA + 3, WRITE)).toBe(false);
+  });
+
+  test('R5.8: pages behind a mapping are not brought in for it', () => {
+    const container = new TestContainer();
+    container.mm.mmap(VADDR, 1200, { kind: 'anon', protection: RW });
+    container.attach();
+    container.map(IOVA, 600, VADDR);
+    runDirect(container.iopf.enable());
+    expect([container.mm.presentPages, container.counters.residentPages]).toEqual([600, 600]);
   });
 
   test('R5.8: its notifier is there before its pins go', () => {
@@ -678,16 +721,35 @@ describe('attach and detach on an enabled container', () => {
     const first = container.attach();
     runDirect(container.iopf.enable());
     const mapping = container.map(IOVA, 4, VADDR);
-    first.fault(IOVA, WRITE);
+    for (const page of [0, 3]) first.fault(IOVA + page, WRITE);
     const second = container.attach();
     second.fault(IOVA + 1, WRITE);
     container.detach(first);
     expect(first.handlers.flat).toBeNull();
     expect(first.fault(IOVA, WRITE)).toBe(false);
-    expect(mapping.mapped.test(0)).toBe(false);
-    expect(mapping.mapped.test(1)).toBe(true);
+    expect([0, 1, 2, 3].map((page) => mapping.mapped.test(page))).toEqual([
+      ...[false, true, false, false],
+    ]);
     expect(container.counters.residentPages).toBe(1);
     expect(second.fault(IOVA, WRITE)).toBe(true);
+  });
+
+  test('R5.6: what another domain holds stays present, at whatever frame, 0 too', () => {
+    const container = new TestContainer();
+    container.mm.mmap(VADDR, 4, { kind: 'anon', protection: RW });
+    const [first, second] = [container.attach(), container.attach()];
+    runDirect(container.iopf.enable());
+    const mapping = container.map(IOVA, 4, VADDR);
+    const resident = new ResidentPages(container.space);
+    resident.add(mapping, 0, Float64Array.of(0), 1, RW, first!.domain!);
+    container.detach(first!);
+    expect(second!.translate(IOVA, WRITE)).toBe(0);
+    expect([mapping.mapped.test(0), container.counters.residentPages]).toEqual([true, 1]);
+    // It is there: nothing is brought in.
+    expect([second!.fault(IOVA, WRITE), runDirect(second!.faultFlow(IOVA, WRITE))]).toEqual([
+      ...[true, true],
+    ]);
+    expect([second!.translate(IOVA, WRITE), container.counters.pagesFaultedIn]).toEqual([0, 0]);
   });
 });
 
@@ -733,6 +795,19 @@ describe('the dirty log by write faults', () => {
     expect(dirtyPages(log, mapping)).toEqual([6]);
   });
 
+  test('R6.3: each run of pages that is reported is watched again, and the others stay dirty', () => {
+    const mapping = container.map(IOVA, 16, VADDR);
+    const log = container.log();
+    for (const page of [2, 4, 5, 9, 12]) access(page, WRITE);
+    container.iopf.dirtyReported(log, mapping, 3, 7);
+    expect(dirtyPages(log, mapping)).toEqual([2, 12]);
+    expect([2, 4, 5, 9, 12].map((page) => device.translate(IOVA + page, WRITE) >= 0)).toEqual([
+      ...[true, false, false, false, true],
+    ]);
+    for (const page of [4, 9]) access(page, WRITE);
+    expect(dirtyPages(log, mapping)).toEqual([2, 4, 9, 12]);
+  });
+
   test('R6.3: with the log off the handler grants all that the mapping allows', () => {
     container.map(IOVA, 16, VADDR);
     const log = container.log();
@@ -771,6 +846,33 @@ test('R5.8: ENABLE keeps all that was pinned, but for a page that has gone since
   );
   expect(gone).toEqual([700]);
   expect(container.counters).toMatchObject({ residentPages: 1499, pinnedPages: 0 });
+});
+
+test('R6.3: with a log of one domain, devices of others read what is written through it', () => {
+  const container = new TestContainer({ premapPages: 2 });
+  container.mm.mmap(VADDR, 4, { kind: 'anon', protection: RW });
+  const [one, other] = [container.attach(), container.attach()];
+  runDirect(container.iopf.enable());
+  const mapping = container.map(IOVA, 4, VADDR);
+  const log = container.log(one!.domain);
+  const permissions = () =>
+    [one, other].map((device) =>
+      [0, 1, 2, 3].map((page) => device!.domain!.permissionAt(IOVA + page)),
+    );
+  expect(one!.fault(IOVA, WRITE)).toBe(true);
+  expect(permissions()).toEqual([
+    [RW, 0, 0, 0],
+    [READ, 0, 0, 0],
+  ]);
+  expect(other!.fault(IOVA + 2, READ)).toBe(true);
+  expect(other!.fault(IOVA + 3, WRITE)).toBe(true);
+  expect(permissions()).toEqual([
+    [RW, 0, READ, READ],
+    [READ, 0, READ, RW],
+  ]);
+  expect([0, 1, 2, 3].map((page) => log.of(mapping).test(page))).toEqual([
+    ...[true, false, false, false],
+  ]);
 });
 
 test('R6.3: with a log on, a write to a mapping for writing alone lets nobody read', () => {

@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { AdaptivePremap, FixedPremap, PREMAP_MOST } from '../../../src/ioas/iopf/premap.js';
+import {
+  AdaptivePremap,
+  FixedPremap,
+  PREMAP_DEFAULT,
+  PREMAP_MOST,
+} from '../../../src/ioas/iopf/premap.js';
 
 /** Windows of faults that each follow the window before. */
 function sequential(premap: AdaptivePremap, from: number, faults: number): number[] {
@@ -15,7 +20,7 @@ function sequential(premap: AdaptivePremap, from: number, faults: number): numbe
 
 describe('the fixed window', () => {
   it('is as large as was said, up to 512 pages', () => {
-    expect(PREMAP_MOST).toBe(512);
+    expect([PREMAP_DEFAULT, PREMAP_MOST]).toEqual([1, 512]);
     expect(new FixedPremap(1).pagesAt()).toBe(1);
     expect(new FixedPremap(512).pagesAt()).toBe(512);
   });
@@ -51,6 +56,14 @@ describe('the adaptive window', () => {
     }
     expect(premap.pagesAt(left)).toBe(64);
     expect(premap.pagesAt(right)).toBe(64);
+  });
+
+  it('begins twice as large after a stream that went on beyond its first window', () => {
+    const premap = new AdaptivePremap(64);
+    expect(sequential(premap, 0, 4)).toEqual([4, 8, 16, 32]);
+    expect(sequential(premap, 100_000, 1)).toEqual([8]);
+    expect(sequential(premap, 200_000, 2)).toEqual([8, 16]);
+    expect(sequential(premap, 300_000, 1)).toEqual([16]);
   });
 
   it('shrinks to the page that faulted where windows are not used, and grows again where they are', () => {

@@ -5,6 +5,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { runDirect } from '../../../src/flow/direct.js';
+import type { IommuDevice } from '../../../src/iommu/device.js';
+import type { Observer } from '../../../src/iommu/observer.js';
 import { type MappedWalk, type MmuNotifier, READ } from '../../../src/mm/address-space.js';
 import { SimulatedSpace } from '../../../src/mm/simulated.js';
 import { RW, TestContainer } from './container.js';
@@ -13,8 +15,8 @@ const V = 0x10000;
 const AREA = 3000;
 
 /** A container with one device, and the notifier that it has on its program's memory. */
-function watched() {
-  const container = new TestContainer();
+function watched(observer?: Observer) {
+  const container = new TestContainer(observer === undefined ? {} : { observer });
   const notifiers: MmuNotifier[] = [];
   const { mm } = container;
   const subscribe = mm.subscribe.bind(mm);
@@ -96,6 +98,28 @@ test('pages that the host took leave every translation, and are counted apart', 
   expect(walkOver(notifiers[0]!, 100)).toEqual([V + 1, V + 2]);
 });
 
+test('an observer hears of all that a program takes, and of reclaim only where it took a page', () => {
+  const heard: number[][] = [];
+  const observer = {
+    invalidate: (_id: number, first: number, count: number, removed: number, reclaimed: boolean) =>
+      heard.push([first - V, count, removed, Number(reclaimed)]),
+    pageLost: (_device: IommuDevice, page: number) => heard.push([page]),
+    spaceEnded: (id: number) => heard.push([id, -1]),
+  } as unknown as Observer;
+  const { container, device, notifiers } = watched(observer);
+  container.map(0, 8, V);
+  for (const page of [0, 1, 2]) device.fault(page, READ);
+  notifiers[0]!.invalidate(V + 1, 1, true);
+  notifiers[0]!.invalidate(V + 1, 1, true);
+  notifiers[0]!.invalidate(V + 1, 1);
+  // Where no mapping is, it is no business of the device's.
+  notifiers[0]!.invalidate(V + 8, 1);
+  notifiers[0]!.invalidate(V, 2);
+  device.pageLost(2);
+  container.mm.exit();
+  expect(heard).toEqual([[1, 1, 1, 1], [1, 1, 0, 0], [0, 2, 1, 0], [2], [container.mm.id, -1]]);
+});
+
 test('a walk finds the pages of its own process, and no other one’s', () => {
   const { container, device, notifiers } = watched();
   const other = new SimulatedSpace(container.memory);
@@ -118,6 +142,17 @@ test('a walk goes on behind a mapping that went on the way', () => {
   expect(notifiers[0]!.nextMapped!(walk, 4)).toBe(true);
   expect(walk).toMatchObject({ first: V + 103, count: 1 });
   expect(notifiers[0]!.nextMapped!(walk, 4)).toBe(false);
+});
+
+test('a walk that begins anew finds a mapping that took the place of the last one it met', () => {
+  const { container, device, notifiers } = watched();
+  const first = container.map(0, 16, V);
+  device.fault(3, READ);
+  expect(walkOver(notifiers[0]!, 4)).toEqual([V + 3]);
+  container.unmap(first);
+  container.map(0, 16, V + 100);
+  device.fault(5, READ);
+  expect(walkOver(notifiers[0]!, 4)).toEqual([V + 105]);
 });
 
 test('a walk ends, however many mappings have nothing mapped and however long they are', () => {
