@@ -17,27 +17,27 @@ export interface ProgressLine {
   clear(): void;
 }
 
-/** `now` is the clock in milliseconds. */
+/** What a command shows of itself while it is at work. */
 export function progressLine(
   isTerminal = process.stderr.isTTY === true,
-  now: () => number = () => performance.now(),
+  nowMs: () => number = () => performance.now(),
   write: (text: string) => void = (text) => void process.stderr.write(text),
   log: (text: string) => void = tell,
 ): ProgressLine {
-  const started = now();
-  let next = isTerminal ? started + TERMINAL_EVERY_MS : started + LOG_FIRST_MS;
+  const startedMs = nowMs();
+  let nextMs = isTerminal ? startedMs + TERMINAL_EVERY_MS : startedMs + LOG_FIRST_MS;
   let shown = false;
   return {
     show(what, share) {
-      const at = now();
-      if (at < next) return;
-      const text = `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} % done, ${left(share, at - started)}`;
+      const atMs = nowMs();
+      if (atMs < nextMs) return;
+      const text = `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} % done, ${left(share, atMs - startedMs)}`;
       if (isTerminal) {
-        next = at + TERMINAL_EVERY_MS;
+        nextMs = atMs + TERMINAL_EVERY_MS;
         shown = true;
         write(`\r\x1b[K${printable(`${text}: ${what}`).slice(0, WIDTH)}`);
       } else {
-        next = at + (at - started);
+        nextMs = atMs + (atMs - startedMs);
         log(`${text}: ${what}`);
       }
     },

@@ -33,8 +33,9 @@ const ATTEMPTS = 16;
  * the page faulted in again.
  */
 export class DmaPort {
-  /** Bus mastering. Off: every access is refused. */
-  enabled = false;
+  private isEnabled = false;
+  /** Bus mastering is on, and no gate looks at transfers: one test for both. */
+  private isOpen = false;
   /**
    * Says what of the device asks at the moment, for what is refused: a command, an entry of a ring.
    */
@@ -68,6 +69,16 @@ export class DmaPort {
    */
   stalled = false;
   stalledAt = 0;
+
+  /** Bus mastering. Off: every access is refused. */
+  get enabled(): boolean {
+    return this.isEnabled;
+  }
+
+  set enabled(isEnabled: boolean) {
+    this.isEnabled = isEnabled;
+    this.isOpen = isEnabled && this.gate === null;
+  }
 
   /** What the last transfer stalled at has been answered; true also where it did not stall. */
   get ready(): boolean {
@@ -162,8 +173,11 @@ export class DmaPort {
   }
 
   private run(list: DmaList, access: number, owner: DmaOwner | null): boolean {
-    if (!this.enabled) return this.refuseAll(list, access, owner);
-    let whole = this.gate === null || this.passGate(this.gate, list, access, owner);
+    let whole = true;
+    if (!this.isOpen) {
+      if (!this.isEnabled) return this.refuseAll(list, access, owner);
+      whole = this.passGate(this.gate!, list, access, owner);
+    }
     const segments = this.segments;
     segments.clear();
     /** The first piece that is in `segments`. */

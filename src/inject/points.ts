@@ -30,13 +30,14 @@ export const points = {
     sweep: ['dma:refuse'],
   },
   'iommu:request': {
-    form: 'iommu:request=INVALID|FAILURE|FULL',
+    form: 'iommu:request=INVALID|FAILURE|PARTIAL|FULL',
     event: 'a page request of a device',
     fault:
-      'it is answered so, and the access is refused; FULL: there is no room for it in the ' +
-      "IOMMU's queue, and the device asks again, up to 16 times",
+      'it is answered so, and the access is refused; PARTIAL: it is in a group whose other ' +
+      'request cannot be granted, so its page comes, and the group is INVALID; FULL: there is no ' +
+      "room for it in the IOMMU's queue, and the device asks again, up to 16 times",
     conditions: ['device', 'iova', 'access'],
-    sweep: ['iommu:request=INVALID', 'iommu:request=FULL'],
+    sweep: ['iommu:request=INVALID', 'iommu:request=PARTIAL', 'iommu:request=FULL'],
   },
   'memory:take': {
     form: 'memory:take',
@@ -114,6 +115,13 @@ export const points = {
     conditions: ['device'],
     sweep: ['device:unplug'],
   },
+  'device:dead': {
+    form: 'device:dead',
+    event: 'an access to a region of an open device; a time comes without one too',
+    fault: 'the same, and nobody is told: no ERR, no REQ',
+    conditions: ['device'],
+    sweep: ['device:dead'],
+  },
   own: {
     form: 'KIND:POINT[=VALUE]',
     event: 'what a device of your own says of its point',
@@ -153,6 +161,7 @@ export const onceOnly: ReadonlySet<PointName> = new Set<PointName>([
   'interrupt:spurious',
   'link:down',
   'device:unplug',
+  'device:dead',
 ]);
 
 /** Points that are there only where devices can have I/O page faults. */

@@ -70,6 +70,8 @@ const EACH: When = { first: 1, last: Number.POSITIVE_INFINITY, every: 1, chance:
 const NONE: When = { ...EACH, first: Number.POSITIVE_INFINITY };
 /** In place of a page response code: the page request is lost. */
 export const QUEUE_FULL = -1;
+/** The same: the request is in a group of which the rest cannot be granted. */
+export const PARTIAL_GROUP = -2;
 const STATUS_MOST = 0x7ff;
 
 /** Parses a rule. `own`: points that devices of the run declare. Throws RuleError. */
@@ -216,6 +218,7 @@ function whatOf(text: string, point: PointName, what: string | null): number {
       return Errno[what as keyof typeof Errno];
     case 'iommu:request':
       if (what === 'FULL') return QUEUE_FULL;
+      if (what === 'PARTIAL') return PARTIAL_GROUP;
       if (what === 'INVALID' || what === 'FAILURE') return PageResponse[what];
       throw expected;
     case 'nvme:command': {

@@ -114,8 +114,8 @@ export class Counters {
   dmaBytesWritten = 0;
   readonly faultLatency = new LatencyHistogram();
 
-  /** @param now the clock in microseconds; without one, latencies are 0 */
-  constructor(readonly now: () => number = zero) {}
+  /** @param nowUs the clock; without one, latencies are 0 */
+  constructor(readonly nowUs: () => number = zero) {}
 
   addMapped(pages: number): void {
     this.mappedPages += pages;

@@ -78,7 +78,7 @@ export class PageRequests {
       return false;
     }
     if (this.queue.full) return this.overflow();
-    const started = counters.now();
+    const startedUs = counters.nowUs();
     counters.faults++;
     const id = this.queue.takeId();
     if (observer !== null) observer.pageRequest(device, iovaPage, access, NO_PASID, id, true);
@@ -89,7 +89,7 @@ export class PageRequests {
       if (code === WAITS) code = PageResponse.INVALID;
       this.answered(NO_PASID, id, code as PageResponseCode);
     }
-    counters.faultLatency.record(counters.now() - started);
+    counters.faultLatency.record(counters.nowUs() - startedUs);
     return code === PageResponse.SUCCESS;
   }
 
@@ -101,10 +101,10 @@ export class PageRequests {
       return false;
     }
     if (this.queue.full) return this.overflow();
-    const started = counters.now();
+    const startedUs = counters.nowUs();
     const fault = pageRequest(level, iovaPage, access, this.queue.takeId());
     const { code } = yield* this.report(fault);
-    counters.faultLatency.record(counters.now() - started);
+    counters.faultLatency.record(counters.nowUs() - startedUs);
     return code === PageResponse.SUCCESS;
   }
 

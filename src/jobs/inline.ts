@@ -1,6 +1,13 @@
 /** Jobs in this thread, one after another. */
 import { hostFiles } from '../input/file-source.js';
-import { ATTEMPTS, type JobKind, type JobOutcome, type JobRunner, lineOf } from './job.js';
+import {
+  ATTEMPTS,
+  type JobKind,
+  type JobOutcome,
+  type JobRunner,
+  lineOf,
+  refusalOf,
+} from './job.js';
 
 export const inlineRunner: JobRunner = {
   async run(kind, inputs, events = {}) {
@@ -26,21 +33,8 @@ async function attempt<Input, Result, Progress>(
       // As it comes from any other runner.
       return { kind: 'done', result: JSON.parse(JSON.stringify(result)) as Result };
     } catch (error) {
-      if (isRefusal(kind, error)) throw error;
+      if (refusalOf(kind, error) !== null) throw error;
       if (times === ATTEMPTS) return { kind: 'failed', message: lineOf(error) };
     }
   }
-}
-
-/** The name of the refusal that an error is, or null. */
-export function refusalOf(
-  { refusals }: Pick<JobKind<never, unknown, never>, 'refusals'>,
-  error: unknown,
-): string | null {
-  const found = Object.entries(refusals).find(([, of]) => error instanceof of);
-  return found?.[0] ?? null;
-}
-
-function isRefusal(kind: Pick<JobKind<never, unknown, never>, 'refusals'>, error: unknown) {
-  return refusalOf(kind, error) !== null;
 }

@@ -34,12 +34,12 @@ export interface JobKind<Input, Result, Progress> {
   schemas(): Promise<JobSchemas<Input, Result, Progress>>;
 }
 
-/** So often a job is tried that ends otherwise than by a result or a refusal. */
+/** How often a job is tried that ends in neither a result nor a refusal. */
 export const ATTEMPTS = 3;
 
 export type JobOutcome<Result> =
   | { readonly kind: 'done'; readonly result: Result }
-  /** As often as it was tried; `message` is a line. */
+  /** Every attempt failed; `message`, of the last, is a line. */
   | { readonly kind: 'failed'; readonly message: string };
 
 export interface JobEvents<Result, Progress> {
@@ -59,8 +59,17 @@ export interface JobRunner {
   ): Promise<JobOutcome<Result>[]>;
 }
 
-/** What stands in a report of an error, in a line. */
+/** An error in a line, for reports. */
 export function lineOf(error: unknown): string {
   const { message } = (error ?? {}) as Partial<Error>;
   return (message ?? String(error)).split('\n')[0]!;
+}
+
+/** The name of the refusal that an error is, or null. */
+export function refusalOf(
+  { refusals }: Pick<JobKind<never, unknown, never>, 'refusals'>,
+  error: unknown,
+): string | null {
+  const found = Object.entries(refusals).find(([, of]) => error instanceof of);
+  return found?.[0] ?? null;
 }

@@ -3,6 +3,7 @@ import type { DeviceKind } from '../device/kind.js';
 import { DeviceOptions, mmapOption, type OptionTable } from '../device/options.js';
 import type { CapabilityDescription, PciDescription } from '../device/pci/description.js';
 import { type EndpointContext, PciEndpoint } from '../device/pci/endpoint.js';
+import { gapsOf } from '../device/pci/region-gaps.js';
 import type { PciFunction, RegionArea } from '../vfio/pci-function.js';
 import type {
   BarDefinition,
@@ -106,14 +107,10 @@ function describe(definition: DeviceDefinition, isSparse: boolean): PciDescripti
 
 /** All that is not open. */
 function trappedAreas({ open = [], size }: BarDefinition): RegionArea[] {
-  const trapped: RegionArea[] = [];
-  let at = 0;
-  const sorted = [...open].sort((one, other) => one.offset - other.offset);
-  for (const area of [...sorted, { offset: size, size: 0 }]) {
-    if (area.offset > at) trapped.push({ offset: at, size: area.offset - at });
-    at = area.offset + area.size;
-  }
-  return trapped;
+  return gapsOf(
+    [...open].sort((one, other) => one.offset - other.offset),
+    size,
+  );
 }
 
 function capabilities(definition: DeviceDefinition): CapabilityDescription[] {

@@ -86,7 +86,7 @@ export class KitDevice implements PciDevice {
     const found = this.tables.get(bar)!;
     switch (found.owners[offset >>> 2]) {
       case Owner.MEMORY:
-        return this.loaded(bar, offset, size);
+        return this.endpoint.loadBar(bar, offset, size);
       case Owner.REGISTER: {
         const value = this.files.get(bar)!.read(offset - (offset % 4));
         if (this.isLogged) this.log('read', found.table.name(offset), value);
@@ -101,7 +101,7 @@ export class KitDevice implements PciDevice {
     const found = this.tables.get(bar)!;
     switch (found.owners[offset >>> 2]) {
       case Owner.MEMORY:
-        return this.stored(bar, offset, size, value);
+        return this.endpoint.storeBar(bar, offset, size, value);
       case Owner.REGISTER: {
         if (this.isLogged) this.log('wrote', found.table.name(offset), value);
         const lanes = size === 4 ? 0xffffffff : (2 ** (8 * size) - 1) << (8 * (offset % 4));
@@ -120,18 +120,6 @@ export class KitDevice implements PciDevice {
 
   configWritten(offset: number, length: number): void {
     this.handlers.configWritten?.(offset, length);
-  }
-
-  private loaded(bar: number, offset: number, size: number): number {
-    const { bytes } = this.endpoint.barMemory(bar);
-    let value = 0;
-    for (let byte = size - 1; byte >= 0; byte--) value = value * 256 + bytes[offset + byte]!;
-    return value;
-  }
-
-  private stored(bar: number, offset: number, size: number, value: number): void {
-    const { bytes } = this.endpoint.barMemory(bar);
-    for (let byte = 0; byte < size; byte++) bytes[offset + byte] = value >>> (8 * byte);
   }
 
   private log(what: string, register: string, value: number): void {

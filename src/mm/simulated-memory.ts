@@ -171,7 +171,9 @@ export class SimulatedMemory implements FrameMemory {
 
   /** Takes a frame's bytes out, to be kept elsewhere (swap). */
   takeContent(frame: number): PageContent {
-    const content = { byte: this.fill[frame]!, data: this.data[frame] ?? null };
+    const data = this.data[frame] ?? null;
+    if (data === null && this.fill[frame] === 0) return ZEROS;
+    const content = { byte: this.fill[frame]!, data };
     this.data[frame] = null;
     return content;
   }
@@ -262,6 +264,8 @@ export interface PageContent {
   readonly byte: number;
   readonly data: Uint8Array | null;
 }
+
+export const ZEROS: PageContent = { byte: 0, data: null };
 
 function grow<T extends Int32Array | Uint8Array>(from: T, to: T): T {
   to.set(from);

@@ -4,6 +4,7 @@ import type { Area, Areas } from './areas.js';
 import { PAGE_NUMBER_LIMIT, PageTable } from './page-table.js';
 import type { SimulatedFile } from './simulated-file.js';
 import { type PageContent, type SimulatedMemory, ZERO_FRAME } from './simulated-memory.js';
+import { Swap } from './swap.js';
 
 /**
  * Why a page has no frame: the access is not allowed, it must be waited for, or there is no memory.
@@ -22,7 +23,7 @@ export class SimulatedPages {
   readonly table = new PageTable();
   /** Where reclaim goes on. */
   hand = 0;
-  private readonly swap = new Map<number, PageContent>();
+  private readonly swap = new Swap();
 
   /** @param notify tells the notifiers that pages are about to go */
   constructor(
@@ -66,8 +67,8 @@ export class SimulatedPages {
       this.table.set(page, present, READ | WRITE);
       return present;
     }
-    const swapped = this.swap.size === 0 ? undefined : this.swap.get(page);
-    if (swapped !== undefined) return mayWait ? this.swapIn(page, swapped) : WAITS;
+    const swapped = this.swap.contentOf(page);
+    if (swapped !== null) return mayWait ? this.swapIn(page, swapped) : WAITS;
     if (area.file !== null) return this.fileIn(area, area.file, page, write);
     if (area.huge) return this.hugeIn(area, page);
     if (write === 0) {
@@ -134,7 +135,7 @@ export class SimulatedPages {
     if (area.locked || area.shared) return false;
     if (!this.memory.isExclusive(frame) || this.memory.isPinned(frame)) return false;
     this.notify(page, 1);
-    this.swap.set(page, this.memory.takeContent(frame));
+    this.swap.put(page, this.memory.takeContent(frame));
     this.table.clear(page, 1);
     this.memory.release(frame);
     return true;
@@ -169,10 +170,7 @@ export class SimulatedPages {
       if (!area.shared) table.removeBits(at, WRITE);
       child.table.set(at, frame, table.bits(at));
     }
-    for (const [page, content] of this.swap) {
-      if (page < area.first || page >= end) continue;
-      child.swap.set(page, { byte: content.byte, data: content.data?.slice() ?? null });
-    }
+    for (const [page, content] of this.swap.copyOf(area.first, end)) child.swap.put(page, content);
   }
 
   /** Moves pages to another address. */
@@ -186,11 +184,9 @@ export class SimulatedPages {
       this.table.set(at - first + to, this.table.lookup(at, 0), this.table.bits(at));
     }
     this.table.clear(first, count);
-    for (const [page, content] of [...this.swap]) {
-      if (page < first || page >= end) continue;
-      this.swap.delete(page);
-      this.swap.set(page - first + to, content);
-    }
+    const swapped = this.swap.copyOf(first, end);
+    this.swap.deleteRange(first, end);
+    for (const [page, content] of swapped) this.swap.put(page - first + to, content);
   }
 
   /** Gives pages other frames with the same bytes, where the process has them alone. */
@@ -213,14 +209,14 @@ export class SimulatedPages {
 
   peek(page: number, offset: number, into: Uint8Array): void {
     const frame = this.table.lookup(page, 0);
-    const swapped = this.swap.get(page);
+    const swapped = this.swap.contentOf(page);
     if (frame >= 0) this.memory.readPage(frame, offset, into);
     else if (swapped?.data) into.set(swapped.data.subarray(offset, offset + into.length));
     else if (swapped) into.fill(swapped.byte);
   }
 
   isSwapped(page: number): boolean {
-    return this.swap.size !== 0 && this.swap.has(page);
+    return this.swap.has(page);
   }
 
   /** Takes those of [first, end) to swap that can go there. */
@@ -263,8 +259,6 @@ export class SimulatedPages {
 
   /** What swap has of the pages [first, end) is lost. */
   forgetSwapped(first: number, end: number): void {
-    if (this.swap.size === 0) return;
-    for (const page of [...this.swap.keys()])
-      if (page >= first && page < end) this.swap.delete(page);
+    this.swap.deleteRange(first, end);
   }
 }

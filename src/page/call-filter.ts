@@ -27,7 +27,7 @@ export function passes(filter: CallFilter, call: LiveCall): boolean {
 }
 
 /** Marks are no calls: they are shown beside all of them, and by their kind. */
-export function passesMark(filter: CallFilter, mark: Mark): boolean {
+function passesMark(filter: CallFilter, mark: Mark): boolean {
   if (filter.call !== '' && filter.call !== mark.kind) return false;
   if (filter.descriptor !== '' || filter.result === 'ok') return false;
   if (filter.result !== '' && !(filter.result === 'failed' && mark.kind === 'refused'))

@@ -2,7 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { showPulse } from '../check/search/pulse.js';
 import { filesStandingFor, hostFiles } from '../input/file-source.js';
-import { refusalOf } from '../jobs/inline.js';
+import { refusalOf } from '../jobs/job.js';
 import type { ThreadMessage, ThreadRequest } from '../jobs/job-thread.js';
 import { loadKind } from './kinds.js';
 

@@ -5,17 +5,14 @@
  * process alone: whatever somebody writes there, the device never sees it.
  */
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../abi/linux.js';
+import { gapsOf } from '../device/pci/region-gaps.js';
 import type { DmaBuffer } from '../mm/frame-memory.js';
 import { mmap, must } from '../mm/process/libc.js';
 import type { RegionArea } from '../vfio/pci-function.js';
 
 /** Takes all but `areas`, in whole pages and ascending, away from who has the descriptor. */
 export function keepPrivate(region: DmaBuffer, areas: readonly RegionArea[]): void {
-  let at = 0;
-  for (const { offset, size } of [...areas, { offset: region.bytes.length, size: 0 }]) {
-    if (offset > at) replace(region, at, offset - at);
-    at = offset + size;
-  }
+  for (const { offset, size } of gapsOf(areas, region.bytes.length)) replace(region, offset, size);
 }
 
 function replace({ address, bytes }: DmaBuffer, offset: number, length: number): void {

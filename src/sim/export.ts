@@ -29,9 +29,9 @@ export function exportRecording(
     model: readModel('measured'),
     seed: 1,
     progress,
-    observe: (now) => {
+    observe: (nowUs) => {
       const task = (): TracedTask => ({ name: recording.header.program, pid: REPLAYED_PID });
-      const format = form === 'chrome' ? chromeTrace(now, task) : kernelTrace(now, task);
+      const format = form === 'chrome' ? chromeTrace(nowUs, task) : kernelTrace(nowUs, task);
       put(format.begin);
       end = format.end;
       return format.observer(put);

@@ -14,6 +14,9 @@ export interface PageOwner {
 /** Pages in use, of all guests together: each takes about 60 bytes of real memory. */
 export const SIMULATED_MOST_PAGES = 2 ** 25;
 
+/** Of machines that run together: above this the curves of single ones have to do. */
+export const TOGETHER_MOST_PAGES = 2 ** 23;
+
 export const PINS_TOO_MUCH =
   'static pinning of more than 128 GiB is not simulated: it goes page by page';
 
@@ -46,6 +49,7 @@ export class HostMemory {
   constructor(
     limitBytes: number | null,
     readonly countsPins = false,
+    private readonly guests = 1,
   ) {
     this.limited = limitBytes !== null && !countsPins;
     this.limitPages =
@@ -75,9 +79,14 @@ export class HostMemory {
     counters.residentPages -= pages;
   }
 
-  /** Throws TooLarge where more is in use than this machine simulates. */
-  checkSize(): void {
-    if (this.memory.used > SIMULATED_MOST_PAGES)
+  /** Throws TooLarge where more is in use, or is going to be, than this machine simulates. */
+  checkSize(expectedPages = 0): void {
+    const pages = Math.max(this.memory.used, expectedPages);
+    if (this.guests > 1 && pages > TOGETHER_MOST_PAGES)
+      throw new TooLarge(
+        'its machines use more than 32 GiB: they are not run together, but added up by their curves',
+      );
+    if (pages > SIMULATED_MOST_PAGES)
       throw new TooLarge(
         'more than 128 GiB in use at once is not simulated; memory=SIZE limits it',
       );

@@ -62,12 +62,14 @@ export interface RunRequest {
   readonly policy: Policy;
   readonly model: CostModel;
   readonly seed: number;
+  /** What workloads are known to use at least, in pages of the host, however little there is. */
+  readonly usedPages?: number;
   /** Also draws the address × time map of the first guest. */
   readonly withMap?: boolean;
   /** Told now and then which share of the run is done, 0 to 1. */
   readonly progress?: (share: number) => void;
-  /** Told what the engine does; gets the clock in microseconds. */
-  readonly observe?: (now: () => number) => Observer;
+  /** Told what the engine does; gets the clock. */
+  readonly observe?: (nowUs: () => number) => Observer;
 }
 
 /** Steps of workloads between two looks at how far they are. */
@@ -77,7 +79,8 @@ const SEED_STEP = 0x9e3779b1;
 export function runOnce(request: RunRequest): RunOutcome {
   const { policy, model, seed } = request;
   // Whoever watches wants to see every page of it.
-  const host = new HostMemory(policy.memoryBytes, policy.pinned && request.observe === undefined);
+  const countsPins = policy.pinned && request.observe === undefined;
+  const host = new HostMemory(policy.memoryBytes, countsPins, request.workloads.length);
   const guests = request.workloads.map((_, index): TimedProgram => {
     const observer = request.observe?.(() => guests[index]!.now) ?? null;
     const addresses = request.withMap === true && index === 0 ? new AddressMap() : null;
@@ -97,8 +100,9 @@ export function runOnce(request: RunRequest): RunOutcome {
         live = live.filter((index) => index !== next);
         guests[next]!.share = 1;
       }
-      host.checkSize();
-      if (++steps % LOOK_EVERY === 0)
+      // When all have mapped their memory: what cannot be pinned has been refused by then.
+      host.checkSize(++steps === guests.length ? request.usedPages : 0);
+      if (steps % LOOK_EVERY === 0)
         request.progress?.(total(guests, ({ share }) => share) / guests.length);
       if (guests.length > 1)
         residentPeak = Math.max(

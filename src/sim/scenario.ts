@@ -10,7 +10,7 @@ import type { Workload } from './workload.js';
 import { block, blockIo } from './workloads/block.js';
 import { messageLoop, messages } from './workloads/messages.js';
 import { networkRing, ring } from './workloads/ring.js';
-import { type Vm, virtualMachine, vm } from './workloads/vm.js';
+import { pagesTouched, type Vm, virtualMachine, vm } from './workloads/vm.js';
 import { type Vms, vms } from './workloads/vms.js';
 
 const COMMANDS_MOST = 1e9;
@@ -140,6 +140,14 @@ export function kindsOf(spec: Vms, folder: string, files: FileSource = hostFiles
     count: machine.count,
     workload: machineOf(machine, folder, files),
   }));
+}
+
+/** What machines use at least, all together, in pages: of recordings it is not known. */
+export function usedPages(spec: Vms): number {
+  return machinesOf(spec).reduce(
+    (sum, { count, vm }) => sum + (vm === undefined ? 0 : count * pagesTouched(vm)),
+    0,
+  );
 }
 
 function machinesOf(spec: Vms) {

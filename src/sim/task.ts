@@ -16,7 +16,14 @@ import { type OvercommitRow, overcommit } from './overcommit.js';
 import { parsePolicy } from './policy.js';
 import { replay } from './replay.js';
 import { type RunOutcome, type RunRequest, runOnce } from './run.js';
-import { filesOf, kindsOf, type Scenario, scenarioOfRow, workloadsOf } from './scenario.js';
+import {
+  filesOf,
+  kindsOf,
+  type Scenario,
+  scenarioOfRow,
+  usedPages,
+  workloadsOf,
+} from './scenario.js';
 
 export interface Task {
   readonly source: Source;
@@ -64,7 +71,10 @@ function runTask(task: Task, files: FileSource, progress: (share: number) => voi
   const input = readInput(task.source, files);
   const request = { ...requestOf(input, task, files), progress };
   const spec = input.kind === 'scenario' ? input.scenario.workload : null;
-  if (!task.leastMemory || spec?.kind !== 'vms') return { kind: 'run', outcome: runOnce(request) };
+  if (!task.leastMemory || spec?.kind !== 'vms') {
+    const together = spec?.kind === 'vms' ? { usedPages: usedPages(spec) } : {};
+    return { kind: 'run', outcome: runOnce({ ...request, ...together }) };
+  }
   const row = overcommit(request, {
     kinds: kindsOf(spec, folderOf(task.source), files),
     boundPercent: spec.slowdownBound,

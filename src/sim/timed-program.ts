@@ -14,6 +14,7 @@ import { UserPages } from '../ioas/user-pages.js';
 import type { IommuDevice } from '../iommu/device.js';
 import { Counters, type Observer } from '../iommu/observer.js';
 import { READ, WRITE } from '../mm/address-space.js';
+import { PageSet } from '../mm/page-set.js';
 import type { AddressMap } from '../trace/address-map.js';
 import { Timeline } from '../trace/timeline.js';
 import { containerOn, type SimulatedContainer } from './container.js';
@@ -31,7 +32,6 @@ import {
   RAM_ADDRESS,
   RAM_IOVA,
 } from './memory-layout.js';
-import { PageSet } from './page-set.js';
 import type { Policy } from './policy.js';
 
 /** How often an access is tried that finds its page gone again. */

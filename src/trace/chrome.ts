@@ -5,8 +5,8 @@
 import { PAGE_SIZE } from '../mm/address-space.js';
 import type { TracedTask, TraceFormat } from './trace-file.js';
 
-/** `now` is the clock in microseconds. */
-export function chromeTrace(now: () => number, task: () => TracedTask): TraceFormat {
+/** `nowUs`: the clock of the events. */
+export function chromeTrace(nowUs: () => number, task: () => TracedTask): TraceFormat {
   const hex = (page: number): string => `0x${(page * PAGE_SIZE).toString(16)}`;
   let first = true;
   return {
@@ -18,7 +18,7 @@ export function chromeTrace(now: () => number, task: () => TracedTask): TraceFor
         if (first)
           put(JSON.stringify({ name: 'process_name', ph: 'M', pid, tid: pid, args: { name } }));
         first = false;
-        put(`,\n${JSON.stringify({ pid, tid: pid, ts: now(), ...fields })}`);
+        put(`,\n${JSON.stringify({ pid, tid: pid, ts: nowUs(), ...fields })}`);
       };
       const instant = (name: string, args: Record<string, unknown>): void =>
         event({ name, ph: 'i', s: 't', args });

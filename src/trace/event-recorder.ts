@@ -12,12 +12,12 @@ export function recordEvents(
   header: Omit<RecordingHeader, 'version'>,
   events: Iterable<RecordedEvent>,
 ): string | null {
-  let now = 0;
+  let nowUs = 0;
   const counters = new Counters();
-  const recorder = new Recorder(path, header, counters, () => now);
+  const recorder = new Recorder(path, header, counters, () => nowUs);
   try {
     for (const event of events) {
-      now = event.time;
+      nowUs = event.time;
       switch (event.kind) {
         case 'access':
           for (let i = 0; i < event.count; i++)

@@ -20,14 +20,14 @@ const HEADER = `# tracer: nop
 /** As in struct task_struct: more is cut off. */
 const COMM_LENGTH = 15;
 
-/** `now` is the clock in microseconds. */
-export function kernelTrace(now: () => number, task: () => TracedTask): TraceFormat {
+/** `nowUs`: the clock of the events. */
+export function kernelTrace(nowUs: () => number, task: () => TracedTask): TraceFormat {
   const address = (page: number): string =>
     `0x${(page * PAGE_SIZE).toString(16).padStart(16, '0')}`;
   const before = (): string => {
     const { name, pid } = task();
     const comm = printable(basename(name)).slice(0, COMM_LENGTH).padStart(16);
-    const seconds = (now() / 1e6).toFixed(6).padStart(12);
+    const seconds = (nowUs() / 1e6).toFixed(6).padStart(12);
     return `${comm}-${String(pid).padEnd(7)} [000] ${seconds}: `;
   };
   return {

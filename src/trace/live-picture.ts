@@ -13,15 +13,14 @@ export interface Picture {
 export class LivePicture implements Observer {
   private readonly timeline = new Timeline();
   private readonly addresses = new AddressMap();
-  private readonly started: number;
+  private readonly startedUs: number;
   private last = 0;
 
-  /** @param now the clock in microseconds */
   constructor(
     private readonly counters: Counters,
-    private readonly now: () => number,
+    private readonly nowUs: () => number,
   ) {
-    this.started = now();
+    this.startedUs = nowUs();
   }
 
   map(iovaPage: number, _frame: number, count: number): void {
@@ -86,7 +85,7 @@ export class LivePicture implements Observer {
 
   /** Time has gone on; returns it. */
   private pass(stalled: boolean): number {
-    const time = this.now() - this.started;
+    const time = this.nowUs() - this.startedUs;
     this.timeline.advance(this.last, time - this.last, this.counters, stalled);
     this.last = time;
     return time;

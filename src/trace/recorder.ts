@@ -49,21 +49,20 @@ export class Recorder implements Observer {
   private write = false;
   /** Time of faults is not the program's; it is left out. */
   private faultUs = 0;
-  private faultStart = 0;
-  private lastTime = 0;
-  private blockTime = 0;
-  private readonly started: number;
+  private faultStartUs = 0;
+  private lastUs = 0;
+  private blockStartUs = 0;
+  private readonly startedUs: number;
   private readonly rules: readonly string[];
 
-  /** @param now the clock in microseconds */
   constructor(
     path: string,
     header: Omit<RecordingHeader, 'version'>,
     private readonly counters: Counters,
-    private readonly now: () => number,
+    private readonly nowUs: () => number,
   ) {
     this.file = new RunFile('recording', path);
-    this.started = now();
+    this.startedUs = nowUs();
     this.rules = header.inject?.rules ?? [];
     const json = headerText(header);
     this.head = Buffer.concat([
@@ -78,11 +77,11 @@ export class Recorder implements Observer {
   unmap(): void {}
 
   pageRequest(): void {
-    this.faultStart = this.now();
+    this.faultStartUs = this.nowUs();
   }
 
   pageResponse(): void {
-    this.faultUs += this.now() - this.faultStart;
+    this.faultUs += this.nowUs() - this.faultStartUs;
   }
 
   accessed(iovaPage: number, access: number, refused: boolean): void {
@@ -162,7 +161,7 @@ export class Recorder implements Observer {
 
   /** Called now and then, so that what is recorded gets to the file also when nothing happens. */
   tick(): void {
-    if (this.now() - this.blockTime < BLOCK_AGE_US) return;
+    if (this.nowUs() - this.blockStartUs < BLOCK_AGE_US) return;
     this.endRun();
     this.flush();
     if (this.head !== null) this.file.write(this.head);
@@ -207,11 +206,12 @@ export class Recorder implements Observer {
   }
 
   private time(): void {
-    if (this.out.length >= BLOCK_BYTES || this.now() - this.blockTime >= BLOCK_AGE_US) this.flush();
-    const time = Math.round(this.now() - this.started - this.faultUs);
-    const passed = time - this.lastTime;
+    if (this.out.length >= BLOCK_BYTES || this.nowUs() - this.blockStartUs >= BLOCK_AGE_US)
+      this.flush();
+    const time = Math.round(this.nowUs() - this.startedUs - this.faultUs);
+    const passed = time - this.lastUs;
     if (passed <= 0) return;
-    this.lastTime = time;
+    this.lastUs = time;
     if (passed <= SHORT_TIME) this.out.byte(EventKind.TIME | (passed << 2));
     else {
       this.out.byte(EventKind.TIME | ((SHORT_TIME + 1) << 2));
@@ -249,9 +249,9 @@ export class Recorder implements Observer {
     this.out.length = 0;
     this.streams.fill(0);
     this.lastUse.fill(0);
-    this.blockTime = this.now();
+    this.blockStartUs = this.nowUs();
     this.out.byte(BlockKind.EVENTS);
-    this.out.number(this.lastTime);
+    this.out.number(this.lastUs);
     this.emptyLength = this.out.length;
   }
 

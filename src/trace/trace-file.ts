@@ -37,18 +37,18 @@ export interface Trace {
 }
 
 /**
- * Opens a trace; `now` is the clock in microseconds, times in the file are CLOCK_MONOTONIC's.
+ * Opens a trace; `nowUs` is the clock; times in the file are CLOCK_MONOTONIC's.
  * `task` is asked with each event. Throws UserError where the file cannot be made.
  */
-export function openTrace(path: string, now: () => number, task: () => TracedTask): Trace {
-  const monotonic = Number(process.hrtime.bigint() / 1000n) - now();
-  const clock = (): number => monotonic + now();
+export function openTrace(path: string, nowUs: () => number, task: () => TracedTask): Trace {
+  const monotonicUs = Number(process.hrtime.bigint() / 1000n) - nowUs();
+  const clock = (): number => monotonicUs + nowUs();
   const format = path.endsWith('.json') ? chromeTrace(clock, task) : kernelTrace(clock, task);
   const file = new RunFile('trace', path);
   let pending = format.begin;
-  let flushed = now();
+  let flushedUs = nowUs();
   const flush = (): void => {
-    flushed = now();
+    flushedUs = nowUs();
     if (pending !== '') file.write(Buffer.from(pending));
     pending = '';
   };
@@ -59,7 +59,7 @@ export function openTrace(path: string, now: () => number, task: () => TracedTas
   return {
     observer,
     tick() {
-      if (now() - flushed >= FLUSH_AGE_US) flush();
+      if (nowUs() - flushedUs >= FLUSH_AGE_US) flush();
     },
     close() {
       pending += format.end;

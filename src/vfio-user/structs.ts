@@ -34,25 +34,13 @@ export const UserDmaUnmap = structLayout('vfio_user_dma_unmap', {
 /** `size` in bytes; in a reply the bitmap follows. */
 export const UserBitmap = structLayout('vfio_user_bitmap', { pgsize: u64, size: u64 });
 
-/** Entries follow in a reply that has room for all. */
+/** In a reply entries follow, where there are some. */
 export const RegionIoFds = structLayout('vfio_user_region_io_fds_request', {
   argsz: u32,
   flags: u32,
   index: u32,
   count: u32,
 });
-
-/** As the specification has it; libvfio-user appends `shadow_offset` (SHADOW_IO_FD_BYTES). */
-export const IoFd = structLayout('vfio_user_sub_region_ioeventfd', {
-  offset: u64,
-  size: u64,
-  fd_index: u32,
-  type: u32,
-  flags: u32,
-  shadow_fd_index: u32,
-  datamatch: u64,
-});
-export const SHADOW_IO_FD_BYTES = 48;
 
 /** REGION_READ and REGION_WRITE; data of `count` bytes follows. */
 export const RegionAccess = structLayout('vfio_user_region_access', {
@@ -72,6 +60,3 @@ export const WriteMultiEntry = structLayout('vfio_user_write', {
   count: u32,
   data: u64,
 });
-
-/** MIG_DATA_READ and MIG_DATA_WRITE; data of `size` bytes follows. */
-export const MigrationData = structLayout('vfio_user_mig_data', { argsz: u32, size: u32 });

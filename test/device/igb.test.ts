@@ -63,6 +63,12 @@ describe('the registers', () => {
     expect(drv.read(0x1fffc)).toBe(0);
   });
 
+  it('lie in a BAR of memory, and may be reached through one of I/O', () => {
+    const drv = new IgbDriver();
+    const kinds = [0x10, 0x14, 0x18, 0x1c].map((at) => config(drv, at) & 0xf);
+    expect(kinds).toEqual([0, 0, 1, 4]); // the table of MSI-X may lie above 4 GiB
+  });
+
   it('CTRL.RST puts back all but a few, and loads the address from the EEPROM', () => {
     const drv = new IgbDriver().start();
     drv.write(0x5400, 0x12345678);
@@ -111,6 +117,24 @@ describe('the registers', () => {
     expect([drv.read(0x408c), drv.read(0x4088)]).toEqual([0, 0]);
   });
 
+  it('frames are counted by their lengths with checksum, and by whom they are for', () => {
+    const registers = new RegisterFile(igbRegisters);
+    const statistics = new Statistics(registers);
+    const classes = (first: number): number[] =>
+      [0, 1, 2, 3, 4, 5].map((index) => registers.get(first + 4 * index));
+    const [one, many, all] = [plainFrame(14), plainFrame(14), plainFrame(14).fill(0xff, 0, 6)];
+    many[0] = 1;
+    const lengths = [60, 61, 123, 124, 251, 252, 507, 508, 1019, 1020, 1514];
+    for (const length of lengths) {
+      statistics.sent(one, 0, length);
+      statistics.received(length < 124 ? many : all, 0, length);
+    }
+    expect(classes(Count.PTC64)).toEqual([1, 2, 2, 2, 2, 2]);
+    expect(classes(Count.PRC64)).toEqual([1, 2, 2, 2, 2, 2]);
+    const kinds = [Count.MPTC, Count.BPTC, Count.MPRC, Count.BPRC, Count.GPTC, Count.GPRC];
+    expect(kinds.map((at) => registers.get(at))).toEqual([0, 0, 3, 8, 11, 11]);
+  });
+
   it('counters of octets have 64 bits, also where one comes that carries between the reads', () => {
     const registers = new RegisterFile(igbRegisters);
     const statistics = new Statistics(registers);
@@ -145,6 +169,33 @@ describe('frames', () => {
     expect(hexOf(short!.bytes.subarray(0, 20))).toEqual(hexOf(plainFrame(20)));
     expect([...short!.bytes.subarray(20)]).toEqual(new Array(40).fill(0));
     expect(bytesOf([ordinary!, long!])).toEqual(hexOf(plainFrame(1514), plainFrame(9018)));
+  });
+
+  it('that are filled up show nothing of those before them', () => {
+    const drv = new IgbDriver().start(STRIP | UNICAST_PROMISCUOUS);
+    for (let sent = 0; sent < 8; sent++) drv.send(new Uint8Array(1000).fill(0xee));
+    drv.receive();
+    drv.send(plainFrame(20));
+    const [short] = drv.receive();
+    expect([...short!.bytes.subarray(20)]).toEqual(new Array(40).fill(0));
+  });
+
+  it('that are longer than the card takes are not sent, and the next one is', () => {
+    const drv = new IgbDriver().start(STRIP | LONG_PACKETS);
+    const pieces = [...Array(20)].map(() => 16_000);
+    drv.send(new Uint8Array(320_000), { pieces });
+    drv.send(plainFrame(100));
+    expect(bytesOf(drv.receive())).toEqual(hexOf(plainFrame(100)));
+  });
+
+  it('in a queue that is not enabled stay there', () => {
+    const drv = new IgbDriver().start(STRIP);
+    drv.write(0xe028, 0);
+    drv.send(plainFrame(100));
+    expect([drv.receive(), drv.read(0xe010)]).toEqual([[], 0]);
+    drv.write(0xe028, 0x02000000);
+    drv.settle();
+    expect(bytesOf(drv.receive())).toEqual(hexOf(plainFrame(100)));
   });
 
   it('have four bytes more without RCTL.SECRC', () => {
@@ -200,6 +251,10 @@ describe('frames', () => {
     const [received] = drv.receive();
     expect(bytesOf([received!])).toEqual(hexOf(plainFrame(80)));
     expect([received!.vlan, received!.status & 0xff]).toEqual([0x0123, 0x0b]);
+    drv.send(plainFrame(80)); // it has none
+    const [plain] = drv.receive();
+    expect(bytesOf([plain!])).toEqual(hexOf(plainFrame(80)));
+    expect(plain!.status & 0x08).toBe(0);
   });
 
   it('without a buffer are lost and counted, and tell of the overrun', () => {
@@ -215,6 +270,41 @@ describe('frames', () => {
     ]);
     expect(drv.read(0xc0) & 0x50).toBe(0x50);
     expect(drv.receive()).toHaveLength(63);
+  });
+
+  it('of one batch are written back around the end of the ring, and nothing behind them', () => {
+    const drv = new IgbDriver().start(STRIP);
+    for (let sent = 0; sent < 58; sent++) drv.send(plainFrame(60, sent));
+    expect(drv.receive()).toHaveLength(58);
+    const frames = [...Array(10).keys()].map((seed) => plainFrame(100, seed));
+    for (const frame of frames)
+      drv.describe([drv.program.iova(drv.place(frame)), 0, 0x2b300000 | frame.length, 0]);
+    drv.ring();
+    drv.settle();
+    expect(bytesOf(drv.receive())).toEqual(hexOf(...frames));
+  });
+
+  it('wait at the network beyond a batch, each with room for the largest', () => {
+    const program = new Program({ pages: 4096 });
+    let waiting = 100;
+    const openTap = () => ({
+      send: () => {},
+      receive: (buffer: { bytes: Uint8Array }, offset: number, room: number) => {
+        if (waiting === 0) return 0;
+        waiting--;
+        expect(offset + room).toBeLessThanOrEqual(buffer.bytes.length);
+        buffer.bytes.set(plainFrame(60), offset);
+        return 60;
+      },
+    });
+    Object.assign(program.host, { openTap });
+    const drv = new IgbDriver({ tap: 'tap7' }, program).start(STRIP);
+    let got = 0;
+    for (let poll = 0; poll < 8; poll++) {
+      drv.card.poll();
+      got += drv.receive().length;
+    }
+    expect([got, waiting]).toEqual([100, 0]);
   });
 
   it('go through pages that are faulted in', () => {
@@ -329,6 +419,17 @@ describe('interrupts', () => {
     expect([program.sink.take(), drv.read(0xc0)]).toEqual([['intx 0'], 0]);
   });
 
+  it('with MSI-X, ICR keeps its causes when it is read, unless GPIE.NSICR says otherwise', () => {
+    const [MULTIPLE, NSICR] = [0x10, 1];
+    const drv = new IgbDriver();
+    drv.write(0x1514, MULTIPLE);
+    drv.write(0xd0, 4); // IMS
+    drv.write(0xc8, 0x80); // ICS
+    expect([drv.read(0xc0), drv.read(0xc0)]).toEqual([0x80, 0x80]);
+    drv.write(0x1514, MULTIPLE | NSICR);
+    expect([drv.read(0xc0), drv.read(0xc0)]).toEqual([0x80, 0]);
+  });
+
   it('MSI: a message for each cause that is new', () => {
     const drv = new IgbDriver();
     drv.card.interruptsEnabled(PciInterruptIndex.MSI, 1);
@@ -368,6 +469,16 @@ describe('interrupts', () => {
     pendingOne();
     drv.card.reset();
     expect(state()).toEqual([0, 0, []]);
+  });
+
+  it('MSI-X: a queue whose entry of IVAR is not valid has none', () => {
+    const drv = new IgbDriver().start(STRIP);
+    drv.card.interruptsEnabled(PciInterruptIndex.MSIX, 10);
+    drv.write(0x1514, 0x10); // GPIE: MSI-X
+    drv.write(0x1524, 0x3ff); // EIMS
+    drv.write(0x1700, 0x0201); // vectors 1 and 2, not valid
+    drv.send(plainFrame(60));
+    expect([drv.read(0x1580), drv.program.sink.take()]).toEqual([0, []]); // EICR
   });
 
   it('MSI-X: queues have vectors by IVAR, which EIAC clears and EIAM masks', () => {

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { PciInterruptIndex } from '../../src/abi/pci.js';
 import { CommonRegister, DeviceStatus, Feature } from '../../src/device/virtio/registers.js';
 import { HEADER_BYTES } from '../../src/device/virtio-net/limits.js';
+import { NetFeature } from '../../src/device/virtio-net/network-card.js';
 import { PAGE_SIZE } from '../../src/mm/address-space.js';
 import { pseudoRandom } from './nvme-driver.js';
 import { hex } from './program.js';
@@ -175,6 +176,26 @@ describe('errors of the driver and of memory', () => {
     good.tx.notify();
     expect(good.status & NEEDS_RESET).toBe(0);
     expect(received(good, target)).toHaveLength(1);
+  });
+
+  it('a chain in a circle that might lead to an indirect table: NEEDS_RESET', () => {
+    for (const next of [0, 64]) {
+      const driver = new NetDriver().start([Feature.INDIRECT_DESC], 64);
+      offerLinked(driver.tx, next);
+      driver.tx.notify();
+      expect(driver.status & NEEDS_RESET).toBe(NEEDS_RESET);
+    }
+  });
+
+  it('a command in an indirect table that cannot be: NEEDS_RESET, and it has no answer', () => {
+    const driver = new NetDriver({ device: { queues: '2' } });
+    driver.negotiate([Feature.INDIRECT_DESC, NetFeature.CTRL_VQ]);
+    const control = driver.createQueue(2, 64);
+    driver.ready();
+    control.describe(0, { offset: driver.pages(1), length: 24 }, 4);
+    control.offer(0);
+    control.notify();
+    expect([driver.status & NEEDS_RESET, control.usedIndex]).toEqual([NEEDS_RESET, 0]);
   });
 
   it('a ring that is not aligned: NEEDS_RESET', () => {

@@ -97,6 +97,10 @@ test.each([
 });
 
 describe('registers', () => {
+  it('lie in an I/O BAR of 64 bytes', () => {
+    expect(new LegacyDriver().device.regions[0]).toMatchObject({ size: 64, mappable: false });
+  });
+
   it('are read as a whole: a read of another shape finds 0', () => {
     const driver = new LegacyDriver();
     driver.state = ACKNOWLEDGE;

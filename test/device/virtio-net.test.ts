@@ -4,7 +4,7 @@ import type { NetworkPort } from '../../src/device/device-host.js';
 import { CapabilityType, DeviceStatus, Feature } from '../../src/device/virtio/registers.js';
 import { FRAME_MOST } from '../../src/device/virtio-net/limits.js';
 import { NetFeature } from '../../src/device/virtio-net/network-card.js';
-import { PAGE_SIZE } from '../../src/mm/address-space.js';
+import { PAGE_SIZE, READ, WRITE } from '../../src/mm/address-space.js';
 import { pseudoRandom } from './nvme-driver.js';
 import { command, hex, IOVA_BASE_PAGE } from './program.js';
 import { HEADER_BYTES, headerOf, NetDriver, received } from './virtio-driver.js';
@@ -44,6 +44,34 @@ describe('looped back', () => {
       }
       expect(driver.status & NEEDS_RESET).toBe(0);
     }
+  });
+
+  it('rings of all entries are used to their ends', () => {
+    const driver = new NetDriver().start([], 256);
+    const buffers = driver.fill(256);
+    const frames = [...Array(256).keys()].map((seed) => pseudoRandom(60, seed));
+    for (const data of frames) driver.send(data);
+    const got = driver.rx.takeAll();
+    expect(got.map(({ head, length }) => [head, length])).toEqual(
+      [...buffers.keys()].map((head) => [head, HEADER_BYTES + 60]),
+    );
+    expect(driver.tx.takeAll().map(({ head }) => head)).toEqual([...Array(256).keys()]);
+  });
+
+  it('rings, tables and buffers may lie above 4 GiB', () => {
+    const FAR = 2 ** 33 / PAGE_SIZE;
+    const driver = new NetDriver();
+    const { domain, memory } = driver.program;
+    domain.unmap(IOVA_BASE_PAGE, memory.pages);
+    domain.map(FAR, 0, memory.pages, READ | WRITE);
+    driver.program.iova = (offset) => offset + FAR * PAGE_SIZE;
+    driver.start([Feature.INDIRECT_DESC]);
+    const table = driver.pages(1);
+    const buffers = driver.fill(1);
+    const data = pseudoRandom(60);
+    driver.tx.add([driver.frame(data)], table);
+    driver.tx.notify();
+    expect(received(driver, buffers)).toEqual([headerOf(1) + hex(data)]);
   });
 
   it('indexes run over 65,535 and go on from 0', () => {
@@ -137,11 +165,57 @@ describe('looped back', () => {
     expect(received(driver, buffers)).toEqual([headerOf(1) + hex(small)]);
   });
 
-  it('of a merged frame that does not fit, no buffer is lost', () => {
+  it('many of the largest frames in one batch come back whole', () => {
+    const driver = new NetDriver({ program: { pages: 8192 } }).start([NetFeature.MRG_RXBUF]);
+    const buffers = driver.fill(20, 65_600);
+    const frames = [...Array(20).keys()].map((seed) => pseudoRandom(FRAME_MOST, seed));
+    for (const frame of frames) driver.tx.add([driver.frame(frame)]);
+    driver.tx.notify();
+    while (driver.device.poll());
+    const got = received(driver, buffers);
+    expect(got.map((each) => each.length / 2)).toEqual(frames.map(() => HEADER_BYTES + FRAME_MOST));
+    expect(got.every((each, at) => each === headerOf(1) + hex(frames[at]!))).toBe(true);
+  });
+
+  it('the first buffer of a merged frame may hold its header alone', () => {
+    const driver = new NetDriver().start([NetFeature.MRG_RXBUF]);
+    const [header, rest] = [driver.pages(1), driver.pages(1)];
+    driver.rx.add([{ offset: header, length: HEADER_BYTES, write: true }]);
+    driver.rx.add([{ offset: rest, length: 2048, write: true }]);
+    const data = pseudoRandom(60);
+    driver.send(data);
+    expect(driver.rx.takeAll().map(({ length }) => length)).toEqual([HEADER_BYTES, 60]);
+    expect(hex(driver.bytes(rest, 60))).toBe(hex(data));
+  });
+
+  it('a poll says whether frames have moved', () => {
+    const driver = new NetDriver().start();
+    driver.fill(1);
+    const notify = (): void => driver.notifications.setUint16(4, 1, true);
+    notify();
+    expect(driver.device.poll()).toBe(false);
+    driver.tx.add([driver.frame(pseudoRandom(60))]);
+    notify();
+    expect(driver.device.poll()).toBe(true);
+    expect(driver.device.poll()).toBe(false);
+  });
+
+  it('who was refused memory is named', () => {
+    const driver = new NetDriver().start();
+    const asked: (string | null)[] = [];
+    driver.program.iommu.refused = (_iova, _access, _cause, asker) => void asked.push(asker());
+    driver.program.unmapFrame(driver.tx.driverArea / PAGE_SIZE);
+    driver.tx.notify();
+    expect(asked).toEqual(['a ring or a buffer of queues 0 and 1']);
+  });
+
+  it('of a merged frame that does not fit, no buffer is lost or written', () => {
     const driver = new NetDriver().start([NetFeature.MRG_RXBUF]);
     const buffers = driver.fill(2, 512);
     driver.send(pseudoRandom(2000, 1));
     expect(driver.rx.takeAll()).toEqual([]);
+    for (const offset of buffers.values())
+      expect(driver.bytes(offset, 512).every((byte) => byte === 0)).toBe(true);
     const data = pseudoRandom(1000, 2);
     driver.send(data);
     expect(received(driver, buffers).join('')).toBe(headerOf(2) + hex(data));
@@ -325,6 +399,26 @@ describe('joined to a network', () => {
     expect(received(driver, buffers)).toEqual(incoming.map((frame) => headerOf(1) + hex(frame)));
     while (driver.device.poll());
     expect(driver.tx.takeAll()).toHaveLength(2);
+  });
+
+  it('a driver that has told of frames once is not looked at again and again', () => {
+    const { driver, sent } = joined();
+    driver.tx.add([driver.frame(pseudoRandom(60))]);
+    driver.tx.notify();
+    while (driver.device.poll());
+    driver.notifications.setUint16(4, 1, true);
+    expect([sent.length, driver.device.poll()]).toEqual([1, false]);
+    const { calls } = driver.program.memory;
+    expect(driver.device.poll()).toBe(false);
+    expect(driver.program.memory.calls - calls).toBeLessThanOrEqual(1); // at what arrives
+  });
+
+  it('a rule that is broken in what is sent is told at once', () => {
+    const { driver } = joined();
+    driver.tx.add([{ offset: driver.pages(1), length: 3 }]);
+    driver.notifications.setUint16(4, 1, true);
+    expect(driver.device.poll()).toBe(true);
+    expect(driver.status & NEEDS_RESET).toBe(NEEDS_RESET);
   });
 
   it('a frame that arrives waits in the network until there is a buffer', () => {

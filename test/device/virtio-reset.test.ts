@@ -73,6 +73,16 @@ it.each([true, false])('every register is as at first, with MSI-X: %s', (vectors
   const driver = used(vectors);
   expect(driver.program.sink.level).toBe(!vectors);
   driver.status = 0;
+  expect(registers(driver)).toEqual({
+    selectors: [0, 0, 0],
+    taken: [0, 0],
+    vector: 0xffff,
+    status: 0,
+    pin: 0,
+    isr: 0,
+    notified: [0xffffffff, 0xffffffff],
+  });
+  driver.status = 0;
   expect(all(driver)).toEqual(all(new NetDriver()));
 });
 

@@ -8,6 +8,7 @@ import {
   Feature,
   IsrStatus,
   VIRTIO_BAR,
+  VirtioBar,
 } from '../../src/device/virtio/registers.js';
 import { virtioNet } from '../../src/device/virtio-net/kind.js';
 import { PAIRS } from '../../src/device/virtio-net/limits.js';
@@ -39,6 +40,7 @@ describe('the function', () => {
     });
     // Each in a page of its own; the capability of notifications and the window are longer.
     expect(ends.map(([start]) => start % PAGE_SIZE)).toEqual([0, 0, 0, 0]);
+    expect([...driver.structures.values()].map(({ at }) => at % 4)).toEqual([0, 0, 0, 0, 0]);
     const lengths = [...driver.structures.values()].map(
       ({ at }) => read(driver.device, 7, at + 2, 1)[0],
     );
@@ -91,6 +93,10 @@ describe('the function', () => {
     window(CommonRegister.DEVICE_STATUS, 1);
     driver.device.writeRegion(7, at + 16, Uint8Array.of(3));
     expect(driver.status).toBe(3);
+    // Up to the last register of the BAR, where nothing is.
+    driver.device.writeRegion(7, at + 16, long(0x12345678));
+    window(VirtioBar.SIZE - 4, 4);
+    expect(hex(read(driver.device, 7, at + 16, 4))).toBe('00000000');
     // Where the window leads nowhere, its data are plain bytes.
     window(0xfffffff0, 4);
     driver.device.writeRegion(7, at + 16, long(0x12345678));

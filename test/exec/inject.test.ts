@@ -102,6 +102,18 @@ describe.skipIf(!have('cc', 'a driver with faults on purpose'))('a driver', () =
     expect(summary!.injected).toMatchObject([{ count: 1 }, { count: 1 }]);
   });
 
+  test('is refused a page of a group that is answered in part, and finds it there then', async () => {
+    const { stdout, summary } = await run(['iommu:request=PARTIAL@iova=0x604000'], 3);
+    // The write of the first round; the page has come, and nobody asks for it again.
+    expect(stdout.trimEnd().split('\n')).toEqual([
+      'write 4, read 0, interrupts 1, data wrong, errno 0',
+      GOOD,
+      GOOD,
+    ]);
+    expect(summary!.injected).toMatchObject([{ count: 1, passed: 1 }]);
+    expect(summary!.refused).toMatchObject([{ iova: 0x604000, reason: 'injected', count: 1 }]);
+  });
+
   test('whose controller breaks down reads CSTS.CFS, and no completion', async () => {
     // Two commands make the queues; the sixth behind them is the read of the third round.
     const { code, stdout } = await run(['nvme:CSTS.CFS:8'], 9);
@@ -115,6 +127,12 @@ describe.skipIf(!have('cc', 'a driver with faults on purpose'))('a driver', () =
     expect(stdout).toMatch(/^ended 6, ERR 1, REQ 1\n$/m);
     expect(code).toBe(6);
     expect(summary!.injected).toMatchObject([{ count: 1, passed: 60 }]);
+  });
+
+  test('whose device dies reads ones, and is told nothing', async () => {
+    const { code, stdout } = await run(['device:dead:60'], 10000);
+    expect(stdout).toMatch(/^ended 6, ERR 0, REQ 0\n$/m);
+    expect(code).toBe(6);
   });
 
   test('whose device is pulled out at a time reads ones from then on', async () => {
@@ -140,6 +158,12 @@ describe.skipIf(!have('cc', 'a driver with faults on purpose'))('a driver', () =
     expect(stdout).toBe('map: errno 12\n');
     expect(code).toBe(1);
     expect(summary!.mappedBytesPeak).toBe(0);
+  });
+
+  test('that gets no interrupts from the host is told so', async () => {
+    const { code, stderr } = await run(['call:SET_IRQS:1=EAGAIN'], 1);
+    expect(stderr).toMatch(/VFIO_DEVICE_SET_IRQS.*: Resource temporarily unavailable$/m);
+    expect(code).toBe(1);
   });
 
   test('gets its answer late where the call takes a time, and only once', async () => {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { devicesOf, tableOf } from '../../src/exec/live/tables.js';
+import { devicesOf, mappedRanges, tableOf } from '../../src/exec/live/tables.js';
 import { READ } from '../../src/mm/address-space.js';
 import type { ProcessMemory } from '../../src/mm/process/memory.js';
 import { IOVA_PAGE, IommufdKit } from '../iommufd/kit.js';
@@ -28,4 +28,37 @@ test('entries of two IOAS at one address are told apart by the ids that the prog
     { container: 1, ioas: ids[1] },
   ]);
   expect(absent).toBe(3);
+});
+
+/** An IOAS that a device is behind. */
+function attached(made: IommufdKit): number {
+  const ioas = made.ioas();
+  made.attach(made.bind(1).file, ioas);
+  return ioas;
+}
+
+test('ranges beyond 64 are joined where the gaps are smallest, and none is lost', () => {
+  const made = new IommufdKit({ groups: [{}] });
+  const ioas = attached(made);
+  // Gaps of one page between the first ten, of three between the others.
+  const firsts = [...Array(70).keys()].map((at) => IOVA_PAGE + (at < 10 ? 2 * at : 4 * at));
+  for (const first of firsts) made.map(ioas, 1, first);
+  const ranges = mappedRanges(made.kit.machine);
+  expect(ranges.length).toBeLessThanOrEqual(64);
+  expect(ranges.length).toBe(61);
+  expect(ranges[0]).toEqual([IOVA_PAGE * 4096, 19 * 4096]);
+  expect(ranges[1]).toEqual([firsts[10]! * 4096, 4096]);
+  expect(ranges.at(-1)).toEqual([firsts[69]! * 4096, 4096]);
+});
+
+test('the mapping around an address is told with its rights, and null where there is none', () => {
+  const made = new IommufdKit({ groups: [{}] });
+  made.map(attached(made), 4);
+  const at = (page: number) => tableOf(page, 1, made.kit.machine, memory).mapping;
+  expect(at(IOVA_PAGE + 3)).toMatchObject({
+    iova: IOVA_PAGE * 4096,
+    bytes: 4 * 4096,
+    permission: 'rw',
+  });
+  expect(at(IOVA_PAGE + 4)).toBeNull();
 });

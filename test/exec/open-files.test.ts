@@ -1,8 +1,9 @@
 import { beforeEach, expect, test } from 'vitest';
 import { makeBacking } from '../../src/exec/process/backing.js';
 import { OpenFiles } from '../../src/exec/process/open-files.js';
-import { noIoctl, noMapping, noTransfer } from '../../src/file/file.js';
+import { noIoctl, noMapping, noTransfer, type VfioFile } from '../../src/file/file.js';
 import { close } from '../../src/mm/process/libc.js';
+import type { PciFunction } from '../../src/vfio/pci-function.js';
 
 const [THREAD, OTHER] = [10, 20];
 
@@ -67,4 +68,20 @@ test('a file is released once, and one that is held stays', () => {
   close(two);
   files.tick();
   expect([released, files.count]).toEqual([2, 0]);
+});
+
+test('files that were ever opened are counted, devices apart', () => {
+  const backing = makeBacking('device', 4096);
+  const { fd, lock } = files.describe(backing);
+  const pciFunction = {} as PciFunction;
+  const file = { kind: 'device', release: () => {} } as unknown as VfioFile;
+  files.add({ file, node: null, pciFunction, backing }, lock);
+  const other = open();
+  expect([files.opens, files.deviceOpens, files.count]).toEqual([2, 1, 2]);
+  expect(files.openFunctions).toEqual([pciFunction]);
+  expect(files.deviceFile(pciFunction)).toBe(file);
+  for (const each of [fd, other]) close(each);
+  files.reap();
+  expect([files.opens, files.deviceOpens, files.count]).toEqual([2, 1, 0]);
+  expect([files.openFunctions, files.deviceFile(pciFunction)]).toEqual([[], null]);
 });

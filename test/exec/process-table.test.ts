@@ -20,15 +20,17 @@ afterAll(() => {
 
 const living = new Set<ProcessSpace>();
 let table: ProcessTable;
+const watched: [number, number][] = [];
 beforeEach(() => {
   living.clear();
+  watched.length = 0;
   table = new ProcessTable({
     architecture: architecture(process.arch)!,
     memory: {
       add: (space: ProcessSpace) => void living.add(space),
       remove: (space: ProcessSpace) => void living.delete(space),
     } as Partial<ProcessMemory> as ProcessMemory,
-    events: { addProcess: () => {} },
+    events: { addProcess: (pidfd, of) => void watched.push([pidfd, of]) },
     space: { deviceFiles: new Map(), sharesZeroPage: false, taskSize: 2 ** 47 - 4096 },
     guard: { process: () => {} } as Partial<GuardReport> as GuardReport,
     residentMemory: new ResidentMemory(),
@@ -74,5 +76,12 @@ test('of memory that had pages pinned wait until no VFIO file is open', () => {
   table.recycleSpaces();
   expect(enter()).not.toBeNull();
   expect(living.size).toBe(1);
+  table.exitedPid(pid);
+});
+
+test('a process is watched for its exit from its first call on', () => {
+  const { pidfd } = enter()!;
+  enter();
+  expect(watched).toEqual([[pidfd, pid]]);
   table.exitedPid(pid);
 });

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { Errno } from '../../src/abi/errno.js';
 import { filterRefusal } from '../../src/exec/run/launch.js';
-import { type Confinement, whoRefuses } from '../../src/exec/run/refusal.js';
+import { type Confinement, isRefusal, whoRefuses } from '../../src/exec/run/refusal.js';
 
 const CALL = 'process_vm_readv';
 const nobody: Confinement = { filtered: false, ptraceScope: null, modules: [] };
@@ -24,4 +24,9 @@ test.each<[string, Partial<Confinement>, RegExp]>([
 
 test('another supervisor of system calls', () => {
   expect(filterRefusal(0, Errno.EBUSY)).toMatch(/another supervisor .*; run iopf outside of it$/);
+});
+
+test('EPERM, EACCES and ENOSYS mean that somebody does not want it, and nothing else does', () => {
+  const meaning = Object.values(Errno).filter(isRefusal);
+  expect(meaning).toEqual([Errno.EPERM, Errno.EACCES, Errno.ENOSYS]);
 });

@@ -31,6 +31,7 @@ describe('a rule', () => {
     ['memory:take:/5', { when: { first: 5, last: forever, every: 5, chance: 1 } }],
     ['iommu:request:1=FAILURE', { what: PageResponse.FAILURE }],
     ['iommu:request=FULL', { what: -1 }],
+    ['iommu:request=PARTIAL', { what: -2 }],
     ['nvme:write:3=status:0x280', { command: { opcode: 1, isAdmin: false }, what: 0x280 }],
     [
       'nvme:cmd:5=never@queue=2',
@@ -69,7 +70,7 @@ describe('a rule', () => {
       'nvme:read=late',
       'nvme:COMMAND=status:NUMBER|never|late:TIME|reorder|twice is needed, not "=late"',
     ],
-    ['iommu:request', 'iommu:request=INVALID|FAILURE|FULL is needed'],
+    ['iommu:request', 'iommu:request=INVALID|FAILURE|PARTIAL|FULL is needed'],
     ['link:down=soon', 'link:down= takes a time, like 200ms or 2s'],
     ['register:bar6+0=1', '"bar6+0" is no register: bar0+0x1c, rom+0x0, config+0x6'],
     ['register:bar0+0x1c', 'register:PLACE=NUMBER is needed'],

@@ -6,7 +6,7 @@ import { rulesOfSet, spread, withTime } from '../../src/inject/sweep.js';
 describe('a set of a sweep', () => {
   it('is a kind of point, several, all of them, or a rule', () => {
     expect(rulesOfSet('dma', true)).toEqual(['dma:refuse']);
-    expect(rulesOfSet('dma,device', true)).toEqual(['dma:refuse', 'device:unplug']);
+    expect(rulesOfSet('dma,device', true)).toEqual(['dma:refuse', 'device:unplug', 'device:dead']);
     expect(rulesOfSet('nvme:read=never@queue=1,device=02:00.0', true)).toHaveLength(1);
     expect(rulesOfSet('all', true)).toEqual(Object.values(points).flatMap(({ sweep }) => sweep));
   });

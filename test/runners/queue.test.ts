@@ -40,6 +40,11 @@ export const mine = {
 };
 `;
 
+function job(name: string, randomSeconds = 0): CheckRequest {
+  const whole = { variant: null, statesMax: 1e6, seed: 1, stepsMax: null, size: null, share: null };
+  return { kind: 'job', job: { ...whole, scenarios: [{ name, module: null }], randomSeconds } };
+}
+
 function file(name: string, text: string): string {
   const path = join(folder, name);
   writeFileSync(path, text);
@@ -162,19 +167,6 @@ describe.skipIf(!hasRedis)('jobs on a Redis', () => {
   });
 
   more('that fail are tried three times, and told; the others go on', async () => {
-    const job = (name: string): CheckRequest => ({
-      kind: 'job',
-      job: {
-        scenarios: [{ name, module: null }],
-        variant: null,
-        statesMax: 1e6,
-        randomSeconds: 0,
-        seed: 1,
-        stepsMax: null,
-        size: null,
-        share: null,
-      },
-    });
     await worker();
     const inputs = [job('nobody-wrote-it'), job('fault-migrate-unmap')];
     const outcomes = await queueRunner(redis.url, { tell: () => {} }).run(checkKind, inputs);
@@ -190,6 +182,37 @@ describe.skipIf(!hasRedis)('jobs on a Redis', () => {
       kind: 'failed',
       message: 'what lies in the queue is no job of iopf',
     });
+  });
+
+  more('whose workers die three times are told; the others go on', async () => {
+    const endless = job('fault-migrate-unmap', 1e6);
+    const inputs = [endless, job('fault-migrate-unmap')];
+    const ended = queueRunner(redis.url, { tell: () => {} }).run(checkKind, inputs);
+    const isTaken = (): boolean => redis.keys().some((key) => key.endsWith(':job-0:lock'));
+    for (let times = 0; times < 3; times++) {
+      const doomed = await worker();
+      await until(isTaken, 'the job is taken');
+      await doomed.kill();
+      await until(() => !isTaken(), 'its worker is not heard of any more');
+    }
+    await worker();
+    const outcomes = await ended;
+    expect(outcomes[0]).toEqual({ kind: 'failed', message: 'its worker ended each time' });
+    expect(outcomes[1]).toMatchObject({ kind: 'done', result: { reports: [{ orders: 92 }] } });
+    await until(() => redis.keys().length === 0, 'nothing of the run stays');
+  });
+
+  more('are the shares of a check that goes farther', async () => {
+    const bound = ['--bound', 'pages=2,devices=2,steps=12', '--seed', '3', '--json'];
+    const words = ['check', 'two-takers', 'attach-order', ...bound];
+    await iopf(...words, join(folder, 'near.json')).endsWith(0);
+    await worker();
+    await worker();
+    await iopf(...words, join(folder, 'far.json'), '--engine', redis.url).endsWith(0);
+    const withoutSeconds = (name: string): string =>
+      result(join(folder, name)).replace(/"seconds":[\d.e-]+/g, '"seconds":0');
+    expect(withoutSeconds('far.json')).toBe(withoutSeconds('near.json'));
+    expect(withoutSeconds('far.json')).toContain('"coverage"');
   });
 
   more('run a module of a user only where that was allowed', async () => {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { UserError } from '../../src/input/user-error.js';
+import { inlineRunner } from '../../src/jobs/inline.js';
 import { formatComparison } from '../../src/report/table.js';
 import { compare } from '../../src/sim/compare.js';
 import { importText } from '../../src/sim/import/index.js';
@@ -11,6 +12,7 @@ import { readModel } from '../../src/sim/input.js';
 import { defaultPolicies, parsePolicy } from '../../src/sim/policy.js';
 import { type RunRow, runOnce } from '../../src/sim/run.js';
 import { parseScenario, workloadsOf } from '../../src/sim/scenario.js';
+import { compareKind } from '../../src/sim/task.js';
 import { recordEvents } from '../../src/trace/event-recorder.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'iopf-compare-'));
@@ -159,6 +161,24 @@ describe('a host under pressure', () => {
 });
 
 describe('static pinning', () => {
+  it('of machines that use more than is simulated together is refused before it is tried', async () => {
+    const text = `workload:
+  kind: vms
+  count: 40
+  slowdownBound: 20
+  vm:
+    memory: 16G
+    boot: { reads: 400M, touched: 8G, bandwidth: 2G, latency: 50us }
+    idle: { time: 10ms, workingSet: 1M, iosPerSecond: 500 }
+`;
+    const run = { policy: 'iopf', model: 'fast', seed: 1, published: null, withMap: false };
+    const task = { ...run, source: { name: 'big', text }, leastMemory: false };
+    const [outcome] = await inlineRunner.run(compareKind, [task]);
+    expect(outcome).toMatchObject({
+      result: { outcome: { kind: 'impossible', why: expect.stringContaining('more than 32 GiB') } },
+    });
+  });
+
   it('of 40 machines of 16 GiB is a number: pages take frames where they are used', async () => {
     const text = `model: fast
 workload:

@@ -5,6 +5,7 @@ import type { ScenarioReport } from './run-scenario.js';
 
 const text = z.string();
 const count = z.int().nonnegative();
+const amount = z.number().nonnegative();
 const order = z.array(count).max(1_000_000);
 
 const ref = z.strictObject({ name: text, module: z.url({ protocol: /^file$/ }).nullable() });
@@ -37,25 +38,32 @@ const request = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('split'), ref, size }),
 ]) satisfies z.ZodType<CheckRequest>;
 
-const step = z.strictObject({
+/** The fields of a step, a violation and a report; `iopf check --json` has the same ones. */
+export const stepShape = {
   actor: text,
   what: text,
   place: text.nullable(),
   changes: z.array(text),
-});
-
-const report = z.strictObject({
+};
+export const violationShape = {
+  invariant: text,
+  row: text,
+  detail: text,
+  replay: text,
+  seed: count.nullable(),
+};
+export const reportShape = {
   name: text,
   about: text,
   rows: z.array(text),
   actors: z.array(text),
-  pages: count,
+  pages: count.describe('IOVA pages that it was run with'),
   devices: count,
-  scalable: z.boolean(),
+  scalable: z.boolean().describe('says itself how it is over more pages and devices'),
   variant: text.nullable(),
-  shares: count,
-  orders: z.number().nonnegative(),
-  cut: z.number().nonnegative(),
+  shares: count.describe('parts that its orders were split into'),
+  orders: amount,
+  cut: amount.describe('beginnings of as many steps as the bound, whose orders go on'),
   states: count,
   runs: count,
   stepsKnown: count,
@@ -63,19 +71,14 @@ const report = z.strictObject({
   longest: count,
   exhaustive: z.boolean(),
   randomOrders: count,
-  seconds: z.number().nonnegative(),
   replacedCalls: count.nullable(),
-  violations: z.array(
-    z.strictObject({
-      invariant: text,
-      row: text,
-      detail: text,
-      steps: z.array(step),
-      order,
-      replay: text,
-      seed: count.nullable(),
-    }),
-  ),
+  seconds: amount.describe('seconds'),
+};
+
+const step = z.strictObject(stepShape);
+const report = z.strictObject({
+  ...reportShape,
+  violations: z.array(z.strictObject({ ...violationShape, steps: z.array(step), order })),
 }) satisfies z.ZodType<ScenarioReport>;
 
 const answer = z.discriminatedUnion('kind', [

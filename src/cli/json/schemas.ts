@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { kernelVersions } from '../../abi/kernel.js';
 import type { Coverage } from '../../check/report/coverage.js';
+import { reportShape, stepShape, violationShape } from '../../check/search/check-schemas.js';
 import type { ScenarioReport } from '../../check/search/run-scenario.js';
 import { targets } from '../../conformance/conformance.js';
 import { refusalReasons } from '../../exec/incidents/refusal.js';
@@ -267,42 +268,12 @@ const checkSchema = z.object({
   ...head('check'),
   scenarios: z.array(
     z.object({
-      name: text,
-      about: text,
-      rows: z.array(text),
-      actors: z.array(text),
-      pages: count.describe('IOVA pages that it was run with'),
-      devices: count,
-      scalable: z.boolean().describe('says itself how it is over more pages and devices'),
-      variant: text.nullable(),
-      shares: count.describe('parts that its orders were split into'),
-      orders: amount,
-      cut: amount.describe('beginnings of as many steps as the bound, whose orders go on'),
-      states: count,
-      runs: count,
-      stepsKnown: count,
-      rounds: count,
-      longest: count,
-      exhaustive: z.boolean(),
-      randomOrders: count,
-      replacedCalls: count.nullable(),
-      seconds,
+      ...reportShape,
       violations: z.array(
         z.object({
-          invariant: text,
-          row: text,
-          detail: text,
-          steps: z.array(
-            z.object({
-              actor: text,
-              what: text,
-              place: text.nullable(),
-              changes: z.array(text),
-            }),
-          ),
+          ...violationShape,
+          steps: z.array(z.object(stepShape)),
           order: z.array(count),
-          replay: text,
-          seed: count.nullable(),
         }),
       ),
     }),

@@ -85,21 +85,14 @@ export class IgbDevice implements PciDevice, Wire {
     if (bar === Bar.REGISTERS) return this.registers.read(offset);
     if (bar === Bar.IO && offset === IOADDR) return this.ioAddress;
     if (bar === Bar.IO && offset === IODATA) return this.registers.read(this.ioAddress);
-    if (bar !== Bar.MSIX) return 0;
-    const { bytes } = this.endpoint.barMemory(bar);
-    let value = 0;
-    for (let byte = size - 1; byte >= 0; byte--) value = value * 256 + bytes[offset + byte]!;
-    return value;
+    return bar === Bar.MSIX ? this.endpoint.loadBar(bar, offset, size) : 0;
   }
 
   write(bar: number, offset: number, size: number, value: number): void {
     if (bar === Bar.REGISTERS) this.writeRegister(offset, value);
     else if (bar === Bar.IO && offset === IOADDR) this.ioAddress = value - (value % WORD);
     else if (bar === Bar.IO && offset === IODATA) this.writeRegister(this.ioAddress, value);
-    else if (bar === Bar.MSIX) {
-      const { bytes } = this.endpoint.barMemory(bar);
-      for (let byte = 0; byte < size; byte++) bytes[offset + byte] = value >>> (8 * byte);
-    }
+    else if (bar === Bar.MSIX) this.endpoint.storeBar(bar, offset, size, value);
   }
 
   /**

@@ -7,9 +7,9 @@ export const TAG_BYTES = 4;
 const IPV4 = 0x0800;
 const IPV6 = 0x86dd;
 const IPV4_LEAST = 20;
-export const IPV6_BYTES = 40;
+const IPV6_BYTES = 40;
 const TCP_LEAST = 20;
-export const UDP_BYTES = 8;
+const UDP_BYTES = 8;
 export const Protocol = { TCP: 6, UDP: 17, SCTP: 132 } as const;
 /** IPv6 extension headers that can lie before the transport header, but for the fragment header. */
 const extensions: ReadonlySet<number> = new Set([0, 43, 60]);

@@ -139,6 +139,19 @@ export class PciEndpoint implements PciFunction {
     return memory;
   }
 
+  /** What lies in a BAR's memory: `size` of 1, 2 or 4 bytes, unsigned. */
+  loadBar(index: number, offset: number, size: number): number {
+    const { bytes } = this.barMemory(index);
+    let value = 0;
+    for (let byte = size - 1; byte >= 0; byte--) value = value * 256 + bytes[offset + byte]!;
+    return value;
+  }
+
+  storeBar(index: number, offset: number, size: number, value: number): void {
+    const { bytes } = this.barMemory(index);
+    for (let byte = 0; byte < size; byte++) bytes[offset + byte] = value >>> (8 * byte);
+  }
+
   /** The container's memory while the device is open: what cannot fault is pinned (R7.1). */
   get memory(): DriverMemory | null {
     return this.driverMemory;

@@ -5,10 +5,11 @@ import { RegionFlag } from '../../abi/vfio.js';
 import type { Mapping } from '../../ioas/mapping.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
-import type { InterruptSink, PciFunction, PciRegion, RegionArea } from '../../vfio/pci-function.js';
+import type { InterruptSink, PciFunction, PciRegion } from '../../vfio/pci-function.js';
 import { Command } from '../../vfio-user/protocol.js';
 import { DmaPort } from '../dma-port.js';
 import type { EndpointContext } from '../pci/endpoint.js';
+import { gapsOf } from '../pci/region-gaps.js';
 import { sparseRegion } from '../pci/sparse-region.js';
 import type { Client } from './client.js';
 import { DmaMaps, type DmaWay } from './dma-maps.js';
@@ -181,15 +182,4 @@ export class RemoteFunction implements PciFunction {
     this.told.add(about);
     note?.(`${this.address}: the vfio-user server at ${this.options.path} ${what}; told of once`);
   }
-}
-
-/** What of [0, end) lies in none of the areas, which ascend. */
-function gapsOf(areas: readonly RegionArea[], end: number): RegionArea[] {
-  const gaps: RegionArea[] = [];
-  let at = 0;
-  for (const { offset, size } of [...areas, { offset: end, size: 0 }]) {
-    if (offset > at) gaps.push({ offset: at, size: offset - at });
-    at = offset + size;
-  }
-  return gaps;
 }

@@ -44,7 +44,8 @@ export class Frames {
     const index = this.count++;
     this.start[index] = this.end;
     this.length[index] = length;
-    for (let word = 0; word < HEADER_BYTES / 4; word++) this.words[this.end / 4 + word] = 0;
+    const first = this.end / 4;
+    for (let word = 0; word < HEADER_BYTES / 4; word++) this.words[first + word] = 0;
     const end = this.end + HEADER_BYTES + length;
     this.end = Math.ceil(end / ALIGNMENT) * ALIGNMENT;
   }

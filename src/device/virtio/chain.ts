@@ -163,9 +163,10 @@ export class Chain {
 
 /**
  * An indirect table holds whole descriptors, and no more than the queue has entries (2.7.5.3.1).
+ * Of one that holds none there is nothing to fetch, and its first leads out of it.
  */
 function tableAllowed(bytes: number, entries: number): boolean {
-  return bytes !== 0 && bytes % DESCRIPTOR_BYTES === 0 && bytes <= entries * DESCRIPTOR_BYTES;
+  return bytes % DESCRIPTOR_BYTES === 0 && bytes <= entries * DESCRIPTOR_BYTES;
 }
 
 function pageOf(table: Uint32Array, word: number): number {

@@ -40,8 +40,6 @@ export const CommonRegister = {
   QUEUE_NOTIFY_OFF: 30,
   /** Descriptor table, available ring, used ring: 64 bits each. */
   QUEUE_DESC: 32,
-  QUEUE_DRIVER: 40,
-  QUEUE_DEVICE: 48,
   QUEUE_NOTIFY_DATA: 56,
   QUEUE_RESET: 58,
   SIZE: 60,

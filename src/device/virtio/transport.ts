@@ -242,7 +242,6 @@ export class VirtioTransport implements PciDevice {
     let added = value & ~this.status & ~NEEDS_RESET;
     if ((added & FEATURES_OK) !== 0 && !this.featuresAcceptable()) added &= ~FEATURES_OK;
     this.status |= added;
-    if ((added & FEATURES_OK) !== 0) this.takeQueueFeatures();
     if ((added & DRIVER_OK) !== 0 && (this.status & NEEDS_RESET) === 0) {
       if ((this.status & FEATURES_OK) === 0) this.breakDown();
       else this.start();
@@ -258,7 +257,6 @@ export class VirtioTransport implements PciDevice {
     const added = value & ~this.status;
     this.status = value | (this.status & NEEDS_RESET);
     if ((added & DRIVER_OK) === 0 || (this.status & NEEDS_RESET) !== 0) return;
-    this.takeQueueFeatures();
     if (this.features.acceptable) this.start();
     else this.breakDown();
   }
@@ -270,17 +268,14 @@ export class VirtioTransport implements PciDevice {
     if (!queue.aligned) this.breakDown();
   }
 
-  private takeQueueFeatures(): void {
+  private start(): void {
+    this.isRunning = true;
     for (const queue of this.queues) {
       queue.eventIndex = this.features.has(Feature.EVENT_IDX);
       queue.indirect = this.features.has(Feature.INDIRECT_DESC);
+      // Buffers that were made available before are found without a notification.
+      queue.active = queue.enabled;
     }
-  }
-
-  private start(): void {
-    this.isRunning = true;
-    // Buffers that were made available before are found without a notification.
-    for (const queue of this.queues) queue.active = queue.enabled;
     this.device.start();
   }
 

@@ -8,12 +8,19 @@ import {
 } from '../../device/faults.js';
 import type { FaultValue, OwnFaults } from '../../device/own-points.js';
 import type { DmaGate, StalledRequest, Translator } from '../../device/translator.js';
+import { runDirect } from '../../flow/direct.js';
 import type { ArmedRule, Plan } from '../../inject/plan.js';
-import { QUEUE_FULL } from '../../inject/rule.js';
+import { PARTIAL_GROUP, QUEUE_FULL } from '../../inject/rule.js';
 import type { IommuDevice } from '../../iommu/device.js';
 import { apertureEnd } from '../../iommu/geometry.js';
 import type { Asker, RefusalCause } from '../../iommu/incidents.js';
-import type { DeviceFaultHandler, PageResponse } from '../../iommu/page-request.js';
+import {
+  type DeviceFaultHandler,
+  EXEC,
+  type FaultLevel,
+  NO_PASID,
+  type PageResponse,
+} from '../../iommu/page-request.js';
 import { PAGE_SIZE } from '../../mm/address-space.js';
 
 /** What the plan has for a device. */
@@ -126,11 +133,28 @@ class FaultyTranslator implements Required<Translator> {
         iommu.counters.requestsOverflowed++;
         return true;
       }
-      const answer = answering(each.rule.what);
       const level = iommu.nested ? 'stage2' : 'flat';
+      if (each.rule.what === PARTIAL_GROUP) return this.answerInPart(level, iovaPage, access);
+      const answer = answering(each.rule.what);
       return iommu.requests.fault(answer, level, iovaPage, access);
     }
     return iommu.fault(iovaPage, access);
+  }
+
+  /**
+   * Asks in a group of two, whose last asks to execute, which no mapping grants: what can be
+   * granted is there then, and the device is told of the group alone (PCIe 10.4.2).
+   */
+  private answerInPart(level: FaultLevel, iovaPage: number, access: number): boolean {
+    const { iommu } = this;
+    const { queue } = iommu;
+    const page = iommu.stage2Page(iovaPage, access);
+    if (page < 0 || queue.full) return iommu.fault(iovaPage, access);
+    const common = { kind: 'page-request', iovaPage: page, pasid: NO_PASID, level } as const;
+    const group = queue.takeId();
+    runDirect(iommu.report({ ...common, access, group, last: false }));
+    runDirect(iommu.report({ ...common, access: access | EXEC, group, last: true }));
+    return false;
   }
 
   request(iovaPage: number, access: number): StalledRequest | null {

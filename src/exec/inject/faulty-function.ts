@@ -32,7 +32,7 @@ export function faultyFunction(
   const { address } = inner;
   const rules = {
     interrupts: plan.at(['interrupt:drop', 'interrupt:duplicate'], address),
-    events: plan.at(['device:unplug', 'interrupt:spurious'], address),
+    events: plan.at(['device:unplug', 'device:dead', 'interrupt:spurious'], address),
     registers: plan.at(['register'], address),
   };
   const isWhole = Object.values(rules).every(({ length }) => length === 0);
@@ -128,13 +128,14 @@ class FaultyFunction implements PciFunction {
   }
 
   private happens({ rule }: ArmedRule): void {
-    if (rule.point === 'device:unplug') this.pullOut();
-    else if (!this.isGone) this.interrupts.raise(rule.vector ?? 0);
-  }
-
-  private pullOut(): void {
+    if (this.isGone) return;
+    if (rule.point === 'interrupt:spurious') return this.interrupts.raise(rule.vector ?? 0);
     this.isGone = true;
     this.silence();
+    if (rule.point === 'device:unplug') this.tell();
+  }
+
+  private tell(): void {
     this.interrupts.notify(PciInterruptIndex.ERR);
     this.interrupts.notify(PciInterruptIndex.REQ);
   }

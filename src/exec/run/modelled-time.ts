@@ -34,10 +34,9 @@ export class ModelledTime implements Observer {
   private liveUs = 0;
   private pricedUs = 0;
 
-  /** @param now the clock in microseconds */
   constructor(
     private readonly times: RequestTimes,
-    private readonly now: () => number,
+    private readonly nowUs: () => number,
   ) {}
 
   map(_iovaPage: number, _frame: number, count: number): void {
@@ -47,7 +46,7 @@ export class ModelledTime implements Observer {
   unmap(): void {}
 
   pageRequest(): void {
-    this.startedUs = this.now();
+    this.startedUs = this.nowUs();
     this.pages = 0;
   }
 
@@ -59,7 +58,7 @@ export class ModelledTime implements Observer {
   }
 
   invalidate(_space: number, _first: number, _count: number, removed: number): void {
-    if (removed > 0) this.waitUntil(this.now() + this.times.invalidate);
+    if (removed > 0) this.waitUntil(this.nowUs() + this.times.invalidate);
   }
 
   get summary(): StallSummary {
@@ -73,10 +72,10 @@ export class ModelledTime implements Observer {
   /** Returns when it ended. */
   private waitUntil(modelUs: number): number {
     const endUs = modelUs - this.lateUs;
-    const sleepMs = (endUs - this.now() - SPIN_US) / 1000;
+    const sleepMs = (endUs - this.nowUs() - SPIN_US) / 1000;
     if (sleepMs > 0) Atomics.wait(this.never, 0, 0, sleepMs);
-    let nowUs = this.now();
-    while (nowUs < endUs) nowUs = this.now();
+    let nowUs = this.nowUs();
+    while (nowUs < endUs) nowUs = this.nowUs();
     this.lateUs = Math.min(LATE_MOST_US, nowUs - endUs);
     return nowUs;
   }

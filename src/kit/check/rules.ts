@@ -22,7 +22,7 @@ export interface Rule {
 }
 
 const CONFIG = PciRegionIndex.CONFIG;
-const PINNED = PciCommand.MEMORY | PciCommand.MASTER | PciCommand.INTX_DISABLE;
+const PIN_DISABLED = PciCommand.MEMORY | PciCommand.MASTER | PciCommand.INTX_DISABLE;
 const BARS = 6;
 const FIRST_CAPABILITY = 0x40;
 const CAPABILITIES_MOST = 48;
@@ -50,7 +50,7 @@ export const rules: readonly Rule[] = [
   {
     name: 'interrupt pin',
     check: (bench, work) => {
-      bench.open(PINNED);
+      bench.open(PIN_DISABLED);
       work(bench);
       must(bench.sink.pins === 0, 'it asserts its pin while the command register disables it');
     },
@@ -94,17 +94,20 @@ export const rules: readonly Rule[] = [
 /** Vendor and device id, class and header type are what they are. */
 function idsStay(bench: Bench): void {
   bench.open();
-  const fixed = [PciConfig.VENDOR_ID, PciConfig.DEVICE_ID, PciConfig.CLASS_PROG, HEADER_TYPE];
+  const fixed = [
+    PciConfig.VENDOR_ID,
+    PciConfig.DEVICE_ID,
+    PciConfig.CLASS_PROG,
+    PciConfig.HEADER_TYPE,
+  ];
   must(bench.read(CONFIG, PciConfig.VENDOR_ID, 2) !== 0xffff, 'its vendor id is that of nobody');
-  must((bench.read(CONFIG, HEADER_TYPE, 1) & 0x7f) === 0, 'its header is not of type 0');
+  must((bench.read(CONFIG, PciConfig.HEADER_TYPE, 1) & 0x7f) === 0, 'its header is not of type 0');
   for (const at of fixed) {
     const before = bench.read(CONFIG, at, 2);
     bench.write(CONFIG, at, 2, ~before);
     must(bench.read(CONFIG, at, 2) === before, `a write changes ${hex(at)} of config space`);
   }
 }
-
-const HEADER_TYPE = 0x0e;
 
 /** The list of capabilities ends, and none lies in the header or on another. */
 function capabilitiesEnd(bench: Bench): void {

@@ -53,7 +53,7 @@ export function newId(): string {
   return randomBytes(8).toString('hex');
 }
 
-export function isId(text: string): boolean {
+function isId(text: string): boolean {
   return /^[0-9a-f]{16}$/.test(text);
 }
 

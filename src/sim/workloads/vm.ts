@@ -49,6 +49,14 @@ export function virtualMachine(spec: Vm, startUs = 0): Workload {
   };
 }
 
+/** Pages that it touches at least once. */
+export function pagesTouched({ boot, memory }: Vm): number {
+  const pages = Math.ceil(memory / PAGE_SIZE);
+  const reads = Math.floor(boot.reads / PAGE_SIZE);
+  if (reads === 0) return QUEUE_PAGES;
+  return Math.min(pages, QUEUE_PAGES + reads + Math.floor(boot.touched / PAGE_SIZE));
+}
+
 /** Memory fills from below; reads land at its end, what the guest touches beside them. */
 function* boot(
   guest: TimedProgram,

@@ -2,8 +2,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 
 /** The first group number that the host does not use. */
-export function firstFreeGroup(): number {
-  const groups = '/sys/kernel/iommu_groups';
+export function firstFreeGroup(groups = '/sys/kernel/iommu_groups'): number {
   const used = existsSync(groups) ? readdirSync(groups).map(Number) : [];
   return Math.max(0, ...used) + 1;
 }

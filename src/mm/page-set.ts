@@ -45,15 +45,35 @@ export class PageSet {
   /** Removes [page, page + count); returns how many were there. */
   deleteRange(page: number, count: number): number {
     const before = this.size;
-    const end = page + count;
-    for (let at = page; at < end && this.size > 0; ) {
-      const index = Math.floor(at / CHUNK_PAGES);
-      const stop = Math.min(end, (index + 1) * CHUNK_PAGES);
-      const chunk = this.chunkAt(index);
-      if (chunk !== null) for (; at < stop; at++) this.delete(at);
-      at = stop;
-    }
+    this.walk(page, page + count, (at) => this.delete(at));
     return before - this.size;
+  }
+
+  /** Those of [first, end), in order. */
+  pagesOf(first: number, end: number): number[] {
+    const found: number[] = [];
+    this.walk(first, end, (page) => found.push(page));
+    return found.sort((a, b) => a - b);
+  }
+
+  /** Visits pages of [first, end) that are in the set: word by word, in chunks that there are. */
+  private walk(first: number, end: number, visit: (page: number) => void): void {
+    if (this.size === 0) return;
+    const chunks = Math.ceil((end - first) / CHUNK_PAGES) + 1;
+    const indices =
+      chunks > this.chunks.size
+        ? [...this.chunks.keys()]
+        : Array.from({ length: chunks }, (_, at) => Math.floor(first / CHUNK_PAGES) + at);
+    for (const index of indices) {
+      const chunk = this.chunks.get(index);
+      if (chunk === undefined) continue;
+      const base = index * CHUNK_PAGES;
+      const stop = Math.min(end - base, CHUNK_PAGES);
+      for (let bit = Math.max(0, first - base); bit < stop; bit++) {
+        if (chunk[bit >>> 5] === 0) bit |= 31;
+        else if ((chunk[bit >>> 5]! & (1 << (bit & 31))) !== 0) visit(base + bit);
+      }
+    }
   }
 
   private chunkAt(index: number): Uint32Array | null {
