@@ -4,9 +4,10 @@
  */
 import { spawnSync } from 'node:child_process';
 import { readModel } from '../src/sim/input.js';
+import { workloadsOf } from '../src/sim/machines.js';
 import { parsePolicy } from '../src/sim/policy.js';
 import { runOnce } from '../src/sim/run.js';
-import { parseScenario, workloadsOf } from '../src/sim/scenario.js';
+import { parseScenario } from '../src/sim/scenario.js';
 
 interface Case {
   readonly name: string;

@@ -6,7 +6,7 @@ import { say } from '../exec/run/tell.js';
 import { checkOutput, writeAll, writeOutput } from '../input/output-file.js';
 import { UserError } from '../input/user-error.js';
 import { PREMAP_DEFAULT, PREMAP_MOST } from '../ioas/iopf/premap.js';
-import type { Door } from '../serve/serve-options.js';
+import type { SocketPlace } from '../serve/serve-options.js';
 import { documentOf, jsonOption, jsonText } from './json/document.js';
 import { wholeNumber } from './whole-number.js';
 
@@ -65,7 +65,7 @@ async function run(kind: string, options: Options): Promise<void> {
   const { formatServed } = await import('../serve/summary-text.js');
   const summary = await serveDevice({
     device: parsePlaceless(kind, `iopf serve ${kind}`),
-    door: doorOf(options),
+    at: placeOf(options),
     once: options.once === true,
     premapPages: options.premap,
     trace: options.trace ?? null,
@@ -77,7 +77,7 @@ async function run(kind: string, options: Options): Promise<void> {
   if (options.json !== undefined) writeOutput(options.json, jsonText(documentOf('serve', summary)));
 }
 
-function doorOf({ fd, socketPath }: Options): Door {
+function placeOf({ fd, socketPath }: Options): SocketPlace {
   if (socketPath !== undefined && fd !== undefined)
     throw new UserError('--socket-path and --fd exclude each other');
   if (socketPath !== undefined) return { kind: 'path', path: socketPath };

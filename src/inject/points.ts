@@ -55,7 +55,7 @@ export const points = {
   },
   'nvme:command': {
     form: 'nvme:COMMAND=status:NUMBER|never|late:TIME|reorder|twice',
-    event: 'a command that a nvme fetches: its name (read, create-cq), cmd for I/O, admin',
+    event: 'a command that an nvme fetches: its name (read, create-cq), cmd for I/O, admin',
     fault:
       'it is not carried out: it completes with this status, or never; or it is, and its ' +
       'completion comes this much later, behind those of other commands, or twice',
@@ -68,7 +68,7 @@ export const points = {
   },
   'nvme:CSTS.CFS': {
     form: 'nvme:CSTS.CFS',
-    event: 'a command that a nvme fetches',
+    event: 'a command that an nvme fetches',
     fault: 'neither it nor any other completes, and CSTS.CFS is set until the controller is reset',
     conditions: ['device', 'queue'],
     sweep: ['nvme:CSTS.CFS'],

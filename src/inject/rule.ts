@@ -53,7 +53,7 @@ export interface Rule {
   } | null;
   /**
    * An errno, a register's value, a page response code, a command's status or CommandFault; 0:
-   * nothing is to say.
+   * the point has none.
    */
   readonly what: number;
   /** Milliseconds that a completion or a call comes late, or a link is down (0: for good). */
@@ -189,7 +189,7 @@ function commandOf(text: string, name: string): Rule['command'] {
   );
 }
 
-/** The names of a nvme's commands. */
+/** The names of NVMe's commands. */
 export function commandNames(): string[] {
   return [...Object.keys(IoOpcode), ...Object.keys(AdminOpcode)].map(commandWord);
 }

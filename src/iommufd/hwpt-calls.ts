@@ -1,5 +1,5 @@
 /**
- * The calls that make page tables, invalidate what is cached of them, and tell what an IOMMU can
+ * The calls that make page tables, invalidate what is cached of them, and tell what an IOMMU can do
  * (kernel: hw_pagetable.c).
  */
 import { fail } from '../abi/errno.js';
@@ -59,7 +59,7 @@ export function hwptAlloc(call: Call): void {
   }
 }
 
-/** EOPNOTSUPP: flags that this kernel or IOMMU has not; and what `Iommu`, `PagingHwpt` answer. */
+/** EOPNOTSUPP: flags that this kernel or IOMMU lacks; and what `Iommu`, `PagingHwpt` answer. */
 function pagingTable(
   { context }: Call,
   device: BoundDevice,
@@ -91,7 +91,7 @@ function nestedTable(
 }
 
 /**
- * IOMMU_GET_HW_INFO: what the IOMMU of a device can, as much as there is room for. EOPNOTSUPP:
+ * IOMMU_GET_HW_INFO: what the IOMMU of a device can do, as much as there is room for. EOPNOTSUPP:
  * flags, reserved, or another type of IOMMU is asked for; ENOENT; EFAULT.
  */
 export function getHwInfo(call: Call): void {

@@ -39,7 +39,7 @@ export interface Iommu {
 
   /** What it is, of a type that is asked for (0: any). EOPNOTSUPP: another type. */
   info(type: number): HardwareInfo;
-  /** Makes a page table. EOPNOTSUPP: flags or data that it has not; EINVAL, EFAULT. */
+  /** Makes a page table. EOPNOTSUPP: flags or data that it lacks; EINVAL, EFAULT. */
   newTable(flags: number, data: UserData | null): IoPageTable;
   /** Makes a nested page table above one of its own. EOPNOTSUPP, EINVAL, EFAULT. */
   newNested(parent: PagingHwpt, flags: number, data: UserData): NestedTable;

@@ -19,12 +19,12 @@ import { copyUserData, type UserData } from './iommu.js';
 /** The width of a table of four levels, the only one that the IOMMU has. */
 const FOUR_LEVELS = 48;
 const ALL_PAGES = 0xffffffff;
-/** Supervisor requests and extended accessed flags, which the IOMMU has not. */
+/** Supervisor requests and extended accessed flags, which the IOMMU lacks. */
 const ABSENT = VtdS1Flag.IOMMU_VTD_S1_SRE | VtdS1Flag.IOMMU_VTD_S1_EAFE;
 
 export class VtdNested implements NestedTable, Invalidated {
   readonly isNested = true;
-  /** Those that go through it. */
+  /** Devices that go through it. */
   readonly devices = new Set<IommuDevice>();
 
   private constructor(
@@ -45,7 +45,7 @@ export class VtdNested implements NestedTable, Invalidated {
 
   /**
    * For devices that come to it; `queue`: where their page requests go. EINVAL: a width or flags
-   * that the IOMMU has not. The low bits of the table's address are ignored.
+   * that the IOMMU lacks. The low bits of the table's address are ignored.
    */
   stage1(queue: FaultQueue | null): Stage1 {
     const { config, tables } = this;

@@ -1,6 +1,6 @@
 /**
- * A thread that does jobs, and somebody who watches it: what a user's module does to its thread is
- * told as the module's mistake.
+ * A thread that does jobs, and is watched: what a user's module does to it is reported as the
+ * module's mistake.
  */
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
@@ -26,10 +26,10 @@ export class ThreadEnded extends Error {
 
 /** No step takes so long, nor does loading a file. */
 const STUCK_MS = 10_000;
-/** How often it is looked in that time. */
+/** Looks at it in that time. */
 const LOOKS = 10;
 const LOOK_MS = STUCK_MS / LOOKS;
-/** Who has less of a processor between two looks does not want one. */
+/** A process that got less of a processor than this between two looks was idle. */
 const IDLE_MS = 5;
 
 interface Waiting {

@@ -7,7 +7,8 @@ import { UserError } from '../input/user-error.js';
 import type { JobKind } from '../jobs/job.js';
 import type { CostModel } from '../sim/cost-model.js';
 import { type Curve, curveOf } from '../sim/curve.js';
-import { fileOf, type MachineSource, machineOf } from '../sim/machines.js';
+import { fileOf, type MachineSource } from '../sim/machine-source.js';
+import { machineOf } from '../sim/machines.js';
 import { parsePolicy } from '../sim/policy.js';
 
 /** Counts up where the same data gives other curves. */

@@ -43,6 +43,7 @@ const job = z.strictObject({
   name: text,
   source: z.union([
     z.strictObject({ vm }),
+    z.strictObject({ scenario: text }),
     z.strictObject({ recording: text }),
     z.strictObject({ memoryCurve: text }),
   ]),

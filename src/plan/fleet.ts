@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { duration, formatKey, someBytes } from '../input/schemas.js';
 import { parseUserFile } from '../input/user-file.js';
-import { machineFields, sourceMistake } from '../sim/machines.js';
+import { machineFields, sourceMistake } from '../sim/machine-source.js';
 
 const DAY_MOST = 48;
 const CLASSES_MOST = 32;
@@ -83,6 +83,8 @@ export function parseFleet(text: string, name: string): Fleet {
   for (const [index, each] of data.classes.entries()) {
     const at = ['classes', index];
     const mistake = sourceMistake(each);
+    if (data.classes.findIndex(({ name }) => name === each.name) < index)
+      throw error([...at, 'name'], 'is the name of another class');
     if (mistake !== null) throw error(at, mistake);
     if (each.day !== undefined && days.size > 1)
       throw error([...at, 'day'], 'all days need the same number of parts');

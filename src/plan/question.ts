@@ -8,7 +8,7 @@ import { codeOf, readNamed, TEXT_MOST_BYTES } from '../input/named-file.js';
 import { UserError } from '../input/user-error.js';
 import { curveEnd } from '../sim/curve.js';
 import { readModel } from '../sim/input.js';
-import { fileOf } from '../sim/machines.js';
+import { fileOf, sourceOf } from '../sim/machine-source.js';
 import { parsePolicy } from '../sim/policy.js';
 import type { CurveJob } from './curve-job.js';
 import { costModel } from './curve-schemas.js';
@@ -38,7 +38,7 @@ export function readQuestion(path: string, seed: number): PlanQuestion {
   return { path, text, seed, model: readModel(fleet.model), digests };
 }
 
-/** From what `JSON.stringify` made of one, by whomever. Throws UserError. */
+/** From the JSON of one, which anybody may have written. Throws UserError. */
 export function parseQuestion(json: string): PlanQuestion {
   try {
     return question.parse(JSON.parse(json));
@@ -65,16 +65,13 @@ export function curveJobs(fleet: Fleet, asked: PlanQuestion): CurveJob[] {
   // The same on every machine.
   const folder = resolve(dirname(path));
   return fleet.classes.flatMap((each) => {
-    const { memoryCurve, name, recording, vm } = each;
+    const { name } = each;
     const file = fileOf(each, dirname(path));
-    const source = {
-      ...(vm === undefined ? {} : { vm }),
-      ...(recording === undefined ? {} : { recording }),
-      ...(memoryCurve === undefined ? {} : { memoryCurve }),
-    };
+    const source = sourceOf(each);
+    const hasChance = source.vm !== undefined || source.scenario !== undefined;
     return fleet.policies.flatMap((policy) => {
-      // What is pinned needs what is mapped, and a recording has no chance in it.
-      const seeds = parsePolicy(policy).pinned || file !== null ? 1 : fleet.seeds;
+      // What is pinned needs what is mapped.
+      const seeds = parsePolicy(policy).pinned || !hasChance ? 1 : fleet.seeds;
       return Array.from({ length: seeds }, (_, index) => ({
         name,
         source,

@@ -3,6 +3,7 @@ import type { CompareResult } from '../sim/compare.js';
 import type { OvercommitRow } from '../sim/overcommit.js';
 import type { RunRow } from '../sim/run.js';
 import type { Report, ReportCurves, ReportRun, ReportTable } from './report.js';
+import { costText, publishedText } from './table.js';
 
 /** Numbers of which a change between two recordings is worth a column. */
 const changing = [
@@ -30,6 +31,16 @@ export function comparisonReport(result: CompareResult): Report {
   add(
     'Published, and by this model: host SVA (the model is of VFIO, not of SVA)',
     comparison.publishedHostSva,
+  );
+  add(
+    'Published, and by the model: what VFIO costs',
+    comparison.publishedCosts?.map((row) => ({
+      model: row.model,
+      figure: row.figure,
+      published: publishedText(row),
+      byModel: costText(row.byModel, row.unit),
+      residualPercent: row.residualPercent,
+    })),
   );
   add(
     'The least memory of the host within the bound',

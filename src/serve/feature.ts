@@ -1,6 +1,6 @@
 /**
- * DEVICE_FEATURE: dirty logging. EINVAL for every other feature, migration among them, which no
- * device of iopf's can.
+ * DEVICE_FEATURE: dirty logging. EINVAL for every other feature: no
+ * device of iopf supports migration.
  */
 import { fail } from '../abi/errno.js';
 import { structLayout, u32, u64 } from '../abi/layout.js';

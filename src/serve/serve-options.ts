@@ -1,14 +1,15 @@
+/** What a served device is asked for. */
 import type { DeviceSpec } from '../exec/machine/machine-spec.js';
 
 /** Where clients come from. */
-export type Door =
+export type SocketPlace =
   | { readonly kind: 'path'; readonly path: string }
   /** A descriptor that was inherited: of one client, or one that listens. */
   | { readonly kind: 'fd'; readonly fd: number };
 
 export interface ServeOptions {
   readonly device: DeviceSpec;
-  readonly door: Door;
+  readonly at: SocketPlace;
   /** Ends with the first client. */
   readonly once: boolean;
   /** Pages brought in per fault. */

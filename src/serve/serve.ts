@@ -17,8 +17,8 @@ import { Counters, type Observer } from '../iommu/observer.js';
 import type { DmaBuffer } from '../mm/frame-memory.js';
 import { createState } from '../vfio/machine-state.js';
 import { ClientMemory } from './client-memory.js';
-import { OpenDoor } from './door.js';
 import { mappableAreas } from './information.js';
+import { Listener } from './listener.js';
 import { keepPrivate } from './region-memory.js';
 import type { ServeOptions } from './serve-options.js';
 import { type Pause, ServedDevice, servedGeometry } from './served-device.js';
@@ -55,7 +55,7 @@ export async function serveDevice(options: ServeOptions): Promise<ServeSummary> 
   const noted = { ...options, ...facts, kernel: DEFAULT_KERNEL, iopf: 'auto' } as const;
   const observers = new RunObservers(noted, null, counters, nowUs);
   const networks = new Networks(nowUs, observers.capture);
-  let door: OpenDoor | null = null;
+  let listener: Listener | null = null;
   try {
     const incidents = new IncidentLog(nowMs, observers.startedMs);
     const served = await makeServed(options, {
@@ -66,13 +66,13 @@ export async function serveDevice(options: ServeOptions): Promise<ServeSummary> 
       groups: [{ functions: [served.pciFunction] }],
       ioSpaces: () => [served.space],
     });
-    door = new OpenDoor(options.door);
+    listener = new Listener(options.at);
     const background = new Background([networks]);
     const signals = new SignalPipe(arch, true);
     const requests = new EndRequests(signals.fds);
     const server = new Server({
       device: served,
-      door,
+      listener,
       once: options.once,
       signalFd: signals.fds.pipe,
       ends: () => requests.take(),
@@ -80,8 +80,8 @@ export async function serveDevice(options: ServeOptions): Promise<ServeSummary> 
       background: (time) => background.run(time),
       tick: () => observers.tick(),
     });
-    if (!options.quiet && options.door.kind === 'path')
-      tell(`serving ${device.kind} at ${options.door.path}`);
+    if (!options.quiet && options.at.kind === 'path')
+      tell(`serving ${device.kind} at ${options.at.path}`);
     try {
       server.run();
     } finally {
@@ -106,7 +106,7 @@ export async function serveDevice(options: ServeOptions): Promise<ServeSummary> 
     else observers.close(); // What they have so far is worth most now.
     throw error;
   } finally {
-    door?.close();
+    listener?.close();
     networks.close();
   }
 }

@@ -8,7 +8,7 @@ import { tell } from '../exec/run/tell.js';
 import { Pace } from '../exec/seccomp/pace.js';
 import { allocateNative, ppoll } from '../mm/process/libc.js';
 import { Timespec } from '../mm/process/timespec.js';
-import type { OpenDoor } from './door.js';
+import type { Listener } from './listener.js';
 import type { Waiting } from './peer.js';
 import type { ServedDevice } from './served-device.js';
 import { Session } from './session.js';
@@ -23,7 +23,7 @@ const PATIENCE_MS = 5000;
 
 export interface ServerOptions {
   readonly device: ServedDevice;
-  readonly door: OpenDoor;
+  readonly listener: Listener;
   readonly once: boolean;
   /** Readable when signals have come; `ends` takes them, true: the server must end. */
   readonly signalFd: number;
@@ -80,11 +80,11 @@ export class Server implements Waiting {
 
   /** Waits for the next client; false: there is none to come. */
   private welcome(): boolean {
-    const { device, door, once } = this.options;
-    if (door.isClosed || (once && this.counts.clients > 0)) return false;
-    const fd = door.take();
+    const { device, listener, once } = this.options;
+    if (listener.isClosed || (once && this.counts.clients > 0)) return false;
+    const fd = listener.take();
     if (fd < 0) {
-      this.poll(door.fd, POLLIN, null);
+      this.poll(listener.fd, POLLIN, null);
       return true;
     }
     this.counts.clients++;

@@ -6,9 +6,10 @@ import { UserError } from '../input/user-error.js';
 import { inlineRunner } from '../jobs/inline.js';
 import type { JobOutcome, JobRunner } from '../jobs/job.js';
 import { damageOf } from '../trace/recording.js';
-import { modelOf, nameOf, policiesOf, readInput, readModel, type Source } from './input.js';
+import { modelOf, nameOf, policiesOf, publishedCosts, readInput, type Source } from './input.js';
 import { OVERCOMMIT_RUNS, type OvercommitRow } from './overcommit.js';
 import { parsePolicy } from './policy.js';
+import type { CostComparison } from './published-costs.js';
 import type { RunOutcome, RunRow } from './run.js';
 import type { PublishedRow } from './scenario.js';
 import { compareKind, type Task, type TaskResult } from './task.js';
@@ -60,6 +61,8 @@ export interface Comparison {
   }[];
   readonly published?: readonly PublishedComparison[];
   readonly publishedHostSva?: readonly PublishedComparison[];
+  /** What was published about the costs of a model, beside what it says. */
+  readonly publishedCosts?: readonly CostComparison[];
   readonly overcommit?: readonly OvercommitRow[];
 }
 
@@ -80,12 +83,13 @@ export async function compare(request: CompareRequest): Promise<CompareResult> {
   const rows: PublishedRow[] = [];
   const warnings: string[] = [];
   const programs: Record<string, string> = {};
+  const costs = new Map<string, readonly CostComparison[]>();
   const withMap = request.withMaps ?? false;
   for (const source of request.inputs) {
     const path = nameOf(source);
     const input = readInput(source);
     const model = request.model ?? modelOf(input);
-    readModel(model);
+    costs.set(nameOf(model), publishedCosts(model));
     if (input.kind === 'recording') {
       const damage = damageOf(path, input.recording);
       if (damage !== null) warnings.push(damage);
@@ -146,7 +150,17 @@ export async function compare(request: CompareRequest): Promise<CompareResult> {
       tellProgress?.(index, 1);
     },
   });
-  return { ...assemble(tasks, results, rows), warnings, programs };
+  const { comparison, outcomes } = assemble(tasks, results, rows);
+  const aboutCosts = [...costs.values()].flat();
+  return {
+    outcomes,
+    comparison: {
+      ...comparison,
+      ...(aboutCosts.length > 0 ? { publishedCosts: aboutCosts } : {}),
+    },
+    warnings,
+    programs,
+  };
 }
 
 /** A comparison of which some results are still missing. */

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { duration, formatKey } from '../input/schemas.js';
 import { parseUserFile } from '../input/user-file.js';
+import { besideModel, type CostComparison, costMistake, publishedCost } from './published-costs.js';
 
 const cost = z.strictObject({ time: duration, source: z.string().min(1) });
 
@@ -24,6 +25,8 @@ export const modelSchema = z.strictObject({
   name: z.string(),
   about: z.string(),
   costs,
+  /** What was published about these costs. */
+  published: z.array(publishedCost).max(100).optional(),
 });
 
 /** All in microseconds; what each is: the schema above, docs/models.md. */
@@ -44,7 +47,24 @@ export function faultUs(costs: Costs, pages: number, swapped: number): number {
 
 /** Parses a model file; `file` is how errors call it. Throws UserError. */
 export function parseCostModel(text: string, file: string): CostModel {
-  const { data } = parseUserFile(text, file, modelSchema);
-  const entries = Object.entries(data.costs).map(([name, { time }]) => [name, time]);
-  return { name: data.name, about: data.about, costs: Object.fromEntries(entries) as Costs };
+  const { about, costs, name } = parsed(text, file);
+  return { name, about, costs };
+}
+
+/** What its author published beside what the model says. Throws UserError. */
+export function publishedCostsOf(text: string, file: string): CostComparison[] {
+  const { costs, name, published } = parsed(text, file);
+  return published.map((each) => besideModel(name, costs, each));
+}
+
+function parsed(text: string, file: string) {
+  const { data, error } = parseUserFile(text, file, modelSchema);
+  const { about, name, published = [] } = data;
+  const entries = Object.entries(data.costs).map(([cost, { time }]) => [cost, time]);
+  const costs = Object.fromEntries(entries) as Costs;
+  for (const [index, each] of published.entries()) {
+    const mistake = costMistake(each, costs);
+    if (mistake !== null) throw error(['published', String(index)], mistake);
+  }
+  return { about, name, costs, published };
 }

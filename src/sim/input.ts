@@ -7,9 +7,10 @@ import { packageFile } from '../input/package-file.js';
 import { UserError } from '../input/user-error.js';
 import { isRecording, parseRecording, type Recording } from '../trace/recording.js';
 import { RECORDING_MOST_BYTES } from '../trace/recording-format.js';
-import { type CostModel, parseCostModel } from './cost-model.js';
+import { type CostModel, parseCostModel, publishedCostsOf } from './cost-model.js';
 import { BEGINNING_BYTES, foreignKind } from './foreign.js';
 import { defaultPolicies } from './policy.js';
+import type { CostComparison } from './published-costs.js';
 import { policyOf } from './replay.js';
 import { parseScenario, type Scenario } from './scenario.js';
 
@@ -88,16 +89,23 @@ export function isModelFile(source: Source): source is string {
 
 /** A model by the name of one that comes with iopf, or from a source. Throws UserError. */
 export function readModel(source: Source, files: FileSource = hostFiles): CostModel {
-  if (typeof source !== 'string') return parseCostModel(source.text, source.name);
+  return parseCostModel(...modelText(source, files));
+}
+
+/** What was published about a model's costs, beside what it says itself. Throws UserError. */
+export function publishedCosts(source: Source): CostComparison[] {
+  return publishedCostsOf(...modelText(source, hostFiles));
+}
+
+function modelText(source: Source, files: FileSource): [text: string, name: string] {
+  if (typeof source !== 'string') return [source.text, source.name];
   const name = source;
   if (!isModelFile(source)) {
     if (!shippedModels.includes(name))
       throw new UserError(
         `unknown model "${name}"; shipped: ${shippedModels.join(', ')}; or a file's path`,
       );
-    const text = readFileSync(packageFile(`models/${name}.yaml`), 'utf8');
-    return parseCostModel(text, `${name}.yaml`);
+    return [readFileSync(packageFile(`models/${name}.yaml`), 'utf8'), `${name}.yaml`];
   }
-  const text = files.read({ what: 'the model', path: name }, TEXT_MOST_BYTES).toString();
-  return parseCostModel(text, name);
+  return [files.read({ what: 'the model', path: name }, TEXT_MOST_BYTES).toString(), name];
 }

@@ -1,16 +1,13 @@
 /** Workloads without a recording, from YAML files. */
 import { z } from 'zod';
-import { type FileSource, hostFiles } from '../input/file-source.js';
 import { bytesUpTo, formatKey, TRANSFER_MOST_BYTES, times } from '../input/schemas.js';
 import { parseUserFile } from '../input/user-file.js';
 import { PREMAP_MOST } from '../ioas/iopf/premap.js';
-import { fileOf, machineOf, sourceMistake } from './machines.js';
-import type { MachineKind } from './overcommit.js';
-import type { Workload } from './workload.js';
-import { block, blockIo } from './workloads/block.js';
-import { messageLoop, messages } from './workloads/messages.js';
-import { networkRing, ring } from './workloads/ring.js';
-import { pagesTouched, type Vm, virtualMachine, vm } from './workloads/vm.js';
+import { sourceMistake, sourceOf } from './machine-source.js';
+import { block } from './workloads/block.js';
+import { messages } from './workloads/messages.js';
+import { ring } from './workloads/ring.js';
+import { type Vm, vm } from './workloads/vm.js';
 import { type Vms, vms } from './workloads/vms.js';
 
 const COMMANDS_MOST = 1e9;
@@ -87,8 +84,8 @@ function* mistakesOfVms(spec: Vms): Generator<[path: string[], what: string]> {
     if (vm !== undefined) for (const [path, what] of tooMuchOfVm(vm)) yield [['vm', ...path], what];
     return;
   }
-  if (count !== undefined || vm !== undefined || spec.recording !== undefined)
-    yield [['machines'], 'stand in the place of count, vm and recording'];
+  if (count !== undefined || Object.keys(sourceOf(spec)).length > 0)
+    yield [['machines'], 'stand in the place of count and of what one machine is'];
   for (const [index, machine] of machines.entries()) {
     const place = ['machines', String(index)];
     const mistake = sourceMistake(machine);
@@ -106,58 +103,6 @@ function* tooMuchOfVm(spec: Vm): Generator<[path: string[], what: string]> {
   if (idle.workingSet > memory) yield [['idle', 'workingSet'], 'is more than memory'];
   if ((idle.time / 1e6) * idle.iosPerSecond > COMMANDS_MOST)
     yield [['idle', 'iosPerSecond'], 'makes more than 1000000000 commands'];
-}
-
-/** What each guest of a scenario does; names of files are relative to `folder`. */
-export function workloadsOf(
-  scenario: Scenario,
-  folder = '.',
-  files: FileSource = hostFiles,
-): Workload[] {
-  const spec = scenario.workload;
-  switch (spec.kind) {
-    case 'messages':
-      return [messageLoop(spec)];
-    case 'ring':
-      return [networkRing(spec)];
-    case 'block':
-      return [blockIo(spec)];
-    case 'vm':
-      return [virtualMachine(spec)];
-    case 'vms': {
-      const kinds = kindsOf(spec, folder, files);
-      return kinds
-        .flatMap(({ count, workload }) => Array.from({ length: count }, () => workload))
-        .map((workload, index) => workload(index * spec.apart));
-    }
-  }
-}
-
-/** The kinds of machines of `vms`. Throws UserError. */
-export function kindsOf(spec: Vms, folder: string, files: FileSource = hostFiles): MachineKind[] {
-  return machinesOf(spec).map((machine) => ({
-    name: machine.name,
-    count: machine.count,
-    workload: machineOf(machine, folder, files),
-  }));
-}
-
-/** What machines use at least, all together, in pages: of recordings it is not known. */
-export function usedPages(spec: Vms): number {
-  return machinesOf(spec).reduce(
-    (sum, { count, vm }) => sum + (vm === undefined ? 0 : count * pagesTouched(vm)),
-    0,
-  );
-}
-
-function machinesOf(spec: Vms) {
-  return spec.machines ?? [{ ...spec, name: 'machine', count: spec.count! }];
-}
-
-/** The files that a scenario names. */
-export function filesOf({ workload }: Scenario, folder: string): string[] {
-  if (workload.kind !== 'vms') return [];
-  return machinesOf(workload).flatMap((machine) => fileOf(machine, folder) ?? []);
 }
 
 /** The scenario of a published row: its workload with the row’s numbers. */

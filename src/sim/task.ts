@@ -12,18 +12,12 @@ import {
   type ScenarioInput,
   type Source,
 } from './input.js';
+import { filesOf, kindsOf, usedPages, workloadsOf } from './machines.js';
 import { type OvercommitRow, overcommit } from './overcommit.js';
 import { parsePolicy } from './policy.js';
 import { replay } from './replay.js';
 import { type RunOutcome, type RunRequest, runOnce } from './run.js';
-import {
-  filesOf,
-  kindsOf,
-  type Scenario,
-  scenarioOfRow,
-  usedPages,
-  workloadsOf,
-} from './scenario.js';
+import { type Scenario, scenarioOfRow } from './scenario.js';
 
 export interface Task {
   readonly source: Source;

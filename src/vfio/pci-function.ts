@@ -144,4 +144,6 @@ export interface PciFunction {
    * false at once.
    */
   poll(): boolean;
+  /** Nothing is found by looking again: what it does comes by descriptors, or behind a call. */
+  readonly isQuiet?: boolean;
 }

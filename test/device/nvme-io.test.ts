@@ -102,7 +102,9 @@ describe('reads and writes', () => {
     const { driver, queue } = started();
     const target = driver.pages(2);
     const order: number[] = [];
+    const together: number[] = [];
     driver.program.memory.beforeCopy = (list, write) => {
+      together.push(list.together);
       if (write) for (let index = 0; index < list.count; index++) order.push(list.frame[index]!);
     };
     const before = driver.program.memory.calls;
@@ -118,6 +120,8 @@ describe('reads and writes', () => {
     queue.ring();
     // Neighbours in memory and on the disk are one segment.
     expect(order).toEqual([target / 4096, queue.completion / 4096]);
+    // Commands, then data: what is written behind it waits until it is there.
+    expect(together).toEqual([1, 1]);
     expect(driver.program.memory.calls - before).toBe(2);
   });
 

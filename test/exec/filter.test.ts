@@ -1,13 +1,20 @@
 import { describe, expect, test } from 'vitest';
 import { architecture, type SystemCall } from '../../src/exec/arch/index.js';
-import { buildFilter } from '../../src/exec/seccomp/filter.js';
+import {
+  alwaysIntercepted,
+  buildFilter,
+  interceptedOnDescriptor,
+} from '../../src/exec/seccomp/filter.js';
 
 const x64 = architecture('x64')!;
 const arm64 = architecture('arm64')!;
 const window = { first: 960, end: 1024 };
-const filters = new Map(
-  [x64, arm64].map((arch) => [arch, new DataView(buildFilter(arch, window).buffer)]),
-);
+const filtersOf = (traps: boolean) =>
+  new Map(
+    [x64, arm64].map((arch) => [arch, new DataView(buildFilter(arch, window, traps).buffer)]),
+  );
+const filters = filtersOf(false);
+const trapping = filtersOf(true);
 
 type Verdict = 'allow' | 'notify' | 'ENOSYS';
 const verdicts = new Map<number, Verdict>([
@@ -25,8 +32,9 @@ function judge(
   args: readonly number[],
   arch = x64,
   audit = arch.audit,
+  from = filters,
 ): Verdict | undefined {
-  const filter = filters.get(arch)!;
+  const filter = from.get(arch)!;
   const data = new DataView(new ArrayBuffer(64));
   data.setInt32(0, nr, true);
   data.setUint32(4, audit, true);
@@ -70,6 +78,27 @@ describe('the filter', () => {
     ['F_DUPFD of another', 'allow', 'fcntl', [3, 0]],
     ['close_range over everything', 'notify', 'close_range', [3, 0xffffffff]],
     ['close_range below the window', 'allow', 'close_range', [3, 900]],
+    ['an ioctl of VFIO’s type alone', 'notify', 'ioctl', [5, 0x3b00]],
+    ['UFFDIO_MOVE on any descriptor', 'notify', 'ioctl', [5, 0xc028aa05]],
+    ['UFFDIO_WRITEPROTECT on any descriptor', 'notify', 'ioctl', [5, 0xc018aa06]],
+    ['UFFDIO_COPY, which takes nothing away', 'allow', 'ioctl', [5, 0xc028aa03]],
+    ['dup2 behind the window', 'allow', 'dup2', [1024, 1024]],
+    ['close_range that begins in the window', 'notify', 'close_range', [1000, 1000]],
+    ['close_range that ends at its first number', 'notify', 'close_range', [3, 960]],
+    ['close_range that ends before it', 'allow', 'close_range', [3, 959]],
+    ['shmat that may replace a mapping', 'notify', 'shmat', [1, 4096, 0o40000]],
+    ['shmat to a free place', 'allow', 'shmat', [1, 0, 0o10000]],
+    ['fallocate that makes a hole', 'notify', 'fallocate', [5, 3, 0, 4096]],
+    ['fallocate that takes a range out', 'notify', 'fallocate', [5, 8, 0, 4096]],
+    ['fallocate that zeroes a range', 'notify', 'fallocate', [5, 0x10, 0, 4096]],
+    ['fallocate that puts a range in', 'notify', 'fallocate', [5, 0x20, 0, 4096]],
+    ['fallocate that makes room', 'allow', 'fallocate', [5, 1, 0, 4096]],
+    ['an anonymous mmap that locks its memory', 'notify', 'mmap', [0, 4096, 3, 0x2022, -1]],
+    ['a clone that shares its memory alone', 'allow', 'clone', [0x100]],
+    ['tuxcall, where nothing traps', 'allow', 'tuxcall', [0]],
+    ['vfork, where nothing traps', 'allow', 'vfork', []],
+    ['rt_sigprocmask, where nothing traps', 'allow', 'rt_sigprocmask', [0, 4096]],
+    ['rt_sigaction, where nothing traps', 'allow', 'rt_sigaction', [11, 4096]],
     ['an anonymous mmap', 'allow', 'mmap', [0, 4096, 3, 0x22, -1]],
     ['mmap over something', 'notify', 'mmap', [4096, 4096, 3, 0x32, -1]],
     ['mmap that replaces nothing', 'allow', 'mmap', [4096, 4096, 3, 0x100022, -1]],
@@ -86,6 +115,32 @@ describe('the filter', () => {
     expect(judge(x64.nr[name]!, args)).toBe(verdict);
     const nr = arm64.nr[name];
     if (nr !== undefined) expect(judge(nr, args, arm64)).toBe(verdict);
+  });
+
+  test.each<[string, Verdict, SystemCall, (number | bigint)[]]>([
+    ['tuxcall', 'notify', 'tuxcall', [0]],
+    ['vfork', 'notify', 'vfork', []],
+    ['rt_sigaction', 'notify', 'rt_sigaction', [10, 0]],
+    ['rt_sigprocmask that blocks', 'notify', 'rt_sigprocmask', [0, 4096]],
+    ['rt_sigprocmask with a set above 4 GiB', 'notify', 'rt_sigprocmask', [2, 2n ** 40n]],
+    ['rt_sigprocmask that lets through', 'allow', 'rt_sigprocmask', [1, 4096]],
+    ['rt_sigprocmask that only asks', 'allow', 'rt_sigprocmask', [0, 0]],
+    ['a clone of a process that shares its memory', 'notify', 'clone', [0x100]],
+    ['a new thread', 'allow', 'clone', [0x3d0f00]],
+    ['io_uring', 'ENOSYS', 'io_uring_setup', []],
+  ])('where registers trap, %s: %s', (_, verdict, name, args) => {
+    const nr = x64.nr[name]!;
+    expect(judge(nr, args as number[], x64, x64.audit, trapping)).toBe(verdict);
+  });
+
+  test.each([x64, arm64])('sees on $name what it must, whatever the arguments', (arch) => {
+    const known = (name: SystemCall): boolean => arch.nr[name] !== undefined;
+    const at = (name: SystemCall, fd: number) => judge(arch.nr[name]!, [fd], arch);
+    for (const name of alwaysIntercepted.filter(known)) expect(at(name, 0), name).toBe('notify');
+    for (const name of interceptedOnDescriptor.filter(known)) {
+      const verdicts = [959, 960, 1023, 1024].map((fd) => at(name, fd));
+      expect(verdicts, name).toEqual(['allow', 'notify', 'notify', 'allow']);
+    }
   });
 
   test('refuses 32-bit and x32 calls, which have other numbers', () => {

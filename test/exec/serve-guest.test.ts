@@ -3,12 +3,13 @@
  * file, and not shared at all (the device asks for it by messages).
  */
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ServeSummary } from '../../src/serve/serve.js';
 import { moreIsAsked } from '../skip.js';
+import { until } from '../until.js';
 import { Guest, guestKernel, qemuWithVfioUser } from './guest.js';
 import { igbKernel, loadIgb } from './igb-kernel.js';
 import { ServedDevice } from './served-device.js';
@@ -114,6 +115,8 @@ describe.skipIf(command === null)("QEMU's vfio-user-pci on iopf serve", () => {
       expect(await guest.run('grep nvme0q /proc/interrupts')).toMatch(/ [1-9]\d* .*PCI-MSI/);
 
       await guest.run('echo 1 > /sys/class/nvme/nvme0/reset_controller');
+      expect(await guest.run('cat /sys/class/nvme/nvme0/device/reset_method')).toContain('flr');
+      await guest.run('echo 1 > /sys/class/nvme/nvme0/device/reset');
       await writesAndReads(guest, '/second', 16);
       expect(
         disk()
@@ -133,6 +136,35 @@ describe.skipIf(command === null)("QEMU's vfio-user-pci on iopf serve", () => {
       const { clients, dmaMessages, mappedBytesPeak, refusedAccesses } = summary();
       expect([clients, dmaMessages > 0, refusedAccesses]).toEqual([1, asks, 0]);
       expect(mappedBytesPeak).toBeGreaterThanOrEqual(GUEST_MIB * MIB);
+    },
+    TEST_MS,
+  );
+
+  // By messages, this QEMU ends on an assertion of its own where its server is killed meanwhile.
+  test.each(modes.filter(({ dies }) => dies))(
+    'a guest that $name goes on when the server goes in the middle of its I/O',
+    async ({ asks, qemu }) => {
+      writeFileSync(join(folder, 'disk'), Buffer.alloc(64 * MIB, 0xff));
+      served = await new ServedDevice(`nvme,file=${join(folder, 'disk')}`).listening();
+      guest = await Guest.boot({
+        kernel: kernel!,
+        command: command!,
+        memoryMib: GUEST_MIB,
+        qemu: [...qemu, ...client(served.socket)],
+        append: 'nvme_core.io_timeout=2 nvme_core.max_retries=0',
+      });
+      await guest.run('until [ -b /dev/nvme0n1 ]; do sleep 0.2; done');
+      const write = 'dd if=/dev/zero of=/dev/nvme0n1 bs=64k count=1000 conv=fsync 2> /tmp/dd';
+      await guest.run(`while ${write}; do :; done & writer=$!`);
+      await until(() => disk()[0] === 0, 'the guest writes');
+      served.child.kill(asks ? 'SIGTERM' : 'SIGKILL');
+      await served.ended;
+      await guest.run('wait $writer');
+      expect(await guest.run('cat /tmp/dd')).toMatch(/error|can't open/);
+      expect(await guest.run('dmesg')).toMatch(/I\/O error, dev nvme0n1/);
+      const { code, stderr } = await guest.powerOff();
+      expect(code, stderr).toBe(0);
+      expect(stderr).toMatch(/Broken pipe|Connection reset/);
     },
     TEST_MS,
   );

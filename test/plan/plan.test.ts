@@ -73,6 +73,24 @@ describe('a plan', () => {
     expect(JSON.parse(readFileSync(join(cache, kept[0]!), 'utf8')).why).toBeNull();
   });
 
+  it('takes what a scenario does for a machine of a class', async () => {
+    const vm = FLEET.slice(FLEET.indexOf('      memory: 64M'), FLEET.indexOf('  - { name: other'));
+    writeFileSync(join(folder, 'vm.yaml'), `workload:\n      kind: vm\n${vm}`);
+    const asFile = FLEET.replace('vm: *vm', 'scenario: vm.yaml');
+    expect((await planned(asFile)).curves).toEqual((await planned(FLEET)).curves);
+    writeFileSync(
+      join(folder, 'ring.yaml'),
+      'workload: { kind: ring, memory: 8M, pool: 4M, packets: 5000, packetsPerSecond: 1e6, packetTime: 1us }\n',
+    );
+    const ring = await planned(FLEET.replace('vm: *vm', 'scenario: ring.yaml'));
+    expect(ring.policies[0]!.classes[1]!.mappedBytes).toBe(8 * 2 ** 20);
+    const several = 'workload: { kind: vms, slowdownBound: 5, count: 2, recording: r }\n';
+    writeFileSync(join(folder, 'vms.yaml'), several);
+    await expect(planned(FLEET.replace('vm: *vm', 'scenario: vms.yaml'))).rejects.toThrow(
+      'vms.yaml has several machines (kind: vms): a scenario of one is needed',
+    );
+  });
+
   it('says why a policy has none', async () => {
     const { policies } = await planned(FLEET.replace('memory: 1G', 'memory: 32M'));
     expect(policies[0]).toMatchObject({
@@ -89,5 +107,6 @@ describe('a plan', () => {
     expect(refused('shifts: 2', 'shifts: 3')).toThrow('f.yaml:12: classes.0.shifts: are more than');
     expect(refused('[static,', "['iopf:memory=1G',")).toThrow('stands in host.memory');
     expect(refused('memory: 1G', 'memroy: 1G')).toThrow('unknown key "memroy"');
+    expect(refused('name: other', 'name: small')).toThrow('is the name of another class');
   });
 });

@@ -9,9 +9,10 @@ import { formatComparison } from '../../src/report/table.js';
 import { compare } from '../../src/sim/compare.js';
 import { importText } from '../../src/sim/import/index.js';
 import { readModel } from '../../src/sim/input.js';
+import { workloadsOf } from '../../src/sim/machines.js';
 import { defaultPolicies, parsePolicy } from '../../src/sim/policy.js';
 import { type RunRow, runOnce } from '../../src/sim/run.js';
-import { parseScenario, workloadsOf } from '../../src/sim/scenario.js';
+import { parseScenario } from '../../src/sim/scenario.js';
 import { compareKind } from '../../src/sim/task.js';
 import { recordEvents } from '../../src/trace/event-recorder.js';
 
@@ -309,7 +310,7 @@ workload:
     expect(comparison.overcommit).toMatchObject([{ vms: 6, hostBytes: mapped }, { vms: 6 }]);
     const wrong = text.replace('recording: a.rec', 'recording: a.rec, memoryCurve: load.csv');
     expect(messageOf(() => parseScenario(wrong, 'k.yaml'))).toContain(
-      'exactly one of vm, recording and memoryCurve is needed',
+      'exactly one of vm, scenario, recording and memoryCurve is needed',
     );
   });
 });

@@ -99,6 +99,20 @@ test('runs of pages that were touched since the last time, each once', () => {
   expect(news()).toEqual([[11, 1]]);
 });
 
+test('counts go on where a picture was taken, in wide cells, too', () => {
+  const heat = new HeatMap();
+  for (let at = 0; at < 2 ** 22; at += 256) heat.touch(at);
+  const copy = HeatMap.from(structuredClone(heat.data));
+  expect(copy.pagesPerCell).toBe(heat.pagesPerCell);
+  for (const each of [heat, copy])
+    for (let at = 0; at < 2 ** 22; at += 1024) {
+      each.touch(at);
+      each.fault(at);
+    }
+  expect(copy.rows(0, 2 ** 14, 256)).toEqual(heat.rows(0, 2 ** 14, 256));
+  expect(copy.rows(0, 2 ** 14, 256).touched).toEqual(new Array(256).fill(64 + 16));
+});
+
 test('memory is bounded: cells widen, no count is lost, and what is wide is spread over its rows', () => {
   const heat = new HeatMap();
   let touches = 0;
@@ -109,6 +123,9 @@ test('memory is bounded: cells widen, no count is lost, and what is wide is spre
   expect(heat.data.counts.touched.cells.length).toBeLessThanOrEqual(4096 * 256);
   expect(heat.pagesPerCell).toBeGreaterThan(1);
   expect(Number.isInteger(Math.log2(heat.pagesPerCell))).toBe(true);
+  // Each row has what lies in it, however often its cells were joined.
+  const perRow = heat.rows(2 ** 22, END / 2 ** 10, 2 ** 9).touched;
+  expect(new Set(perRow)).toEqual(new Set([2 ** 8]));
   const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
   expect(sum(heat.rows(0, END / 16, 16).touched)).toBe(touches);
   expect(sum(heat.rows(0, 1, heat.pagesPerCell).touched)).toBeCloseTo(

@@ -54,6 +54,23 @@ describe('a timeline', () => {
 });
 
 describe('an address map', () => {
+  it('has mappings and what is done with them in the same steps, whichever goes on longer', () => {
+    const [early, late] = [5, 100_000];
+    for (const [mappedAt, touchedAt] of [
+      [early, late],
+      [late, early],
+    ] as const) {
+      const map = new AddressMap();
+      map.mappingAdded(mappedAt, 0, 1);
+      map.touched(touchedAt, 0, 1);
+      const { mappings, rows, stepSeconds } = map.data;
+      const step = (at: number): number => Math.floor(at / (stepSeconds * 1e6));
+      expect(stepSeconds).toBe(1024e-6);
+      expect(mappings.rows[0]!.cells).toEqual([{ step: step(mappedAt), added: 1, removed: 0 }]);
+      expect(rows[0]!.cells[0]).toMatchObject({ step: step(touchedAt), touched: 1 });
+    }
+  });
+
   it('keeps every page of every kind in at most 64 rows, whatever is touched', () => {
     const touch = fc.record({
       at: fc.integer({ min: 0, max: 1_000_000 }),

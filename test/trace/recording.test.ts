@@ -100,6 +100,18 @@ describe('the format', () => {
     expect([...eventsOf(recording)]).toEqual([{ kind: 'injected', time: 0, rule: 'call:*=EIO' }]);
   });
 
+  it('names a rule by its number where its head had no room for the rules', () => {
+    const inject = { rules: ['dma:refuse'], seed: 7 };
+    const recorder = new Recorder(path, { ...header, inject }, new Counters(), () => 0);
+    recorder.faultMade('dma:refuse');
+    recorder.close();
+    const recording = parseRecording(readFileSync(path), 'run.rec');
+    const without = { ...recording.header, inject: { rules: [], seed: 7 } };
+    expect([...eventsOf({ ...recording, header: without })]).toEqual([
+      { kind: 'injected', time: 0, rule: 'rule 1' },
+    ]);
+  });
+
   // Reader and writer could change together, and nobody could read what he has.
   it('stays as it is: a recording of every event, made in November 2026, reads as ever', () => {
     const golden = Buffer.from(GOLDEN, 'base64');
@@ -242,6 +254,8 @@ describe('a recording', () => {
   it('is on the disk within a second also when nothing happens any more', () => {
     const bytes = record((recorder, pass) => {
       recorder.accessed(7, READ, false);
+      pass(600_000);
+      recorder.tick();
       pass(600_000);
       recorder.tick();
     }, false);

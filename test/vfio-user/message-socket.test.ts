@@ -1,4 +1,4 @@
-import { fstatSync } from 'node:fs';
+import { fstatSync, readSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { makeSocketPair } from '../../src/exec/run/descriptor-message.js';
 import { MessageSocket } from '../../src/exec/vfio-user/message-socket.js';
@@ -67,6 +67,15 @@ describe('a socket of vfio-user messages', () => {
 
   it('gives up sending when told to', () => {
     expect(ours.send(head, BODY_BYTES, [], never)).toBe(false);
+  });
+
+  it('ends, and does not reset, what it has not read to the end', () => {
+    const [one, other] = makeSocketPair();
+    const some = allocateNative(4096);
+    write(other, some.address, 4096);
+    new MessageSocket(one).close();
+    expect(readSync(other, Buffer.alloc(1))).toBe(0);
+    close(other);
   });
 
   it('tells of a peer that is gone, in the middle of a message too', () => {

@@ -98,12 +98,16 @@ function below(property: Shape, at: string, rows: string[]): void {
   collect(property, at, rows);
 }
 
+function isTime({ pattern }: Shape): boolean {
+  return pattern?.includes('ns|us') === true;
+}
+
 function typeOf(property: Shape): string {
-  const { anyOf, enum: values, items, oneOf, pattern, type } = property;
+  const { anyOf, enum: values, items, oneOf, type } = property;
   if (values !== undefined) return values.map((value) => `\`${String(value)}\``).join(', ');
   if (oneOf !== undefined) return 'one of the kinds below';
+  if (isTime(property) || anyOf?.some((each) => isTime(each as Shape))) return 'time';
   if (anyOf !== undefined || Array.isArray(type)) return 'size';
-  if (pattern?.includes('ns|us') === true) return 'time';
   if (type === 'array')
     return `list${typeof items === 'object' && (items as Shape).type === 'string' ? ' of texts' : ''}`;
   if (type === 'object') return 'map';

@@ -196,6 +196,19 @@ const compareSchema = z.object({
   impossible: z.array(z.object({ ...policy, why: text })).exactOptional(),
   published: z.array(published).exactOptional(),
   publishedHostSva: z.array(published).exactOptional(),
+  publishedCosts: z
+    .array(
+      z.object({
+        model: text,
+        figure: text,
+        unit: z.enum(['s', 'GiB/s']),
+        publishedLow: amount,
+        publishedHigh: amount,
+        byModel: amount,
+        residualPercent: percent,
+      }),
+    )
+    .exactOptional(),
   overcommit: z
     .array(
       z.object({

@@ -88,7 +88,7 @@ export class IgbInterrupts {
     return (this.registers.get(Reg.GPIE) & Gpie.MULTIPLE) !== 0;
   }
 
-  /** The pin follows ICR and IMS; `fresh` are causes that are to be told of now. */
+  /** The pin follows ICR and IMS; `fresh` are causes that have just come. */
   private tell(fresh: number): void {
     if (this.isMultiple) {
       if (fresh !== 0) this.raiseExtended(bitOf(this.registers.get(Reg.IVAR_MISC) >>> OTHER_SHIFT));

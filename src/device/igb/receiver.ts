@@ -137,6 +137,7 @@ export class Receiver {
   /** Frames first, then their descriptors, those that lie one behind the other in one piece. */
   private write(): void {
     const { writes, backAddresses, backCount } = this;
+    writes.together = writes.count;
     for (let first = 0, end = 1; first < backCount; first = end++) {
       const address = backAddresses[first]!;
       const offset = address % PAGE_SIZE;

@@ -234,7 +234,7 @@ const transmit: RegisterRow[] = [
   ofQueues('TDWBAH', Reg.TDWBAH),
 ];
 
-/** Registers for virtual functions, which this model has not; drivers set them up all the same. */
+/** Registers for virtual functions, which this model lacks; drivers set them up all the same. */
 const virtualization: RegisterRow[] = [
   { name: 'VMBMEM', offset: 0x0800, count: 128 },
   { name: 'P2VMAILBOX', offset: 0x0c00, count: 8, mask: 0x8 },

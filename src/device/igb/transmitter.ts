@@ -105,7 +105,7 @@ export class Transmitter implements DmaOwner, SegmentSink {
   private readonly pieceLength = new Int32Array(BATCH);
   private readonly done: DmaBuffer;
   private readonly doneView: DataView;
-  /** A descriptor of the batch has asked to be told of. */
+  /** A descriptor of the batch asks for a report (RS). */
   private hasReport = false;
 
   constructor(
@@ -197,6 +197,7 @@ export class Transmitter implements DmaOwner, SegmentSink {
     this.reads.clear();
     this.writes.clear();
     const complete = this.collect(queue, count);
+    this.reads.together = this.reads.count;
     dma.read(this.reads, this);
     this.segmentsEnd = 0;
     for (let index = 0; index < complete; index++) this.send(this.packets[index]!);
@@ -289,7 +290,7 @@ export class Transmitter implements DmaOwner, SegmentSink {
     this.writes.append(page, offset, WORD_BYTES, this.done, slot, this.writes.count);
   }
 
-  /** What was taken is told of: descriptors or the head in memory, and the interrupt. */
+  /** Reports what was taken: descriptors or the head in memory, and the interrupt. */
   private report({ ring }: Queue): void {
     if (!this.hasReport) return;
     this.hasReport = false;
@@ -300,6 +301,7 @@ export class Transmitter implements DmaOwner, SegmentSink {
       const high = this.registers.get(Reg.TDWBAH + shift);
       if (high < HIGH_END) this.write(high * 2 ** 32 + low - (low % WORD_BYTES), 0);
     }
+    this.writes.together = this.writes.count;
     this.dma.write(this.writes, null);
     this.interrupts.queue(ring.index, true, Cause.TXDW);
   }

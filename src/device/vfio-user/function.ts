@@ -32,6 +32,7 @@ export interface RemoteOptions {
 
 export class RemoteFunction implements PciFunction {
   readonly kind = 'vfio-user';
+  readonly isQuiet = true;
   readonly address: string;
   readonly iommu: IommuDevice;
   readonly regions: readonly PciRegion[];

@@ -213,6 +213,7 @@ export class QueuePair {
       tx.take();
       tx.push(head, 0);
     }
+    reads.together = reads.count;
     if (!dma.read(reads, null)) return this.breakDown();
     this.note(true);
     return true;
@@ -243,6 +244,7 @@ export class QueuePair {
     if (receives && rx.enabled) {
       for (let index = 0; index < frames.count; index++)
         if (!this.receive(frames.start[index]!, frames.length[index]!)) return this.breakDown();
+      writes.together = writes.count;
       rx.appendUsed(writes);
     }
     tx.appendUsed(writes);

@@ -97,7 +97,7 @@ export class IncidentLog implements Incidents {
     private readonly startedMs: number = nowMs(),
   ) {}
 
-  /** The machine whose devices it is told of. */
+  /** The machine whose devices it watches. */
   watch(machine: WatchedMachine): void {
     this.machine = machine;
   }

@@ -57,6 +57,8 @@ export class OpenFiles {
   firstUser: string | null = null;
   /** The functions behind the open device files, each once. */
   readonly openFunctions: PciFunction[] = [];
+  /** All of them are (PciFunction.isQuiet). */
+  isQuiet = true;
   /** Something was closed, or may have been, and nobody has looked since. */
   private isSuspect = false;
   /** Threads that are in a call which may close something: it has when they call again. */
@@ -169,6 +171,7 @@ export class OpenFiles {
     const functions = new Set<PciFunction>();
     for (const { pciFunction } of this.files) if (pciFunction !== null) functions.add(pciFunction);
     this.openFunctions.splice(0, this.openFunctions.length, ...functions);
+    this.isQuiet = this.openFunctions.every(({ isQuiet }) => isQuiet === true);
   }
 }
 

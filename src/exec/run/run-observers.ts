@@ -28,10 +28,10 @@ export type Observed = Pick<
   | 'times'
 >;
 
-/** Who notes what happens in a run: traces, recordings, captures, a report, a live view. */
+/** What notes the events of a run: traces, recordings, captures, a report, a live view. */
 export class RunObservers {
   readonly observer: Observer | null;
-  /** When the run began: all that is told of it counts from here. */
+  /** When the run began: the times of all events count from here. */
   readonly startedMs: number;
   /** The program's process, once it is known. */
   pid = 0;

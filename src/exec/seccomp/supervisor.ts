@@ -194,10 +194,7 @@ export class Supervisor {
     const { guard, nowMs } = this.options;
     for (;;) {
       if (this.later.length > 0) this.takeUpLater();
-      const ready =
-        this.files.openFunctions.length > 0
-          ? this.lookAndWait()
-          : poll(this.polls.address, POLLED, guard.awaitsChildren ? FORK_LOOK_MS : -1);
+      const ready = this.files.openFunctions.length > 0 ? this.lookAndWait() : this.waitForEvent();
       if (ready <= 0) {
         if (guard.awaitsChildren) guard.lookForChildren(nowMs());
         continue;
@@ -230,6 +227,10 @@ export class Supervisor {
 
   /** Lets devices work, and waits as long as fits what they had to do. Returns what poll(2) did. */
   private lookAndWait(): number {
+    if (this.files.isQuiet) {
+      this.lookAtDevices();
+      return this.waitForEvent();
+    }
     let found = false;
     for (let look = 0; look < LOOKS_PER_ROUND && !found; look++) found = this.lookAtDevices();
     const nowMs = this.options.nowMs();
@@ -238,6 +239,11 @@ export class Supervisor {
     const pauseMs = this.pace.pauseMs(nowMs);
     if (pauseMs === 0) return poll(this.polls.address, POLLED, 0);
     return ppoll(this.polls.address, POLLED, this.pause.set(pauseMs), 0);
+  }
+
+  private waitForEvent(): number {
+    const ms = this.options.guard.awaitsChildren ? FORK_LOOK_MS : -1;
+    return poll(this.polls.address, POLLED, ms);
   }
 
   private lookAtDevices(): boolean {

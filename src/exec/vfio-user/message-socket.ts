@@ -3,10 +3,10 @@
  * unix(7)) over a stream socket. Both sides use it; neither call waits, but where it is told how.
  */
 import { Errno } from '../../abi/errno.js';
-import { MSG_CMSG_CLOEXEC, SCM_RIGHTS, SOL_SOCKET } from '../../abi/linux.js';
-import { setLong } from '../../abi/long.js';
+import { MSG_CMSG_CLOEXEC } from '../../abi/linux.js';
 import type { DmaBuffer } from '../../mm/frame-memory.js';
-import { allocateNative, close, errno, recvmsg, sendmsg } from '../../mm/process/libc.js';
+import { allocateNative, close, errno, recvmsg, sendmsg, shutdown } from '../../mm/process/libc.js';
+import { MessageHeader } from '../../mm/process/message-header.js';
 import { type MessageHead, writeHeader } from '../../vfio-user/header.js';
 import { MessageReader } from '../../vfio-user/message-reader.js';
 import { BODY_BYTES } from '../../vfio-user/protocol.js';
@@ -14,16 +14,11 @@ import { HEADER_BYTES } from '../../vfio-user/structs.js';
 
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
+const SHUT_RDWR = 2;
 
 /** SCM_MAX_FD: the kernel passes no more with one message. */
 export const DESCRIPTORS_MAX = 253;
 
-// One block: struct msghdr, struct iovec, and a struct cmsghdr with descriptors behind it. The
-// layouts of 64-bit Linux.
-const IOVEC = 64;
-const CONTROL = 80;
-const CONTROL_HEAD = 16;
-const CONTROL_BYTES = CONTROL_HEAD + 4 * (DESCRIPTORS_MAX + 1);
 const MESSAGE_BYTES = HEADER_BYTES + BODY_BYTES;
 
 /** Room for one message, in native memory. */
@@ -46,7 +41,7 @@ export function allocateMessage(): MessageBuffer {
 interface MessageMemory {
   readonly incoming: MessageBuffer;
   readonly outgoing: MessageBuffer;
-  readonly block: DmaBuffer;
+  readonly header: MessageHeader;
 }
 
 /** Of connections that are closed: native memory is never unmapped. */
@@ -61,16 +56,14 @@ export class MessageSocket {
   /** Descriptors that came with the message; who wants one takes it out. */
   readonly descriptors: number[] = [];
   private readonly memory = spare.pop() ?? allocateMemory();
-  private readonly words: Uint32Array;
   private isComplete = false;
 
   /** Owns the descriptor of a connected stream socket. */
   constructor(readonly fd: number) {
-    const { incoming, outgoing, block } = this.memory;
+    const { incoming, outgoing } = this.memory;
     this.head = new MessageReader(incoming.whole.bytes);
     this.received = incoming.body;
     this.outgoing = outgoing.body;
-    this.words = new Uint32Array(block.bytes.buffer, 0, block.bytes.length / 4);
   }
 
   /**
@@ -117,10 +110,11 @@ export class MessageSocket {
     writeHeader(from.view, head, bodyBytes);
     const size = HEADER_BYTES + bodyBytes;
     const start = from.whole.address;
+    const { header } = this.memory;
     for (let done = 0; done < size; ) {
-      this.point(start + done, size - done, done === 0 ? descriptors.length : 0);
-      if (done === 0) this.words.set(descriptors, (CONTROL + CONTROL_HEAD) / 4);
-      const sent = sendmsg(this.fd, this.memory.block.address, MSG_DONTWAIT | MSG_NOSIGNAL);
+      header.toSend(start + done, size - done, done === 0 ? descriptors.length : 0);
+      if (done === 0) header.setDescriptors(descriptors);
+      const sent = sendmsg(this.fd, header.address, MSG_DONTWAIT | MSG_NOSIGNAL);
       if (sent > 0) done += sent;
       else if (errno() === Errno.EAGAIN) {
         if (!wait()) return false;
@@ -129,8 +123,13 @@ export class MessageSocket {
     return true;
   }
 
-  /** Nothing of it may be used any more. */
+  /**
+   * Nothing of it may be used any more. The peer reads what was sent, and then the end: what is
+   * left unread here would reset the connection instead, which ends a QEMU in the middle of DMA.
+   */
   close(): void {
+    shutdown(this.fd, SHUT_RDWR);
+    while (this.receiveSome(0, MESSAGE_BYTES) > 0);
     this.closeDescriptors();
     close(this.fd);
     spare.push(this.memory);
@@ -142,33 +141,11 @@ export class MessageSocket {
   }
 
   private receiveSome(at: number, bytes: number): number {
-    const { words } = this;
-    this.point(this.memory.incoming.whole.address + at, bytes, DESCRIPTORS_MAX);
-    const got = recvmsg(this.fd, this.memory.block.address, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    if (got <= 0 || words[10]! < CONTROL_HEAD) return got;
-    const length = words[CONTROL / 4]!;
-    if (words[CONTROL / 4 + 2] !== SOL_SOCKET || words[CONTROL / 4 + 3] !== SCM_RIGHTS) return got;
-    for (let index = 0; index < (length - CONTROL_HEAD) / 4; index++)
-      this.descriptors.push(words[(CONTROL + CONTROL_HEAD) / 4 + index]!);
+    const { header, incoming } = this.memory;
+    header.toReceive(incoming.whole.address + at, bytes);
+    const got = recvmsg(this.fd, header.address, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (got > 0) header.takeDescriptors(this.descriptors);
     return got;
-  }
-
-  /** Describes one stretch of bytes, with so many descriptors. */
-  private point(address: number, bytes: number, descriptors: number): void {
-    const { words } = this;
-    const { block } = this.memory;
-    words.fill(0, 0, (CONTROL + CONTROL_HEAD) / 4);
-    setLong(words, 4, block.address + IOVEC);
-    words[6] = 1; // vectors
-    setLong(words, IOVEC / 4, address);
-    words[IOVEC / 4 + 2] = bytes;
-    if (descriptors === 0) return;
-    setLong(words, 8, block.address + CONTROL);
-    // CMSG_SPACE and CMSG_LEN.
-    words[10] = CONTROL_HEAD + 4 * (descriptors + (descriptors % 2));
-    words[CONTROL / 4] = CONTROL_HEAD + 4 * descriptors;
-    words[CONTROL / 4 + 2] = SOL_SOCKET;
-    words[CONTROL / 4 + 3] = SCM_RIGHTS;
   }
 }
 
@@ -176,6 +153,6 @@ function allocateMemory(): MessageMemory {
   return {
     incoming: allocateMessage(),
     outgoing: allocateMessage(),
-    block: allocateNative(CONTROL + CONTROL_BYTES),
+    header: new MessageHeader(DESCRIPTORS_MAX),
   };
 }

@@ -86,6 +86,7 @@ export const sendto = declare<Numbers>('sendto', 'long', [
 export const listen = declare<Numbers>('listen', 'int', ['int', 'int']);
 export const accept4 = declare<Numbers>('accept4', 'int', ['int', 'uintptr_t', 'uintptr_t', 'int']);
 export const connect = declare<Numbers>('connect', 'int', ['int', 'uintptr_t', 'uint']);
+export const shutdown = declare<Numbers>('shutdown', 'int', ['int', 'int']);
 export const sendmsg = declare<Numbers>('sendmsg', 'long', ['int', 'uintptr_t', 'int']);
 export const recvmsg = declare<Numbers>('recvmsg', 'long', ['int', 'uintptr_t', 'int']);
 export const getpagesize = declare<() => number>('getpagesize', 'int', []);

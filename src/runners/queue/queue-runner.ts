@@ -1,7 +1,7 @@
 /**
  * Jobs on other machines: a run is a BullMQ queue of its own, from which workers take. This side
- * asks how far it is, and takes results as they come: what lies in the queue counts, not what was
- * said about it, so that nothing is lost or counted twice when the Redis goes away for a while.
+ * polls it for results: what lies in the queue counts, and no message about it, so that nothing is
+ * lost or counted twice when the Redis goes away for a while.
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -32,7 +32,7 @@ const LOOK_MS = 100;
 const ADD_AT_A_TIME = 1000;
 const ACTIVE_MOST = 256;
 const FILE_MOST_BYTES = 2 ** 30;
-/** A Redis that is away for longer does not come back. */
+/** A Redis that is away for longer is given up. */
 const AWAY_MOST_MS = 60_000;
 const INTERRUPTED = 130;
 

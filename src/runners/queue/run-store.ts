@@ -1,5 +1,5 @@
 /**
- * What a run keeps in a Redis: all keys begin with `iopf:ID:`, so that it can be told to go. Its
+ * What a run keeps in a Redis: all keys begin with `iopf:ID:`, so that one scan removes it. Its
  * jobs are a BullMQ queue, its files stand beside it under their digests. What is read here may be
  * anybody's.
  */
@@ -139,7 +139,7 @@ function parsed<Value>(schema: z.ZodType<Value>, text: string): Value | null {
   try {
     return schema.parse(JSON.parse(text));
   } catch {
-    return null; // Nobody that we know has written it.
+    return null; // iopf has not written it.
   }
 }
 

@@ -31,13 +31,14 @@ export const block = z.strictObject({
 
 export type Block = z.output<typeof block>;
 
-export function blockIo(spec: Block): Workload {
+export function blockIo(spec: Block, startUs = 0): Workload {
   return function* (guest, random) {
     const pages = Math.ceil(spec.ioBytes / PAGE_SIZE);
     const slots = Math.max(1, Math.floor(spec.buffers / (pages * PAGE_SIZE)));
     const first = RAM_IOVA + QUEUE_PAGES;
     guest.addMemory(Math.max(Math.ceil(spec.memory / PAGE_SIZE), QUEUE_PAGES + slots * pages));
     guest.begin();
+    guest.idleUntil(startUs);
     const time = spec.latency + (spec.ioBytes / spec.bandwidth) * 1e6;
     for (let io = 0; io < spec.ios; io++) {
       const slot = spec.pattern === 'random' ? random.below(slots) : io % slots;

@@ -38,7 +38,7 @@ export const messages = z.strictObject({
 
 export type Messages = z.output<typeof messages>;
 
-export function messageLoop(spec: Messages): Workload {
+export function messageLoop(spec: Messages, startUs = 0): Workload {
   return function* (guest) {
     const pages = Math.ceil(spec.messageBytes / PAGE_SIZE);
     const { queue, contexts } = spec;
@@ -49,6 +49,7 @@ export function messageLoop(spec: Messages): Workload {
     const per = spec.messageBytes / spec.bandwidth;
     guest.addMemory(Math.max(Math.ceil(spec.memory / PAGE_SIZE), base(contexts)));
     guest.begin();
+    guest.idleUntil(startUs);
     guest.work(spec.setup);
     for (let send = 0; send < spec.sends; send++) {
       const context = send % contexts;

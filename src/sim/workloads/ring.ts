@@ -27,7 +27,7 @@ export const ring = z.strictObject({
 
 export type Ring = z.output<typeof ring>;
 
-export function networkRing(spec: Ring): Workload {
+export function networkRing(spec: Ring, startUs = 0): Workload {
   return function* (guest) {
     const perPage = Math.max(1, Math.floor(PAGE_SIZE / spec.bufferBytes));
     const pagesPer = Math.ceil(spec.bufferBytes / PAGE_SIZE);
@@ -46,7 +46,7 @@ export function networkRing(spec: Ring): Workload {
     // pool.
     const inUse = spec.recycle === 'lifo' ? Math.min(spec.entries, buffers) : buffers;
     for (let packet = 0; packet < spec.packets; packet++) {
-      guest.idleUntil(packet * gap);
+      guest.idleUntil(startUs + packet * gap);
       const descriptor =
         RAM_IOVA + Math.floor(((packet % spec.entries) * DESCRIPTOR_BYTES) / PAGE_SIZE);
       const buffer = packet % inUse;

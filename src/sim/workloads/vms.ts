@@ -1,7 +1,7 @@
 /** Several machines on one host. */
 import { z } from 'zod';
 import { duration, someBytes } from '../../input/schemas.js';
-import { machineFields } from '../machines.js';
+import { machineFields } from '../machine-source.js';
 
 const MACHINES_MOST = 256;
 const count = z.number().int().min(1).max(MACHINES_MOST);

@@ -6,9 +6,9 @@ import { F_GETFL, F_SETFL, O_NONBLOCK } from '../abi/linux.js';
 import { acceptConnection, connectTo, listenAt } from '../exec/vfio-user/unix-socket.js';
 import { UserError } from '../input/user-error.js';
 import { close, fcntl } from '../mm/process/libc.js';
-import type { Door } from './serve-options.js';
+import type { SocketPlace } from './serve-options.js';
 
-export class OpenDoor {
+export class Listener {
   /** The descriptor that can be read when a client is there; -1: none comes any more. */
   fd: number;
   private readonly path: string | null;
@@ -16,20 +16,20 @@ export class OpenDoor {
   private only = -1;
 
   /** Throws UserError. */
-  constructor(door: Door) {
-    this.path = door.kind === 'path' ? door.path : null;
-    this.fd = door.kind === 'path' ? listenOn(door.path) : door.fd;
-    if (door.kind === 'path') return;
-    const flags = fcntl(door.fd, F_GETFL, 0);
-    if (flags < 0) throw new UserError(`--fd ${door.fd}: no such descriptor is open`);
-    fcntl(door.fd, F_SETFL, flags | O_NONBLOCK);
-    const first = acceptConnection(door.fd);
+  constructor(place: SocketPlace) {
+    this.path = place.kind === 'path' ? place.path : null;
+    this.fd = place.kind === 'path' ? listenOn(place.path) : place.fd;
+    if (place.kind === 'path') return;
+    const flags = fcntl(place.fd, F_GETFL, 0);
+    if (flags < 0) throw new UserError(`--fd ${place.fd}: no such descriptor is open`);
+    fcntl(place.fd, F_SETFL, flags | O_NONBLOCK);
+    const first = acceptConnection(place.fd);
     if (first === -Errno.EAGAIN) return;
     // One that does not listen is a connection itself.
-    this.only = first === -Errno.EINVAL ? door.fd : first;
+    this.only = first === -Errno.EINVAL ? place.fd : first;
     if (first === -Errno.EINVAL) this.fd = -1;
     else if (first < 0)
-      throw new UserError(`--fd ${door.fd}: not a UNIX stream socket (${errnoName(-first)})`);
+      throw new UserError(`--fd ${place.fd}: not a UNIX stream socket (${errnoName(-first)})`);
   }
 
   /** The next client's connection, or -1. */
