@@ -114,6 +114,9 @@ describe('the headers of a frame', () => {
     for (const body of [six.slice(0, -1), six.slice(0, 39), [0x50, ...six.slice(1)]])
       expect(parsed(IPV6, body).version).toBe(0);
     expect(parsed(0x0806, four).version).toBe(0);
+    // A header alone does fit.
+    expect(parsed(IPV4, ipv4(1, [])).version).toBe(4);
+    expect(parsed(IPV6, ipv6(59, [])).version).toBe(6);
   });
 });
 

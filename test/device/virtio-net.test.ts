@@ -165,6 +165,15 @@ describe('looped back', () => {
     expect(received(driver, buffers)).toEqual([headerOf(1) + hex(small)]);
   });
 
+  it('of 65,553 bytes are the largest: an MTU of 65,535 behind a header with a tag', () => {
+    const driver = new NetDriver().start([NetFeature.MRG_RXBUF]);
+    const buffers = driver.fill(2, 66_000);
+    const largest = pseudoRandom(65_553);
+    for (const frame of [pseudoRandom(65_554), largest]) driver.tx.add([driver.frame(frame)]);
+    driver.tx.notify();
+    expect(received(driver, buffers)).toEqual([headerOf(1) + hex(largest)]);
+  });
+
   it('many of the largest frames in one batch come back whole', () => {
     const driver = new NetDriver({ program: { pages: 8192 } }).start([NetFeature.MRG_RXBUF]);
     const buffers = driver.fill(20, 65_600);
@@ -276,6 +285,17 @@ describe('looped back', () => {
   });
 });
 
+it('moves 64 frames in a batch, and the next in another', () => {
+  const driver = new NetDriver().start([], 128);
+  driver.fill(65);
+  for (let index = 0; index < 65; index++) driver.tx.add([driver.frame(pseudoRandom(60))]);
+  driver.device.interruptsEnabled(MSIX, 1);
+  const { memory } = driver.program;
+  memory.calls = 0;
+  driver.tx.notify();
+  expect([driver.rx.usedIndex, memory.calls]).toEqual([65, 6]);
+});
+
 describe('several pairs', () => {
   const { CTRL_VQ, MQ } = NetFeature;
   const PAIRS_SET = [4, 0];
@@ -320,6 +340,38 @@ describe('several pairs', () => {
     expect(sendOn(2, 70)).toEqual([0, 0, 1, 1, 1, 1, 5]);
     expect(sendOn(0, 80)).toEqual([1, 1, 1, 1, 1, 1, 5]);
     expect(driver.status & NEEDS_RESET).toBe(0);
+  });
+
+  it('a command is told of by the queue’s vector, and nothing is read twice', () => {
+    const driver = new NetDriver({ device: { queues: '2' } });
+    driver.device.interruptsEnabled(MSIX, 5);
+    driver.negotiate([CTRL_VQ, MQ, Feature.INDIRECT_DESC]);
+    const control = driver.createQueue(4, 16, 3);
+    driver.ready();
+    let pieces = 0;
+    driver.program.memory.beforeCopy = (list, write) => {
+      if (!write) pieces += list.count;
+    };
+    const [command, ack, table] = [driver.pages(1), driver.pages(1), driver.pages(1)];
+    driver.bytes(command, 4).set([...PAIRS_SET, 1, 0]);
+    for (let round = 0; round < 3; round++) {
+      driver.bytes(ack, 1)[0] = 0xff;
+      pieces = 0;
+      control.add(
+        [
+          { offset: command, length: 4 },
+          { offset: ack, length: 1, write: true },
+        ],
+        table,
+      );
+      control.notify();
+      expect(driver.bytes(ack, 1)[0]).toBe(0); // one pair is a number, too
+      while (driver.device.poll());
+      expect(driver.program.sink.take()).toEqual(['msix 3']);
+      // Two looks at index, ring and table, the indirect table, the command.
+      expect(pieces).toBe(2 * 3 + 1 + 1);
+      expect(driver.device.poll()).toBe(false);
+    }
   });
 
   it('a driver that knows of no more has the control queue behind the first pair', () => {

@@ -10,8 +10,8 @@ import { QueuePair, Workspace } from './pair.js';
 /** Feature numbers of a network card (5.1.3). */
 export const NetFeature = { MAC: 5, MRG_RXBUF: 15, STATUS: 16, CTRL_VQ: 17, MQ: 22 } as const;
 
-/** struct virtio_net_config (5.1.4): address, status, queue pairs, MTU. */
-export const NetConfig = { MAC: 0, STATUS: 6, QUEUE_PAIRS: 8, MTU: 10, SIZE: 12 } as const;
+/** struct virtio_net_config (5.1.4): address, status, queue pairs, and an MTU that none is told. */
+export const NetConfig = { MAC: 0, STATUS: 6, QUEUE_PAIRS: 8, SIZE: 12 } as const;
 const LINK_UP = 1;
 
 export interface CardOptions {
