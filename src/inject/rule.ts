@@ -190,7 +190,7 @@ function commandOf(text: string, name: string): Rule['command'] {
 }
 
 /** The names of NVMe's commands. */
-export function commandNames(): string[] {
+function commandNames(): string[] {
   return [...Object.keys(IoOpcode), ...Object.keys(AdminOpcode)].map(commandWord);
 }
 

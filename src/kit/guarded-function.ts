@@ -8,8 +8,10 @@ import type { KitDevice } from './kit-device.js';
 import type { DmaCount } from './port.js';
 
 /** What handlers are called where a device hangs in one. */
-export const handlerNames = ['open', 'release', 'reset', 'read', 'write', 'poll'] as const;
+export const handlerNames = ['open', 'release', 'reset', 'read', 'write', 'poll', 'load'] as const;
 const Handler = { OPEN: 0, RELEASE: 1, RESET: 2, READ: 3, WRITE: 4, POLL: 5 } as const;
+/** Its module is loaded, or the device made. */
+export const LOADING = 6;
 
 /** Who looks after a device. */
 export interface Fate {

@@ -10,6 +10,7 @@ import type { DeviceDefinition } from './definition.js';
 import type { Device, DeviceHandlers, Registers } from './device.js';
 import { faultsOf } from './points.js';
 import { Buffers, type DmaCount, KitDma } from './port.js';
+import { noPromise } from './promise.js';
 import { Timers } from './timers.js';
 
 const MSIX_ENTRY = 16;
@@ -79,7 +80,7 @@ export class KitDevice implements PciDevice {
     if (this.isDead) return;
     this.timers.clear();
     for (const file of this.files.values()) file.reset();
-    this.handlers.reset?.();
+    noPromise(this.handlers.reset?.(), 'reset');
   }
 
   read(bar: number, offset: number, size: number): number {
@@ -93,7 +94,7 @@ export class KitDevice implements PciDevice {
         return value >>> (8 * (offset % 4));
       }
       default:
-        return this.handlers.read?.(bar, offset, size) ?? 0;
+        return noPromise(this.handlers.read?.(bar, offset, size), 'read') ?? 0;
     }
   }
 
@@ -109,17 +110,17 @@ export class KitDevice implements PciDevice {
         return this.files.get(bar)!.write(offset - (offset % 4), whole, lanes);
       }
       default:
-        this.handlers.write?.(bar, offset, size, value);
+        noPromise(this.handlers.write?.(bar, offset, size, value), 'write');
     }
   }
 
   poll(): boolean {
     const hasRun = this.timers.run();
-    return (this.handlers.poll?.() ?? false) || hasRun;
+    return (noPromise(this.handlers.poll?.(), 'poll') ?? false) || hasRun;
   }
 
   configWritten(offset: number, length: number): void {
-    this.handlers.configWritten?.(offset, length);
+    noPromise(this.handlers.configWritten?.(offset, length), 'configWritten');
   }
 
   private log(what: string, register: string, value: number): void {
@@ -183,8 +184,7 @@ const handlerKeys = ['reset', 'poll', 'read', 'write', 'configWritten'] as const
 function checkHandlers(made: unknown): asserts made is DeviceHandlers {
   if (typeof made !== 'object' || made === null)
     throw new DeviceMistake('create returns no object of handlers: { reset() {…}, poll() {…} }');
-  if ('then' in made)
-    throw new DeviceMistake('create returns a promise; nothing of a device can wait for one');
+  noPromise(made, 'create');
   const fields = made as Readonly<Record<string, unknown>>;
   const isPlain = Object.getPrototypeOf(made) === Object.prototype;
   for (const key of isPlain ? Object.keys(made) : [])
@@ -220,10 +220,10 @@ function registersOf(files: ReadonlyMap<number, RegisterFile>): Registers<string
       file.set(at(row, index), value);
     },
     onWrite: (name: string, hook: (value: number, index: number) => void) => {
-      find(name).file.onWrite([name], hook);
+      find(name).file.onWrite([name], (value, index) => noPromise(hook(value, index), 'onWrite'));
     },
     onRead: (name: string, hook: (kept: number, index: number) => number) => {
-      find(name).file.onRead([name], hook);
+      find(name).file.onRead([name], (kept, index) => noPromise(hook(kept, index), 'onRead'));
     },
   });
 }

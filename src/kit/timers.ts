@@ -1,5 +1,6 @@
 /** Timers of a device, over a clock that is handed in. They run when the device is polled. */
 import type { DeviceClock } from './device.js';
+import { noPromise } from './promise.js';
 
 interface Timer {
   readonly dueUs: number;
@@ -34,7 +35,7 @@ export class Timers {
     const nowUs = this.nowUs();
     const due = [...this.waiting].filter(({ dueUs }) => dueUs <= nowUs);
     due.sort((one, other) => one.dueUs - other.dueUs);
-    for (const timer of due) if (this.waiting.delete(timer)) timer.callback();
+    for (const timer of due) if (this.waiting.delete(timer)) noPromise(timer.callback(), 'a timer');
     return due.length > 0;
   }
 }

@@ -1,6 +1,7 @@
 /** Makes curves, and keeps them by content: none is made twice. */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { makeFolder } from '../input/make-folder.js';
 import type { JobOutcome, JobRunner } from '../jobs/job.js';
 import type { Curve } from '../sim/curve.js';
 import { type CurveJob, curveKind, keyOf } from './curve-job.js';
@@ -63,7 +64,7 @@ function keptCurve(path: string): Curve | null {
 /** A cache that cannot be written costs time only. */
 function keep(folder: string, key: string, curve: Curve): void {
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makeFolder(folder);
     const beside = join(folder, `.${key}.${process.pid}~`);
     writeFileSync(beside, JSON.stringify(curve), { mode: 0o600 });
     renameSync(beside, join(folder, `${key}.json`));

@@ -112,6 +112,7 @@ export const glossary: Readonly<Record<string, string>> = {
   name: 'The class, or the scenario.',
   mappedBytes: 'What one machine maps for DMA: static pinning needs all of it.',
   bytes: 'Memory of the host that one machine needs, at its busiest.',
+  neededBytes: 'Memory of the host that keeps it within the bound.',
   leastSlowdownPercent: 'The slowdown of a machine with all memory, at the percentile.',
   lowerBound: 'No packing has fewer hosts.',
   firstFit: 'Hosts, where each machine goes to the first with room.',

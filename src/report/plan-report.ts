@@ -3,6 +3,7 @@ import type { Plan } from '../plan/plan.js';
 import type { Report, ReportCurves } from './report.js';
 
 export function planReport(plan: Plan): Report {
+  const isWhole = plan.policies.every(({ why }) => why === null);
   return {
     title: `iopf plan ${plan.fleet}`,
     groups: [],
@@ -17,29 +18,39 @@ export function planReport(plan: Plan): Report {
           lowerBound,
           memoryBytes: bill?.memoryBytes ?? null,
           price: bill?.price ?? null,
-          why,
+          ...(isWhole ? {} : { why }),
         })),
       },
       {
         title: 'What a machine needs',
         rows: plan.policies.flatMap(({ classes, policy }) =>
-          classes.map((each) => ({ policy, ...each })),
+          classes.map(({ bytes, count, leastSlowdownPercent, mappedBytes, name }) => ({
+            policy,
+            name,
+            count,
+            mappedBytes,
+            neededBytes: bytes,
+            leastSlowdownPercent,
+          })),
         ),
       },
     ],
-    curves: [...new Set(plan.curves.map(({ name }) => name))].map((name) => ({
-      title: `What ${name} makes of less memory`,
-      along: 'memory',
-      lines: linesOf(plan, name),
-    })),
+    curves: [...new Set(plan.curves.map(({ name }) => name))].flatMap((name): ReportCurves[] => {
+      const lines = linesOf(plan, name);
+      if (lines.length === 0) return [];
+      return [{ title: `What ${name} makes of less memory`, along: 'memory', lines }];
+    }),
   };
 }
 
-/** A line for each policy: of the first seed, because the others lie close to it. */
+/**
+ * A line for each policy: of the first seed, because the others lie close to it. What is pinned has
+ * one point, far out where nothing else is: the table has it.
+ */
 function linesOf(plan: Plan, name: string): ReportCurves['lines'] {
   const own = plan.curves.filter((curve) => curve.name === name && curve.seed === plan.seed);
   return own
-    .filter(({ points }) => points.length > 0)
+    .filter(({ points }) => points.length > 1)
     .map(({ points, policy }) => {
       const rising = [...points].sort((a, b) => a.memoryBytes - b.memoryBytes);
       return {

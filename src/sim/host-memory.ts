@@ -15,7 +15,7 @@ export interface PageOwner {
 export const SIMULATED_MOST_PAGES = 2 ** 25;
 
 /** Of machines that run together: above this the curves of single ones have to do. */
-export const TOGETHER_MOST_PAGES = 2 ** 23;
+const TOGETHER_MOST_PAGES = 2 ** 23;
 
 export const PINS_TOO_MUCH =
   'static pinning of more than 128 GiB is not simulated: it goes page by page';

@@ -105,6 +105,38 @@ describe.skipIf(!have('cc', 'a driver of a device of a user'))('a driver', () =>
     );
     expect(code).toBe(125);
   });
+
+  test.concurrent.each([
+    [
+      'an async handler',
+      'poll.ts',
+      '      poll() {',
+      '      async poll() {',
+      'poll returns a promise',
+    ],
+    [
+      'process.exit',
+      'exit.ts',
+      '      poll() {',
+      '      poll() { process.exit(3);',
+      String.raw`\S*exit.ts:\d+: process.exit: a device cannot end iopf`,
+    ],
+  ])('goes on without a device that has %s', async (_what, name, from, to, reason) => {
+    const file = moduleFile(name, ringText.replace(from, to));
+    const { stderr, summary } = await run(file, '--device-errors', 'stop');
+    expect(stderr).toMatch(new RegExp(`^iopf: device ring@${address} failed: ${reason}`));
+    expect(summary).toBeNull();
+  });
+
+  test.concurrent('ends where a device has left something to Node, and is told of it once', async () => {
+    const left = "setInterval(() => { throw new Error('late'); }, 1); setInterval(() => {}, 1);";
+    const { file } = ringWith('left.ts', left);
+    const { code, stderr, stdout } = await run(file);
+    expect(stdout).toBe('100 of 100 pages copied, 0 wrong, events 1 and then 0\n');
+    expect(stderr.match(/late;/g)?.length ?? 0, stderr).toBeLessThan(2);
+    expect(stderr).not.toContain('defect');
+    expect(code).toBe(0);
+  });
 });
 
 describe('a mistake on the command line is told, and nothing runs:', () => {
@@ -112,6 +144,17 @@ describe('a mistake on the command line is told, and nothing runs:', () => {
     const file = moduleFile('none.ts', 'export const one = 1;');
     const { code, stderr, summary } = await run(file);
     expect(stderr).toMatch(/^iopf: \S*none.ts: exports no device; export what defineDevice/);
+    expect(code).toBe(125);
+    expect(summary).toBeNull();
+  });
+
+  test.each([
+    ['an await that nothing ends', 'await new Promise(() => {});', ': an await at its top never'],
+    ['process.exit', 'process.exit(3);', String.raw`:\d+: process.exit: a device cannot end iopf`],
+  ])('a module with %s', async (_what, top, reason) => {
+    const file = moduleFile('top.ts', `${top}\n${ringText}`);
+    const { code, stderr, summary } = await run(file);
+    expect(stderr).toMatch(new RegExp(`^iopf: \\S*top.ts${reason}`));
     expect(code).toBe(125);
     expect(summary).toBeNull();
   });

@@ -1,12 +1,14 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Bug } from '../../src/abi/bug.js';
+import { Errno } from '../../src/abi/errno.js';
 import {
   containerNode,
   encodeDeviceNumber,
   groupNode,
 } from '../../src/exec/machine/device-node.js';
 import { ShadowTree } from '../../src/exec/machine/shadow.js';
+import { errnoOf } from '../errno-of.js';
 
 let tree: ShadowTree;
 afterEach(() => tree.remove());
@@ -53,6 +55,12 @@ describe('which paths the shadow looks at', () => {
     const no = ['10', 'x9', 'a/9b', './10', 'a.b', '.git/HEAD', 'vfio.c'];
     expect(yes.filter((path) => !shadow.mayNameFrom(path))).toEqual([]);
     expect(no.filter((path) => shadow.mayNameFrom(path))).toEqual([]);
+  });
+
+  test('no path leads on from a node that is no directory', () => {
+    const shadow = treeOfDevices();
+    for (const path of ['/dev/vfio/9/x', '/dev/vfio/9/..', '/sys/kernel/iommu_groups/9/type/x'])
+      expect(errnoOf(() => shadow.resolve(path, true))).toBe(Errno.ENOTDIR);
   });
 
   test('a folder of the host that leads to ours stays the host’s', () => {

@@ -106,4 +106,13 @@ test('a folder that cannot be is named', () => {
   const file = join(folder, '..', 'file');
   writeFileSync(file, '');
   expect(() => new UnixLink(file)).toThrow(/cannot make the folder: EEXIST/);
+  // Node's own mkdir with `recursive` never comes back from this.
+  expect(() => new UnixLink('/proc/wire/left')).toThrow(/cannot make the folder: ENOENT/);
+});
+
+test('a folder is made with those above it', () => {
+  const deep = join(folder, '..', 'one', 'two');
+  new UnixLink(deep).close();
+  new UnixLink(deep).close();
+  expect(statSync(deep).mode & 0o777).toBe(0o700);
 });

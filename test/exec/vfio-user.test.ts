@@ -1,5 +1,5 @@
 /** Devices behind a vfio-user socket: `iopf serve` has them, programs use them. */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { randomFillSync } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -88,6 +88,20 @@ describe('a virtio-net of another process', () => {
       expect(code, said).toBe(0);
     },
   );
+});
+
+const onRing = 'a C driver of a served ring.ts';
+const hasCompiler = have('gcc', onRing) && moreIsAsked(onRing);
+
+describe("a user's own device in another process", () => {
+  test.skipIf(!hasCompiler)('copies pages for a C driver, by messages and interrupts', async () => {
+    const example = join(repository, 'examples/ring-device');
+    const server = await serve(join(example, 'ring.ts'));
+    const driver = join(server.folder, 'driver');
+    expect(spawnSync('gcc', ['-o', driver, join(example, 'driver.c')]).status).toBe(0);
+    const run = await runIopf(server.device(nvme), [driver, nvme]);
+    expect([run.code, run.stdout.slice(0, 32)]).toEqual([0, '100 of 100 pages copied, 0 wrong']);
+  });
 });
 
 describe('a server that goes wrong', () => {

@@ -180,6 +180,11 @@ describe.each(importKinds)('a file of the kind %s', (kind) => {
 });
 
 describe('an import', () => {
+  it('of an IOMMU without the size of what is mapped is told with its line', () => {
+    const unmap = 'task-1 [000] 1.000001: unmap: IOMMU: iova=0x1000 size=zz unmapped_size=4096\n';
+    expect(() => importText(unmap, 'x', 'kernel')).toThrow('x:1: a size is missing: size=4096');
+  });
+
   it('of waits, other units and lines out of order says what it made of them', () => {
     const fio = importText(
       'fio version 2 iolog\na add\na open\na read 0 4096\na wait 500 0\na read 4096 4096\n',

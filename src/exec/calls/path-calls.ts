@@ -86,12 +86,13 @@ export class PathCalls {
     if (node.kind === 'link' && (flags & O_PATH) !== 0 && name!.charCodeAt(0) !== 0x2f)
       return call.proceed();
     if ((flags & (O_CREAT | O_EXCL)) === (O_CREAT | O_EXCL)) throw new VfioError(Errno.EEXIST);
+    if ((flags & O_DIRECTORY) !== 0 && !['directory', 'link'].includes(node.kind))
+      throw new VfioError(Errno.ENOTDIR);
     const access = flags & O_ACCMODE;
-    if (node.kind === 'device' && (flags & (O_PATH | O_DIRECTORY)) === 0)
+    if (node.kind === 'device' && (flags & O_PATH) === 0)
       return this.openNode(node.device, found, closeOnExec, name!);
     // A stand-in for a descriptor of the node itself: fstat(2) sees a character device.
-    if (node.kind === 'device' && (flags & O_DIRECTORY) === 0)
-      return this.openOnHost('/dev/null', O_RDONLY, closeOnExec);
+    if (node.kind === 'device') return this.openOnHost('/dev/null', O_RDONLY, closeOnExec);
     if (node.kind === 'unbind' && access === O_WRONLY)
       return this.answerWithOpened(this.openUnbind(), closeOnExec);
     if (access !== O_RDONLY || (flags & O_TRUNC) !== 0)

@@ -9,6 +9,7 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
 import { Bug } from '../../abi/bug.js';
+import { Errno, VfioError } from '../../abi/errno.js';
 import type { DeviceNode } from './device-node.js';
 import { ShadowFolder } from './shadow-folder.js';
 import { ATTRIBUTE_BYTES, type Content, type Found, type ShadowNode } from './shadow-node.js';
@@ -146,7 +147,8 @@ export class ShadowTree {
 
   /**
    * Follows an absolute path; null where it names no node. `follow`: also a link in last place.
-   * `fromOurs`: the kernel would follow it from a directory that stands for a node.
+   * `fromOurs`: the kernel would follow it from a directory that stands for a node. Throws ENOTDIR
+   * for a path that leads on from a node which is no directory.
    */
   resolve(path: string, follow: boolean, fromOurs = false): Found | null {
     let rest = path.split('/').filter((part) => part !== '' && part !== '.');
@@ -172,6 +174,8 @@ export class ShadowTree {
         index = -1;
         continue;
       }
+      if (node !== undefined && node.kind !== 'directory' && index < rest.length - 1)
+        throw new VfioError(Errno.ENOTDIR);
       at = next;
     }
     const node = this.nodes.get(at);

@@ -4,12 +4,13 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, unlinkSync } from 'node:fs';
+import { readdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { Errno, errnoName } from '../../abi/errno.js';
 import { AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK } from '../../abi/linux.js';
 import { FrameQueue, QUEUE_BYTES } from '../../device/frame-queue.js';
 import type { NetworkPort } from '../../device/index.js';
+import { makeFolder } from '../../input/make-folder.js';
 import { codeOf } from '../../input/named-file.js';
 import { UserError } from '../../input/user-error.js';
 import type { DmaBuffer } from '../../mm/frame-memory.js';
@@ -44,7 +45,7 @@ export class UnixLink implements NetworkPort {
     if (!isUnixPath(join(folder, this.name)))
       throw new UserError(`link=unix:${folder}: the path is too long for sockets in it`);
     try {
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      makeFolder(folder);
     } catch (error) {
       throw new UserError(`link=unix:${folder}: cannot make the folder: ${codeOf(error)}`);
     }

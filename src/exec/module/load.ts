@@ -4,13 +4,15 @@ import { loadUserModule } from '../../input/user-module.js';
 import { DEVICE_FORMAT, type DeviceModel } from '../../kit/definition.js';
 import * as kit from '../../kit/index.js';
 import type { ModuleDevice } from './find.js';
+import { refuseExit, toItsEnd } from './own-thread.js';
 import { placeOf, reasonOf, shownFile } from './place.js';
 
 /** Every export is looked at, arrays too. Throws UserError with the author's file and line. */
 export async function loadModel({ file, kind }: ModuleDevice): Promise<DeviceModel> {
   let exported: Record<string, unknown>;
   try {
-    exported = await loadUserModule(file, { 'iopf/device': kit });
+    refuseExit(file);
+    exported = await toItsEnd(loadUserModule(file, { 'iopf/device': kit }));
   } catch (error) {
     throw moduleMistake(error, file);
   }

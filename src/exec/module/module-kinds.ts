@@ -2,12 +2,14 @@
 import { format } from 'node:util';
 import type { DeviceKind } from '../../device/kind.js';
 import { OptionError } from '../../device/options.js';
+import { type Fate, LOADING } from '../../kit/guarded-function.js';
 import { kindOf } from '../../kit/kind.js';
 import type { DeviceSpec } from '../machine/machine-spec.js';
 import { say } from '../run/tell.js';
 import type { ModuleDevice } from './find.js';
 import { loadModel, moduleMistake } from './load.js';
 import { type DeviceErrors, HandlerWatch, moduleFate } from './module-fate.js';
+import { tellStrays } from './own-thread.js';
 import { noteName } from './watch-words.js';
 
 /** What a run has of users' modules. */
@@ -23,23 +25,29 @@ export async function moduleKinds(
   errors: DeviceErrors,
 ): Promise<(device: DeviceSpec) => DeviceKind | null> {
   showConsole();
+  tellStrays(devices.map(({ file }) => file));
   const watch = new HandlerWatch(words);
   const kinds = new Map<string, DeviceKind>();
   for (const [index, device] of devices.entries()) {
-    const model = await loadModel(device);
     const { file } = device;
-    const kind = kindOf(model, moduleFate(watch, index, file, errors));
-    kinds.set(device.address, { ...kind, create: telling(kind, file) });
+    const fate = moduleFate(watch, index, file, errors);
+    fate.entered(LOADING);
+    const kind = kindOf(await loadModel(device), fate);
+    fate.left();
+    kinds.set(device.address, { ...kind, create: telling(kind, fate, file) });
     noteName(words, index, kind.name);
   }
   return ({ address }) => kinds.get(address) ?? null;
 }
 
 /** Throws what the author's code throws as a UserError. */
-function telling(kind: DeviceKind, file: string): DeviceKind['create'] {
+function telling(kind: DeviceKind, fate: Fate, file: string): DeviceKind['create'] {
   return (options, context) => {
     try {
-      return kind.create(options, context);
+      fate.entered(LOADING);
+      const made = kind.create(options, context);
+      fate.left();
+      return made;
     } catch (error) {
       if (error instanceof OptionError) throw error;
       throw moduleMistake(error, file);

@@ -15,8 +15,10 @@ export function runInThread(options: EngineOptions, arch: Architecture): Promise
   });
   return new Promise((resolve) => {
     worker.on('message', (message: EngineMessage | PageOutRequest) => {
-      if (message.kind === 'pageout') carryOut(message, arch);
-      else resolve(message);
+      if (message.kind === 'pageout') return carryOut(message, arch);
+      // A user's device may have left Node there something to wait for.
+      worker.unref();
+      resolve(message);
     });
     worker.on('error', (error) => resolve({ kind: 'bug', message: error.stack ?? error.message }));
     worker.on('exit', () => resolve({ kind: 'bug', message: 'the engine ended without a word' }));

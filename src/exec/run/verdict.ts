@@ -20,7 +20,7 @@ const remedies: Readonly<Record<RefusalReason, string>> = {
     'set Bus Master Enable (bit 2 of the command register) before the device is started',
   'page could not be brought in':
     'keep the memory of a mapping in place, and writable, until UNMAP_DMA',
-  'answered INVALID': 'look at what answers the page requests of the first stage',
+  'answered INVALID': 'look at what answers the page requests of the fault queue',
   injected: 'see how the program takes it: --inject asked for this',
   'no IOMMU domain':
     'give the group a container with an IOMMU, or attach the device to an IOAS, before it is started',

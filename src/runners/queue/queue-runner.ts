@@ -115,6 +115,8 @@ class QueueRun<Input, Result, Progress> {
   /** What was put, to be put again where the Redis has lost it. */
   private again: (() => Promise<void>) | null = null;
   private isOver = false;
+  /** There is no worker, and the user knows. */
+  private isAlone = false;
 
   constructor(
     private readonly redis: Redis,
@@ -236,13 +238,10 @@ class QueueRun<Input, Result, Progress> {
   }
 
   private async checkWorkers(withModules: boolean, canWait: boolean): Promise<void> {
-    const { address, options, redis } = this;
+    const { address, redis } = this;
     const workers = await workersOf(redis);
     if (workers.length === 0) {
-      if (!canWait)
-        options.tell(
-          `no worker is at ${address.name} yet: iopf worker redis://HOST, on any machine`,
-        );
+      if (!canWait) this.tellAlone();
       return;
     }
     const version = codeVersion();
@@ -258,6 +257,15 @@ class QueueRun<Input, Result, Progress> {
       throw new UserError(
         `no worker at ${address.name} runs modules of users: start one with --allow-modules`,
       );
+  }
+
+  /** Said again where workers came and went. */
+  private tellAlone(): void {
+    if (!this.isAlone)
+      this.options.tell(
+        `no worker is at ${this.address.name}: start iopf worker redis://HOST, on any machine`,
+      );
+    this.isAlone = true;
   }
 
   private async putFiles(
@@ -303,7 +311,8 @@ class QueueRun<Input, Result, Progress> {
     const { result, progress } = await this.kind.schemas();
     let beaten = 0;
     while (!this.isOver) {
-      if (performance.now() - beaten > BEAT_MS) {
+      const isBeat = performance.now() - beaten > BEAT_MS;
+      if (isBeat) {
         beaten = performance.now();
         await this.store.beat();
         if ((await this.store.meta()) === null && this.redis.status === 'ready') await this.lost();
@@ -313,6 +322,10 @@ class QueueRun<Input, Result, Progress> {
         await Promise.all(ids.map((id) => this.take(id, state, total, result, events)));
       }
       if (this.outcomes.size === total) return;
+      if (isBeat && this.redis.status === 'ready') {
+        if ((await workersOf(this.redis)).length === 0) this.tellAlone();
+        else this.isAlone = false;
+      }
       await this.tellProgress(progress, total, events);
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }

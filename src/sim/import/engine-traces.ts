@@ -54,7 +54,9 @@ function happened(
 ): Happened {
   const [, from, to] = iovaOf.exec(rest) ?? [];
   if (from === undefined) throw source.error(line, 'an address is missing: iova=0x…');
-  const bytes = to === undefined ? Number(sizeOf.exec(rest)?.[1] ?? 1) : Number(to) - Number(from);
+  const size = sizeOf.exec(rest)?.[1] ?? (kind === 'request' ? '1' : null);
+  if (to === undefined && size === null) throw source.error(line, 'a size is missing: size=4096');
+  const bytes = to === undefined ? Number(size) : Number(to) - Number(from);
   const pages = pagesAt(Number(from), bytes);
   if (pages === null || bytes < 0) throw source.error(line, 'the range is none of 48 bits');
   const access = Number(/prot=(\d+)/.exec(rest)?.[1] ?? WRITE) & WRITE ? WRITE : READ;

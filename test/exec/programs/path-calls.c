@@ -172,6 +172,10 @@ static void links(const char *bdf)
 	REFUSED(readlink(path, cut, sizeof(cut)), EINVAL);
 	REFUSED(stat("/dev/vfio/vfio/", &status), ENOTDIR);
 	REFUSED(open("/dev/vfio/vfio/", O_RDWR), ENOTDIR);
+	REFUSED(open("/dev/vfio/vfio/x", O_RDWR), ENOTDIR);
+	REFUSED(stat("/dev/vfio/vfio/x/..", &status), ENOTDIR);
+	REFUSED(open("/dev/vfio/vfio", O_RDWR | O_DIRECTORY), ENOTDIR);
+	REFUSED(open("/dev/vfio/vfio", O_PATH | O_DIRECTORY), ENOTDIR);
 }
 
 static void attributes(void)
