@@ -103,8 +103,10 @@ function titleOf(group: readonly string[], programs: CompareResult['programs']):
 
 /** The numbers are of all machines. */
 function noteOf(group: readonly string[], { outcomes }: CompareResult): { readonly note?: string } {
-  const machines = outcomes.flatMap((outcome) =>
-    outcome.kind === 'done' && group.includes(outcome.row.input) ? [outcome.detail.machines] : [],
+  const machines = outcomes.map((outcome) =>
+    outcome.kind === 'done' && group.includes(outcome.row.input)
+      ? outcome.detail.machines.length
+      : 0,
   );
   const most = Math.max(1, ...machines);
   if (most === 1) return {};

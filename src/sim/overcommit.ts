@@ -4,7 +4,7 @@
  */
 import { PAGE_SIZE, pagesUp } from '../mm/address-space.js';
 import { type Curve, curveEnd, curveOf, memoryAt, type Share, slowdownOn } from './curve.js';
-import { type RunRequest, runOnce } from './run.js';
+import { type MachineTime, type RunRequest, runOnce, slowdownOf } from './run.js';
 import type { Workload } from './workload.js';
 
 /** Machines of one kind. */
@@ -106,6 +106,7 @@ function leastMemory(request: RunRequest, shares: readonly Share[], bound: numbe
       : { hostBytes: estimate, slowdownPercent: bound, from: 'curves' };
   return byRuns(
     request,
+    shares,
     sum(({ mappedBytes }) => mappedBytes),
     estimate,
     bound,
@@ -122,6 +123,7 @@ function closest(shares: readonly Share[]): number {
 /** Runs all machines together, from the curves' estimate on. */
 function byRuns(
   request: RunRequest,
+  shares: readonly Share[],
   mappedBytes: number,
   estimate: number | null,
   bound: number,
@@ -142,7 +144,7 @@ function byRuns(
         request.progress?.(Math.min(1, 0.5 + (done + share) / OVERCOMMIT_RUNS / 2)),
     });
     const usable = outcome.kind === 'done' && outcome.detail.refused === 0;
-    const slowdown = usable ? outcome.row.slowdownPercent : Number.POSITIVE_INFINITY;
+    const slowdown = usable ? worstKind(shares, outcome.detail.machines) : Number.POSITIVE_INFINITY;
     slowdowns.set(parts, slowdown);
     return slowdown;
   };
@@ -172,29 +174,39 @@ function byRuns(
   };
 }
 
+/** The slowdown of the kind that has most: a long run of one must not hide what others suffer. */
+function worstKind(shares: readonly Share[], times: readonly MachineTime[]): number {
+  let end = 0;
+  const slowdowns = shares.map(({ count }) => {
+    end += count;
+    return slowdownOf(times.slice(end - count, end));
+  });
+  return Math.max(...slowdowns);
+}
+
 /** How many machines fit, by the curves. */
 function fitsOn(
   shares: readonly Share[],
   bound: number,
   hostBytes: number,
 ): NonNullable<OvercommitRow['fits']> {
-  const slowdownOf = (vms: number): number | null =>
+  const slowdownWith = (vms: number): number | null =>
     slowdownOn(apportioned(shares, vms), hostBytes);
   const within = (vms: number): boolean => {
-    const slowdown = slowdownOf(vms);
+    const slowdown = slowdownWith(vms);
     return slowdown !== null && slowdown <= bound;
   };
   const vms = mostThat(within);
-  const last = mostThat((count) => slowdownOf(count) !== null);
+  const last = mostThat((count) => slowdownWith(count) !== null);
   const curve: FleetPoint[] = [];
   const seen = new Set<number>();
   for (let point = 1; point <= FLEET_POINTS; point++) {
     const count = Math.ceil((last * point) / FLEET_POINTS);
     if (count === 0 || seen.has(count)) continue;
     seen.add(count);
-    curve.push({ vms: count, slowdownPercent: rounded(slowdownOf(count)!) });
+    curve.push({ vms: count, slowdownPercent: rounded(slowdownWith(count)!) });
   }
-  const slowdown = vms === 0 ? null : slowdownOf(vms)!;
+  const slowdown = vms === 0 ? null : slowdownWith(vms)!;
   return {
     hostBytes,
     vms,

@@ -31,6 +31,14 @@ export interface RunRow {
   readonly invalidations: number;
 }
 
+/** Of one machine, in microseconds. */
+export interface MachineTime {
+  /** Not idle. */
+  readonly busy: number;
+  /** What that is where all of its memory is pinned, and there is enough. */
+  readonly pinned: number;
+}
+
 export interface RunDetail {
   /** Of the first guest. */
   readonly timeline: readonly TimelineStep[];
@@ -38,7 +46,8 @@ export interface RunDetail {
   readonly latency: Readonly<Record<string, number>>;
   /** Accesses to pages. */
   readonly accesses: number;
-  readonly machines: number;
+  /** In the order of the workloads. */
+  readonly machines: readonly MachineTime[];
   readonly seconds: number;
   /** Page requests that were refused. */
   readonly refused: number;
@@ -135,8 +144,6 @@ function rowOf(
   residentPeak: number,
 ): RunRow {
   const elapsed = Math.max(...guests.map((guest) => guest.elapsedUs));
-  const busy = total(guests, (guest) => guest.elapsedUs - guest.idleUs);
-  const pinned = total(guests, (guest) => guest.pinnedRunUs);
   const sum = (of: (guest: TimedProgram) => number): number => total(guests, of);
   return {
     input,
@@ -152,7 +159,7 @@ function rowOf(
     pagesFaultedIn: sum(({ counters }) => counters.pagesFaultedIn + counters.pagesPremapped),
     pagesNeverUsed: sum(({ neverUsed }) => neverUsed),
     stallSeconds: round(sum(({ stallUs }) => stallUs) / 1e6, 9),
-    slowdownPercent: busy === 0 ? 0 : round(100 * (1 - pinned / busy), 3),
+    slowdownPercent: slowdownOf(guests.map(timeOf)),
     rampSeconds: round(Math.max(...guests.map((guest) => guest.timeline.rampUs)) / 1e6, 6),
     invalidations: sum(({ counters }) => counters.invalidations),
   };
@@ -168,11 +175,26 @@ function detailOf(guests: readonly TimedProgram[], host: HostMemory): RunDetail 
     map: guests[0]!.addresses?.data ?? null,
     latency: Object.fromEntries(buckets) as Record<string, number>,
     accesses: total(guests, ({ accesses }) => accesses),
-    machines: guests.length,
+    machines: guests.map(timeOf),
     seconds: Math.max(...guests.map((guest) => guest.elapsedUs)) / 1e6,
     refused: total(guests, ({ refused }) => refused),
     hostBytesPeak: host.peakPages * PAGE_SIZE,
   };
+}
+
+const timeOf = ({ elapsedUs, idleUs, pinnedRunUs }: TimedProgram): MachineTime => ({
+  busy: elapsedUs - idleUs,
+  pinned: pinnedRunUs,
+});
+
+/** Of machines together, in percent. */
+export function slowdownOf(times: readonly MachineTime[]): number {
+  let [busy, pinned] = [0, 0];
+  for (const time of times) {
+    busy += time.busy;
+    pinned += time.pinned;
+  }
+  return busy === 0 ? 0 : round(100 * (1 - pinned / busy), 3);
 }
 
 function total(guests: readonly TimedProgram[], of: (guest: TimedProgram) => number): number {

@@ -76,7 +76,7 @@ const outcome = z.discriminatedUnion('kind', [
         .nullable(),
       latency: z.record(text, amount),
       accesses: amount,
-      machines: amount,
+      machines: z.array(z.strictObject({ busy: amount, pinned: amount })),
       seconds: amount,
       refused: amount,
       hostBytesPeak: amount,
