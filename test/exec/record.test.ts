@@ -85,12 +85,11 @@ test('--model lets page requests take the time at which compare prices them', as
   expect(live.code, live.stderr).toBe(0);
   const order = { inputs: [file], policies: ['iopf'], model: 'odp', seed: 1, jobs: 1 };
   const [priced] = (await compare(order)).comparison.runs;
-  const { faultLatencyUs, faults, stallSecondsLive, stallSecondsPriced } = live.summary!;
+  const { faults, stallSecondsLive, stallSecondsPriced } = live.summary!;
   // 220 us each: what the model's file says.
   expect([faults, stallSecondsPriced]).toEqual([200, 0.044]);
   expect(priced).toMatchObject({ faults, stallSeconds: stallSecondsPriced });
   expect(stallSecondsLive).toBeGreaterThanOrEqual(stallSecondsPriced!);
-  expect(faultLatencyUs.min).toBeGreaterThanOrEqual(220);
   expect(live.stderr).toMatch(/\n {2}stalled {12}\d.* of the run\); priced by odp: 44\.0 ms\n/);
   const unknown = await runIopf(['--model', 'odd'], ['true']);
   expect(unknown.stderr).toMatch(/^iopf: unknown model "odd"; shipped: .*odp.*\n$/);

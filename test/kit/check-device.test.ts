@@ -162,6 +162,16 @@ function otherConfig(made: PciFunction, at: number, change: (value: number) => n
 
 type Endpoint = PciFunction & { readonly dma: { enabled: boolean } };
 
+/** What is asked of the port of DMA becomes what `isOn` makes of it. */
+function whatSwitchesDma({ dma }: Endpoint, isOn: (asked: boolean) => boolean): void {
+  const { get, set } = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(dma), 'enabled')!;
+  Object.defineProperty(dma, 'enabled', {
+    get: () => get!.call(dma),
+    set: (asked: boolean) => set!.call(dma, isOn(asked)),
+  });
+  dma.enabled = false;
+}
+
 /** Writes 16 bytes of a frame, whatever the IOMMU says, where bus mastering is on. */
 function writeFrame(made: PciFunction, { host }: EndpointContext, frame: number): void {
   if (!(made as Endpoint).dma.enabled) return;
@@ -175,24 +185,18 @@ describe('a canary fails for its reason:', () => {
     [
       'it does DMA while bus mastering is off',
       canary((made) => {
-        const { dma } = made as Endpoint;
-        Object.defineProperty(dma, 'enabled', { get: () => true, set: () => undefined });
+        whatSwitchesDma(made as Endpoint, () => true);
       }),
       /^ {2}bus mastering: it does DMA while bus mastering is off$/m,
     ],
     [
       'it does DMA in D3hot',
       canary((made) => {
-        const { dma } = made as Endpoint;
-        let isOn = false;
-        Object.defineProperty(dma, 'enabled', {
-          get: () => isOn,
-          // Sleep does not switch it off.
-          set: (value: boolean) => {
-            const command = new Uint8Array(2);
-            made.readRegion(PciRegionIndex.CONFIG, PciConfig.COMMAND, command);
-            isOn = value || (command[0]! & 4) !== 0;
-          },
+        // Sleep does not switch it off.
+        whatSwitchesDma(made as Endpoint, (asked) => {
+          const command = new Uint8Array(2);
+          made.readRegion(PciRegionIndex.CONFIG, PciConfig.COMMAND, command);
+          return asked || (command[0]! & 4) !== 0;
         });
       }),
       /^ {2}D3hot: it does DMA in D3hot$/m,
