@@ -5,14 +5,21 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 /** Tests of whole runs: most of their time is processes of their own, and waiting for those. */
 const wholeRuns = /\/test\/(exec|report|runners|ui|cli|conformance\/live|package)\b/;
 
-/** What is allocated depends on what the process has compiled before. */
-const alone = 'test/ioas/iopf/resident.test.ts';
+/** The engine is slower in a process that has seen other kinds of objects: these have their own. */
+const engine =
+  'test/{abi,check,device,engine,file,flow,input,ioas,iommu,iommufd,kit,sim,trace,vfio,vfio-user}/**/*.test.ts';
 
-/** Whole runs first, so that none of the long ones is alone at the end. */
+/** What is allocated, and how fast, depends on what the process has compiled before. */
+const alone = ['test/ioas/iopf/resident.test.ts', 'test/conformance/*.test.ts'];
+
+/** Whole runs first, so that none of the long ones is alone at the end; the engine in one go. */
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);
-    const rank = ({ moduleId }: TestSpecification): number => (wholeRuns.test(moduleId) ? 0 : 1);
+    const rank = ({ moduleId, project }: TestSpecification): number => {
+      if (project.name === 'engine') return 2;
+      return wholeRuns.test(moduleId) ? 0 : 1;
+    };
     return sorted.sort((a, b) => rank(a) - rank(b));
   }
 }
@@ -31,9 +38,18 @@ export default defineConfig({
         extends: true,
         // Nobody keeps anything outside of objects: a process for each file would cost half a
         // second of a processor.
-        test: { name: 'all', include: ['test/**/*.test.ts'], exclude: [alone], isolate: false },
+        test: {
+          name: 'runs',
+          include: ['test/**/*.test.ts'],
+          exclude: [engine, ...alone],
+          isolate: false,
+        },
       },
-      { extends: true, test: { name: 'alone', include: [alone] } },
+      {
+        extends: true,
+        test: { name: 'engine', include: [engine], exclude: alone, isolate: false },
+      },
+      { extends: true, test: { name: 'alone', include: alone } },
     ],
   },
 });

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Sweep } from '../../src/cli/sweep-outcome.js';
-import { have } from '../skip.js';
+import { have, moreIsAsked } from '../skip.js';
 import { iopf, type RunResult, runIopf } from './run-iopf.js';
 
 const address = '0000:01:00.0';
@@ -89,7 +89,8 @@ describe.skipIf(!have('cc', 'a driver of a device of a user'))('a driver', () =>
     expect(status.stdout).toMatch(/^100 of 100 pages copied, 51 wrong, events 3 /);
   });
 
-  test.concurrent('is swept over the points of its device', async () => {
+  const isSwept = moreIsAsked('a sweep over the points of a device of a user');
+  test.skipIf(!isSwept)('is swept over the points of its device', async () => {
     const each = ['--inject-each', 'ring:short', '--each-most', '1'];
     const { stderr, summary } = await run(join(folder, 'ring.ts'), ...each);
     const { points, runs } = summary as unknown as Sweep;

@@ -277,7 +277,7 @@ describe.skipIf(!have('redis-server', 'a Redis with a password'))('the address o
     }
   });
 
-  it('may ask for TLS, with a certificate of its own', async () => {
+  it.skipIf(!isMore)('may ask for TLS, with a certificate of its own', async () => {
     const key = join(folder, 'key.pem');
     const ca = join(folder, 'ca.pem');
     const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost'];
