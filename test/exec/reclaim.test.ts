@@ -12,7 +12,7 @@ import type { Report } from '../../src/report/html.js';
 import { compare } from '../../src/sim/compare.js';
 import { exportRecording } from '../../src/sim/export.js';
 import { eventsOf, parseRecording } from '../../src/trace/recording.js';
-import { available, hasSwap, skip } from '../skip.js';
+import { available, hasSwap, moreIsAsked, skip } from '../skip.js';
 import { until } from '../until.js';
 import { edu, program, runIopf } from './run-iopf.js';
 
@@ -82,8 +82,10 @@ function pagesReclaimedIn(chrome: string): number {
 
 const reclaim = ['--reclaim', `${SIZE}`, '--reclaim-scan', '10'];
 
+const isMore = moreIsAsked('--reclaim of memory in a memfd');
+
 describe.skipIf(!mayReclaim())('under --reclaim', () => {
-  test.for(['anon', 'memfd', 'file'])(
+  test.for(isMore ? ['anon', 'memfd', 'file'] : ['anon', 'file'])(
     'a program keeps to the size, and DMA to memory that left is right: %s memory',
     { timeout: 60_000 },
     async (kind, context) => {

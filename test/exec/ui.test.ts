@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import type { RunSummary } from '../../src/exec/run/summary.js';
+import { moreIsAsked } from '../skip.js';
 import { fuzz } from '../ui/fuzz.js';
 import { Listening } from '../ui/view.js';
 import { until } from '../until.js';
@@ -435,30 +436,33 @@ const lasting = ({
   mappedBytesPeak,
 });
 
-test('three thousand requests that make no sense do not change the run, which ends as it would have', async () => {
-  const quiet = new WatchedRun(watched);
-  await quiet.printed();
-  quiet.say('');
-  await quiet.code;
+test.skipIf(!moreIsAsked('a fuzzer of the live view'))(
+  'three thousand requests that make no sense do not change the run, which ends as it would have',
+  async () => {
+    const quiet = new WatchedRun(watched);
+    await quiet.printed();
+    quiet.say('');
+    await quiet.code;
 
-  const run = new WatchedRun(watched);
-  await run.printed();
-  const page = await run.page();
-  const answers = await fuzz(await run.url(), 1, 3000);
-  // All kinds of answers: the requests got past each check.
-  for (const status of ['200', '400', '403', '404', '405', '414', 'none'])
-    expect({ [status]: answers.get(status) ?? 0 }).not.toEqual({ [status]: 0 });
-  const { columns } = await run.ask('map?segments=32768:4:4');
-  expect(columns).toMatchObject([{ resident: [1, 0, 0, 1], touched: [1, 0, 0, 1] }]);
-  run.say('');
-  await ended(page);
-  page.close();
-  expect(await run.code).toBe(7);
-  expect(lasting(run.summary)).toEqual(lasting(quiet.summary));
-  expect(run.stderr.replace(/^iopf: live view at.*\n/, '')).toMatch(
-    /^iopf: \S+: exit code 7;[\s\S]*intercepted calls.*\n(iopf: over; .*\n)?$/,
-  );
-});
+    const run = new WatchedRun(watched);
+    await run.printed();
+    const page = await run.page();
+    const answers = await fuzz(await run.url(), 1, 3000);
+    // All kinds of answers: the requests got past each check.
+    for (const status of ['200', '400', '403', '404', '405', '414', 'none'])
+      expect({ [status]: answers.get(status) ?? 0 }).not.toEqual({ [status]: 0 });
+    const { columns } = await run.ask('map?segments=32768:4:4');
+    expect(columns).toMatchObject([{ resident: [1, 0, 0, 1], touched: [1, 0, 0, 1] }]);
+    run.say('');
+    await ended(page);
+    page.close();
+    expect(await run.code).toBe(7);
+    expect(lasting(run.summary)).toEqual(lasting(quiet.summary));
+    expect(run.stderr.replace(/^iopf: live view at.*\n/, '')).toMatch(
+      /^iopf: \S+: exit code 7;[\s\S]*intercepted calls.*\n(iopf: over; .*\n)?$/,
+    );
+  },
+);
 
 test('canary: the same requests end a server that trusts what it is asked', async () => {
   const trusting = `const server = require('node:http').createServer((request, response) => {
