@@ -6,7 +6,7 @@ import { parseRule, RuleError } from './rule.js';
 const ALL = 'all';
 
 /** `nvme`, `dma`: what all points of a kind begin with. */
-function roomNames(own: readonly OwnPoint[] = []): string[] {
+function roomNames(own: readonly OwnPoint[]): string[] {
   const swept = Object.entries(points).filter(([, { sweep }]) => sweep.length > 0);
   const declared = own.filter(({ sweep }) => sweep.length > 0);
   return [

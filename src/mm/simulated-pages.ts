@@ -170,7 +170,8 @@ export class SimulatedPages {
       if (!area.shared) table.removeBits(at, WRITE);
       child.table.set(at, frame, table.bits(at));
     }
-    for (const [page, content] of this.swap.copyOf(area.first, end)) child.swap.put(page, content);
+    for (const [page, { byte, data }] of this.swap.entriesOf(area.first, end))
+      child.swap.put(page, { byte, data: data?.slice() ?? null });
   }
 
   /** Moves pages to another address. */
@@ -184,7 +185,7 @@ export class SimulatedPages {
       this.table.set(at - first + to, this.table.lookup(at, 0), this.table.bits(at));
     }
     this.table.clear(first, count);
-    const swapped = this.swap.copyOf(first, end);
+    const swapped = this.swap.entriesOf(first, end);
     this.swap.deleteRange(first, end);
     for (const [page, content] of swapped) this.swap.put(page - first + to, content);
   }

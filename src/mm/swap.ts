@@ -8,10 +8,6 @@ export class Swap {
   /** Of those that are not zeros. */
   private readonly contents = new Map<number, PageContent>();
 
-  get isEmpty(): boolean {
-    return this.pages.size === 0;
-  }
-
   has(page: number): boolean {
     return this.pages.size !== 0 && this.pages.has(page);
   }
@@ -39,11 +35,8 @@ export class Swap {
       if (page >= first && page < end) this.contents.delete(page);
   }
 
-  /** Those of [first, end), with copies of what they hold. */
-  copyOf(first: number, end: number): [page: number, content: PageContent][] {
-    return this.pages.pagesOf(first, end).map((page) => {
-      const { byte, data } = this.contentOf(page)!;
-      return [page, { byte, data: data?.slice() ?? null }];
-    });
+  /** Those of [first, end), in order. */
+  entriesOf(first: number, end: number): [page: number, content: PageContent][] {
+    return this.pages.pagesOf(first, end).map((page) => [page, this.contentOf(page)!]);
   }
 }

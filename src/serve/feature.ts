@@ -1,6 +1,6 @@
 /**
- * DEVICE_FEATURE: dirty logging. EINVAL for every other feature: no
- * device of iopf supports migration.
+ * DEVICE_FEATURE: dirty logging. EINVAL for every other feature: no device of iopf supports
+ * migration.
  */
 import { fail } from '../abi/errno.js';
 import { structLayout, u32, u64 } from '../abi/layout.js';
